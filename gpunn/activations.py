@@ -159,7 +159,7 @@ class Activation(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         z : array
-            Preactivations; the same array as `a` if `from_output`.
+            Preactivations, in the same array as `a` if `from_output` is True.
         a : array, shape of z
             The result of `value`.
 
@@ -452,8 +452,8 @@ class Mish(Activation):
 class Sigmoid(Activation):
     """Logistic function: f(z) = 1 / (1 + exp(-z)).
 
-    f'(z) = f(z) * (1 - f(z)). Do not use it for the outputs with "binary_cross_entropy", because
-    this loss expects logits.
+    f'(z) = f(z) * (1 - f(z)). Do not use `Sigmoid` for the outputs with "binary_cross_entropy",
+    because this loss expects logits.
 
     Examples
     --------

@@ -214,7 +214,7 @@ class DistributedError(GpunnError, RuntimeError):
     rank : int or None
         The failed rank, or None.
     elsewhere : bool or None
-        Whether another rank reports the reason of the failure. By default, it does if `rank` is
+        Whether another rank reports the reason of the failure. The default is True if `rank` is
         given.
 
     Attributes

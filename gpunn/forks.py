@@ -65,7 +65,7 @@ class ForkableLock:
 
 
 IMPORTING = ForkableLock()
-"""A function that imports a module holds this lock, so that no other thread forks during the
+"""The lock that functions hold while they import a module, so that no other thread forks during the
 import."""
 
 

@@ -88,9 +88,9 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values; `from_data` replaces these values just before the first
-    update. gpunn calls `from_data` layer by layer, with the output of the earlier layers for the
-    training rows.
+    `sample` draws preliminary values; `from_data` replaces the values of `sample` just before the
+    first update. gpunn calls `from_data` layer by layer, with the output of the earlier layers for
+    the training rows.
 
     Examples
     --------

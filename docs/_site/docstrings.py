@@ -69,7 +69,7 @@ as markup."""
 
 
 def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Escape such characters in prose, so that pages show them as the source does."""
+    """Escape markup characters of reStructuredText in prose, so that pages show them unchanged."""
     verbatim = -1  # lines with a larger indent are code or a figure
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())

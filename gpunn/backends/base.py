@@ -248,7 +248,7 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Whether they may share memory, which is True in the base class.
+            Whether the arrays may share memory, which is True in the base class.
         """
         return True
 
@@ -418,6 +418,6 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Whether they can underflow, which is False in the base class.
+            Whether gradients can underflow, which is False in the base class.
         """
         return False

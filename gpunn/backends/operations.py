@@ -133,7 +133,7 @@ class Trained(NamedTuple):
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return the learning rate times a factor; for the factor 1, return the same array."""
+    """Return the learning rate times a factor, or the array `learning_rate` for a factor of 1."""
     return learning_rate if factor == 1 else learning_rate * factor
 
 
@@ -221,7 +221,7 @@ class Operations:
     def call(self, function: Callable[[], None]) -> None:
         """Call a function, which must use the same arrays in each call.
 
-        With this operation, custom classes can run between recorded operations.
+        With the operation `call`, code of custom classes can run between recorded operations.
 
         Parameters
         ----------
@@ -272,8 +272,8 @@ class Operations:
         Parameters
         ----------
         table, index, out : array
-            For a vector, the shapes are (n,), (1,) and (1,). For a matrix, they are (n, columns),
-            (1,) and (1, columns). The index is of type int64, from 0 to n - 1.
+            For a vector, the shapes are (n,), (1,) and (1,). For a matrix, the shapes are (n,
+            columns), (1,) and (1, columns). The index is of type int64, from 0 to n - 1.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
@@ -521,7 +521,7 @@ class Operations:
     def dropout(
         self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
     ) -> None:
-        """Set out = x / (1 - rate) for kept elements and 0 for the others; `out` may be x.
+        """Set out = x / (1 - rate) for kept elements, and 0 for all other elements; out may be x.
 
         Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32. The
         right side of the comparison is rounded to an integer (half to even). All arithmetic is in
@@ -881,7 +881,8 @@ class Operations:
         activation : Activation
             The function f.
         z, out : array, shape (rows, features)
-            Results. Their arrays must not share memory with each other or with another argument.
+            Results. The arrays of results must not share memory with each other or with another
+            argument.
         """
         self.layer_norm(x, scale, shift, epsilon, normalized, inverse_std, z)
         self.activate(activation, z, None, out)

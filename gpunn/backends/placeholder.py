@@ -1,10 +1,10 @@
 """Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-A method with this mark is called once, before the arrays have values. Each training step repeats
-only the operations that the method calls. A `Placeholder` has the shape and type of an array, can
-be indexed and reshaped, and can be passed to operations. Any other code would run only once, so its
-use of a placeholder raises an error that names the method and the line. Placeholders work with any
-array library, even if it allows no subclasses.
+A marked method is called once, before the arrays have values. Each training step repeats only the
+operations that the method calls. A `Placeholder` has the shape and type of an array, can be indexed
+and reshaped, and can be passed to operations. Code that is not an operation would run only once. So
+if it uses a placeholder, an error is raised that names the method and the line. Placeholders work
+with any array library, even if it allows no subclasses.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def operation(method: F) -> F:
 def composite(method: F) -> F:
     """Declare a method an operation that consists only of other operations.
 
-    A backend without a lowering for the whole operation runs these other operations.
+    A backend without a lowering for the whole operation runs the operations that it consists of.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -193,7 +193,7 @@ def arguments_of(backend: Performer, one: Operation) -> Arguments:
 
 
 def current_trace() -> list[Operation] | None:
-    """Return the trace that this thread records, or None if it records none."""
+    """Return the trace that this thread is recording, or None."""
     return RECORDER.trace
 
 

@@ -108,7 +108,7 @@ def get_backend(
     threads : int or None
         On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS or else
         OMP_NUM_THREADS sets the number. If neither is set, each core that this process may use gets
-        one thread. Runs with the same number of threads are bitwise identical.
+        one thread. Repeated runs with the same number of threads are bitwise identical.
 
     Returns
     -------

@@ -100,11 +100,11 @@ def predict(
     """Predict rows of data with a trained network.
 
     MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors). INPUT has the rows:
-    CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. Without INPUT, or if it
-    is -, gpunn reads standard input.
+    CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. If INPUT is missing or is
+    -, gpunn reads standard input.
 
     For classes, the prediction is a class name: the most probable class or, of two classes, the one
-    that the model's threshold selects. For numbers, it is the number.
+    that the model's threshold selects. For numbers, the prediction is the number.
 
     CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. Only
     predictions for --output stay in memory until the last row.

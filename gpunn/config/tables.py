@@ -427,8 +427,8 @@ class TableFile(SplitDataSet):
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"
-        Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other columns
-        are detected.
+        Kinds of columns: "number", "category", "boolean" or "datetime". For a column that is not in
+        the mapping, the kind is detected.
     missing_values : list of str
         Further strings that mark missing values; see `gpunn.tables.Schema.fit`.
     scaling : {"auto", "robust", "quantile", "standard", "none"}
@@ -915,9 +915,9 @@ class Draft(Config):
         Parameters
         ----------
         training : mapping
-            The model's defaults, as plain data. The keys in `given` override these defaults. For
-            the loss, the optimizer, metrics and callbacks, a table without a name changes only the
-            parameters that it contains.
+            The model's defaults, as plain data. The keys in `given` override the model's defaults.
+            For the loss, the optimizer, metrics and callbacks, a table without a name changes only
+            the parameters that it contains.
 
         Returns
         -------

@@ -116,8 +116,8 @@ def load_csv(
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
-        Strings that mean a missing value, besides NaN, in upper or lower case. If such a string is
-        a number, its other spellings match too.
+        Strings that mean a missing value, besides NaN, in upper or lower case. If one of these
+        strings is a number, other spellings of the number match too.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     y : int64 array of shape (1437,)
         The digits, 0 to 9.
     X_test : uint8 array of shape (360, 64)
-        Test images, in the same format.
+        Test images, in the format of X.
     y_test : int64 array of shape (360,)
         Their digits.
 

@@ -46,7 +46,7 @@ def load_mnist(
     y : int64 array of shape (rows,)
         Training labels.
     X_test, y_test : arrays
-        The test images and labels, in the same format. For MNIST, there are 10000 rows.
+        The test images and labels, in the formats of X and y. For MNIST, there are 10000 rows.
 
     Raises
     ------

@@ -89,8 +89,8 @@ def mean_and_std(
         mean = mean_a + delta * n_b / (n_a + n_b)
         M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
 
-    Before this computation, the first row is subtracted from all rows, so that `M` of a constant
-    column is exactly zero.
+    Before statistics are computed, the first row is subtracted from all rows, so that `M` of a
+    constant column is exactly zero.
 
     References
     ----------

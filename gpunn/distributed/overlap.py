@@ -1,8 +1,9 @@
 """Sum a vector over ranks, part by part, while later parts are still computed.
 
 A backward pass computes gradients from the last layer to the first. Like PyTorch's
-DistributedDataParallel, a step starts to sum finished gradients before the others are computed (Li
-et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training").
+DistributedDataParallel, a step starts to sum finished gradients before it has computed all
+gradients (Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel
+Training").
 """
 
 from __future__ import annotations

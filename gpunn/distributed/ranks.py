@@ -41,7 +41,7 @@ class Ranks:
 
     @property
     def alone(self) -> bool:
-        """Whether this is the only process."""
+        """Whether training has only this process."""
         return self.size == 1
 
     @property
@@ -56,7 +56,7 @@ class Ranks:
 
     @property
     def present_shares(self) -> Shares:
-        """The shards that this process works on now: all shards while it leads, else its shards."""
+        """The shards that this process works on now: while it leads, all shards."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
 
     def lead(

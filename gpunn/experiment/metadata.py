@@ -30,7 +30,7 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
-    """Return a list of names; raise an error if it is empty, or a name is repeated or too long."""
+    """Return a list of names; raise an error if the list is empty or a name is invalid."""
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
     if (longest := max(map(len, names))) > MAX_NAME and path == "classes":

@@ -45,7 +45,7 @@ ROUNDING = ("processor", "thread_variables")
 def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the run in a folder.
 
-    Raise a ConfigError if its data, network, seed or dtype differ from `description`.
+    A ConfigError is raised if the run's data, network, seed or dtype differ from `description`.
     """
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):

@@ -46,7 +46,7 @@ class Step:
 
     @property
     def kind(self) -> Kind:
-        """Properties of all steps with this function."""
+        """The properties of the step's function, which all its steps share."""
         return KINDS.get(self.function, Kind())
 
 

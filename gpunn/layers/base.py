@@ -94,7 +94,7 @@ class Layer(Configurable):
         Name within the network. By default the network chooses one, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
         Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
-        number for each name, such as {"biases": 0.1}. In a layer with inner layers, it also
+        number for each name, such as {"biases": 0.1}. In a layer with inner layers, the factor also
         multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
@@ -102,11 +102,11 @@ class Layer(Configurable):
         decay is unchanged. The learning-rate factor also affects the decay: an update multiplies
         parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
     trainable : bool
-        Whether training changes this layer's parameters. If it is False, the layer is frozen,
-        including all layers within it. Frozen parameters have no gradient, update, decay, penalty
-        or optimizer state, and don't count in the norm for gradient clipping. You can change
-        `trainable` between two calls of `Trainer.fit`. A change resets the optimizer's state, and
-        arrays in `values` that you stored before no longer belong to the network.
+        Whether training changes this layer's parameters. If `trainable` is False, the layer is
+        frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
+        penalty or optimizer state, and don't count in the norm for gradient clipping. You can
+        change `trainable` between two calls of `Trainer.fit`. A change resets the optimizer's
+        state, and arrays in `values` that you stored before no longer belong to the network.
 
     Attributes
     ----------
@@ -120,8 +120,8 @@ class Layer(Configurable):
         Whether `adapt` computes buffers from the training inputs, and `adapt_to_targets` from the
         training targets.
     after_loss : bool
-        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training skips such a
-        layer.
+        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training skips a layer that
+        comes after the loss.
 
     See Also
     --------

@@ -87,8 +87,8 @@ class OneHot(Coded):
     binary_as_sign : bool
         Whether a column with two categories has one output instead of two.
     off, on, second : float or sequence of float
-        Values of the outputs: one number, or one for each output. These values can include a
-        scaling of the outputs.
+        Values of the outputs: one number, or one for each output. The values can include a scaling
+        of the outputs.
 
     Raises
     ------
@@ -185,7 +185,8 @@ class Embedding(Coded):
 
         dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
 
-    The order of this sum is fixed, so repeated runs are bitwise identical on every backend.
+    The order in which rows are added is fixed, so repeated runs are bitwise identical on every
+    backend.
 
     Parameters
     ----------

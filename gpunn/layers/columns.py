@@ -61,10 +61,10 @@ class ColumnGroups(Layer):
     Parameters
     ----------
     groups : sequence of mapping
-        Each mapping has these keys:
+        Each mapping describes a group and has the keys:
 
         - "columns": a pair [start, stop]; column `stop` is excluded, as in slices.
-        - "layers": the layers of f. Without this key, y contains the columns unchanged.
+        - "layers": the layers of f. Without "layers", y contains the columns unchanged.
         - "label": the prefix of the parameters' names, "group_1" by default.
         - "trainable": false to freeze the group's layers.
 

@@ -167,12 +167,12 @@ class MemberDense(Layer):
     activation : str, Activation or mapping
         The function f.
     adapters : bool
-        Whether each member has its own r, s and b.
+        Whether each member has a separate r, s and b.
     separate : bool
-        Whether each member has its own W and b, and no adapters.
+        Whether each member has a separate W and b, and no adapters.
     input_adapter : bool
-        Whether the adapters include the factors r of the inputs. Set this to False in the first
-        layer after `Members`, which already multiplies by factors.
+        Whether the adapters include the factors r of the inputs. Set `input_adapter` to False in
+        the first layer after `Members`, which already multiplies by factors.
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`.

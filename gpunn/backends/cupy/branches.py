@@ -16,7 +16,8 @@ __all__ = ["Branch", "JoinedBranch", "in_sequence"]
 class Branch:
     """Makes calls on the lane's stream, after all work submitted earlier to the current stream.
 
-    Each lane has separate scratch memory, since its calls run concurrently with other calls.
+    Each lane has separate scratch memory, because the lane's calls run concurrently with other
+    calls.
     """
 
     def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

@@ -26,7 +26,7 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-also reports cudaErrorInsufficientDriver if there is no driver. It reports cudaErrorSystemNotReady
+also reports cudaErrorInsufficientDriver if there is no driver. CUDA reports cudaErrorSystemNotReady
 if the fabric manager of GPUs with NVSwitch does not run."""
 
 EXTRAS = (12, 13)

@@ -2,7 +2,7 @@
 
 A kernel costs a launch, and it reads from memory what the previous kernel has written there. A
 fused operation is a composite operation of `Operations`: its definition calls the two operations.
-So without a kernel for its arguments, the two operations run.
+So if there is no kernel for the arguments, the two operations run.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operatio
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
     """Return the fused operation of two adjacent ones, or None if they must stay separate.
 
-    Apart from the connecting array, they must have no memory in common. A fused kernel may write
-    results of the second operation before it has read all arguments of the first.
+    Apart from the connecting array, the two operations must have no memory in common. A fused
+    kernel may write results of the second operation before it has read all arguments of the first.
     """
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):

@@ -166,7 +166,7 @@ class CupyLowerings:
         Function that sets out = a @ b, with a or b transposed first if requested.
     fused_product : callable
         Function that sets out to the product a @ b followed by an epilogue, such as adding a bias.
-        It returns False if it refuses the arguments.
+        The function returns False if it refuses the arguments.
     scratch : Scratch
     """
 

@@ -161,9 +161,9 @@ def gradient_source(
     """Return the name and source of a kernel that changes a gradient and sums over its rows.
 
     `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
-    `sum[0]`. `__launch_bounds__` limits a thread's registers. Without this limit, some formulas
-    would use more registers than a multiprocessor has for a block, and the kernel could not be
-    launched.
+    `sum[0]`. `__launch_bounds__` limits a thread's registers. Without a limit on registers, some
+    formulas would use more registers than a multiprocessor has for a block, and the kernel could
+    not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -15,8 +15,7 @@ EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
 """Maximum number of loads for which one block is faster than two; a load reads STACK * EACH rows.
-These numbers are estimates: a load takes about 0.6 us, and combining the partial sums of two blocks
-takes 2 us."""
+By estimates, a load takes about 0.6 us, and combining the partial sums of two blocks takes 2 us."""
 
 BLOCKS = 1024
 """Number of blocks that keeps any device busy: about 8 per multiprocessor of the largest GPU."""

@@ -1,13 +1,13 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. The first kernel also
-counts the update. The second kernel runs after another kernel has counted the update, and it first
-reads a flag that tells whether to update.
+The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. A rule's first kernel
+also counts the update. Its second kernel runs after another kernel has counted the update, and
+first reads a flag that tells whether to update.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation
-delays nothing. A separate kernel could compute these numbers once for all blocks, but its launch
-would take longer.
+delays nothing. A separate kernel could compute the shared numbers once for all blocks, but its
+launch would take longer.
 """
 
 from __future__ import annotations

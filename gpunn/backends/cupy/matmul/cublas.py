@@ -174,8 +174,8 @@ class Handle:
         """Return the handle, after setting its stream and workspace.
 
         Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed one. Setting them takes two calls of about 1 us for each product launched outside
-        a CUDA graph.
+        destroyed one. Setting stream and workspace takes two calls of about 1 us for each product
+        launched outside a CUDA graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))

@@ -59,8 +59,8 @@ REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
 """Ways to add the partial sums of a product that was split along k (split-K). The ways listed here
 add the partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which
-adds each partial sum immediately. NVIDIA promises no order of these additions, so gpunn does not
-use the third way."""
+adds each partial sum immediately. NVIDIA promises no order of additions for the third way, so gpunn
+does not use it."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
@@ -184,7 +184,7 @@ class Plan:
         The row-major matrices that cuBLASLt calls A, B, C and D, for their shapes and alignments.
         Later products may use other matrices with equal shapes and alignments.
     vector : int
-        Address of the epilogue's vector, or 0. The vectors of later products need the same
+        Address of the epilogue's vector, or 0. In later products, the vector must have an equal
         alignment.
     workspace : int
         Size in bytes of the workspace that an algorithm may use.

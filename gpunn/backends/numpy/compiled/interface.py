@@ -30,7 +30,7 @@ line:
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
 * CLAIMS: from here on, one cache line for each share, with the number of stretches in which a
-thread claimed it.
+  thread claimed it.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
@@ -95,10 +95,10 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 
 * TILES: read A and B directly.
 * PACKED: read B from panels, into which the kernel `pack` copied it, and copy some rows of A at a
-time.
+  time.
 * TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
 * TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; compute C.T = B.T A.T with panels of
-A.T.
+  A.T.
 * DOTS: C has few columns; compute each number of C as a scalar product.
 """
 

@@ -45,8 +45,8 @@ ONE_THREAD = (
 class Library:
     """A loaded library, with kernels by name, and the functions that run a team's threads.
 
-    The functions have integer arguments and results. While such a function runs, Python's lock
-    (GIL) is released. An OSError is raised if the system can't load the library.
+    The functions have integer arguments and results. While a function of the library runs, Python's
+    lock (GIL) is released. An OSError is raised if the system can't load the library.
     """
 
     publish: Callable[[int], int]
@@ -132,8 +132,7 @@ def find_library() -> Search:
 def library() -> Library | None:
     """Return this process's library, and build it first if it is missing and numba is installed.
 
-    If there is no library, log a warning and return None. The errors of `find_library` are also
-    raised here.
+    If there is no library, log a warning and return None. Errors of `find_library` are passed on.
     """
     search = find_library()
     if search.library is None and search.target and has_numba():

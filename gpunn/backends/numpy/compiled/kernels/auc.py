@@ -47,7 +47,7 @@ def log_odds(
 
 @lanewise
 def add_others(others: Number, shifted: Number, column: Number, best: Number) -> Number:
-    """Add a column to the sum `others`, unless the column is the best."""
+    """Add a column to the sum `others`, except for the column `best`."""
     # A product, so that a row with an infinite logit has no score, as defined.
     return others + where(best.equals(column), others.like(0), 1) * negative_exp(shifted)
 

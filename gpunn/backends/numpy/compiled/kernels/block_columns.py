@@ -2,8 +2,8 @@
 
 Operations on a single short row wait for each other: each addition for the previous one, a division
 for the sum. If a block has one number of each row, a kernel processes as many rows together as the
-block has lanes (numbers). With such blocks, the order of the sum over a row is the same for all
-vector sizes.
+block has lanes (numbers). With blocks of one column, the order of the sum over a row is the same
+for all vector sizes.
 """
 
 from __future__ import annotations

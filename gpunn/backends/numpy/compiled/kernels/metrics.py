@@ -82,7 +82,7 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out to the weights of correctly classified rows, and to 0 in other rows.
+    """Set out to the rows' weights, but to 0 in rows with a wrong predicted class.
 
     Each thread computes some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,),
     weights_ptr (rows,), rows, out_ptr (rows,).

@@ -86,8 +86,8 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.layer_norm_gradient`, with separate sums over each thread's rows.
 
-    Each thread computes some rows and the sums over them. The sums array has all threads' sums for
-    the scale first, then those for the shift.
+    Each thread computes some rows and the sums over them. The array `sums` has all threads' sums
+    for the scale first, then all threads' sums for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
     (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.

@@ -1,8 +1,8 @@
 """Panels: a copy of a matrix in the order in which a matrix product reads its elements.
 
 For a tile of the result, a product reads all rows of a few columns of B. In a large matrix, each
-row is on a separate page of memory. In a panel, these parts of rows are contiguous (Goto & van de
-Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", section 5).
+row is on a separate page of memory. In a panel, the parts of rows that a tile needs are contiguous
+(Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", section 5).
 """
 
 from __future__ import annotations

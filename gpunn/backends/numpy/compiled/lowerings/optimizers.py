@@ -83,7 +83,7 @@ class Optimizers(Lowerings):
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
         """Return segments of parameters, split where a layer's weights begin or end.
 
-        With this split, the update of a layer's weights can run while their gradient is in the
+        With the split, the update of a layer's weights can run while their gradient is in the
         cache. If there is no weight decay, adjacent segments with equal learning-rate factors are
         joined.
         """
