@@ -918,6 +918,38 @@ class Operations:
         along = xp.mean(h * normalized, axis=1, keepdims=True)
         gradient[...] = inverse_std * (h - mean - normalized * along)
 
+    @composite
+    def layer_norm_activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        """Compute the gradients of `layer_norm_activate` from dL/d(output) in `gradient`.
+
+        In this order::
+
+            gradient ← gradient * f'(z)
+            scale_gradient, shift_gradient, gradient ← as in layer_norm_gradient
+
+        Parameters
+        ----------
+        activation, z, output, gradient : Activation, array
+            As in `activation_gradient`.
+        normalized, inverse_std, scale, scale_gradient, shift_gradient : array
+            As in `layer_norm_gradient`. Results must not share memory with other arguments.
+        """
+        self.activation_gradient(activation, z, output, gradient, None)
+        self.layer_norm_gradient(
+            gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient
+        )
+
     # -------------------------------------------------------------- layers of tabular models
 
     @operation

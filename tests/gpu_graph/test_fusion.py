@@ -8,7 +8,7 @@ from gpunn.backends.cupy import CupyBackend
 
 ROWS, FEATURES = 5, 70
 SHAPES = {"scale": (FEATURES,), "shift": (FEATURES,), "bias": (FEATURES,), "inverse": (ROWS, 1)}
-NAMES = (*SHAPES, "x", "z", "y", "normal")
+NAMES = (*SHAPES, "x", "z", "y", "normal", "gradient")
 GELU = activations.GELU()
 
 
@@ -22,6 +22,15 @@ def norm(ops, scale, shift, inverse, x, z, normal, **_):
 
 def activate(ops, z, y, **_):
     ops.activate(GELU, z, None, y)
+
+
+def chain_rule(ops, z, y, gradient, **_):
+    ops.activation_gradient(GELU, z, y, gradient, None)
+
+
+def norm_gradient(ops, scale, shift, inverse, gradient, normal, bias, **_):
+    """Compute gradients; the arrays `shift` and `bias` are results."""
+    ops.layer_norm_gradient(gradient, normal, inverse, scale, shift, bias)
 
 
 CASES = {
@@ -53,6 +62,29 @@ CASES = {
     "no kernel for the activation": (
         [norm, lambda ops, z, y, **_: ops.activate(OwnGELU(), z, None, y)],
         "layer_norm",
+    ),
+    "gradients": ([chain_rule, norm_gradient], "layer_norm_gelu_gradient"),
+    "gradients in another order": (
+        [norm_gradient, chain_rule],
+        "layer_norm_gradient gelu_gradient",
+    ),
+    "a gradient of a bias": (
+        [
+            lambda ops, z, y, gradient, bias, **_: ops.activation_gradient(
+                GELU, z, y, gradient, bias
+            ),
+            norm_gradient,
+        ],
+        "gelu_gradient_and_sums layer_norm_gradient",
+    ),
+    "gradients that share an argument": (
+        [
+            lambda ops, normal, y, gradient, **_: ops.activation_gradient(
+                GELU, normal, y, gradient, None
+            ),
+            norm_gradient,
+        ],
+        "gelu_gradient layer_norm_gradient",
     ),
 }
 """Operations in order, and the kernels of the project that run them."""

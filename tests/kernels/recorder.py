@@ -192,6 +192,8 @@ def every_layer(activation: str) -> list[Any]:
         layers.Rescaling(1.5, 0.1),
         layers.Dense(8, activation, bias=False),
         layers.LayerNorm(),
+        layers.Activation(activation),
+        layers.LayerNorm(),
         layers.Dense(CLASSES),
     ]
 

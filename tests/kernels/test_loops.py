@@ -43,8 +43,10 @@ def test_no_loop_adds_up_in_memory(recorded, proved):
     proved("kernels of the project, none of whose loops adds up in memory", len(recorded))
 
 
-@pytest.mark.parametrize("kernel", ["gpunn_layer_norm", "gpunn_layer_norm_gradient"])
-def test_loads_do_not_wait_for_stores(recorded, kernel):
+@pytest.mark.parametrize("fused", ["", "_gelu"])
+@pytest.mark.parametrize("kernel", ["gpunn_layer_norm{}", "gpunn_layer_norm{}_gradient"])
+def test_loads_do_not_wait_for_stores(recorded, kernel, fused):
+    kernel = kernel.format(fused)
     counts = [loads_that_wait(lines) for name, lines in recorded if name == kernel]
     assert counts
     assert set(counts) == {0}

@@ -26,14 +26,8 @@ COOPERATIVE = (
     *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "counted_update"),
     "embed_gradient",
     *("layer_norm", "layer_norm_activate", "layer_norm_gradient", "loss", "mean_over_members"),
-    *(
-        "metric",
-        "next_batch",
-        "l2_penalty",
-        "parametric_activation_gradient",
-        "periodic_gradient",
-        "scale_gradient",
-    ),
+    *("layer_norm_activation_gradient", "metric", "next_batch", "l2_penalty"),
+    *("parametric_activation_gradient", "periodic_gradient", "scale_gradient"),
     *("sum", "unscale", "update", "update_if_finite"),
 )
 """Operations with kernels whose threads share memory or wait for each other."""

@@ -677,13 +677,17 @@ def normalizations() -> Iterator[Case]:
                 yield case(f"{name}-constant-{at}", name, terms, x=same, **kwargs, out=x)
                 nan = with_nan(numbers)
                 yield case(f"{name}-nan-{at}", name, terms, x=nan, **kwargs, out=x)
+        sums = {"scale_gradient": of, "shift_gradient": of}
         functions = [cls() for cls in builtin(activations.Activation)]
         for f in functions if x == (64, 10) else [activations.GELU()]:
             name = "layer_norm_activate"
             kwargs = {**affine, "epsilon": 1e-2, "normalized": x, "inverse_std": (rows, 1)}
             kwargs |= {"activation": f, "x": moved(1, *x), "z": x, "out": x}
             yield case(f"{name}-{f.name}-{at}", name, features, **kwargs)
-        sums = {"scale_gradient": of, "shift_gradient": of}
+            kwargs = {**activated(f, x), "activation": f, "gradient": x, "normalized": x}
+            kwargs |= {"inverse_std": (rows, 1), "scale": of, **sums}
+            name, terms = "layer_norm_activation_gradient", max(rows, features)
+            yield case(f"{name}-{f.name}-{at}", name, terms, **kwargs)
         for name, deviations, terms in (
             ("batch_norm_gradient", of, rows),
             ("layer_norm_gradient", (rows, 1), max(rows, features)),

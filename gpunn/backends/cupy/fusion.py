@@ -43,6 +43,9 @@ class Fusion(NamedTuple):
 
 FUSIONS = {
     ("layer_norm", "activate"): Fusion("layer_norm_activate", "out", "z"),
+    ("activation_gradient", "layer_norm_gradient"): Fusion(
+        "layer_norm_activation_gradient", "gradient", "gradient"
+    ),
 }
 """The fused operation of two adjacent operations."""
 

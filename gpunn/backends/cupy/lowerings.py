@@ -33,6 +33,7 @@ from gpunn.backends.cupy.kernels import (
     normalization,
     numbers,
     optimizers,
+    row_normalization,
     rows,
     sums,
 )
@@ -189,9 +190,12 @@ class CupyLowerings:
     normalize = prepared(normalization.normalize, strided())
     batch_norm = launched(normalization.batch_norm)
     batch_norm_gradient = launched(normalization.batch_norm_gradient)
-    layer_norm = prepared(normalization.layer_norm, packed)
-    layer_norm_activate = prepared(normalization.layer_norm_activate, with_formula(packed))
-    layer_norm_gradient = launched(normalization.layer_norm_gradient)
+    layer_norm = prepared(row_normalization.layer_norm, packed)
+    layer_norm_activate = prepared(row_normalization.layer_norm_activate, with_formula(packed))
+    layer_norm_gradient = launched(row_normalization.layer_norm_gradient)
+    layer_norm_activation_gradient = launched(
+        row_normalization.layer_norm_activation_gradient, with_formula(packed)
+    )
 
     copy_columns = prepared(categories.copy_columns, strided())
     one_hot = prepared(categories.one_hot, packed)

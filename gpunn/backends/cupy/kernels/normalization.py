@@ -1,35 +1,21 @@
-"""Batch and layer normalization, with their gradients.
+"""Batch normalization with its gradient, and normalization with given statistics.
 
-A warp sums a row over its columns. In a sum over rows, several threads share a column. The kernels
-of sums over rows compute nothing else, because several blocks may share a column.
+Kernels of sums over rows compute nothing else, because several blocks may share a column.
 `gpunn.backends.operations` defines formulas and shapes.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.kernels.activations import FORMULAS, constants_of
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
-from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
-from gpunn.typing import Array
 
-__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_activate"]
-__all__ += ["layer_norm_gradient", "normalize", "unstandardize"]
-
-ROW = r"""
-  const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  if (row >= rows) return;
-  const long long first = row * columns + threadIdx.x, end = (row + 1) * columns;
-"""
+__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "normalize", "unstandardize"]
 
 # Each block computes the mean of its rows and the sum of squared deviations from it; the last block
 # combines them (Chan, Golub & LeVeque 1983). A large mean causes no cancellation.
@@ -102,25 +88,6 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
 }}
 """
 
-LAYER_NORM_GRADIENT = rf"""
-extern "C" __global__ void gpunn_layer_norm_gradient(
-    T* __restrict__ gradient, const T* __restrict__ normalized,
-    const T* __restrict__ inverse_std, const T* __restrict__ scale,
-    long long rows, long long columns) {{
-  {ROW}
-  T sum = 0, along = 0;
-  for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES) {{
-    const T h = scale[j] * gradient[k];
-    sum += h;
-    along += h * normalized[k];
-  }}
-  const T mean = warp_sum(sum) / columns, slope = warp_sum(along) / columns;
-  const T inverse = inverse_std[row];
-  for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES)
-    gradient[k] = inverse * (scale[j] * gradient[k] - mean - normalized[k] * slope);
-}}
-"""
-
 BATCH_NORM = cupy.ElementwiseKernel(
     "T x, T mean, T inverse_std, T scale, T shift",
     "T n, T y",
@@ -190,74 +157,9 @@ def batch_norm(op: Arguments, scratch: Scratch) -> None:
 
 def batch_norm_gradient(op: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
-    sum_gradients(op, scratch)
-    sums = op.scale_gradient, op.shift_gradient, op.gradient.shape[0]
-    BATCH_NORM_GRADIENT(op.normalized, op.inverse_std, op.scale, *sums, op.gradient)
-
-
-def sum_gradients(op: Arguments, scratch: Scratch) -> None:
     name = "gpunn_scale_and_shift_gradient"
     kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=op.gradient.dtype)
     arrays = op.gradient, op.normalized, op.scale_gradient, op.shift_gradient
     over_columns(kernel, op.gradient.shape, arrays, 2, scratch)
-
-
-def layer_norm(op: Arguments) -> Calls:
-    """Normalize each row, with one warp per row; all arrays are contiguous."""
-    return normalized_rows(op, op.out, "gpunn_layer_norm")
-
-
-def layer_norm_activate(op: Arguments) -> Calls:
-    """Normalize each row and apply a function, with one warp per row; arrays are contiguous."""
-    f, formula = op.activation, FORMULAS[type(op.activation)]
-    parameters = f", T* __restrict__ out{formula.parameters}"
-    source = f"gpunn_layer_norm_{f.name}", parameters, f"T a; {formula.value} out[k] = a;"
-    return normalized_rows(op, op.z, *source, more=(op.out, *constants_of(f, op.x.dtype.type)))
-
-
-def normalized_rows(op: Arguments, z: Array, *source: str, more: Sequence[Any] = ()) -> Calls:
-    """Return the launch of a kernel of `layer_norm_source`; z is the result of the norm."""
-    rows, columns = op.x.shape
-    kernel = raw_kernel(source[0], layer_norm_source(*source), T=op.x.dtype)
-    arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, z
-    arguments = *arrays, rows, columns, op.x.dtype.type(op.epsilon), *more
-    return [partial(over_rows, kernel, rows, arguments)]
-
-
-@functools.cache
-def layer_norm_source(name: str, parameters: str = "", statements: str = "") -> str:
-    """Return the source of a kernel that normalizes rows.
-
-    `statements` use an element z of the result, at index k. The kernel has additional `parameters`.
-    """
-    return f"""{FUNCTIONS}
-extern "C" __global__ void {name}(
-    const T* __restrict__ x, const T* __restrict__ scales, const T* __restrict__ shifts,
-    T* __restrict__ normalized, T* __restrict__ inverse_std, T* __restrict__ values_z,
-    long long rows, long long columns, T epsilon{parameters}) {{
-  {ROW}
-  T sum = 0;
-  for (long long k = first; k < end; k += LANES) sum += x[k];
-  const T mean = warp_sum(sum) / columns;
-  sum = 0;
-  for (long long k = first; k < end; k += LANES) sum += (x[k] - mean) * (x[k] - mean);
-  const T inverse = 1 / sqrt(warp_sum(sum) / columns + epsilon);
-  for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES) {{
-    const T normal = (x[k] - mean) * inverse;
-    normalized[k] = normal;
-    const T z = scales[j] * normal + shifts[j];
-    values_z[k] = z;
-    {statements}
-  }}
-  if (threadIdx.x == 0) inverse_std[row] = inverse;
-}}
-"""
-
-
-def layer_norm_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
-    sum_gradients(op, scratch)
-    rows, columns = op.gradient.shape
-    kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=op.gradient.dtype)
-    arguments = op.gradient, op.normalized, op.inverse_std, op.scale, rows, columns
-    over_rows(kernel, rows, arguments)
+    sums = op.scale_gradient, op.shift_gradient, op.gradient.shape[0]
+    BATCH_NORM_GRADIENT(op.normalized, op.inverse_std, op.scale, *sums, op.gradient)
