@@ -5,9 +5,9 @@ row's predictions. The backend weights and averages the rows' losses, in the sam
 loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
 In the formulas, p stands for the predictions and t for the targets. Rows have the index i, outputs
-the index j. The formulas in this module are the reference. A backend may compute a built-in loss in
-a faster way; tests compare the results with the formulas. To define a new loss, write a subclass
-with `values` and `gradients`.
+the index j. The formulas in this module are the reference for all backends. A backend may compute a
+built-in loss in a faster way; tests compare the results with the formulas. To define a new loss,
+write a subclass with `values` and `gradients`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 In each update, an optimizer gets vectors, never layers, and keeps no reference to these vectors. So
 an optimizer does not depend on the network's architecture, and a copied model continues to train
-correctly. The formulas in this module are the reference. A backend may compute a built-in optimizer
-in one fused pass; tests compare the results with the formulas. To define a new optimizer, write a
-subclass with `slots` and `update`.
+correctly. The formulas in this module are the reference for all backends. A backend may compute a
+built-in optimizer in one fused pass; tests compare the results with the formulas. To define a new
+optimizer, write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 

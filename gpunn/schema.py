@@ -50,7 +50,7 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
 
 
 Converter: TypeAlias = Callable[[str, Any], Any]
-"""A function that converts plain data at a path to an object, or raises an ArgumentError."""
+"""A function that converts a value and its path to an object, or raises an ArgumentError."""
 
 
 @functools.cache

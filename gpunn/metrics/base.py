@@ -149,8 +149,8 @@ class ClassMetric(Metric):
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
             raise DataError(
-                f"metric {self.name!r} compares outputs, one per class, but the network has 1; use "
-                "'binary_accuracy'"
+                f"metric {self.name!r} compares outputs, one per class, but the network has 1 "
+                "output; use 'binary_accuracy'"
             )
 
 

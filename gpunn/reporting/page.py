@@ -224,7 +224,7 @@ def view(
     elif record.ending.epochs < len(record.history):
         run.problems.append(
             f"The trained network and its test metrics are from epoch {record.ending.epochs}. "
-            "Training has continued since then, and has not ended."
+            "Training has continued after that epoch, and has not ended."
         )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")

@@ -18,7 +18,7 @@ from gpunn.workspace import Workspace
 __all__ = ["Objective", "minimize"]
 
 CHUNK_ROWS = 4096
-"""Rows in one pass through the network, which limits the memory of activations."""
+"""Maximum number of rows in one pass through the network, to limit the memory of activations."""
 
 
 class Objective:

@@ -52,7 +52,7 @@ class Constraint(NamedTuple):
 
 
 def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
-    """Return a constraint for a number between two bounds; `ends` are brackets of the interval."""
+    """Return a constraint for a number between two bounds; `ends` has its two brackets."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, Real):

@@ -26,8 +26,7 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return a communicator with the local rank and local size that the launcher gave this process.
 
-    The processes of a sweep do not communicate, so that the communicator contains only this
-    process.
+    The communicator contains only this process, since processes of a sweep do not communicate.
     """
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]

@@ -193,8 +193,9 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 def local_times(column: Any, location: str) -> Any:
     """Return a column of dates with a time zone as local times, and any other column unchanged.
 
-    Without this conversion, the same dates would differ between libraries. As arrays, pyarrow and
-    Polars return UTC, and pandas returns objects with a time zone. Dates in text are local times.
+    Without the conversion to local times, the same dates would differ between libraries. As arrays,
+    pyarrow and Polars return UTC, and pandas returns objects with a time zone. Dates in text are
+    local times.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(

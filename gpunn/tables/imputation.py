@@ -1,4 +1,4 @@
-"""Filling in missing values: a number becomes the median of the training rows.
+"""Filling in missing values: a missing number becomes the median of the training rows.
 
 In exported Python and C, `gpunn.tables.encoders.numeric` inserts the median; in ONNX,
 `gpunn.interchange.onnx_rows` inserts the median. `gpunn.tables.encoders.category` gives a missing

@@ -260,7 +260,7 @@ class Schema:
         Returns
         -------
         ndarray, shape (rows, width)
-            The number columns, then the code columns.
+            The matrix, whose number columns come before its code columns.
 
         Raises
         ------

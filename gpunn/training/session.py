@@ -321,7 +321,7 @@ class TrainingSession:
         return source if isinstance(source, Checkpoint) else newest_checkpoint(source)
 
     def _can_continue_epoch(self) -> bool:
-        """Return whether this call can continue the interrupted epoch."""
+        """Return whether this call of `fit` can continue the interrupted epoch."""
         trainer, cursor = self.trainer, self.trainer.progress.cursor
         weighted = self.recipe.has_metric_weight(trainer.state())
         return (

@@ -685,7 +685,7 @@ class Trainer:
         return {method.__name__: method for method in methods}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the optimizer's state and the device's counters as host arrays, by name.
+        """Return the optimizer's state and the counters on the device, as host arrays by name.
 
         Within an epoch, the state includes the sums over the epoch's updates so far.
 

@@ -15,7 +15,7 @@ __all__ = ["TrainingPolicy"]
 
 
 class TrainingPolicy:
-    """The decisions of a `Trainer`; to change some, set `Trainer.policy` to a subclass's instance.
+    """The decisions of a `Trainer`. To change them, set `Trainer.policy` to another object.
 
     Attributes
     ----------

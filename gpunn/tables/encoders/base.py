@@ -149,7 +149,7 @@ def wrong_cell(
     expected: str,
     advice: str = "",
 ) -> DataError:
-    """Return an error that describes the first cell of another kind than expected."""
+    """Return an error that describes the first cell that is not of the expected kind."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())

@@ -84,8 +84,8 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating the earlier updates then restores the state from which the diverging update
-        started. If the fault does not occur again, the message begins with `symptom`. Raise a
+        Repeating all updates before it restores the state from which the diverging update started.
+        If the fault does not occur again, the message begins with `symptom`. Raise a
         DivergenceError if the choice is "stop", or after too many recoveries in a row.
         """
         progress = self.progress
