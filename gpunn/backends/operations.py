@@ -872,7 +872,7 @@ class Operations:
         z: Array,
         out: Array,
     ) -> None:
-        """Normalize each row and apply a function: `layer_norm` with the result z; out = f(z).
+        """Run `layer_norm`, with z as its result, then set out = f(z).
 
         Parameters
         ----------

@@ -76,8 +76,8 @@ T = TypeVar("T")
 class Recorder(threading.local):
     """The trace that this thread records, and the trace's backend.
 
-    Without a trace, operations run immediately. Without a backend, operations of any backend are
-    recorded.
+    If there is no trace, operations run immediately. If the trace has no backend, operations of any
+    backend are recorded.
     """
 
     trace: list[Operation] | None = None

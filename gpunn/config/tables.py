@@ -724,7 +724,7 @@ class Sweep(Table):
 
     @property
     def space(self) -> dict[str, SearchRange]:
-        """The values of the keys to vary, by the paths of these keys."""
+        """A dictionary of the values to try, by the paths of the keys to vary."""
         return self.parameters
 
     @property

@@ -148,7 +148,7 @@ class _Choice:
         )
 
     def _gain(self, group: int) -> float:
-        """Return how much closer to the wanted numbers of rows the classes are with a group."""
+        """Return how much a group moves the classes' numbers of rows towards the wanted ones."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

@@ -42,7 +42,7 @@ def cut(span: Span, ranks: int) -> list[Span]:
 
 
 def moves(span: Span, ranks: int, length: int) -> list[Move]:
-    """Return which sums each rank sends to which rank, if ranks' blocks have `length` numbers."""
+    """Return which sums each rank sends to each rank; ranks' blocks have `length` numbers."""
     moves = []
     for source, (start, stop) in enumerate(cut(span, ranks)):
         for target in range(ranks):

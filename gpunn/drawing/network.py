@@ -76,7 +76,7 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers to draw: all, or the first and the last ones of more than `MAX_LAYERS`."""
+    """Return the layers to draw; if more than `MAX_LAYERS`, only the first and the last ones."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2

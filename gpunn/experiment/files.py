@@ -95,7 +95,7 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 
 
 class Removal(Callback):
-    """Removes an earlier run's logs: renames them when training begins; `settle` deletes them.
+    """Renames an earlier run's logs when training begins, and deletes them in `settle`.
 
     If training ends without a call of `settle`, the logs get their old names again. If the process
     is killed during training, the logs keep their new names.

@@ -75,7 +75,7 @@ def from_sklearn(
 
     See Also
     --------
-    to_sklearn : Converts in the other direction.
+    to_sklearn : Converts a network to a scikit-learn estimator.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def to_sklearn(
 
     See Also
     --------
-    from_sklearn : Converts in the other direction.
+    from_sklearn : Converts a scikit-learn estimator to a network.
 
     Examples
     --------

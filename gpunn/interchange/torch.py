@@ -184,7 +184,7 @@ def load_state_dict(
 
     See Also
     --------
-    state_dict : Converts in the other direction.
+    state_dict : Converts a network to a state dict.
 
     Examples
     --------

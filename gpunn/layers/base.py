@@ -500,7 +500,7 @@ def checked_factor(argument: str, value: Any) -> Any:
 
 
 def check_factors(layer: Layer, names: Sequence[str]) -> None:
-    """Raise an ArgumentError if a factor names none of these trainable parameters."""
+    """Raise an ArgumentError if a factor names a parameter that is not among the trainable ones."""
     for argument in FACTORS:
         factors = getattr(layer, argument)
         for name in factors if isinstance(factors, Mapping) else ():

@@ -72,9 +72,9 @@ class Dropout(Layer):
 
         dL/dx = mask * dL/dy / (1 - rate)
 
-    The mask is a hash of (seed, layer, pass, position). So the mask is the same on every backend,
-    and the backward pass computes it again instead of storing it. A resumed run needs no state of a
-    random generator.
+    Each entry of the mask is computed from a hash of (seed, layer, pass, position). So the mask is
+    the same on every backend, and the backward pass computes it again instead of storing it. A
+    resumed run needs no state of a random generator.
 
     Parameters
     ----------

@@ -20,7 +20,8 @@ LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
 LINE = 64
-"""Bytes in a cache line, and in the widest vectors. NumPy does not align arrays to this size."""
+"""Bytes in a cache line, and in the widest vectors. NumPy itself does not align arrays to cache
+lines."""
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:

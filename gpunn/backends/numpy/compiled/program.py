@@ -217,7 +217,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, each `early` one moved to directly after its inputs are ready.
+    """Return the instructions, after moving each `early` one forward until its inputs are ready.
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """

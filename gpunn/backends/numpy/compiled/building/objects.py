@@ -1,9 +1,9 @@
 """Compile kernels to object files, with numba and LLVM.
 
-Usually numba compiles for the process that it runs in. Here numba only translates Python to LLVM
-instructions. LLVM optimizes the instructions once, when a kernel and all functions that it calls
-are in one module, and emits code for the target's processor. The object files have no code for
-calls from Python, which numba would add.
+Usually numba compiles for the process that it runs in. In this module, numba only translates Python
+to LLVM instructions. LLVM optimizes the instructions once, when a kernel and all functions that it
+calls are in one module, and emits code for the target's processor. The object files have no code
+for calls from Python, which numba would add.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Symbols = dict[str, tuple[Any, ...]]
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
     """Compiled functions in the form of LLVM instructions, without machine code.
 
-    By default numba links all called functions into each caller's module, up to the kernel. Here
-    each function's module is linked once, when the object file is written.
+    By default numba links all called functions into each caller's module, up to the kernel. In this
+    class, each function's module is linked once, when the object file is written.
     """
 
     def _optimize_functions(self, module: Any) -> None:

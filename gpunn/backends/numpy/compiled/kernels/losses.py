@@ -33,7 +33,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return (p - t)^2 and half of its derivative; losses have further factors."""
+    """Return (p - t)^2 and half of its derivative, which each loss multiplies by a factor."""
     d = p - t
     return d * d, d
 

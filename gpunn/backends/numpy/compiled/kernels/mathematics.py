@@ -2,7 +2,7 @@
 
 So LLVM can vectorize the formulas, and no result depends on the C library. Errors are in units in
 the last place of the result (ulp): the largest error for all float32, and for some millions of
-float64. Errors for subnormal numbers are included, unless the thread treats these numbers as zero.
+float64. Subnormal results are included, except if the thread treats subnormal numbers as zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def without_log_2(x: Number) -> tuple[Number, Number]:
 
 
 def log_2_in_parts(x: Number) -> tuple[float, float]:
-    """Return two numbers with sum log 2, the first so short that its product with n is exact."""
+    """Return two numbers that add up to log 2; the product of n and the first one is exact."""
     if x.single:
         return 0.693359375, -2.12194440054690583e-4
     return 0.693147180369123816490, 1.90821492927058770002e-10
