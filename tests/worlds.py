@@ -105,6 +105,12 @@ CASES = {
 }
 """Options of `trained`, by what they try."""
 
+CONTAINED = (
+    *("class weights", "accumulation", "ranks without rows, streamed", "not shuffled", "drop_last"),
+    *("batch norm, ranks without rows", "standardization"),
+)
+"""Cases whose kernels and exchanges others have, too; on devices they are for the full run."""
+
 
 def on_devices(case):
     """Return a case's options where devices are emulated: but for one case, two epochs are enough.

@@ -16,6 +16,12 @@ from gpunn.layers import Dense
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
 TESTS = Path(__file__).parents[1]
+MORE = (
+    *("64-32-16-10, ReLU, SGD", "64-32-16-10, ReLU, Adam"),
+    *("the same with accuracy", "the same with dropout"),
+)
+"""Steps of the full run, whose kernels and products other steps have, too."""
+
 HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 
 
@@ -23,7 +29,10 @@ HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     "steps",
-    [*STEPS, *(pytest.param(steps, marks=pytest.mark.full) for steps in REALISTIC)],
+    [
+        pytest.param(steps, marks=[pytest.mark.full] * (steps in REALISTIC or steps.name in MORE))
+        for steps in (*STEPS, *REALISTIC)
+    ],
     ids=lambda steps: steps.name,
 )
 def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, graph):

@@ -7,7 +7,7 @@ import gc
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -184,6 +184,17 @@ if devices.DEVICE == "cuda":
     )
 
 RUNS = {run.name: run for run in TABLE}
+CONTAINED = {
+    # in "changed_batch_size", "class_weights" and "early_stopping"
+    *("whole_batches_only", "weights", "validation"),
+    *("sgd", "lion", "rmsprop"),  # test_loss_scale.py has a graph with each optimizer
+}
+"""Runs of the full run, since others do the same and more."""
+
+
+def cases(full: Container[str]) -> list[Any]:
+    """Return the names of runs, some of which are for the full run."""
+    return [pytest.param(name, marks=[pytest.mark.full] * (name in full)) for name in RUNS]
 
 
 @functools.cache
@@ -201,7 +212,7 @@ def several_a_launch() -> Iterator[int]:
         yield 3
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", cases(CONTAINED))
 def test_replayed_training_has_the_same_bits(name, monkeypatch, caplog):
     monkeypatch.setattr(batches, "STREAM_BYTES", 600)
     device = 1 if cupy.cuda.runtime.getDeviceCount() > 1 else 0
@@ -228,10 +239,7 @@ ONE_A_LAUNCH = {
 Here three updates in a request are enough for a launch, instead of eight."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.full] * (name in ONE_A_LAUNCH)) for name in RUNS],
-)
+@pytest.mark.parametrize("name", cases(CONTAINED | ONE_A_LAUNCH.keys()))
 def test_several_updates_a_launch_have_the_same_bits(name, monkeypatch, several_a_launch):
     monkeypatch.setattr(batches, "STREAM_BYTES", 600)
     with launches_of_graphs() as launched:

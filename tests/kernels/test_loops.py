@@ -29,12 +29,20 @@ def lines_of(sources):
     ]
 
 
-@pytest.fixture(scope="module")
-def recorded(recording):
-    """Yield lines of one source for each set that differs only in layouts, a built one if any."""
-    sources = [source for source in recording.sources if any(map(is_of_project, source["kernels"]))]
-    sources.sort(key=lambda source: source["trained"])
-    return lines_of({LAYOUT.sub("", source["text"]): source for source in sources}.values())
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.full)])
+def recorded(request, recording):
+    """Return lines of one source for each set that differs only in layouts, a built one if any.
+
+    Without the parameter, each set that differs only in an activation has one, too.
+    """
+    every, alike = request.param, re.compile("|".join(recording.tables["FORMULAS"]))
+    chosen = {}
+    for source in sorted(recording.sources, key=lambda source: source["trained"]):
+        kernels = [*filter(is_of_project, source["kernels"])]
+        if kernels:
+            name = LAYOUT.sub("", source["text"]) if every else alike.sub("", " ".join(kernels))
+            chosen[name] = source
+    return lines_of(chosen.values())
 
 
 def test_no_loop_adds_up_in_memory(recorded, proved):

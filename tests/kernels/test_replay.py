@@ -70,9 +70,22 @@ def one_for_each_kernel(records):
     return list({record["case"]: record for record in largest.values()}.values())
 
 
+def of_one_activation(recording, records):
+    """Return the records of the first of each group of kernels that differ in their activation.
+
+    Their threads access the same memory, and `tests/parity` compares the formulas' results.
+    """
+    activation, first = re.compile("|".join(recording.tables["FORMULAS"])), {}
+    for kernel in sorted(kernels_of(records)):
+        first.setdefault(activation.sub("", kernel), kernel)
+    return [record for record in records if kernels_of([record]) <= {*first.values()}]
+
+
 def chosen(recording, sanitizer, operation, dtype, everything):
     """Return the records to run under a sanitizer."""
     records = select(recording, operation, dtype)
+    if not everything:
+        records = of_one_activation(recording, records)
     if sanitizer == "address":
         return [r for r in records if everything or r["layout"] == "contiguous"]
     if operation not in COOPERATIVE or (not everything and operation in MANY_FORMULAS):

@@ -51,7 +51,9 @@ def checks():
             if not function.__name__.startswith("check_array_api"):
                 settings = ",".join(f"{key}={value}" for key, value in options.items())
                 name = f"{type(instance).__name__}-{function.__name__}({settings})"
-                yield pytest.param(instance, check, function.__name__, id=name)
+                # TabM's estimators differ from RealMLP's only in their recipe and parameters.
+                marks = pytest.mark.full if "TabM" in name else ()
+                yield pytest.param(instance, check, function.__name__, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("estimator", "check", "name"), list(checks()))

@@ -79,7 +79,7 @@ def test_broken_files(name, count, folder):
     assert "invalid" in found
 
 
-LARGE = 200_000
+LARGE = 110_000
 
 
 @pytest.mark.parametrize("name", READERS)
