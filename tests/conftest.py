@@ -48,6 +48,14 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_pycollect_makeitem(collector, name, obj):
+    """Spare the default run the collection of tests that are for the full run whatever the case."""
+    config = collector.config
+    whole = config.option.markexpr == "not full" and "::" not in "".join(config.args)
+    marks = getattr(obj, "pytestmark", ()) if whole and name.startswith("test_") else ()
+    return [] if any(mark.name == "full" for mark in marks) else None
+
+
 def pytest_pycollect_makemodule(module_path, parent):
     return Module.from_parent(parent, path=module_path)
 
@@ -129,17 +137,13 @@ def _nothing_waits_for_the_disk():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _signals_as_python_starts():
-    """A shell ignores Ctrl-C for what it starts in the background, and children inherit that."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():  # a fixture for each of thousands of tests would take seconds
+    # A shell ignores Ctrl-C for what it starts in the background, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@pytest.fixture(autouse=True)
-def _no_word_of_compilation(monkeypatch):
-    """Whether kernels are compiled in a test depends on which tests and runs came before."""
-    monkeypatch.setattr(logging.getLogger("gpunn.compilation"), "disabled", True)
+    # Whether kernels are compiled in a test depends on which tests and runs came before.
+    logging.getLogger("gpunn.compilation").disabled = True
 
 
 @pytest.fixture

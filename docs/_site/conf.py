@@ -1,11 +1,14 @@
 """Sphinx's settings for the site of docs/; see docs/project/documentation.md."""
 
+import gc
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gpunn.version import __version__
+
+gc.disable()  # the build creates millions of nodes that stay, which the collector would visit
 
 project = "gpunn"
 author = "gpunn developers"

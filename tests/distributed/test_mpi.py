@@ -4,9 +4,12 @@ import json
 import sys
 
 import pytest
+from click.testing import CliRunner
 from digits import DENSE, configuration, dropout
 from mpi import needs_mpi, run
 from run_folders import history, without_times
+
+from gpunn.cli import main
 
 TRAINING = {"optimizer": "adam", "epochs": 2, "batch_size": 37, "callbacks": ["early_stopping"]}
 CONFIG = f"""\
@@ -21,11 +24,16 @@ def rows(folder):
 
 
 def train(folder, ranks, *options):
+    """Train with this many ranks, one of them in this process; return the folder and the output."""
     config = folder / "config.toml"
     config.write_text(CONFIG)
     output = folder / f"of {ranks}"
-    command = ["-m", "gpunn", "train", config, "--output", output, *options]
-    status, said = run(ranks, *command)
+    command = ["train", str(config), "--output", str(output), *options]
+    if ranks == 1:
+        done = CliRunner(env={"GPUNN_THREADS": "1"}).invoke(main, command)
+        status, said = done.exit_code, done.output
+    else:
+        status, said = run(ranks, "-m", "gpunn", *command)
     assert status == 0, said
     return output, said
 

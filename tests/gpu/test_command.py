@@ -1,4 +1,4 @@
-"""The command on a CUDA device, end to end, in separate processes."""
+"""The command on a CUDA device, end to end; training and resuming in separate processes, too."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gpunn(folder):
-    """`gpunn("train", ...)` runs the command, which trains on a device, in a separate process.
+    """`gpunn("train", ...)` runs the command, if `alone` in a separate process.
 
     An emulated device is installed when Python starts.
     """
@@ -47,8 +47,8 @@ def gpunn(folder):
         path = [str(folder / "site"), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(path)
 
-    def run(*arguments):
-        if arguments[0] != "train" or "numpy" in arguments:
+    def run(*arguments, alone=False):
+        if not alone:
             with contextlib.chdir(folder):
                 done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
             assert done.exit_code == 0, done.output
@@ -62,7 +62,8 @@ def gpunn(folder):
 def trained(folder, gpunn):
     """The same training on the device and on NumPy."""
     for name in ("cupy", "numpy"):
-        gpunn("train", "digits.toml", "--backend", name, "--output", name)
+        arguments = ("--backend", name, "--output", name)
+        gpunn("train", "digits.toml", *arguments, alone=name == "cupy")
     return folder
 
 
@@ -101,7 +102,7 @@ def test_a_run_in_two_parts_gives_the_same_bits(trained, gpunn, proved):
     gpunn("train", "digits.toml", *setting, "--set", "training.epochs=3", "--output", "whole")
     gpunn("train", "digits.toml", *setting, "--set", "training.epochs=1", "--output", "parts")
     more = ("--set", "training.epochs=3", "--output", "parts", "--resume")
-    gpunn("train", "digits.toml", *setting, *more)
+    gpunn("train", "digits.toml", *setting, *more, alone=True)
     assert len(history(trained / "parts")) == 3
     assert same_weights(trained / "parts", trained / "whole")
     proved("runs of the command `gpunn`", 3)

@@ -111,7 +111,7 @@ def test_hopeless_trials_are_pruned(config):
         "sweep.parameters={'training.optimizer.learning_rate'={choices=[0.03, 1e-9]}}",
         "sweep.sampler=random",
     )
-    found = run_worker(Source(config, settings), Path("sweep"), 16)
+    found = run_worker(Source(config, settings), Path("sweep"), 9)
     pruned = [trial for trial in found.trials if trial.state == "pruned"]
     assert pruned
     for trial in pruned:
