@@ -76,7 +76,7 @@ class EpochCursor:
 
     @property
     def unreported(self) -> int:
-        """Updates since the last logging step."""
+        """Number of updates since the last logging step."""
         return self.done - self.reported
 
     @property

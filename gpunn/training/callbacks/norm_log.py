@@ -48,8 +48,8 @@ class NormLog(EpochLog):
     Once per epoch, directly after the host has read the epoch's metrics, the callback reads all
     parameters on the device.
 
-    Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
-    the lines after its checkpoint.
+    Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines of the file,
+    and removes lines after its checkpoint.
 
     Parameters
     ----------
