@@ -311,8 +311,8 @@ class SELU(Activation):
     """Scaled exponential linear unit: scale * z for z > 0, scale * alpha * (exp(z) - 1) otherwise.
 
     The constants scale = 1.0507 and alpha = 1.6733 keep mean 0 and variance 1 across layers
-    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With this activation, `Dense` draws
-    its initial weights by `LeCun`.
+    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With SELU, `Dense` draws its
+    initial weights by `LeCun`.
 
     Examples
     --------

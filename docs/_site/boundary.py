@@ -1,8 +1,8 @@
 """Draw the image of the home page: a network learns to separate two crescents of points.
 
-    python docs/_site/boundary.py
+This command trains the network and redraws docs/boundary.svg::
 
-trains the network and redraws docs/boundary.svg.
+    python docs/_site/boundary.py
 """
 
 import io

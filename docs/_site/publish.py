@@ -1,9 +1,10 @@
 """Add a built site to those of other versions, and update the version menu of all.
 
+This command copies the site in build/site to PAGES/0.2, and replaces that folder::
+
     python docs/_site/publish.py build/site PAGES 0.2
 
-copies it to PAGES/0.2, replacing that folder. PAGES/index.html leads to the newest release, or to
-"dev" without releases.
+PAGES/index.html leads to the newest release, or to "dev" if there are no releases.
 """
 
 import json

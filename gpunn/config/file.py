@@ -35,8 +35,8 @@ TOML_TOKEN = re.compile(
 )
 """Matches one part of a key (quoted or not), blanks between parts, a dot, or anything else.
 
-An unclosed quote extends to the end of the text. With this rule, the time to match is proportional
-to the text's length.
+An unclosed quote extends to the end of the text. So the time to match all parts of a text is
+proportional to its length.
 """
 
 

@@ -76,7 +76,7 @@ class Part:
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
-        """Return those rows of this split that have these indices."""
+        """Return a part of this split: the rows with the given indices."""
         indices = rows if self.indices is None else self.indices[rows]
         return Part(self.source_inputs, self.source_targets, indices)
 

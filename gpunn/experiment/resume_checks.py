@@ -35,8 +35,8 @@ NEUTRAL = {
 """Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Facts about the backend that change during training. Instead of these facts, the checks compare
-the backend's options with the same names."""
+"""Facts about the backend that change during training. Instead of facts that change, the checks
+compare the backend's options of the same names."""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""
@@ -113,7 +113,7 @@ def _options(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each difference of the current backend, BLAS or processor from the recorded one."""
+    """Yield each change of the backend, BLAS or processor since the earlier run."""
     try:
         old = read_config(recorded)
     except (ConfigError, OSError):  # only this comparison needs the file

@@ -15,7 +15,7 @@ from gpunn.tables.splitting import advice_on_splits, rows_in_common
 __all__ = ["described_split", "remarks_on_split"]
 
 FAR = 0.5
-"""The relative deviation of the held-out rows' fraction from the requested fraction above which a
+"""If the fraction of held-out rows differs from the requested fraction by more than this ratio, a
 remark is made."""
 
 SHOWN = 5

@@ -280,7 +280,7 @@ class Layer(Configurable):
             child.attach(within(values, label), within(gradients, label), child_key)
 
     def recorded_attributes(self) -> list[str]:
-        """Return those attributes besides fields that a custom layer's marked method may read.
+        """Return attributes that are no fields, but that a custom layer's marked method may read.
 
         Returns
         -------

@@ -95,7 +95,7 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Raise an error if a CUDA device, or for None the current device, is not usable.
+    """Raise an error if a CUDA device (None: the current device) is not usable.
 
     Raises
     ------

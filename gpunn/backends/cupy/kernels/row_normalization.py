@@ -2,7 +2,8 @@
 
 `gpunn.backends.operations` defines formulas and shapes; all arrays are contiguous. In a fused
 kernel, a product of the activation's derivative is never an operand of an addition. Otherwise the
-compiler would round both once, and the fused kernel's results would differ from its parts'.
+compiler would round product and sum only once, and the results would differ from those of separate
+kernels.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ MOST_ROWS = 512
 """Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
-"""Approximate maximum of the blocks' number times the columns, if that allows MANY blocks. The last
-block reads two partial sums for each."""
+"""Approximate maximum of the number of blocks times the number of columns, if it allows MANY
+blocks. The last block reads twice as many partial sums."""
 
 MANY = 32
-"""Number of blocks that a matrix with many columns may have."""
+"""Number of thread blocks that is always allowed, even for a matrix with many columns."""
 
 
 def layer_norm(op: Arguments) -> Calls:
@@ -64,7 +65,7 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that normalizes rows.
 
-    `parameters` are additional parameters. `statements` use an element z of the normalized and
+    The kernel has additional `parameters`. `statements` use an element z of the normalized and
     scaled rows, at index k.
     """
     return f"""{FUNCTIONS}
@@ -130,9 +131,9 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 
 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
-    """Return the number of blocks that share the rows, and the number of rows of a block.
+    """Return the number of thread blocks among which the rows are divided, and a block's rows.
 
-    The division affects rounding, so it depends only on the shape, not on the device.
+    How rows are divided affects rounding, so it depends only on the shape, not on the device.
     """
     most = max(PARTIALS // columns, MANY)
     each = min(max(-(-rows // (most * ROWS)), 1), MOST_ROWS // ROWS)
@@ -145,7 +146,7 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.
 
-    `parameters` are additional parameters. `statements` may change an element g of the gradient, at
+    The kernel has additional `parameters`. `statements` may change an element g of the gradient, at
     index k.
     """
     return f"""{FUNCTIONS}

@@ -62,8 +62,8 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    `arguments` match `parameters` of `row_sum_source`; `columns` is the number of columns of the
-    predictions.
+    `arguments` are the values for `parameters` of `row_sum_source`. The predictions have `columns`
+    columns.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

@@ -47,7 +47,7 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 ENTRIES: dict[str, Any] = {}
-"""Functions that Python calls, by name. The arguments and results of these functions are
+"""Functions that Python calls, by name. All arguments and results of exported functions are
 integers."""
 
 
