@@ -89,10 +89,11 @@ if [[ $run == quick || -n $obstacle ]]; then
   [[ $run == quick ]] || printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   # A device applies to a whole process, so there are two at the same time; the output of the one without is printed last.
-  # Meanwhile the linters run, then the tests on devices, then some others, most of which use kernels that those have built.
+  # Meanwhile the linters run, then the tests on devices, then the rest, so that both take about as long. tests/kernels uses
+  # kernels that the tests on devices have built.
   # Each process leads a group (set -m), so that its children end with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{site,learning}.py)
+  ((given)) || later=(tests/{docs,kernels,scripts})
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
   trap 'exit 130' INT TERM HUP

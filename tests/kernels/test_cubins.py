@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -10,7 +11,7 @@ from collections import defaultdict
 import pytest
 from documented import table_in
 from kernels import registers
-from kernels.cubins import ARCHITECTURES, Resources, build_sources
+from kernels.cubins import ARCHITECTURES, Job, Resources, build_sources, compile_jobs
 from kernels.declared import is_of_project
 
 pytestmark = pytest.mark.tier(3)
@@ -21,11 +22,6 @@ OLDEST = "75"
 REGISTERS_OF_A_BLOCK = 65536
 REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple of this
 SHARED_BYTES = 48 * 1024
-
-
-def build_one(text, *options, architecture="90"):
-    (built,) = build_sources([{"text": text, "options": options, "names": ()}], architecture)
-    return built
 
 
 DTYPES = {"float": "float32", "double": "float64"}
@@ -156,6 +152,18 @@ ERRORS = {
     "an ambiguous overload": """#include <cuda_fp16.h>
 extern "C" __global__ void k(__half* x) { x[0] = max(x[0], 0.5f); }""",
 }
+
+
+@functools.cache
+def built_at_once():
+    """Build all these sources together, since each process of the compiler imports CuPy."""
+    of_each = [(INDEXED, ()), (MANY, ()), (MANY, ("--maxrregcount=32",))]
+    jobs = [Job(*one, (), number) for one, number in itertools.product(of_each, ("75", "120"))]
+    return compile_jobs(jobs + [Job(text, (), (), "90") for text in (*ERRORS.values(), SHARED)])
+
+
+def build_one(text, *options, architecture="90"):
+    return built_at_once()[Job(text, options, (), architecture)]
 
 
 @pytest.mark.parametrize("name", ERRORS)

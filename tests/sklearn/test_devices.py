@@ -171,37 +171,31 @@ OPEN = """
     import numpy as np
     from gpunn.errors import BackendUnavailableError
 
-    estimator, X, expected = pickle.load(open(sys.argv[1], "rb"))
-    try:
-        estimator.predict(X)
-    except BackendUnavailableError as error:
-        print("CuPy" in str(error))
-    estimator.set_params(backend="numpy")
-    actual = getattr(estimator, "predict_proba", estimator.predict)(X)
-    print(np.allclose(actual, expected, atol=1e-4))
-    if hasattr(estimator, "partial_fit"):
-        print(estimator.partial_fit(X, estimator.predict(X)).n_iter_ == 1)
+    for estimator, X, expected in pickle.load(open(sys.argv[1], "rb")):
+        try:
+            estimator.predict(X)
+        except BackendUnavailableError as error:
+            print("CuPy" in str(error))
+        estimator.set_params(backend="numpy")
+        actual = getattr(estimator, "predict_proba", estimator.predict)(X)
+        print(np.allclose(actual, expected, atol=1e-4))
+        if hasattr(estimator, "partial_fit"):
+            print(estimator.partial_fit(X, estimator.predict(X)).n_iter_ == 1)
     """
 
 
 @pytest.mark.tier(5)
-@pytest.mark.parametrize(
-    ("estimator", "rows", "targets", "said"),
-    [
-        (sklearn.MLPClassifier(backend="cupy", **FAST), X, y, 3),
-        (sklearn.RealMLPRegressor(backend="cupy", **FOR_TABLES), TABLE, NUMBER, 2),
-    ],
-    ids=["numbers", "table"],
-)
-def test_pickles_made_on_a_device_open_without_one(tmp_path, estimator, rows, targets, said):
-    estimator.fit(rows, targets)
-    assert estimator.backend_.startswith("cupy")
-    expected = getattr(estimator, "predict_proba", estimator.predict)(rows)
-    file = tmp_path / "estimator.pickle"
-    file.write_bytes(pickle.dumps((estimator, rows, expected)))
+def test_pickles_made_on_a_device_open_without_one(tmp_path):
+    numbers = sklearn.MLPClassifier(backend="cupy", **FAST).fit(X, y)
+    table = sklearn.RealMLPRegressor(backend="cupy", **FOR_TABLES).fit(TABLE, NUMBER)
+    assert numbers.backend_.startswith("cupy")
+    assert table.backend_.startswith("cupy")
+    content = [(numbers, X, numbers.predict_proba(X)), (table, TABLE, table.predict(TABLE))]
+    file = tmp_path / "estimators.pickle"
+    file.write_bytes(pickle.dumps(content))
     environment = {k: v for k, v in os.environ.items() if k != "GPUNN_TEST_DEVICE"}
     opened = run_python("-c", textwrap.dedent(OPEN), file, env=environment)
-    assert opened.stdout.split() == ["True"] * said, opened.stderr
+    assert opened.stdout.split() == ["True"] * 5, opened.stderr
 
 
 @pytest.mark.parametrize(
