@@ -77,7 +77,7 @@ TAILS: dict[str, tuple[float, ...]] = {
 """For each dtype, the coefficients of the polynomial P in `normal_tail`, the highest power first.
 
 The coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is
-truncated where the remainder is smaller than rounding errors. The definition of t is from M. M.
+truncated where the remainder is smaller than rounding errors. The variable t is that of M. M.
 Shepherd & J. G. Laframboise 1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x <
 inf".
 """
@@ -108,8 +108,8 @@ class Activation(Configurable):
     Attributes
     ----------
     from_output : bool
-        Whether `derivative` uses only `a`, not `z`. If it is True, the backend overwrites z with a,
-        which saves a buffer, and passes the same array for z and a.
+        Whether `derivative` uses only `a`, not `z`. If `from_output` is True, the backend
+        overwrites z with a, which saves a buffer, and passes the same array for z and a.
 
     See Also
     --------

@@ -30,7 +30,7 @@ class Backend(Operations):
     xp : namespace
         An array-API namespace whose arrays can be changed in place.
     device : object
-        A device of that namespace, or None for the namespace's default device.
+        A device of the namespace, or None for its default device.
     name : str
         The backend's name, as in `gpunn.get_backend`.
 
@@ -268,8 +268,8 @@ class Backend(Operations):
     def device_errors(self) -> AbstractContextManager[None]:
         """Return a context in which errors of the device become errors of gpunn.
 
-        A lack of memory raises a `DeviceMemoryError`. Any other failure of the device raises a
-        `DeviceError`.
+        A lack of memory raises a `DeviceMemoryError`. If the device fails for another reason, a
+        `DeviceError` is raised.
 
         Returns
         -------

@@ -14,7 +14,7 @@ HELD: dict[str, int] = {}
 
 
 def claim(subject: str) -> bool:
-    """Return whether this process is the one in its process tree that should show a message.
+    """Return whether this process, of all processes in its tree, should show a message.
 
     A process and its workers (of multiprocessing or joblib) form a tree. The first process that
     calls this function gets True. All other processes get False until the first process ends.

@@ -74,7 +74,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """Arrays that count updates and have their learning rates: one-element, except `rates`.
+    """Arrays with counters and learning rates of updates; except `rates`, each has one element.
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
@@ -138,7 +138,7 @@ def scaled(learning_rate: Array, factor: float) -> Array:
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0. An array counts as not 0, whatever its value."""
+    """Return whether a setting is the number 0. Arrays are treated as not 0."""
     return isinstance(setting, float) and setting == 0
 
 
@@ -187,7 +187,7 @@ class Operations:
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, which the lowerings implement.
 
-        For an operation that consists of other operations, their definitions must also be gpunn's.
+        If an operation consists of other operations, the definitions of those must also be gpunn's.
 
         Parameters
         ----------
@@ -197,7 +197,8 @@ class Operations:
         Returns
         -------
         bool
-            False if a subclass overrides the operation, or an operation that it consists of.
+            Whether it has gpunn's definition. It is False if a subclass overrides the operation, or
+            an operation that it consists of.
         """
         builtin = method_of(self, one) is vars(Operations)[one.name].definition
         return builtin and not (self._overridden and is_composite(self, one))
@@ -1518,7 +1519,7 @@ class Operations:
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide gradients by the scale; if any are not finite, set these and `finite` to 0.
+        """Divide gradients by the scale; if elements are not finite, set them and `finite` to 0.
 
         The zeros keep the gradients' norm finite. Without the zeros, clipping would write NaN into
         the padding between parameters, which no other operation overwrites.

@@ -3,8 +3,8 @@
 A marked method is called once, before the arrays have values. Each training step repeats only the
 operations that the method calls. A `Placeholder` has the shape and type of an array, can be indexed
 and reshaped, and can be passed to operations. Code that is not an operation would run only once. So
-if it uses a placeholder, an error is raised that names the method and the line. Placeholders work
-with any array library, even if it allows no subclasses.
+if such code uses a placeholder, an error is raised that names the method and the line. Placeholders
+work with any array library, even if it allows no subclasses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ __all__ += ["suspended"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages in which an error does not name a line, but the user's line that called the package."""
+"""Packages whose own lines an error does not name; it names the user's line that called the
+package."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
 """Attributes of an array that a marked method may read, because they are known before the
@@ -372,7 +373,7 @@ def used_by(function: Any) -> list[Any]:
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
-    """In a function that each step calls, replace placeholders by their arrays."""
+    """In a function that each training step calls, replace placeholders by their arrays."""
     done = {} if done is None else done
     if isinstance(function, partial):
         inner = function.func

@@ -91,7 +91,7 @@ def operation(method: F) -> F:
     """Declare a backend's method an operation, defined by the method's body.
 
     While this thread records a trace, each call of the method is added to the trace. If the thread
-    records none, `Backend.perform` runs the operation.
+    records no trace, `Backend.perform` runs the operation.
 
     Parameters
     ----------

@@ -107,8 +107,8 @@ def get_backend(
         Checkpoints store the algorithms that were chosen by timing.
     threads : int or None
         On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS or else
-        OMP_NUM_THREADS sets the number. If neither is set, each core that this process may use gets
-        one thread. Repeated runs with the same number of threads are bitwise identical.
+        OMP_NUM_THREADS sets the number. If neither variable is set, each core that this process may
+        use gets one thread. Repeated runs with the same number of threads are bitwise identical.
 
     Returns
     -------

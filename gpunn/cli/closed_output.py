@@ -16,7 +16,7 @@ __all__ = ["FileCommand", "standard_streams"]
 
 
 class StandardStream(io.FileIO):
-    """A standard stream. If a write fails, an error is raised, or ignored for an empty title.
+    """A standard stream; errors of failed writes are ignored if the title is empty.
 
     The title names the stream in error messages. An empty title marks a stream for notices that may
     be lost.

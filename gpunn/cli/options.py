@@ -205,7 +205,7 @@ def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -
 
 
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
-    """Set a network's threshold from `--threshold`; raise an error if it can't have a threshold."""
+    """Set a network's threshold from `--threshold`; raise an error if none is possible."""
     from gpunn.errors import ArgumentError
     from gpunn.thresholds import TWO_CLASSES
 

@@ -37,7 +37,7 @@ __all__ = ["CupyBackend"]
 
 PINNED_BYTES = 4 << 20
 """Maximum bytes of an array that is copied to the device through page-locked memory. CuPy keeps
-that memory until the end of `fit`. To copy a larger array, the host waits for the device."""
+page-locked memory until the end of `fit`. To copy a larger array, the host waits for the device."""
 
 
 class CupyBackend(Backend):

@@ -39,9 +39,9 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions of a training step in the unrolled graph. A repetition then takes an eighth
-of a launch. More repetitions would gain little and use memory: about 10 KB per node (cccl pull
-request 3768)."""
+"""Number of repetitions of a training step in the unrolled graph. In the unrolled graph, a
+repetition takes an eighth of a launch. More repetitions would gain little and use memory: about 10
+KB per node (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
 """Number of requested repetitions after which the unrolled graph is captured. Capturing the
@@ -64,8 +64,8 @@ class GraphExecutor:
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. If a
     capture fails, only the stretches between calls of operations' definitions are captured, because
-    a definition may be the user's code and may wait for the device. All other calls are then
-    launched one by one, and a warning is logged once, with the reason.
+    a definition may be the user's code and may wait for the device. The calls between the stretches
+    are then launched one by one, and a warning with the reason is logged once.
 
     If a call needs other processes (`Collective`), either all processes have a graph or none has
     one. So after each attempt to capture, the processes tell each other whether it succeeded. A

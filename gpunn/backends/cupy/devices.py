@@ -43,8 +43,8 @@ def refuse_strays(
     """Raise an ArgumentError if an argument is, or contains, an array on another device.
 
     On most machines devices can access each other's memory, and neither CuPy nor CUDA refuses an
-    array of another device. A kernel would read the array slowly, and would not wait for the other
-    device's computations.
+    array of another device. A kernel would read an array of another device slowly, and would not
+    wait for that device's computations.
     """
     for value in (*args, *kwargs.values()):
         if (array := stray(value, device.id)) is not None:

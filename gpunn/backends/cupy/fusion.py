@@ -1,6 +1,6 @@
 """Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
 
-A kernel costs a launch, and it reads from memory what the previous kernel has written there. A
+Each kernel takes a launch, and reads from memory what the previous kernel has written there. A
 fused operation is a composite operation of `Operations`: its definition calls the two operations.
 So if there is no kernel for the arguments, the two operations run.
 """
@@ -29,9 +29,9 @@ __all__ = ["FUSIONS", "Fusion", "fuse"]
 class Fusion(NamedTuple):
     """A fused operation, and the array that connects its two parts.
 
-    A part's argument becomes the fused operation's argument of that name. Where both parts have
-    the name, the second part's argument is used. Arguments without a place must be None or the
-    connecting array.
+    An argument of a part becomes the fused operation's argument of the same name. If both parts
+    have an argument of this name, the second part's argument is used. Arguments that the fused
+    operation lacks must be None or the connecting array.
     """
 
     name: str
@@ -78,7 +78,7 @@ def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operatio
 
 
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
-    """Return the fused operation of two adjacent ones, or None if they must stay separate.
+    """Return the fused operation for two adjacent operations, or None if they stay separate.
 
     Apart from the connecting array, the two operations must have no memory in common. A fused
     kernel may write results of the second operation before it has read all arguments of the first.

@@ -4,8 +4,8 @@
 conditions on the arrays, and the function in `kernels` that launches the kernel. If a lowering
 returns None, the operation's definition runs on the device. A lowering returns None for custom
 activations, losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would
-receive strided arrays. cuBLAS computes matrix products. No call waits for the device. Once scratch
-memory has its final size, no call allocates memory.
+receive strided arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once
+scratch memory has its final size, no call allocates memory.
 """
 
 from __future__ import annotations

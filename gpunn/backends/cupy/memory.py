@@ -29,8 +29,8 @@ REMEDY = (
 def free_bytes() -> int:
     """Return the free bytes on the current device.
 
-    The free bytes include memory that CuPy keeps for reuse. Their number never exceeds the limit of
-    CuPy's memory pool, if a limit is set.
+    The free bytes include memory that CuPy keeps for reuse. If CuPy's memory pool has a limit, the
+    number of free bytes never exceeds it.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()

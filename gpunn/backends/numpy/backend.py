@@ -86,7 +86,7 @@ class NumpyBackend(Backend):
         return repeat
 
     def bound(self, trace: Trace) -> Calls:
-        """Return a list of calls that run the operations of a trace if they are made in order."""
+        """Return a list of calls; made in order, they run the operations of a trace."""
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:

@@ -36,8 +36,8 @@ MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
 """The two flags of x86 together, and the flag FZ of ARM, which has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each kind of processor, which word of the floating-point environment has the flags, and the
-flags."""
+"""For each kind of processor, the flags, and which word of the floating-point environment has
+them."""
 
 
 class State:

@@ -1,7 +1,8 @@
 """Losses: one kernel computes a loss's weighted sum and its gradient.
 
-Each warp handles a row. Softmax cross-entropy has a separate kernel. Each other loss is a sum over
-the outputs, whose term and its derivative are in `TERMS`. The mathematics is in `gpunn.losses`.
+Each warp handles a row. Softmax cross-entropy has a separate kernel. All other losses are sums over
+the outputs; for each loss, `TERMS` has the term and its derivative. The mathematics is in
+`gpunn.losses`.
 """
 
 from __future__ import annotations

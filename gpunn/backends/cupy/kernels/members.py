@@ -53,7 +53,7 @@ extern "C" __global__ void gpunn_factors_gradient(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `scale`; x's may overwrite the output's. Arrays are contiguous."""
+    """Set gradients of `scale` in contiguous arrays; x's may be the output's gradient array."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
@@ -75,7 +75,7 @@ def parametric(op: Arguments) -> Calls:
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `parametric`; x's overwrites the output's gradient."""
+    """Set the gradients of `parametric`; x's gradient overwrites the output's."""
     f, dtype = op.activation, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient

@@ -1,7 +1,7 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
 The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. A rule's first kernel
-also counts the update. Its second kernel runs after another kernel has counted the update, and
+also counts the update. A rule's second kernel runs after another kernel has counted the update. It
 first reads a flag that tells whether to update.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the

@@ -1,7 +1,7 @@
 """cuBLAS through ctypes, with a separate handle and workspace.
 
 Sources: the cuBLAS library's documentation, sections "CUDA Graphs Support", `cublasSetStream`,
-`cublasSetWorkspace`, `cublasGemmEx` and `cublasComputeType_t`. The numbers below come from
+`cublasSetWorkspace`, `cublasGemmEx` and `cublasComputeType_t`. The numbers in this module come from
 `cublas_api.h` and `library_types.h`.
 """
 

@@ -4,7 +4,7 @@ An additional operation on a product, an "epilogue", runs while the result is st
 epilogue saves a separate kernel, which would read the result from memory.
 
 Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
-library's documentation, section "Using the cuBLASLt API". The constants below come from
+library's documentation, section "Using the cuBLASLt API". The constants in this module come from
 `cublasLt.h`; their names omit the prefix `CUBLASLT_`.
 """
 
@@ -81,7 +81,8 @@ RELU = EPILOGUE_RELU
 RELU_BIAS = EPILOGUE_RELU | EPILOGUE_BIAS
 """out = max(a b + vector, 0)"""
 BIAS_GRADIENT = EPILOGUE_BGRADA
-"""out = a b; vector = sum of b's rows. cuBLASLt's matrix A is our b; see `LtProduct`."""
+"""out = a b, and vector = sum of b's rows. gpunn's b is the matrix that cuBLASLt calls A; see
+`LtProduct`."""
 
 NAMES = {
     PLAIN: "nothing more",

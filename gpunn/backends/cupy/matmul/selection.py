@@ -73,7 +73,7 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm chosen for this kind of product; choose it at the first request.
+        """Return the algorithm for this kind of product, which is chosen at the first request.
 
         The function `run` computes the product with a given algorithm on the current stream.
 

@@ -15,7 +15,8 @@ from gpunn.terminal import is_terminal
 __all__ = ["LOGGER_NAME", "announced", "say"]
 
 LOGGER_NAME = "gpunn.compilation"
-"""A separate logger, so that the command can show these lines without all other INFO lines."""
+"""A separate logger, so that the command can show lines about builds without all other INFO
+lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 

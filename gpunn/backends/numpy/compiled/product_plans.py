@@ -61,8 +61,8 @@ one matrix, each thread reads the other matrix completely."""
 
 MIN_ROWS = 28
 """If a thread would have fewer rows than this, the threads divide columns instead of rows, if
-possible. MIN_ROWS rows fill at least two tiles. The number affects the order of sums in gradients
-of biases, so it is the same for all processors."""
+possible. MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gradients of
+biases, so it is the same for all processors."""
 
 MAX_TILES = 8
 """Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
@@ -326,7 +326,7 @@ class ProductPlans:
         return Operand(address(array), *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return how many rows to process together: those of all tiles that fit into `size`."""
+        """Return how many rows to process together: the tiles that fit in `size`, at least one."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 

@@ -217,7 +217,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, after moving each `early` one forward until its inputs are ready.
+    """Return the instructions, in which each `early` one runs as soon as its inputs are ready.
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
@@ -272,7 +272,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table for all repetitions except the final one, from the final one's table."""
+    """Return the table for all repetitions except the last, given the table for the last one."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

@@ -26,7 +26,7 @@ MAX_SHOWN = 1000
 """Number of characters to show from the end of a worker's error, which names the cause."""
 
 MAX_WORKERS = 8
-"""More workers would take longer to start than they save."""
+"""Maximum number of workers, because more workers would take longer to start than they save."""
 
 
 def build(

@@ -184,7 +184,7 @@ def where(condition: Any, a: Number | float, b: Number | float) -> Number:
 
 
 def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
-    """Return the polynomial with these coefficients, the highest power first."""
+    """Return the value of a polynomial with given coefficients, the highest power first."""
     y = x.like(coefficients[0])
     for coefficient in coefficients[1:]:
         y = fma(y, x, coefficient)

@@ -47,8 +47,7 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 ENTRIES: dict[str, Any] = {}
-"""Functions that Python calls, by name. All arguments and results of exported functions are
-integers."""
+"""A dictionary of the functions that Python calls. All their arguments and results are integers."""
 
 
 def entry(function: Callable[..., Any]) -> Any:

@@ -39,7 +39,7 @@ def above(a: Number, b: Number) -> Number:
 
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return the column with the larger number, which is `column` or the earlier `best`.
+    """Return whichever of `column` and `best` has the larger number.
 
     As in numpy.argmax, NaN is larger than any number.
     """

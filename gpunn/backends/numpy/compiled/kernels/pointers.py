@@ -88,7 +88,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`; what its writer wrote before it is then visible."""
+    """Return the integer at `address`; all that its writer wrote earlier is then visible."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

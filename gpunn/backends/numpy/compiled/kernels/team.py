@@ -137,7 +137,7 @@ def may_enter(mailbox: int) -> bool:
 
 @entry
 def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yield: int) -> int:
-    """Run programs from the mailbox until none comes for a while; return the last one's number."""
+    """Run programs from the mailbox until no more arrive; return the last program's number."""
     flush_subnormals()  # permanently, since this thread only computes
     looks = 0
     while looks < SPIN_LIMIT:
