@@ -8,6 +8,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 GPU_TESTING = TESTS.parent / "docs" / "project" / "gpu_testing.md"
 GPU_EXPLAINED = TESTS.parent / "docs" / "explanation" / "gpu.md"
+GPU_HOW_TO = TESTS.parent / "docs" / "how_to" / "gpu.md"
 KERNELS = TESTS / "kernels" / "README.md"
 
 

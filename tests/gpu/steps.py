@@ -2,7 +2,8 @@
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
-writes the tables; with `--show` it only prints them.
+writes these tables, and those of `predictions` and `kernels.registers`. With `--show` it only
+prints its own and those of `predictions`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import documented
 import numpy as np
 from calls import Calls
-from gpu import traffic
+from gpu import predictions, traffic
 
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
@@ -316,15 +317,25 @@ def table(trainings: Sequence[Steps]) -> str:
     return "\n".join(lines)
 
 
+WRITTEN = {
+    **{(DOCUMENT, name): partial(table, trainings) for name, trainings in TABLES.items()},
+    (documented.GPU_EXPLAINED, "costs"): predictions.costs,
+    (documented.GPU_HOW_TO, "times"): predictions.times,
+}
+"""For each document and the name of a table in it, the function that returns the table."""
+
+
 if __name__ == "__main__":
     import devices
 
     if devices.DEVICE != "emulated":
         raise SystemExit("the steps are counted on the emulated device: GPUNN_TEST_DEVICE=emulated")
     traffic.watch()
-    made = {name: table(trainings) for name, trainings in TABLES.items()}
     if "--show" in sys.argv:
-        print(*made.values(), sep="\n\n")
+        print(*(make() for make in WRITTEN.values()), sep="\n\n")
     else:
-        for name, text in made.items():
-            documented.write(DOCUMENT, name, text)
+        from kernels import registers
+
+        documented.write(registers.DOCUMENT, "registers", registers.current())
+        for (document, name), make in WRITTEN.items():
+            documented.write(document, name, make())

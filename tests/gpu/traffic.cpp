@@ -5,24 +5,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <unordered_map>
+#include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 namespace {
 
-struct Range {
-  uintptr_t begin, end;
-};
 enum Kind : unsigned char { reading = 1, writing = 2 };
 
+// An allocation, with the kinds of access to each byte, and the bounds of all accesses.
+struct Range {
+  uintptr_t begin, end;
+  unsigned char* kinds;
+  uintptr_t first, last;
+};
+
 std::vector<Range> watched;
-std::unordered_map<uintptr_t, unsigned char> seen;  // kinds of access to each byte
 
 void see(const void* address, size_t size, Kind kind) {
   const uintptr_t at = (uintptr_t)address;
-  for (const Range& range : watched)
+  for (Range& range : watched)
     if (range.begin <= at && at < range.end) {
-      for (size_t n = 0; n < size; ++n) seen[at + n] |= kind;
+      for (size_t n = 0; n < size; ++n) range.kinds[at + n - range.begin] |= kind;
+      range.first = std::min(range.first, at);
+      range.last = std::max(range.last, at + size);
       return;
     }
 }
@@ -30,17 +36,20 @@ void see(const void* address, size_t size, Kind kind) {
 }  // namespace
 
 // Begins anew, with nothing watched.
-extern "C" void traffic_begin() {
-  watched.clear();
-  seen.clear();
-}
+extern "C" void traffic_begin() { watched.clear(); }
 extern "C" void traffic_watch(uintptr_t begin, size_t size) {
-  watched.push_back({begin, begin + size});
+  watched.push_back({begin, begin + size, (unsigned char*)calloc(size + 16, 1), begin + size, begin});
 }
 // Returns the bytes read plus the bytes written.
 extern "C" long long traffic_end() {
   long long bytes = 0;
-  for (const auto& [address, kinds] : seen) bytes += (kinds & 1) + (kinds >> 1);
+  for (const Range& range : watched) {
+    for (uintptr_t at = range.first; at < range.last; ++at) {
+      const unsigned char kinds = range.kinds[at - range.begin];
+      bytes += (kinds & 1) + (kinds >> 1);
+    }
+    free(range.kinds);
+  }
   return bytes;
 }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SOURCE = Path(__file__).with_name("traffic.cpp")
 INSTRUMENTED = ("-fsanitize=thread", "-nodefaultlibs", "-Wl,-lstdc++,-lm,-lgcc_s,-lc")
@@ -19,9 +20,21 @@ MOVED: Counter[str] = Counter()
 for each launch that reads it, and once for each that writes it."""
 
 
+class Launch(NamedTuple):
+    """A launch of a kernel, or of a product if it has arithmetic operations."""
+
+    name: str
+    bytes: int
+    operations: int = 0
+
+
+LAUNCHES: list[Launch] = []
+"""All launches so far, in order."""
+
+
 def watch() -> None:
-    """Count the traffic of all kernels that are built from now on."""
-    from emulated_cuda import kernels, toolchain
+    """Count the traffic of products, and of all kernels that are built from now on."""
+    from emulated_cuda import blas, blas_lt, kernels, toolchain
 
     path, _ = toolchain.build(SOURCE.read_text(), ("-std=c++20", "-O2"))
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)  # kernels find its functions
@@ -40,6 +53,25 @@ def watch() -> None:
         for allocation in {memory.find(address) for address, _ in filter(None, regions)}:
             library.traffic_watch(allocation.address, allocation.size)
         run(kernel, arguments, *sizes)
-        MOVED[kernel.name] += library.traffic_end()
+        LAUNCHES.append(Launch(kernel.name, library.traffic_end()))
+        MOVED[kernel.name] += LAUNCHES[-1].bytes
 
     kernels.Kernel.run = run_and_count
+    blas._gemm = noting(blas._gemm)
+    blas_lt._matmul = noting(blas_lt._matmul)
+
+
+def noting(product: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
+    """Return a product's function that adds each successful launch to `LAUNCHES`."""
+
+    def run(runtime: Any, g: Any) -> int:
+        status = product(runtime, g)
+        if status == 0:
+            count, itemsize = getattr(g, "count", 1), 8 if getattr(g, "type_a", 0) == 1 else 4
+            elements = g.m * g.k + g.k * g.n + g.m * g.n
+            LAUNCHES.append(
+                Launch("product", count * itemsize * elements, 2 * count * g.m * g.n * g.k)
+            )
+        return status
+
+    return run

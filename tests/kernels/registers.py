@@ -1,9 +1,4 @@
-"""Count the kernels' registers in NVRTC's cubins, for tests/kernels/README.md.
-
-    PYTHONPATH=.:tests python -m kernels.registers
-
-writes the table. It reads cubins only, so it needs no GPU.
-"""
+"""Count the kernels' registers in NVRTC's cubins, for tests/kernels/README.md; see `gpu.steps`."""
 
 from __future__ import annotations
 
@@ -59,9 +54,8 @@ def table(sources: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def current() -> str:
+    """Return the table for the current code."""
     from kernels.conftest import record
 
-    documented.write(
-        DOCUMENT, "registers", table([*record("float32").sources, *record("float64").sources])
-    )
+    return table([*record("float32").sources, *record("float64").sources])
