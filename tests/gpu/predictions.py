@@ -166,7 +166,7 @@ def costs() -> str:
 def times() -> str:
     """Return the table of predicted times in microseconds."""
     names = [card.name for card in CARDS]
-    lines = [f"| network | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    lines = [f"| predicted µs per update | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for network in NETWORKS:
         cells = []
         for card in CARDS:
