@@ -1,8 +1,8 @@
 """Activation functions and their derivatives, written as their formulas.
 
 The formulas in this module define the activations. A backend may compute a built-in activation in a
-faster way; tests compare the results with these definitions. To define a new activation, write a
-subclass with `value` and `derivative`; see the example of `Activation`.
+faster way; tests compare the results with the formulas in this module. To define a new activation,
+write a subclass with `value` and `derivative`; see the example of `Activation`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Record the modules of a network's custom classes in model files, and import these on request.
+"""Record the modules of a network's custom classes in model files, and import such modules.
 
 A model file contains the names of all layers, activations and initializers. For a custom class, the
 file also contains the module, such as "mylayers:Residual".
@@ -31,7 +31,7 @@ CLASS_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.<>]*)")
 
 
 def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
-    """Return the custom classes of these objects, and of all objects in their fields."""
+    """Return the custom classes of objects, and of all objects in their fields."""
     classes: CustomClasses = {}
     for each in _named(objects):
         cls = type(each)

@@ -89,7 +89,7 @@ def typeset(prose: str) -> str:
 
 
 def in_session(before: list[str]) -> bool:
-    """Return whether the line that follows these lines belongs to a Python session."""
+    """Return whether the line that follows `lines` belongs to a Python session."""
     paragraph = itertools.takewhile(str.strip, reversed(before))
     return any(line.lstrip().startswith(">>>") for line in paragraph)
 

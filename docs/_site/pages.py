@@ -93,7 +93,7 @@ INCLUDED = {
     "project/contributing": "CONTRIBUTING.md",
     "project/security": "SECURITY.md",
 }
-"""Pages whose text is a file of the repository. In docs/, each of these pages is only a link to the
+"""Pages whose text is a file of the repository. In docs/, such a page is only a link to the
 file."""
 
 

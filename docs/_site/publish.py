@@ -1,4 +1,4 @@
-"""Add a built site to those of other versions, and update the version menu of all.
+"""Add a built site to the sites of other versions, and update the version menus of all sites.
 
 This command copies the site in build/site to PAGES/0.2, and replaces that folder::
 

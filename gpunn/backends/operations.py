@@ -185,7 +185,7 @@ class Operations:
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation has gpunn's definition, which the lowerings implement.
+        """Return whether an operation has gpunn's definition, so that gpunn's lowerings apply.
 
         If an operation consists of other operations, the definitions of those must also be gpunn's.
 
@@ -1423,7 +1423,7 @@ class Operations:
         ----------
         gradients, squares, max_norm : array, array, float
             A part of the gradients, the sums of squares of all parts, and a positive maximum norm.
-            The norm is sqrt(sum of `squares`), which are added in order.
+            The norm is the square root of the sum of `squares`, added in order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):

@@ -256,8 +256,8 @@ def lower_operations(
     """Return the steps that run the operations of a trace, in order.
 
     `lowerings` has methods with the names of operations. Each method takes `Arguments` and returns
-    steps, or None if it has no faster steps for these arguments. `otherwise` returns the steps of
-    an operation without a lowering.
+    steps, or None if it has no faster steps for the arguments. `otherwise` returns the steps of an
+    operation without a lowering.
     """
     steps: list[T] = []
     for one in trace:

@@ -113,7 +113,7 @@ def get_backend(
     Returns
     -------
     Backend
-        A new backend with these options, or `backend` itself if it is a Backend.
+        A new backend with the given options, or `backend` itself if it is a Backend.
 
     Raises
     ------

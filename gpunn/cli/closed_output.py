@@ -49,7 +49,7 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Ignore failed writes to standard error, but raise errors for those to standard output.
+    """Make failed writes to standard output raise errors, and ignore those to standard error.
 
     If a stream is missing, first occupy its file descriptor. If the descriptor stayed free, a file
     opened later could get it, and receive all text written to the stream.

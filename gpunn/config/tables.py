@@ -224,7 +224,7 @@ class SplitDataSet(FileDataSet):
 
     See Also
     --------
-    CSV, NPZ, TableFile : The kinds of data sets that have these keys.
+    CSV, NPZ, TableFile : The kinds of data sets whose rows may be split by a column.
 
     Examples
     --------
@@ -752,7 +752,7 @@ class Distributed(Table):
     shards : int
         The number of shards (parts) of each batch: a power of two, or 0 for one shard per process.
     batch_norm : {"synchronized", "local"}
-        Whether batch normalization uses the rows of all processes, or only those of each shard.
+        Whether batch normalization uses the rows of all processes, or only the rows of each shard.
 
     Examples
     --------

@@ -30,7 +30,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     Returns
     -------
     X : uint8 array of shape (1437, 64)
-        Training images, flattened row by row, with values 0 to 16; `X / 16` scales them to 0 to 1.
+        Training images, flattened row by row, with values 0 to 16; X / 16 has values from 0 to 1.
     y : int64 array of shape (1437,)
         The digits, 0 to 9.
     X_test : uint8 array of shape (360, 64)

@@ -91,9 +91,9 @@ class Communicator:
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        If the calls don't accept them, the caller copies the arrays to the host and back. All ranks
-        call this method at the same time, so it may also start a library. The ranks agree on the
-        result through `gather`.
+        If the calls don't accept the arrays, the caller copies the arrays to the host and back. All
+        ranks call this method at the same time, so it may also start a library. The ranks agree on
+        the result through `gather`.
 
         Parameters
         ----------

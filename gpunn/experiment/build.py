@@ -107,7 +107,7 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train until the run has the configured number of epochs, including those before a resume.
+        """Train until the run has the configured number of epochs, including earlier epochs.
 
         Parameters
         ----------

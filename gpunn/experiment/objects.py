@@ -41,8 +41,8 @@ class Objects:
     """The objects that a configuration names; unknown or invalid ones raise a ConfigError.
 
     With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
-    `imported` maps class names to these import paths. `layers` is empty for a tabular model, which
-    makes its own layers.
+    `imported` maps the names of imported classes to their import paths. `layers` is empty for a
+    tabular model, which makes its own layers.
     """
 
     config: Config

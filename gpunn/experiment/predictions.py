@@ -22,8 +22,8 @@ class Predictions:
     `values` has the class names, or indices if the classes have no names. For several labels,
     `values` has 0 or 1 for each output. For any other loss, `values` has the network's outputs. If
     `values` has several columns, `targets` has their names. `probabilities` has a column for each
-    class or label; `labels` has the names of these columns. `probabilities` is None if the loss has
-    no probabilities.
+    class or label; `labels` has the names of the columns of `probabilities`. `probabilities` is
+    None if the loss has no probabilities.
     """
 
     values: np.ndarray
@@ -32,7 +32,7 @@ class Predictions:
     targets: Sequence[str] | None = None
 
     def names(self, with_probabilities: bool) -> list[str]:
-        """Return the names of the columns in a file of these predictions."""
+        """Return the names of the columns of a file with the predictions."""
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]

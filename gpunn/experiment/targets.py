@@ -332,7 +332,7 @@ class TargetColumn:
 
 
 def are_booleans(classes: Sequence[str]) -> bool:
-    """Return whether class names are those of a Boolean column."""
+    """Return whether class names are the values of a Boolean column."""
     return set(classes) == set(BOOLEANS)
 
 

@@ -76,8 +76,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
     """Yield the label of each layer, the layer, and its arrays on the host, in float64.
 
-    A dense layer's weights include the factor of its parametrization, so that they are the factors
-    of x.
+    The weights of a dense layer already include the factor of its parametrization.
     """
     every = model.parameters.to_host()
     for label, layer in layers_of(model):

@@ -130,8 +130,9 @@ FLOAT32: dict[str, Function] = {
     "selu": lambda z, alpha, scale: z.node("Selu", z, alpha=alpha, gamma=scale),
     "softplus": softplus,
 }
-"""Operators only for float32. In float64, runtimes lack some of them, and attributes are float32.
+"""Operators that are used only for float32. For float64, runtimes lack some operators, and
+operators' attributes would be only float32.
 
-In float64, a layer normalization multiplies x by 1 / deviation. Instead of a quotient, runtimes
-would insert a LayerNormalization.
+In float64, a layer normalization multiplies x by 1 / deviation. If x were divided by the deviation,
+runtimes would insert a LayerNormalization.
 """

@@ -1,7 +1,8 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-In these estimators, W has the shape (inputs, units), as in `gpunn.layers.Dense`. The estimators'
-output activation (softmax or logistic) is not part of a gpunn network, which outputs logits.
+In `MLPClassifier` and `MLPRegressor`, W has the shape (inputs, units), as in `gpunn.layers.Dense`.
+The estimators' output activation (softmax or logistic) is not part of a gpunn network, which
+outputs logits.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ COUNTER = "num_batches_tracked"
 def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     """Return the state dict of a network, for the `torch.nn.Sequential` that `torch_code` writes.
 
-    `Rescaling` and `Standardization`, for which PyTorch has no module, are folded into the dense
-    layer after them.
+    `Rescaling` and `Standardization`, for which PyTorch has no module, are merged into the dense
+    layer that follows.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def load_state_dict(
     ------
     ArgumentError
         If modules and layers don't match, or numbers are not finite in the network's dtype. The
-        message names them, and the network stays unchanged.
+        message names the modules or numbers, and the network stays unchanged.
     ModelFileError
         If the file can't be read, or its arrays don't match the network.
 

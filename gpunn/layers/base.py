@@ -425,7 +425,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Multiply a parameter's factors by those of this layer and of the layers within it.
+        """Multiply a parameter's factors by the factors of this layer and the layers within it.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class Dense(Layer):
         dL/db = sum over rows of dL/dz
         dL/dx = dL/dz W^T
 
-    With "ntp", these equations hold for V = W / sqrt(inputs) in place of W, and dL/dW = dL/dV /
+    With "ntp", the equations above hold for V = W / sqrt(inputs) in place of W, and dL/dW = dL/dV /
     sqrt(inputs).
 
     Parameters

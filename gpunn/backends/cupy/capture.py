@@ -154,7 +154,7 @@ class GraphExecutor:
         return next((f"rank {rank}: {why}" for rank, why in enumerate(refusals) if why), "")
 
     def _split_into_stretches(self) -> list[Callable[[int], None]]:
-        """Return functions that run stretches as graphs, and the calls between them one by one."""
+        """Return functions that run stretches as graphs, and other calls one by one."""
         groups = [
             (kind, list(group)) for kind, group in groupby(in_sequence(self._calls), uncertain)
         ]
@@ -212,7 +212,7 @@ def uncertain(call: Callable[[], object]) -> bool:
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
-    """Return a function that makes these calls in order, a given number of times."""
+    """Return a function that makes all calls in order, a given number of times."""
 
     def repeat(times: int) -> None:
         for _ in range(times):

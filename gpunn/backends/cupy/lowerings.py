@@ -119,7 +119,7 @@ def floating(op: Arguments) -> list[Array]:
 
 
 def updatable(op: Arguments, *numbers: Array) -> bool:
-    """Return whether a kernel exists for an update of these arrays."""
+    """Return whether a kernel exists for an update with the given arrays."""
     values, gradients, slots, _ = op.trained
     arrays = values, gradients, *numbers, *moving(op.optimizer.weight_decay), *slots.values()
     return type(op.optimizer) in optimizers.RULES and contiguous(*arrays)
@@ -131,7 +131,7 @@ def moving(setting: object) -> list[Array]:
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel accepts these arrays and targets."""
+    """Return whether a raw kernel accepts the given arrays and targets."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -146,7 +146,7 @@ def prepared(function: Callable[[Arguments], Calls], condition: Condition = anyt
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
-    """Return a lowering that launches a kernel with the operation's arguments of these names."""
+    """Return a lowering that launches a kernel with the named arguments of the operation."""
     arguments = attrgetter(*names.split())
     return prepared(lambda op: [partial(kernel, *arguments(op))], condition)
 

@@ -2,8 +2,8 @@
 
 In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
 needs dL/dW. So `with_branch` moves the products dL/dW into a lane, a concurrent branch. Later
-operations of the pass wait for the lane only if they may conflict with its operations. An operation
-conflicts if it uses arrays that the lane writes, or changes arrays that the lane reads.
+operations of the pass wait for the lane only if they may conflict with the lane's operations. An
+operation conflicts if it uses arrays that the lane writes, or changes arrays that the lane reads.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""The operations that may run concurrently with the lane, with the names of arguments that they
+"""The operations that may run concurrently with the lane, and those of their arguments that they
 read but do not change. Operations that are not listed here wait for the lane."""
 
 

@@ -115,7 +115,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
 
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return tables of functions: in each, the names of functions that encode schema columns."""
+    """Return the names of the functions that encode the schema's columns, grouped by table."""
     kinds, scaling = {column["kind"] for column in schema["columns"]}, schema["scaling"]
     return {
         "ENCODERS": {name: kind.cell.__name__ for name, kind in KINDS.items() if name in kinds},

@@ -4,10 +4,10 @@ There are two kinds of kernels. A `cupy.ElementwiseKernel` is an expression for 
 adds loops, broadcasting and strides, so an elementwise kernel accepts arrays of any layout. In a
 raw kernel (see `raw`) threads cooperate, for example on a sum over rows. A raw kernel accepts
 contiguous row-major arrays. `gpunn.backends.operations` defines the shapes of arrays, if a
-function's docstring states no other shapes. Sizes count elements, not bytes. Each function in these
-files receives an operation's arguments. A function that needs no scratch memory returns its
-launches; any other function launches kernels on the current stream. No function waits for the
-device.
+function's docstring states no other shapes. Sizes count elements, not bytes. Each function in the
+files of this package receives an operation's arguments. A function that needs no scratch memory
+returns its launches; any other function launches kernels on the current stream. No function waits
+for the device.
 
 CuPy compiles a kernel at its first launch with each data type, and stores the result on disk.
 

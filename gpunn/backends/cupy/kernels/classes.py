@@ -1,7 +1,7 @@
 """CUDA functions that find a row's predicted and true class, for use in raw kernels.
 
-All threads of a warp must call these functions. The type Target is int64 for labels of shape
-(rows,), and a floating-point type for targets of shape (rows, columns).
+All threads of a warp must call the functions. The type Target is int64 for labels of shape (rows,),
+and a floating-point type for targets of shape (rows, columns).
 """
 
 __all__ = ["CLASSES"]

@@ -38,7 +38,7 @@ class Rule:
 
     `statements` update `value` and the slots of one parameter. The statements use the parameter's
     gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. The numbers in
-    `once` are the same for all parameters. Each of these numbers has a name, and an expression of
+    `once` are the same for all parameters. Each number in `once` has a name, and an expression of
     the constants, `rate`, and the number `t` of the update (from 1).
     """
 
@@ -159,7 +159,7 @@ def counts(trained: Trained) -> bool:
 class MergedSegment(NamedTuple):
     """Adjacent parameters that one launch updates, with factors for learning rate and decay.
 
-    Weight decay applies only to the first `decayed` of these parameters.
+    Weight decay applies only to the first `decayed` parameters of the segment.
     """
 
     start: int

@@ -277,7 +277,7 @@ class Plan:
         return valid
 
     def accepts(self, algorithm: Algorithm) -> bool:
-        """Return whether cuBLASLt can compute these products with a stored algorithm."""
+        """Return whether cuBLASLt can compute the described products with a stored algorithm."""
         result = HeuristicResult()
         status = self._library.cublasLtMatmulAlgoCheck(
             *(self._handle, self._operation, *self._layouts),

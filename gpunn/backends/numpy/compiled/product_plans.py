@@ -211,7 +211,7 @@ class ProductPlans:
     ) -> list[Instruction]:
         """Return an instruction for the products of all groups, with operands as in `group_matmul`.
 
-        The bias has shape (groups, n). Bias and floor have the meanings that they have in `encode`.
+        The bias has shape (groups, n). The arguments `bias` and `floor` are described in `encode`.
         """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs

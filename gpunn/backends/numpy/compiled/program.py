@@ -68,7 +68,8 @@ class Instruction:
     instructions."""
     fuse: Callable[[Instruction], Instruction] | None = None
     """Returns this instruction combined with the update that reads its gradient. The update must be
-    `early`, list the gradients first in `reads`, and have the arguments of `optimizers`."""
+    `early`, list the gradients first in `reads`, and have the arguments of an optimizer's
+    kernel."""
     non_final: Sequence[float | np.ndarray | None] = ()
     """The arguments for all repetitions of a program except the final one, if they differ. Only the
     final repetition has to write results that are read after the program."""
