@@ -340,7 +340,7 @@ class GELU(Activation):
 
     The formula is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
     ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. By default, PyTorch and
-    Keras use `ExactGELU`. `ExactGELU` differs from this approximation by less than 0.0005.
+    Keras use `ExactGELU`. `ExactGELU` differs from `GELU` by less than 0.0005.
 
     See Also
     --------

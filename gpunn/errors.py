@@ -65,7 +65,7 @@ class KeyedError(GpunnError):
 
     @property
     def key(self) -> str:
-        """The argument or key at the beginning of the message, such as "units", or ""."""
+        """The argument or key that begins the message, such as "units", or "" if there is none."""
         match = KEY.match(str(self))
         return match[1] if match else ""
 

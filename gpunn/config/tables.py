@@ -519,7 +519,7 @@ class Model(Table):
     name : {"realmlp", "realmlp_s", "tabm"} or None
         A tabular model.
     parameters : mapping of str to value
-        Parameters of the tabular model, such as {"members": 8}; see `gpunn.tabular.realmlp` and
+        Parameters of the tabular model, such as `{"members": 8}`; see `gpunn.tabular.realmlp` and
         `gpunn.tabular.tabm`.
     start_from : str or None
         A run folder or a model file, from which the initial weights are copied.

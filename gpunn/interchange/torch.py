@@ -165,8 +165,8 @@ def load_state_dict(
     ----------
     model : Sequential
         The network, which is changed in place. A state dict does not contain activations, so gpunn
-        can't check that these match: PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")``
-        is "gelu".
+        can't check whether activations match: PyTorch's ``GELU()`` is "exact_gelu", and its
+        ``GELU("tanh")`` is "gelu".
     state : mapping of str to array, or path
         A mapping from names such as "0.weight" to arrays or tensors, or the path of a safetensors
         file.

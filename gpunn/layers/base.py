@@ -94,8 +94,8 @@ class Layer(Configurable):
         Name within the network. By default the network chooses one, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
         Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
-        number for each name, such as {"biases": 0.1}. In a layer with inner layers, the factor also
-        multiplies the inner layers' factors.
+        number for each name, such as `{"biases": 0.1}`. In a layer with inner layers, the factor
+        also multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
         mapping sets the factor of each parameter that it names, including biases. With None, the

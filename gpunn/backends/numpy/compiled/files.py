@@ -174,9 +174,9 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The library's file name contains its checksum. Because of this name, even if several processes
-    build concurrently, no manifest is combined with the library of another build. A library that a
-    process has loaded is never changed.
+    The library's file name contains its checksum. So a manifest is never combined with the library
+    of another build, even if processes build concurrently. A library that a process has loaded is
+    never changed.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"
