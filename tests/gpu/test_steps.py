@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documented import table_in
+from gpu.predictions import CARDS, seconds
 from gpu.steps import BATCH, REALISTIC, STEPS, WRITTEN, Steps, count, perceptron
+from gpu.traffic import Launch
 from processes import run_python
 
 import gpunn
@@ -69,6 +71,16 @@ def test_the_documented_tables_are_current(proved):
     assert tables == shown.stdout.strip(), f"to write them: {HOW}"
     rows = len(re.findall(r"^\| (?!training|network|predicted)", tables, re.MULTILINE))
     proved("rows of the tables of kernels, launches and predicted times are current", rows)
+
+
+@pytest.mark.parametrize(
+    ("bytes", "operations", "microseconds"),
+    [(0, 0, (2, 3)), (33_500_000, 0, (10, 20)), (0, 1, (5, 8)), (0, 670 * 10**6, (10, 20))],
+)
+def test_a_predicted_time_is_the_minimum_or_that_of_a_short_launch(bytes, operations, microseconds):
+    launch, card = Launch("kernel or product", bytes, operations), CARDS[0]
+    predicted = [seconds(launch, card, pessimistic) for pessimistic in (False, True)]
+    assert predicted == pytest.approx([1e-6 * each for each in microseconds])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
