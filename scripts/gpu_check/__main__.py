@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
+import argparse
+import os
 import sys
-import tomllib
+import tempfile
+from pathlib import Path
 
-from device import REPOSITORY
+import supplies
 
 if __name__ == "__main__":
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    # "array-api-compat>=1.11" is imported as array_api_compat.
-    modules = {
-        each: re.split(r"[^\w-]", each)[0].replace("-", "_") for each in project["dependencies"]
-    }
-    absent = [each for each in modules if importlib.util.find_spec(modules[each]) is None]
-    if absent:
-        names = ", ".join(modules[each] for each in absent)
-        packages = " ".join(f"'{each}'" for each in absent)
-        print(
-            f"gpu_check.sh: error: {sys.executable} lacks packages that gpunn needs: {names}. "
-            f"To install them:\n{sys.executable} -m pip install {packages}\n"
-            "On an offline machine, add --no-index --find-links FOLDER, with a folder of wheels "
-            "that `pip download` made elsewhere.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    from command import main
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data")
+    parser.add_argument("--wheels", type=Path)
+    options, _ = parser.parse_known_args()  # `command` reads all options; click may be missing here
+    print(supplies.overview(os.environ, options.data), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if options.wheels is not None:
+                supplies.install(options.wheels, Path(folder))
+        except supplies.WheelsError as error:
+            print(f"gpu_check.sh: error: {error}", file=sys.stderr)
+            sys.exit(2)
+        absent = supplies.absent_requirements()
+        if absent:
+            packages = " ".join(f"'{each}'" for each in absent)
+            print(
+                f"gpu_check.sh: error: {sys.executable} lacks packages that gpunn needs: "
+                f"{', '.join(absent.values())}. To install them:\n"
+                f"{sys.executable} -m pip install {packages}\n"
+                "On an offline machine, bring their wheels, which `pip download` gets elsewhere, "
+                "and add --wheels FOLDER.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        from command import main
 
-    main(prog_name="gpu_check.sh")
+        main(prog_name="gpu_check.sh")

@@ -86,6 +86,12 @@ Report = dict[str, Any]
 )
 def main(
     path: Path | None,
+@click.option(
+    "--wheels",
+    metavar="FOLDER",
+    expose_value=False,
+    help="Install the missing packages that gpunn needs from this folder's wheels, temporarily.",
+)
     data: str | None,
     quick: bool,
     only: str | None,

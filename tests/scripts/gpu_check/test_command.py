@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 from click.testing import CliRunner
@@ -24,7 +25,10 @@ from click.testing import CliRunner
 def test_without_a_device_it_is_skipped_and_never_passes(run, tmp_path, absent, variables, reason):
     done = run("--json", tmp_path / "report.json", absent=absent, **variables)
     assert done.returncode == 3
-    assert done.stdout.startswith(f"doctor: skipped, no CUDA device: {reason}")
+    first, second, *_ = done.stdout.splitlines()
+    assert first.startswith("to bring: array_api_compat, click, numpy,")
+    assert ("cupy" in first.partition("absent here: ")[2].split(", ")) == ("cupy" in absent)
+    assert second.startswith(f"doctor: skipped, no CUDA device: {reason}")
     assert "0 passed" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["status"] == "skipped"
@@ -32,14 +36,41 @@ def test_without_a_device_it_is_skipped_and_never_passes(run, tmp_path, absent, 
     assert [step["status"] for step in report["steps"]] == ["skipped"]
 
 
-@pytest.mark.parametrize("absent", [["click"], ["array_api_compat", "tqdm"]])
-def test_what_gpunn_needs_is_named(run, absent):
-    done = run(absent=absent)
+@pytest.mark.parametrize(
+    ("absent", "wheel", "said"),
+    [
+        (["click", "tqdm"], None, "needs: click, tqdm. To install them:\n"),
+        (["tqdm"], "tqdm-4.0-py3-none-any.whl", "pip can't install from"),
+    ],
+    ids=["without a folder", "an old wheel"],
+)
+def test_what_gpunn_needs_is_named(run, tmp_path, absent, wheel, said):
+    """Also if only the standard library is installed."""
+    if wheel is not None:
+        (tmp_path / wheel).touch()
+    done = run(*([] if wheel is None else ["--wheels", tmp_path]), absent=absent)
     assert done.returncode == 2
-    assert f"needs: {', '.join(absent)}. To install them:\n{sys.executable} -m pip install '" in (
-        done.stderr
-    )
-    assert "--no-index --find-links FOLDER" in done.stderr
+    assert said in done.stderr
+    assert done.stdout.startswith("to bring: ")
+
+
+def test_wheels_are_installed(load, tmp_path, monkeypatch):
+    """The packages can be imported here and in other processes; nothing else is installed."""
+    supplies = load("supplies")
+    with ZipFile(tmp_path / "carried-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "")
+        about = "carried-1.0.dist-info"
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    monkeypatch.setattr(supplies, "required", lambda: {"carried>=1": "carried", "pytest": "pytest"})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "earlier")
+    with pytest.raises(supplies.WheelsError, match=r"no wheel of carried>=1\. To"):
+        supplies.install(tmp_path / "target", tmp_path / "target")
+    supplies.install(tmp_path, tmp_path / "target")
+    assert supplies.absent_requirements() == {}
+    assert os.environ["PYTHONPATH"] == f"{tmp_path / 'target'}{os.pathsep}earlier"
 
 
 @pytest.mark.parametrize(
