@@ -37,17 +37,19 @@ class Planned(NamedTuple):
 
 
 # The most valuable steps come first: does gpunn train, how fast, and where does the time go? The
-# others look for errors that the first ones miss.
+# others look for errors that the first ones miss, and time more.
 PLAN = (
-    Planned("doctor", "doctor", 40, 40),
+    Planned("doctor", "doctor", 40, 30),
     Planned("warm-up", "warm_up", 90, 35),
-    Planned("training on both backends", "curves", 60, 15),
-    Planned("speed", "speed", 205, 40),
-    Planned("kernels of a step", "kernels", 60, 20),
+    Planned("training on both backends", "curves", 60, 20),
+    Planned("speed", "speed", 75, 45),
+    Planned("kernels of a step", "kernels", 55, 20),
+    Planned("tests on this device", "tests", 190, 30),
+    Planned("further speed", "further_speed", 140),
     Planned("several devices", "several", 60),
-    Planned("tests on this device", "tests", 210, 30),
+    Planned("kernels in Nsight Compute", "ncu", 45),
     Planned("kernel sources", "sources", 45),
-    Planned("compute-sanitizer", "sanitizer", 130),
+    Planned("compute-sanitizer", "sanitizer", 100),
 )
 
 SMI_FIELDS = (
@@ -84,14 +86,14 @@ Report = dict[str, Any]
     metavar="SECONDS",
     help="Total time, shared among the remaining checks in proportion to their limits.",
 )
-def main(
-    path: Path | None,
 @click.option(
     "--wheels",
     metavar="FOLDER",
     expose_value=False,
     help="Install the missing packages that gpunn needs from this folder's wheels, temporarily.",
 )
+def main(
+    path: Path | None,
     data: str | None,
     quick: bool,
     only: str | None,

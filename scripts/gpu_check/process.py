@@ -162,6 +162,17 @@ def printed_by(*command: str) -> str:
     return done.stdout.strip()
 
 
+def exclusive() -> str:
+    """Return why several processes can't use the device together, or "" if they can."""
+    mode = printed_by("nvidia-smi", "--query-gpu=compute_mode", "--format=csv,noheader")
+    if "Exclusive" not in mode:
+        return ""
+    return (
+        "the device allows only one process at a time; to allow several, run: "
+        "nvidia-smi --compute-mode=DEFAULT"
+    )
+
+
 def end_with_parent() -> None:
     """Kill this process and its child processes if the check has ended, for example by kill -9."""
     parent = multiprocessing.parent_process()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+import networks
 import numpy as np
-import tables
 from cupy.cuda import compiler
 
 import gpunn
@@ -20,10 +19,6 @@ from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 
 ROWS, FEATURES, CLASSES, BATCH = 68, 6, 3, 8
 """8 whole batches and a smaller one."""
-
-TABLES = [tables.realmlp, tables.tabm, partial(tables.tabm, kind="full")]
-NUMBERS, UNITS = 3, 5
-"""Columns of numbers, and units of each hidden layer, of the tabular models."""
 
 
 def trainings() -> list[tuple[Sequence[Any], Any, Any, str, dict[str, Any]]]:
@@ -60,12 +55,13 @@ def run(**options: Any) -> None:
         labels = isinstance(loss, losses.SoftmaxCrossEntropy)
         targets = y if labels else np.eye(CLASSES, dtype=np.float32)[y]
         train(gpunn.Trainer(model, loss, optimizer, [metric]), X, targets, generator.random(ROWS))
-    for make in TABLES:
-        tabular = make(ROWS, NUMBERS, UNITS)
-        backend = get_backend("cupy", **options)
-        model = gpunn.Sequential(tabular.layers, tabular.X.shape[1], backend, seed=0)
-        trainer = gpunn.Trainer(model, tabular.loss, tabular.optimizer, [tabular.metric])
-        train(trainer, tabular.X, tabular.y, generator.random(ROWS))
+    small = {"numbers": 3, "units": 5}
+    for network in (
+        *(make(ROWS, **small) for make in networks.INSPECTED.values()),
+        networks.tabm(ROWS, **small, kind="full"),
+    ):
+        trainer = network.trainer(get_backend("cupy", **options))
+        train(trainer, network.X, network.y, generator.random(ROWS))
 
 
 def train(trainer: gpunn.Trainer, X: Any, y: Any, weights: Any) -> None:

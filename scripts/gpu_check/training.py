@@ -11,22 +11,43 @@ from typing import Any, NamedTuple
 
 import device
 import numpy as np
+from networks import TIMED, Network
 
 import gpunn
 from gpunn.backends import Backend
+from gpunn.losses import SoftmaxCrossEntropy
+from gpunn.optimizers import SGD, Adam, AdamW, Optimizer
 from gpunn.randomness import permutation
 
 SEED = 0
-RATES = {"adam": 1e-3, "sgd": 0.02}
+
+
+class Rule(NamedTuple):
+    """An optimizer of all libraries, with its learning rate, weight decay and clipping."""
+
+    kind: type[Optimizer]
+    rate: float
+    decay: float = 0.0
+    max_norm: float | None = None
+
+    def optimizer(self) -> Optimizer:
+        """Return gpunn's optimizer."""
+        return self.kind(self.rate, weight_decay=self.decay, max_norm=self.max_norm)
+
+
+RULES = {"adam": Rule(Adam, 1e-3), "sgd": Rule(SGD, 0.02), "adamw": Rule(AdamW, 2e-3, 3e-4, 1.0)}
 FEATURES, CLASSES = 784, 10
 ROWS = 160 if device.REHEARSAL else 60_000
 """The number of MNIST's training rows."""
 
 
 class Cell(NamedTuple):
-    """A training to time: widths of all layers, and the precision of products."""
+    """A training to time: a network, and the precision of products.
 
-    sizes: tuple[int, ...]
+    The network is one of `networks.TIMED`, or widths of a ReLU network, such as 784-512-10.
+    """
+
+    network: str
     batch: int
     optimizer: str
     precision: str
@@ -34,8 +55,7 @@ class Cell(NamedTuple):
     @property
     def name(self) -> str:
         """The name in tables."""
-        network = "-".join(map(str, self.sizes))
-        return f"{network}, batch {self.batch}, {self.optimizer}, {self.precision}"
+        return f"{self.network}, batch {self.batch}, {self.optimizer}, {self.precision}"
 
 
 class Data(NamedTuple):
@@ -94,35 +114,52 @@ def with_features(features: int) -> Data:
     return data._replace(X=data.X[:, columns], X_test=data.X_test[:, columns])
 
 
-def whole_batches(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and labels that a cell trains on."""
-    data = with_features(cell.sizes[0])
-    rows = len(data.X) // cell.batch * cell.batch
-    return data.X[:rows], data.y[:rows]
+def network(cell: Cell) -> Network:
+    """Return the network of a cell, its optimizer, and the rows of whole batches; no metric."""
+    if cell.network in TIMED:
+        found = TIMED[cell.network](ROWS)
+    else:
+        sizes = tuple(map(int, cell.network.split("-")))
+        data = with_features(sizes[0])
+        layers = dense_layers(sizes[1:])
+        found = Network(layers, SoftmaxCrossEntropy(), Adam(), "", data.X, data.y)
+    rows = len(found.X) // cell.batch * cell.batch
+    return found._replace(
+        optimizer=RULES[cell.optimizer].optimizer(), metric="", X=found.X[:rows], y=found.y[:rows]
+    )
 
 
 def trainer(
     sizes: Sequence[int],
     backend: str | Backend,
-    optimizer: str = "adam",
     metrics: tuple[str, ...] = (),
     communicator: Any = None,
 ) -> gpunn.Trainer:
-    """Return the trainer of a ReLU network with He's initial weights."""
+    """Return the trainer of a ReLU network for classes, with Adam."""
+    model = gpunn.Sequential(dense_layers(sizes[1:]), sizes[0], backend, seed=SEED)
+    optimizer = RULES["adam"].optimizer()
+    return gpunn.Trainer(
+        model, SoftmaxCrossEntropy(), optimizer, metrics, communicator=communicator
+    )
+
+
+def dense_layers(units: Sequence[int]) -> list[gpunn.layers.Dense]:
+    """Return layers with ReLU, except the last one, and He's initial weights."""
     start = {"initializer": "he", "bias_initializer": "zeros"}
-    inputs, *hidden, outputs = sizes
-    layers = [gpunn.layers.Dense(units, activation="relu", **start) for units in hidden]
-    layers.append(gpunn.layers.Dense(outputs, **start))
-    model = gpunn.Sequential(layers, inputs, backend, seed=SEED)
-    kinds: dict[str, Any] = {"adam": gpunn.optimizers.Adam, "sgd": gpunn.optimizers.SGD}
-    rule = kinds[optimizer](RATES[optimizer])
-    return gpunn.Trainer(model, "softmax_cross_entropy", rule, metrics, communicator=communicator)
+    *hidden, outputs = units
+    return [
+        *(gpunn.layers.Dense(each, activation="relu", **start) for each in hidden),
+        gpunn.layers.Dense(outputs, **start),
+    ]
 
 
-def initial_parameters(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the initial weights of `trainer`, (inputs, units) each, and the biases."""
-    arrays = list(trainer(sizes, "numpy").model.parameters.to_host().values())
-    return list(zip(arrays[::2], arrays[1::2], strict=True))
+def initial_parameters(task: Network) -> dict[str, tuple[np.ndarray, bool]]:
+    """Return the initial parameters by name, and whether weight decay applies to each."""
+    parameters = task.trainer("numpy").model.parameters
+    return {
+        name: (values, bool(parameters.specs[name].decay))
+        for name, values in parameters.to_host().items()
+    }
 
 
 def order(epoch: int, rows: int) -> np.ndarray:

@@ -283,6 +283,8 @@ class Runtime:
             "deviceEnablePeerAccess": self.enable_peer_access,
             "_deviceEnsurePeerAccess": self.ensure_peer_access,
             "deviceSynchronize": self.synchronize_device,
+            "profilerStart": lambda: None,  # there is no profiler
+            "profilerStop": lambda: None,
             "malloc": self.malloc,
             "free": self.free,
             "hostAlloc": self.host_alloc,

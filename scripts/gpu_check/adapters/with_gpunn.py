@@ -45,8 +45,9 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
         return clock.marked(recorded(*arguments, **options))
 
     backend.recorded = marked  # type: ignore[method-assign]
-    training.trainer(cell.sizes, backend, cell.optimizer).fit(
-        *training.whole_batches(cell),
+    task = training.network(cell)
+    task.trainer(backend).fit(
+        *(task.X, task.y),
         epochs=10**6,
         batch_size=cell.batch,
         callbacks=[clock],

@@ -3,7 +3,8 @@
 This follows PyTorch's documentation. `torch.set_float32_matmul_precision` selects TF32. For
 bfloat16 the forward pass runs under `torch.autocast`, with bfloat16 activations. The fused
 optimizers use one kernel. Compiled variants compile forward pass, loss and backward pass. The graph
-contains a whole step: gathering rows, forward pass, backward pass and update.
+contains a whole step: gathering rows, forward pass, backward pass and update. The mode "defaults"
+is eager, with PyTorch's default precision, float32, and default kind of optimizer.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from __future__ import annotations
 import functools
 import importlib.util
 import shutil
+from types import SimpleNamespace
 from typing import Any
 
+import elsewhere
 import training
 from libraries import Ask, stretches
 from process import SkipError
-from training import Cell
+from training import Cell, Rule
+
+from gpunn.optimizers import SGD, AdamW
 
 try:
     import torch
@@ -39,16 +44,34 @@ def start(mode: str) -> str:
     return f"torch {torch.__version__}"
 
 
+def functions() -> SimpleNamespace:
+    """Return PyTorch's functions for `elsewhere`."""
+    nn = torch.nn.functional
+    return SimpleNamespace(
+        **{name: getattr(torch, name) for name in ("concatenate", "cos", "einsum", "exp", "log1p")},
+        **{name: getattr(nn, name) for name in ("cross_entropy", "dropout", "linear", "mish")},
+        identity=lambda x: x,
+        relu=nn.relu,
+        gelu=functools.partial(nn.gelu, approximate="tanh"),
+        layer_norm=lambda x, scale, shift, epsilon: nn.layer_norm(
+            x, scale.shape, scale, shift, epsilon
+        ),
+        embed=lambda codes, table: nn.embedding(codes.long(), table),
+        squared_error=lambda outputs, targets: nn.mse_loss(outputs, targets.expand_as(outputs)),
+    )
+
+
 def train(mode: str, cell: Cell, ask: Ask, target: str = "cuda") -> None:
     """Train on one of PyTorch's devices; only "cuda" has events and graphs."""
     on_device, in_graph, compiled = target == "cuda", "graph" in mode, "compiled" in mode
     torch.set_float32_matmul_precision(MATMUL_PRECISION[cell.precision])
-    X, y = (torch.from_numpy(each).to(target) for each in training.whole_batches(cell))
-    model = network(cell.sizes).to(target)
-    kind: Any = torch.optim.SGD
-    if cell.optimizer == "adam":
-        kind = functools.partial(torch.optim.Adam, capturable=in_graph)
-    optimizer = kind(model.parameters(), lr=training.RATES[cell.optimizer], fused=True)
+    task, rule = training.network(cell), training.RULES[cell.optimizer]
+    X, y = (torch.from_numpy(each).to(target) for each in (task.X, task.y))
+    initial = training.initial_parameters(task)
+    parameters = {name: on(target, name, values) for name, (values, _) in initial.items()}
+    optimizer = optimizer_of(rule, parameters, initial, mode)
+    network = elsewhere.forward_of(task.layers, functions())
+    mean_loss = elsewhere.loss_of(task.loss, functions())
     order, start = (torch.zeros(n, dtype=torch.int64, device=target) for n in (len(X), 1))
     offsets = torch.arange(cell.batch, device=target)
     total = torch.zeros((), device=target)
@@ -57,7 +80,7 @@ def train(mode: str, cell: Cell, ask: Ask, target: str = "cuda") -> None:
         # In a graph, casts must not be cached between steps (PyTorch's documentation).
         narrow = cell.precision == "bfloat16"
         with torch.autocast(target, torch.bfloat16, enabled=narrow, cache_enabled=False):
-            return torch.nn.functional.cross_entropy(model(x), t)
+            return mean_loss(network(parameters, x), t)
 
     if compiled:
         torch._dynamo.reset()
@@ -68,15 +91,18 @@ def train(mode: str, cell: Cell, ask: Ask, target: str = "cuda") -> None:
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(X.index_select(0, rows), y.index_select(0, rows))
         loss.backward()
+        if rule.max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters.values(), rule.max_norm)
         optimizer.step()
         total.add_(loss.detach())
         start.add_(cell.batch)
 
     def predict(X: Any) -> Any:
         with torch.no_grad():
-            return model(torch.from_numpy(X).to(target)).argmax(1).cpu().numpy()
+            outputs = network(parameters, torch.from_numpy(X).to(target))
+            return outputs.argmax(1).cpu().numpy()
 
-    run_step = captured(step, model, optimizer) if in_graph else step
+    run_step = captured(step, parameters, optimizer) if in_graph else step
     steps = len(X) // cell.batch
 
     def epoch(number: int) -> tuple[float, float | None]:
@@ -96,25 +122,37 @@ def train(mode: str, cell: Cell, ask: Ask, target: str = "cuda") -> None:
     stretches(ask, epoch, predict)
 
 
-def network(sizes: tuple[int, ...]) -> Any:
-    """Return the network, with gpunn's initial weights."""
-    layers: list[Any] = []
-    for weights, biases in training.initial_parameters(sizes):
-        dense = torch.nn.Linear(*weights.shape)
-        with torch.no_grad():
-            dense.weight.copy_(torch.from_numpy(weights.T.copy()))
-            dense.bias.copy_(torch.from_numpy(biases))
-        layers += [dense, torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers[:-1])
+def on(target: str, name: str, values: Any) -> Any:
+    """Return a parameter; shared weights have the shape (outputs, inputs) of `nn.Linear`."""
+    if name.endswith("weights") and values.ndim == 2:
+        values = values.T.copy()
+    return torch.from_numpy(values).to(target).requires_grad_()
 
 
-def captured(step: Any, model: Any, optimizer: Any) -> Any:
-    """Return the replay of a step, with unchanged model and optimizer.
+def optimizer_of(rule: Rule, parameters: Any, initial: Any, mode: str) -> Any:
+    """Return PyTorch's optimizer."""
+    groups = [
+        {"params": [parameters[name] for name, (_, decays) in initial.items() if decays]},
+        {
+            "params": [parameters[name] for name, (_, decays) in initial.items() if not decays],
+            "weight_decay": 0.0,
+        },
+    ]
+    options: dict[str, Any] = {} if mode == "defaults" else {"fused": True}
+    if rule.kind is SGD:
+        return torch.optim.SGD(groups, lr=rule.rate, **options)
+    kind = torch.optim.AdamW if rule.kind is AdamW else torch.optim.Adam
+    options |= {"weight_decay": rule.decay, "capturable": "graph" in mode}
+    return kind(groups, lr=rule.rate, **options)
+
+
+def captured(step: Any, parameters: Any, optimizer: Any) -> Any:
+    """Return the replay of a step, with unchanged parameters and optimizer.
 
     PyTorch's notes on CUDA graphs require some steps on a side stream first. They run only on row
     0, because the order is zero, and their changes are undone.
     """
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    before = {name: value.detach().clone() for name, value in parameters.items()}
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -124,7 +162,9 @@ def captured(step: Any, model: Any, optimizer: Any) -> Any:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    model.load_state_dict(before)  # copies in place: the graph's addresses stay
+    with torch.no_grad():
+        for name, value in before.items():
+            parameters[name].copy_(value)  # in place: the graph's addresses stay
     for state in optimizer.state.values():
         for value in state.values():
             if torch.is_tensor(value):

@@ -17,53 +17,41 @@ import cupy
 import device
 import numpy as np
 import step_cost
-import tables
 import training
+from networks import INSPECTED, Make
 from process import PASSED, Outcome, Row, Step
 from training import Cell
 
 import gpunn
 from gpunn.backends import Backend, get_backend
 
-NETWORK = (784, 512, 512, 10)
+NETWORK = "784-512-512-10"
 CELLS = [
     Cell(NETWORK, 128, "adam", "float32"),
     Cell(NETWORK, 1024, "adam", "float32"),
-    Cell((784, 2048, 2048, 10), 1024, "adam", "float32"),
+    Cell("784-2048-2048-10", 1024, "adam", "float32"),
     Cell(NETWORK, 1024, "adam", "tf32"),
-    Cell((64, 32, 10), 128, "adam", "float32"),
+    Cell("64-32-10", 128, "adam", "float32"),
 ]
-NUMBERS, BATCH = 20, 256
-"""Columns of numbers of the tabular models, and their batch size."""
-
-TABLES: dict[str, Callable[[int], tables.Tabular]] = {
-    "RealMLP, 3 x 256": partial(tables.realmlp, numbers=NUMBERS, units=256),
-    "TabM, 8 members, 3 x 192": partial(tables.tabm, numbers=NUMBERS, units=192),
-    "embedding of 100,000 categories": partial(
-        tables.large_embedding, categories=100_000, units=256
-    ),
-}
+BATCH = 256
+"""Batch size of the other networks."""
 IN_A_ROW, LAUNCHES = 50, 7
 
 if device.REHEARSAL:
-    CELLS = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
-    TABLES = {
-        "RealMLP, 3 x 8": partial(tables.realmlp, numbers=3, units=8),
-        "TabM, 8 members, 3 x 8": partial(tables.tabm, numbers=3, units=8),
-        "embedding of 100 categories": partial(tables.large_embedding, categories=100, units=8),
-    }
+    CELLS = [Cell("64-16-10", 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
     BATCH, IN_A_ROW, LAUNCHES = 16, 2, 2
 
 HEAD = ("operation", "µs", "minimum µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
 
 
 def run(step: Step) -> Outcome:
-    """Time the operations of some steps; in a quick check only of the first and of tables."""
+    """Time the operations of some steps; a quick check leaves out the last dense networks."""
     known = {row["step"]: row for row in step.done}
     print("minimum times are for an H100")
     timed: dict[str, Callable[[], list[Row]]] = {
-        **{cell.name: partial(dense_step, cell) for cell in (CELLS[:1] if step.quick else CELLS)},
-        **{name: partial(tabular_step, make) for name, make in TABLES.items()},
+        CELLS[0].name: partial(dense_step, CELLS[0]),
+        **{name: partial(table_step, make) for name, make in INSPECTED.items()},
+        **{cell.name: partial(dense_step, cell) for cell in CELLS[1:] if not step.quick},
     }
     for name, time_step in timed.items():
         row = known.get(name)
@@ -78,18 +66,17 @@ def run(step: Step) -> Outcome:
 def dense_step(cell: Cell) -> list[Row]:
     """Time the step of a dense network."""
     backend = get_backend("cupy", matmul_precision=cell.precision)
-    data = training.with_features(cell.sizes[0])
-    rows = np.arange(cell.batch * IN_A_ROW) % len(data.X)
-    trainer = training.trainer(cell.sizes, backend, cell.optimizer)
-    return timed_step(trainer, data.X[rows], data.y[rows], cell.batch, cell.precision)
+    network = training.network(cell)
+    rows = np.arange(cell.batch * IN_A_ROW) % len(network.X)
+    trainer = network.trainer(backend)
+    return timed_step(trainer, network.X[rows], network.y[rows], cell.batch, cell.precision)
 
 
-def tabular_step(make: Callable[[int], tables.Tabular]) -> list[Row]:
-    """Time the step of a tabular model."""
-    tabular = make(BATCH * IN_A_ROW)
-    model = gpunn.Sequential(tabular.layers, tabular.X.shape[1], get_backend("cupy"), seed=0)
-    trainer = gpunn.Trainer(model, tabular.loss, tabular.optimizer, [tabular.metric])
-    return timed_step(trainer, tabular.X, tabular.y, BATCH, "float32")
+def table_step(make: Make) -> list[Row]:
+    """Time the step of a network on a random table."""
+    network = make(BATCH * IN_A_ROW)
+    trainer = network.trainer(get_backend("cupy"))
+    return timed_step(trainer, network.X, network.y, BATCH, "float32")
 
 
 def timed_step(trainer: gpunn.Trainer, X: Any, y: Any, batch: int, precision: str) -> list[Row]:

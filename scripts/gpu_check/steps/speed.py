@@ -20,12 +20,15 @@ from collections.abc import Iterable
 from itertools import product
 
 import device
+import process
 import training
 from libraries import Library, LibraryError
+from networks import TIMED
 from process import FAILED, PASSED, STOPPED, Outcome, Row, SkipError, Step, printed_by
 from training import Cell
 
-NETWORKS = ((784, 512, 512, 10), (784, 128, 10), (784, 2048, 2048, 10), (64, 32, 10))
+NETWORKS = ("784-512-512-10", "784-128-10", "784-2048-2048-10", "64-32-10")
+NORMS, ENSEMBLE = "100-256x3-1, layer norm, GELU", "TabM-mini, 8 members, 3 x 192"
 BATCHES = (128, 1024, 8192)
 RULES = (
     *(("adam", "float32"), ("adam", "tf32"), ("sgd", "float32")),
@@ -39,15 +42,17 @@ VARIANTS = {
     "gpunn, one by one": ("with_gpunn", "eager"),
     "PyTorch, graph": ("with_torch", "graph"),
     "PyTorch, eager": ("with_torch", "eager"),
+    "PyTorch, defaults (float32)": ("with_torch", "defaults"),
     "JAX, scan": ("with_jax", "scan"),
+    "JAX, scan, defaults (TF32)": ("with_jax", "defaults"),
     "PyTorch, compiled, graph": ("with_torch", "compiled graph"),
     "PyTorch, compiled": ("with_torch", "compiled"),
 }
-"""Adapters and modes."""
+"""Adapters and modes. "Defaults" are timed only next to float32."""
 
-COMPILED, AFTER = 2, 6
-"""`torch.compile` takes longer than the rest of a cell. So its variants are timed in only the first
-`COMPILED` cells, separately, after `AFTER` other cells."""
+COMPILED = 2
+"""`torch.compile` takes longer than the rest of a cell. So its variants are timed in only this many
+cells, separately."""
 
 STRETCH = 0.0 if device.REHEARSAL else 0.12
 """Seconds of a stretch."""
@@ -61,7 +66,7 @@ CLOCKS = "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.d
 TARGET, MOST_EPOCHS = 0.98, 15
 """Target accuracy on MNIST's test rows in the first cell, and the maximum number of epochs."""
 
-FEWEST_LEFT, COMPILING = 20.0, 60.0
+FEWEST_LEFT, COMPILING = 12.0, 60.0
 """Remaining seconds that a cell needs to start, and that a compiled cell needs."""
 
 TOLERANCES = {"float32": 0.05, "tf32": 0.05, "bfloat16": 0.1}
@@ -69,14 +74,19 @@ TOLERANCES = {"float32": 0.05, "tf32": 0.05, "bfloat16": 0.1}
 amplify rounding: on a CPU, libraries differed by up to 0.3 % after 100 steps in float32."""
 
 
+Turn = tuple[Cell, list[str]]
+"""A cell, with the variants that are timed in it."""
+
+
 def run(step: Step) -> Outcome:
+    """Time three networks."""
+    return time_all(step, first_turns())
+
+
+def time_all(step: Step, turns: list[Turn]) -> Outcome:
     """Time as many cells as possible; fail if gpunn fails or losses differ."""
-    if "Exclusive" in printed_by("nvidia-smi", "--query-gpu=compute_mode", "--format=csv,noheader"):
-        raise SkipError(
-            "the device allows only one process at a time; to allow several, run: "
-            "nvidia-smi --compute-mode=DEFAULT"
-        )
-    turns = in_turn(step.quick)
+    if reason := process.exclusive():
+        raise SkipError(reason)
     libraries: dict[str, Library] = {}
     skips: dict[str, str] = {}
     for name in dict.fromkeys(name for _, names in turns for name in names):
@@ -111,20 +121,40 @@ def run(step: Step) -> Outcome:
     return (STOPPED, f"{result}; no time for {untimed} more") if untimed else (PASSED, result)
 
 
-def in_turn(quick: bool) -> list[tuple[Cell, list[str]]]:
-    """Return cells, the most important first, with the variants that are timed in each."""
+def first_turns() -> list[Turn]:
+    """Return the most important cells: a dense network, one with norms, and an ensemble."""
+    cells = [Cell(NETWORKS[0], 128, *RULES[0]), table_cell(NORMS), table_cell(ENSEMBLE)]
+    if device.REHEARSAL:  # in two processes
+        cells = [Cell("64-16-10", 16, *RULES[0]), table_cell(ENSEMBLE)]
+        return [(cell, [each for each in variants(cell) if "meas" not in each]) for cell in cells]
+    return [(cell, variants(cell)) for cell in cells]
+
+
+def further_turns() -> list[Turn]:
+    """Return the other cells, the most important first."""
+    if device.REHEARSAL:  # two of them, in one process
+        return [(table_cell(name), ["gpunn, measured products"]) for name in [*TIMED][1:3]]
+    first = [cell for cell, _ in first_turns()]
+    tables = [Cell(NETWORKS[0], 1024, *RULES[0]), *map(table_cell, TIMED)]
     compiled = [name for name in VARIANTS if "compiled" in name]
-    others = [name for name in VARIANTS if name not in compiled]
-    if device.REHEARSAL:
-        cells = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
-        return [(cell, others) for cell in cells]
-    first = [Cell(NETWORKS[0], batch, *RULES[0]) for batch in BATCHES[:2]]
     grid = [Cell(sizes, batch, *rule) for rule, sizes, batch in product(RULES, NETWORKS, BATCHES)]
-    cells = first if quick else [*first, *(cell for cell in grid if cell not in first)]
-    turns = [(cell, others) for cell in cells]
-    if not quick:
-        turns[AFTER:AFTER] = [(cell, compiled) for cell in cells[:COMPILED]]
-    return turns
+    return [
+        *((cell, variants(cell)) for cell in tables if cell not in first),
+        *((cell, compiled) for cell in first[:COMPILED]),
+        *((cell, variants(cell)) for cell in grid if cell not in (*first, *tables)),
+    ]
+
+
+def table_cell(name: str) -> Cell:
+    """Return the cell of a network on a random table."""
+    batch = 16 if device.REHEARSAL else 256
+    return Cell(name, batch, "adamw" if name == ENSEMBLE else "adam", "float32")
+
+
+def variants(cell: Cell) -> list[str]:
+    """Return the variants that are timed in a cell, without compiled ones."""
+    names = [name for name in VARIANTS if "compiled" not in name]
+    return [name for name in names if cell.precision == "float32" or "defaults" not in name]
 
 
 def timed(
@@ -182,7 +212,7 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
     clocks = printed_by("nvidia-smi", CLOCKS, "--format=csv")
     for name in libraries:
         ask(name, 0)
-    steps = len(training.whole_batches(cell)[0]) // cell.batch
+    steps = training.ROWS // cell.batch
     for name, library in libraries.items():
         times = {"error": errors[name]} if name in errors else measured(stretches[name], steps)
         settings = {"cell": cell.name, "form": name, "library": library.name, **cell._asdict()}

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 import device
-from process import FAILED, PASSED, STOPPED, Outcome, Row, Step
+from process import FAILED, PASSED, STOPPED, Outcome, Row, Step, exclusive
 
 ENOUGH = 20.0
 """Remaining seconds below which no test starts."""
@@ -26,6 +26,8 @@ SELECTED = ["tests"]
 if device.REHEARSAL:  # few, because ci/test.sh runs all of them on the emulated device
     SELECTED = ["tests/test_workspace.py", "tests/test_optimizers.py", "tests/sklearn"]
     SELECTED += ["-k", "test_workspace"]
+SEVERAL = ("tests/gpu/test_command.py", "tests/robustness/test_kill_and_resume.py")
+"""Tests whose processes use the device while pytest uses it."""
 EVERY = 200 if device.REHEARSAL else 1
 """Without pytest, one of this many cases of operations runs."""
 
@@ -45,9 +47,13 @@ def run(step: Step) -> Outcome:
     mark = "device and not full" if step.quick else "device"
     with contextlib.redirect_stdout(printed):
         options = ["-q", "-p", "no:cacheprovider", "-m", mark]
+        if exclusive():
+            options += [f"--ignore={file}" for file in SEVERAL]
         status = pytest.main([*options, *SELECTED], [plugin])
     faulthandler.cancel_dump_traceback_later()
     outcome = outcome_of("pytest", plugin.rows, plugin.left, int(status))
+    if reason := exclusive():
+        print(f"without {', '.join(SEVERAL)}: {reason}")
     if outcome[0] == FAILED:
         print(printed.getvalue())
     return outcome

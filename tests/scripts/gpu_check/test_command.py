@@ -293,3 +293,6 @@ def test_the_limits_are_those_of_the_documents(load, check_folder):
         assert (check_folder / "steps" / f"{planned.module}.py").exists()
     assert sum(planned.limit for planned in plan) == 15 * 60
     assert sum(planned.quick_limit for planned in plan) == 3 * 60
+    first = [planned.module for planned in plan[:5]]
+    assert first == ["doctor", "warm_up", "curves", "speed", "kernels"]
+    assert sum(planned.limit for planned in plan[:5]) < 10 * 60

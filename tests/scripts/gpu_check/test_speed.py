@@ -11,24 +11,42 @@ import pytest
 # ----------------------------------------------------------------------- other libraries
 
 
+NETWORKS = {
+    "64-48-32-10": [(rule, to) for rule in ("adam", "sgd") for to in ("float32", "bfloat16")],
+    "100-256x3-1, layer norm, GELU": [("adam", "float32")],
+    "embedding of 100,000 categories": [("adam", "float32")],
+    "custom layer and loss": [("adam", "float32")],
+    "TabM-mini, 8 members, 3 x 192": [("adamw", "float32")],
+    "like RealMLP, 3 x 256": [("adam", "float32")],
+}
+LIBRARIES = [
+    *(("torch", "eager", ("cpu",)), ("torch", "defaults", ("cpu",))),
+    *(("torch", "compiled", ("cpu",)), ("jax", "scan", ()), ("jax", "defaults", ())),
+]
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("module", "mode", "place"),
-    [("torch", "eager", ("cpu",)), ("torch", "compiled", ("cpu",)), ("jax", "scan", ())],
+    ("network", "rule", "precision"),
+    [(network, *each) for network, all_of_it in NETWORKS.items() for each in all_of_it],
 )
+@pytest.mark.parametrize(("module", "mode", "place"), LIBRARIES)
 def test_other_libraries_do_the_same_work(
-    load, module, mode, place, optimizer, precision, monkeypatch
+    load, module, mode, place, network, rule, precision, monkeypatch
 ):
-    """On a CPU, if they are installed, losses of each epoch equal gpunn's."""
+    """On a CPU, if they are installed, losses of each epoch equal gpunn's.
+
+    Networks are as small as in a rehearsal, and without dropout, whose masks differ.
+    """
     pytest.importorskip(module)
+    monkeypatch.setattr(load("device"), "REHEARSAL", True)
+    monkeypatch.setattr(load("networks"), "DROPOUT", 0.0)
     training, adapter = load("training"), load(f"adapters.with_{module}")
     monkeypatch.setattr(training, "ROWS", 1280)
-    cell = training.Cell((64, 48, 32, 10), 128, optimizer, precision)
-    X, y = training.whole_batches(cell)
-    trainer = training.trainer(cell.sizes, "numpy", optimizer)
-    own = trainer.fit(X, y, epochs=4, batch_size=128, progress=False)["loss"]
+    cell = training.Cell(network, 128, rule, precision)
+    task = training.network(cell)
+    trainer = task.trainer("numpy")
+    own = trainer.fit(task.X, task.y, epochs=4, batch_size=128, progress=False)["loss"]
     stretches = []
 
     def ask(done):
@@ -38,8 +56,15 @@ def test_other_libraries_do_the_same_work(
     adapter.train(mode, cell, ask, *place)
     losses = [loss for stretch in stretches[1:] for loss in stretch.losses]
     assert losses == pytest.approx(own, rel=1e-5 if precision == "float32" else 0.01)
-    agreement = np.mean(stretches[-1].predict(X) == trainer.model.predict(X).argmax(1))
-    assert agreement > (0.999 if precision == "float32" else 0.9)
+    if task.y.ndim == 1:  # classes
+        agreement = np.mean(
+            stretches[-1].predict(task.X) == trainer.model.predict(task.X).argmax(1)
+        )
+        assert agreement > (0.999 if precision == "float32" else 0.9)
+
+
+def test_every_timed_network_is_compared(load):
+    assert {*load("networks").TIMED} < {*NETWORKS}
 
 
 @pytest.mark.parametrize(
@@ -124,11 +149,12 @@ def time_libraries(load, run_step, tmp_path, monkeypatch):
     def timed(capsys, done=(), seconds=1e6, turns=None, **modes):
         forms = {name.replace("_", ", "): ("fake", mode) for name, mode in modes.items()}
         monkeypatch.setattr(speed, "VARIANTS", forms)
-        if turns is not None:
-            monkeypatch.setattr(speed, "in_turn", lambda quick: turns)
+        cells = [training.Cell("784-512-10", batch, "adam", "float32") for batch in (128, 1024)]
+        first = turns or [(cell, [*forms]) for cell in cells]
+        monkeypatch.setattr(speed, "first_turns", lambda: first)
         left = iter(seconds if isinstance(seconds, list) else [])
         monkeypatch.setattr(process.Step, "seconds_left", lambda step: next(left, seconds))
-        status, detail, rows = run_step("speed", quick=True, done=done)
+        status, detail, rows = run_step("speed", done=done)
         return status, detail, {(r["batch"], r["form"]): r for r in rows}, capsys.readouterr().out
 
     return timed
@@ -136,7 +162,7 @@ def time_libraries(load, run_step, tmp_path, monkeypatch):
 
 def test_a_device_for_one_process_is_not_timed(load, run_step, monkeypatch):
     modes = "Default\nExclusive_Process"
-    monkeypatch.setattr(load("steps.speed"), "printed_by", lambda *command: modes)
+    monkeypatch.setattr(load("process"), "printed_by", lambda *command: modes)
     with pytest.raises(load("process").SkipError, match="--compute-mode=DEFAULT"):
         run_step("speed")
 
@@ -203,7 +229,7 @@ def test_gpunn_that_fails_is_a_failure(time_libraries, load, monkeypatch, capsys
 def test_cells_without_time_are_left_for_later(time_libraries, load, capsys):
     """Time is left for the first cell, and then for no compiled cell."""
     speed = load("steps.speed")
-    (first, _), (second, _) = speed.in_turn(True)
+    first, second = (load("training").Cell("784-9-10", n, "adam", "float32") for n in (128, 1024))
     turns = [(first, ["gpunn"]), (first, ["compiled"]), (second, ["gpunn"])]
     left = [speed.COMPILING, speed.COMPILING - 1, speed.FEWEST_LEFT]
     modes = {"gpunn": "well", "compiled": "well"}
@@ -223,13 +249,17 @@ def test_cells_without_time_are_left_for_later(time_libraries, load, capsys):
 
 
 def test_the_cells_worth_most_come_first(load):
-    turns = load("steps.speed").in_turn(False)
-    whole = [cell for cell, forms in turns if "gpunn" in forms]
-    assert [cell for cell, _ in load("steps.speed").in_turn(True)] == whole[:2]
-    assert [cell.batch for cell in whole[:2]] == [128, 1024]
-    assert len(set(whole)) == len(whole) == 4 * 3 * 2 * 3
-    assert {(cell.optimizer, cell.precision) for cell in whole[:12]} == {("adam", "float32")}
-    assert [cell for cell, forms in turns if "PyTorch, compiled" in forms] == whole[:2]
+    """Three networks, then each other one; compiled variants come before the grid."""
+    speed = load("steps.speed")
+    first, rest = speed.first_turns(), speed.further_turns()
+    assert [cell.network[:6] for cell, _ in first] == ["784-51", "100-25", "TabM-m"]
+    assert all({"JAX, scan", "JAX, scan, defaults (TF32)"} <= {*forms} for _, forms in first)
+    assert {cell.network for cell, _ in [*first, *rest[:4]]} == {speed.NETWORKS[0], *speed.TIMED}
+    compiled = [cell for cell, forms in rest if "PyTorch, compiled" in forms]
+    assert compiled == [cell for cell, _ in rest[4:6]] == [cell for cell, _ in first[:2]]
+    whole = [cell for cell, forms in [*first, *rest] if "gpunn" in forms]
+    assert len(set(whole)) == len(whole) == 4 * 3 * 2 * 3 + 5
+    assert not any("defaults" in name for name in speed.variants(whole[-1]))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +283,7 @@ def test_epochs_to_the_target(load, monkeypatch, accuracies, reached):
             return stretch | ({"accuracy": next(given)} if accuracy else {})
 
     monkeypatch.setattr(training, "ROWS", 60)
-    cell = training.Cell((64, 32, 10), 30, "adam", "float32")
+    cell = training.Cell("64-32-10", 30, "adam", "float32")
     (row,) = speed.timed_cell({"gpunn": Fake()}, cell, to_target=True)
     assert sum(asked) == len(accuracies)
     assert row["epochs to target"] == reached

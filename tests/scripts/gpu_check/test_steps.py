@@ -55,9 +55,13 @@ def test_what_is_here_and_does_not_work_has_failed(
     assert ("no CUDA device" in detail) == (status == "skipped")
 
 
-TABLES = ("RealMLP", "TabM")
+NETWORKS = (
+    *("100-256x3-1, layer norm, GELU", "embedding of 100,000 categories", "custom layer and loss"),
+    *("TabM, 8 members, 3 x 192", "RealMLP, 3 x 256"),
+)
 TABULAR_OPERATIONS = {
-    *("embed", "embed_gradient", "mean_over_members", "one_hot", "periodic_gradient"),
+    *("accumulate", "embed", "embed_gradient", "layer_norm_gradient"),
+    *("mean_over_members", "one_hot", "periodic_gradient"),
     *("parametric_activation_gradient", "piecewise_linear", "scale_gradient"),
 }
 TABULAR_KERNELS = (
@@ -78,7 +82,10 @@ def test_rehearsal(emulator, run, tmp_path, only):
     done = run("--only", only, absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
-    left_out = {"compute-sanitizer": "a rehearsal has no GPU code to check"}
+    left_out = {
+        "compute-sanitizer": "a rehearsal has no GPU code to check",
+        "kernels in Nsight Compute": "ncu is not on PATH",
+    }
     if importlib.util.find_spec("mpi4py") is None:
         left_out["several devices"] = "mpi4py is not installed"
     assert {
@@ -88,7 +95,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
     steps = {step["name"]: step for step in report["steps"]}
     rows = {name: step["rows"] for name, step in steps.items()}
     assert len(rows["warm-up"]) > 20
-    assert [row["data"] for row in rows["training on both backends"]] == ["digits", *TABLES]
+    assert [row["data"] for row in rows["training on both backends"]] == ["digits", *NETWORKS]
     assert sum(row["outcome"] == "passed" for row in rows["tests on this device"]) >= 3
     reasons = {row["detail"] for row in rows["tests on this device"] if row["outcome"] == "skipped"}
     assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= reasons
@@ -96,15 +103,15 @@ def test_rehearsal(emulator, run, tmp_path, only):
         assert row["microseconds a step"] >= row["device microseconds a step"] > 0
         assert row["steps of a stretch"] == 10
     losses = [row["first loss"] for row in rows["speed"]]
-    assert len(losses) == 2 * 3
-    assert losses == pytest.approx(3 * [losses[0]] + 3 * [losses[3]])  # in graphs, and one by one
+    assert losses == pytest.approx(2 * [losses[0]] + 2 * [losses[2]])  # in graphs, and one by one
+    assert len(rows["further speed"]) == 2
     assert "not timed: JAX, scan: a rehearsal: it can't use the emulated device" in done.stdout
     names = [each["operation"] for each in rows["kernels of a step"][0]["operations"]]
     layers = [*2 * ["dense"], "loss", *2 * ["dense_gradient"]]
     assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
     for each in rows["kernels of a step"][0]["operations"]:
         assert each["microseconds"] > each["least microseconds"] > 0
-    tabular = [each for row in rows["kernels of a step"][2:] for each in row["operations"]]
+    tabular = [each for row in rows["kernels of a step"][1:6] for each in row["operations"]]
     assert {each["operation"] for each in tabular} >= TABULAR_OPERATIONS
     assert all(each["microseconds"] > 0 for each in tabular)
     compiled = " ".join(row["kernels"] for row in rows["warm-up"])
@@ -236,8 +243,10 @@ def test_what_is_here_and_broken_is_found(planted):
         "import tour\nfrom adapters import with_gpunn\n"
         + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
         + f"with {NO_CUBLASLT}:\n    try: with_gpunn.start('measured')\n"
-        "    except SkipError as reason: print(reason)"
+        "    except SkipError as reason: print(reason)\n"
+        "import step_alone; step_alone.BATCH = 16; print(step_alone.once('custom layer and loss'))"
     )
+    assert int(lines.pop()) >= 10
     assert "cuBLASLt can't be opened: planted" in lines.pop()
     for (step, _, status, said), line in zip(BROKEN, lines, strict=True):
         assert line.startswith(f"{status} ")
@@ -373,7 +382,7 @@ def test_curves_are_compared(load, run_step, monkeypatch, change, status):
     curves = load("steps.curves")
     logs = {"numpy": LOGS, "cupy": LOGS | change}
     monkeypatch.setattr(curves, "trained", lambda data, backend: logs[backend])
-    monkeypatch.setattr(curves, "TABLES", {})
+    monkeypatch.setattr(curves, "INSPECTED", {})
     found, _, rows = run_step("curves", quick=True)
     assert found == status
     assert [row["logs"] for row in rows] == [logs]
@@ -426,3 +435,50 @@ def test_the_sanitizer(load, run_step, tmp_path, monkeypatch, planted, clean, st
         log.unlink()
         run_step("sanitizer", done=rows[:2])
         assert "memcheck" not in log.read_text()
+
+
+NCU = """#!/bin/sh
+echo "$@" >> {log}
+echo '==PROF== Connected to process 1'
+{then}
+"""
+TABLE = """/bin/cat <<'END'
+"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"
+"0","gpunn_dense(float *, int)","gpu__time_duration.sum","ns","1,536"
+"1","splitKreduce_kernel","gpu__time_duration.sum","ns","992"
+END
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "said"),
+    [
+        (TABLE, "passed", "5 steps, with the time of each kernel"),
+        ("exit 1", "failed", "100-256x3-1, layer norm, GELU: exit status 1, 0 kernels"),
+        ("", "failed", "exit status 0, 0 kernels"),
+        ("echo '==ERROR== ERR_NVGPUCTRPERM - no permission'", "skipped", "counters"),
+        (None, "skipped", "ncu is not on PATH"),
+    ],
+)
+def test_nsight_compute(load, run_step, tmp_path, monkeypatch, capsys, then, status, said):
+    """A fake program prints a table."""
+    log, program = tmp_path / "log", tmp_path / "ncu"
+    if then is not None:
+        program.write_text(NCU.format(log=log, then=then))
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(load("process").Step, "seconds_left", lambda step: 1e6)
+    if status == "skipped":
+        with pytest.raises(load("process").SkipError, match=said):
+            run_step("ncu")
+        return
+    found, detail, rows = run_step("ncu")
+    assert (found, said in detail) == (status, True)
+    assert "--graph-profiling node" in log.read_text()
+    if status == "passed":
+        kernels = [("gpunn_dense(float *, int)", 1.536), ("splitKreduce_kernel", 0.992)]
+        assert [tuple(each.values()) for each in rows[0]["kernels"]] == kernels
+        assert [row["network"] for row in rows] == list(NETWORKS)
+        assert "sum                        2.53" in capsys.readouterr().out
+        monkeypatch.setattr(load("process").Step, "seconds_left", lambda step: 0.0)
+        assert run_step("ncu", done=rows[:2])[0] == "stopped"

@@ -1,0 +1,11 @@
+"""Time the trainings that `speed` leaves out."""
+
+from __future__ import annotations
+
+from process import Outcome, Step
+from steps import speed
+
+
+def run(step: Step) -> Outcome:
+    """Time further networks, batch sizes, precisions and variants."""
+    return speed.time_all(step, speed.further_turns())
