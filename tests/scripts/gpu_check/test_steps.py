@@ -84,7 +84,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
     report = json.loads(path.read_text())
     left_out = {
         "compute-sanitizer": "a rehearsal has no GPU code to check",
-        "kernels in Nsight Compute": "ncu is not on PATH",
+        "kernels in Nsight Compute": "a rehearsal has no GPU code to time",
     }
     if importlib.util.find_spec("mpi4py") is None:
         left_out["several devices"] = "mpi4py is not installed"
@@ -322,6 +322,7 @@ RUNS = [
     (["test_a.py", "-k", "skips"], [], 1e6, "failed", [SKIPS]),
     (["test_a.py", "-k", "nothing"], [], 1e6, "failed", []),
     (["no_such_file.py"], ["passes"], 1e6, "failed", []),
+    ([".", "-k", "passes"], [], 1e6, "passed", [PASSES]),  # only one process can use the device
 ]
 
 
@@ -337,8 +338,10 @@ device.REPOSITORY = pathlib.Path({str(tmp_path)!r})
 from process import Step
 from steps import tests
 results = []
+tests.SEVERAL = ["test_b.py"]
 for selected, passed, left, *_ in {RUNS}:
     rows, tests.SELECTED = [], selected
+    tests.exclusive = lambda: "." in selected
     done = [{{"test": f"test_a.py::test_{{name}}", "outcome": "passed"}} for name in passed]
     outcome = tests.run(Step(False, done, time.monotonic() + left, rows.append))
     results.append([outcome, rows])
