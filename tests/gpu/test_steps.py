@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from documented import table_in
 from gpu.predictions import CARDS, seconds
-from gpu.steps import BATCH, REALISTIC, STEPS, WRITTEN, Steps, count, perceptron
+from gpu.steps import BATCH, REALISTIC, STEPS, WRITTEN, Steps, count, hidden, numbers, perceptron
 from gpu.traffic import Launch
 from processes import run_python
 
 import gpunn
+from gpunn import layers
 from gpunn.layers import Dense
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
@@ -61,6 +62,16 @@ def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
 
     counted = count(Steps("frozen", network))
     assert (counted.kernels, counted.products) == (kernels, products)
+
+
+def test_a_step_with_layer_norm_has_few_nodes():
+    """Layer norm and the activation after it have one kernel forward, and one backward."""
+
+    def network():
+        return [each for _ in range(3) for each in hidden(8, "gelu", layers.LayerNorm)] + [Dense(1)]
+
+    counted = count(Steps("layer norm", network, loss="mean_squared_error", targets=numbers))
+    assert (counted.kernels, counted.products) == (9, 11)
 
 
 @pytest.mark.full

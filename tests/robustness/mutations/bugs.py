@@ -20,6 +20,7 @@ WEIGHTS = "tests/gpu_graph/test_weight_gradients.py"
 BOUNDS = "tests/gpu_graph/test_error_bounds.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
+FUSION = "tests/gpu_graph/test_fusion.py"
 NCCL = "tests/distributed/test_nccl.py"
 COMPILED = "tests/kernels/test_cubins.py"
 SEMANTICS = "tests/kernels/test_replay.py"
@@ -105,6 +106,13 @@ BUGS = (
     Bug("a race: the ticket is taken while other threads write their partial sums", 4,
         f"{KERNELS}/raw.py", (SEMANTICS, "-k", "thread-layer_norm_gradient-float32"),
         "  __shared__ bool last;\n  __syncthreads();\n", "  __shared__ bool last;\n"),
+    Bug("a race: a block sums columns before its rows are summed", 4,
+        f"{KERNELS}/row_normalization.py",
+        (SEMANTICS, "-k", "thread-layer_norm_activation_gradient-float32"),
+        "  __syncthreads();\n  for (long long left", "  for (long long left"),
+    Bug("operations are fused, although a result overwrites an argument", 5,
+        f"{CUPY}/fusion.py", (FUSION,),
+        "any(backend.overlap(own, other) for own in others[0] for other in others[1])", "False"),
     Bug("a variance that leaves out the differences between the blocks' means", 5,
         f"{KERNELS}/normalization.py", (PARITY, "-k", "batch_norm"),
         " + count * difference * difference", ""),

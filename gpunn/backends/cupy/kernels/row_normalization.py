@@ -103,14 +103,14 @@ def layer_norm_activation_gradient(op: Arguments, scratch: Scratch) -> None:
     """Multiply the gradient by f'(z), then run `layer_norm_gradient`."""
     f, formula = op.activation, FORMULAS[type(op.activation)]
     more = [op.z, op.output, *constants_of(f, op.gradient.dtype.type)]
-    parameters = f", const T* values_z, const T* values_a{formula.parameters}"
+    arrays = ", const T* __restrict__ values_z, const T* __restrict__ values_a"
     chain_rule = f"""const T z = values_z[k], a = values_a[k];
       T d;
       {formula.derivative}
       gradient[k] = g *= d;"""
     statements = chain_rule if formula.derivative else ""
     name = f"gpunn_layer_norm_{f.name}_gradient"
-    summed_rows(op, scratch, more, name, parameters, statements)
+    summed_rows(op, scratch, more, name, arrays + formula.parameters, statements)
 
 
 def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) -> None:
@@ -142,6 +142,7 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 
 # A block's warps first sum each of its rows. Then `width` threads have a column each, and the
 # other threads have other rows of these columns. So one launch sums over rows and over columns.
+# Without the 1 in `__launch_bounds__`, the compiler stops at 64 registers, and float64 spills.
 @functools.cache
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.
@@ -164,7 +165,7 @@ __device__ T stack_sum(T v, int width) {{
   return v;
 }}
 
-extern "C" __global__ __launch_bounds__(THREADS) void {name}(
+extern "C" __global__ __launch_bounds__(THREADS, 1) void {name}(
     T* __restrict__ gradient, const T* __restrict__ normalized, const T* __restrict__ inverse_std,
     const T* __restrict__ scales, T* __restrict__ scale_gradient, T* __restrict__ shift_gradient,
     long long rows, long long columns, int block_rows, int width, T* partials,
