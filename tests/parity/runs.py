@@ -47,6 +47,7 @@ def every_layer() -> list[Layer]:
         layers.Chain([Activation("silu"), layers.Dropout(0.3), layers.Rescaling(1.5, 0.1)]),
         Dense(8, "tanh"),
         layers.LayerNorm(),
+        Activation("gelu"),
         layers.Dropout(0.1),
         Dense(CLASSES),
     ]
