@@ -553,6 +553,54 @@ class Operations:
         kept = xp.reshape(mixed >= threshold, x.shape)
         out[...] = xp.astype(kept, x.dtype) * x * scale
 
+    @composite
+    def activate_dropout(
+        self,
+        activation: Activation,
+        z: Array,
+        bias: Array | None,
+        out: Array,
+        rate: float | Array,
+        key: int,
+        passes: Array,
+        dropped: Array,
+        first: int = 0,
+    ) -> None:
+        """Run `activate`, then `dropout` on its result.
+
+        Parameters
+        ----------
+        activation, z, bias, out, rate, key, passes, first : Activation, array, float, int
+            As in `activate` and `dropout`.
+        dropped : array, shape (rows, ...)
+            The result of `dropout`.
+        """
+        self.activate(activation, z, bias, out)
+        self.dropout(out, rate, key, passes, dropped, first)
+
+    @composite
+    def dropout_activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+        rate: float | Array,
+        key: int,
+        passes: Array,
+        first: int = 0,
+    ) -> None:
+        """Run `dropout` on the gradient, in place, then `activation_gradient`.
+
+        Parameters
+        ----------
+        activation, z, output, gradient, bias_gradient, rate, key, passes, first
+            As in `dropout` and `activation_gradient`.
+        """
+        self.dropout(gradient, rate, key, passes, gradient, first)
+        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+
     @operation
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
         """Set out = scale * x + offset, computed in the type of `out`.
@@ -1084,6 +1132,107 @@ class Operations:
             same_row = x.shape[1] == 1
             input_gradient[...] = xp.sum(scaled, axis=1, keepdims=True) if same_row else scaled
 
+    @composite
+    def scale_activate(
+        self,
+        x: Array,
+        factors: Array,
+        activation: Activation,
+        z: Array,
+        bias: Array | None,
+        out: Array,
+    ) -> None:
+        """Run `scale` with the result z, then `activate`.
+
+        Parameters
+        ----------
+        x, factors, activation, z, bias, out : array, Activation
+            As in `scale` and `activate`.
+        """
+        self.scale(x, factors, z)
+        self.activate(activation, z, bias, out)
+
+    @composite
+    def scale_activate_dropout(
+        self,
+        x: Array,
+        factors: Array,
+        activation: Activation,
+        z: Array,
+        bias: Array | None,
+        out: Array,
+        rate: float | Array,
+        key: int,
+        passes: Array,
+        dropped: Array,
+        first: int = 0,
+    ) -> None:
+        """Run `scale_activate`, then `dropout` on its result.
+
+        Parameters
+        ----------
+        x, factors, activation, z, bias, out, rate, key, passes, dropped, first
+            As in `scale_activate` and `activate_dropout`.
+        """
+        self.scale_activate(x, factors, activation, z, bias, out)
+        self.dropout(out, rate, key, passes, dropped, first)
+
+    @composite
+    def activation_scale_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+        x: Array,
+        factors: Array,
+        factors_gradient: Array,
+        input_gradient: Array | None,
+    ) -> None:
+        """Run `activation_gradient`, then `scale_gradient`: the gradients of `scale_activate`.
+
+        Parameters
+        ----------
+        activation, z, output, gradient, bias_gradient
+            As in `activation_gradient`.
+        x, factors, factors_gradient, input_gradient : array, or None
+            As in `scale_gradient`.
+        """
+        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+        self.scale_gradient(x, factors, gradient, factors_gradient, input_gradient)
+
+    @composite
+    def dropout_activation_scale_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+        rate: float | Array,
+        key: int,
+        passes: Array,
+        x: Array,
+        factors: Array,
+        factors_gradient: Array,
+        input_gradient: Array | None,
+        first: int = 0,
+    ) -> None:
+        """Run `dropout_activation_gradient`, then `scale_gradient`.
+
+        Parameters
+        ----------
+        activation, z, output, gradient, bias_gradient, rate, key, passes, first
+            As in `dropout_activation_gradient`.
+        x, factors, factors_gradient, input_gradient : array, or None
+            As in `scale_gradient`.
+        """
+        self.dropout_activation_gradient(
+            activation, z, output, gradient, bias_gradient, rate, key, passes, first
+        )
+        self.scale_gradient(x, factors, gradient, factors_gradient, input_gradient)
+
     @operation
     def parametric_activate(
         self, activation: Activation, x: Array, alpha: Array, out: Array
@@ -1499,6 +1648,20 @@ class Operations:
         """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
+
+    @composite
+    def clipped_update(
+        self, max_norm: float, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
+    ) -> None:
+        """Run `clip` on the gradients, then `counted_update`.
+
+        Parameters
+        ----------
+        max_norm, counters, optimizer, trained : float, UpdateCounters, Optimizer, Trained
+            As in `clip` and `counted_update`.
+        """
+        self.clip(trained.gradients, max_norm)
+        self.counted_update(counters, optimizer, trained)
 
     # -------------------------------------------------------------------------- loss scaling
 

@@ -59,6 +59,16 @@ def dense_gradient(arguments: Any) -> Cost:
     return Cost(moved + nbytes(arguments.weights, arguments.input_gradient), 2 * product)
 
 
+def matmul(arguments: Any) -> Cost:
+    moved = nbytes(arguments.a, arguments.b, arguments.out)
+    return Cost(moved, 2 * arguments.a.size * arguments.out.shape[1])
+
+
+def activation_gradient(arguments: Any) -> Cost:
+    read = nbytes(arguments.output, arguments.gradient)
+    return Cost(read + nbytes(arguments.gradient, arguments.bias_gradient), 0)
+
+
 def loss(arguments: Any) -> Cost:
     read = nbytes(arguments.predictions, arguments.targets, arguments.weights, arguments.normalizer)
     return Cost(read + nbytes(arguments.gradient) + 2 * nbytes(arguments.loss_sum), 0)
@@ -72,9 +82,15 @@ def counted_update(arguments: Any) -> Cost:
     return Cost(2 * changed + rates + read, 0)
 
 
+def clipped_update(arguments: Any) -> Cost:
+    clipped = counted_update(arguments)  # the norm needs the gradients once more
+    return clipped._replace(bytes=clipped.bytes + nbytes(arguments.gradients))
+
+
 LEDGER: dict[str, Callable[[Any], Cost]] = {
-    each.__name__: each for each in (next_batch, dense, dense_gradient, loss, counted_update)
-}
+    each.__name__: each
+    for each in (next_batch, dense, dense_gradient, matmul, activation_gradient, loss)
+} | {"counted_update": counted_update, "clipped_update": clipped_update}
 """The operations of a step of `Dense` layers with SGD or Adam. Others have no known cost."""
 
 
@@ -93,11 +109,12 @@ class Call(NamedTuple):
 
 
 def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call]:
-    """Return the operations of an update, as `fit` records them."""
+    """Return the operations of an update, as the backend runs them in `fit`."""
     with patch.object(backend, "lower", wraps=backend.lower) as lower:
         fit()
     calls = []
-    for operation in lower.call_args.args[0]:
+    trace = lower.call_args.args[0]
+    for operation in getattr(backend, "fused", list)(trace):
         arguments = arguments_of(backend, operation)
         for group in [*vars(arguments).values()]:  # named tuples of counters and trained vectors
             vars(arguments).update(getattr(group, "_asdict", dict)())

@@ -193,15 +193,16 @@ def tabular(
     )
 
 
+def tabm(name: str, **sizes: Any) -> Steps:
+    """Return steps of TabM with 8 members."""
+    sizes |= {"members": 8, "bins": 8, "embedding_size": 4, "hidden_layer_sizes": (32, 32, 32)}
+    return tabular(name, gpunn.tabular.tabm, "quantile", **sizes)
+
+
 TABULAR = [
     tabular("RealMLP", gpunn.tabular.realmlp, "robust", hidden_layer_sizes=(32, 32, 32)),
-    tabular(
-        *("TabM, 8 members", gpunn.tabular.tabm, "quantile"),
-        members=8,
-        bins=8,
-        embedding_size=4,
-        hidden_layer_sizes=(32, 32, 32),
-    ),
+    tabm("TabM, 8 members"),
+    tabm("TabM-full, 8 members", kind="full"),
 ]
 
 

@@ -14,7 +14,7 @@ from gpu.traffic import Launch
 from processes import run_python
 
 import gpunn
-from gpunn import layers
+from gpunn import layers, optimizers
 from gpunn.layers import Dense
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
@@ -72,6 +72,25 @@ def test_a_step_with_layer_norm_has_few_nodes():
 
     counted = count(Steps("layer norm", network, loss="mean_squared_error", targets=numbers))
     assert (counted.kernels, counted.products) == (9, 11)
+
+
+@pytest.mark.parametrize(("adapters", "kernels"), [(False, 15), (True, 19)])
+def test_a_step_of_tabm_has_few_nodes(adapters, kernels):
+    """Clipping, dropout, and the factors of TabM-full are parts of other kernels."""
+
+    def network():
+        made = [layers.Members(8)]
+        for number in range(3):
+            options = {"adapters": adapters, "input_adapter": number > 0}
+            made += [layers.MemberDense(8, "relu", **options), layers.Dropout(0.1)]
+        return [*made, layers.MemberDense(1, separate=True), layers.MeanOverMembers()]
+
+    steps = Steps(
+        *("TabM", network, lambda: optimizers.Adam(max_norm=1.0), "mean_squared_error"),
+        targets=numbers,
+    )
+    counted = count(steps)
+    assert (counted.kernels, counted.products) == (kernels, 12)
 
 
 @pytest.mark.full

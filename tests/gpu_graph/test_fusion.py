@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+from equality import assert_same_bits
 
-from gpunn import activations
-from gpunn.backends.cupy import CupyBackend
+import gpunn
+from gpunn import activations, layers
+from gpunn.backends.cupy import CupyBackend, backend
+from gpunn.layers import MemberDense
 
 ROWS, FEATURES = 5, 70
 SHAPES = {"scale": (FEATURES,), "shift": (FEATURES,), "bias": (FEATURES,), "inverse": (ROWS, 1)}
 NAMES = (*SHAPES, "x", "z", "y", "normal", "gradient")
-GELU = activations.GELU()
+GELU, RELU = activations.GELU(), activations.ReLU()
+MASK = 0.5, 0xDEADBEEF
 
 
 class OwnGELU(activations.GELU):
@@ -31,6 +35,33 @@ def chain_rule(ops, z, y, gradient, **_):
 def norm_gradient(ops, scale, shift, inverse, gradient, normal, bias, **_):
     """Compute gradients; the arrays `shift` and `bias` are results."""
     ops.layer_norm_gradient(gradient, normal, inverse, scale, shift, bias)
+
+
+def scale(ops, scale, x, z, **_):
+    ops.scale(x[:, None, :], scale[None], z[:, None, :])
+
+
+def rectify(ops, z, bias, **_):
+    both = z[:, None, :]
+    ops.activate(RELU, both, bias[None], both)
+
+
+def drop(ops, z, y, passes, **_):
+    ops.dropout(z[:, None, :], *MASK, passes, y[:, None, :])
+
+
+def drop_gradient(ops, x, passes, **_):
+    ops.dropout(x, *MASK, passes, x)
+
+
+def derive(ops, z, y, x, bias, **_):
+    x, y, z = (each[:, None, :] for each in (x, y, z))
+    ops.activation_gradient(GELU, z, y, x, None if bias is None else bias[None])
+
+
+def scale_gradient(ops, x, normal, scale, shift, **_):
+    in_place = x[:, None, :]
+    ops.scale_gradient(normal[:, None, :], scale[None], in_place, shift[None], in_place)
 
 
 CASES = {
@@ -86,6 +117,42 @@ CASES = {
         ],
         "gelu_gradient layer_norm_gradient",
     ),
+    "scale and activation": ([scale, rectify], "scaled_bias_relu_in_place"),
+    "scale, activation and dropout": (
+        [scale, rectify, drop],
+        "scaled_bias_relu_in_place_dropout",
+    ),
+    "activation and dropout": (
+        [activate, lambda ops, x, y, passes, **_: ops.dropout(y, *MASK, passes, x)],
+        "gelu_dropout",
+    ),
+    "dropout of a view of another shape": (
+        [activate, lambda ops, x, y, passes, **_: drop(ops, y, x, passes)],
+        "gelu dropout",
+    ),
+    "dropout and derivative": ([drop_gradient, derive], "gelu_gradient_and_sums_dropout"),
+    "dropout and derivative without a bias": (
+        [drop_gradient, lambda ops, bias, **_: derive(ops, bias=None, **_)],
+        "gelu_gradient_dropout",
+    ),
+    "dropout, derivative and factors": (
+        [drop_gradient, derive, scale_gradient],
+        "gelu_gradient_and_sums_scaled_dropout",
+    ),
+    "derivative and factors": ([derive, scale_gradient], "gelu_gradient_and_sums_scaled"),
+    "a gradient of x that replaces no other": (
+        [
+            derive,
+            lambda ops, x, normal, scale, shift, z, **_: ops.scale_gradient(
+                *(normal[:, None, :], scale[None], x[:, None, :], shift[None], None)
+            ),
+        ],
+        "gelu_gradient_and_sums factors_gradient",
+    ),
+    "dropout into another array": (
+        [lambda ops, normal, x, passes, **_: ops.dropout(normal, *MASK, passes, x), derive],
+        "dropout gelu_gradient_and_sums",
+    ),
 }
 """Operations in order, and the kernels of the project that run them."""
 
@@ -101,7 +168,7 @@ def test_which_kernels_run(name, emulator):
                 random.uniform(0.5, 1.5, SHAPES.get(name, (ROWS, FEATURES))), "float32"
             )
             for name in NAMES
-        }
+        } | {"passes": ops.zeros((1,), "int64")}
 
         def run(ops=ops, arrays=arrays):
             for each in operations:
@@ -116,3 +183,54 @@ def test_which_kernels_run(name, emulator):
     for other in results[1:]:
         for name, value in results[0].items():
             assert np.array_equal(value, other[name]), name
+
+
+def members(**options):
+    return [
+        layers.Members(2),
+        *(MemberDense(7, "relu"), layers.Dropout(gpunn.schedules.Cosine(0.5))),
+        *(MemberDense(6, "gelu", **options), layers.Dropout(0.3)),
+        *(MemberDense(5, "tanh", adapters=False), layers.Dropout(0.1)),
+        *(MemberDense(3, separate=True), layers.MeanOverMembers("softmax")),
+    ]
+
+
+def frozen():
+    made = members()
+    made[3].trainable = False
+    return made
+
+
+ROWS_OF_DATA = 24
+TRAININGS = {
+    "adapters": {},
+    "an adapter less": {"network": lambda: members(input_adapter=False)},
+    "frozen layer": {"network": frozen},
+    "two batches an update": {"gradient_accumulation": 2},
+    "sample weights": {"sample_weight": np.linspace(0.5, 1, ROWS_OF_DATA)},
+    "scaled loss": {"matmul_precision": "float16"},
+    "float64": {"dtype": "float64"},
+    "two learning rates": {"network": lambda: members(learning_rate_factor=2.0)},
+}
+
+
+def trained(network=members, matmul_precision="float32", dtype="float32", **options):
+    """Return all values, gradients and slots after training."""
+    ops = CupyBackend(0, matmul_precision=matmul_precision)
+    weights = options.pop("sample_weight", None)
+    model = gpunn.Sequential(network(), 4, ops, seed=0, dtype=dtype)
+    optimizer = gpunn.optimizers.AdamW(max_norm=0.05)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", optimizer, **options)
+    X = np.random.default_rng(0).standard_normal((ROWS_OF_DATA, 4))
+    y = np.arange(ROWS_OF_DATA) % 3
+    trainer.fit(X, y, epochs=2, batch_size=8, progress=False, sample_weight=weights)
+    return {**model.parameters.to_host(), "gradients": model.parameters.gradients.get()}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_has_the_same_bits_without_fusion(name, monkeypatch, emulator):
+    fused = trained(**TRAININGS[name])
+    monkeypatch.setattr(backend, "fuse", lambda trace, *_: trace)
+    with emulator.counters() as counts:
+        assert_same_bits(fused, trained(**TRAININGS[name]))
+    assert counts.kernels["gpunn_dropout"]

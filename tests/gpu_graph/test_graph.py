@@ -362,9 +362,9 @@ def test_a_steady_epoch_is_replayed(name, shapes, emulator):
     updates = 4 * -(-ROWS // run.sizes[0])
     # Each shape of batch runs plainly once, and is recorded and launched the second time.
     assert counts.graph_launches == updates - shapes
-    assert counts.captured["gpunn_adam"] == shapes
-    assert counts.kernels["gpunn_adam"] == shapes
-    assert counts.replayed["gpunn_adam"] == updates - shapes
+    assert counts.captured["gpunn_adam_clipped"] == shapes
+    assert counts.kernels["gpunn_adam_clipped"] == shapes
+    assert counts.replayed["gpunn_adam_clipped"] == updates - shapes
     assert counts.captured_mallocs == 0
     assert not counts.captured_copies
     assert not counts.float64

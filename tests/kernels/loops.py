@@ -1,4 +1,4 @@
-"""Find loads and stores in loops of kernels, in the PTX from NVRTC."""
+"""Find loads, stores and fused arithmetic of kernels, in the PTX from NVRTC."""
 
 from __future__ import annotations
 
@@ -57,3 +57,8 @@ def loads_that_wait(lines: list[str]) -> int:
             elif (match := LOAD.search(line)) and stores - {match[1]}:
                 count += 1
     return count
+
+
+def multiplies_and_adds(lines: list[str]) -> int:
+    """Count the instructions that multiply and add floating-point numbers with one rounding."""
+    return sum(bool(re.match(r"(?:@!?%\w+\s+)?fma\.", line)) for line in lines)

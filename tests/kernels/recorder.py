@@ -188,8 +188,8 @@ def every_layer(activation: str) -> list[Any]:
         layers.Dense(16, activation),
         layers.BatchNorm(),
         layers.Activation(activation),
-        layers.Dropout(0.3),
         layers.Rescaling(1.5, 0.1),
+        layers.Dropout(0.3),
         layers.Dense(8, activation, bias=False),
         layers.LayerNorm(),
         layers.Activation(activation),
@@ -264,6 +264,21 @@ def train_with_factors(dtype: str) -> None:
         model.predict(inputs)
 
 
+def train_members(dtype: str) -> None:
+    """Train with kernels that fuse activations, dropout and factors of members."""
+    parts = [
+        layers.Members(2),
+        *(layers.MemberDense(5, "relu"), layers.Dropout(0.3)),
+        *(layers.MemberDense(4, "relu"), layers.Dropout("cosine"), layers.MemberDense(4, "relu")),
+        *(layers.MemberDense(4, "relu", adapters=False), layers.Dropout(0.3)),
+        *(layers.MemberDense(CLASSES, separate=True), layers.MeanOverMembers("softmax")),
+    ]
+    model = gpunn.Sequential(parts, FEATURES, get_backend("cupy:0"), seed=4, dtype=dtype)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", OPTIMIZERS["adam"]())
+    inputs = np.random.default_rng(0).normal(size=(ROWS, FEATURES))
+    trainer.fit(inputs, np.arange(ROWS) % CLASSES, epochs=1, batch_size=8, progress=False)
+
+
 def training_runs(dtype: str) -> None:
     """Train with every activation, layer, loss, metric and optimizer, and each way of feeding."""
     batches.STREAM_BYTES = 600
@@ -280,6 +295,7 @@ def training_runs(dtype: str) -> None:
     train(dtype, measured=True)
     train(dtype, measured=True, loss="mean_squared_error")
     train_with_factors(dtype)
+    train_members(dtype)
     train(dtype, graph=False)
     train(dtype, fused_products=False)
     train(dtype, sample_weight=weights)

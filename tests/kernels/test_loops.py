@@ -1,4 +1,4 @@
-"""Tier 3: no loop accumulates in memory, and no load of layer norm waits for a store."""
+"""Tier 3: loops add up in registers, layer norm's loads wait for no store, and fusion rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 from kernels.cubins import build_sources
 from kernels.declared import is_of_project
-from kernels.loops import adds_up_in_memory, kernels, loads_that_wait
+from kernels.loops import adds_up_in_memory, kernels, loads_that_wait, multiplies_and_adds
 
 pytestmark = pytest.mark.tier(3)
 
@@ -58,6 +58,22 @@ def test_loads_do_not_wait_for_stores(recorded, fused, gradient):
     counts = [loads_that_wait(lines) for name, lines in recorded if own.fullmatch(name)]
     assert counts
     assert set(counts) == {0}
+
+
+SEPARATE = {
+    "gpunn_scaled_bias_relu_in_place_dropout": (),
+    "gpunn_relu_gradient_and_sums_dropout": (),
+    "gpunn_relu_gradient_and_sums_scaled_dropout": ("gpunn_factors_gradient",),
+    "gpunn_scale_gradient": ("gpunn_factors_gradient",),
+    "gpunn_adam_clipped": ("gpunn_adam",),
+}
+"""Fused kernels, and those of their parts that round a * b + c only once."""
+
+
+@pytest.mark.parametrize("fused", SEPARATE)
+def test_a_fused_kernel_rounds_as_often_as_separate_kernels(recorded, fused):
+    found = {name: multiplies_and_adds(lines) for name, lines in recorded}
+    assert found[fused] == sum(found[name] for name in SEPARATE[fused])
 
 
 # ----------------------------------------------------------------- the checkers are checked

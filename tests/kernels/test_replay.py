@@ -23,16 +23,20 @@ WITHOUT_KERNELS = {"fill", "accumulate", "increment", "count_pass"}
 OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
 
 COOPERATIVE = (
-    *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "counted_update"),
-    "embed_gradient",
-    *("layer_norm", "layer_norm_activate", "layer_norm_gradient", "loss", "mean_over_members"),
-    *("layer_norm_activation_gradient", "metric", "next_batch", "l2_penalty"),
-    *("parametric_activation_gradient", "periodic_gradient", "scale_gradient"),
-    *("sum", "unscale", "update", "update_if_finite"),
+    *("activation_gradient", "activation_scale_gradient", "batch_norm", "batch_norm_gradient"),
+    *("clip", "clipped_update", "counted_update"),
+    *("dropout_activation_gradient", "dropout_activation_scale_gradient", "embed_gradient"),
+    *("l2_penalty", "layer_norm", "layer_norm_activate", "layer_norm_activation_gradient"),
+    *("layer_norm_gradient", "loss", "mean_over_members", "metric", "next_batch"),
+    *("parametric_activation_gradient", "periodic_gradient", "scale_gradient", "sum"),
+    *("unscale", "update", "update_if_finite"),
 )
 """Operations with kernels whose threads share memory or wait for each other."""
 
-MANY_FORMULAS = ("activation_gradient", "loss", "metric")
+MANY_FORMULAS = (
+    *("activation_gradient", "activation_scale_gradient", "dropout_activation_gradient"),
+    *("dropout_activation_scale_gradient", "loss", "metric"),
+)
 """Operations with a kernel for each formula, whose threads otherwise do the same."""
 
 

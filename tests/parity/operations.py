@@ -567,6 +567,42 @@ def members() -> Iterator[Case]:
         yield case(f"{name}-{at}", name, terms=rows, **kwargs, alpha_gradient=shape[1:])
 
 
+MASKS = {"fixed": 0.3, "moving": np.array([0.25])}
+"""Rates of dropout."""
+
+
+def fused_with_dropout() -> Iterator[Case]:
+    """Yield operations that consist of activations, `scale`, `dropout` and their gradients."""
+    functions = [(f(), (7, 3, 5)) for f in (activations.SELU, activations.ReLU)]
+    functions += [(activations.GELU(), (300, 1, 33)), (activations.ReLU(), (64, 8, 100))]
+    for (f, shape), (kind, rate) in itertools.product(functions, MASKS.items()):
+        rows, *row = shape
+        bias, at = tuple(row), f"{f.name}-{joined(shape)}"
+        mask = {"rate": rate, "key": 0xDEADBEEF, "passes": np.array([5]), "first": 7}
+        scale = {"x": shape, "factors": bias}
+        forward = {"activation": f, "z": kinked(*shape), "bias": bias}
+        forward["out"] = Same("z") if f.from_output else shape
+        backward = {**activated(f, shape), "activation": f, "gradient": shape}
+        dropped, wanted = {**mask, "dropped": shape}, {"bias_gradient": bias}
+        adapted = {**scale, **wanted, "factors_gradient": bias}
+        adapted["input_gradient"] = Same("gradient")
+        if kind == "fixed":
+            yield case(f"scale_activate-{at}", "scale_activate", **scale, **forward)
+            name = "activation_scale_gradient"
+            yield case(f"{name}-{at}", name, 2 * rows, **backward, **adapted)
+        at = f"{at}-{kind}"
+        for without in ({}, {"bias": None}):
+            name, kwargs = "activate_dropout", {**forward, **dropped, **without}
+            yield case(f"{name}-{at}{'-no_bias' * len(without)}", name, **kwargs)
+        name, kwargs = "scale_activate_dropout", {**scale, **forward, **dropped}
+        yield case(f"{name}-{at}", name, **kwargs)
+        name, kwargs = "dropout_activation_gradient", {**backward, **mask}
+        yield case(f"{name}-{at}", name, rows, **kwargs, **wanted)
+        yield case(f"{name}-{at}-no_bias", name, **kwargs, bias_gradient=None)
+        name = "dropout_activation_scale_gradient"
+        yield case(f"{name}-{at}", name, 2 * rows, **kwargs, **adapted)
+
+
 GROUPED = ((1, 1, 1, 1), (7, 3, 5, 2), (70, 4, 16, 3), (64, 8, 48, 16), (33, 2, 200, 130))
 """Rows, groups, inputs and units."""
 
@@ -938,6 +974,9 @@ def updates() -> Iterator[Case]:
         if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
             counted = partial(counters, 1, 1.5, updates=step - 1)
             yield case(f"counted_update-{at}", "counted_update", **both, counters=counted)
+            name, clipped = "clipped_update", {**both, "max_norm": (0.5, 1e6)[index % 2]}
+            if size == max(WIDTHS):
+                yield case(f"{name}-{at}", name, size, **clipped, counters=counted)
         name, done, not_done = "update_if_finite", np.array([1]), np.array([0])
         yield case(f"{name}-{at}", name, finite=done, **kwargs)
         yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **kwargs)
@@ -986,7 +1025,8 @@ def loss_scaling() -> Iterator[Case]:
 
 
 GENERATORS = (
-    *(bookkeeping, gathers, elementwise, categories, members, embeddings_of_numbers),
+    *(bookkeeping, gathers, elementwise, categories, members, fused_with_dropout),
+    embeddings_of_numbers,
     *(normalizations, member_means, loss_cases, metric_cases, updates),
 )
 PRODUCTS = (products, dense_layers, grouped_products)

@@ -197,7 +197,7 @@ class CupyBackend(Backend):
         if self._graph and not self._product.capturable:
             say_once(self._product.reason)
         in_graph = self._graph and self._product.capturable
-        trace = fuse(trace, self, self._lowerings)
+        trace = self.fused(trace)
         repeat: Callable[[int], None]
         if in_graph:
             calls = with_branch(trace, self, lambda one: self._calls([one]), self._scratch)
@@ -210,6 +210,10 @@ class CupyBackend(Backend):
             repeat(times)
 
         return run
+
+    def fused(self, trace: Trace) -> Trace:
+        """Return the operations that `lower` runs for a trace."""
+        return fuse(trace, self, self._lowerings)
 
     def _calls(self, trace: Trace) -> Calls:
         if self._several_devices:

@@ -7,7 +7,11 @@ So if there is no kernel for the arguments, the two operations run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from operator import attrgetter
 from typing import NamedTuple
+
+import cupy
 
 from gpunn.backends.base import Backend
 from gpunn.backends.recording import (
@@ -22,6 +26,7 @@ from gpunn.backends.recording import (
     parameters_of,
     record,
 )
+from gpunn.typing import Array
 
 __all__ = ["FUSIONS", "Fusion", "fuse"]
 
@@ -32,20 +37,36 @@ class Fusion(NamedTuple):
     An argument of a part becomes the fused operation's argument of the same name. If both parts
     have an argument of this name, the second part's argument is used. Arguments that the fused
     operation lacks must be None or the connecting array.
+    The second part may use a view of that array.
     """
 
     name: str
     output: str
     """The name of the connecting array in the first part."""
     input: str
-    """The name of the connecting array in the second part."""
+    """The name of the connecting array in the second part; a dot precedes a name in a tuple."""
+    renamed: Mapping[str, str] = {}
+    """Names of the second part's arguments, and their other names in the fused operation."""
 
+
+RESULT = {"x": "out", "out": "dropped"}
 
 FUSIONS = {
+    ("activate", "dropout"): Fusion("activate_dropout", "out", "x", RESULT),
+    ("activation_gradient", "scale_gradient"): Fusion(
+        "activation_scale_gradient", "gradient", "gradient"
+    ),
+    ("clip", "counted_update"): Fusion("clipped_update", "gradients", "trained.gradients"),
+    ("dropout", "activation_gradient"): Fusion("dropout_activation_gradient", "out", "gradient"),
+    ("dropout_activation_gradient", "scale_gradient"): Fusion(
+        "dropout_activation_scale_gradient", "gradient", "gradient"
+    ),
     ("layer_norm", "activate"): Fusion("layer_norm_activate", "out", "z"),
     ("activation_gradient", "layer_norm_gradient"): Fusion(
         "layer_norm_activation_gradient", "gradient", "gradient"
     ),
+    ("scale", "activate"): Fusion("scale_activate", "out", "z"),
+    ("scale_activate", "dropout"): Fusion("scale_activate_dropout", "out", "x", RESULT),
 }
 """The fused operation of two adjacent operations."""
 
@@ -86,18 +107,36 @@ def fused(first: Operation, second: Operation, backend: Backend) -> Operation | 
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):
         return None
-    before, after = vars(arguments_of(backend, first)), vars(arguments_of(backend, second))
-    array = before[fusion.output]
-    if after[fusion.input] is not array:
+    before, given = vars(arguments_of(backend, first)), arguments_of(backend, second)
+    array, view = before[fusion.output], attrgetter(fusion.input)(given)
+    if not same(view, array):
         return None
+    after = {fusion.renamed.get(name, name): value for name, value in vars(given).items()}
+    before, after = (
+        {name: view if same(value, array) else value for name, value in part.items()}
+        for part in (before, after)
+    )
     both = Operation(fusion.name, ())
     _, names, _ = parameters_of(method_of(backend, both))
+    if view.shape != array.shape and any(before[name] is view for name in before.keys() & names):
+        return None  # the kernel would need an array of both shapes
     merged = before | after
     left = [before[name] for name in before.keys() & after.keys()]
     left += [merged[name] for name in merged.keys() - names]
-    if not all(value is None or value is array for value in left):
+    if not all(value is None or value is view for value in left):
         return None
-    others = [[each for each in arrays_in(part) if each is not array] for part in (before, after)]
+    others = [[each for each in arrays_in(part) if each is not view] for part in (before, after)]
     if any(backend.overlap(own, other) for own in others[0] for other in others[1]):
         return None
     return both._replace(kwargs={name: merged[name] for name in names})
+
+
+def same(value: object, array: Array) -> bool:
+    """Return whether a value is an array, or a view of all its elements in the same order."""
+    if value is array:
+        return True
+    return (
+        isinstance(value, cupy.ndarray)
+        and (value.data.ptr, value.size, value.dtype) == (array.data.ptr, array.size, array.dtype)
+        and bool(value.flags.c_contiguous and array.flags.c_contiguous)
+    )

@@ -101,6 +101,12 @@ def with_formula(condition: Condition) -> Condition:
     return lambda op: type(op.activation) in activations.FORMULAS and condition(op)
 
 
+def derivable(op: Arguments) -> bool:
+    """Return whether the activation is a built-in one whose derivative is not always 1."""
+    formula = activations.FORMULAS.get(type(op.activation))
+    return formula is not None and formula.derivative != ""
+
+
 def batched(op: Arguments) -> bool:
     """Return whether a kernel exists for the types of a data set's arrays."""
     arrays = *op.sources, *op.outs
@@ -184,6 +190,9 @@ class CupyLowerings:
 
     activate = prepared(activations.forward, with_formula(strided()))
     dropout = prepared(dropout.dropout, strided("passes"))
+    activate_dropout = prepared(activations.fused_forward, with_formula(strided("passes")))
+    scale_activate = activate_dropout
+    scale_activate_dropout = activate_dropout
     rescale = direct(rows.RESCALE, "x scale offset out")
     standardize = direct(normalization.STANDARDIZE, "x mean std out", strided())
     unstandardize = prepared(normalization.unstandardize, strided())
@@ -234,6 +243,24 @@ class CupyLowerings:
             return [partial(activations.backward_with_bias, op, self.scratch)]
         return None
 
+    def dropout_activation_gradient(self, op: Arguments) -> Calls | None:
+        if not derivable(op) or not of_one_type(*arrays_of(op, "passes")):
+            return None
+        if op.bias_gradient is None:
+            return activations.backward_after_dropout(op)
+        if op.gradient.ndim > 1 and contiguous(*arrays_of(op, "passes")):
+            return [partial(activations.backward_with_bias, op, self.scratch)]
+        return None
+
+    def activation_scale_gradient(self, op: Arguments) -> Calls | None:
+        in_place = op.input_gradient is op.gradient and op.x.shape == op.gradient.shape
+        sums = op.bias_gradient is not None and op.x.size > 0
+        if in_place and sums and derivable(op) and contiguous(*arrays_of(op, "passes")):
+            return [partial(activations.backward_with_bias, op, self.scratch)]
+        return None
+
+    dropout_activation_scale_gradient = activation_scale_gradient
+
     def loss(self, op: Arguments) -> Calls | None:
         labels = type(op.loss) in losses.OF_LABELS
         arrays = arrays_of(op, "targets") + moving(getattr(op.loss, "label_smoothing", 0.0))
@@ -254,6 +281,11 @@ class CupyLowerings:
         if not optimizers.counts(op.trained):
             return None  # the definition launches a count, and one update for each segment
         return [partial(optimizers.counted_update, op, self.scratch)]
+
+    def clipped_update(self, op: Arguments) -> Calls | None:
+        if not updatable(op, *floating(op)) or not optimizers.counts(op.trained):
+            return None
+        return [partial(optimizers.clipped_update, op, self.scratch)]
 
     # ------------------------------------------------------------------------------ products
 

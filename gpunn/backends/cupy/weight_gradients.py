@@ -25,9 +25,12 @@ LAYER = ("x", "weights", "z", "output")
 
 READ_ONLY = {
     "activation_gradient": ("z", "output"),
+    "activation_scale_gradient": ("z", "output", "x", "factors"),
     "batch_norm_gradient": NORMALIZED,
     "dense_gradient": LAYER,
     "dropout": ("x",),
+    "dropout_activation_gradient": ("z", "output"),
+    "dropout_activation_scale_gradient": ("z", "output", "x", "factors"),
     "group_matmul": ("a", "b"),
     "layer_norm_activation_gradient": ("z", "output", *NORMALIZED),
     "layer_norm_gradient": NORMALIZED,

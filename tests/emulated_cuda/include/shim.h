@@ -95,6 +95,9 @@ static inline float cospif(float x) { return cosf(x * 3.14159265358979f); }
 static inline double sinpi(double x) { return sin(x * 3.14159265358979323846); }
 static inline double cospi(double x) { return cos(x * 3.14159265358979323846); }
 
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(unsigned x) { return x ? __builtin_clz(x) : 32; }

@@ -23,6 +23,7 @@ ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
 FUSION = "tests/gpu_graph/test_fusion.py"
 NCCL = "tests/distributed/test_nccl.py"
 COMPILED = "tests/kernels/test_cubins.py"
+LOOPS = "tests/kernels/test_loops.py"
 SEMANTICS = "tests/kernels/test_replay.py"
 
 CUPY = "gpunn/backends/cupy"
@@ -94,6 +95,9 @@ BUGS = (
         SOFTMAX_SUMS.replace("T total", "T row_kept[64];\n  T total")
         .replace("+= exp(shifted);", "+= row_kept[j / LANES % 64] = exp(shifted);")
         .replace("exp(p_row[j] - top) /", "row_kept[j / LANES % 64] /")),
+    Bug("a fused kernel that does not round a product before it adds the bias", 3,
+        f"{KERNELS}/activations.py", (LOOPS, "-k", "rounds_as_often"),
+        "z = product(factor, x);", "z = factor * x;"),
     Bug("a race: a barrier is gone", 4,
         f"{KERNELS}/columns.py", (SEMANTICS, "-k", "thread-batch_norm-float32"),
         "  __syncthreads();  // the next call overwrites the stack\n", ""),
@@ -219,7 +223,8 @@ BUGS = (
         "const double rate = factor * {variant.rate}; const T t = (T)({variant.t});"),
     Bug("a host sync: the host reads the norm before clipping", 5,
         f"{KERNELS}/sums.py", (STEPS, "-k", "neither_waits"),
-        "    squares((blocks,)", "    bool(x.any())\n    squares((blocks,)"),
+        "        kernel((blocks,), (THREADS,), (x,",
+        "        bool(x.any())\n        kernel((blocks,), (THREADS,), (x,"),
     Bug("an allocation in each step", 5, f"{CUPY}/lowerings.py", (STEPS, "-k", "neither_waits"),
         "        return [partial(losses.add_loss,",
         "        return [partial(op.weights.astype, op.weights.dtype), partial(losses.add_loss,"),

@@ -56,11 +56,13 @@ def test_costs_are_those_of_a_real_step(run_emulated):
         calls, launches = json.loads(line)
         assert [call[0] for call in calls] == [
             *("next_batch", "dense", "dense", "dense", "loss"),
-            *("dense_gradient", "dense_gradient", "dense_gradient", "counted_update"),
+            *("dense_gradient", "activation_gradient", "matmul", "matmul"),
+            *("activation_gradient", "matmul", "counted_update"),
         ]
         assert sum(call[-1] for call in calls) == launches
         layers = [64 * 48, 48 * 32, 32 * 10]  # weights of each
-        weights = [0, *layers, 0, *reversed(layers), 0]
+        backward = [layers[2], 0, layers[1], layers[1], 0, layers[0]]
+        weights = [0, *layers, 0, *backward, 0]
         for (_, least, operations, moved, products, launched), size in zip(
             calls, weights, strict=True
         ):

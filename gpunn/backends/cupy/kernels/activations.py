@@ -15,13 +15,14 @@ import cupy
 
 from gpunn import activations
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.dropout import DROPPED, Mask, mask_arguments, mask_of
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["FORMULAS", "backward", "backward_with_bias", "constants_of", "elementwise", "forward"]
-__all__ += ["gradient_source"]
+__all__ = ["FORMULAS", "Formula", "backward", "backward_after_dropout", "backward_with_bias"]
+__all__ += ["constants_of", "elementwise", "forward", "fused_forward", "gradient_source"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,40 @@ def forward(op: Arguments) -> Calls:
     return [partial(kernel, bias, *constants_of(f), z, out)]
 
 
+def fused_forward(op: Arguments) -> Calls:
+    """Compute an activation, after `scale` or before `dropout`; arrays have any layout.
+
+    Each result is stored, as the separate operations store it.
+    """
+    f, in_place, scaled = op.activation, op.out is op.z, hasattr(op, "factors")
+    inputs, given, results = ["T x, T factor"] * scaled, [op.x, op.factors] if scaled else [], []
+    statements = "z = product(factor, x);" if scaled else "z = a;" if in_place else ""
+    if in_place:
+        statements = f"T {statements}"
+    elif scaled or op.bias is not None:
+        results.append(("T z", op.z))
+    else:
+        inputs, given = ["T z"], [op.z]
+    if op.bias is not None:
+        inputs.append("T bias")
+        given.append(op.bias)
+        statements += " z += bias;"
+    statements += " VALUE"
+    results.append(("T a", op.out))
+    name = "scaled_" * scaled + "bias_" * (op.bias is not None) + "{}" + "_in_place" * in_place
+    mask = None
+    if hasattr(op, "rate"):
+        mask = mask_of(op)
+        inputs.append(mask.inputs)
+        given += mask_arguments(op, op.out.dtype.type)
+        statements += f" y = {mask.drop('a', 'i')};"
+        results.append(("T y", op.dropped))
+        name += f"_{mask.prefix}dropout"
+    outputs = ", ".join(declared for declared, _ in results)
+    kernel = elementwise(f, f"gpunn_{name}", ", ".join(inputs), outputs, statements, mask)
+    return [partial(kernel, *given, *constants_of(f), *(array for _, array in results))]
+
+
 def backward(op: Arguments) -> Calls:
     """Multiply the gradient by f'(z); arrays have one type and any layout."""
     f = op.activation
@@ -109,72 +144,123 @@ def backward(op: Arguments) -> Calls:
     return [partial(kernel, op.z, op.output, *constants_of(f), op.gradient)]
 
 
+def backward_after_dropout(op: Arguments) -> Calls:
+    """Drop elements of the gradient, and multiply it by f'(z); arrays have any layout."""
+    f, mask = op.activation, mask_of(op)
+    statements = f"g = {mask.drop('g', 'i')}; T d; DERIVATIVE g *= d;"
+    name, inputs = f"gpunn_{{}}_gradient_{mask.prefix}dropout", f"T z, T a, {mask.inputs}"
+    kernel = elementwise(f, name, inputs, "T g", statements, mask)
+    given = op.z, op.output, *mask_arguments(op, op.gradient.dtype.type)
+    return [partial(kernel, *given, *constants_of(f), op.gradient)]
+
+
 def backward_with_bias(op: Arguments, scratch: Scratch) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    `columns` describes how threads and blocks divide the matrix.
+    The arguments may include those of `dropout`, which comes before, and of `scale_gradient`, which
+    comes after. `columns` describes how threads and blocks divide the matrix.
     """
-    f, dtype = op.activation, op.gradient.dtype
-    kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)]), T=dtype)
-    arrays = op.z, op.output, op.gradient, op.bias_gradient
+    f, dtype, scaled = op.activation, op.gradient.dtype, hasattr(op, "factors")
+    mask = mask_of(op) if hasattr(op, "rate") else None
+    kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)], mask, scaled), T=dtype)
+    arguments = [op.z, op.output, op.gradient, op.bias_gradient]
+    arguments += [op.x, op.factors, op.factors_gradient] if scaled else []
+    arguments += mask_arguments(op, dtype.type) if mask else []
     shape = len(op.gradient), op.bias_gradient.size
-    over_columns(kernel, shape, (*arrays, *constants_of(f, dtype.type)), 1, scratch)
+    constants = constants_of(f, dtype.type)
+    over_columns(kernel, shape, (*arguments, *constants), 1 + scaled, scratch)
 
 
 def elementwise(
-    f: activations.Activation, name: str, inputs: str, outputs: str, statements: str
+    f: activations.Activation,
+    name: str,
+    inputs: str,
+    outputs: str,
+    statements: str,
+    mask: Mask | None = None,
 ) -> Any:
     """Return a kernel whose last inputs are an activation's constants.
 
     In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
-    replaced by the activation's formulas.
+    replaced by the activation's formulas. The statements may use a mask of dropout.
     """
     formula = FORMULAS[type(f)]
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
-    return compiled(inputs + formula.parameters, outputs, text, name.format(f.name))
+    return compiled(inputs + formula.parameters, outputs, text, name.format(f.name), mask)
 
 
 @functools.cache
-def compiled(inputs: str, outputs: str, statements: str, name: str) -> Any:
-    return cupy.ElementwiseKernel(inputs, outputs, statements, name, preamble=FUNCTIONS)
+def compiled(inputs: str, outputs: str, statements: str, name: str, mask: Mask | None) -> Any:
+    preamble, first = (FUNCTIONS + DROPPED, mask.statements) if mask else (FUNCTIONS, "")
+    return cupy.ElementwiseKernel(
+        inputs, outputs, statements, name, preamble=preamble, loop_prep=first
+    )
 
 
 @functools.cache
-def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
-    """Return the name and source of the kernel that computes an activation's gradients."""
-    chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
-    gradient = "T* gradient" if formula.derivative else "const T* gradient"
+def gradient_and_sums(
+    name: str, formula: Formula, mask: Mask | None, scaled: bool
+) -> tuple[str, str]:
+    """Return the name and source of a kernel, which may include dropout and `scale_gradient`."""
+    changed = "T*" if formula.derivative else "const T*"
+    parameters = f"const T* values_z, const T* values_a, {changed} gradient, T* sums"
+    loaded = {"z": "values_z", "a": "values_a", "g": "gradient"}
+    first = after = suffix = ""
+    g = "own_g[n]"
+    if scaled:
+        parameters += ", const T* x, const T* factors, T* sums_1"
+        loaded["x"] = "x"
+        first = "const T factor = inside ? factors[column] : (T)0;\n  "
+        after = "sum[1] += g * own_x[n]; g *= factor;"
+        suffix = "_scaled"
+    if mask:
+        parameters += f", {mask.parameters}"
+        first += mask.statements
+        g = mask.drop(g, "k")
+        suffix += f"_{mask.prefix}dropout"
     return gradient_source(
-        f"gpunn_{name}_gradient_and_sums",
-        f"const T* values_z, const T* values_a, {gradient}, T* sums{formula.parameters}",
-        {"z": "values_z", "a": "values_a", "g": "gradient"},
+        f"gpunn_{name}_gradient_and_sums{suffix}",
+        parameters + formula.parameters,
+        loaded,
         f"""const T z = own_z[n], a = own_a[n];
-      T g = own_g[n];
-      {chain_rule}
-      sum[0] += g;""",
+      T g = {g};
+      {f"T d; {formula.derivative} g = product(g, d);" if formula.derivative else ""}
+      sum[0] += g;
+      {after}
+      {"gradient[k] = g;" if formula.derivative else ""}""",
+        first,
+        preamble=DROPPED if mask else "",
+        sums=1 + scaled,
     )
 
 
 def gradient_source(
-    name: str, parameters: str, loaded: dict[str, str], statements: str, first: str = ""
+    name: str,
+    parameters: str,
+    loaded: dict[str, str],
+    statements: str,
+    first: str = "",
+    preamble: str = "",
+    sums: int = 1,
 ) -> tuple[str, str]:
-    """Return the name and source of a kernel that changes a gradient and sums over its rows.
+    """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
     `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
-    `sum[0]`. `__launch_bounds__` limits a thread's registers. Without a limit on registers, some
-    formulas would use more registers than a multiprocessor has for a block, and the kernel could
-    not be launched.
+    `sum[0]`, `sum[1]`, ... The kernel stores them in `sums`, `sums_1`, ... `__launch_bounds__`
+    limits a thread's registers. Without a limit on registers, some formulas would use more
+    registers than a multiprocessor has for a block, and the kernel could not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(
         f"    load(own_{each}, {matrix}, start, step, end);" for each, matrix in loaded.items()
     )
-    source = f"""{FUNCTIONS}{COLUMNS}
+    stores = " ".join(f"sums{f'_{n}' if n else ''}[column] = sum[{n}];" for n in range(sums))
+    source = f"""{FUNCTIONS}{COLUMNS}{preamble}
 extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
     {parameters}, {PARAMETERS}) {{
   {COLUMN}
   {first}
-  T sum[1] = {{0}};
+  T sum[{sums}] = {{0}};
   for (long long start = first; start < end; start += EACH * step) {{
     T {held};
 {loads}
@@ -185,7 +271,9 @@ extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
       {statements}
     }}
   }}
-  if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
+  if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) {{
+    {stores}
+  }}
 }}
 """
     return name, source

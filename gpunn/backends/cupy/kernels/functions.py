@@ -2,8 +2,12 @@
 
 __all__ = ["FUNCTIONS"]
 
-# Comparisons keep NaN, so that a diverged run is visible.
+# The compiler may round a * b + c only once. `product` prevents this: a fused kernel must round a
+# product that separate kernels store. Comparisons keep NaN, so that a diverged run is visible.
 FUNCTIONS = r"""
+__device__ float product(float a, float b) { return __fmul_rn(a, b); }
+__device__ double product(double a, double b) { return __dmul_rn(a, b); }
+
 template <typename T> __device__ T signum(T x) { return x == x ? (T)((x > 0) - (x < 0)) : x; }
 
 template <typename T> __device__ T sigmoid(T x) { return (T)0.5 * tanh((T)0.5 * x) + (T)0.5; }

@@ -52,18 +52,29 @@ extern "C" __global__ void gpunn_factors_gradient(
 """
 
 
+# If each member has its own rows of x, the same kernel can compute the gradient of x.
+BOTH_GRADIENTS = gradient_source(
+    "gpunn_scale_gradient",
+    "const T* x, const T* factors, const T* gradient, T* sums, T* result",
+    {"x": "x", "g": "gradient"},
+    "sum[0] += own_g[n] * own_x[n]; result[k] = factor * own_g[n];",
+    first="const T factor = inside ? factors[column] : (T)0;",
+)
+
+
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
     """Set gradients of `scale` in contiguous arrays; x's may be the output's gradient array."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
-    kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
-    arguments = op.gradient, x, op.factors_gradient, width
-    over_columns(kernel, (rows, factors.size), arguments, 1, scratch)
-    if result is None:
+    shape = rows, factors.size
+    if result is not None and x.shape[1] == members:
+        kernel = raw_kernel(*BOTH_GRADIENTS, T=x.dtype)
+        arrays = x, factors, op.gradient, op.factors_gradient, result
+        over_columns(kernel, shape, arrays, 1, scratch)
         return
-    if x.shape[1] == members:
-        SCALE(op.gradient, factors, result)
-    else:
+    kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
+    over_columns(kernel, shape, (op.gradient, x, op.factors_gradient, width), 1, scratch)
+    if result is not None:
         SUM_OVER_MEMBERS(op.gradient, factors, members, width, result)
 
 

@@ -15,18 +15,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
+from gpunn.backends.cupy.kernels.sums import NORM, blocks_for, sum_of_squares
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.operations import Segment, Trained
 from gpunn.backends.recording import Arguments
 
-__all__ = ["RULES", "counted_update", "counts", "updates"]
+__all__ = ["RULES", "clipped_update", "counted_update", "counts", "updates"]
 
 THREADS = 256
 PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
@@ -139,6 +140,19 @@ def counted_update(op: Arguments, scratch: Scratch) -> None:
     launch(COUNTED, arguments, op.optimizer, op.trained, segment)
 
 
+def clipped_update(op: Arguments, scratch: Scratch) -> None:
+    """Clip the gradients, and do a counted update; all arrays are contiguous.
+
+    The update's kernel computes the factor from the partial sums of the norm.
+    """
+    (segment,) = merged_segments(op.trained)
+    gradients = op.trained.gradients
+    partials = sum_of_squares(gradients, scratch)
+    limit = gradients.dtype.type(op.max_norm)
+    arguments = *op.counters, scratch.tickets(1), partials, blocks_for(gradients.size), limit
+    launch(CLIPPED, arguments, op.optimizer, op.trained, segment)
+
+
 def updates(op: Arguments) -> Calls:
     """Return the launches of an update, one for each segment (adjacent parameters).
 
@@ -212,7 +226,8 @@ class Variant:
     """The source code by which a kernel finds the learning rate and the update's number.
 
     `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
-    update and `last` after it.
+    update and `last` after it. They run `loaded` while the parameters arrive from memory. Then
+    `clip` may change the gradient g of parameter i. In the kernel, gradients have type `gradients`.
     """
 
     suffix: str
@@ -221,6 +236,9 @@ class Variant:
     t: str
     first: str = ""
     last: str = ""
+    loaded: str = ""
+    clip: str = ""
+    gradients: str = "const T*"
 
 
 # Every block reads the counters, so only the last block may change them.
@@ -237,6 +255,17 @@ COUNTED = Variant(
     weight_sum[0] += weight[0];
     finite_steps[0] += isfinite(loss_sum[0]);
   }""",
+)
+# `sums` explains how each block gets the norm.
+CLIPPED = replace(
+    COUNTED,
+    suffix="_clipped",
+    parameters=COUNTED.parameters + ", const T* partials, long long parts, T limit",
+    loaded=f"""{NORM}
+  const bool clipped = !(norm <= limit);  // true for NaN, which must spread
+  const T shrink = limit / norm;""",
+    clip="if (clipped) gradients[i] = g = product(g, shrink);",
+    gradients="T*",
 )
 CONDITIONAL = Variant(
     "_if_finite",
@@ -265,7 +294,7 @@ def source(rule: Rule, variant: Variant) -> tuple[str, str]:
 enum {{ PER_THREAD = {PER_THREAD} }};
 extern "C" __global__ void {name}(
     {variant.parameters},
-    T* values, const T* gradients{vectors},
+    T* values, {variant.gradients} gradients{vectors},
     const T* moving_decay, long long size, long long decayed, T factor, T decay{constants}) {{
   __shared__ T once[{1 + len(once)}];
   {variant.first}
@@ -276,6 +305,7 @@ extern "C" __global__ void {name}(
     const long long i = begin + k * blockDim.x;
     if (i < size) {{ old_g[k] = gradients[i]; old_value[k] = values[i];{loads} }}
   }}
+  {variant.loaded}
   if (threadIdx.x == 0) {{
     const T rate = factor * {variant.rate}, t = (T)({variant.t});
     once[0] = rate;{shared}
@@ -286,7 +316,8 @@ extern "C" __global__ void {name}(
   for (int k = 0; k < PER_THREAD; ++k) {{
     const long long i = begin + k * blockDim.x;
     if (i >= size) break;
-    const T g = old_g[k];
+    T g = old_g[k];
+    {variant.clip}
     T value = old_value[k]{state};
     if (i < decayed) value *= kept;
     {rule.statements}

@@ -11,8 +11,9 @@ from typing import Any
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
+from gpunn.typing import Array
 
-__all__ = ["clip", "l2_penalty", "set_sum"]
+__all__ = ["NORM", "blocks_for", "clip", "l2_penalty", "set_sum", "sum_of_squares"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums before another block is added
@@ -42,17 +43,21 @@ extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* partials, long lo
 }
 """
 # Every block adds all partial sums, in the same order, which is cheaper than another launch.
-SHRINK = r"""
-extern "C" __global__ void gpunn_shrink(T* x, const T* partials, T limit, long long size) {
-  const long long step = (long long)gridDim.x * blockDim.x;
+NORM = r"""
   T sum = 0;
-  for (long long part = threadIdx.x; part < gridDim.x; part += blockDim.x) sum += partials[part];
+  for (long long part = threadIdx.x; part < parts; part += blockDim.x) sum += partials[part];
   const T norm = sqrt(block_sum(sum));
+"""
+SHRINK = rf"""
+extern "C" __global__ void gpunn_shrink(
+    T* x, const T* partials, long long parts, T limit, long long size) {{
+  const long long step = (long long)gridDim.x * blockDim.x;
+  {NORM}
   if (norm <= limit) return;  // false for NaN, which must spread
   const T factor = limit / norm;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
     x[k] *= factor;
-}
+}}
 """
 
 L2_PENALTY = r"""
@@ -86,15 +91,22 @@ def set_sum(op: Arguments, scratch: Scratch) -> None:
 def clip(op: Arguments, scratch: Scratch) -> None:
     """Clip the norm of a contiguous vector."""
     x = op.gradients
-    dtype, size = x.dtype, x.size
-    blocks = blocks_for(size)
-    if not blocks:
-        return
-    partials = scratch("partials", blocks, dtype)
-    squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
-    shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
-    squares((blocks,), (THREADS,), (x, partials, size))
-    shrink((blocks,), (THREADS,), (x, partials, dtype.type(op.max_norm), size))
+    blocks = blocks_for(x.size)
+    if blocks:
+        partials = sum_of_squares(x, scratch)
+        shrink = raw_kernel("gpunn_shrink", SHRINK, T=x.dtype)
+        limit = x.dtype.type(op.max_norm)
+        shrink((blocks,), (THREADS,), (x, partials, blocks, limit, x.size))
+
+
+def sum_of_squares(x: Array, scratch: Scratch) -> Array:
+    """Return scratch memory with the sum of squares of each of `blocks_for(x.size)` blocks."""
+    blocks = blocks_for(x.size)
+    partials = scratch("partials", max(blocks, 1), x.dtype)
+    if blocks:
+        kernel = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=x.dtype)
+        kernel((blocks,), (THREADS,), (x, partials, x.size))
+    return partials
 
 
 def l2_penalty(op: Arguments, scratch: Scratch) -> None:
