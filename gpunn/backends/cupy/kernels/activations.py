@@ -255,8 +255,10 @@ def gradient_source(
         f"    load(own_{each}, {matrix}, start, step, end);" for each, matrix in loaded.items()
     )
     stores = " ".join(f"sums{f'_{n}' if n else ''}[column] = sum[{n}];" for n in range(sums))
+    # Without the 1, the compiler stops at 64 registers, and dropout spills one.
+    bounds = "STACK * LANES, 1" if preamble else "STACK * LANES"
     source = f"""{FUNCTIONS}{COLUMNS}{preamble}
-extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
+extern "C" __global__ __launch_bounds__({bounds}) void {name}(
     {parameters}, {PARAMETERS}) {{
   {COLUMN}
   {first}
