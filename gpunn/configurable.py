@@ -106,6 +106,16 @@ class Configurable:
                         )
         return super().__new__(cls)
 
+    def recorded_attributes(self) -> list[str]:
+        """Return the attributes, besides fields, whose change requires a new recording of a step.
+
+        Returns
+        -------
+        list of str
+            All attributes of an object of a custom class, since its methods may use them.
+        """
+        return [] if is_built_in(type(self)) else [*getattr(self, "__dict__", ())]
+
     def __post_init__(self) -> None:
         """Check the fields declared with `number`, `integer` or `flag`."""
         # Without `dataclasses.fields`, which is slow for objects that are created often.

@@ -321,14 +321,13 @@ class RecordingCache:
 def fields_of(part: object) -> list[tuple[object, str]]:
     """Return all fields of a dataclass and of its fields' values, as pairs of owner and name."""
     result: list[tuple[object, str]] = []
-    if is_dataclass(part):
-        names = [field.name for field in fields(part)]
-        for name in names:
-            result.append((part, name))
-            result += fields_of(getattr(part, name))
-        others = getattr(part, "recorded_attributes", tuple[str, ...])()
-        result += [(part, name) for name in others if name not in names]
-    elif isinstance(part, list | tuple):
+    names = [field.name for field in fields(part)] if is_dataclass(part) else []
+    for name in names:
+        result.append((part, name))
+        result += fields_of(getattr(part, name))
+    others = getattr(part, "recorded_attributes", tuple[str, ...])()
+    result += [(part, name) for name in others if name not in names]
+    if isinstance(part, list | tuple):
         result += [pair for each in part for pair in fields_of(each)]
     return result
 

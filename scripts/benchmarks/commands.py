@@ -6,6 +6,7 @@ import click
 
 from benchmarks import (
     comparisons,
+    custom_classes,
     estimators,
     fma,
     footprint,
@@ -31,7 +32,7 @@ for each in (
     *(step_times.grid, step_times.realistic),
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
-    *(estimators.command, tables.command),
+    *(custom_classes.command, estimators.command, tables.command),
     *(table_epochs.command, table_ranks.command),
 ):
     command.add_command(each)

@@ -9,12 +9,20 @@ import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.compiled.library import library, loaded_library
-from gpunn.backends.recording import Trace, expand_composites, lower_operations, record
+from gpunn.backends.recording import (
+    Operation,
+    Trace,
+    arguments_of,
+    expand_composites,
+    lower_operations,
+    method_of,
+    record,
+)
 from gpunn.forks import IMPORTING
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
-    from gpunn.backends.numpy.compiled.program import Program
+    from gpunn.backends.numpy.compiled.program import Instruction, Program
 
 __all__ = ["CompiledBackend"]
 
@@ -68,8 +76,12 @@ class CompiledBackend(NumpyBackend):
         vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(trace, vectors.panel), vectors)
         lowerings = CompiledLowerings(threads, products)
-        steps = lower_operations(trace, self, lowerings, lambda one: self.bound([one]))
-        return Program(steps, threads, self.limited)
+
+        def otherwise(one: Operation) -> list[Instruction | Callable[[], None]]:
+            traced = lowerings.traced(method_of(self, one), arguments_of(self, one))
+            return [*(self.bound([one]) if traced is None else traced)]
+
+        return Program(lower_operations(trace, self, lowerings, otherwise), threads, self.limited)
 
 
 def microseconds(trace: Trace) -> float:

@@ -56,6 +56,37 @@ is a function's index in this list."""
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
 
+EXPRESSION_FUNCTIONS = {
+    **dict.fromkeys(("copy", "negative", "abs", "sqrt", "exp", "expm1", "log", "log1p"), 1),
+    **dict.fromkeys(
+        ("tanh", "sigmoid", "softplus", "tanh_softplus", "sin", "cos", "floor", "round", "sign"), 1
+    ),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum"), 2),
+    **dict.fromkeys(("greater", "at_least", "equal"), 2),
+    **dict.fromkeys(("where", "multiply_add", "multiply_subtract", "subtract_product"), 3),
+}
+"""Elementwise functions of the kernel `expression`, and their numbers of arguments. The kernel
+refers to them by their indices here."""
+
+ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
+"""Numbers of the reductions in the code of the kernel `expression`."""
+
+MATRIX, REGISTER, SCALAR, COLUMN_VECTOR, ROW_VECTOR, STRIDED, RESULT, ONE_NUMBER = range(8)
+"""Kinds of a slot of the kernel `expression`:
+
+* MATRIX: an array with the rows and columns of the loop.
+* REGISTER: memory of the thread, for the rows of a tile.
+* SCALAR: one number, for all elements.
+* COLUMN_VECTOR: one number for each column; ROW_VECTOR: one number for each row.
+* STRIDED: an array whose rows are longer than the loop's.
+* RESULT: an array that a reduction writes.
+* ONE_NUMBER: memory of the thread for one number, computed before the loop.
+"""
+
+SLOT_SIZE, STEP_SIZE = 4, 5
+"""Integers of a slot (kind, address, stride, whether the array has integers) and of a step
+(function, slot of the result, slots of the arguments)."""
+
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
 """The functions whose values are averaged over an ensemble's members."""
 

@@ -98,6 +98,19 @@ class Instruction:
             or conflict(self.written_extents, other.read_extents)
         )
 
+    def uses_memory_of(self, other: Instruction) -> bool:
+        """Return whether one of the two writes memory that both use, by rows or not."""
+        return any(
+            a.meets(b)
+            for some, others in (
+                (self.read_extents, other.written_extents),
+                (self.written_extents, other.written_extents),
+                (self.written_extents, other.read_extents),
+            )
+            for a in some
+            for b in others
+        )
+
 
 class Extent(NamedTuple):
     """A contiguous array's memory, and its number of rows if threads divide them, otherwise 0."""
@@ -226,7 +239,7 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
     for instruction in instructions:
         position = len(order)
         if instruction.early:
-            while position and not instruction.waits_for(order[position - 1]):
+            while position and not instruction.uses_memory_of(order[position - 1]):
                 position -= 1
         order.insert(position, instruction)
     return order

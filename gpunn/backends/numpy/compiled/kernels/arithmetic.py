@@ -89,6 +89,9 @@ class Number:
     def __gt__(self, other: Number | float) -> Any:
         return self._compare(">", other)
 
+    def __ge__(self, other: Number | float) -> Any:
+        return self._compare(">=", other)
+
     def equals(self, other: Number | float) -> Any:
         """Return whether the numbers are equal; a NaN equals no number."""
         return self._compare("==", other)

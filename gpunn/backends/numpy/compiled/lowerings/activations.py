@@ -8,7 +8,8 @@ import numpy as np
 
 from gpunn import activations
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, present, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
+from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -34,14 +35,24 @@ NAMES = {
 slope 1."""
 
 
-class Activations(Lowerings):
+GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
+
+
+def only(op: Arguments, names: tuple[str, ...]) -> Arguments:
+    """Return the named arguments."""
+    return Arguments(**{name: getattr(op, name) for name in names})
+
+
+class Activations(Expressions):
     """Returns instructions for activations and their gradients."""
 
     def activate(self, op: Arguments) -> Steps:
         z, bias, out = op.z, op.bias, op.out
         kernel_args = kernel_arguments(op.activation)
-        if kernel_args is None or not same_kind(*op.arrays) or not z.size:
+        if not same_kind(*op.arrays) or not z.size:
             return None
+        if kernel_args is None:
+            return self.traced("activate", op)
         number, *parameters = kernel_args
         by_rows: list[Array] = []
         shape = divided_columns(z)
@@ -55,8 +66,10 @@ class Activations(Lowerings):
         gradient, bias_gradient = op.gradient, op.bias_gradient
         kernel_args, sums = kernel_arguments(op.activation), present(bias_gradient)
         source = op.output if op.activation.from_output else op.z
-        if kernel_args is None or not same_kind(source, gradient, *sums) or not source.size:
+        if not same_kind(source, gradient, *sums) or not source.size:
             return None
+        if kernel_args is None:
+            return self.traced("activation_gradient", only(op, GRADIENT))
         if type(op.activation) is activations.Identity:
             return [sum_rows(gradient, each) for each in sums]
         number, *parameters = kernel_args

@@ -33,7 +33,7 @@ class Dense(Activations):
         floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
         if op.out is z and type(op.activation) in floors:  # the product applies these
             return encode(x, weights, z, bias=bias, floor=floors[type(op.activation)])
-        activated = self.activate(op.replace(bias=None))
+        activated = self.activate(Arguments(activation=op.activation, z=z, bias=None, out=op.out))
         return None if activated is None else [*encode(x, weights, z, bias=bias), *activated]
 
     def dense_gradient(self, op: Arguments) -> Steps:

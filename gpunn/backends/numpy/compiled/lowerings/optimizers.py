@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import optimizers
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.backends.recording import Arguments
@@ -17,7 +18,7 @@ from gpunn.backends.recording import Arguments
 __all__ = ["Optimizers"]
 
 
-class Optimizers(Lowerings):
+class Optimizers(Expressions):
     """Returns instructions for optimizers, gradient clipping and penalties."""
 
     def clip(self, op: Arguments) -> Steps:
@@ -53,7 +54,7 @@ class Optimizers(Lowerings):
             return None
         chosen = kernel_of(op.optimizer)
         if chosen is None:
-            return None
+            return self._traced_update(op, is_zero(decay))
         kernel, hyperparameters = chosen
         instructions = []
         for start, stop, rate_factor, decay_factor in self._segments(trained, is_zero(decay)):
@@ -78,6 +79,19 @@ class Optimizers(Lowerings):
                     early=True,
                 )
             )
+        return instructions
+
+    def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
+        """Return the instructions of a custom optimizer, segment by segment."""
+        instructions: list[Instruction] = []
+        for start, stop, rate, decay in self._segments(op.trained, undecayed):
+            part = op.trained.part(start, stop)._replace(
+                segments=[Segment(0, stop - start, rate, decay)]
+            )
+            steps = self.traced("update", op.replace(trained=part), early=True)
+            if steps is None:
+                return None
+            instructions += steps
         return instructions
 
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:

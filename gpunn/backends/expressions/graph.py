@@ -1,0 +1,214 @@
+"""Graphs of functions of arrays: their nodes, and rules that rewrite some functions.
+
+A node is a function of other nodes, an array, or a number. Equal nodes of a graph are one object,
+so no result is computed twice, and two traces are equal if they have the same nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn.typing import Shape
+
+__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "VIEWS", "Graph", "Node", "Untraceable"]
+__all__ += ["in_order", "is_scalar"]
+
+ARRAY, NUMBER = "array", "number"
+
+REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
+"""Functions that reduce each row to a number, or sum all rows."""
+
+VIEWS = ("reshape", "columns")
+"""Views of an array: with another shape, or some adjacent columns."""
+
+
+class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code as it is
+    """Array code that can't be traced; the message is the reason."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """A function of nodes, an array or a number.
+
+    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns.
+    """
+
+    op: str
+    args: tuple[Node, ...]
+    shape: Shape
+    kind: str
+    data: Any = None
+
+    def is_number(self, value: float | None = None) -> bool:
+        """Return whether the node is a number, which equals `value` if given."""
+        return self.op == NUMBER and (value is None or self.data == value)
+
+
+def is_scalar(node: Node) -> bool:
+    """Return whether a node has one element."""
+    return math.prod(node.shape) == 1
+
+
+def in_order(roots: Iterable[Node]) -> list[Node]:
+    """Return the nodes that the roots need, each after its arguments."""
+    order: dict[int, Node] = {}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, arguments_done = stack.pop()
+        if arguments_done:
+            order.setdefault(id(node), node)
+        elif id(node) not in order:
+            stack.append((node, True))
+            stack += [(each, False) for each in reversed(node.args)]
+    return list(order.values())
+
+
+class Graph:
+    """The nodes of a trace."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Any, Node] = {}
+
+    def node(self, op: str, *args: Node, shape: Shape, kind: str, data: Any = None) -> Node:
+        """Return the node with these fields."""
+        identity = id(data) if isinstance(data, np.ndarray) else repr(data)
+        key = op, tuple(map(id, args)), shape, kind, identity
+        if key not in self._nodes:
+            self._nodes[key] = Node(op, args, shape, kind, data)
+        return self._nodes[key]
+
+    def array(self, array: Any, kind: str) -> Node:
+        """Return the node of an array's elements, as they are before the operation."""
+        return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
+
+    def number(self, value: float) -> Node:
+        """Return the node of a Python number."""
+        kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
+        return self.node(NUMBER, shape=(), kind=kind, data=float(value))
+
+    def call(self, op: str, *args: Node, kind: str = "float") -> Node:
+        """Return the node of an elementwise function, rewritten where a rule applies.
+
+        The rewritten forms overflow less often, or need fewer exponentials and divisions.
+        """
+        if op in COMMUTATIVE and (args[0].is_number() or is_scalar(args[0]) > is_scalar(args[1])):
+            args = args[::-1]
+        if all(each.is_number() for each in args) and op in FOLDED:
+            return self.number(float(FOLDED[op](*(each.data for each in args))))
+        rule = RULES.get(op)
+        rewritten = rule(self, *args) if rule else None
+        if rewritten is not None:
+            return rewritten
+        shape = np.broadcast_shapes(*(each.shape for each in args))
+        return self.node(
+            op, *(self._broadcastable(each, shape) for each in args), shape=shape, kind=kind
+        )
+
+    def _broadcastable(self, argument: Node, shape: Shape) -> Node:
+        """Return an argument; copy it if it consists of some columns and must be broadcast."""
+        base = argument
+        while base.op == "reshape":
+            base = base.args[0]
+        if base.op != "columns" or argument.shape == shape:
+            return argument
+        return self.node("copy", argument, shape=argument.shape, kind=argument.kind)
+
+
+COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "equal")
+
+FOLDED: dict[str, Callable[..., float]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "negative": lambda a: -a,
+    "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
+    "exp": lambda a: float(np.exp(a)),
+}
+"""Functions of numbers that are computed while tracing."""
+
+Rule: TypeAlias = Callable[..., Node | None]
+"""Returns an equal node of another form, or None if the rule does not apply."""
+
+
+def add(graph: Graph, a: Node, b: Node) -> Node | None:
+    """Rewrite 1 + tanh u and 1/2 + tanh(u) / 2 by sigmoid(2 u), and a form of softplus."""
+    if b.is_number(1) and a.op == "tanh":
+        twice = graph.call("multiply", a.args[0], graph.number(2.0))
+        return graph.call("multiply", graph.call("sigmoid", twice), graph.number(2.0))
+    is_half = a.op == "multiply" and a.args[1].is_number(0.5)
+    if b.is_number(0.5) and is_half and a.args[0].op == "tanh":
+        twice = graph.call("multiply", a.args[0].args[0], graph.number(2.0))
+        return graph.call("sigmoid", twice)
+    for one, other in ((a, b), (b, a)):
+        if one.op == "maximum" and one.args[1].is_number(0) and other.op == "softplus":
+            minus_size = graph.call("negative", graph.call("abs", one.args[0]))
+            if other.args[0] is minus_size:
+                return graph.call("softplus", one.args[0])
+    return None
+
+
+def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
+    """Rewrite 1 * a, and join two constant factors."""
+    if b.is_number(1):
+        return a
+    if b.is_number() and a.op == "multiply" and a.args[1].is_number():
+        return graph.call("multiply", a.args[0], graph.number(a.args[1].data * b.data))
+    return None
+
+
+def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
+    """Rewrite a - 0."""
+    return a if b.is_number(0) else None
+
+
+def divide(graph: Graph, a: Node, b: Node) -> Node | None:
+    """Rewrite a / (1 + e^v) as a sigmoid(-v), and divide by a number by multiplying."""
+    if b.op == "add" and b.args[1].is_number(1) and b.args[0].op == "exp":
+        quotient = graph.call("sigmoid", graph.call("negative", b.args[0].args[0]))
+        return graph.call("multiply", a, quotient)
+    if b.is_number() and 1e-30 < abs(b.data) < 1e30:
+        return graph.call("multiply", a, graph.number(1 / b.data))
+    return None
+
+
+def tanh(graph: Graph, a: Node) -> Node | None:
+    """Rewrite tanh(softplus(v)), which Mish uses, as one function."""
+    return graph.call("tanh_softplus", a.args[0]) if a.op == "softplus" else None
+
+
+def negative(graph: Graph, a: Node) -> Node | None:
+    """Rewrite -(-a) and -(a * number)."""
+    if a.op == "negative":
+        return a.args[0]
+    if a.op == "multiply" and a.args[1].is_number():
+        return graph.call("multiply", a.args[0], graph.number(-a.args[1].data))
+    return None
+
+
+def logarithm(graph: Graph, a: Node) -> Node | None:
+    """Rewrite log(1 + e^v) as softplus(v)."""
+    if a.op == "add" and a.args[1].is_number(1):
+        return log_of_1_plus(graph, a.args[0])
+    return None
+
+
+def log_of_1_plus(graph: Graph, a: Node) -> Node | None:
+    """Rewrite log(1 + e^v) as softplus(v)."""
+    return graph.call("softplus", a.args[0]) if a.op == "exp" else None
+
+
+RULES: dict[str, Rule] = {
+    "add": add,
+    "multiply": multiply,
+    "subtract": subtract,
+    "divide": divide,
+    "negative": negative,
+    "log": logarithm,
+    "log1p": log_of_1_plus,
+    "tanh": tanh,
+}

@@ -1,0 +1,251 @@
+"""The stand-in for an array-API namespace, whose functions add nodes to a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.expressions.stand_ins import StandIn, Tracer, power, reshaped
+
+__all__ = ["Namespace"]
+
+Axes = int | tuple[int, ...] | None
+
+
+class Namespace:
+    """Functions of the array API, for stand-ins and numbers."""
+
+    pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
+    float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
+    bool = np.dtype("bool")
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def __getattr__(self, name: str) -> Callable[..., StandIn]:
+        if name in CALLS:
+            op, kind = CALLS[name]
+            return lambda *operands: self._call(op, operands, kind)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._tracer.refuse(f"xp.{name}")
+
+    def _call(self, op: str, operands: Sequence[Any], kind: str) -> StandIn:
+        if kind == "same":
+            kinds = {self._tracer.node_of(each).kind for each in operands}
+            kind = "int" if kinds <= {"int"} and op not in OF_REALS else "float"
+        return self._tracer.call(op, *operands, kind=kind)
+
+    # ------------------------------------------------------- functions made of other functions
+
+    def less(self, a: Any, b: Any) -> StandIn:
+        return self._tracer.call("greater", b, a, kind="bool")
+
+    def less_equal(self, a: Any, b: Any) -> StandIn:
+        return self._tracer.call("at_least", b, a, kind="bool")
+
+    def not_equal(self, a: Any, b: Any) -> StandIn:
+        return ~self._tracer.call("equal", a, b, kind="bool")
+
+    def logical_not(self, a: StandIn) -> StandIn:
+        return ~a
+
+    def isnan(self, a: StandIn) -> StandIn:
+        return a != a
+
+    def isfinite(self, a: StandIn) -> StandIn:
+        return abs(a) < math.inf
+
+    def isinf(self, a: StandIn) -> StandIn:
+        return abs(a) == math.inf
+
+    def pow(self, base: Any, exponent: Any) -> StandIn:
+        return power(self._tracer, base, exponent)
+
+    def square(self, a: StandIn) -> StandIn:
+        return a * a
+
+    def reciprocal(self, a: StandIn) -> StandIn:
+        return 1 / a
+
+    def positive(self, a: StandIn) -> StandIn:
+        return +a
+
+    def log2(self, a: StandIn) -> StandIn:
+        return self.log(a) * (1 / math.log(2))
+
+    def log10(self, a: StandIn) -> StandIn:
+        return self.log(a) * (1 / math.log(10))
+
+    def logaddexp(self, a: Any, b: Any) -> StandIn:
+        return self.maximum(a, b) + self.log1p(self.exp(-self.abs(a - b)))
+
+    def cosh(self, a: StandIn) -> StandIn:
+        half = self.exp(0.5 * abs(a))  # e^|a| may overflow before the result does
+        return 0.5 * half * half + 0.5 / half / half
+
+    def sinh(self, a: StandIn) -> StandIn:
+        size = abs(a)
+        m = self.expm1(self.minimum(size, 1.0))
+        half = self.exp(0.5 * size)
+        large = 0.5 * half * half - 0.5 / half / half
+        return self.sign(a) * self.where(size < 1, 0.5 * (m + m / (m + 1)), large)
+
+    def ceil(self, a: StandIn) -> StandIn:
+        return -self.floor(-a)
+
+    def trunc(self, a: StandIn) -> StandIn:
+        return self.sign(a) * self.floor(abs(a))
+
+    def clip(self, a: StandIn, min: Any = None, max: Any = None) -> StandIn:
+        above = a if min is None else self.maximum(a, min)
+        return above if max is None else self.minimum(above, max)
+
+    def where(self, condition: Any, a: Any, b: Any) -> StandIn:
+        node_of = self._tracer.node_of
+        if node_of(condition).kind != "bool":
+            self._tracer.refuse("a condition that isn't Boolean")
+        kinds = {node_of(each).kind for each in (a, b)}
+        kind = kinds.pop() if len(kinds) == 1 else "float"
+        return self._tracer.call("where", condition, a, b, kind=kind)
+
+    # -------------------------------------------------------------------- new arrays and types
+
+    def asarray(self, value: Any, **options: Any) -> StandIn:
+        if isinstance(value, StandIn):
+            return self.astype(value, options.get("dtype") or value.dtype)
+        return self.full((), value, **options)
+
+    def full(self, shape: Any, value: Any, *, dtype: Any = None, device: Any = None) -> StandIn:
+        kind = self._kind(dtype)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if isinstance(value, StandIn) or type(value) not in (bool, int, float):
+            self._tracer.refuse("an array that is filled with something other than a number")
+        return self._tracer.full(value, shape, kind)
+
+    def zeros(self, shape: Any, **options: Any) -> StandIn:
+        return self.full(shape, 0.0, **options)
+
+    def ones(self, shape: Any, **options: Any) -> StandIn:
+        return self.full(shape, 1.0, **options)
+
+    def full_like(self, a: StandIn, value: Any, *, dtype: Any = None, **options: Any) -> StandIn:
+        return self.full(a.shape, value, dtype=dtype or a.dtype, **options)
+
+    def zeros_like(self, a: StandIn, **options: Any) -> StandIn:
+        return self.full_like(a, 0.0, **options)
+
+    def ones_like(self, a: StandIn, **options: Any) -> StandIn:
+        return self.full_like(a, 1.0, **options)
+
+    def arange(self, start: Any, stop: Any = None, step: Any = 1, **options: Any) -> StandIn:
+        first, last = (0, start) if stop is None else (start, stop)
+        values = np.arange(first, last, step, dtype=options.get("dtype"))
+        kind = "int" if values.dtype == np.int64 else "float"
+        if not values.size:
+            self._tracer.refuse("an empty array")
+        data = first, last, step
+        node = self._tracer.graph.node("range", shape=values.shape, kind=kind, data=data)
+        return StandIn(self._tracer, node)
+
+    def astype(self, a: StandIn, dtype: Any, *, copy: Any = True, device: Any = None) -> StandIn:
+        kind, node = self._kind(dtype), self._tracer.node_of(a)
+        if kind == "bool" and node.kind != "bool":
+            return a != 0
+        if kind == "int" and node.kind == "float":
+            self._tracer.refuse("a conversion to integers")
+        if kind == node.kind:
+            return a if not copy else StandIn(self._tracer, node)
+        converted = self._tracer.graph.node("copy", node, shape=a.shape, kind=kind)
+        return StandIn(self._tracer, converted)
+
+    def _kind(self, dtype: Any) -> str:
+        if dtype is None:
+            return "float"
+        dtype = np.dtype(dtype)
+        kinds = {self._tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
+        if dtype not in kinds:
+            self._tracer.refuse(f"an array of type {dtype} beside {self._tracer.dtype}")
+        return kinds[dtype]
+
+    # -------------------------------------------------------------------------------- shapes
+
+    def reshape(self, a: StandIn, shape: Any, **_: Any) -> StandIn:
+        wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+        if -1 in wanted:
+            rest = math.prod(each for each in wanted if each != -1)
+            wanted = tuple(a.size // rest if each == -1 else each for each in wanted)
+        if math.prod(wanted) != a.size:
+            raise ValueError(f"cannot reshape {a.shape} into {wanted}")
+        return a.view(reshaped(self._tracer.graph, self._tracer.node_of(a), wanted))
+
+    def expand_dims(self, a: StandIn, axis: int = 0) -> StandIn:
+        shape = list(a.shape)
+        shape.insert(axis if axis >= 0 else a.ndim + 1 + axis, 1)
+        return self.reshape(a, tuple(shape))
+
+    def squeeze(self, a: StandIn, axis: Axes) -> StandIn:
+        dropped = self._axes(a, axis)
+        return self.reshape(a, tuple(n for k, n in enumerate(a.shape) if k not in dropped))
+
+    def broadcast_to(self, a: StandIn, shape: Any) -> StandIn:
+        source = self._tracer.node_of(a)
+        node = self._tracer.graph.node("copy", source, shape=tuple(shape), kind=source.kind)
+        return a if a.shape == node.shape else StandIn(self._tracer, node)
+
+    # ----------------------------------------------------------------------------- reductions
+
+    def sum(self, a: StandIn, axis: Axes = None, keepdims: Any = False, **_: Any) -> StandIn:
+        return self._reduced(a, "sum", axis, keepdims)
+
+    def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        count = math.prod(a.shape[each] for each in self._axes(a, axis))
+        return self._reduced(a, "sum", axis, keepdims) * (1 / count)
+
+    def max(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        return self._reduced(a, "maximum", axis, keepdims)
+
+    def min(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        return self._reduced(a, "minimum", axis, keepdims)
+
+    def _axes(self, a: StandIn, axis: Axes) -> tuple[int, ...]:
+        axes = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        return tuple(sorted(each % a.ndim for each in axes)) if a.ndim else ()
+
+    def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
+        graph, axes, node = self._tracer.graph, self._axes(a, axis), self._tracer.node_of(a)
+        if node.kind != "float":
+            self._tracer.refuse("a sum, a maximum or a minimum of integers or Booleans")
+        shape = tuple(
+            1 if k in axes else n for k, n in enumerate(a.shape) if keepdims or k not in axes
+        )
+        if math.prod(a.shape[each] for each in axes) == 1:  # nothing to reduce
+            return StandIn(self._tracer, reshaped(graph, node, shape))
+        kept = [k for k, n in enumerate(a.shape) if k not in axes and n > 1]
+        if kept == [0]:
+            result = graph.node(f"row_{name}", node, shape=(a.shape[0],), kind="float")
+        elif not kept:
+            row = reshaped(graph, node, (1, a.size))
+            result = graph.node(f"row_{name}", row, shape=(1,), kind="float")
+        elif axes == (0,) and name == "sum":
+            result = graph.node("column_sum", node, shape=a.shape[1:], kind="float")
+        else:
+            self._tracer.refuse(f"the {name} over the axes {axes} of {a.ndim}")
+        return StandIn(self._tracer, reshaped(graph, result, shape))
+
+
+OF_REALS = ("divide", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")
+
+CALLS: dict[str, tuple[str, str]] = {
+    **{name: (name, "same") for name in (*OF_REALS, "abs", "negative", "floor", "round", "sign")},
+    **{name: (name, "same") for name in ("add", "subtract", "multiply", "maximum", "minimum")},
+    "greater": ("greater", "bool"),
+    "greater_equal": ("at_least", "bool"),
+    "equal": ("equal", "bool"),
+    "logical_and": ("multiply", "bool"),
+    "logical_or": ("maximum", "bool"),
+}
+"""Functions of the array API that are one function of a graph, and the kind of the result."""

@@ -1,0 +1,348 @@
+"""Stand-ins for arrays: their operators add functions to a graph instead of computing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gpunn.backends.expressions.graph import NUMBER, Graph, Node, Untraceable
+from gpunn.typing import Shape
+
+__all__ = ["StandIn", "Tracer"]
+
+KINDS = {"f": "float", "i": "int", "b": "bool"}
+
+
+class Tracer:
+    """A trace: its graph, the type of its floating-point arrays, and what the code writes."""
+
+    def __init__(self, graph: Graph, dtype: np.dtype) -> None:
+        self.graph, self.dtype = graph, dtype
+        self.refusal = ""
+        """Why the code can't be traced; kept here, since the code may catch the exception."""
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise an `Untraceable`."""
+        self.refusal = self.refusal or reason
+        raise Untraceable(reason)
+
+    def array(self, array: np.ndarray) -> StandIn:
+        """Return a stand-in for an array that the operation may read and write."""
+        return StandIn(self, self.graph.array(array, self.kind_of(array)), array)
+
+    def kind_of(self, array: np.ndarray) -> str:
+        """Return the kind of an array's elements, if kernels can read the array."""
+        if array.dtype != self.dtype and array.dtype != np.int64:
+            self.refuse(f"an array of type {array.dtype} beside {self.dtype}")
+        if not array.flags.c_contiguous or not array.size:
+            self.refuse("an array that is empty or not contiguous")
+        return KINDS[array.dtype.kind]
+
+    def full(self, value: float, shape: Shape, kind: str = "float") -> StandIn:
+        """Return a stand-in for an array that is filled with a number."""
+        number = self.graph.number(value)
+        return StandIn(self, self.graph.node("copy", number, shape=shape, kind=kind))
+
+    def node_of(self, value: Any) -> Node:
+        """Return the node of an operand: a stand-in or a Python number."""
+        if isinstance(value, StandIn):
+            if value.viewed is not None and value.viewed.node is not value.viewed_node:
+                self.refuse("a view of an array that has changed")
+            return value.node
+        if type(value) in (bool, int, float):
+            return self.graph.number(value)
+        self.refuse(f"an operand of type {type(value).__name__} that isn't the operation's")
+
+    def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
+        """Return a stand-in for an elementwise function of numbers."""
+        nodes = [self.node_of(each) for each in operands]
+        arrays = {each.kind for each in nodes if each.op != NUMBER}
+        if "int" in arrays and ("float" in arrays or kind == "float"):
+            self.refuse(f"{op} of integers, whose result has another type")
+        only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
+        if only_booleans and len(nodes) == 2 and kind == "float":
+            self.refuse(f"{op} of Boolean arrays")
+        return StandIn(self, self.graph.call(op, *nodes, kind=kind))
+
+
+class StandIn:
+    """An array whose elements are a node of a graph.
+
+    `target` is the array that assignments change; it is None for a temporary array. `viewed` is the
+    array that a view belongs to. The code must not assign to a view, or use it after a change of
+    the array.
+    """
+
+    __array_ufunc__ = None  # NumPy's arrays then leave operators to this class
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        node: Node,
+        target: np.ndarray | None = None,
+        viewed: StandIn | None = None,
+    ) -> None:
+        self.tracer, self.node, self.target = tracer, node, target
+        self.viewed = viewed
+        self.viewed_node = None if viewed is None else viewed.node
+
+    @property
+    def shape(self) -> Shape:
+        """The array's shape."""
+        return self.node.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The data type."""
+        kinds = {"float": self.tracer.dtype, "int": np.dtype(np.int64), "bool": np.dtype(bool)}
+        return kinds[self.node.kind]
+
+    @property
+    def device(self) -> str:
+        """The device, as NumPy calls it."""
+        return "cpu"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            self.tracer.refuse("the length of a number")
+        return self.shape[0]
+
+    # ---------------------------------------------------------------- whatever reads elements
+
+    def _read(self, *_: Any) -> NoReturn:
+        self.tracer.refuse("code that reads elements of an array")
+
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = __iter__ = __contains__ = _read
+    __array__ = __dlpack__ = _read
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.tracer.refuse(f"the attribute {name} of an array")
+
+    # ----------------------------------------------------------------------- views and writes
+
+    def __getitem__(self, key: Any) -> StandIn:
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if keys.count(Ellipsis) == 1:
+            at, given = keys.index(Ellipsis), sum(each is not None for each in keys) - 1
+            keys[at : at + 1] = [slice(None)] * (self.ndim - given)
+        axis, shape, columns = 0, list[int](), None
+        for each in keys:
+            if each is None:
+                shape.append(1)
+                continue
+            if axis >= self.ndim:
+                self.tracer.refuse("an index with more axes than the array")
+            size = self.shape[axis]
+            whole = isinstance(each, slice) and range(size)[each] == range(size)
+            if whole:
+                shape.append(size)
+            elif axis and axis == self.ndim - 1 == 1 and isinstance(each, slice | int):
+                columns = self._columns(each, size)
+                if isinstance(each, slice):
+                    shape.append(columns[1] - columns[0])
+            else:
+                self.tracer.refuse("an index that is neither all of an axis nor some columns")
+            axis += 1
+        shape += self.shape[axis:]
+        if columns is None and tuple(shape) == self.shape:
+            return self
+        node = self.tracer.node_of(self)
+        if columns is not None:
+            part = self.shape[0], columns[1] - columns[0]
+            node = self.tracer.graph.node("columns", node, shape=part, kind=node.kind, data=columns)
+        return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
+
+    def view(self, node: Node) -> StandIn:
+        """Return a view of this array."""
+        return StandIn(self.tracer, node, viewed=self if self.viewed is None else self.viewed)
+
+    def _columns(self, key: slice | int, size: int) -> tuple[int, int]:
+        if isinstance(key, int):
+            start = key + size if key < 0 else key
+            if not 0 <= start < size:
+                raise IndexError(f"index {key} is out of bounds for {size} columns")
+            return start, start + 1
+        start, stop, step = key.indices(size)
+        if step != 1 or start >= stop:
+            self.tracer.refuse("a slice with a step, or without columns")
+        return start, stop
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self[key] is not self:
+            self.tracer.refuse("an assignment to a part of an array")
+        self._assign(value)
+
+    def _assign(self, value: Any) -> StandIn:
+        if self.viewed is not None:
+            self.tracer.refuse("an assignment to a view of an array")
+        node = self.tracer.node_of(value)
+        if np.broadcast_shapes(node.shape, self.shape) != self.shape:
+            raise ValueError(f"could not broadcast {node.shape} into shape {self.shape}")
+        if (node.kind == "float") != (self.node.kind == "float") and not (
+            node.op == "number" or node.kind == "bool"
+        ):
+            self.tracer.refuse("an assignment that converts between integers and other numbers")
+        if node.shape != self.shape:
+            node = self.tracer.graph.node("copy", node, shape=self.shape, kind=self.node.kind)
+        self.node = node
+        return self
+
+    # ------------------------------------------------------------------------------ operators
+
+    def _call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
+        return self.tracer.call(op, *operands, kind=kind)
+
+    def _arithmetic(self, op: str, *operands: Any) -> StandIn:
+        kinds = {self.tracer.node_of(each).kind for each in operands}
+        whole = kinds <= {"int"} and op != "divide"
+        return self._call(op, *operands, kind="int" if whole else "float")
+
+    def __add__(self, other: Any) -> StandIn:
+        return self._arithmetic("add", self, other)
+
+    def __radd__(self, other: Any) -> StandIn:
+        return self._arithmetic("add", other, self)
+
+    def __sub__(self, other: Any) -> StandIn:
+        return self._arithmetic("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> StandIn:
+        return self._arithmetic("subtract", other, self)
+
+    def __mul__(self, other: Any) -> StandIn:
+        return self._arithmetic("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> StandIn:
+        return self._arithmetic("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> StandIn:
+        return self._arithmetic("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> StandIn:
+        return self._arithmetic("divide", other, self)
+
+    def __pow__(self, exponent: Any) -> StandIn:
+        return power(self.tracer, self, exponent)
+
+    def __rpow__(self, base: Any) -> StandIn:
+        return power(self.tracer, base, self)
+
+    def __neg__(self) -> StandIn:
+        return self._arithmetic("negative", self)
+
+    def __pos__(self) -> StandIn:
+        return self._arithmetic("copy", self)
+
+    def __abs__(self) -> StandIn:
+        return self._arithmetic("abs", self)
+
+    def __lt__(self, other: Any) -> StandIn:
+        return self._call("greater", other, self, kind="bool")
+
+    def __gt__(self, other: Any) -> StandIn:
+        return self._call("greater", self, other, kind="bool")
+
+    def __le__(self, other: Any) -> StandIn:
+        return self._call("at_least", other, self, kind="bool")
+
+    def __ge__(self, other: Any) -> StandIn:
+        return self._call("at_least", self, other, kind="bool")
+
+    def __eq__(self, other: object) -> StandIn:  # type: ignore[override]
+        return self._call("equal", self, other, kind="bool")
+
+    def __ne__(self, other: object) -> StandIn:  # type: ignore[override]
+        return ~(self == other)
+
+    def __invert__(self) -> StandIn:
+        self._require_bool(self)
+        return self._call("subtract", 1, self, kind="bool")
+
+    def __and__(self, other: Any) -> StandIn:
+        self._require_bool(self, other)
+        return self._call("multiply", self, other, kind="bool")
+
+    def __or__(self, other: Any) -> StandIn:
+        self._require_bool(self, other)
+        return self._call("maximum", self, other, kind="bool")
+
+    __rand__, __ror__ = __and__, __or__
+
+    def _require_bool(self, *operands: Any) -> None:
+        if any(self.tracer.node_of(each).kind != "bool" for each in operands):
+            self.tracer.refuse("bitwise operators of numbers")
+
+    def __iadd__(self, other: Any) -> StandIn:
+        return self._assign(self + other)
+
+    def __isub__(self, other: Any) -> StandIn:
+        return self._assign(self - other)
+
+    def __imul__(self, other: Any) -> StandIn:
+        return self._assign(self * other)
+
+    def __itruediv__(self, other: Any) -> StandIn:
+        return self._assign(self / other)
+
+    def __ipow__(self, other: Any) -> StandIn:
+        return self._assign(self**other)
+
+    def _unsupported(self, *_: Any) -> NoReturn:
+        self.tracer.refuse("a matrix product, a remainder or a shift")
+
+    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
+    __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
+
+
+def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
+    """Return a node's elements with another shape."""
+    while node.op == "reshape":
+        node = node.args[0]
+    if node.shape == shape:
+        return node
+    return graph.node("reshape", node, shape=shape, kind=node.kind)
+
+
+def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
+    """Return base^exponent: by products for small whole exponents, else by exp and log."""
+    if isinstance(base, StandIn) and type(exponent) in (int, float):
+        if base.node.kind != "float":
+            tracer.refuse("a power of integers")
+        if exponent in (0.5, -0.5):
+            root = tracer.call("sqrt", base)
+            return root if exponent > 0 else 1 / root
+        if float(exponent).is_integer() and abs(exponent) <= 16:
+            result = product_of(base, abs(int(exponent)))
+            return result if exponent >= 0 else 1 / result
+        return tracer.call("exp", exponent * tracer.call("log", base))
+    if type(base) in (int, float) and isinstance(exponent, StandIn) and base > 0:
+        return tracer.call("exp", math.log(base) * exponent)
+    tracer.refuse("a power with a variable exponent")
+
+
+def product_of(base: StandIn, count: int) -> StandIn:
+    """Return base^count, by squaring."""
+    result: StandIn | None = None
+    square = base
+    while count:
+        if count % 2:
+            result = square if result is None else result * square
+        count //= 2
+        if count:
+            square = square * square
+    return base.tracer.full(1.0, base.shape) if result is None else result

@@ -1,0 +1,93 @@
+"""Choose the array that each stored node is computed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.expressions import ARRAY, NUMBER, Node, Write, base_of, is_source, used
+from gpunn.backends.numpy.compiled.expressions.steps import Step
+
+__all__ = ["Memory", "roots_of"]
+
+
+def roots_of(writes: Sequence[Write]) -> list[Write]:
+    """Return writes of different nodes, none of which is a source or a view."""
+    result: list[Write] = []
+    taken = set[int]()
+    for array, node in writes:
+        base = base_of(node)
+        if is_source(base) or base.op == "columns" or id(base) in taken:
+            base = Node("copy", (node,), array.shape, "float")
+        taken.add(id(base))
+        result.append(Write(array, base))
+    return result
+
+
+class Memory:
+    """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
+
+    A result must not overwrite an array that a later step reads. Such a result goes to a temporary
+    array, and `copies` copies it to its array at the end.
+    """
+
+    def __init__(
+        self,
+        writes: Sequence[Write],
+        steps: Sequence[Sequence[Step]],
+        stored: set[int],
+        dtype: np.dtype,
+    ) -> None:
+        self.dtype = dtype
+        self.copies: list[Write] = []
+        self._arrays: dict[int, np.ndarray] = {}
+        self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
+        unsafe = set(too_early(writes, steps))
+        for array, node in writes:
+            if id(node) in unsafe:
+                temporary = self._arrays[id(node)] = np.empty(node.shape, dtype)
+                self.copies.append(Write(array, Node(ARRAY, (), node.shape, "float", temporary)))
+            else:
+                self._arrays[id(node)] = array
+        for step in (each for loop in steps for each in loop):
+            if id(step.node) in stored and id(step.node) not in self._arrays:
+                self._arrays[id(step.node)] = np.empty(step.node.shape, dtype)
+
+    def is_stored(self, node: Node) -> bool:
+        """Return whether a node has an array."""
+        return id(node) in self._arrays
+
+    def of(self, node: Node) -> np.ndarray:
+        """Return the array of a source or a stored node."""
+        if node.op == ARRAY:
+            array: np.ndarray = node.data
+            return array
+        if id(node) not in self._arrays:
+            self._kept.append(node)
+            values = [node.data] if node.op == NUMBER else np.arange(*node.data)
+            self._arrays[id(node)] = np.array(values, self.dtype)
+        return self._arrays[id(node)]
+
+
+def too_early(writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
+    """Yield the ids of nodes that are computed before the last read of the array they replace."""
+    computed = {
+        id(step.node): (loop, position)
+        for loop, own in enumerate(steps)
+        for position, step in enumerate(own)
+    }
+    replaced = {id(array): node for array, node in writes}
+    for loop, own in enumerate(steps):
+        for position, step in enumerate(own):
+            for argument in step.args:
+                source, _ = used(argument)
+                node = replaced.get(id(source.data)) if source.op == ARRAY else None
+                if node is None:
+                    continue
+                # A step may read the element that it writes, but no other element.
+                in_place = argument is source and source.shape == step.node.shape
+                when = (loop, position) if in_place else (loop, len(own))
+                if computed[id(node)] < when:
+                    yield id(node)

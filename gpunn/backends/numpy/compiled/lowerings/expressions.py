@@ -1,0 +1,60 @@
+"""Operations with custom classes, whose definitions are traced."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from gpunn.backends.expressions import Untraceable, trace_operation
+from gpunn.backends.numpy.compiled.expressions import instructions_of
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
+from gpunn.backends.operations import Operations
+from gpunn.backends.recording import Arguments, arrays_in
+from gpunn.configurable import Configurable, is_built_in
+from gpunn.errors import GpunnError
+
+__all__ = ["Expressions"]
+
+logger = logging.getLogger("gpunn")
+
+
+class Expressions(Lowerings):
+    """Operations with custom activations, losses, metrics and optimizers."""
+
+    def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
+        """Return instructions for an operation with a custom class, or None if it has none.
+
+        `definition` is the operation's definition, or its name. If the definition can't be traced,
+        log the reason once, and return None.
+        """
+        if isinstance(definition, str):
+            definition = getattr(Operations, definition).definition
+        arguments = list(vars(op).values())
+        custom = [type(each) for each in arguments if is_custom(each)]
+        dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
+        if not custom or not dtypes or dtypes[0].itemsize not in (4, 8):
+            return None
+        try:
+            writes = trace_operation(definition, op, dtypes[0])
+            return instructions_of(writes, dtypes[0], self.threads, early)
+        except Untraceable as error:
+            if not isinstance(error.__cause__, GpunnError):  # the call will raise it again
+                hint(custom[0].__qualname__, str(error))
+            return None
+
+
+def is_custom(value: Any) -> bool:
+    """Return whether a value is an object of a custom class."""
+    return isinstance(value, Configurable) and not is_built_in(type(value))
+
+
+@functools.cache
+def hint(name: str, reason: str) -> None:
+    """Log, once for each class and reason, why gpunn calls the methods of a class."""
+    logger.warning(
+        "gpunn: %s can't be compiled, so each step calls its methods. The results are the same, "
+        "but training is slower. Reason: %s",
+        name,
+        reason,
+    )

@@ -1,0 +1,206 @@
+"""Compare training steps with custom classes and with the nearest built-in classes.
+
+Each custom class is written as a user would write it. Times are processor times of whole epochs;
+each is the minimum of several turns, in which the two networks alternate.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+
+import gpunn
+from gpunn import activations, losses, metrics, optimizers
+
+
+@dataclass(frozen=True)
+class CustomSiLU(activations.Activation):
+    name = "custom_silu"
+
+    def value(self, xp, z):
+        return z / (1 + xp.exp(-z))
+
+    def derivative(self, xp, z, a):
+        sigmoid = 1 / (1 + xp.exp(-z))
+        return sigmoid + a * (1 - sigmoid)
+
+
+@dataclass(frozen=True)
+class CustomMish(activations.Activation):
+    name = "custom_mish"
+
+    def value(self, xp, z):
+        return z * xp.tanh(xp.log1p(xp.exp(z)))
+
+    def derivative(self, xp, z, a):
+        t = xp.tanh(xp.log1p(xp.exp(z)))
+        return t + z * (1 - t * t) / (1 + xp.exp(-z))
+
+
+@dataclass(frozen=True)
+class HardTanh(activations.Activation):
+    limit: float = 1.0
+
+    name = "custom_hard_tanh"
+    from_output = True
+
+    def value(self, xp, z):
+        return xp.minimum(xp.maximum(z, -self.limit), self.limit)
+
+    def derivative(self, xp, z, a):
+        return xp.astype(xp.abs(a) < self.limit, a.dtype)
+
+
+@dataclass(frozen=True)
+class LogCosh(losses.Loss):
+    name = "custom_log_cosh"
+
+    def values(self, xp, predictions, targets):
+        distance = xp.abs(predictions - targets)
+        return xp.mean(distance + xp.log1p(xp.exp(-2 * distance)) - math.log(2), axis=1)
+
+    def gradients(self, xp, predictions, targets):
+        return xp.tanh(predictions - targets) / predictions.shape[1]
+
+
+@dataclass(frozen=True)
+class Focal(losses.BinaryCrossEntropy):
+    """The focal loss of Lin et al. 2017, for logits."""
+
+    gamma: float = 2.0
+
+    name = "custom_focal"
+
+    def of_truth(self, xp, predictions, targets):
+        yes = 1 / (1 + xp.exp(-predictions))
+        return xp.where(targets > 0.5, yes, 1 - yes)
+
+    def values(self, xp, predictions, targets):
+        p = self.of_truth(xp, predictions, targets)
+        return xp.mean(-((1 - p) ** self.gamma) * xp.log(p + 1e-7), axis=1)
+
+    def gradients(self, xp, predictions, targets):
+        p = self.of_truth(xp, predictions, targets)
+        slope = (1 - p) ** self.gamma * (self.gamma * p * xp.log(p + 1e-7) - (1 - p))
+        return (2 * targets - 1) * slope / predictions.shape[1]
+
+
+@dataclass(frozen=True)
+class AbsoluteError(metrics.ValueMetric):
+    name = "custom_absolute_error"
+    larger_is_better = False
+
+    def measure(self, xp, predictions, targets, weights):
+        errors = xp.mean(xp.abs(predictions - targets), axis=1)
+        return xp.sum(weights * errors, keepdims=True)
+
+
+@dataclass(eq=False)
+class Adagrad(optimizers.Optimizer):
+    """Duchi et al. 2011."""
+
+    learning_rate: float = 0.05
+    epsilon: float = 1e-8
+
+    name = "custom_adagrad"
+    slots = ("square",)
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        square = slots["square"]
+        square += gradients * gradients
+        values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
+
+
+@dataclass(eq=False)
+class AdaBelief(optimizers.Optimizer):
+    """Zhuang et al. 2020, algorithm 2."""
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-12
+
+    name = "custom_adabelief"
+    slots = ("mean", "variance")
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        mean, variance = slots["mean"], slots["variance"]
+        t = xp.astype(step, values.dtype)
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        surprise = (gradients - mean) ** 2
+        variance[...] = self.beta2 * variance + (1 - self.beta2) * surprise + self.epsilon
+        corrected = variance / (1 - self.beta2**t)
+        rate = learning_rate / (1 - self.beta1**t)
+        values -= rate * mean / (xp.sqrt(corrected) + self.epsilon)
+
+
+CLASSES: dict[str, tuple[str, Any, str]] = {
+    "SiLU": ("activation", CustomSiLU(), "silu"),
+    "Mish": ("activation", CustomMish(), "mish"),
+    "hard tanh": ("activation", HardTanh(), "relu"),
+    "log cosh": ("loss", LogCosh(), "huber"),
+    "focal": ("loss", Focal(), "binary_cross_entropy"),
+    "absolute error": ("metrics", AbsoluteError(), "mean_absolute_error"),
+    "Adagrad": ("optimizer", Adagrad(), "rmsprop"),
+    "AdaBelief": ("optimizer", AdaBelief(), "adam"),
+}
+"""What each class is, an object of the class, and the nearest built-in class."""
+
+NETWORKS = {
+    "64-32-10, batch 32": ((64, 32, 10), 32, 1000),
+    "100-256-256-256-1, batch 256": ((100, 256, 256, 256, 1), 256, 6),
+    "784-512-512-10, batch 128": ((784, 512, 512, 10), 128, 4),
+}
+"""Widths, rows of a batch, and batches of an epoch."""
+
+
+def training(sizes: tuple[int, ...], batch: int, batches: int, threads: int, **chosen: Any) -> Any:
+    """Return a function that trains a number of epochs."""
+    activation = chosen.pop("activation", "relu")
+    inputs, *hidden, outputs = sizes
+    dense = [gpunn.layers.Dense(units, activation) for units in hidden]
+    backend = gpunn.get_backend("numpy", threads=threads)
+    model = gpunn.Sequential([*dense, gpunn.layers.Dense(outputs)], inputs, backend)
+    chosen = {"loss": "mean_squared_error", "optimizer": "adam"} | chosen
+    chosen["metrics"] = [chosen["metrics"]] if "metrics" in chosen else []
+    trainer = gpunn.Trainer(model, **chosen)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(batch * batches, inputs)).astype(np.float32)
+    y = (random.random((len(X), outputs)) > 0.5).astype(np.float32)
+    return lambda epochs: trainer.fit(X, y, epochs=epochs, batch_size=batch, progress=False)
+
+
+def microseconds(trainings: list[Callable[[int], Any]], updates: int, turns: int) -> list[float]:
+    """Return the processor time of an update; the time of one epoch is subtracted from four."""
+    least = [[math.inf, math.inf] for _ in trainings]
+    for _ in range(turns):
+        for times, train in zip(least, trainings, strict=True):
+            for k, epochs in enumerate((1, 4)):
+                began = time.process_time()
+                train(epochs)
+                times[k] = min(times[k], time.process_time() - began)
+    return [(longer - shorter) / 3 / updates * 1e6 for shorter, longer in least]
+
+
+@click.command("custom-classes", context_settings={"show_default": True})
+@click.option("--threads", type=click.IntRange(1), default=1)
+@click.option("--turns", type=click.IntRange(1), default=9)
+def command(threads: int, turns: int) -> None:
+    """Compare training steps with custom classes and with the nearest built-in classes."""
+    for network, (sizes, batch, batches) in NETWORKS.items():
+        ratios = []
+        for name, (kind, custom, built_in) in CLASSES.items():
+            pair = [training(sizes, batch, batches, threads, **{kind: custom})]
+            pair.append(training(sizes, batch, batches, threads, **{kind: built_in}))
+            own, nearest = microseconds(pair, batches, turns)
+            ratios.append(own / nearest)
+            click.echo(
+                f"{network}: {name} {own:.1f} us, {built_in} {nearest:.1f}: {ratios[-1]:.2f}"
+            )
+        click.echo(f"{network}: geometric mean {math.prod(ratios) ** (1 / len(ratios)):.2f}")

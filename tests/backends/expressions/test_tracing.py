@@ -1,0 +1,157 @@
+"""Test tracing: which code becomes which graph, and which code is refused."""
+
+from dataclasses import dataclass
+from random import random
+
+import numpy as np
+import pytest
+
+from gpunn import activations
+from gpunn.backends.expressions import Untraceable, trace_operation
+from gpunn.backends.expressions.graph import in_order
+from gpunn.backends.recording import Arguments
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+ROW, WEIGHTS = np.ones(3, np.float32), np.ones(4, np.float32)
+LABELS = np.array([0, 2, 1, 0])
+FOREIGN = np.ones((4, 3), np.float32)
+
+
+def traced(function, **arrays):
+    """Trace out[...] = function(xp, x, ...)."""
+
+    def definition(backend, x, out, **others):
+        out[...] = function(backend.xp, x, **others)
+
+    arguments = Arguments(x=X.copy(), out=np.empty_like(X), **arrays)
+    (write,) = trace_operation(definition, arguments, X.dtype)
+    assert write.array is arguments.out
+    return write.node
+
+
+def functions(node):
+    return [each.op for each in in_order([node]) if each.op not in ("array", "number")]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda xp, x: x / (1 + xp.exp(-x)), ["sigmoid", "multiply"]),
+        (lambda xp, x: xp.log(1 + xp.exp(x)), ["softplus"]),
+        (lambda xp, x: xp.log1p(xp.exp(x)), ["softplus"]),
+        (lambda xp, x: activations.softplus(xp, x), ["softplus"]),
+        (lambda xp, x: xp.tanh(xp.log1p(xp.exp(x))), ["tanh_softplus"]),
+        (lambda xp, x: 0.5 * xp.tanh(0.5 * x) + 0.5, ["sigmoid"]),
+        (lambda xp, x: 2 * x * 3, ["multiply"]),
+        (lambda xp, x: x / 4, ["multiply"]),
+        (lambda xp, x: x**3, ["multiply", "multiply"]),
+        (lambda xp, x: x**-0.5, ["sqrt", "divide"]),
+        (lambda xp, x: xp.exp(x) + xp.exp(x), ["exp", "add"]),  # computed once
+    ],
+)
+def test_functions_are_rewritten(function, expected):
+    assert functions(traced(function)) == expected
+
+
+@dataclass(frozen=True)
+class Counting(activations.Activation):
+    name = "counting"
+
+    def value(self, xp, z):
+        object.__setattr__(self, "calls", getattr(self, "calls", 0) + 1)
+        return z
+
+
+class Remembering(activations.Activation):
+    def __init__(self):
+        self.seen = []
+
+    def value(self, xp, z):
+        self.seen.append(1)
+        return z
+
+
+def swallow(xp, x):
+    try:
+        return x if x[0, 0] else -x
+    except Exception:
+        return x
+
+
+def viewed(xp, x):
+    y = x + 1
+    column = y[:, :1]
+    y += 1
+    return y + column
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda xp, x: x if x.sum() else -x, "attribute sum"),
+        (lambda xp, x: x if (x > 0)[0, 0] else -x, "index"),
+        (swallow, "index"),
+        (lambda xp, x: x * float(xp.max(x)), "reads elements"),
+        (lambda xp, x: sum(row for row in x), "reads elements"),
+        (lambda xp, x: x + FOREIGN, "type ndarray"),
+        (lambda xp, x: FOREIGN * x, "type ndarray"),
+        (lambda xp, x: x * np.float32(2), "type float32"),
+        (lambda xp, x: np.exp(x), "function of NumPy"),
+        (lambda xp, x: x * random(), "another result"),
+        (lambda xp, x: xp.sort(x, axis=1), "xp.sort"),
+        (lambda xp, x: xp.cumulative_sum(x, axis=1), "xp.cumulative_sum"),
+        (lambda xp, x: x[::2], "index"),
+        (lambda xp, x: x @ x, "matrix product"),
+        (lambda xp, x: xp.sum(x > 0, axis=1)[:, None], "sum"),
+        (viewed, "view"),
+        (lambda xp, x: Counting().value(xp, x) / 0.0 + random(), "another result"),
+    ],
+)
+def test_code_that_could_give_wrong_results_is_refused(function, reason):
+    with pytest.raises(Untraceable, match=reason):
+        traced(function)
+
+
+@pytest.mark.parametrize("activation", [Counting(), Remembering()])
+def test_an_object_that_changes_is_refused_and_stays_unchanged(activation):
+    def definition(backend, f, x, out):
+        out[...] = f.value(backend.xp, x)
+
+    before = dict(vars(activation), seen=list(getattr(activation, "seen", [])))
+    with pytest.raises(Untraceable, match="changes attributes"):
+        trace_operation(definition, Arguments(f=activation, x=X, out=X.copy()), X.dtype)
+    assert dict(vars(activation), seen=list(getattr(activation, "seen", []))) == before
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"y": X.astype(np.float64)}, "float64 beside float32"),
+        ({"y": np.empty((4, 6), np.float32)[:, ::2]}, "contiguous"),
+        ({"y": X[:2], "whole": X}, "overlap"),
+        ({"y": np.empty((0, 3), np.float32)}, "empty"),
+    ],
+)
+def test_arrays_that_kernels_can_not_read_are_refused(arrays, reason):
+    with pytest.raises(Untraceable, match=reason):
+        traced(lambda xp, x, **others: x, **arrays)
+
+
+def test_an_array_in_an_attribute_is_read_in_each_step():
+    """Such as a scheduled setting, whose value changes while its array stays the same."""
+
+    class Scaled(activations.Activation):
+        name = "scaled"
+
+        def value(self, xp, z):
+            return self.factor * z
+
+    activation = Scaled()
+    activation.factor = np.ones(1, np.float32)
+
+    def definition(backend, f, x, out):
+        out[...] = f.value(backend.xp, x)
+
+    (write,) = trace_operation(definition, Arguments(f=activation, x=X, out=X.copy()), X.dtype)
+    sources = [each.data for each in in_order([write.node]) if each.op == "array"]
+    assert any(each is activation.factor for each in sources)

@@ -1,0 +1,274 @@
+"""Test that instructions of traced definitions compute what the definitions compute in NumPy."""
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn import activations, losses, metrics, optimizers
+from gpunn.backends.expressions import Untraceable, trace_operation
+from gpunn.backends.numpy.compiled.expressions import instructions_of
+from gpunn.backends.numpy.compiled.program import Program
+from gpunn.backends.operations import Operations, Segment, Trained
+from gpunn.backends.recording import Arguments, arrays_in
+
+BOUNDS = {"float32": 2e-6, "float64": 1e-14}
+"""Maximum errors, relative to the largest number of an array."""
+
+TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+SHAPES = [(32, 10), (7, 5), (40, 300), (3, 2100), (1, 1)]
+
+
+class Reference:
+    """What definitions use of a NumPy backend."""
+
+    xp = xp
+
+
+def compare(definition, arguments, dtype, threads=2):
+    """Compare all arrays after the compiled operation with those after its definition."""
+    values = list(vars(arguments).values())
+    arrays = {id(each): each for each in arrays_in(values)}.values()
+    before = [each.copy() for each in arrays]
+    with np.errstate(all="ignore"):
+        definition(Reference, **vars(arguments))
+    expected = [each.copy() for each in arrays]
+    for array, original in zip(arrays, before, strict=True):
+        array[...] = original
+    writes = trace_operation(definition, arguments, np.dtype(dtype))
+    steps = instructions_of(writes, np.dtype(dtype), threads)
+    Program(steps, threads)(1)
+    for actual, wanted in zip(arrays, expected, strict=True):
+        with np.errstate(all="ignore"):
+            largest = np.max(np.abs(wanted), initial=0, where=np.isfinite(wanted))
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=BOUNDS[dtype] * max(largest, 1))
+    return steps
+
+
+def normal(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def positive(shape, dtype, seed=0):
+    return np.abs(normal(shape, dtype, seed)) + np.asarray(0.1, dtype)
+
+
+def built_in(module, base):
+    kinds = [each for each in vars(module).values() if isinstance(each, type)]
+    return [each for each in kinds if issubclass(each, base) and each.name]
+
+
+@TYPES
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", built_in(activations, activations.Activation))
+def test_activations(kind, shape, dtype):
+    f, z = kind(), 2 * normal(shape, dtype)
+    out = z if f.from_output else np.empty_like(z)
+    arguments = Arguments(activation=f, z=z, bias=normal(shape[1], dtype), out=out)
+    steps = compare(Operations.activate.definition, arguments, dtype)
+    assert len(steps) == 1 or shape == (1, 1)  # all in one loop
+    gradient, sums = normal(shape, dtype, 1), np.zeros(shape[1], dtype)
+    arguments = Arguments(activation=f, z=z, output=out, gradient=gradient, bias_gradient=sums)
+    compare(Operations.activation_gradient.definition, arguments, dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", built_in(losses, losses.Loss))
+def test_losses(kind, shape, dtype):
+    targets = positive(shape, dtype)
+    if kind is losses.BinaryCrossEntropy:
+        targets = (targets > 0.7).astype(dtype)
+    choices = [targets]
+    if kind is losses.SoftmaxCrossEntropy:
+        labels = np.arange(shape[0]) % shape[1]
+        choices = [targets / targets.sum(axis=1, keepdims=True), labels]
+    for each in choices:
+        predictions = normal(shape, dtype, 2)
+        arguments = Arguments(
+            loss=kind(),
+            predictions=predictions,
+            targets=each,
+            weights=positive(shape[0], dtype, 3),
+            normalizer=np.array([shape[0]], dtype),
+            gradient=np.zeros(shape, dtype),
+            loss_sum=np.ones(1, dtype),
+        )
+        compare(Operations.loss.definition, arguments, dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "kind",
+    [metrics.MeanAbsoluteError, metrics.RootMeanSquaredError, metrics.BinaryAccuracy],
+)
+def test_metrics(kind, shape, dtype):
+    arguments = Arguments(
+        metric=kind(),
+        predictions=normal(shape, dtype),
+        targets=(normal(shape, dtype, 1) > 0).astype(dtype),
+        weights=positive(shape[0], dtype, 2),
+        summary=np.ones(1, dtype),
+    )
+    compare(Operations.metric.definition, arguments, dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.SGD(weight_decay=0.1),
+        optimizers.SGD(momentum=0.9, nesterov=True),
+        optimizers.RMSprop(),
+        optimizers.Adam(epsilon_hat=True),
+        optimizers.AdamW(),
+        optimizers.Lion(),
+    ],
+    ids=lambda each: f"{each.name}-{each.weight_decay}",
+)
+def test_optimizers(optimizer, threads, dtype):
+    n = 5003
+    slots = {name: positive(n, dtype, k) for k, name in enumerate(optimizer.slots)}
+    trained = Trained(normal(n, dtype, 8), normal(n, dtype, 9), slots, [Segment(0, n, 0.5, 1.0)])
+    arguments = Arguments(
+        optimizer=optimizer,
+        trained=trained,
+        learning_rate=np.array([0.01], dtype),
+        step=np.array([3]),
+    )
+    steps = compare(Operations.update.definition, arguments, dtype, threads)
+    assert len(steps) == 1  # numbers, such as Adam's corrections, are computed in the same loop
+
+
+SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
+SPECIAL += [3.3e3, -3.3e3, np.inf, -np.inf, np.nan]
+
+
+@TYPES
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("abs", "exp", "expm1", "floor", "ceil", "trunc", "sign", "tanh", "sqrt", "log", "log1p"),
+        *("log2", "log10", "round", "isnan", "isinf", "isfinite", "square", "reciprocal", "sin"),
+        *("cos", "sinh", "cosh", "negative", "positive"),
+        lambda xp, x: 1 / (1 + xp.exp(-x)),
+        lambda xp, x: xp.log(1 + xp.exp(0.01 * x)),
+        lambda xp, x: xp.clip(x, -1, 2),
+        lambda xp, x: xp.where(x > 0.25, x, -2 * x),
+        lambda xp, x: xp.where((x > 0) & ~(x >= 30) | (x == -0.5), 1.0, x),
+        lambda xp, x: xp.maximum(x, 0.5) - xp.minimum(0.25, x),
+        lambda xp, x: xp.astype(x != x, x.dtype) + (x <= 1) * 2.0,
+        lambda xp, x: xp.logaddexp(x, 0 * x),
+        lambda xp, x: x**2 + x**-1,
+    ],
+    ids=lambda each: each if isinstance(each, str) else "formula",
+)
+def test_functions_of_special_numbers(function, dtype):
+    """Results are NaN and infinite where NumPy's are in float64."""
+    x = np.array(SPECIAL * 3, dtype)
+
+    def definition(backend, x, out):
+        named = isinstance(function, str)
+        result = getattr(backend.xp, function)(x) if named else function(backend.xp, x)
+        out[...] = backend.xp.astype(result, x.dtype)
+
+    out, expected = np.empty_like(x), np.empty_like(x)
+    wide = x.astype(np.float64)
+    with np.errstate(all="ignore"):
+        exact = np.empty_like(wide)
+        definition(Reference, wide, exact)
+        expected[...] = exact
+    writes = trace_operation(definition, Arguments(x=x, out=out), x.dtype)
+    Program(instructions_of(writes, x.dtype, 1), 1)(1)
+    tiny, bound = np.finfo(dtype).tiny, 4e-6 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(out, expected, rtol=bound, atol=max(tiny, bound / 10))
+
+
+ROWS, COLUMNS = 9, 6
+
+
+@TYPES
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x, row, column, labels: x * row + column[:, None],
+        lambda xp, x, row, column, labels: (row * 2)[None, :] * x / xp.sum(row),
+        lambda xp, x, row, column, labels: x - xp.max(x, axis=1, keepdims=True),
+        lambda xp, x, row, column, labels: x / xp.expand_dims(xp.sum(x * x, axis=1), axis=1),
+        lambda xp, x, row, column, labels: x - xp.mean(x, axis=0),
+        lambda xp, x, row, column, labels: x - xp.min(x) / xp.max(x),
+        lambda xp, x, row, column, labels: x[:, 1:3] * xp.ones((1, 1)) + 0 * x[:, 3:5],
+        lambda xp, x, row, column, labels: x * x[:, :1] + x[:, 5][:, None],
+        lambda xp, x, row, column, labels: xp.exp(x)[:, 2:] + xp.exp(x)[:, :4],
+        lambda xp, x, row, column, labels: xp.where(labels[:, None] == xp.arange(6), x, row),
+        lambda xp, x, row, column, labels: x * xp.astype(labels, x.dtype)[:, None],
+        lambda xp, x, row, column, labels: xp.broadcast_to(row, x.shape) + xp.zeros_like(x),
+        lambda xp, x, row, column, labels: xp.reshape(xp.reshape(x, (-1,)) * 2, x.shape) + x,
+        lambda xp, x, row, column, labels: x * xp.sum(column * xp.sum(x, axis=1)),
+    ],
+)
+def test_shapes(function, dtype):
+    """Rows, columns, numbers, slices, labels and sums in one expression."""
+    arrays = normal((ROWS, COLUMNS), dtype), normal(COLUMNS, dtype, 1), normal(ROWS, dtype, 2)
+    shape = function(xp, *arrays, np.arange(ROWS) % COLUMNS).shape
+
+    def definition(backend, x, row, column, labels, out):
+        out[...] = function(backend.xp, x, row, column, labels)
+
+    names = dict(zip(("x", "row", "column"), arrays, strict=True))
+    labels = np.arange(ROWS) % COLUMNS
+    arguments = Arguments(**names, labels=labels, out=np.empty(shape, dtype))
+    compare(definition, arguments, dtype)
+
+
+def shift(backend, x, y, sums):
+    """y reads the old x after x was written; a sum and a slice read it too."""
+    old = x + 0
+    x[...] = 2 * y
+    y[...] = old * 3 + old[:, :1]
+    sums[...] = backend.xp.sum(old, axis=0)
+
+
+def swap(backend, x, y, sums):
+    old = x * 1
+    x[...] = y
+    y[...] = old
+    sums[...] = 1.0
+
+
+def by_column(backend, x, y, sums):
+    """Each element of x reads another element of x."""
+    x[...] = x - x[:, :1]
+    y += x
+    sums += backend.xp.sum(x, axis=0)
+
+
+def twice(backend, x, y, sums):
+    x += y
+    y *= x
+    x -= backend.xp.max(y, axis=1, keepdims=True)
+    sums -= x[:, 1].shape[0]
+
+
+@pytest.mark.parametrize("definition", [shift, swap, by_column, twice])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_result_overwrites_what_is_read_later(definition, threads):
+    shape = (50, 40)
+    arguments = Arguments(
+        x=normal(shape, "float32"), y=normal(shape, "float32", 1), sums=normal(40, "float32", 2)
+    )
+    compare(definition, arguments, "float32", threads)
+
+
+def test_an_unsupported_shape_is_refused():
+    def definition(backend, x, out):
+        out[...] = x[:, None, :] * x[:, :, None]
+
+    x = normal((4, 3), "float32")
+    arguments = Arguments(x=x, out=np.empty((4, 3, 3), np.float32))
+    writes = trace_operation(definition, arguments, x.dtype)
+    with pytest.raises(Untraceable, match="broadcasting"):
+        instructions_of(writes, x.dtype, 1)

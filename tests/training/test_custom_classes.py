@@ -1,0 +1,145 @@
+"""Test training with custom activations, losses, metrics and optimizers."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_steps import step_of
+
+pytest.importorskip("numba")
+
+import gpunn
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.lowerings.expressions import hint
+from gpunn.backends.numpy.compiled.team import Table
+from gpunn.backends.recording import record
+from gpunn.data.batches import DeviceRows
+from gpunn.layers import Dense
+
+PATH = Path(__file__).parents[2] / "scripts" / "benchmarks" / "custom_classes.py"
+SPEC = importlib.util.spec_from_file_location("custom_classes", PATH)
+CUSTOM = importlib.util.module_from_spec(SPEC)
+sys.modules["custom_classes"] = CUSTOM
+SPEC.loader.exec_module(CUSTOM)
+CLASSES = CUSTOM.CLASSES
+
+
+@pytest.fixture
+def turn_off_kernels(monkeypatch):
+    """Return a function after which NumPy computes without compiled kernels."""
+
+    def turn_off():
+        monkeypatch.setenv("GPUNN_KERNELS", "off")
+        library.cache_clear()
+
+    yield turn_off
+    library.cache_clear()
+
+
+def trainer_with(kind, custom, threads=2, dtype="float32"):
+    activation = custom if kind == "activation" else "relu"
+    backend = CompiledBackend(threads)
+    model = gpunn.Sequential([Dense(20, activation), Dense(3)], 6, backend, dtype=dtype)
+    chosen = {"loss": "mean_squared_error", "optimizer": "adam"}
+    if kind != "activation":
+        chosen[kind] = [custom] if kind == "metrics" else custom
+    return gpunn.Trainer(model, **chosen)
+
+
+def trained(kind, custom, dtype="float32", callbacks=()):
+    trainer = trainer_with(kind, custom, dtype=dtype)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(70, 6))
+    y = (random.random((70, 3)) > 0.5).astype(dtype)
+    trainer.fit(X, y, epochs=3, batch_size=16, progress=False, callbacks=callbacks)
+    return trainer
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_step_is_one_program(name):
+    kind, custom, _ = CLASSES[name]
+    trainer = trainer_with(kind, custom)
+    step, order = step_of(trainer), np.arange(8)
+    targets = np.zeros((8, 3), np.float32)
+    step.load(DeviceRows(np.zeros((8, 6), np.float32), targets, None, order, 8))
+    program = trainer.model.backend._program(record(lambda: step._update(8)))
+    assert [type(each) for each in program._steps] == [Table]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-4), ("float64", 1e-9)])
+@pytest.mark.parametrize("name", CLASSES)
+def test_training_agrees_with_calls(name, dtype, bound, turn_off_kernels):
+    kind, custom, _ = CLASSES[name]
+    compiled = trained(kind, custom, dtype)
+    again = trained(kind, custom, dtype)
+    turn_off_kernels()
+    called = trained(kind, custom, dtype)
+    for key, values in compiled.history.items():
+        if "loss" in key or "error" in key:
+            assert values == again.history[key]
+            np.testing.assert_allclose(values, called.history[key], rtol=bound)
+
+
+@dataclass(frozen=True)
+class Sorted(gpunn.losses.MeanSquaredError):
+    """A loss that can't be traced."""
+
+    name = "sorted"
+
+    def values(self, xp, predictions, targets):
+        return xp.sort(xp.mean((predictions - targets) ** 2, axis=1))
+
+    def gradients(self, xp, predictions, targets):
+        return predictions - targets
+
+
+def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_off_kernels):
+    hint.cache_clear()
+    compiled = trained("loss", Sorted())
+    trained("loss", Sorted())
+    assert [each.getMessage() for each in caplog.records] == [
+        "gpunn: Sorted can't be compiled, so each step calls its methods. The results are the "
+        "same, but training is slower. Reason: xp.sort"
+    ]
+    turn_off_kernels()
+    called = trained("loss", Sorted())
+    np.testing.assert_allclose(compiled.history["loss"], called.history["loss"], rtol=1e-5)
+
+
+class Slope(gpunn.activations.Activation):
+    """A class without fields, whose attribute a callback changes."""
+
+    name = "slope"
+
+    def __init__(self):
+        self.factor = 1.0
+
+    def value(self, xp, z):
+        return self.factor * z
+
+    def derivative(self, xp, z, a):
+        return xp.full_like(z, self.factor)
+
+
+class Steeper(gpunn.callbacks.Callback):
+    name = "steeper"
+
+    def __init__(self, activation):
+        self.activation = activation
+
+    def on_epoch_end(self, trainer, logs):
+        self.activation.factor *= 1.5
+
+
+def test_a_changed_attribute_takes_effect(turn_off_kernels):
+    def losses():
+        activation = Slope()
+        return trained("activation", activation, callbacks=[Steeper(activation)]).history["loss"]
+
+    compiled = losses()
+    turn_off_kernels()
+    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
