@@ -168,7 +168,7 @@ class Namespace:
         dtype = np.dtype(dtype)
         kinds = {self._tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
         if dtype not in kinds:
-            self._tracer.refuse(f"an array of type {dtype} beside {self._tracer.dtype}")
+            self._tracer.refuse(f"an array of type {dtype}, but others have {self._tracer.dtype}")
         return kinds[dtype]
 
     # -------------------------------------------------------------------------------- shapes

@@ -35,7 +35,7 @@ class Tracer:
     def kind_of(self, array: np.ndarray) -> str:
         """Return the kind of an array's elements, if kernels can read the array."""
         if array.dtype != self.dtype and array.dtype != np.int64:
-            self.refuse(f"an array of type {array.dtype} beside {self.dtype}")
+            self.refuse(f"an array of type {array.dtype}, but others have {self.dtype}")
         if not array.flags.c_contiguous or not array.size:
             self.refuse("an array that is empty or not contiguous")
         return KINDS[array.dtype.kind]

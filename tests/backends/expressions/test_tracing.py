@@ -126,7 +126,7 @@ def test_an_object_that_changes_is_refused_and_stays_unchanged(activation):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"y": X.astype(np.float64)}, "float64 beside float32"),
+        ({"y": X.astype(np.float64)}, "float64, but others have float32"),
         ({"y": np.empty((4, 6), np.float32)[:, ::2]}, "contiguous"),
         ({"y": X[:2], "whole": X}, "overlap"),
         ({"y": np.empty((0, 3), np.float32)}, "empty"),

@@ -179,11 +179,11 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    Arguments: steps_ptr (steps, STEP_SIZE) and slots_ptr (slots, SLOT_SIZE) of int64, steps, once
-    (steps before the loop), slots, rows, columns, tile (rows), multiple (of a thread's rows),
-    scratch_ptr (threads, scratch_bytes), scratch_bytes, table_bytes, register_bytes. A thread's
-    scratch memory has a table with two integers for each slot, four blocks, and a register for each
-    slot.
+    Arguments: steps_ptr (steps, STEP_SIZE) of int64, slots_ptr (slots, SLOT_SIZE) of int64, steps,
+    once (number of steps before the loop), slots, rows, columns, tile (rows). Then multiple (of a
+    thread's rows), scratch_ptr (threads, scratch_bytes), scratch_bytes, table_bytes,
+    register_bytes. A thread's scratch memory has a table with two integers for each slot, four
+    blocks, and a register for each slot.
     """
     steps_ptr, slots_ptr, steps, once, slots, rows, columns, tile, multiple = integers(args, 0, 9)
     scratch, scratch_bytes, table_bytes, register_bytes = integers(args, 9, 4)
