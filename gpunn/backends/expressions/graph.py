@@ -83,7 +83,7 @@ class Graph:
         return self._nodes[key]
 
     def array(self, array: Any, kind: str) -> Node:
-        """Return the node of an array's elements, as they are before the operation."""
+        """Return the node of an array's elements before the operation."""
         return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
 
     def number(self, value: float) -> Node:
