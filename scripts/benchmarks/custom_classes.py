@@ -7,6 +7,7 @@ each is the minimum of several turns, in which the two networks alternate.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def microseconds(trainings: list[Callable[[int], Any]], updates: int, turns: int
                 began = time.process_time()
                 train(epochs)
                 times[k] = min(times[k], time.process_time() - began)
-    return [(longer - shorter) / 3 / updates * 1e6 for shorter, longer in least]
+    return [max(longer - shorter, 1e-9) / 3 / updates * 1e6 for shorter, longer in least]
 
 
 @click.command("custom-classes", context_settings={"show_default": True})
@@ -203,4 +204,4 @@ def command(threads: int, turns: int) -> None:
             click.echo(
                 f"{network}: {name} {own:.1f} us, {built_in} {nearest:.1f}: {ratios[-1]:.2f}"
             )
-        click.echo(f"{network}: geometric mean {math.prod(ratios) ** (1 / len(ratios)):.2f}")
+        click.echo(f"{network}: geometric mean {statistics.geometric_mean(ratios):.2f}")

@@ -233,6 +233,15 @@ def test_memory_of_a_streamed_file(load, tmp_path):
     assert "(bound 4096 MiB)" in run(load, "memory", "stream", *options, "--budget", 4096)
 
 
+def test_custom_classes(load, monkeypatch):
+    module = load("custom_classes")
+    monkeypatch.setattr(module, "NETWORKS", {"tiny": ((6, 4, 2), 8, 2)})
+    done = CliRunner().invoke(module.command, ["--turns", "1"], catch_exceptions=False)
+    lines = done.output.splitlines()
+    assert len(lines) == len(module.CLASSES) + 1
+    assert lines[-1].startswith("tiny: geometric mean ")
+
+
 def test_overhead(load, monkeypatch):
     monkeypatch.setattr(load("overhead"), "CONFIG", SCRIPTS / "configs" / "digits.toml")
     done = CliRunner().invoke(load("overhead").command, ["--epochs", "1"])
