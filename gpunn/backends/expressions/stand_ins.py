@@ -313,6 +313,8 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
     """Return a node's elements with another shape."""
     while node.op == "reshape":
         node = node.args[0]
+    if node.op == "columns" and shape[:1] != node.shape[:1]:  # their rows are not adjacent
+        node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     if node.shape == shape:
         return node
     return graph.node("reshape", node, shape=shape, kind=node.kind)

@@ -1,0 +1,108 @@
+"""Compare random array code, compiled, with the same code in NumPy."""
+
+import random
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn.backends.expressions import Untraceable, trace_operation
+from gpunn.backends.numpy.compiled.expressions import instructions_of
+from gpunn.backends.numpy.compiled.program import Program
+from gpunn.backends.recording import Arguments
+
+SHAPES = [(6, 4), (33, 10), (64, 32), (5, 130), (300, 3), (2, 1500)]
+UNARY = ["tanh", "abs", "negative", "floor", "sign", "square", "sin", "exp", "sqrt", "log1p"]
+BINARY = ["add", "subtract", "multiply", "maximum", "minimum", "divide"]
+WRITTEN = ["x", "y", "row", "column", "number"]
+
+
+class Reference:
+    xp = xp
+
+
+def arrays(seed):
+    rows, columns = SHAPES[seed % len(SHAPES)]
+    generator = np.random.default_rng(seed)
+    shapes = [(rows, columns), (rows, columns), (columns,), (rows,), (1,)]
+    named = {
+        name: generator.normal(size=shape) for name, shape in zip(WRITTEN, shapes, strict=True)
+    }
+    return named | {"labels": generator.integers(0, columns, rows)}
+
+
+def unary(xp, name, a):
+    """Return a function of an array; its argument is in the function's domain."""
+    if name in ("sqrt", "log1p"):
+        a = xp.abs(a)
+    return getattr(xp, name)(xp.minimum(a, 3.0) if name == "exp" else a)
+
+
+def binary(xp, name, a, b, rows):
+    """Return a function of two arrays; a number for each row becomes a column."""
+    if a.ndim != b.ndim:
+        a, b = (each[:, None] if each.shape == (rows,) else each for each in (a, b))
+    elif a.ndim == 1 and a.shape != b.shape and 1 not in (a.shape[0], b.shape[0]):
+        return a
+    return getattr(xp, name)(a, 1.5 + xp.abs(b) if name == "divide" else b)
+
+
+def code(seed):
+    """Return an operation's definition: random functions, sums, slices and writes."""
+    choices = random.Random(seed)
+    steps = [[choices.random() for _ in range(4)] for _ in range(choices.randint(3, 25))]
+
+    def definition(backend, x, y, row, column, number, labels):
+        xp, values = backend.xp, [x, y, row, column, number]
+        written = list(values)
+        for kind, *rest in steps:
+            first, second, third = rest
+            a, b = (values[int(each * len(values))] for each in (first, second))
+            if kind < 0.25:
+                values.append(unary(xp, UNARY[int(third * len(UNARY))], a))
+            elif kind < 0.65:
+                values.append(binary(xp, BINARY[int(third * len(BINARY))], a, b, x.shape[0]))
+            elif kind < 0.75 and a.ndim == 2:
+                values.append((xp.sum, xp.max, xp.min, xp.mean)[int(4 * third)](a, axis=1))
+            elif kind < 0.8 and a.ndim == 2:
+                values.append(xp.sum(a, axis=0))
+            elif kind < 0.85:
+                values.append(xp.reshape((xp.sum, xp.max)[int(2 * third)](a), (1,)))
+            elif kind < 0.9 and a.ndim == 2 and a.shape[1] > 2:
+                start = int(second * (a.shape[1] - 1))
+                values.append(a[:, start] if third < 0.5 else a[:, start : start + 1])
+            elif kind < 0.93:
+                values.append(xp.where(labels[:, None] == xp.arange(x.shape[1]), x, y))
+            elif kind >= 0.93:
+                target = written[int(third * len(written))]
+                if a.shape == target.shape:
+                    target *= 0.5
+                    target += a
+        x[...] = xp.minimum(xp.maximum(x, -1e3), 1e3)
+
+    return definition
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(60), pytest.param(range(60, 6000), marks=pytest.mark.full)], ids=["few", "many"]
+)
+def test_random_code(seeds):
+    compiled = 0
+    for seed in seeds:
+        definition, expected, actual = code(seed), arrays(seed), arrays(seed)
+        with np.errstate(all="ignore"):
+            definition(Reference, **expected)
+        try:
+            writes = trace_operation(definition, Arguments(**actual), np.dtype(float))
+        except Untraceable:  # a view of an array that has changed
+            continue
+        threads = 1 + seed % 3
+        Program(instructions_of(writes, np.dtype(float), threads), threads)(1)
+        compiled += 1
+        for name, array in expected.items():
+            np.testing.assert_allclose(
+                actual[name], array, rtol=1e-8, atol=1e-9 * np.abs(array).max(), err_msg=f"{seed}"
+            )
+    assert compiled > 0.9 * len(seeds)
