@@ -62,7 +62,7 @@ class Tracer:
         if "int" in arrays and ("float" in arrays or kind == "float"):
             self.refuse(f"{op} of integers, whose result has another type")
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
-        if only_booleans and len(nodes) == 2 and kind == "float":
+        if only_booleans and kind == "float" and op != "copy":
             self.refuse(f"{op} of Boolean arrays")
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 

@@ -62,11 +62,14 @@ def run(definition: Any, arguments: Arguments, graph: Graph, dtype: np.dtype) ->
     if tracer.refusal:
         raise Untraceable(tracer.refusal)
     stand_ins.check()
-    return [
+    writes = [
         Write(each.target, each.node)
         for each in stand_ins.arrays
         if each.target is not None and each.node.data is not each.target
     ]
+    if any(array.dtype != dtype for array, _ in writes):
+        raise Untraceable("a change of an array of integers")
+    return writes
 
 
 class Substitution:

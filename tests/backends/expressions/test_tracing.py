@@ -103,6 +103,7 @@ def viewed(xp, x):
         (lambda xp, x: x[::2], "index"),
         (lambda xp, x: x @ x, "matrix product"),
         (lambda xp, x: xp.sum(x > 0, axis=1)[:, None], "sum"),
+        (lambda xp, x: -(x > 0) * x, "Boolean"),
         (viewed, "view"),
         (lambda xp, x: Counting().value(xp, x) / 0.0 + random(), "another result"),
     ],
@@ -135,6 +136,16 @@ def test_an_object_that_changes_is_refused_and_stays_unchanged(activation):
 def test_arrays_that_kernels_can_not_read_are_refused(arrays, reason):
     with pytest.raises(Untraceable, match=reason):
         traced(lambda xp, x, **others: x, **arrays)
+
+
+def test_a_change_of_integers_is_refused():
+    def definition(backend, counter, x, out):
+        counter += 1
+        out[...] = x
+
+    arguments = Arguments(counter=np.zeros(1, np.int64), x=X, out=X.copy())
+    with pytest.raises(Untraceable, match="integers"):
+        trace_operation(definition, arguments, X.dtype)
 
 
 def test_an_array_in_an_attribute_is_read_in_each_step():

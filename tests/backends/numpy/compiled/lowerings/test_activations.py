@@ -57,10 +57,6 @@ class Doubled(activations.Tanh):
         return 2 * super().value(xp, z)
 
 
-def kernels(instructions):
-    return [instruction.kernel for instruction in instructions]
-
-
 def test_a_subclass_is_none_of_the_built_in_ones(encode):
     z, out, gradient = arrays((6, 5), (6, 5), (6, 5))
     assert kernels(encode("activate", Doubled(), z, None, out)) == ["expression"]
