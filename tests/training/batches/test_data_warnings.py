@@ -78,7 +78,7 @@ FAR = [(1e6, 1.0), (0.0, 1e3), (0.0, 0.01), (10.0, 1.0), (-300.0, 80.0), (1e6, 0
 @pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "quantile"])
 @pytest.mark.parametrize(("mean", "deviation"), FAR)
 def test_targets_of_another_scale(loss, mean, deviation):
-    expected = r"^y: the targets have a mean of .* Standardize them: .*predictions \* "
+    expected = r"^y: the targets have a mean of .* Standardize targets: .*predictions \* "
     with pytest.warns(GpunnWarning, match=expected):
         fit([Dense(1)], loss, mean + deviation * NUMBERS)
 
