@@ -157,7 +157,9 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
     if b.is_number(1):
         return a
     if b.is_number() and a.op == "multiply" and a.args[1].is_number():
-        return graph.call("multiply", a.args[0], graph.number(a.args[1].data * b.data))
+        factor = a.args[1].data * b.data
+        if 1e-30 < abs(factor) < 1e30:  # neither overflows nor underflows in float32
+            return graph.call("multiply", a.args[0], graph.number(factor))
     return None
 
 

@@ -116,7 +116,8 @@ class Namespace:
 
     def asarray(self, value: Any, **options: Any) -> StandIn:
         if isinstance(value, StandIn):
-            return self.astype(value, options.get("dtype") or value.dtype)
+            dtype = options.get("dtype") or value.dtype
+            return self.astype(value, dtype, copy=options.get("copy"))
         return self.full((), value, **options)
 
     def full(self, shape: Any, value: Any, *, dtype: Any = None, device: Any = None) -> StandIn:
@@ -183,6 +184,8 @@ class Namespace:
         return a.view(reshaped(self._tracer.graph, self._tracer.node_of(a), wanted))
 
     def expand_dims(self, a: StandIn, axis: int = 0) -> StandIn:
+        if not -a.ndim - 1 <= axis <= a.ndim:
+            raise IndexError(f"axis {axis} is out of bounds for {a.ndim} axes")
         shape = list(a.shape)
         shape.insert(axis if axis >= 0 else a.ndim + 1 + axis, 1)
         return self.reshape(a, tuple(shape))
@@ -194,11 +197,15 @@ class Namespace:
     def broadcast_to(self, a: StandIn, shape: Any) -> StandIn:
         source = self._tracer.node_of(a)
         node = self._tracer.graph.node("copy", source, shape=tuple(shape), kind=source.kind)
-        return a if a.shape == node.shape else StandIn(self._tracer, node)
+        return a.view(source if a.shape == node.shape else node)
 
     # ----------------------------------------------------------------------------- reductions
 
-    def sum(self, a: StandIn, axis: Axes = None, keepdims: Any = False, **_: Any) -> StandIn:
+    def sum(
+        self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
+    ) -> StandIn:
+        if dtype is not None and np.dtype(dtype) != a.dtype:
+            self._tracer.refuse("a sum of another type")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
@@ -213,7 +220,9 @@ class Namespace:
 
     def _axes(self, a: StandIn, axis: Axes) -> tuple[int, ...]:
         axes = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        return tuple(sorted(each % a.ndim for each in axes)) if a.ndim else ()
+        if any(not -a.ndim <= each < a.ndim for each in axes):
+            raise IndexError(f"axis {axis} is out of bounds for {a.ndim} axes")
+        return tuple(sorted(each % a.ndim for each in axes))
 
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
         graph, axes, node = self._tracer.graph, self._axes(a, axis), self._tracer.node_of(a)

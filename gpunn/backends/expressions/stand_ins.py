@@ -48,6 +48,8 @@ class Tracer:
     def node_of(self, value: Any) -> Node:
         """Return the node of an operand: a stand-in or a Python number."""
         if isinstance(value, StandIn):
+            if value.tracer is not self:
+                self.refuse("an array of another operation")
             if value.viewed is not None and value.viewed.node is not value.viewed_node:
                 self.refuse("a view of an array that has changed")
             return value.node
@@ -164,6 +166,8 @@ class StandIn:
         node = self.tracer.node_of(self)
         if columns is not None:
             part = self.shape[0], columns[1] - columns[0]
+            if is_part(node):
+                node = contiguous(self.tracer.graph, node)
             node = self.tracer.graph.node("columns", node, shape=part, kind=node.kind, data=columns)
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 
@@ -317,7 +321,19 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
         node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     if node.shape == shape:
         return node
+    if is_part(node) and shape[:1] != node.shape[:1]:  # the loop would skip from row to row
+        node = contiguous(graph, node)
     return graph.node("reshape", node, shape=shape, kind=node.kind)
+
+
+def is_part(node: Node) -> bool:
+    """Return whether a node consists of some columns of another."""
+    return node.op == "columns" or (node.op == "reshape" and is_part(node.args[0]))
+
+
+def contiguous(graph: Graph, node: Node) -> Node:
+    """Return a copy of some columns."""
+    return graph.node("copy", node, shape=node.shape, kind=node.kind)
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
@@ -328,7 +344,9 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
         if exponent in (0.5, -0.5):
             root = tracer.call("sqrt", base)
             return root if exponent > 0 else 1 / root
-        if float(exponent).is_integer() and abs(exponent) <= 16:
+        if float(exponent).is_integer():
+            if abs(exponent) > 16:  # products would round too often; log needs a positive base
+                tracer.refuse("a whole power above 16")
             result = product_of(base, abs(int(exponent)))
             return result if exponent >= 0 else 1 / result
         return tracer.call("exp", exponent * tracer.call("log", base))

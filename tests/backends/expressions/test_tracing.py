@@ -85,6 +85,13 @@ def viewed(xp, x):
     return y + column
 
 
+def row_that_changes(xp, x):
+    row = xp.sum(x, axis=0)
+    rows = xp.broadcast_to(row, x.shape)
+    row += 1
+    return rows
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -102,6 +109,11 @@ def viewed(xp, x):
         (lambda xp, x: xp.cumulative_sum(x, axis=1), "xp.cumulative_sum"),
         (lambda xp, x: x[::2], "index"),
         (lambda xp, x: x @ x, "matrix product"),
+        (lambda xp, x: x**17, "whole power"),
+        (lambda xp, x: xp.sum(x, axis=-3), "out of bounds"),
+        (lambda xp, x: xp.expand_dims(x, axis=3), "out of bounds"),
+        (lambda xp, x: xp.sum(x, axis=1, dtype=xp.int64), "another type"),
+        (row_that_changes, "view"),
         (lambda xp, x: xp.sum(x > 0, axis=1)[:, None], "sum"),
         (lambda xp, x: -(x > 0) * x, "Boolean"),
         (viewed, "view"),
@@ -166,3 +178,16 @@ def test_an_array_in_an_attribute_is_read_in_each_step():
     (write,) = trace_operation(definition, Arguments(f=activation, x=X, out=X.copy()), X.dtype)
     sources = [each.data for each in in_order([write.node]) if each.op == "array"]
     assert any(each is activation.factor for each in sources)
+
+
+def test_asarray_returns_the_array_itself():
+    def function(xp, x):
+        same, copied = xp.asarray(x), xp.asarray(x, copy=True)
+        same += 1
+        return x + copied
+
+    def definition(backend, x, out):
+        out[...] = function(backend.xp, x)
+
+    writes = trace_operation(definition, Arguments(x=X.copy(), out=X.copy()), X.dtype)
+    assert len(writes) == 2

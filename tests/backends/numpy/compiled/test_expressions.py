@@ -208,6 +208,12 @@ ROWS, COLUMNS = 9, 6
         lambda xp, x, row, column, labels: xp.broadcast_to(row, x.shape) + xp.zeros_like(x),
         lambda xp, x, row, column, labels: xp.reshape(xp.reshape(x, (-1,)) * 2, x.shape) + x,
         lambda xp, x, row, column, labels: x * xp.sum(column * xp.sum(x, axis=1)),
+        lambda xp, x, row, column, labels: xp.reshape(x[:, :2], (-1,)) * 2,
+        lambda xp, x, row, column, labels: x[:, 1][None, :] * x[:, 2][:, None],
+        lambda xp, x, row, column, labels: xp.sum(x[:, :2]) + xp.max(x[:, 1]) * x,
+        lambda xp, x, row, column, labels: x[:, 1:4][:, 1:] * x[:, 1:4][:, 0][:, None],
+        lambda xp, x, row, column, labels: xp.reshape(x[:, :4], (18, 2))[:, 1] * 3,
+        lambda xp, x, row, column, labels: xp.exp(x - 80) * 1e20 * 1e20,
     ],
 )
 def test_shapes(function, dtype):

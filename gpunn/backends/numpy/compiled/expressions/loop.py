@@ -74,9 +74,10 @@ class Loop:
             (start, _), (whole,) = base.data, base.args
             array = self._memory.of(base_of(whole))
             stride = whole.shape[1] * array.itemsize
-            if kind != interface.MATRIX or array.dtype != self._memory.dtype:
+            one = kind == interface.SCALAR
+            if not (one or kind == interface.MATRIX) or array.dtype != self._memory.dtype:
                 raise Untraceable("columns of integers, or columns that are broadcast")
-            kind = interface.STRIDED
+            kind = interface.SCALAR if one else interface.STRIDED
         else:
             array = self._memory.of(base)
         self._note(self._reads, array)
