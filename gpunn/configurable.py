@@ -18,6 +18,7 @@ import importlib
 import inspect
 import math
 import numbers
+import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -112,9 +113,14 @@ class Configurable:
         Returns
         -------
         list of str
-            All attributes of an object of a custom class, since its methods may use them.
+            All attributes of an object of a custom class, and of the class, since its methods may
+            use them.
         """
-        return [] if is_built_in(type(self)) else [*getattr(self, "__dict__", ())]
+        classes = [cls for cls in type(self).__mro__ if issubclass(cls, Configurable)]
+        custom = [cls for cls in classes if not is_built_in(cls)]
+        pairs = [pair for cls in custom for pair in vars(cls).items()]
+        names = [name for name, it in pairs if name[:2] != "__" and _is_data(it)]
+        return [*names, "__dict__"] if custom else []
 
     def __post_init__(self) -> None:
         """Check the fields declared with `number`, `integer` or `flag`."""
@@ -247,6 +253,11 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 def is_built_in(cls: type) -> bool:
     """Return whether a class is part of gpunn, not a custom class."""
     return cls.__module__.partition(".")[0] == "gpunn"
+
+
+def _is_data(value: object) -> bool:
+    """Return whether a class attribute is a number, a string, a container or a slot."""
+    return isinstance(value, int | float | str | list | dict | types.MemberDescriptorType)
 
 
 def default_parameters(name: str) -> dict[str, Any]:

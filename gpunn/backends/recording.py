@@ -278,8 +278,8 @@ class RecordingCache:
     A trace contains settings, such as a dropout rate. So the cache is cleared if a part (a layer,
     the loss, ...) has changed. A part has changed if a field has become another object, or a
     different number or string. Recursively, the cache compares the fields of dataclasses, the
-    elements of lists and dicts, and the attributes that a method `recorded_attributes` names. The
-    cache is also cleared before it would have more than `size` entries.
+    elements of lists, tuples and dicts, and the attributes that a method `recorded_attributes`
+    names. The cache is also cleared before it would have more than `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -304,7 +304,7 @@ class RecordingCache:
         pairs = fields_of(tuple(self._parts))
         self._fields = list({(id(part), name): (part, name) for part, name in pairs}.values())
         self._values = [getattr(part, name, None) for part, name in self._fields]
-        changeable = [each for each in self._values if isinstance(each, list | dict)]
+        changeable = [each for each in self._values if isinstance(each, list | tuple | dict)]
         self._elements = [(each, elements(each)) for each in changeable]
 
     def _changed(self) -> bool:
@@ -333,8 +333,8 @@ def fields_of(part: object) -> list[tuple[object, str]]:
 
 
 def elements(value: object) -> list[Any]:
-    """Return the elements of a list or dict, recursively."""
-    if not isinstance(value, list | dict):
+    """Return the elements of a list, tuple or dict, recursively."""
+    if not isinstance(value, list | tuple | dict):
         return []
     inner = [*value, *value.values()] if isinstance(value, dict) else value
     return [each for one in inner for each in (one, *elements(one))]

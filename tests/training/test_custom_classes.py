@@ -1,9 +1,11 @@
 """Test training with custom activations, losses, metrics and optimizers."""
 
 import importlib.util
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ pytest.importorskip("numba")
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.library import library
-from gpunn.backends.numpy.compiled.lowerings.expressions import hint
+from gpunn.backends.numpy.compiled.lowerings.expressions import named
 from gpunn.backends.numpy.compiled.team import Table
 from gpunn.backends.recording import record
 from gpunn.data.batches import DeviceRows
@@ -98,7 +100,7 @@ class Sorted(gpunn.losses.MeanSquaredError):
 
 
 def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_off_kernels):
-    hint.cache_clear()
+    named.discard(Sorted)
     compiled = trained("loss", Sorted())
     trained("loss", Sorted())
     assert [each.getMessage() for each in caplog.records] == [
@@ -111,35 +113,116 @@ def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_of
 
 
 class Slope(gpunn.activations.Activation):
-    """A class without fields, whose attribute a callback changes."""
+    """A class without fields; callbacks change what its methods use."""
 
     name = "slope"
+    of_class = 1.0
+    __slots__ = ("in_slot",)
 
     def __init__(self):
-        self.factor = 1.0
+        self.in_slot = self.number = 1.0
+        self.nested = ({"all": [1.0]},)
+
+    def factor(self):
+        numbers = self.of_class, self.in_slot, self.number, self.nested[0]["all"][0]
+        return math.prod(numbers) * getattr(self, "later", 1.0)
 
     def value(self, xp, z):
-        return self.factor * z
+        return self.factor() * z
 
     def derivative(self, xp, z, a):
-        return xp.full_like(z, self.factor)
+        return xp.full_like(z, self.factor())
+
+
+class Holder(Slope):
+    """A class whose attribute is an object that a callback changes."""
+
+    name = "holder"
+
+    def __init__(self):
+        super().__init__()
+        self.held = SimpleNamespace(factor=1.0)
+
+    def factor(self):
+        return self.held.factor
+
+
+def change_element(activation):
+    activation.nested[0]["all"][0] *= 1.5
 
 
 class Steeper(gpunn.callbacks.Callback):
     name = "steeper"
 
-    def __init__(self, activation):
-        self.activation = activation
+    def __init__(self, activation, change):
+        self.activation, self.change = activation, change
 
     def on_epoch_end(self, trainer, logs):
-        self.activation.factor *= 1.5
+        self.change(self.activation)
 
 
-def test_a_changed_attribute_takes_effect(turn_off_kernels):
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (Slope, lambda activation: setattr(activation, "number", 1.5)),
+        (Slope, lambda activation: setattr(activation, "of_class", 1.5)),
+        (Slope, lambda activation: setattr(activation, "in_slot", 1.5)),
+        (Slope, lambda activation: setattr(activation, "later", 1.5)),
+        (Slope, change_element),
+        (Holder, lambda activation: setattr(activation.held, "factor", 1.5)),
+    ],
+)
+def test_a_changed_attribute_takes_effect(kind, change, turn_off_kernels):
     def losses():
-        activation = Slope()
-        return trained("activation", activation, callbacks=[Steeper(activation)]).history["loss"]
+        activation = kind()
+        callbacks = [Steeper(activation, change)]
+        return trained("activation", activation, callbacks=callbacks).history["loss"]
 
     compiled = losses()
     turn_off_kernels()
     np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+
+
+class Normed(gpunn.optimizers.Optimizer):
+    """Divides by a norm of the gradients, and by their number."""
+
+    name = "normed"
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        norm = xp.sqrt(xp.sum(gradients * gradients)) * values.shape[0]
+        values -= 50 * learning_rate * gradients / norm
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_an_update_that_uses_all_parameters_is_not_divided(weight_decay, turn_off_kernels):
+    def losses():
+        optimizer = Normed(learning_rate=0.1, weight_decay=weight_decay)
+        return trained("optimizer", optimizer).history["loss"]
+
+    compiled = losses()
+    turn_off_kernels()
+    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+
+
+KEPT = {}
+
+
+class Keeping(gpunn.activations.Activation):
+    """Keeps an array for the gradient."""
+
+    name = "keeping"
+
+    def value(self, xp, z):
+        KEPT["half"] = z / 2
+        return KEPT["half"] * 3
+
+    def derivative(self, xp, z, a):
+        return KEPT["half"] * 0 + 1.5
+
+
+def test_an_array_outside_the_object_is_refused(turn_off_kernels):
+    compiled = trained("activation", Keeping()).history["loss"]
+    turn_off_kernels()
+    np.testing.assert_allclose(
+        compiled, trained("activation", Keeping()).history["loss"], rtol=1e-5
+    )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import types
+import weakref
+from collections.abc import Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +14,8 @@ import numpy as np
 from gpunn.backends.expressions.graph import Graph, Node, Untraceable
 from gpunn.backends.expressions.namespace import Namespace
 from gpunn.backends.expressions.stand_ins import StandIn, Tracer
-from gpunn.backends.recording import Arguments
-from gpunn.configurable import Configurable
+from gpunn.backends.recording import Arguments, elements, same
+from gpunn.configurable import Configurable, is_built_in
 
 __all__ = ["Write", "trace_operation"]
 
@@ -48,8 +51,18 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 def run(definition: Any, arguments: Arguments, graph: Graph, dtype: np.dtype) -> list[Write]:
-    """Run a definition once, with stand-ins."""
+    """Run a definition once, with stand-ins; none of them may outlive the run."""
     tracer = Tracer(graph, dtype)
+    kept = weakref.ref(tracer)
+    writes = writes_of(definition, arguments, tracer)
+    del tracer
+    if kept() is not None:
+        raise Untraceable("code that stores arrays")
+    return writes
+
+
+def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
+    """Run a definition with stand-ins of a trace."""
     stand_ins = Substitution(tracer)
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
     try:
@@ -78,7 +91,7 @@ class Substitution:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self.arrays: list[StandIn] = []
-        self._objects: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._objects: dict[int, tuple[Any, list[Any]]] = {}
 
     def of(self, value: Any) -> Any:
         """Return a value with stand-ins for its arrays."""
@@ -108,37 +121,43 @@ class Substitution:
         """Return a copy of a custom object, so that tracing changes no attribute of the object."""
         if id(value) not in self._objects:
             replaced = copy.copy(value)
-            for name, attribute in attributes_of(value).items():
+            for name, attribute in getattr(value, "__dict__", {}).items():
                 if isinstance(attribute, np.ndarray):
                     attribute = self._of_array(attribute)
-                elif isinstance(attribute, list | dict | set):
-                    attribute = copy.copy(attribute)
+                elif isinstance(attribute, list | tuple | dict):
+                    attribute = copy.deepcopy(attribute)
                 object.__setattr__(replaced, name, attribute)
-            self._objects[id(value)] = replaced, dict(snapshot(replaced))
+            self._objects[id(value)] = replaced, state_of(replaced)
         return self._objects[id(value)][0]
 
     def check(self) -> None:
         """Raise an `Untraceable` if the code has changed attributes of an object."""
-        for replaced, before in self._objects.values():
-            after = dict(snapshot(replaced))
-            if after.keys() != before.keys() or any(
-                not same(after[name], each) for name, each in before.items()
-            ):
-                raise Untraceable("code that changes attributes")
+        if any(not same(state_of(replaced), before) for replaced, before in self._objects.values()):
+            raise Untraceable("code that changes attributes")
 
 
-def attributes_of(value: Any) -> dict[str, Any]:
-    """Return an object's attributes; an object with `__slots__` may have none."""
-    return getattr(value, "__dict__", {})
+NUMBERS: tuple[type, ...] = int, float, complex, np.generic, np.ndarray, StandIn
+CONSTANTS: tuple[type, ...] = str, bytes, type(None), Enum, type, types.BuiltinFunctionType
+PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, frozenset)
+"""Types of attributes whose changes a `RecordingCache` notices, or which can't change."""
 
 
-def snapshot(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of an object, with copies of containers."""
-    for name, attribute in attributes_of(value).items():
-        is_container = isinstance(attribute, list | dict | set)
-        yield name, copy.copy(attribute) if is_container else attribute
+def state_of(value: Configurable) -> list[Any]:
+    """Return all attributes of a custom object, recursively; none of a built-in object.
 
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two attributes are one object, or equal containers."""
-    return a is b or (isinstance(a, list | dict | set) and type(a) is type(b) and a == b)
+    Raises an `Untraceable` if an attribute could change without a new recording.
+    """
+    state = elements([getattr(value, name, None) for name in value.recorded_attributes()])
+    parameters = [getattr(value, name) for name in getattr(value, "__dataclass_fields__", ())]
+    for each in list(state):
+        kind = type(each).__name__
+        if isinstance(each, Configurable):
+            if not (is_built_in(type(each)) or any(each is one for one in parameters)):
+                raise Untraceable(f"an attribute of type {kind} that is not a field")
+            state += state_of(each)
+        elif isinstance(each, types.FunctionType):
+            if each.__closure__:
+                raise Untraceable("an attribute that is a closure")
+        elif not isinstance(each, PLAIN):
+            raise Untraceable(f"an attribute of type {kind}")
+    return state

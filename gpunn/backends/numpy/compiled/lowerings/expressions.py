@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
 
-from gpunn.backends.expressions import Untraceable, trace_operation
+from gpunn.backends.expressions import ARRAY, Untraceable, in_order, trace_operation
 from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
 from gpunn.backends.operations import Operations
@@ -40,8 +39,18 @@ class Expressions(Lowerings):
             return instructions_of(writes, dtypes[0], self.threads, early)
         except Untraceable as error:
             if not isinstance(error.__cause__, GpunnError):  # the call will raise it again
-                hint(custom[0].__qualname__, str(error))
+                hint(custom[0], str(error))
             return None
+
+    def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
+        """Return the functions and constants of an operation; none if it can't be traced."""
+        definition = getattr(Operations, name).definition
+        try:
+            writes = trace_operation(definition, op, op.arrays[0].dtype)
+        except Untraceable:
+            return set()
+        nodes = in_order([each.node for each in writes])
+        return {(each.op, repr(each.data)) for each in nodes if each.op != ARRAY}
 
 
 def is_custom(value: Any) -> bool:
@@ -49,12 +58,18 @@ def is_custom(value: Any) -> bool:
     return isinstance(value, Configurable) and not is_built_in(type(value))
 
 
-@functools.cache
-def hint(name: str, reason: str) -> None:
-    """Log, once for each class and reason, why gpunn calls the methods of a class."""
+named: set[type] = set()
+"""Classes that `hint` has named."""
+
+
+def hint(cls: type, reason: str) -> None:
+    """Log, once for each class, why gpunn calls the methods of a class."""
+    if cls in named:
+        return
+    named.add(cls)
     logger.warning(
         "gpunn: %s can't be compiled, so each step calls its methods. The results are the same, "
         "but training is slower. Reason: %s",
-        name,
+        cls.__qualname__,
         reason,
     )

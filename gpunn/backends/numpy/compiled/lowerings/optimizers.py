@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunn import optimizers
+from gpunn.backends.expressions import REDUCTIONS
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
-from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
+from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions, hint
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.backends.recording import Arguments
@@ -83,16 +84,29 @@ class Optimizers(Expressions):
 
     def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
         """Return the instructions of a custom optimizer, segment by segment."""
+        runs, segments = op.trained.runs(), self._segments(op.trained, undecayed)
+        if not self._is_elementwise(op, {each.stop - each.start for each in (*runs, *segments)}):
+            decay = segments[0].decay
+            if any(each.decay != decay for each in segments):
+                hint(type(op.optimizer), "sums over parameters with and without weight decay")
+                return None
+            segments = [each._replace(decay=decay) for each in runs]
         instructions: list[Instruction] = []
-        for start, stop, rate, decay in self._segments(op.trained, undecayed):
-            part = op.trained.part(start, stop)._replace(
-                segments=[Segment(0, stop - start, rate, decay)]
-            )
-            steps = self.traced("update", op.replace(trained=part), early=True)
+        for start, stop, rate, decay in segments:
+            steps = self.traced("update", alone(op, start, stop, rate, decay), early=True)
             if steps is None:
                 return None
             instructions += steps
         return instructions
+
+    def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
+        """Return whether an update of parts of these sizes is part of the whole update.
+
+        It isn't if the optimizer uses all elements, as in a norm, or their number.
+        """
+        found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
+        reduces = any(name in REDUCTIONS for each in found for name, _ in each)
+        return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
         """Return segments of parameters, split where a layer's weights begin or end.
@@ -116,6 +130,12 @@ class Optimizers(Expressions):
                 )
             )
         ]
+
+
+def alone(op: Arguments, start: int, stop: int, rate: float = 1.0, decay: float = 0.0) -> Arguments:
+    """Return the arguments of an update of some adjacent parameters as one segment."""
+    part = op.trained.part(start, stop)
+    return op.replace(trained=part._replace(segments=[Segment(0, stop - start, rate, decay)]))
 
 
 def kernel_of(o: Any) -> tuple[str, list[float]] | None:
