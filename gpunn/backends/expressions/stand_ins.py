@@ -166,8 +166,8 @@ class StandIn:
         node = self.tracer.node_of(self)
         if columns is not None:
             part = self.shape[0], columns[1] - columns[0]
-            if is_part(node):
-                node = contiguous(self.tracer.graph, node)
+            if "columns" in (node.op, *(each.op for each in node.args)):  # columns of columns
+                node = self.tracer.graph.node("copy", node, shape=node.shape, kind=node.kind)
             node = self.tracer.graph.node("columns", node, shape=part, kind=node.kind, data=columns)
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 
@@ -321,19 +321,7 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
         node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     if node.shape == shape:
         return node
-    if is_part(node) and shape[:1] != node.shape[:1]:  # the loop would skip from row to row
-        node = contiguous(graph, node)
     return graph.node("reshape", node, shape=shape, kind=node.kind)
-
-
-def is_part(node: Node) -> bool:
-    """Return whether a node consists of some columns of another."""
-    return node.op == "columns" or (node.op == "reshape" and is_part(node.args[0]))
-
-
-def contiguous(graph: Graph, node: Node) -> Node:
-    """Return a copy of some columns."""
-    return graph.node("copy", node, shape=node.shape, kind=node.kind)
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:

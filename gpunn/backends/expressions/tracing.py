@@ -80,7 +80,7 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
         for each in stand_ins.arrays
         if each.target is not None and each.node.data is not each.target
     ]
-    if any(array.dtype != dtype for array, _ in writes):
+    if any(array.dtype != tracer.dtype for array, _ in writes):
         raise Untraceable("a change of an array of integers")
     return writes
 
