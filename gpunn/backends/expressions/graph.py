@@ -164,7 +164,9 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite a - 0."""
+    """Rewrite a - 0, and 1 - e^v, which would lose digits, by e^v - 1."""
+    if a.is_number(1) and b.op == "exp":
+        return graph.call("negative", graph.call("expm1", b.args[0]))
     return a if b.is_number(0) else None
 
 

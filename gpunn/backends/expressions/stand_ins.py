@@ -339,7 +339,10 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
             return result if exponent >= 0 else 1 / result
         return tracer.call("exp", exponent * tracer.call("log", base))
     if type(base) in (int, float) and isinstance(exponent, StandIn) and base > 0:
-        return tracer.call("exp", math.log(base) * exponent)
+        node = exponent.node
+        if node.kind == "int":  # such as the number of an update
+            node = tracer.graph.node("copy", node, shape=node.shape, kind="float")
+        return tracer.call("exp", math.log(base) * StandIn(tracer, node))
     tracer.refuse("a power with a variable exponent")
 
 

@@ -44,6 +44,7 @@ def functions(node):
         (lambda xp, x: 0.5 * xp.tanh(0.5 * x) + 0.5, ["sigmoid"]),
         (lambda xp, x: 2 * x * 3, ["multiply"]),
         (lambda xp, x: x / 4, ["multiply"]),
+        (lambda xp, x: 1 - 0.9**x, ["multiply", "expm1", "negative"]),
         (lambda xp, x: x**3, ["multiply", "multiply"]),
         (lambda xp, x: x**-0.5, ["sqrt", "divide"]),
         (lambda xp, x: xp.exp(x) + xp.exp(x), ["exp", "add"]),  # computed once
