@@ -135,8 +135,8 @@ def test_r2_does_not_cancel_far_from_zero(host_backend):
 @pytest.mark.parametrize(
     ("metric", "targets", "outputs", "message"),
     [
-        (metrics.Accuracy(), np.ones((4, 1)), 1, "has 1; use 'binary_accuracy'"),
-        (metrics.TopKAccuracy(), np.ones((4, 1)), 1, "has 1; use 'binary_accuracy'"),
+        (metrics.Accuracy(), np.ones((4, 1)), 1, "has 1 output; use 'binary_accuracy'"),
+        (metrics.TopKAccuracy(), np.ones((4, 1)), 1, "has 1 output; use 'binary_accuracy'"),
         (metrics.R2(), np.arange(4), 4, "metric 'r2' compares numbers, but y holds class labels"),
         (metrics.BinaryAccuracy(), np.arange(4), 4, "use 'accuracy' or 'top_k_accuracy'"),
     ],

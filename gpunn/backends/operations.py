@@ -570,10 +570,10 @@ class Operations:
 
         Parameters
         ----------
-        activation, z, bias, out, rate, key, passes, first : Activation, array, float, int
-            As in `activate` and `dropout`.
-        dropped : array, shape (rows, ...)
-            The result of `dropout`.
+        activation, z, bias, out : Activation, array
+            As in `activate`.
+        rate, key, passes, dropped, first : float, int, array
+            As in `dropout`; the result of `dropout` is `dropped`.
         """
         self.activate(activation, z, bias, out)
         self.dropout(out, rate, key, passes, dropped, first)
@@ -595,8 +595,10 @@ class Operations:
 
         Parameters
         ----------
-        activation, z, output, gradient, bias_gradient, rate, key, passes, first
-            As in `dropout` and `activation_gradient`.
+        activation, z, output, gradient, bias_gradient : Activation, array
+            As in `activation_gradient`.
+        rate, key, passes, first : float, int, array
+            As in `dropout`.
         """
         self.dropout(gradient, rate, key, passes, gradient, first)
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
@@ -1171,8 +1173,10 @@ class Operations:
 
         Parameters
         ----------
-        x, factors, activation, z, bias, out, rate, key, passes, dropped, first
-            As in `scale_activate` and `activate_dropout`.
+        x, factors, activation, z, bias, out : array, Activation
+            As in `scale_activate`.
+        rate, key, passes, dropped, first : float, int, array
+            As in `activate_dropout`.
         """
         self.scale_activate(x, factors, activation, z, bias, out)
         self.dropout(out, rate, key, passes, dropped, first)
@@ -1194,7 +1198,7 @@ class Operations:
 
         Parameters
         ----------
-        activation, z, output, gradient, bias_gradient
+        activation, z, output, gradient, bias_gradient : Activation, array
             As in `activation_gradient`.
         x, factors, factors_gradient, input_gradient : array, or None
             As in `scale_gradient`.
@@ -1223,10 +1227,14 @@ class Operations:
 
         Parameters
         ----------
-        activation, z, output, gradient, bias_gradient, rate, key, passes, first
-            As in `dropout_activation_gradient`.
+        activation, z, output, gradient, bias_gradient : Activation, array
+            As in `activation_gradient`.
+        rate, key, passes : float, int, array
+            As in `dropout`.
         x, factors, factors_gradient, input_gradient : array, or None
             As in `scale_gradient`.
+        first : int
+            As in `dropout`.
         """
         self.dropout_activation_gradient(
             activation, z, output, gradient, bias_gradient, rate, key, passes, first

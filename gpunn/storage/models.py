@@ -1,4 +1,4 @@
-"""Model files, which contain a description in JSON and named arrays, but no code or pickles.
+"""Model files, which contain a description in JSON and named arrays, but no code.
 
 A file is written atomically, with a checksum that is verified when it is read. Files contain host
 arrays for every backend, so that a model trained on a GPU loads on a machine without a GPU.

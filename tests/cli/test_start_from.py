@@ -146,7 +146,7 @@ def test_a_table_is_read_as_the_first_network_did(first, caplog):
     [
         (["size", "kind", "price"], "", "there is no column 'age', an input of the n"),
         (COLUMNS, 'drop = ["age"]', "data.drop: column 'age' is an input of the ne"),
-        (COLUMNS, 'scaling = "quantile"', "data.scaling: the network that .*'robust'"),
+        (COLUMNS, 'scaling = "quantile"', "data.scaling: the network .*'robust'"),
         (COLUMNS, 'columns = { age = "category" }', "data.columns.age: got 'category', but"),
         (["age", "size", "kind", "price", "room"], 'target = "age"', "data.target: co"),
     ],

@@ -66,7 +66,8 @@ def compiled():
     from gpunn.backends.cupy.kernels.activations import FORMULAS, gradient_and_sums
     from gpunn.backends.cupy.kernels.raw import raw_kernel
 
-    source = raw_kernel(*gradient_and_sums("relu", FORMULAS[ReLU]), T=np.dtype(np.float32)).code
+    kernel = gradient_and_sums("relu", FORMULAS[ReLU], None, False)
+    source = raw_kernel(*kernel, T=np.dtype(np.float32)).code
     program = cupy.cuda.compiler._NVRTCProgram(source, "kernel.cu", method="ptx")
     return program.compile(("-arch=compute_75",))[0].decode()
 

@@ -249,7 +249,9 @@ def table() -> Iterator[Run]:
             f"optimizer {cls.name}, decay and clipping",
             every_layer,
             optimizer=lambda cls=cls: cls(
-                schedules.WarmUp(schedules.Cosine(0.003), 1.0), weight_decay=0.1, max_norm=0.5
+                schedules.WarmUp(schedules.Cosine(0.1 if cls is optimizers.SGD else 0.01), 1.0),
+                weight_decay=0.1,
+                max_norm=0.5,
             ),
         )
     for nesterov in (False, True):

@@ -184,7 +184,7 @@ def test_unused_columns_are_not_read():
             {"a": [1, 2], "b": [3, 4], "c": [1]},
             "column 'a' has 2 rows, and column 'c' has 1; expected columns of equal length",
         ),
-        ({"a": 3}, "column 'a': expected rows with a length; got 3; collect"),
+        ({"a": 3}, "column 'a': expected rows with a length; got 3; use a list"),
         ({"a": [1, [2], 3]}, r"row 1, column 'a': expected a number, text.*got a list: \[2\]"),
         ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
         ({"a": np.array([1j])}, "column 'a': expected numbers, text or dates; got .*complex"),

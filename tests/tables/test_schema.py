@@ -183,7 +183,7 @@ def test_values_that_are_missing_for_the_first_time():
 @pytest.mark.parametrize("cells", [["a", None, "?"], np.array([True, None, None])], ids=str)
 def test_categories_that_are_missing_for_the_first_time(cells):
     schema = Schema.fit({"x": [False, True] if cells[0] is True else ["a", "b"]})
-    with pytest.warns(GpunnWarning, match=r"for a category.: column 'x' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r"for a category. is used: column 'x' \(2 rows\)$"):
         matrix = schema.encode({"x": cells})
     assert matrix[1:, 0].tolist() == [0, 0]
     with warnings.catch_warnings():

@@ -107,6 +107,13 @@ def derivable(op: Arguments) -> bool:
     return formula is not None and formula.derivative != ""
 
 
+def scalable(op: Arguments) -> bool:
+    """Return whether one kernel computes all gradients of an activation and of `scale` before."""
+    in_place = op.input_gradient is op.gradient and op.x.shape == op.gradient.shape
+    sums = op.bias_gradient is not None and op.x.size > 0
+    return in_place and sums and derivable(op) and contiguous(*arrays_of(op, "passes"))
+
+
 def batched(op: Arguments) -> bool:
     """Return whether a kernel exists for the types of a data set's arrays."""
     arrays = *op.sources, *op.outs
@@ -249,17 +256,21 @@ class CupyLowerings:
         if op.bias_gradient is None:
             return activations.backward_after_dropout(op)
         if op.gradient.ndim > 1 and contiguous(*arrays_of(op, "passes")):
-            return [partial(activations.backward_with_bias, op, self.scratch)]
+            dropped = activations.dropout_of(op)
+            return [partial(activations.backward_with_bias, op, self.scratch, dropped)]
         return None
 
     def activation_scale_gradient(self, op: Arguments) -> Calls | None:
-        in_place = op.input_gradient is op.gradient and op.x.shape == op.gradient.shape
-        sums = op.bias_gradient is not None and op.x.size > 0
-        if in_place and sums and derivable(op) and contiguous(*arrays_of(op, "passes")):
-            return [partial(activations.backward_with_bias, op, self.scratch)]
-        return None
+        if not scalable(op):
+            return None
+        scaled = op.x, op.factors, op.factors_gradient
+        return [partial(activations.backward_with_bias, op, self.scratch, scaled=scaled)]
 
-    dropout_activation_scale_gradient = activation_scale_gradient
+    def dropout_activation_scale_gradient(self, op: Arguments) -> Calls | None:
+        if not scalable(op):
+            return None
+        dropped, scaled = activations.dropout_of(op), (op.x, op.factors, op.factors_gradient)
+        return [partial(activations.backward_with_bias, op, self.scratch, dropped, scaled)]
 
     def loss(self, op: Arguments) -> Calls | None:
         labels = type(op.loss) in losses.OF_LABELS

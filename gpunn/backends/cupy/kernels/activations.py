@@ -7,8 +7,10 @@ a. The mathematics is in `gpunn.activations`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import cupy
@@ -101,13 +103,17 @@ def forward(op: Arguments) -> Calls:
     return [partial(kernel, bias, *constants_of(f), z, out)]
 
 
+SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
+"""Arguments that only some of the fused operations have."""
+
+
 def fused_forward(op: Arguments) -> Calls:
     """Compute an activation, after `scale` or before `dropout`; arrays have any layout.
 
     Each result is stored, as the separate operations store it.
     """
     f, in_place, scaled = op.activation, op.out is op.z, hasattr(op, "factors")
-    inputs, given, results = ["T x, T factor"] * scaled, [op.x, op.factors] if scaled else [], []
+    inputs, given, results = ["T x, T factor"] * scaled, [*SCALED(op)] if scaled else [], []
     statements = "z = product(factor, x);" if scaled else "z = a;" if in_place else ""
     if in_place:
         statements = f"T {statements}"
@@ -128,7 +134,7 @@ def fused_forward(op: Arguments) -> Calls:
         inputs.append(mask.inputs)
         given += mask_arguments(op, op.out.dtype.type)
         statements += f" y = {mask.drop('a', 'i')};"
-        results.append(("T y", op.dropped))
+        results.append(("T y", DROPPED_OUT(op)))
         name += f"_{mask.prefix}dropout"
     outputs = ", ".join(declared for declared, _ in results)
     kernel = elementwise(f, f"gpunn_{name}", ", ".join(inputs), outputs, statements, mask)
@@ -154,21 +160,29 @@ def backward_after_dropout(op: Arguments) -> Calls:
     return [partial(kernel, *given, *constants_of(f), op.gradient)]
 
 
-def backward_with_bias(op: Arguments, scratch: Scratch) -> None:
+def backward_with_bias(
+    op: Arguments,
+    scratch: Scratch,
+    dropped: tuple[Mask | None, Sequence[Any]] = (None, ()),
+    scaled: Sequence[Any] = (),
+) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    The arguments may include those of `dropout`, which comes before, and of `scale_gradient`, which
-    comes after. `columns` describes how threads and blocks divide the matrix.
+    `dropped` are the mask and the arguments of a `dropout` that comes before; `scaled` are x, the
+    factors and their gradient of a `scale_gradient` that comes after. `columns` describes how
+    threads and blocks divide the matrix.
     """
-    f, dtype, scaled = op.activation, op.gradient.dtype, hasattr(op, "factors")
-    mask = mask_of(op) if hasattr(op, "rate") else None
-    kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)], mask, scaled), T=dtype)
-    arguments = [op.z, op.output, op.gradient, op.bias_gradient]
-    arguments += [op.x, op.factors, op.factors_gradient] if scaled else []
-    arguments += mask_arguments(op, dtype.type) if mask else []
+    f, dtype, (mask, masking) = op.activation, op.gradient.dtype, dropped
+    source = gradient_and_sums(f.name, FORMULAS[type(f)], mask, bool(scaled))
+    arguments = [op.z, op.output, op.gradient, op.bias_gradient, *scaled, *masking]
     shape = len(op.gradient), op.bias_gradient.size
-    constants = constants_of(f, dtype.type)
-    over_columns(kernel, shape, (*arguments, *constants), 1 + scaled, scratch)
+    arguments += constants_of(f, dtype.type)
+    over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + bool(scaled), scratch)
+
+
+def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:
+    """Return the mask of a dropout of the gradient, and the mask's arguments."""
+    return mask_of(op), mask_arguments(op, op.gradient.dtype.type)
 
 
 def elementwise(
