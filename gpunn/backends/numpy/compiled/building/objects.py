@@ -39,6 +39,9 @@ other functions of the library, because mathematical functions of the C library 
 identical across its versions."""
 
 
+SLOW = ("expression", "product")
+"""Kernels that take LLVM longest."""
+
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""
 
@@ -147,7 +150,7 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     for module in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"{kernels.__name__}.{module.name}")
 
-    names = sorted(set(KERNELS) & set(only) or KERNELS, key=lambda name: (name != "product", name))
+    names = sorted(set(KERNELS) & set(only) or KERNELS, key=lambda name: (name not in SLOW, name))
     return {
         **{name: partial(object_of, KERNELS[name], kernel_symbols) for name in names},
         **{name: partial(object_of, each, entry_symbol) for name, each in ENTRIES.items()},
