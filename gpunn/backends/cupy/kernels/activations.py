@@ -172,12 +172,12 @@ def backward_with_bias(
     factors and their gradient of a `scale_gradient` that comes after. `columns` describes how
     threads and blocks divide the matrix.
     """
-    f, dtype, (mask, masking) = op.activation, op.gradient.dtype, dropped
-    source = gradient_and_sums(f.name, FORMULAS[type(f)], mask, bool(scaled))
+    f, dtype, (mask, masking), is_scaled = op.activation, op.gradient.dtype, dropped, scaled != ()
+    source = gradient_and_sums(f.name, FORMULAS[type(f)], mask, is_scaled)
     arguments = [op.z, op.output, op.gradient, op.bias_gradient, *scaled, *masking]
     shape = len(op.gradient), op.bias_gradient.size
     arguments += constants_of(f, dtype.type)
-    over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + bool(scaled), scratch)
+    over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + is_scaled, scratch)
 
 
 def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:
