@@ -113,8 +113,7 @@ class Configurable:
         Returns
         -------
         list of str
-            All attributes of an object of a custom class, and of the class, since its methods may
-            use them.
+            All attributes of a custom class and of this object, since the methods may use them.
         """
         classes = [cls for cls in type(self).__mro__ if issubclass(cls, Configurable)]
         custom = [cls for cls in classes if not is_built_in(cls)]

@@ -190,7 +190,7 @@ def of_table(schema):
         ({"age": [1.0, 2.0, 5.0, 4.0]}, "there is no column 'age' there"),
         ({"size": ["1 m", "2 m", "1 m", "2 m"]}, "column 'size' is a number there, and a category"),
         ({"kind": ["x", "z", "x", "z"]}, "column 'kind' has a category 'y' there"),
-        ({"size": [1.0, 2.0, 4.0, 9.0]}, "column 'size' has another scale there"),
+        ({"size": [1.0, 2.0, 4.0, 9.0]}, "column 'size' has a different scale there"),
         ({"size": [1.0, 2.0, float("nan"), 3.0]}, r"column 'size' has no 'size \(missing\)' there"),
     ],
 )

@@ -95,8 +95,8 @@ def _parse(path: str, stream: ByteStream, size: int, *, compressed: bool) -> np.
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise DataFileError(
-            f"{path}: expected {4 * dimensions} bytes with the sizes of {dimensions} dimensions, "
-            f"got {len(sizes)} bytes"
+            f"{path}: expected {4 * dimensions} bytes, which contain the sizes of {dimensions} "
+            f"axes; got {len(sizes)} bytes"
         )
 
     dtype = np.dtype(_DTYPES[type_code])

@@ -163,8 +163,8 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
         values, _ = load_npz(data.path, name, None)
         if values.shape != (len(X),):
             raise DataError(
-                f"{data.path}, array {name!r}: expected shape ({len(X)},), one value per row, to "
-                f"split by; got {values.shape}"
+                f"{data.path}, array {name!r} for the split: expected shape ({len(X)},), one value "
+                f"per row; got {values.shape}"
             )
         keys = split_keys(data, table_of({name: values}, data.path))
     return Parts(Part(X, y), validation, test, metadata, keys)

@@ -226,7 +226,7 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
 
     See Also
     --------
-    RealMLPClassifier : Predicts classes; describes each parameter.
+    RealMLPClassifier : The estimator of classes, whose page describes each parameter.
 
     Examples
     --------

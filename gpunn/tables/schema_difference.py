@@ -30,7 +30,7 @@ def schema_difference(schema: Schema, other: Schema) -> str:
     for index, feature in enumerate(scaled_features(schema.columns)):
         for name, array in arrays.items():
             if not np.array_equal(array[index], others[name][index]):
-                return f"column {feature.name!r} has another scale there"
+                return f"column {feature.name!r} has a different scale there"
     if schema.missing_values != other.missing_values:
         return f"missing values are {', '.join(other.missing_values) or 'only blanks'} there"
     return ""

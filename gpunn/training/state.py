@@ -111,10 +111,10 @@ class TrainingState:
         vars(self).update({**missing, **state}, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the step, or raise an ArgumentError if no step fits the network.
+        """Return the training step, or raise an ArgumentError if there is none for the network.
 
-        Before training there is no step. After layers were frozen or unfrozen, no step fits,
-        because its arrays have another layout than the network's arrays.
+        Before training there is no step. After layers were frozen or unfrozen, the old step
+        cannot be used, because its arrays have another layout than the network's arrays.
         """
         if self.step is None:
             raise ArgumentError("trainer: training has not begun; call fit first")
@@ -136,8 +136,8 @@ class TrainingState:
 
         The last step is reused if the recipe and its parts are unchanged. A new optimizer object
         starts with a fresh state. After layers were frozen or unfrozen, the optimizer's state is
-        also new: averages of newly trained parameters would be zero, and Adam would treat zeros as
-        small gradients.
+        also new. In the old state, averages of newly trained parameters would be zero, and Adam
+        would treat these zeros as small gradients.
         """
         scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
         parameters = recipe.model.parameters

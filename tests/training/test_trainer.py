@@ -1011,7 +1011,7 @@ class TestInterruption:
             name = "interrupting"
 
             def measure(self, xp, predictions, targets, weights):
-                if len(targets) == 20:
+                if len(targets) == 20 and float(weights[0]):  # not while the method is traced
                     interrupt()
                 return xp.sum(weights, keepdims=True)
 

@@ -35,9 +35,9 @@ class Fusion(NamedTuple):
     """A fused operation, and the array that connects its two parts.
 
     An argument of a part becomes the fused operation's argument of the same name. If both parts
-    have an argument of this name, the second part's argument is used. Arguments that the fused
-    operation lacks must be None or the connecting array.
-    The second part may use a view of that array.
+    have an argument of this name, the second part's argument is used. If a part has an
+    argument that the fused operation does not have, its value must be None or the connecting array.
+    The second part may use a view of the connecting array.
     """
 
     name: str

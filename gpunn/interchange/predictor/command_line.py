@@ -94,7 +94,9 @@ def arguments() -> argparse.ArgumentParser:
         "--from", dest="form", choices=formats, help=f"format of the rows; {detected}"
     )
     parser.add_argument(
-        "--to", choices=formats, help="format of the predictions; by default that of the rows"
+        "--to",
+        choices=formats,
+        help="format of the predictions; by default the format of the input file",
     )
     parser.add_argument(
         "--skip-broken",

@@ -310,8 +310,8 @@ class BatchStream:
             if layer.adapts or layer.adapts_to_targets
         )
         raise ArgumentError(
-            f"layer {label!r}: learns from all training rows, but a batch has only a few "
-            "rows. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
+            f"layer {label!r}: must see all training rows together, but a batch has only a "
+            "few rows. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
         )
 
     def start(self, model: Sequential) -> None:

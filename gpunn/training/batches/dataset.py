@@ -84,7 +84,7 @@ class Subset:
         return self.dataset.metric_weights is not None
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Return the values that layers learn from the rows; see `Sequential.adapted_values`."""
+        """Return statistics of the rows for layers; see `Sequential.adapted_values`."""
         return model.adapted_values(self.dataset.X, self.indices, self.dataset.y)
 
     def start(self, model: Sequential) -> None:

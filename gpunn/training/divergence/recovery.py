@@ -70,7 +70,7 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return a recovery; None if memory is too small and the choice is "stop"."""
+        """Return a recovery. If memory is too small for it and `choice` is "stop", return None."""
         try:
             good = GoodState(step, progress)
         except MemoryError:

@@ -5,8 +5,8 @@ Each process computes its shards of every batch, and then updates its block of t
     gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
-The sum over shards has a fixed order, a tree that depends only on the number of shards. So for a
-fixed number of shards, results are bitwise identical for any number of processes that divides the
+The sum over shards has a fixed order, a tree that depends only on the number of shards. So with
+equal shards, results are bitwise identical on any number of processes, if this number divides the
 number of shards.
 """
 

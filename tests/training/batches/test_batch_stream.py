@@ -397,7 +397,7 @@ def test_columns_of_validation_data_are_those_of_the_first_batch(columns, messag
 
 def test_what_is_learned_from_all_rows_needs_some_first():
     given = trainer(layers=[layers.Standardization(), Dense(3)])
-    with pytest.raises(ArgumentError, match="'standardization_1': learns from all training rows"):
+    with pytest.raises(ArgumentError, match="'standardization_1': must see all training rows"):
         given.fit(batches(), **OPTIONS)
     given.fit(X[:20], Y[:20], epochs=0, progress=False)
     given.fit(batches(), **OPTIONS)
