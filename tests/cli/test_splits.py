@@ -145,7 +145,10 @@ def test_numbers_in_files(dataset, kind, gpunn):
     [
         ({"split": "group=g"}, "visits.npz: has no array 'g'"),
         ({"split": "group=y"}, "data.split: column 'y' is the target"),
-        ({"split": "group=X"}, r"array 'X' for the split: expected shape \(4,\), one value per row"),
+        (
+            {"split": "group=X"},
+            r"array 'X' for the split: expected shape \(4,\), one value per row",
+        ),
         (
             {"split": "time=t", "test_fraction": 0.0},
             "data.split: no rows are held out; set 'validation_fraction' or 'test_fraction'",
