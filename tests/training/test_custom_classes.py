@@ -226,3 +226,24 @@ def test_an_array_outside_the_object_is_refused(turn_off_kernels):
     np.testing.assert_allclose(
         compiled, trained("activation", Keeping()).history["loss"], rtol=1e-5
     )
+
+
+class CountingOnItsClass(Slope):
+    """A class whose method counts its calls in an attribute of the class."""
+
+    name = "counting_on_its_class"
+    calls = 0
+
+    def value(self, xp, z):
+        type(self).calls += 1
+        return z * (1 + 0.01 * self.calls)
+
+
+def test_tracing_does_not_count_as_a_call(turn_off_kernels):
+    def losses():
+        CountingOnItsClass.calls = 0
+        return trained("activation", CountingOnItsClass()).history["loss"]
+
+    compiled = losses()
+    turn_off_kernels()
+    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -65,6 +65,7 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
     """Run a definition with stand-ins of a trace."""
     stand_ins = Substitution(tracer)
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
+    classes = attributes_of_classes(replaced.values())
     try:
         definition(TracedBackend(tracer), **replaced)
     except Exception as error:
@@ -72,9 +73,12 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
         if "__array_ufunc__" in reason:
             reason = "a function of NumPy; use the functions of xp"
         raise Untraceable(tracer.refusal or reason) from error
-    if tracer.refusal:
-        raise Untraceable(tracer.refusal)
-    stand_ins.check()
+    else:
+        if tracer.refusal:
+            raise Untraceable(tracer.refusal)
+        stand_ins.check()
+    finally:
+        restore(classes)
     writes = [
         Write(each.target, each.node)
         for each in stand_ins.arrays
@@ -83,6 +87,24 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
     if any(array.dtype != tracer.dtype for array, _ in writes):
         raise Untraceable("a change of an array of integers")
     return writes
+
+
+def attributes_of_classes(values: Iterable[Any]) -> dict[type, dict[str, Any]]:
+    """Return the attributes of the custom classes of some values."""
+    classes = {
+        cls for value in values if isinstance(value, Configurable) for cls in type(value).__mro__
+    }
+    return {cls: dict(vars(cls)) for cls in classes if cls is not object and not is_built_in(cls)}
+
+
+def restore(classes: Mapping[type, Mapping[str, Any]]) -> None:
+    """Set the attributes of classes to earlier values, since a method may count its calls there."""
+    for cls, before in classes.items():
+        for name, value in dict(vars(cls)).items():
+            if name not in before:
+                delattr(cls, name)
+            elif value is not before[name]:
+                setattr(cls, name, before[name])
 
 
 class Substitution:
