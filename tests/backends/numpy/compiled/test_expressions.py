@@ -7,11 +7,12 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn import activations, losses, metrics, optimizers
-from gpunn.backends.expressions import Untraceable, trace_operation
 from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.program import Program
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
+from gpunn.backends.tracing import trace_operation
+from gpunn.expressions import Untraceable
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""

@@ -8,10 +8,11 @@ import pytest
 
 pytest.importorskip("numba")
 
-from gpunn.backends.expressions import Untraceable, trace_operation
 from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.program import Program
 from gpunn.backends.recording import Arguments
+from gpunn.backends.tracing import trace_operation
+from gpunn.expressions import Untraceable
 
 SHAPES = [(6, 4), (33, 10), (64, 32), (5, 130), (300, 3), (2, 1500)]
 UNARY = ["tanh", "abs", "negative", "floor", "sign", "square", "sin", "exp", "sqrt", "log1p"]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.backends.expressions import Write, stages_of
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
 from gpunn.backends.numpy.compiled.expressions.steps import steps_of
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.tracing import Write
+from gpunn.expressions import stages_of
 
 __all__ = ["instructions_of"]
 

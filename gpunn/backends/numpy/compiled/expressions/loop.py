@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.backends.expressions import REDUCTIONS, Node, Stage, Untraceable, base_of
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.steps import Step
@@ -15,6 +14,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, SLOT_SIZE, STEP
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.numpy.memory import zeros
+from gpunn.expressions import REDUCTIONS, Node, Stage, Untraceable, base_of
 from gpunn.typing import Shape
 
 __all__ = ["Loop"]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.expressions import ARRAY, NUMBER, Node, Write, base_of, is_source, used
 from gpunn.backends.numpy.compiled.expressions.steps import Step
+from gpunn.backends.tracing import Write
+from gpunn.expressions import ARRAY, NUMBER, Node, base_of, is_source, used
 
 __all__ = ["Memory", "roots_of"]
 

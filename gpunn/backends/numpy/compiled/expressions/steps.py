@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from gpunn.backends.expressions import Node, Stage, base_of
 from gpunn.backends.numpy.compiled import interface
+from gpunn.expressions import Node, Stage, base_of
 
 __all__ = ["Step", "steps_of"]
 

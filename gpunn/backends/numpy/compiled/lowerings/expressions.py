@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from gpunn.backends.expressions import ARRAY, Untraceable, in_order, trace_operation
 from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
+from gpunn.backends.tracing import trace_operation
 from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import GpunnError
+from gpunn.expressions import ARRAY, Untraceable, in_order
 
 __all__ = ["Expressions"]
 

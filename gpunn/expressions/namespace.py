@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.expressions.stand_ins import StandIn, Tracer, power, reshaped
+from gpunn.expressions.stand_ins import StandIn, Tracer, power, reshaped
 
 __all__ = ["Namespace"]
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunn.backends.expressions.graph import NUMBER, Graph, Node, Untraceable
+from gpunn.expressions.graph import NUMBER, Graph, Node, Untraceable
 from gpunn.typing import Shape
 
 __all__ = ["StandIn", "Tracer"]

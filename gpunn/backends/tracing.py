@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.backends.expressions.graph import Graph, Node, Untraceable
-from gpunn.backends.expressions.namespace import Namespace
-from gpunn.backends.expressions.stand_ins import StandIn, Tracer
 from gpunn.backends.recording import Arguments, elements, same
 from gpunn.configurable import Configurable, is_built_in
+from gpunn.expressions.graph import Graph, Node, Untraceable
+from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.stand_ins import StandIn, Tracer
 
 __all__ = ["Write", "trace_operation"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gpunn.backends.expressions.graph import (
+from gpunn.expressions.graph import (
     ARRAY,
     NUMBER,
     REDUCTIONS,

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from gpunn import activations
-from gpunn.backends.expressions import Untraceable, trace_operation
-from gpunn.backends.expressions.graph import in_order
 from gpunn.backends.recording import Arguments
+from gpunn.backends.tracing import trace_operation
+from gpunn.expressions import Untraceable
+from gpunn.expressions.graph import in_order
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 ROW, WEIGHTS = np.ones(3, np.float32), np.ones(4, np.float32)
