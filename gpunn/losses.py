@@ -249,7 +249,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     Parameters
     ----------
     y : ndarray
-        The user's targets. The targets. With one output, their shape may be (rows,) or (rows, 1).
+        The user's targets. With one output, their shape may be (rows,) or (rows, 1).
     outputs : int
         Number of the network's outputs.
 

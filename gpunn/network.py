@@ -122,7 +122,7 @@ class Sequential(Described):
     Attributes
     ----------
     layers : tuple of Layer
-        The layers. The layers can't be changed. Other settings that determine parameters and shapes
+        The layers, which can't be changed. Other settings that determine parameters and shapes
         can't be changed either.
     output_shape : tuple of int
         Shape of one row of the output.

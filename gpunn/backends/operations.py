@@ -1626,7 +1626,7 @@ class Operations:
         Parameters
         ----------
         optimizer : Optimizer
-            The optimizer. The optimizer's `weight_decay` may be an array of shape (1,), which a
+            The optimizer, whose `weight_decay` may be an array of shape (1,), which a
             schedule sets.
         trained : Trained
             Values and slots, which are changed in place, and gradients.

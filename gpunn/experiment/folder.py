@@ -199,7 +199,7 @@ class RunFolder(Callback):
         Parameters
         ----------
         experiment : Experiment
-            The experiment. The experiment, whose callbacks will write their files in the folder.
+            The experiment, whose callbacks will write their files in the folder.
 
         Returns
         -------

@@ -54,8 +54,8 @@ def from_sklearn(
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        A fitted estimator. The estimator. Only its attributes `activation`, `coefs_`, `intercepts_`
-        and `classes_` are read, so scikit-learn need not be installed.
+        A fitted estimator. Only its attributes `activation`, `coefs_`, `intercepts_` and
+        `classes_` are read, so scikit-learn need not be installed.
     backend : str, Backend or None
         The backend of the network; see `gpunn.get_backend`.
     dtype : {"float32", "float64"} or None

@@ -397,8 +397,8 @@ class Layer(Configurable):
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
-            Whether dL/dx is needed: Whether dL/dx is needed. This argument is False if no earlier
-            layer has trainable parameters.
+            Whether dL/dx is needed. This argument is False if no earlier layer has trainable
+            parameters.
 
         Returns
         -------

@@ -197,7 +197,7 @@ class AUC(LabelMetric):
         Returns
         -------
         float
-            The bound; The bound; NaN if the AUC is NaN.
+            The bound; NaN if the AUC is NaN.
         """
         of_class, of_others, pairs = self._counts(summary)
         shared = 0.5 * (of_class * of_others).sum(axis=1)

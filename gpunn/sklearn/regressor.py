@@ -50,7 +50,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or
         `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
-        Hidden layers: Hidden layers: Hidden layers: (100,) and "relu" by default.
+        Hidden layers: (100,) and "relu" by default.
     solver, alpha, batch_size : as for `MLPClassifier`
         Minimization of the loss: "adam", 0.0001 and "auto" by default.
     learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
@@ -61,11 +61,11 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Whether to print losses, and whether to start from the weights of the last `fit`: False by
         default.
     momentum, nesterovs_momentum : as for `MLPClassifier`
-        For "sgd": Momentum of "sgd": Momentum of "sgd": 0.9 and True by default.
+        Momentum of "sgd": 0.9 and True by default.
     early_stopping, validation_fraction : as for `MLPClassifier`
         Whether to hold out rows for early stopping, and how many: False and 0.1 by default.
     beta_1, beta_2, epsilon : as for `MLPClassifier`
-        For "adam": Parameters of "adam": Parameters of "adam": 0.9, 0.999 and 1e-8 by default.
+        Parameters of "adam": 0.9, 0.999 and 1e-8 by default.
     n_iter_no_change, max_fun : as for `MLPClassifier`
         Limits for epochs without improvement and for evaluations by "lbfgs": 10 and 15000 by
         default.

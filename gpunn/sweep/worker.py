@@ -81,7 +81,7 @@ def run_worker(
     folder : Path
         The sweep folder with the results of all processes so far; it is created if needed.
     trials : int or None
-        Total number of trials; Total number of trials. None means the number in the configuration.
+        Total number of trials. None means the number in the configuration.
     reclaim : bool
         Whether to first mark unfinished trials of other processes as lost.
     events : Events or None

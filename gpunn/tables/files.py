@@ -52,8 +52,7 @@ def read_table(
         means a Parquet file, which requires the package pyarrow; other arguments have no effect on
         Parquet files.
     delimiter : str or None
-        The character between cells. The character between cells. None detects a comma, semicolon,
-        tab or "|".
+        The character between cells. None detects a comma, semicolon, tab or "|".
     decimal : {".", ","} or None
         The decimal mark. If the comma is not the delimiter, None also accepts decimal commas in
         columns without points.

@@ -1,4 +1,4 @@
-"""The CUDA backend: The CUDA backend, which uses CuPy with a custom kernel for each operation.
+"""The CUDA backend, which uses CuPy with a custom kernel for each operation.
 
 Only `CupyBackend` imports CuPy, so `gpunn.backends.cupy.diagnosis` works without CuPy.
 """
