@@ -518,7 +518,7 @@ class Trainer:
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows per pass. Rows per batch. The batch size changes results only by rounding.
+            Rows per batch. The batch size changes results only by rounding.
         sample_weight : array, shape (rows,)
             A weight for each row: a row with weight k counts as k rows.
         stream : bool or None
