@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from gpunn.backends.placeholder import stand_in
+from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ class Workspace:
     Each buffer has an owner and a name, and is allocated when it is first requested. Later steps,
     smaller batches and the layer's backward pass get the same memory. After each buffer has been
     used once, a step allocates nothing. So a recorded step may store references to the arrays.
+
+    If a layer contains another layer, and calls it several times in one pass, each call has
+    separate buffers (`call`).
 
     Attributes
     ----------
@@ -52,9 +57,8 @@ class Workspace:
     keeps_averages : bool
         Whether batch normalization updates its running averages. If shards are normalized one by
         one, only the first shard of a batch updates the averages.
-    outputs : dict of object to list of array
-        The outputs of inner layers in this forward pass, by the layer that contains the inner
-        layers.
+    calls : tuple of int
+        Numbers of the calls that are running, of layers that one pass calls several times.
     """
 
     def __init__(
@@ -70,9 +74,10 @@ class Workspace:
         self.collectives: Collectives | None = None
         self.passed: Callable[[object], None] = ignore
         self.position = (0, 1, 0)
-        self.outputs: dict[object, list[Array]] = {}
-        self._buffers: dict[tuple[object, str], Array] = {}
-        self._slices: dict[tuple[object, str, int], Array] = {}
+        self.calls: tuple[int, ...] = ()
+        self._outputs: dict[tuple[int, ...], dict[object, Any]] = {}
+        self._buffers: dict[tuple[object, ...], Array] = {}
+        self._slices: dict[tuple[object, ...], Array] = {}
 
     @property
     def passes(self) -> Array:
@@ -82,15 +87,35 @@ class Workspace:
     def passes(self, array: Array) -> None:
         self._passes = array
 
+    @contextmanager
+    def call(self, number: int | None) -> Iterator[None]:
+        """Use the buffers of one of several calls of a layer; None if there is only one call."""
+        outer, self.calls = self.calls, self.calls if number is None else (*self.calls, number)
+        try:
+            yield
+        finally:
+            self.calls = outer
+
+    @property
+    def outputs(self) -> dict[object, Any]:
+        """What layers that contain layers keep of this forward pass for the backward pass."""
+        return self._outputs.setdefault(self.calls, {})
+
+    def dropout_key(self, key: int) -> int:
+        """Return the key of a layer's dropout mask, which differs between calls of the layer."""
+        if not self.calls:
+            return key
+        return int(generator(key, "call", *self.calls).integers(2**32))
+
     def fixed(self, owner: object, name: str, shape: Shape, dtype: str | None = None) -> Array:
         """Return the buffer `name` of `owner`, in exactly this shape."""
         return stand_in(self._fixed(owner, name, shape, dtype))
 
     def _fixed(self, owner: object, name: str, shape: Shape, dtype: str | None) -> Array:
-        buffer = self._buffers.get((owner, name))
+        key = owner, name, *self.calls
+        buffer = self._buffers.get(key)
         if buffer is None:
-            buffer = self.backend.zeros(shape, dtype or self.dtype)
-            self._buffers[owner, name] = buffer
+            buffer = self._buffers[key] = self.backend.zeros(shape, dtype or self.dtype)
         return buffer
 
     def rows(
@@ -100,13 +125,14 @@ class Workspace:
 
         If each member has separate rows, `rows` may be larger than `capacity`.
         """
-        view = self._slices.get((owner, name, rows))
+        key = owner, name, rows, *self.calls
+        view = self._slices.get(key)
         if view is None:
             multiple = max(1, -(-rows // max(1, self.capacity)))
             full_name = name if multiple == 1 else f"{name} of {multiple} members"
             size = self.capacity * multiple
             view = self._fixed(owner, full_name, (size, *shape), dtype)[:rows, ...]
-            self._slices[owner, name, rows] = view
+            self._slices[key] = view
         return stand_in(view)
 
     def set_position(self, first: int, rows: int, shard: int) -> None:

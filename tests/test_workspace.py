@@ -82,3 +82,16 @@ def test_settings_are_numbers_unless_a_schedule_moves_them():
     workspace.settings = {(id(owner), "rate"): moving}
     assert workspace.setting(owner, "rate") is moving
     assert workspace.setting(Owner(), "rate") == 0.5
+
+
+def test_each_call_of_a_layer_has_its_own_buffers_outputs_and_masks():
+    workspace, seen = Workspace(NumpyBackend(), "float32", 4), []
+    for number in (None, 0, 1, 0):
+        with workspace.call(number), workspace.call(None):
+            workspace.outputs["layer"] = number
+            buffers = workspace.fixed("layer", "mean", (2,)), workspace.rows("layer", "y", 3, ())
+            seen.append((*map(id, buffers), workspace.dropout_key(7)))
+    assert seen[1] == seen[3]
+    assert all(len(set(each)) == 3 for each in zip(*seen[:3], strict=True))
+    assert seen[0][2] == 7
+    assert workspace.outputs == {"layer": None}

@@ -72,7 +72,8 @@ class Dropout(Layer):
 
         dL/dx = mask * dL/dy / (1 - rate)
 
-    Each entry of the mask is computed from a hash of (seed, layer, pass, position). So the mask is
+    Each entry of the mask is computed from a hash of (seed, layer, pass, position). If a `Block`
+    calls the layer several times, the number of the call also enters the hash. So the mask is
     the same on every backend, and the backward pass computes it again instead of storing it. A
     resumed run needs no state of a random generator.
 
@@ -108,8 +109,8 @@ class Dropout(Layer):
             return x
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         rate = workspace.setting(self, "rate")
-        first = workspace.first_element(x)
-        workspace.backend.dropout(x, rate, self.key, workspace.passes, y, first)
+        first, key = workspace.first_element(x), workspace.dropout_key(self.key)
+        workspace.backend.dropout(x, rate, key, workspace.passes, y, first)
         return y
 
     @operations_only
@@ -120,8 +121,8 @@ class Dropout(Layer):
             # This is the mask of the forward pass, since the key and the number of the pass are the
             # same.
             rate = workspace.setting(self, "rate")
-            first = workspace.first_element(gradient)
-            workspace.backend.dropout(gradient, rate, self.key, workspace.passes, gradient, first)
+            first, key = workspace.first_element(gradient), workspace.dropout_key(self.key)
+            workspace.backend.dropout(gradient, rate, key, workspace.passes, gradient, first)
         return gradient
 
 

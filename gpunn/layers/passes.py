@@ -129,19 +129,25 @@ def backward(
 class Called:
     """A method that is called in every step, and the arrays that it sets.
 
-    Each shard of a batch has a separate call, with the shard's position in the batch.
+    Each shard of a batch has a separate call, with the shard's position in the batch. So has each
+    call of a layer that another layer calls several times, with its buffers.
     """
 
     def __init__(
         self, function: Callable[[], object], workspace: Workspace, results: Sequence[Array] = ()
     ) -> None:
         self.function, self.workspace, self.results = function, workspace, results
-        self.position = workspace.position
+        self.position, self.calls = workspace.position, workspace.calls
 
     def __call__(self) -> None:
         """Call the method."""
-        self.workspace.position = self.position
-        self.function()
+        workspace = self.workspace
+        workspace.position = self.position
+        outer, workspace.calls = workspace.calls, self.calls
+        try:
+            self.function()
+        finally:
+            workspace.calls = outer
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
