@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import types
-import weakref
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
@@ -13,9 +12,10 @@ import numpy as np
 
 from gpunn.backends.recording import Arguments, elements, same
 from gpunn.configurable import Configurable, is_built_in
-from gpunn.expressions.graph import Graph, Node, Untraceable
+from gpunn.expressions.graph import Node, Untraceable
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.stand_ins import StandIn, Tracer
+from gpunn.expressions.tracing import explained, traced_twice
 
 __all__ = ["Write", "trace_operation"]
 
@@ -43,22 +43,11 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
     Raises an `Untraceable` with the reason if the definition can't be traced. The definition runs
     twice: if the two graphs differ, it uses random numbers or counts its calls.
     """
-    graph = Graph()
-    first, second = (run(definition, arguments, graph, dtype) for _ in range(2))
-    if [id(each.node) for each in first] != [id(each.node) for each in second]:
-        raise Untraceable("code that gives another result when it runs again")
-    return first
-
-
-def run(definition: Any, arguments: Arguments, graph: Graph, dtype: np.dtype) -> list[Write]:
-    """Run a definition once, with stand-ins; none of them may outlive the run."""
-    tracer = Tracer(graph, dtype)
-    kept = weakref.ref(tracer)
-    writes = writes_of(definition, arguments, tracer)
-    del tracer
-    if kept() is not None:
-        raise Untraceable("code that stores arrays")
-    return writes
+    return traced_twice(
+        lambda tracer: writes_of(definition, arguments, tracer),
+        lambda writes: [each.node for each in writes],
+        dtype,
+    )
 
 
 def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
@@ -67,15 +56,8 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
     classes = attributes_of_classes(replaced.values())
     try:
-        definition(TracedBackend(tracer), **replaced)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        if "__array_ufunc__" in reason:
-            reason = "a function of NumPy; use the functions of xp"
-        raise Untraceable(tracer.refusal or reason) from error
-    else:
-        if tracer.refusal:
-            raise Untraceable(tracer.refusal)
+        with explained(tracer):
+            definition(TracedBackend(tracer), **replaced)
         stand_ins.check()
     finally:
         restore(classes)

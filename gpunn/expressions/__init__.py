@@ -2,13 +2,22 @@
 
 A custom activation, loss, metric or optimizer is array-API code. If this code runs with `StandIn`s
 for arrays and a `Namespace` for `xp`, the result is a graph of elementwise functions and sums.
-`stages_of` divides a graph into loops over arrays of one shape.
+`stages_of` divides a graph into loops over arrays of one shape. An `Expression` is a graph that
+any array library can compute, and `gradients` differentiates a graph.
 """
 
 from __future__ import annotations
 
+from gpunn.expressions.derivatives import Cotangents, gradients
+from gpunn.expressions.expression import (
+    Expression,
+    expression_of,
+    require_separate_rows,
+    substituted,
+)
 from gpunn.expressions.graph import ARRAY, NUMBER, REDUCTIONS, Node, Untraceable, in_order
 from gpunn.expressions.stages import Stage, base_of, is_source, stages_of, used
 
-__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "Node", "Stage", "Untraceable", "base_of", "in_order"]
-__all__ += ["is_source", "stages_of", "used"]
+__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "Cotangents", "Expression", "Node", "Stage"]
+__all__ += ["Untraceable", "base_of", "expression_of", "gradients", "in_order", "is_source"]
+__all__ += ["require_separate_rows", "stages_of", "substituted", "used"]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.expressions.stand_ins import StandIn, Tracer, power, reshaped
+from gpunn.expressions.graph import Untraceable
+from gpunn.expressions.shapes import reduced, reshaped
+from gpunn.expressions.stand_ins import StandIn, Tracer, power
 
 __all__ = ["Namespace"]
 
@@ -38,6 +40,11 @@ class Namespace:
             kinds = {self._tracer.node_of(each).kind for each in operands}
             kind = "int" if kinds <= {"int"} and op not in OF_REALS else "float"
         return self._tracer.call(op, *operands, kind=kind)
+
+    @property
+    def tracer(self) -> Tracer:
+        """The trace that the functions belong to."""
+        return self._tracer
 
     # ------------------------------------------------------- functions made of other functions
 
@@ -225,25 +232,14 @@ class Namespace:
         return tuple(sorted(each % a.ndim for each in axes))
 
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
-        graph, axes, node = self._tracer.graph, self._axes(a, axis), self._tracer.node_of(a)
+        node = self._tracer.node_of(a)
         if node.kind != "float":
             self._tracer.refuse("a sum, a maximum or a minimum of integers or Booleans")
-        shape = tuple(
-            1 if k in axes else n for k, n in enumerate(a.shape) if keepdims or k not in axes
-        )
-        if math.prod(a.shape[each] for each in axes) == 1:  # nothing to reduce
-            return StandIn(self._tracer, reshaped(graph, node, shape))
-        kept = [k for k, n in enumerate(a.shape) if k not in axes and n > 1]
-        if kept == [0]:
-            result = graph.node(f"row_{name}", node, shape=(a.shape[0],), kind="float")
-        elif not kept:
-            row = reshaped(graph, node, (1, a.size))
-            result = graph.node(f"row_{name}", row, shape=(1,), kind="float")
-        elif axes == (0,) and name == "sum":
-            result = graph.node("column_sum", node, shape=a.shape[1:], kind="float")
-        else:
-            self._tracer.refuse(f"the {name} over the axes {axes} of {a.ndim}")
-        return StandIn(self._tracer, reshaped(graph, result, shape))
+        try:
+            result = reduced(self._tracer.graph, node, name, self._axes(a, axis), bool(keepdims))
+        except Untraceable as error:
+            self._tracer.refuse(str(error))
+        return StandIn(self._tracer, result)
 
 
 OF_REALS = ("divide", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunn.expressions.graph import NUMBER, Graph, Node, Untraceable
+from gpunn.expressions.graph import ARRAY, NUMBER, Graph, Node, Untraceable
+from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.typing import Shape
 
 __all__ = ["StandIn", "Tracer"]
@@ -31,6 +32,10 @@ class Tracer:
     def array(self, array: np.ndarray) -> StandIn:
         """Return a stand-in for an array that the operation may read and write."""
         return StandIn(self, self.graph.array(array, self.kind_of(array)), array)
+
+    def input(self, name: str, shape: Shape, kind: str = "float") -> StandIn:
+        """Return a stand-in for an array that has a name instead of elements."""
+        return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
 
     def kind_of(self, array: np.ndarray) -> str:
         """Return the kind of an array's elements, if kernels can read the array."""
@@ -165,10 +170,7 @@ class StandIn:
             return self
         node = self.tracer.node_of(self)
         if columns is not None:
-            part = self.shape[0], columns[1] - columns[0]
-            if "columns" in (node.op, *(each.op for each in node.args)):  # columns of columns
-                node = self.tracer.graph.node("copy", node, shape=node.shape, kind=node.kind)
-            node = self.tracer.graph.node("columns", node, shape=part, kind=node.kind, data=columns)
+            node = columns_of(self.tracer.graph, node, *columns)
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 
     def view(self, node: Node) -> StandIn:
@@ -311,17 +313,6 @@ class StandIn:
 
     __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
-
-
-def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
-    """Return a node's elements with another shape."""
-    while node.op == "reshape":
-        node = node.args[0]
-    if node.op == "columns" and shape[:1] != node.shape[:1]:  # their rows are not adjacent
-        node = graph.node("copy", node, shape=node.shape, kind=node.kind)
-    if node.shape == shape:
-        return node
-    return graph.node("reshape", node, shape=shape, kind=node.kind)
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:

@@ -1,0 +1,265 @@
+"""Derivatives of graphs, in reverse mode: a graph of gradients from a graph of functions.
+
+The *cotangent* of a node is the derivative of a sum (seed 1 * result 1 + seed 2 * result 2 + ...)
+with respect to the node. `RULES` has, for each function, the cotangents of its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from gpunn.expressions.graph import NUMBER, Graph, Node, in_order
+from gpunn.expressions.shapes import columns_of, expanded, reduced, reshaped
+from gpunn.typing import Shape
+
+__all__ = ["Cotangents", "gradients"]
+
+
+def gradients(
+    graph: Graph, results: Sequence[Node], seeds: Sequence[Node], inputs: Sequence[Node]
+) -> list[Node | None]:
+    """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
+
+    A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
+    result depends on the input.
+    """
+    cotangents = Cotangents(graph, results, inputs)
+    for result, seed in zip(results, seeds, strict=True):
+        cotangents.add(result, seed)
+    for node in reversed(cotangents.order):
+        cotangents.propagate(node)
+    return [cotangents.of(each) for each in inputs]
+
+
+class Cotangents:
+    """The cotangents of the nodes between inputs and results.
+
+    Call `add` for the results. Then call `propagate` for each node of `order`, the last one first.
+    A caller with its own rule for a node instead calls `of` for the node, and `add` for the node's
+    arguments.
+    """
+
+    def __init__(self, graph: Graph, results: Sequence[Node], inputs: Sequence[Node]) -> None:
+        self._graph = graph
+        self.order: list[Node] = []
+        """The nodes that depend on an input, each after its arguments; without the inputs."""
+        self._known = {id(each) for each in inputs}
+        for node in in_order(results):
+            depends = node.kind == "float" and any(map(self.matters, node.args))
+            if depends and not self.matters(node):
+                self._known.add(id(node))
+                self.order.append(node)
+        self._found: dict[int, Node] = {}
+
+    def matters(self, node: Node) -> bool:
+        """Return whether a node is an input or depends on one."""
+        return id(node) in self._known
+
+    def add(self, node: Node, part: Node) -> None:
+        """Add a part to the cotangent of a node, if the node matters.
+
+        The part has the node's shape, or is broadcast to this shape.
+        """
+        if self.matters(node):
+            earlier = self._found.get(id(node))
+            self._found[id(node)] = part if earlier is None else plus(self._graph, earlier, part)
+
+    def of(self, node: Node) -> Node | None:
+        """Return the cotangent of a node in the node's shape, or None if it is zero."""
+        found = self._found.get(id(node))
+        return None if found is None else expanded(self._graph, found, node.shape)
+
+    def propagate(self, node: Node) -> None:
+        """Add the parts of a node's cotangent to the cotangents of its arguments."""
+        cotangent = self._found.get(id(node))
+        if cotangent is None or not any(map(self.matters, node.args)):
+            return
+        inner, masks = cotangent, list[tuple[Node, bool]]()
+        while node.op not in RESHAPING and (mask := mask_of(inner)):
+            inner = inner.args[1 if mask[1] else 2]
+            masks += [mask] if mask not in masks else []
+        call = Call(self._graph, self.matters)
+        parts = RULES[node.op](call, inner, node, *node.args) if node.op in RULES else []
+        for argument, part in zip(node.args, parts, strict=False):
+            if part is None or part.is_number(0) or not self.matters(argument):
+                continue
+            # The slope may be infinite where `where` chose the other branch: the part is 0 there.
+            for condition, is_first in reversed(masks):
+                branches = (part, 0.0) if is_first else (0.0, part)
+                part = call("where", condition, *branches)
+            full = argument.shape if node.op in RESHAPING else node.shape
+            self.add(argument, summed(self._graph, part, argument.shape, full))
+
+
+def mask_of(node: Node) -> tuple[Node, bool] | None:
+    """Return the condition of where(condition, x, 0), and whether x is the first branch."""
+    if node.op == "where":
+        condition, first, second = node.args
+        if second.is_number(0):
+            return condition, True
+        if first.is_number(0):
+            return condition, False
+    return None
+
+
+def plus(graph: Graph, a: Node, b: Node) -> Node:
+    """Return a + b."""
+    if a is b:
+        return graph.call("multiply", a, graph.number(2.0))
+    one, other = mask_of(a), mask_of(b)
+    if one and other and one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
+        first, second = (a.args[1], b.args[2]) if one[1] else (b.args[1], a.args[2])
+        return graph.call("where", one[0], first, second)
+    return graph.call("add", a, b)
+
+
+def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
+    """Return a cotangent of shape `full`, summed over the axes that broadcasting added to `shape`.
+
+    The cotangent may be broadcast to `full`, and the result to `shape`.
+    """
+    before = (1,) * (len(full) - len(shape)) + shape
+    given = (1,) * (len(full) - len(part.shape)) + part.shape
+    added = [k for k, n in enumerate(full) if before[k] == 1 and n != 1]
+    axes = [k for k in added if given[k] != 1]
+    count = math.prod(full[k] for k in added if given[k] == 1)
+    if axes:
+        part = reduced(graph, reshaped(graph, part, given), "sum", axes, keepdims=True)
+    if len(part.shape) > len(shape):
+        part = reshaped(graph, part, part.shape[len(part.shape) - len(shape) :])
+    return part if count == 1 else graph.call("multiply", part, graph.number(float(count)))
+
+
+class Call:
+    """Adds functions to a graph; Python numbers are operands."""
+
+    def __init__(self, graph: Graph, matters: Callable[[Node], bool]) -> None:
+        self.graph, self.matters = graph, matters
+
+    def __call__(self, op: str, *operands: Node | float, kind: str = "float") -> Node:
+        nodes = [self.graph.number(x) if isinstance(x, int | float) else x for x in operands]
+        return self.graph.call(op, *nodes, kind=kind)
+
+    def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
+        """Return a node that is broadcast to `shape`, with the shape `reshape`.
+
+        A choice of `where` stays a choice, whose branches may be infinite.
+        """
+        if node.op == NUMBER:
+            return node
+        if node.op == "where":
+            return self("where", *(self.view(each, shape, reshape) for each in node.args))
+        return reshaped(self.graph, expanded(self.graph, node, shape), reshape)
+
+
+Parts: TypeAlias = Sequence[Node | None]
+
+
+def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
+    """Return the part of a in the maximum or minimum of a and b.
+
+    If a = b, each gets half, but a number or another constant gets all.
+    """
+    above, below = (a, b) if chosen == "maximum" else (b, a)
+    if not (call.matters(a) and call.matters(b)):
+        return call("where", call("greater", above, below, kind="bool"), g, 0.0)
+    half = call("where", call("equal", a, b, kind="bool"), 0.5, 1.0)
+    one_of_both = call("at_least", above, below, kind="bool")
+    return call("where", one_of_both, call("multiply", g, half), 0.0)
+
+
+def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
+    """Return the cotangent of a row's maximum or minimum: equal elements share it."""
+    column = (y.shape[0], *(1 for _ in a.shape[1:]))
+    is_extreme = call("equal", a, reshaped(call.graph, y, column), kind="bool")
+    ones = call.graph.node("copy", is_extreme, shape=a.shape, kind="float")
+    count = call.graph.node("row_sum", ones, shape=y.shape, kind="float")
+    share = call.view(call("divide", g, count), y.shape, column)
+    return [call("where", is_extreme, share, 0.0)]
+
+
+def row_sum(call: Call, g: Node, y: Node, a: Node) -> Parts:
+    """Return the cotangent of a row's sum: the same for all elements."""
+    return [call.view(g, y.shape, (y.shape[0], *(1 for _ in a.shape[1:])))]
+
+
+def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
+    """Return the cotangent of adjacent columns: 0 in the other columns."""
+    start, stop = y.data
+    position = call.graph.node("range", shape=a.shape[1:], kind="int", data=(0, a.shape[1], 1))
+    if g.shape[-1:] in ((), (1,)):  # all columns have the same cotangent
+        inside = call("at_least", position, start, kind="bool")
+        if stop < a.shape[1]:
+            before = call("greater", stop, position, kind="bool")
+            inside = call("multiply", inside, before, kind="bool") if start else before
+        return [call("where", inside, g, 0.0)]
+    whole = expanded(call.graph, g, y.shape)
+    result = call.graph.number(0.0)
+    for k in range(start, stop):
+        column = columns_of(call.graph, whole, k - start, k - start + 1)
+        result = call("where", call("equal", position, k, kind="bool"), column, result)
+    return [result]
+
+
+Rule: TypeAlias = Callable[..., Parts]
+"""Returns the cotangents of a function's arguments, given `call`, the cotangent g of the result,
+the result y, and the arguments."""
+
+RULES: Mapping[str, Rule] = {
+    "copy": lambda call, g, y, a: [g],
+    "negative": lambda call, g, y, a: [call("negative", g)],
+    "abs": lambda call, g, y, a: [call("multiply", g, call("sign", a))],
+    "sqrt": lambda call, g, y, a: [call("divide", call("multiply", g, 0.5), y)],
+    "exp": lambda call, g, y, a: [call("multiply", g, y)],
+    "expm1": lambda call, g, y, a: [call("multiply", g, call("add", y, 1.0))],
+    "log": lambda call, g, y, a: [call("divide", g, a)],
+    "log1p": lambda call, g, y, a: [call("divide", g, call("add", a, 1.0))],
+    "sin": lambda call, g, y, a: [call("multiply", g, call("cos", a))],
+    "cos": lambda call, g, y, a: [call("negative", call("multiply", g, call("sin", a)))],
+    "tanh": lambda call, g, y, a: [
+        call("multiply", g, call("subtract", 1.0, call("multiply", y, y)))
+    ],
+    "sigmoid": lambda call, g, y, a: [
+        call("multiply", g, call("subtract", y, call("multiply", y, y)))
+    ],
+    "softplus": lambda call, g, y, a: [call("multiply", g, call("sigmoid", a))],
+    "tanh_softplus": lambda call, g, y, a: [
+        call(
+            "multiply",
+            g,
+            call("multiply", call("sigmoid", a), call("subtract", 1.0, call("multiply", y, y))),
+        )
+    ],
+    "add": lambda call, g, y, a, b: [g, g],
+    "subtract": lambda call, g, y, a, b: [g, call("negative", g)],
+    "multiply": lambda call, g, y, a, b: [call("multiply", g, b), call("multiply", g, a)],
+    "divide": lambda call, g, y, a, b: [
+        call("divide", g, b),
+        call("negative", call("multiply", g, call("divide", y, b))),
+    ],
+    "maximum": lambda call, g, y, a, b: [
+        choice(call, g, a, b, "maximum"),
+        choice(call, g, b, a, "maximum"),
+    ],
+    "minimum": lambda call, g, y, a, b: [
+        choice(call, g, a, b, "minimum"),
+        choice(call, g, b, a, "minimum"),
+    ],
+    "where": lambda call, g, y, c, a, b: [
+        None,
+        call("where", c, g, 0.0),
+        call("where", c, 0.0, g),
+    ],
+    "reshape": lambda call, g, y, a: [call.view(g, y.shape, a.shape)],
+    "columns": columns,
+    "row_sum": row_sum,
+    "row_maximum": extreme,
+    "row_minimum": extreme,
+    "column_sum": lambda call, g, y, a: [call.view(g, y.shape, y.shape)],
+}
+"""Other functions, such as `floor`, have the derivative 0."""
+
+RESHAPING = ("reshape", "columns", "row_sum", "row_maximum", "row_minimum", "column_sum")
+"""Functions that don't broadcast their argument. The rules return the argument's shape."""

@@ -1,0 +1,125 @@
+"""Functions of arrays as a graph, which any array library can compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.expressions.evaluation import evaluated
+from gpunn.expressions.graph import REDUCTIONS, VIEWS, Graph, Node, Untraceable, in_order
+from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.shapes import columns_of, reshaped
+from gpunn.expressions.stand_ins import StandIn, Tracer
+from gpunn.expressions.tracing import explained, traced_twice
+from gpunn.typing import Array, Shape
+
+__all__ = ["Expression", "expression_of", "require_separate_rows", "substituted"]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Functions of arrays as a graph.
+
+    The `data` of each input is the input's name. All arrays that the results read are inputs,
+    unless the expression is only computed within the trace that it belongs to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.expressions import expression_of
+    >>> expression = expression_of(lambda xp, x: xp.exp(x) - 1, {"x": ((2,), "float")}, np.float64)
+    >>> expression(np, np.array([0.0, 1.0]))[0].round(3)
+    array([0.   , 1.718])
+    """
+
+    inputs: tuple[Node, ...]
+    results: tuple[Node, ...]
+
+    def __call__(self, xp: Any, *arrays: Array) -> tuple[Array, ...]:
+        """Return the results for arrays with the shapes of the inputs.
+
+        `xp` is an array-API namespace. With a `Namespace`, arrays and results are stand-ins, and
+        the expression becomes a part of their graph.
+        """
+        wrong = [
+            f"{node.data}: expected shape {node.shape}; got {tuple(array.shape)}"
+            for node, array in zip(self.inputs, arrays, strict=True)
+            if tuple(array.shape) != node.shape
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        if not isinstance(xp, Namespace):
+            return evaluated(self.inputs, self.results, xp, arrays)
+        tracer = xp.tracer
+        replaced = {
+            id(node): tracer.node_of(array) for node, array in zip(self.inputs, arrays, strict=True)
+        }
+        nodes = substituted(tracer.graph, self.results, replaced)
+        return tuple(StandIn(tracer, node) for node in nodes)
+
+
+def expression_of(
+    function: Callable[..., Any], shapes: Mapping[str, tuple[Shape, str]], dtype: Any
+) -> Expression:
+    """Return function(xp, *arrays) as an expression.
+
+    `shapes` has the shape and the kind ("float", "int" or "bool") of each array, by name; `dtype`
+    is the type of the floating-point arrays. The function returns an array, or several as a tuple
+    or list. Raises an `Untraceable` with the reason if the function can't be traced.
+    """
+    inputs: list[Node] = []
+
+    def trace(tracer: Tracer) -> tuple[Node, ...]:
+        arrays = [tracer.input(name, *shape) for name, shape in shapes.items()]
+        inputs[:] = [array.node for array in arrays]
+        with explained(tracer):
+            results = function(Namespace(tracer), *arrays)
+            several = isinstance(results, list | tuple)
+            nodes = tuple(map(tracer.node_of, results if several else [results]))
+        if [array.node for array in arrays] != inputs:
+            raise Untraceable("code that changes its arguments")
+        return nodes
+
+    results = traced_twice(trace, lambda nodes: nodes, np.dtype(dtype))
+    return Expression(tuple(inputs), results)
+
+
+def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
+    """Return roots as nodes of a graph, with other nodes for those whose ids are given."""
+    made = dict(replaced)
+    for node in in_order(roots):
+        if id(node) not in made:
+            made[id(node)] = again(graph, node, [made[id(each)] for each in node.args])
+    return [made[id(root)] for root in roots]
+
+
+def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+    """Return a node's function of other arguments."""
+    if node.op == "reshape":
+        return reshaped(graph, args[0], node.shape)
+    if node.op == "columns":
+        return columns_of(graph, args[0], *node.data)
+    if node.op == "copy" or node.op in REDUCTIONS or not args:
+        return graph.node(node.op, *args, shape=node.shape, kind=node.kind, data=node.data)
+    return graph.call(node.op, *args, kind=node.kind)
+
+
+def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> None:
+    """Raise an `Untraceable` if a row of a result depends on other rows of the inputs.
+
+    The first axis of an input has the rows.
+    """
+    rows_of = {id(each): each.shape[:1] for each in inputs}
+    for node in in_order(results):
+        used = [each for each in node.args if id(each) in rows_of]
+        if not used or id(node) in rows_of:
+            continue
+        rows_of[id(node)] = rows = rows_of[id(used[0])]
+        aligned = node.op in (*REDUCTIONS, *VIEWS) or all(
+            len(each.shape) == len(node.shape) for each in used
+        )
+        if not aligned or node.op == "column_sum" or node.shape[:1] != rows:
+            raise Untraceable("code that combines several rows")

@@ -1,0 +1,56 @@
+"""Nodes that change the shape of other nodes: views and reductions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from gpunn.expressions.graph import Graph, Node, Untraceable
+from gpunn.typing import Shape
+
+__all__ = ["columns_of", "expanded", "reduced", "reshaped"]
+
+
+def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
+    """Return a node's elements with another shape."""
+    while node.op == "reshape":
+        node = node.args[0]
+    if node.op == "columns" and shape[:1] != node.shape[:1]:  # their rows are not adjacent
+        node = graph.node("copy", node, shape=node.shape, kind=node.kind)
+    if node.shape == shape:
+        return node
+    return graph.node("reshape", node, shape=shape, kind=node.kind)
+
+
+def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
+    """Return adjacent columns of a node of shape (rows, columns)."""
+    if "columns" in (node.op, *(each.op for each in node.args)):  # columns of columns
+        node = graph.node("copy", node, shape=node.shape, kind=node.kind)
+    shape = node.shape[0], stop - start
+    return graph.node("columns", node, shape=shape, kind=node.kind, data=(start, stop))
+
+
+def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
+    """Return a node broadcast to a shape."""
+    if node.shape == shape:
+        return node
+    return graph.node("copy", node, shape=shape, kind=node.kind)
+
+
+def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool) -> Node:
+    """Return the "sum", "maximum" or "minimum" of a node over some axes."""
+    sizes = list(enumerate(node.shape))
+    shape = tuple(1 if k in axes else n for k, n in sizes if keepdims or k not in axes)
+    if math.prod(node.shape[each] for each in axes) == 1:  # nothing to reduce
+        return reshaped(graph, node, shape)
+    kept = [k for k, n in sizes if k not in axes and n > 1]
+    if kept == [0]:
+        result = graph.node(f"row_{name}", node, shape=node.shape[:1], kind="float")
+    elif not kept:
+        row = reshaped(graph, node, (1, math.prod(node.shape)))
+        result = graph.node(f"row_{name}", row, shape=(1,), kind="float")
+    elif tuple(axes) == (0,) and name == "sum":
+        result = graph.node("column_sum", node, shape=node.shape[1:], kind="float")
+    else:
+        raise Untraceable(f"the {name} over the axes {tuple(axes)} of {len(node.shape)}")
+    return reshaped(graph, result, shape)

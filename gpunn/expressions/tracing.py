@@ -1,0 +1,56 @@
+"""Trace array code twice, and explain why code can't be traced."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+
+from gpunn.expressions.graph import Graph, Node, Untraceable
+from gpunn.expressions.stand_ins import Tracer
+
+__all__ = ["explained", "traced_twice"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def explained(tracer: Tracer) -> Iterator[None]:
+    """Turn errors of the code that is traced within the context into an `Untraceable`."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        if "__array_ufunc__" in reason:
+            reason = "a function of NumPy; use the functions of xp"
+        raise Untraceable(tracer.refusal or reason) from error
+    if tracer.refusal:
+        raise Untraceable(tracer.refusal)
+
+
+def traced_twice(
+    function: Callable[[Tracer], T], nodes: Callable[[T], Sequence[Node]], dtype: np.dtype
+) -> T:
+    """Return what a function of a trace returns, if it returns the same `nodes` again.
+
+    If the nodes differ, the code uses random numbers or counts its calls.
+    """
+    graph = Graph()
+    first, second = (traced(function, graph, dtype) for _ in range(2))
+    if list(map(id, nodes(first))) != list(map(id, nodes(second))):
+        raise Untraceable("code that gives another result when it runs again")
+    return first
+
+
+def traced(function: Callable[[Tracer], T], graph: Graph, dtype: np.dtype) -> T:
+    """Call a function of a new trace; none of the trace's stand-ins may outlive the call."""
+    tracer = Tracer(graph, dtype)
+    kept = weakref.ref(tracer)
+    result = function(tracer)
+    del tracer
+    if kept() is not None:
+        raise Untraceable("code that stores arrays")
+    return result

@@ -1,0 +1,107 @@
+"""Test expressions: computed with any array library, they equal the function that was traced."""
+
+from random import random
+
+import array_api_strict
+import numpy as np
+import pytest
+from functions import FUNCTIONS
+
+from gpunn.expressions import Expression, Untraceable, expression_of, require_separate_rows
+from gpunn.expressions.graph import Graph
+from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.stand_ins import Tracer
+
+X = np.random.default_rng(0).normal(0, 2, (4, 3))
+SHAPES = {"x": (X.shape, "float")}
+
+
+def labels(xp, x, labels):
+    chosen = labels[:, None] == xp.arange(3, dtype=labels.dtype)
+    odd = xp.logical_not(chosen) & (labels[:, None] != 1)
+    return xp.where(chosen | (x > 0), x[:, :1], xp.log(xp.astype(odd, x.dtype) + 2.0)) * 0.5
+
+
+@pytest.mark.parametrize("xp", [np, array_api_strict], ids=["numpy", "strict"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_computed_expression_equals_its_function(name, xp):
+    expression = expression_of(FUNCTIONS[name], SHAPES, "float64")
+    (result,) = expression(xp, xp.asarray(X))
+    expected = FUNCTIONS[name](xp, xp.asarray(X))
+    np.testing.assert_allclose(np.asarray(result), np.asarray(expected), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("xp", [np, array_api_strict], ids=["numpy", "strict"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_labels_conditions_and_columns_are_computed(xp, dtype):
+    x, t = xp.asarray(X, dtype=getattr(xp, dtype)), xp.asarray(np.array([0, 2, 1, 0]))
+    shapes = {"x": (X.shape, "float"), "labels": ((4,), "int")}
+    (result,) = expression_of(labels, shapes, dtype)(xp, x, t)
+    assert result.dtype == x.dtype
+    np.testing.assert_allclose(np.asarray(result), np.asarray(labels(xp, x, t)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_expression_in_a_trace_is_the_same_graph(name):
+    expression = expression_of(FUNCTIONS[name], SHAPES, "float64")
+    tracer = Tracer(Graph(), np.dtype("float64"))
+    xp, x = Namespace(tracer), tracer.input("x", X.shape)
+    (inlined,) = expression(xp, x)
+    assert inlined.node is FUNCTIONS[name](xp, x).node
+
+
+def test_several_results_and_constants():
+    expression = expression_of(lambda xp, x: (2.0, x), {"x": ((2,), "float")}, "float32")
+    constant, same = expression(np, np.ones(2, np.float32))
+    assert (constant.dtype, constant.item(), same.tolist()) == (np.float32, 2.0, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda xp, x: xp.sort(x, axis=1), "xp.sort"),
+        (lambda xp, x: x * random(), "another result"),
+        (lambda xp, x: x.__imul__(2.0), "changes its arguments"),
+        (lambda xp, x: kept.append(x) or x, "stores arrays"),
+        (lambda xp, x: x + X, "type ndarray"),
+    ],
+)
+def test_other_code_is_refused(function, reason):
+    with pytest.raises(Untraceable, match=reason):
+        expression_of(function, SHAPES, "float64")
+
+
+kept = []
+
+
+def test_arrays_of_other_shapes_are_refused():
+    expression = expression_of(lambda xp, x: x, SHAPES, "float64")
+    with pytest.raises(ValueError, match=r"x: expected shape \(4, 3\); got \(3,\)"):
+        expression(np, X[0])
+
+
+def rowwise(function, shape):
+    expression = expression_of(function, {"x": (shape, "float")}, "float64")
+    assert isinstance(expression, Expression)
+    require_separate_rows(expression.results, expression.inputs)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_separate_rows_are_accepted(name):
+    rowwise(FUNCTIONS[name], (3, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x: x - xp.mean(x, axis=0),
+        lambda xp, x: x / xp.max(x),
+        lambda xp, x: x + xp.sum(x, axis=1),  # a vector of rows, as a vector of columns
+        lambda xp, x: xp.reshape(x, (9,)),
+        lambda xp, x: x[:, None, :] - x[None, :, :],
+        lambda xp, x: xp.sum(x[:, :, None] * x[None, :, :], axis=(1, 2)),
+    ],
+)
+def test_functions_that_combine_rows_are_refused(function):
+    with pytest.raises(Untraceable, match="several rows"):
+        rowwise(function, (3, 3))
