@@ -77,7 +77,7 @@ class KeyedError(GpunnError):
 
 
 class GpunnWarning(UserWarning):
-    """What the code does works, but is probably a mistake; the message says what to do instead."""
+    """The code works, but is probably a mistake; the message says what to do instead."""
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):

@@ -15,10 +15,10 @@ __all__ = ["Exclusion"]
 class Exclusion:
     """A lock of a network, so that only one thread at a time trains or evaluates it.
 
-    While a thread evaluates the network, other threads wait. While a thread trains the network,
-    other threads get an error, because training may take hours. Metrics computed meanwhile would
-    mix the parameters of several updates. The lock is reentrant, because a callback may evaluate
-    the network during training, in the same thread.
+    While a thread evaluates the network, other threads wait. While a thread trains it, they get an
+    error, because training may take hours, and metrics computed meanwhile would mix the parameters
+    of several updates. The lock is reentrant, because a callback may evaluate the network during
+    training, in the same thread.
     """
 
     def __init__(self) -> None:

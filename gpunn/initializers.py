@@ -88,9 +88,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values; `from_data` replaces the values of `sample` just before the
-    first update. gpunn calls `from_data` layer by layer, with the output of the earlier layers for
-    the training rows.
+    `sample` draws preliminary values, which `from_data` replaces just before the first update:
+    layer by layer, with the output of the earlier layers for the training rows.
 
     Examples
     --------

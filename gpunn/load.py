@@ -46,9 +46,9 @@ def load_model(
     Raises
     ------
     ModelFileError
-        If the file does not exist, or the folder has no final network. If the file is damaged, is
-        not a model file, or is from a newer gpunn. If the file needs a class that is not defined or
-        can't be imported. If the arrays in the file don't fit its architecture or are not finite.
+        If the file does not exist, is damaged, is not a model file, or is from a newer gpunn, or if
+        the folder has no final network. If the file needs a class that is not defined or can't be
+        imported, or its arrays don't fit its architecture or are not finite.
 
     Examples
     --------

@@ -48,9 +48,8 @@ class Described:
         """Names of the classes in the order of their indices, or None.
 
         A network with one output has two class names; other networks have one class name for each
-        output. `gpunn train` sets the class names from text in the data. `Trainer.fit` sets the
-        class names from the columns of a data frame with one-hot targets. In other cases, set the
-        class names yourself.
+        output. `gpunn train` sets the class names from text in the data, and `Trainer.fit` from the
+        columns of a data frame with one-hot targets. In other cases, set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:

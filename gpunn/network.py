@@ -389,12 +389,11 @@ class Sequential(Described):
         """Copy parameters and buffers of another network into layers with the same labels.
 
         Shapes must be equal, except for the last layer. If the last layer has another shape, other
-        classes or other targets, that layer keeps its present values. In this case, the layers
-        after the loss also keep their values. Layers that the other network does not have also keep
-        their values; to exclude a layer from copying, give the layer another label. Values that
-        layers such as `Standardization` learned from the old data are also copied, and the first
-        `Trainer.fit` does not change them. The names of the inputs are copied too; columns of later
-        data frames are reordered by these names.
+        classes or other targets, it keeps its present values, and so do the layers after the loss.
+        Layers that the other network does not have also keep their values; to exclude a layer from
+        copying, give it another label. Values that layers such as `Standardization` learned from
+        the old data are also copied, and the first `Trainer.fit` does not change them. The names of
+        the inputs are copied too; columns of later data frames are reordered by these names.
 
         Parameters
         ----------

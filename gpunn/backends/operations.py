@@ -1692,8 +1692,8 @@ class Operations:
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
         """Divide gradients by the scale; if elements are not finite, set them and `finite` to 0.
 
-        The zeros keep the gradients' norm finite. Without the zeros, clipping would write NaN into
-        the padding between parameters, which no other operation overwrites.
+        The zeros keep the gradients' norm finite; otherwise, clipping would write NaN into the
+        padding between parameters, which no other operation overwrites.
 
         Parameters
         ----------

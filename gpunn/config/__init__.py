@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
-A configuration describes the data, the model and the training; `gpunn train` runs it. A
-configuration has three optional keys at the top, and three required tables::
+A configuration describes the data, the model and the training; `gpunn train` runs it. It has three
+optional keys at the top, and three required tables::
 
     backend = "auto"
     seed = 0
@@ -39,7 +39,7 @@ Layers, activations, initializers, the loss, optimizer, schedule, metrics and ca
 as a name, such as `"adam"`, or a table with the name and parameters, such as
 `{ name = "adam", learning_rate = 0.01 }`. The class with this name, for example
 `gpunn.optimizers.Adam`, describes the parameters. A name such as `"package.module:Class"` imports a
-custom class. Importing a custom class runs its module's code, so the caller must allow it.
+custom class, which runs its module's code, so the caller must allow it.
 
 An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """

@@ -589,8 +589,7 @@ class Training(Table):
         Callbacks to run during training.
     monitor : str or None
         The metric or loss that selects the best epoch. None means the `monitor` of an early
-        stopping callback. Without such a callback, None means "val_accuracy" if this metric is
-        logged, otherwise "val_loss".
+        stopping callback, or else "val_accuracy" if this metric is logged, or else "val_loss".
     monitor_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
@@ -689,9 +688,8 @@ class Sweep(Table):
         How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
         tries each combination once.
     pruner : {"median", "halving", "none"}
-        Which trials end early. The pruner "median" ends trials that are worse than the median of
-        the complete trials. The pruner "halving" ends all trials except the best quarter after 1,
-        4, 16, ... epochs.
+        Which trials end early. With "median", trials that are worse than the median of the complete
+        trials; with "halving", all trials except the best quarter after 1, 4, 16, ... epochs.
     min_epochs : int
         At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int

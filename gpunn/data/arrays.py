@@ -49,7 +49,7 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     Returns
     -------
     array
-        The array. An array that is not memory-mapped has the machine's byte order.
+        The array, in the machine's byte order unless it is memory-mapped.
 
     Raises
     ------

@@ -39,8 +39,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Returns
     -------
     array of the header's shape
-        The array, in the machine's byte order. The array's dtype is uint8, int8, int16, int32,
-        float32 or float64.
+        The array, of dtype uint8, int8, int16, int32, float32 or float64 in the machine's byte
+        order.
 
     Raises
     ------

@@ -51,11 +51,11 @@ def split_groups(
     In random order, each group that still fits into `ceil(fraction * rows)` rows is held out. One
     more group is held out if the number of held-out rows is then closer to the wanted number. With
     `labels`, groups that bring the held-out rows of each class closer to `fraction` come first. The
-    last group with rows of a class is not held out. Up to 20 random orders are tried. The best
-    order's number of held-out rows is closest to the wanted number. Among equally close orders, the
-    order with the best number of held-out rows of each class is used. Groups and labels are
-    integers or strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and a DataError
-    if all rows belong to one group.
+    last group with rows of a class is not held out. Up to 20 random orders are tried, and the one
+    whose number of held-out rows is closest to the wanted number is used. Among equally close
+    orders, the numbers of each class decide. Groups and labels are integers or strings. Raises the
+    errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one
+    group.
 
     Examples
     --------

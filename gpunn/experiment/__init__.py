@@ -1,7 +1,7 @@
 """Experiments: makes data, a trainer and a run folder from a configuration.
 
 `build` makes the objects that a configuration names, and `RunFolder` saves a run. The command line
-uses `build` and `RunFolder`.
+uses both.
 """
 
 from gpunn.experiment.build import Experiment, build

@@ -157,9 +157,9 @@ def trained_network(
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
     """Return the objects of a run's configuration, also if the run was built in Python.
 
-    For a run built in Python, the configuration has only the names of custom layers. The model file
-    also has the modules of custom layers. A ModelFileError is raised if a class is not defined and
-    cannot be imported.
+    For a run built in Python, the configuration has only the names of custom layers, but the model
+    file also has their modules. A ModelFileError is raised if a class is not defined and cannot be
+    imported.
     """
     try:
         return Objects(config, allow_imports)

@@ -18,12 +18,11 @@ __all__ = ["Predictions", "interpret"]
 class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
-    The content of `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes,
-    `values` has the class names, or indices if the classes have no names. For several labels,
-    `values` has 0 or 1 for each output. For any other loss, `values` has the network's outputs. If
-    `values` has several columns, `targets` has their names. `probabilities` has a column for each
-    class or label; `labels` has the names of the columns of `probabilities`. `probabilities` is
-    None if the loss has no probabilities.
+    `values`, of shape (rows,) or (rows, outputs), has the class names, or indices if the classes
+    have no names. For several labels, it has 0 or 1 for each output; for any other loss, the
+    network's outputs. If it has several columns, `targets` has their names. `probabilities` has a
+    column for each class or label, with the names `labels`, or is None if the loss has no
+    probabilities.
     """
 
     values: np.ndarray

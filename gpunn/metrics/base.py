@@ -105,8 +105,7 @@ class Metric(Configurable):
         xp : module
             The namespace of array functions: NumPy, or the device's library.
         first, second : array, shape (size(outputs),)
-            Summaries. The summaries of the two batches. A vector of zeros is the summary of no
-            rows.
+            The summaries of the two batches. A vector of zeros is the summary of no rows.
 
         Returns
         -------

@@ -16,8 +16,8 @@ __all__ = ["BrierScore", "LogLoss"]
 class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
-    With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij. The metric is
-    the cross-entropy loss, but always without label smoothing and class weights. With binary
+    With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij. It is the
+    cross-entropy loss, but always without label smoothing and class weights. With binary
     cross-entropy, several outputs are labels, and the metric is the mean of the labels' losses.
 
     Notes

@@ -24,8 +24,8 @@ def baseline(
 
     The prediction is the mean of the training targets. For classes and labels, the prediction
     consists of their frequencies, so the most frequent class is predicted. A network with one layer
-    and zero weights predicts the constant. The metrics of this network are computed like the
-    metrics of trained networks.
+    and zero weights predicts the constant, and its metrics are computed like the metrics of trained
+    networks.
     """
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)

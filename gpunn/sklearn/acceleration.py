@@ -160,9 +160,8 @@ def install(backend: str | None = None) -> Acceleration:
     Returns
     -------
     Acceleration
-        A context manager that calls `uninstall` at the end of its block. The manager's attribute
-        `fits` counts the calls of `fit` and `partial_fit` in this process, for "gpunn" and
-        "scikit-learn".
+        A context manager that calls `uninstall` at the end of its block. Its attribute `fits`
+        counts the calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
 
     Raises
     ------

@@ -200,12 +200,11 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     Parameters
     ----------
     hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
-        Hidden layers: In this order, the defaults are (256, 256, 256), "auto" and False.
+        Hidden layers: (256, 256, 256), "auto" and False by default.
     number_embedding, embedding_sigma : as for `RealMLPClassifier`
         Embedding of numbers: "pbld" and 0.1 by default.
     max_one_hot, category_size : as for `RealMLPClassifier`
-        Encoding of categories: Limit of one-hot encoding, and length of embedding vectors: 8 and 8
-        by default.
+        Limit of one-hot encoding, and length of embedding vectors: 8 and 8 by default.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest rates: "auto", 0.15 and 0.02 by default.
     epochs, batch_size : as for `RealMLPClassifier`

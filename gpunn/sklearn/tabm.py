@@ -101,9 +101,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         The parameters that members do not share. "mini": factors of the inputs, and the last layer.
         "full": factors and biases in all layers. "packed": all parameters.
     preset : {"auto", "cpu", "paper"}, default="auto"
-        Preset that sets `members` and `hidden_layer_sizes` if these are "auto". The preset "paper",
-        for GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members and three
-        layers of 192 units. By default, the backend determines the preset.
+        Preset that sets `members` and `hidden_layer_sizes` if these are "auto". With "paper", for
+        GPUs: 32 members and layers of 512 units. With "cpu": 8 members and three layers of 192
+        units. By default, the backend determines the preset.
     members : int or "auto", default="auto"
         Number of members; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -193,7 +193,7 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     max_one_hot : as for `TabMClassifier`
         Encoding of categories: 64 by default.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
-        Optimizer and regularization: In this order, the defaults are 0.002, 0.1, 0.0003 and 1.0.
+        Optimizer and regularization: 0.002, 0.1, 0.0003 and 1.0 by default.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
         Length of the training, and batches: 1000, "auto", "auto" and False by default.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`

@@ -99,9 +99,9 @@ def read_safetensors(
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
     of the file, not for the declared size. Raise a ModelFileError if the file does not exist, is
-    not a safetensors file, or has a wrong checksum. With `verify`, also raise a ModelFileError if
-    the file has no checksum. Raise a ModelFileError if NumPy does not support an array, because of
-    its type or more than 64 dimensions. Raise an OSError if the file cannot be read.
+    not a safetensors file, or has a wrong checksum or (with `verify`) none. The error is also
+    raised if NumPy does not support an array, because of its type or more than 64 dimensions. Raise
+    an OSError if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open

@@ -20,8 +20,7 @@ def check_sweep(source: Source, sweep: Sweep) -> Best:
 
     Each extreme value of a key is checked together with the first values of the other keys. The
     combination of all first values, and the combination of all last values, must also be valid.
-    Raise a ConfigError that names invalid values. Also raise a ConfigError if there are no
-    validation rows.
+    Raise a ConfigError that names invalid values, or if there are no validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():

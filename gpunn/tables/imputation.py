@@ -1,8 +1,8 @@
 """Filling in missing values: a missing number becomes the median of the training rows.
 
 In exported Python and C, `gpunn.tables.encoders.numeric` inserts the median; in ONNX,
-`gpunn.interchange.onnx_rows` inserts the median. `gpunn.tables.encoders.category` gives a missing
-category the code 0.
+`gpunn.interchange.onnx_rows` does. `gpunn.tables.encoders.category` gives a missing category the
+code 0.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def realmlp(
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
-        The function f. Activation of hidden layers. None means "mish" for regression, and "selu"
-        for other tasks.
+        The function f of hidden layers. None means "mish" for regression, and "selu" for other
+        tasks.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float
@@ -107,15 +107,15 @@ def realmlp(
     category_size : int
         Size of the embedding of a category.
     learning_rate : float or None
-        Maximum learning rate. The highest learning rate. None means 0.04 for classes and labels.
-        For regression, None means 0.2, or 0.07 if `simplified`.
+        The highest learning rate. None means 0.04 for classes and labels, and 0.2 for regression;
+        if `simplified`, 0.07 for regression.
     dropout : float
         Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float
         Maximum decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
-        Label smoothing for classification. Fraction of each target to spread evenly over all
-        classes. None means 0.1 if the metric is the accuracy, otherwise 0.
+        For classification, the fraction of each target to spread evenly over all classes. None
+        means 0.1 if the metric is the accuracy, otherwise 0.
     epochs : int
         Number of epochs.
     batch_size : int or None

@@ -135,7 +135,7 @@ def tabm(
     max_norm : float or None
         Maximum norm of the gradient; larger gradients are clipped.
     label_smoothing : float
-        Label smoothing for classification.
+        For classification, the fraction of each target to spread evenly over all classes.
     epochs : int
         Maximum number of epochs.
     patience : int or None

@@ -82,9 +82,9 @@ class Trainer:
         batch of that update through the network layer by layer. With "stop", training ends with a
         `DivergenceError` that names the first layer with numbers that are not finite. With "skip",
         the trainer leaves out the update that diverged. With "roll_back", the trainer restores the
-        state at the last logging step, and so leaves out all updates since then. "skip" and
-        "roll_back" log a warning. With "skip" and "roll_back", training ends after ten recoveries
-        in a row without a good logging step.
+        state at the last logging step, and so leaves out all updates since then. Both "skip" and
+        "roll_back" log a warning, and end training after ten recoveries in a row without a good
+        logging step.
     communicator : Communicator or None
         Connects the processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes must make the same calls; only rank 0

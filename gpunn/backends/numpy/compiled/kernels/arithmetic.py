@@ -1,6 +1,6 @@
 """Python functions (formulas) whose operators emit LLVM instructions.
 
-A formula is a Python function of `Number`s. A formula is called during compilation, and emits
+A formula is a Python function of `Number`s, which is called during compilation and emits
 instructions for a float32, a float64, or a vector of such numbers. So the same formula can be used
 for both data types, in loops that LLVM vectorizes, and in kernels with explicit vectors.
 """
