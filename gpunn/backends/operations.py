@@ -33,6 +33,7 @@ from gpunn.typing import Array, Namespace
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
+    from gpunn.expressions import Expression
     from gpunn.losses import Loss
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
@@ -391,6 +392,23 @@ class Operations:
         self.count_finite(loss_sum, finite_steps)
 
     # ----------------------------------------------------------------------------- layers
+
+    @operation
+    def compute(
+        self, expression: Expression, inputs: Sequence[Array], outs: Sequence[Array]
+    ) -> None:
+        """Set outs to functions of inputs: outs = expression(inputs).
+
+        Parameters
+        ----------
+        expression : gpunn.expressions.Expression
+            Functions of arrays as a graph.
+        inputs, outs : sequence of array
+            Arrays with the shapes of the expression's inputs and results. `outs` share no memory
+            with each other or with `inputs`.
+        """
+        for out, value in zip(outs, expression(self.xp, *inputs), strict=True):
+            out[...] = value
 
     @operation
     def matmul(

@@ -26,6 +26,7 @@ from gpunn.backends import Backend
 from gpunn.backends.numpy.lowerings import CHUNK
 from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.configurable import Configurable, known
+from gpunn.expressions import expression_of
 
 ORACLE = Backend(array_api_compat.numpy)
 LAYOUTS = ("contiguous", "transposed", "sliced")
@@ -499,6 +500,30 @@ def elementwise() -> Iterator[Case]:
             yield case(f"rescale-{kind}-{at}", "rescale", **kwargs)
         kwargs = {"x": shape, "scale": 0.3, "offset": 0.1, "out": Same("x")}
         yield case(f"rescale-in_place-{at}", "rescale", **kwargs)
+
+
+def gate(xp: Any, x: Any, gradient: Any, bias: Any) -> list[Any]:
+    """Return x times a gate, its derivatives, and the mean of each row."""
+    share = 1 / (1 + xp.exp(-x - bias))
+    slope = gradient * x * share * (1 - share)
+    means = xp.mean(x, axis=1, keepdims=True)
+    return [x * share, gradient * share + slope, xp.sum(slope, axis=0), means]
+
+
+def expressions() -> Iterator[Case]:
+    for shape in (*SHAPES[1:], *TALL):
+        (rows, columns), dtype = shape, np.float32
+        kinds = {"x": shape, "gradient": shape, "bias": (columns,)}
+        expression = expression_of(gate, {k: (of, "float") for k, of in kinds.items()}, dtype)
+        results = [shape, shape, (columns,), (rows, 1)]
+        yield case(
+            f"compute-gate-{joined(shape)}",
+            "compute",
+            max(shape),
+            expression=expression,
+            inputs=lambda g, kinds=kinds: [g.standard_normal(of) for of in kinds.values()],
+            outs=lambda g, results=results: [g.standard_normal(of) for of in results],
+        )
 
 
 TABLES = ((1, [3]), (7, [2, 5]), (70, [4, 3, 9, 2]), (33, [40, 3]), (300, [17]))
@@ -1025,7 +1050,7 @@ def loss_scaling() -> Iterator[Case]:
 
 
 GENERATORS = (
-    *(bookkeeping, gathers, elementwise, categories, members, fused_with_dropout),
+    *(bookkeeping, gathers, elementwise, expressions, categories, members, fused_with_dropout),
     embeddings_of_numbers,
     *(normalizations, member_means, loss_cases, metric_cases, updates),
 )

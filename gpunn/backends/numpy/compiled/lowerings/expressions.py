@@ -43,6 +43,13 @@ class Expressions(Lowerings):
                 hint(custom[0], str(error))
             return None
 
+    def compute(self, op: Arguments) -> Steps:
+        try:
+            writes = trace_operation(vars(Operations)["compute"].definition, op, op.outs[0].dtype)
+            return instructions_of(writes, op.outs[0].dtype, self.threads)
+        except Untraceable:  # such as an array that isn't contiguous
+            return None
+
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
         """Return the functions and constants of an operation; none if it can't be traced."""
         definition = getattr(Operations, name).definition
