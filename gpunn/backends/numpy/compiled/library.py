@@ -31,7 +31,7 @@ logger = logging.getLogger("gpunn")
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
 """The names of the library's functions that Python calls, and their numbers of parameters."""
 
-SLOWER = "Without kernels, training takes 1.6 to 13 times as long, longest for small networks"
+SLOWER = "Without kernels, training takes 1.4 to 23 times as long, longest for small networks"
 """The factors in this message are from docs/explanation/benchmarks.md, "Without compiled
 kernels"."""
 
