@@ -157,8 +157,7 @@ class BestSoFar:
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
     """Return the message for an epoch that logs `names`, but no metric `monitor`.
 
-    The hint explains how to get validation metrics. The hint is added if `names` contains no
-    validation metric.
+    If `names` contains no validation metric, a hint explains how to get one.
     """
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""

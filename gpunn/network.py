@@ -546,13 +546,13 @@ class Sequential(Described):
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
             selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass. The batch size changes results only by rounding.
+            Rows per pass, which changes results only by rounding.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host. The outputs are logits if the last layer is
-            a `Dense` without activation and the network was trained with a cross-entropy.
+            The outputs of the last layer, on the host; logits if the last layer is a `Dense`
+            without activation and the network was trained with a cross-entropy.
 
         Raises
         ------

@@ -25,8 +25,8 @@ class Collective:
     """Returns a list of all ranks' values, from rank 0. Every rank must call this function with its
     value and a word that describes the value."""
     graphs: WeakSet[Any]
-    """The CUDA graphs that contain the exchange. The graphs must be destroyed before the connection
-    between the ranks."""
+    """The CUDA graphs that contain the exchange, to be destroyed before the connection between the
+    ranks."""
 
     def __call__(self) -> None:
         """Start the exchange."""

@@ -1309,7 +1309,7 @@ class Operations:
         ----------
         x, frequencies, phases : array
             Arrays of shapes (rows, columns), (columns, waves) and (columns, waves). Frequencies are
-            in turns per unit of x; phases are in radians. The phases may be None.
+            in turns per unit of x; phases, which may be None, are in radians.
         out : array
             The result, of shape (rows, columns, waves) with phases, else (rows, columns, 2 *
             waves).

@@ -91,8 +91,8 @@ def get_backend(
         variable GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned
         unchanged.
     graph : bool
-        On a CUDA device: whether to record a training step as a CUDA graph and replay it. With a
-        graph, the host launches one graph instead of many kernels. Results are the same.
+        On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
+        the host launches one graph instead of many kernels. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the precision in which products of float32 matrices may be computed. Lower
         precision is faster on tensor cores. Matrices, sums and parameters stay float32.

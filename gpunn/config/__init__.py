@@ -124,8 +124,7 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Returns
     -------
     Config
-        The checked configuration, with absolute paths. The configuration is a `Draft` if the model
-        is tabular.
+        The checked configuration, with absolute paths; a `Draft` if the model is tabular.
 
     Raises
     ------

@@ -94,8 +94,8 @@ def load_csv(
 
     Empty lines are skipped, and spaces around cells are ignored. Quoting follows Python's `csv`
     module: cells may be quoted with `"`, and a quote inside is doubled. In a class name such as
-    `'=1+1`, the apostrophe is removed; such an apostrophe keeps spreadsheets from running the name
-    as a formula.
+    `'=1+1`, the apostrophe, which keeps spreadsheets from running the name as a formula, is
+    removed.
 
     Parameters
     ----------

@@ -196,9 +196,9 @@ class F1(CountMetric):
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs. The value
-        "macro" gives the mean of the classes' metrics. With the value "micro", TP, FP and FN are
-        first summed over the classes.
+        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs, and "macro"
+        the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over the
+        classes.
     threshold : float
         With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
         With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,

@@ -26,8 +26,8 @@ __all__ = ["checksummed", "read_safetensors"]
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header. The pattern cannot match inside a string, because JSON
-escapes quotes."""
+"""Pattern for the checksum in a header. It cannot match inside a string, because JSON escapes
+quotes."""
 
 TYPES = {
     "b1": "BOOL",

@@ -44,8 +44,8 @@ DEFINING = ("columns", "scaling", "missing_values", "named")
 class Schema:
     """The columns of a table, and what gpunn learned from the table's training rows.
 
-    A schema encodes rows with text, dates and missing values as a matrix of finite numbers. The
-    matrix has these columns, in this order:
+    A schema encodes rows with text, dates and missing values as a matrix of finite numbers with
+    these columns, in this order:
 
     * numbers, scaled; a missing number is replaced by the median of the training rows
     * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers

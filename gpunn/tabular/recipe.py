@@ -75,8 +75,7 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
     None means accuracy for classes, and binary accuracy for labels. For regression, None means the
-    root mean squared error. For regression with several outputs, None means R2, which gives all
-    outputs equal weight.
+    root mean squared error, or with several outputs R2, which gives all outputs equal weight.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"

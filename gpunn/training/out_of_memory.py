@@ -17,9 +17,8 @@ __all__ = ["BufferMemory"]
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    The context raises an `ArgumentError` with the buffers' sizes and ways to reduce these sizes.
-    The context can be entered several times. Code that is not part of gpunn, such as a callback,
-    must be called outside the context.
+    It raises an `ArgumentError` with the buffers' sizes and ways to reduce them, and can be entered
+    several times. Code that is not part of gpunn, such as a callback, must be called outside it.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
@@ -46,7 +45,7 @@ class BufferMemory:
             raise ArgumentError(self._explanation(error)) from error
 
     def _explanation(self, error: MemoryError) -> str:
-        """Return a message with the sizes of the buffers and ways to reduce these sizes."""
+        """Return a message with the sizes of the buffers and ways to reduce them."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize

@@ -313,7 +313,7 @@ class Trainer:
             consists of batches, `batch_size` is their maximum number of rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
             Data to evaluate after each epoch; its metrics have the prefix "val_". Validation data
-            may consist of batches with any number of rows. The number of batches must be finite.
+            may consist of a finite number of batches with any number of rows.
         validation_split : float
             The fraction of the rows, in [0, 1), that is held out at random as validation data. If
             the targets are classes, the held-out rows keep the classes' proportions.
@@ -518,7 +518,7 @@ class Trainer:
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows per batch. The batch size changes results only by rounding.
+            Rows per batch, which changes results only by rounding.
         sample_weight : array, shape (rows,)
             A weight for each row: a row with weight k counts as k rows.
         stream : bool or None

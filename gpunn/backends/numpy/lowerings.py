@@ -3,8 +3,8 @@
 NumPy runs an operation's definition (`gpunn.backends.operations`) if this module has no lowering.
 The lowerings use a faster NumPy call, or process one chunk of the arrays at a time. Intermediate
 results of a chunk stay in the processor's cache. Each method receives the arguments of the
-operation of the same name. The method returns functions to call in order, or None to run the
-operation's definition.
+operation of the same name, and returns functions to call in order, or None to run the operation's
+definition.
 """
 
 from __future__ import annotations

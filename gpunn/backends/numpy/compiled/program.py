@@ -58,8 +58,7 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads, and arrays that it writes. The arrays must exist as long as the
-    program."""
+    """Arrays that the kernel reads and writes, which must exist as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
     """The arrays whose rows the threads divide, always in the same way (`partition`). If two
     instructions divide an array by rows, threads need not wait for each other between them."""
