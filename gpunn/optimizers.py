@@ -29,7 +29,20 @@ from gpunn.configurable import Configurable, flag, missing_class, number
 from gpunn.schedules import Schedule, as_schedule, as_setting
 from gpunn.typing import Array, Namespace
 
-__all__ = ["SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+]
 
 
 @dataclass(eq=False)
@@ -256,6 +269,121 @@ class RMSprop(Optimizer):
 
 
 @dataclass(eq=False)
+class Adagrad(Optimizer):
+    """Adagrad: divide the gradient by the root of the sum of all squared gradients.
+
+    From Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning and Stochastic
+    Optimization". Each update computes::
+
+        square ← square + g^2
+        values ← values - learning_rate * g / (sqrt(square) + epsilon)
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.01, 0, False and None.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    The first update moves each parameter by the learning rate:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adagrad(0.125))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.125]]
+    """
+
+    epsilon: float = number(1e-10, above=0)
+
+    name = "adagrad"
+    slots: ClassVar[tuple[str, ...]] = ("square",)
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        square = slots["square"]
+        square += gradients * gradients
+        values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
+
+
+@dataclass(eq=False)
+class Adadelta(Optimizer):
+    """Adadelta: scale the gradient by the ratio of two running root mean squares.
+
+    From Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method", algorithm 1, with a learning
+    rate. Each update computes::
+
+        square ← rho * square + (1 - rho) * g^2
+        change = g * sqrt(squared_change + epsilon) / sqrt(square + epsilon)
+        squared_change ← rho * squared_change + (1 - rho) * change^2
+        values ← values - learning_rate * change
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 1, 0, False and None.
+    rho : float
+        Weight of the old mean squares, in [0, 1); 0.9 by default.
+    epsilon : float
+        Positive. Makes the first changes possible, and keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.Adadelta().slots
+    ('square', 'squared_change')
+    """
+
+    learning_rate: float | Schedule = 1.0
+    rho: float = number(0.9, at_least=0, below=1)
+    epsilon: float = number(1e-6, above=0)
+
+    name = "adadelta"
+    slots: ClassVar[tuple[str, ...]] = ("square", "squared_change")
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        square, squared_change = slots["square"], slots["squared_change"]
+        square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
+        ratio = xp.sqrt(squared_change + self.epsilon) / xp.sqrt(square + self.epsilon)
+        change = gradients * ratio
+        squared_change[...] = self.rho * squared_change + (1 - self.rho) * change * change
+        values -= learning_rate * change
+
+
+@dataclass(eq=False)
 class Adam(Optimizer):
     """Adam: adaptive moment estimation with bias correction.
 
@@ -368,6 +496,268 @@ class AdamW(Adam):
     weight_decay: float | Schedule = 0.01
 
     name = "adamw"
+
+
+@dataclass(eq=False)
+class Adamax(Optimizer):
+    """Adamax: Adam with a running maximum of the gradients' absolute values.
+
+    From Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 2. Update t
+    computes::
+
+        mean    ← beta1 * mean + (1 - beta1) * g
+        largest ← max(beta2 * largest, |g| + epsilon)
+        values  ← values - learning_rate / (1 - beta1^t) * mean / largest
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.002, 0, False and None.
+    beta1, beta2 : float
+        Weights of the old mean and the old maximum, in [0, 1); 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    The first update moves each parameter by the learning rate:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adamax(0.125))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.125]]
+    """
+
+    learning_rate: float | Schedule = 0.002
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
+
+    name = "adamax"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "largest")
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, largest = slots["mean"], slots["largest"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        largest[...] = xp.maximum(self.beta2 * largest, xp.abs(gradients) + self.epsilon)
+        correction = one_minus_power(xp, self.beta1, xp.astype(step, values.dtype))
+        values -= learning_rate / correction * mean / largest
+
+
+@dataclass(eq=False)
+class NAdam(Optimizer):
+    """NAdam: Adam with Nesterov's momentum.
+
+    From Dozat 2016, "Incorporating Nesterov Momentum into Adam", with a constant weight of the old
+    mean. Update t computes::
+
+        mean   ← beta1 * mean   + (1 - beta1) * g
+        square ← beta2 * square + (1 - beta2) * g^2
+        values ← values - learning_rate * m / (sqrt(s) + epsilon)
+
+    with m = beta1 * mean / (1 - beta1^(t + 1)) + (1 - beta1) * g / (1 - beta1^t) and s = square /
+    (1 - beta2^t).
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.002, 0, False and None.
+    beta1, beta2 : float
+        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.NAdam().slots
+    ('mean', 'square')
+    """
+
+    learning_rate: float | Schedule = 0.002
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
+
+    name = "nadam"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, square = slots["mean"], slots["square"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
+        t = xp.astype(step, values.dtype)
+        ahead = self.beta1 / one_minus_power(xp, self.beta1, t + 1) * mean
+        m = ahead + (1 - self.beta1) / one_minus_power(xp, self.beta1, t) * gradients
+        s = square / one_minus_power(xp, self.beta2, t)
+        values -= learning_rate * m / (xp.sqrt(s) + self.epsilon)
+
+
+@dataclass(eq=False)
+class RAdam(Optimizer):
+    """RAdam: Adam that adapts the learning rates only after the first updates.
+
+    From Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond", algorithm 2.
+    Update t computes::
+
+        mean   ← beta1 * mean   + (1 - beta1) * g
+        square ← beta2 * square + (1 - beta2) * g^2
+        values ← values - learning_rate * m * (r * sqrt(1 - beta2^t) / (sqrt(square) + epsilon))
+
+    with m = mean / (1 - beta1^t), rho = limit - 2 t beta2^t / (1 - beta2^t), limit = 2 / (1 -
+    beta2) - 1, and r^2 = (rho - 4) (rho - 2) limit / ((limit - 4) (limit - 2) rho). While rho <= 5,
+    which is the case in the first five updates by default, the last factor is 1. The paper's
+    threshold is 4; the authors' code and PyTorch use 5.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.001, 0, False and None.
+    beta1, beta2 : float
+        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.RAdam().slots
+    ('mean', 'square')
+    """
+
+    learning_rate: float | Schedule = 0.001
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
+
+    name = "radam"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, square = slots["mean"], slots["square"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
+        t = xp.astype(step, values.dtype)
+        correction = one_minus_power(xp, self.beta2, t)
+        limit = 2 / (1 - self.beta2) - 1
+        rho = limit - 2 * t * (1 - correction) / correction
+        low, high = xp.maximum(rho, 5.0), max(limit, 5.0)
+        r = xp.sqrt((low - 4) * (low - 2) / low * (high / ((high - 4) * (high - 2))))
+        factor = r * xp.sqrt(correction) / (xp.sqrt(square) + self.epsilon)
+        m = mean / one_minus_power(xp, self.beta1, t)
+        values -= learning_rate * m * xp.where(rho > 5, factor, xp.ones_like(factor))
+
+
+@dataclass(eq=False)
+class AdaBelief(Optimizer):
+    """AdaBelief: Adam with the variance of the gradients instead of their mean square.
+
+    From Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
+    Gradients", algorithm 2. Update t computes::
+
+        mean     ← beta1 * mean     + (1 - beta1) * g
+        variance ← beta2 * variance + (1 - beta2) * (g - mean)^2 + epsilon
+        values   ← values - learning_rate * m / (sqrt(s) + epsilon)
+
+    with m = mean / (1 - beta1^t) and s = variance / (1 - beta2^t).
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.001, 0, False and None.
+    beta1, beta2 : float
+        Weights of the old mean and the old variance, in [0, 1); 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.AdaBelief().slots
+    ('mean', 'variance')
+    """
+
+    learning_rate: float | Schedule = 0.001
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-16, above=0)
+
+    name = "adabelief"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "variance")
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, variance = slots["mean"], slots["variance"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        surprise = gradients - mean
+        new = (1 - self.beta2) * surprise * surprise + self.epsilon
+        variance[...] = self.beta2 * variance + new
+        t = xp.astype(step, values.dtype)
+        m = mean / one_minus_power(xp, self.beta1, t)
+        s = variance / one_minus_power(xp, self.beta2, t)
+        values -= learning_rate * m / (xp.sqrt(s) + self.epsilon)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.schedules import Constant
 
 BUILTIN = [cls for cls in known(Optimizer).values() if cls.__module__.startswith("gpunn.")]
-RATES = [0.1, 0.05, 0.05, 0.2, 0.01]
+RATES = [0.1, 0.05, 0.05, 0.2, 0.01, 0.03, 0.1]
 
 
 # One parameter at a time, from the papers: (value, its gradients, rates) -> last value.
@@ -47,6 +47,66 @@ def adam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0, h
     return x
 
 
+def adagrad(x, gradients, rates, epsilon=1e-10):
+    total = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        total += g**2
+        x -= rate * g / (math.sqrt(total) + epsilon)
+    return x
+
+
+def adadelta(x, gradients, rates, rho=0.9, epsilon=1e-6):
+    r = s = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        r = rho * r + (1 - rho) * g**2
+        change = math.sqrt(s + epsilon) / math.sqrt(r + epsilon) * g
+        s = rho * s + (1 - rho) * change**2
+        x -= rate * change
+    return x
+
+
+def adamax(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    m = u = 0.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta1 * m + (1 - beta1) * g
+        u = max(beta2 * u, abs(g) + epsilon)  # epsilon as in PyTorch; the paper has none
+        x -= rate / (1 - beta1**t) * m / u
+    return x
+
+
+def nadam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    m = v = 0.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        ahead = beta1 * m / (1 - beta1 ** (t + 1)) + (1 - beta1) * g / (1 - beta1**t)
+        x -= rate * ahead / (math.sqrt(v / (1 - beta2**t)) + epsilon)
+    return x
+
+
+def radam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    m = v = 0.0
+    limit = 2 / (1 - beta2) - 1
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        rho, factor = limit - 2 * t * beta2**t / (1 - beta2**t), 1.0
+        if rho > 5:
+            r = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+            factor = math.sqrt(r * (1 - beta2**t)) / (math.sqrt(v) + epsilon)
+        x -= rate * m / (1 - beta1**t) * factor
+    return x
+
+
+def adabelief(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-16):
+    m = s = 0.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * (g - m) ** 2 + epsilon
+        x -= rate * (m / (1 - beta1**t)) / (math.sqrt(s / (1 - beta2**t)) + epsilon)
+    return x
+
+
 def lion(x, gradients, rates, beta1=0.9, beta2=0.99):
     m = 0.0
     for g, rate in zip(gradients, rates, strict=True):
@@ -70,6 +130,14 @@ CASES = [
     (optimizers.Adam(beta1=0.0), adam, {"beta1": 0.0}),
     (optimizers.Adam(epsilon=0.1, epsilon_hat=True), adam, {"epsilon": 0.1, "hat": True}),
     (optimizers.AdamW(), adam, {"decay": 0.01}),
+    (optimizers.Adagrad(), adagrad, {}),
+    (optimizers.Adadelta(rho=0.5), adadelta, {"rho": 0.5}),
+    (optimizers.Adamax(beta2=0.5), adamax, {"beta2": 0.5}),
+    (optimizers.NAdam(beta1=0.5), nadam, {"beta1": 0.5}),
+    (optimizers.RAdam(), radam, {}),
+    (optimizers.RAdam(beta2=0.6), radam, {"beta2": 0.6}),
+    (optimizers.RAdam(beta2=0.9), radam, {"beta2": 0.9}),
+    (optimizers.AdaBelief(beta2=0.9), adabelief, {"beta2": 0.9}),
     (optimizers.Lion(), lion, {}),
     (optimizers.Lion(beta1=0.5, beta2=0.6), lion, {"beta1": 0.5, "beta2": 0.6}),
 ]
@@ -122,7 +190,7 @@ def test_decay_touches_the_leading_segment_only(host_backend, cls):
 def test_decay_is_decoupled_from_the_gradient(host_backend, cls):
     # Without gradients, an update is only values * (1 - rate * decay).
     x, _ = example()
-    actual = run(host_backend, cls(weight_decay=0.3), x, np.zeros((5, 7)), decayed=7)
+    actual = run(host_backend, cls(weight_decay=0.3), x, np.zeros((len(RATES), 7)), decayed=7)
     expected = x * math.prod(1 - rate * 0.3 for rate in RATES)
     np.testing.assert_allclose(actual, expected, rtol=1e-14)
 

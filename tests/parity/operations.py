@@ -945,6 +945,9 @@ HALVES = ((1.0, 1.0), (1.0, 0.0))
 FACTORS = ((6.0, 6.0), (1.0, 1.0), (1.0, 0.5), (0.1, 0.0), (0.1, 0.1))
 """Factors of the learning rate and of the decay, in the segments of an update."""
 
+SIGNED = ("mean", "velocity")
+"""State vectors that may be negative, unlike squares and maxima."""
+
 
 def trained_by(optimizer: Any, size: int, factors: Sequence[tuple[float, float]]) -> Draw:
     """Return a function that draws vectors in these segments."""
@@ -952,7 +955,7 @@ def trained_by(optimizer: Any, size: int, factors: Sequence[tuple[float, float]]
     def draw(g: np.random.Generator) -> Trained:
         gradients = with_zeros(g, size)
         slots = {
-            name: g.random(size) * (gradients != 0) if name == "square" else normal(g, size)
+            name: normal(g, size) if name in SIGNED else g.random(size) * (gradients != 0)
             for name in optimizer.slots
         }
         cuts = [0, *(size * (i + 1) // len(factors) for i in range(len(factors)))]

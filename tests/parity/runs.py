@@ -217,6 +217,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 """Averages of metrics that require one for three classes."""
 
+RATES = {
+    optimizers.SGD: 0.1,
+    optimizers.Adagrad: 0.1,
+    optimizers.Adadelta: 3.0,
+    optimizers.RAdam: 0.1,
+}
+"""Learning rates with which a short run learns, if 0.01 is too small."""
+
 
 def table() -> Iterator[Run]:
     for cls in builtin(activations.Activation):
@@ -244,14 +252,13 @@ def table() -> Iterator[Run]:
             y=LABELS if classes else ONE_HOT if probabilities else NUMBERS,
         )
     for cls in builtin(optimizers.Optimizer):
-        yield Run(f"optimizer {cls.name}", every_layer, optimizer=lambda cls=cls: cls(0.003))
+        rate = RATES.get(cls, 0.01)
+        yield Run(f"optimizer {cls.name}", every_layer, optimizer=lambda c=cls, r=rate: c(r))
         yield Run(
             f"optimizer {cls.name}, decay and clipping",
             every_layer,
-            optimizer=lambda cls=cls: cls(
-                schedules.WarmUp(schedules.Cosine(0.1 if cls is optimizers.SGD else 0.01), 1.0),
-                weight_decay=0.1,
-                max_norm=0.5,
+            optimizer=lambda cls=cls, rate=rate: cls(
+                schedules.WarmUp(schedules.Cosine(rate), 1.0), weight_decay=0.1, max_norm=0.5
             ),
         )
     for nesterov in (False, True):

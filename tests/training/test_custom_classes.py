@@ -1,4 +1,4 @@
-"""Test training with custom activations, losses, metrics and optimizers."""
+"""Test training with activations, losses, metrics and optimizers that have no kernel."""
 
 import importlib.util
 import math
@@ -19,6 +19,7 @@ from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.lowerings.expressions import named
 from gpunn.backends.numpy.compiled.team import Table
 from gpunn.backends.recording import record
+from gpunn.configurable import is_built_in, known
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import Dense
 
@@ -61,10 +62,23 @@ def trained(kind, custom, dtype="float32", callbacks=()):
     return trainer
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_a_step_is_one_program(name):
-    kind, custom, _ = CLASSES[name]
-    trainer = trainer_with(kind, custom)
+BUILT_IN = [
+    (kind, cls())
+    for kind, base in (
+        ("activation", gpunn.activations.Activation),
+        ("loss", gpunn.losses.Loss),
+        ("optimizer", gpunn.optimizers.Optimizer),
+    )
+    for cls in known(base).values()
+    if is_built_in(cls)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen"), [*(pair[:2] for pair in CLASSES.values()), *BUILT_IN], ids=repr
+)
+def test_a_step_is_one_program(kind, chosen):
+    trainer = trainer_with(kind, chosen)
     step, order = step_of(trainer), np.arange(8)
     targets = np.zeros((8, 3), np.float32)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), targets, None, order, 8))

@@ -12,20 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import array_api_compat.numpy as xp
 import numpy as np
 
-from gpunn import optimizers
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2, pass_key
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.operations import is_zero, scaled
 from gpunn.backends.recording import Arguments
+from gpunn.configurable import is_built_in
 from gpunn.typing import Array
-
-if TYPE_CHECKING:
-    from gpunn.optimizers import Optimizer
 
 __all__ = ["Calls", "NumpyLowerings"]
 
@@ -34,11 +31,6 @@ Calls: TypeAlias = list[Callable[[], Any]]
 
 CHUNK = 16384
 """Elements per chunk: a few float32 arrays of this length fit into a core's L2 cache."""
-
-ELEMENTWISE: frozenset[type[Optimizer]] = frozenset(
-    (optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW, optimizers.Lion)
-)
-"""Optimizers that update each parameter independently, so that chunks can be updated separately."""
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """The products j * GOLDEN, modulo 2^32, for the positions j in a chunk."""
@@ -161,8 +153,8 @@ class NumpyLowerings:
     def update(self, op: Arguments) -> Calls | None:
         optimizer, trained = op.optimizer, op.trained
         learning_rate, step = op.learning_rate, op.step
-        if type(optimizer) not in ELEMENTWISE:
-            return None
+        if not is_built_in(type(optimizer)):
+            return None  # a custom optimizer may use all parameters, as in a norm
         decay: Any = optimizer.weight_decay
 
         def run() -> None:

@@ -122,11 +122,9 @@ def test_metrics(kind, shape, dtype):
     "optimizer",
     [
         optimizers.SGD(weight_decay=0.1),
-        optimizers.SGD(momentum=0.9, nesterov=True),
-        optimizers.RMSprop(),
+        optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=0.2),
         optimizers.Adam(epsilon_hat=True),
-        optimizers.AdamW(),
-        optimizers.Lion(),
+        *(kind() for kind in built_in(optimizers, optimizers.Optimizer)),
     ],
     ids=lambda each: f"{each.name}-{each.weight_decay}",
 )

@@ -1,4 +1,4 @@
-"""Operations with custom classes, whose definitions are traced."""
+"""Operations with classes that have no kernel. The operations' definitions are traced."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ logger = logging.getLogger("gpunn")
 
 
 class Expressions(Lowerings):
-    """Operations with custom activations, losses, metrics and optimizers."""
+    """Operations with activations, losses, metrics and optimizers that have no kernel."""
 
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
-        """Return instructions for an operation with a custom class, or None if it has none.
+        """Return instructions for an operation with an activation, loss, metric or optimizer.
 
-        `definition` is the operation's definition, or its name. If the definition can't be traced,
-        log the reason once, and return None.
+        `definition` is the operation's definition, or its name. Other operations, and definitions
+        that can't be traced, return None. If a custom class can't be traced, log the reason once.
         """
         if isinstance(definition, str):
             definition = getattr(Operations, definition).definition
         arguments = list(vars(op).values())
-        custom = [type(each) for each in arguments if is_custom(each)]
+        classes = [type(each) for each in arguments if isinstance(each, Configurable)]
         dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
-        if not custom or not dtypes or dtypes[0].itemsize not in (4, 8):
+        if not classes or not dtypes or dtypes[0].itemsize not in (4, 8):
             return None
         try:
             writes = trace_operation(definition, op, dtypes[0])
             return instructions_of(writes, dtypes[0], self.threads, early)
         except Untraceable as error:
             if not isinstance(error.__cause__, GpunnError):  # the call will raise it again
-                hint(custom[0], str(error))
+                hint(classes[0], str(error))
             return None
 
     def compute(self, op: Arguments) -> Steps:
@@ -61,18 +61,13 @@ class Expressions(Lowerings):
         return {(each.op, repr(each.data)) for each in nodes if each.op != ARRAY}
 
 
-def is_custom(value: Any) -> bool:
-    """Return whether a value is an object of a custom class."""
-    return isinstance(value, Configurable) and not is_built_in(type(value))
-
-
 named: set[type] = set()
 """Classes that `hint` has named."""
 
 
 def hint(cls: type, reason: str) -> None:
-    """Log, once for each class, why gpunn calls the methods of a class."""
-    if cls in named:
+    """Log, once for each custom class, why gpunn calls the methods of a class."""
+    if cls in named or is_built_in(cls):
         return
     named.add(cls)
     logger.warning(
