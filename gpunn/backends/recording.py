@@ -19,12 +19,12 @@ import inspect
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from operator import is_
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
+from gpunn.expressions.objects import elements, same
 
 __all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
 __all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
@@ -330,23 +330,3 @@ def fields_of(part: object) -> list[tuple[object, str]]:
     if isinstance(part, list | tuple):
         result += [pair for each in part for pair in fields_of(each)]
     return result
-
-
-def elements(value: object) -> list[Any]:
-    """Return the elements of a list, tuple or dict, recursively."""
-    if not isinstance(value, list | tuple | dict):
-        return []
-    inner = [*value, *value.values()] if isinstance(value, dict) else value
-    return [each for one in inner for each in (one, *elements(one))]
-
-
-def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
-    """Return whether all values are the same objects, or equal numbers or strings."""
-    if len(values) != len(earlier):
-        return False
-    return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
-
-
-def equal(a: object, b: object) -> bool:
-    """Return whether two values are the same object, or equal numbers or strings."""
-    return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)

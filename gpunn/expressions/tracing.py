@@ -23,7 +23,8 @@ def explained(tracer: Tracer) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        own = isinstance(error, Untraceable)
+        reason = str(error) if own else f"{type(error).__name__}: {error}"
         if "__array_ufunc__" in reason:
             reason = "a function of NumPy; use the functions of xp"
         raise Untraceable(tracer.refusal or reason) from error

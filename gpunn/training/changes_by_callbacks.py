@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.backends.recording import elements, fields_of, same
+from gpunn.backends.recording import fields_of
+from gpunn.expressions.objects import elements, same
 from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol

@@ -1,0 +1,98 @@
+"""Attributes of custom objects, which tracing must not change: compared, copied and restored."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from gpunn.configurable import Configurable, is_built_in
+from gpunn.expressions.graph import Untraceable
+from gpunn.expressions.stand_ins import StandIn
+
+__all__ = ["copied", "elements", "equal", "kept_classes", "same", "state_of"]
+
+
+def elements(value: object) -> list[Any]:
+    """Return the elements of a list, tuple or dict, recursively."""
+    if not isinstance(value, list | tuple | dict):
+        return []
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
+    return [each for one in inner for each in (one, *elements(one))]
+
+
+def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
+    """Return whether all values are the same objects, or equal numbers or strings."""
+    if len(values) != len(earlier):
+        return False
+    return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
+
+
+def equal(a: object, b: object) -> bool:
+    """Return whether two values are the same object, or equal numbers or strings."""
+    return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
+
+
+@contextmanager
+def kept_classes(values: Iterable[Any]) -> Iterator[None]:
+    """Afterwards, set attributes of custom classes to earlier values: a method may count calls."""
+    classes = {
+        cls for value in values if isinstance(value, Configurable) for cls in type(value).__mro__
+    }
+    custom = [cls for cls in classes if cls is not object and not is_built_in(cls)]
+    earlier = {cls: dict(vars(cls)) for cls in custom}
+    try:
+        yield
+    finally:
+        for cls, before in earlier.items():
+            for name, value in dict(vars(cls)).items():
+                if name not in before:
+                    delattr(cls, name)
+                elif value is not before[name]:
+                    setattr(cls, name, before[name])
+
+
+def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
+    """Return a copy of an object, so that tracing changes no attribute of the object.
+
+    `replace` returns the copy's attribute, given the attribute's name and value.
+    """
+    result = copy.copy(value)
+    for name, attribute in getattr(value, "__dict__", {}).items():
+        if isinstance(attribute, list | tuple | dict):
+            attribute = copy.deepcopy(attribute)
+        object.__setattr__(result, name, replace(name, attribute))
+    return result
+
+
+NUMBERS: tuple[type, ...] = int, float, complex, np.generic, np.ndarray, StandIn
+CONSTANTS: tuple[type, ...] = str, bytes, type(None), Enum, type, types.BuiltinFunctionType
+PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, frozenset)
+"""Types of attributes whose changes a `RecordingCache` notices, or which can't change."""
+
+
+def state_of(value: Configurable) -> list[Any]:
+    """Return all attributes of a custom object, recursively; none of a built-in object.
+
+    Raises an `Untraceable` if an attribute could change without a new recording.
+    """
+    state = elements([getattr(value, name, None) for name in value.recorded_attributes()])
+    parameters = [getattr(value, name) for name in getattr(value, "__dataclass_fields__", ())]
+    for each in list(state):
+        kind = type(each).__name__
+        if isinstance(each, Configurable):
+            if not (is_built_in(type(each)) or any(each is one for one in parameters)):
+                raise Untraceable(f"an attribute of type {kind} that is not a field")
+            state += state_of(each)
+        elif isinstance(each, types.FunctionType):
+            if each.__closure__:
+                raise Untraceable("an attribute that is a closure")
+        elif not isinstance(each, PLAIN):
+            raise Untraceable(f"an attribute of type {kind}")
+    return state
