@@ -2,16 +2,18 @@
 
 The formulas in this module define the activations. A backend may compute a built-in activation in a
 faster way; tests compare the results with the formulas in this module. To define a new activation,
-write a subclass with `value` and `derivative`; see the example of `Activation`.
+write a subclass with `value`; see the example of `Activation`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, missing_class, number
+from gpunn.errors import ArgumentTypeError
+from gpunn.expressions.derived import derived, require_elementwise
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -109,7 +111,8 @@ class Activation(Configurable):
     ----------
     from_output : bool
         Whether `derivative` uses only `a`, not `z`. If `from_output` is True, the backend
-        overwrites z with a, which saves a buffer, and passes the same array for z and a.
+        overwrites z with a, which saves a buffer, and passes the same array for z and a. The class
+        must then define `derivative`.
 
     See Also
     --------
@@ -124,15 +127,24 @@ class Activation(Configurable):
     ...
     ...     def value(self, xp, z):
     ...         return z * z
-    ...
-    ...     def derivative(self, xp, z, a):
-    ...         return 2 * z
+    >>> Square().derivative(np, np.array([-3.0, 2.0]), np.array([9.0, 4.0]))
+    array([-6.,  4.])
     >>> layer = gpunn.layers.Activation(Square())
     >>> gpunn.Sequential([layer], 2, backend="numpy").predict([[-3.0, 2.0]]).tolist()
     [[9.0, 4.0]]
     """
 
     from_output: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class that keeps only a, and would need z for a derivative."""
+        super().__init_subclass__(**options)
+        if cls.from_output and cls.derivative is Activation.derivative:
+            raise ArgumentTypeError(
+                f"{cls.__qualname__}: with from_output = True, the class must define "
+                "derivative(self, xp, z, a) as a function of a. Without a derivative, leave out "
+                "from_output"
+            )
 
     def value(self, xp: Namespace, z: Array) -> Array:
         """Return f(z), with the shape and dtype of z.
@@ -154,6 +166,8 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
+        By default, the derivative is found in the graph of the functions that `value` calls.
+
         Parameters
         ----------
         xp : module
@@ -167,8 +181,14 @@ class Activation(Configurable):
         -------
         array, shape of z
             f'(z), in z's dtype.
+
+        Raises
+        ------
+        ArgumentError
+            If the class does not define `derivative`, and `value` can't be traced.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define derivative(xp, z, a)")
+        instead = "derivative(self, xp, z, a)"
+        return derived(self, "value", instead, require_elementwise, xp, z)
 
 
 def sigmoid(xp: Namespace, z: Array) -> Array:

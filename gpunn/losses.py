@@ -7,7 +7,7 @@ loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i,
 In the formulas, p stands for the predictions and t for the targets. Rows have the index i, outputs
 the index j. The formulas in this module are the reference for all backends. A backend may compute a
 built-in loss in a faster way; tests compare the results with the formulas. To define a new loss,
-write a subclass with `values` and `gradients`.
+write a subclass with `values`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from array_api_compat import device
 from gpunn.activations import sigmoid, softmax, softplus
 from gpunn.configurable import Configurable, check_fraction, missing_class, number
 from gpunn.errors import ArgumentError, DataError, ShapeError
+from gpunn.expressions.derived import derived, require_separate_rows
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -61,11 +62,12 @@ class Loss(Configurable):
     ...
     ...     def values(self, xp, predictions, targets):
     ...         return xp.mean((predictions - targets) ** 4, axis=1)
-    ...
-    ...     def gradients(self, xp, predictions, targets):
-    ...         return 4 * (predictions - targets) ** 3 / predictions.shape[1]
-    >>> FourthPower().values(np, np.array([[3.0], [0.0]]), np.array([[1.0], [0.0]]))
+    >>> predictions, targets = np.array([[3.0], [0.0]]), np.array([[1.0], [0.0]])
+    >>> FourthPower().values(np, predictions, targets)
     array([16.,  0.])
+    >>> FourthPower().gradients(np, predictions, targets)
+    array([[32.],
+           [ 0.]])
     """
 
     output_activation: ClassVar[str] = "identity"
@@ -92,6 +94,8 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
+        By default, the gradient is found in the graph of the functions that `values` calls.
+
         Parameters
         ----------
         xp, predictions, targets : as for `values`
@@ -101,8 +105,14 @@ class Loss(Configurable):
         -------
         array, shape (rows, outputs)
             The derivatives dl_i / dp_ij, in the predictions' dtype.
+
+        Raises
+        ------
+        ArgumentError
+            If the class does not define `gradients`, and `values` can't be traced or combines rows.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define gradients")
+        instead = "gradients(self, xp, predictions, targets)"
+        return derived(self, "values", instead, require_separate_rows, xp, predictions, targets)
 
     def evaluated(self) -> Loss:
         """Return the loss for evaluation, without settings that are only for training.
@@ -166,11 +176,11 @@ class ElementwiseLoss(Loss):
     ...
     ...     def terms(self, xp, predictions, targets):
     ...         return xp.log(xp.cosh(predictions - targets))
-    ...
-    ...     def slopes(self, xp, predictions, targets):
-    ...         return xp.tanh(predictions - targets)
-    >>> LogCosh().values(np, np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])).round(4)
+    >>> predictions, targets = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])
+    >>> LogCosh().values(np, predictions, targets).round(4)
     array([0.6625])
+    >>> LogCosh().gradients(np, predictions, targets).round(4)
+    array([[0.   , 0.482]])
     """
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
@@ -193,6 +203,9 @@ class ElementwiseLoss(Loss):
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 
+        By default, the slopes are found in the graph of the functions that `terms` calls. They have
+        no constant factor, so do not override `slope`.
+
         Parameters
         ----------
         xp, predictions, targets : as for `terms`
@@ -202,8 +215,14 @@ class ElementwiseLoss(Loss):
         -------
         array, shape (rows, outputs)
             df/dp_ij without the constant factor that `slope` returns.
+
+        Raises
+        ------
+        ArgumentError
+            If the class does not define `slopes`, and `terms` can't be traced or combines rows.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define slopes")
+        instead = "slopes(self, xp, predictions, targets)"
+        return derived(self, "terms", instead, require_separate_rows, xp, predictions, targets)
 
     def scale(self, outputs: int) -> float:
         """Return the factor by which a row's sum is multiplied.

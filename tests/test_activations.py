@@ -126,3 +126,23 @@ def test_numpy_parameter_does_not_change_the_type():
     f = activations.LeakyReLU(np.float64(0.1))
     assert type(f.slope) is float
     assert f.value(xp, np.ones(2, np.float32)).dtype == np.float32
+
+
+def derived(f, z):
+    """Return f'(z) as for a class that does not define `derivative`."""
+    return Activation.derivative(f, xp, z, f.value(xp, z))
+
+
+@pytest.mark.parametrize("f", BUILTIN, ids=repr)
+def test_a_derived_derivative_equals_the_written_one(f):
+    z = np.random.default_rng(0).uniform(-5, 5, (2, 40)) * [[1], [100]]
+    written = f.derivative(xp, z, f.value(xp, z))
+    np.testing.assert_allclose(derived(f, z), written, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("f", BUILTIN, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_derived_derivative_is_finite(f, dtype):
+    slopes = derived(f, np.array([-1e4, -100, -1, -0.0, 0, 1, 100, 1e4], dtype))
+    assert slopes.dtype == dtype
+    assert np.isfinite(slopes).all()

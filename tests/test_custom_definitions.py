@@ -25,9 +25,6 @@ class MyTanh(Activation):
     def value(self, xp, z):
         return xp.tanh(z)
 
-    def derivative(self, xp, z, a):
-        return 1 - xp.tanh(z) ** 2
-
 
 @dataclass(frozen=True)
 class MyHuber(Loss):
@@ -39,11 +36,6 @@ class MyHuber(Loss):
         d = xp.abs(predictions - targets)
         near, far = d * d / 2, self.delta * (d - self.delta / 2)
         return xp.mean(xp.where(d <= self.delta, near, far), axis=1)
-
-    def gradients(self, xp, predictions, targets):
-        d = predictions - targets
-        slope = xp.where(xp.abs(d) <= self.delta, d, self.delta * xp.sign(d))
-        return slope / predictions.shape[1]
 
 
 class MyError(Metric):
@@ -111,9 +103,9 @@ def test_training_comes_out_as_with_the_builtin_ones(backend, given):
     ("base", "call", "missing"),
     [
         (Activation, lambda f: f.value(np, 1.0), "value"),
-        (Activation, lambda f: f.derivative(np, 1.0, 1.0), "derivative"),
+        (Activation, lambda f: f.derivative(np, np.ones(2), np.ones(2)), "value"),
         (Loss, lambda f: f.values(np, 1.0, 1.0), "values"),
-        (Loss, lambda f: f.gradients(np, 1.0, 1.0), "gradients"),
+        (Loss, lambda f: f.gradients(np, np.ones((2, 1)), np.ones((2, 1))), "values"),
         (Metric, lambda f: f.measure(np, 1.0, 1.0, 1.0), "measure"),
         (Optimizer, lambda f: f.update(np, 1.0, 1.0, {}, 1.0, 1), "update"),
     ],

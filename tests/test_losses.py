@@ -1,5 +1,6 @@
 import math
 
+import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -221,3 +222,35 @@ def test_impossible_targets(loss, y, outputs, message):
 )
 def test_accepted_targets(loss, y, outputs, expected):
     np.testing.assert_array_equal(loss.check_targets(y, outputs), expected, strict=True)
+
+
+def derived_cases():
+    g = np.random.default_rng(1)
+    cases = [(loss, targets_for(loss, g, 8, 5)) for loss in VARIANTS]
+    with_labels = [loss for loss in VARIANTS if isinstance(loss, losses.SoftmaxCrossEntropy)]
+    return cases + [(loss, g.integers(0, 5, 8)) for loss in with_labels]
+
+
+@pytest.mark.parametrize(("loss", "targets"), derived_cases(), ids=str)
+def test_derived_gradients_equal_the_written_ones(loss, targets):
+    predictions = np.random.default_rng(0).uniform(-6, 6, (8, 5))
+    written = loss.gradients(xp, predictions, targets)
+    derived = Loss.gradients(loss, xp, predictions, targets)
+    np.testing.assert_allclose(derived, written, rtol=0, atol=1e-10)
+    if isinstance(loss, losses.ElementwiseLoss):
+        slopes = losses.ElementwiseLoss.slopes(loss, xp, predictions, targets)
+        np.testing.assert_allclose(loss.scale(5) * slopes, written, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [case for case in derived_cases() if not isinstance(case[0], losses.Poisson)],  # e^p overflows
+    ids=str,
+)
+def test_derived_gradients_are_finite(loss, targets, dtype):
+    predictions = np.resize(np.array([-1e4, 1e4, 0, -30, 1, 80, -2], dtype), (8, 5))
+    targets = targets if targets.ndim == 1 else targets.astype(dtype)
+    derived = Loss.gradients(loss, xp, predictions, targets)
+    assert derived.dtype == dtype
+    assert np.isfinite(derived).all()

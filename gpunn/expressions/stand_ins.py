@@ -21,6 +21,7 @@ class Tracer:
 
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         self.graph, self.dtype = graph, dtype
+        self._variables = 0
         self.refusal = ""
         """Why the code can't be traced; kept here, since the code may catch the exception."""
 
@@ -36,6 +37,11 @@ class Tracer:
     def input(self, name: str, shape: Shape, kind: str = "float") -> StandIn:
         """Return a stand-in for an array that has a name instead of elements."""
         return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
+
+    def variable(self, like: Node) -> StandIn:
+        """Return a stand-in for an array that differs from all others of the trace."""
+        self._variables += 1
+        return self.input(f"variable {self._variables}", like.shape, like.kind)
 
     def kind_of(self, array: np.ndarray) -> str:
         """Return the kind of an array's elements, if kernels can read the array."""

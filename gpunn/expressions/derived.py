@@ -1,0 +1,154 @@
+"""Derivatives of custom classes' methods, for those who write only the function."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from gpunn.configurable import Configurable
+from gpunn.errors import ArgumentError
+from gpunn.expressions.derivatives import gradients
+from gpunn.expressions.expression import Expression, expression_of, require_separate_rows
+from gpunn.expressions.graph import Node, Untraceable, in_order
+from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.objects import copied, kept_classes, same, state_of
+from gpunn.expressions.stand_ins import StandIn
+from gpunn.typing import Array
+
+__all__ = ["derived", "require_elementwise", "require_separate_rows"]
+
+Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
+"""Raises an `Untraceable` if results depend on inputs in a way that the derivative doesn't fit."""
+
+
+def derived(
+    owner: Configurable, method: str, instead: str, check: Check, xp: Any, *arguments: Array
+) -> Array:
+    """Return d(sum of owner.method(xp, *arguments)) / d(first argument).
+
+    The derivative is found in the graph of the method. If `xp` is a `Namespace`, the derivative is
+    added to the graph of the trace. Otherwise it is computed; its expression is kept for later
+    calls. If the method can't be traced, an ArgumentError names the method to write `instead`.
+    """
+    try:
+        if isinstance(xp, Namespace):
+            return slope(getattr(owner, method), check, xp, arguments)
+        arrays = {name: value for name, value in vars(owner).items() if is_array(value)}
+        expression = cached(owner, method, check, xp, arguments, arrays)
+        return expression(xp, *arguments, *arrays.values())[0]
+    except Untraceable as error:
+        if isinstance(error.__cause__, NotImplementedError):
+            raise error.__cause__ from None
+        raise ArgumentError(
+            f"{type(owner).__qualname__}: gpunn can't find the derivative of its method {method}. "
+            f"Reason: {error}. Write the method {instead}"
+        ) from error
+
+
+def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:
+    """Return d(sum of function(xp, *arguments)) / d(first argument), within a trace."""
+    tracer = xp.tracer
+    variables = [tracer.variable(tracer.node_of(each)) for each in arguments]
+    inputs = [each.node for each in variables]
+    result = tracer.node_of(function(xp, *variables))
+    if any(each.node is not node for each, node in zip(variables, inputs, strict=True)):
+        raise Untraceable("code that changes its arguments")
+    check([result], inputs[:1])
+    (found,) = gradients(tracer.graph, [result], [tracer.graph.number(1.0)], inputs[:1])
+    if found is None:
+        return xp.zeros_like(arguments[0])
+    return cast("StandIn", Expression(tuple(inputs), (found,))(xp, *arguments)[0])
+
+
+def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None:
+    """Raise an `Untraceable` if an element of a result depends on other elements of the inputs."""
+    shapes = {id(each): each.shape for each in inputs}
+    for node in in_order(results):
+        shape = next((shapes[id(each)] for each in node.args if id(each) in shapes), None)
+        if shape is not None:
+            if node.shape != shape:
+                raise Untraceable("code that isn't elementwise")
+            shapes[id(node)] = shape
+
+
+CACHE: weakref.WeakKeyDictionary[type, dict[Hashable, Expression]] = weakref.WeakKeyDictionary()
+"""The expressions of derivatives, by class. They refer to no object and no array."""
+
+LIMIT = 64
+"""Number of expressions that are kept for a class."""
+
+
+def cached(
+    owner: Configurable,
+    method: str,
+    check: Check,
+    xp: Any,
+    arguments: Sequence[Array],
+    arrays: Mapping[str, Array],
+) -> Expression:
+    """Return the expression of a derivative, whose inputs are also the owner's `arrays`."""
+    dtype = "float32" if arguments[0].dtype == xp.float32 else "float64"
+    shapes = {
+        f"argument {k}": (tuple(each.shape), kind_of(xp, each))
+        for k, each in enumerate((*arguments, *arrays.values()))
+    }
+    known = CACHE.setdefault(type(owner), {})
+    key = method, dtype, *shapes.values(), frozen(owner)
+    if key not in known:
+
+        def function(xp: Namespace, *stand_ins: StandIn) -> StandIn:
+            given, others = stand_ins[: len(arguments)], stand_ins[len(arguments) :]
+            replaced = dict(zip(arrays, others, strict=True))
+            with kept_classes([owner]):
+                inner = copied(owner, lambda name, value: replaced.get(name, value))
+                before = state_of(inner)
+                result = slope(getattr(inner, method), check, xp, given)
+                if not same(state_of(inner), before):
+                    raise Untraceable("code that changes attributes")
+            return result
+
+        if len(known) >= LIMIT:
+            known.clear()
+        known[key] = expression_of(function, shapes, dtype)
+    return known[key]
+
+
+def is_array(value: Any) -> bool:
+    """Return whether a value is an array of some library."""
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)
+
+
+def kind_of(xp: Any, array: Array) -> str:
+    """Return the kind of an array's elements: "float", "int" or "bool"."""
+    if array.dtype == xp.bool:
+        return "bool"
+    return "int" if xp.isdtype(array.dtype, "integral") else "float"
+
+
+def frozen(value: Any) -> Hashable:
+    """Return a key that changes if a value, or a value within it, changes.
+
+    The key contains no object that could own arrays.
+    """
+    if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
+        return type(value).__name__, repr(value)
+    if is_array(value):
+        return "array", tuple(value.shape), str(value.dtype)
+    if isinstance(value, list | tuple | frozenset | range):
+        return type(value).__name__, *map(frozen, value)
+    if isinstance(value, dict):
+        return "dict", *((frozen(key), frozen(each)) for key, each in value.items())
+    if isinstance(value, Configurable):
+        names = [*getattr(value, "__dataclass_fields__", ()), *value.recorded_attributes()]
+        attributes = [frozen(getattr(value, name, None)) for name in names]
+        return weakref.ref(type(value)), *attributes
+    try:
+        reference = weakref.ref(value)
+        hash(reference)
+    except TypeError:
+        raise Untraceable(f"an attribute of type {type(value).__name__}") from None
+    return reference
