@@ -131,8 +131,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     classes_ : ndarray
         Sorted classes.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer. The arrays are on the host even after training on a GPU.
-        If you change the arrays, predictions change.
+        Weights and biases of each layer, on the host even after training on a GPU. If you change
+        them, predictions change.
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float

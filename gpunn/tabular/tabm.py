@@ -50,7 +50,7 @@ of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
 """Numbers of epochs and of updates without improvement. Training ends when both numbers are
-reached. The authors of TabM use 16 epochs. With 16 epochs, one of three fits on the diamonds of
+reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
 docs/explanation/benchmarks.md stopped too early."""
 
 
