@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,37 @@ def onnx_session(made: Any) -> Any:
     return onnxruntime.InferenceSession(
         made.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+@dataclass(frozen=True)
+class Snake(Activation):
+    """A custom activation with a parameter, which is a constant of the exported function."""
+
+    rate: float = 0.5
+
+    name = "snake"
+
+    def value(self, xp, z):
+        return xp.where(abs(z) < 30, z + xp.sin(self.rate * z) ** 2 / self.rate, z)
+
+
+class Predict(Activation):
+    """A custom activation with the name of a function in exported files, and with conditions."""
+
+    name = "Predict?"
+
+    def value(self, xp, z):
+        inside = (z > -1) & ~(z >= 2)
+        return xp.where(inside | (z == 3), xp.log1p(abs(z)), xp.zeros_like(z)) + 0.1 * z * inside
+
+
+class Logarithm(Activation):
+    """A custom activation whose parts overflow, or are not defined for some numbers."""
+
+    name = "logarithm"
+
+    def value(self, xp, z):
+        return xp.maximum(xp.log(1 + xp.exp(z)), z / (1 + xp.abs(z))) + xp.sign(z) * xp.round(z)
 
 
 def with_activation(f: Any) -> list[Layer]:
@@ -111,6 +143,8 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     ],
     "targets": lambda: [Dense(2), TargetScaling()],
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
+    "custom": lambda: [Dense(4, Snake()), Dense(4, Predict()), Dense(4, Snake(2.0)), Dense(4)],
+    "undefined": lambda: [gpunn.layers.Activation(Logarithm()), Dense(2)],
     "leaky_relu of 0.3": lambda: with_activation(LeakyReLU(0.3)),
     "elu of 0.4": lambda: with_activation(ELU(0.4)),
     **{

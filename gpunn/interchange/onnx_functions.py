@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunn import activations
 from gpunn.activations import ExactGELU
+from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
@@ -36,29 +39,28 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
             steps.arrays[each.name] if isinstance(each, ArrayName) else each
             for each in step.arguments
         ]
-        variables[step.output] = function_of(step, graph.dtype)(*inputs, *arguments)
+        function = function_of(step, graph.dtype)
+        variables[step.output] = function(*inputs, *arguments)
     return variables["x"].name
 
 
 def function_of(step: Step, dtype: str) -> Function:
     """Return the function that adds the nodes of a step to a graph."""
     name = step.function
+    if step.expression is not None:
+        operators = OPERATORS | OPERATORS32 if dtype == "float32" else OPERATORS
+        whole = operators.get(type(step.source))
+        return partial(whole, step.source) if whole else partial(add_expression, step.expression)
     if name == "dense" and len(step.input_shape) == 1:
         return product
     functions = FUNCTIONS | FLOAT32 if dtype == "float32" else FUNCTIONS
     return functions.get(name) or getattr(numpy_functions, name)
 
 
-def operator(name: str, **attributes: Any) -> Function:
-    """Return the function that adds one node, whose inputs are the function's arguments."""
-    return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
-
-
 flatten = operator("Flatten", axis=1)
 log_softmax = operator("LogSoftmax", axis=2)
 product = operator("Gemm")
 relu = operator("Relu")
-sigmoid = operator("Sigmoid")
 softplus = operator("Softplus")
 
 
@@ -101,34 +103,23 @@ def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
 
 FUNCTIONS: dict[str, Function] = {
     "append_input": append_input,
-    "elu": elu,
     "embedding": embedding,
     "exact_gelu": exact_gelu,
     "flatten": flatten,
     "group_matmul": group_matmul,
     "mean_of_softmax": lambda x: log_of_mean(log_softmax(x)),
-    "relu": relu,
-    "selu": lambda z, alpha, scale: scale * elu(z, alpha),
     "shifted_waves": shifted_waves,
-    "sigmoid": sigmoid,
-    "silu": lambda z: z * sigmoid(z),
-    "tanh": operator("Tanh"),
 }
 
 FLOAT32: dict[str, Function] = {
     "batch_norm": lambda x, mean, variance, scale, shift, epsilon: x.node(
         "BatchNormalization", x, scale, shift, mean, variance, epsilon=epsilon
     ),
-    "elu": lambda z, alpha: z.node("Elu", z, alpha=alpha),
     "exact_gelu": lambda z, root: 0.5 * z * (1 + operator("Erf")(root * z)),
     "layer_norm": lambda x, scale, shift, epsilon: x.node(
         "LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon
     ),
-    "leaky_relu": lambda z, slope: z.node("LeakyRelu", z, alpha=slope),
     "mean_of_sigmoid": mean_of_sigmoid,
-    "mish": lambda z: z * np.tanh(softplus(z)),
-    "selu": lambda z, alpha, scale: z.node("Selu", z, alpha=alpha, gamma=scale),
-    "softplus": softplus,
 }
 """Operators that are used only for float32. For float64, runtimes lack some operators, and
 operators' attributes would be only float32.
@@ -136,3 +127,16 @@ operators' attributes would be only float32.
 In float64, a layer normalization multiplies x by 1 / deviation. If x were divided by the deviation,
 runtimes would insert a LayerNormalization.
 """
+
+OPERATORS: dict[type, Function] = {
+    activations.ELU: lambda f, z: elu(z, f.alpha),
+    activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
+}
+"""By exact class, functions of an activation and its argument that replace its expression."""
+
+OPERATORS32: dict[type, Function] = {
+    activations.ELU: lambda f, z: z.node("Elu", z, alpha=f.alpha),
+    activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
+    activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
+}
+"""Operators that are used only for float32."""

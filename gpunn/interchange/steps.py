@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunn import activations, layers
-from gpunn.configurable import field_names, is_built_in, known
+from gpunn.configurable import is_built_in
 from gpunn.errors import ExportError
+from gpunn.expressions import Expression, Untraceable, expression_of
+from gpunn.interchange.expressions.names import legal_name
+from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
-__all__ = ["ACTIVATIONS", "LAYERS", "ArrayName", "Step", "Steps", "steps_of"]
+__all__ = ["LAYERS", "ArrayName", "Step", "Steps", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Step:
     `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, and arrays by
     name. If the output variable exists already, the step overwrites it. `input_shape` is the shape
     of a row of the first input.
+
+    If the step has an `expression`, exports print the function from it; the step's arguments are
+    then arrays. `source` is the object whose formula it is, for formats with an operator for it.
     """
 
     label: str
@@ -43,10 +49,14 @@ class Step:
     output: str
     input_shape: Shape
     output_shape: Shape
+    expression: RowFunction | None = None
+    source: object = None
 
     @property
     def kind(self) -> Kind:
         """The properties of the step's function, which all its steps share."""
+        if self.expression is not None:
+            return Kind() if self.expression.is_elementwise else Kind(lambda _step: ())
         return KINDS.get(self.function, Kind())
 
 
@@ -59,15 +69,13 @@ class Kind:
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
     the number of elements. For steps that are not elementwise, `c_sizes` returns the arguments:
-    counts of vectors, columns or members, and sizes. `c_name` is the function's name in C, if it
-    differs from the step's. `arrays` is the layout of arrays with several axes in Python without
-    NumPy: "flat", "nested" lists of lists, or "transposed". With "transposed", the step's first
-    array has a list for each unit, and its other arrays are flat. With `needs_members`, functions
-    without NumPy accept the number of members as an argument.
+    counts of vectors, columns or members, and sizes. `arrays` is the layout of arrays with several
+    axes in Python without NumPy: "flat", "nested" lists of lists, or "transposed". With
+    "transposed", the step's first array has a list for each unit, and its other arrays are flat.
+    With `needs_members`, functions without NumPy accept the number of members as an argument.
     """
 
     c_sizes: Sizes | None = None
-    c_name: str = ""
     arrays: str = "flat"
     needs_members: bool = False
 
@@ -90,7 +98,6 @@ KINDS: dict[str, Kind] = {
     "dense": Kind(products, arrays="transposed"),
     "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
-    "identity": Kind(c_name="copy"),
     "lines": Kind(of_output),
     "matmul": Kind(products, arrays="transposed"),
     "mean_of_members": Kind(of_input, needs_members=True),
@@ -100,7 +107,6 @@ KINDS: dict[str, Kind] = {
     "per_member": Kind(of_output),
     "piecewise_linear": Kind(of_output),
     "shifted_waves": Kind(of_output),
-    "tanh": Kind(c_name="hyperbolic_tangent"),  # math.h defines tanh
     "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
 
@@ -139,6 +145,41 @@ class Steps:
         self.shapes[output] = shape
         return output
 
+    def compute(
+        self,
+        name: str,
+        expression: Expression,
+        inputs: Sequence[str | ArrayName],
+        *,
+        summary: str,
+        to: str | None = None,
+        source: object = None,
+    ) -> str:
+        """Add a step that computes an expression of one result, and return its output variable.
+
+        `inputs` has a variable or an array for each input of the expression. Variables have `ROWS`
+        rows in the expression, and each row of the result depends on the same row of each
+        variable. `to` is the output variable, by default the first variable. Exports name the
+        function after `name`; `summary` is its comment.
+
+        Raises an `Untraceable` with the reason if rows depend on each other.
+        """
+        values = [
+            self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
+        ]
+        function, variables, arrays = row_function(expression, values, summary)
+        name = legal_name(name)
+        arguments: list[Any] = [
+            inputs[each]
+            if isinstance(each, int)
+            else self.array(f"{name}.{len(self.arrays)}", each)
+            for each in arrays
+        ]
+        used = [str(inputs[k]) for k in variables]
+        output = self.add(name, used, *arguments, shape=function.result.shape, to=to)
+        self.steps[-1] = replace(self.steps[-1], expression=function, source=source)
+        return output
+
     def variable(self, name: str) -> str:
         """Return a new variable."""
         self._count += 1
@@ -165,7 +206,7 @@ and the variable of x; its result is the variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:
-    """Return the steps of a network in inference; a custom class raises an ExportError."""
+    """Return the steps of a network in inference, or raise an ExportError for a custom layer."""
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -196,23 +237,24 @@ def unknown(kind: str, label: str, custom: object, known: Iterable[type]) -> str
 
 def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = None) -> str:
     """Add f(z)."""
-    if type(f) not in ACTIVATIONS:
-        raise ExportError(unknown("activation", steps.label, f, ACTIVATIONS))
     if type(f) is activations.Identity and to is None:
         return z
-    arguments = (*field_names(type(f)), *CONSTANTS.get(type(f), ()))
-    return steps.add(f.name, z, *(float(getattr(f, name)) for name in arguments), to=to)
-
-
-ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
-"""Exact classes. For each activation, the arguments (fields and constants) of the step with the
-activation's name."""
-
-CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
-    activations.ExactGELU: ("root",),
-    activations.GELU: ("root", "cubic"),
-    activations.SELU: ("alpha", "scale"),
-}
+    if type(f) is activations.ExactGELU:
+        return steps.add(f.name, z, f.root, to=to)
+    cls = type(f).__name__
+    summary = f"Return the activation {cls} of z."
+    if is_built_in(type(f)):
+        summary = (type(f).__doc__ or summary).partition("\n")[0]
+        summary = summary if len(summary) < 90 else f"{summary.partition(':')[0]}."
+    shape = ROWS, *steps.shapes[z]
+    try:
+        expression = expression_of(f.value, {"z": (shape, "float")}, steps.dtype)
+        return steps.compute(f.name or cls, expression, [z], summary=summary, to=to, source=f)
+    except Untraceable as error:
+        raise ExportError(
+            f"layer {steps.label!r}: can't export the activation {cls}, because its code can't be "
+            f"traced: {error}"
+        ) from error
 
 
 def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
@@ -347,7 +389,7 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
     if layer.kind == "pbld":
         return steps.add("append_input", (z, x), shape=(columns * (layer.size + 1),), to=x)
     if layer.kind == "plr":
-        z = steps.add("relu", z)
+        z = activate(steps, activations.ReLU(), z)
     return steps.add("flatten", z, shape=(columns * layer.size,), to=x)
 
 

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import gpunn
+from gpunn.configurable import is_built_in, known
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
 from gpunn.interchange import load_state_dict, save_state_dict, state_dict, torch_code
-from gpunn.interchange.steps import ACTIVATIONS
 from gpunn.layers import (
     Activation,
     BatchNorm,
@@ -25,6 +25,7 @@ from gpunn.layers import (
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(1, 2, (40, 6))
 Y = X @ RANDOM.normal(size=(6, 2))
+ACTIVATIONS = list(filter(is_built_in, known(gpunn.activations.Activation).values()))
 
 
 def make_model(layers=None, dtype="float64", shape=(6,)) -> gpunn.Sequential:

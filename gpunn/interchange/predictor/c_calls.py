@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import ArrayName, Step, Steps
 
@@ -47,11 +48,12 @@ class Buffers:
 
 
 def calls_of(
-    steps: Steps, names: Mapping[str, str], functions: Functions
+    steps: Steps, names: Mapping[str, str], functions: Functions, printed: Printed
 ) -> tuple[list[str], list[int]]:
     """Return the C lines that compute a row's output, and the sizes of their buffers.
 
-    `names` has the names of arrays in C; `functions` are the functions that the lines may call.
+    `names` has the names of arrays in C. The lines call `functions`, and functions of
+    expressions, which are added to `printed`.
     """
     sequence = [
         step for step in steps.steps if step.function != "flatten" or step.inputs[0] != step.output
@@ -66,7 +68,7 @@ def calls_of(
             output.buffer = inputs[0].buffer
         else:
             output.buffer = buffers.take(output.size)
-        lines += call_lines(step, inputs, f"b{output.buffer}", names, functions)
+        lines += call_lines(step, inputs, f"b{output.buffer}", names, functions, printed)
         buffers.free += [each for each in dying if each is not None and each != output.buffer]
     last = values[len(sequence)] if sequence else values[0]
     lines.append(f"{functions.name('copy')}({location_of(last)}, {last.size}, output);")
@@ -98,6 +100,7 @@ def call_lines(
     output: str,
     names: Mapping[str, str],
     functions: Functions,
+    printed: Printed,
 ) -> list[str]:
     """Return the C lines of a step."""
     inputs = [location_of(value) for value in values]
@@ -119,4 +122,7 @@ def call_lines(
     ]
     sizes = (size,) if step.kind.c_sizes is None else step.kind.c_sizes(step)
     every = ", ".join([*inputs, *map(str, sizes), *arguments, output])
-    return [f"{functions.name(step.kind.c_name or step.function)}({every});"]
+    if step.expression is not None:
+        name = printed.name(step.function, step.expression)
+        return [f"{functions.prefix}_{name}({every});"]
+    return [f"{functions.name(step.function)}({every});"]

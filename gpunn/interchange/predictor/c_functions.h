@@ -7,69 +7,14 @@
 
 typedef double real;
 
-/* max(z, 0); y may be x. */
-static inline void relu(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
-}
-
-/* z if it is above 0, else slope z; y may be x. */
-static inline void leaky_relu(const real *x, int n, real slope, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : slope * x[i];
-}
-
-/* z if it is above 0, else alpha (exp(z) - 1); y may be x. */
-static inline void elu(const real *x, int n, real alpha, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : alpha * expm1(x[i]);
-}
-
-/* ELU, scaled so that layers preserve mean 0 and variance 1; y may be x. */
-static inline void selu(const real *x, int n, real alpha, real scale, real *y) {
-    elu(x, n, alpha, y);
-    for (int i = 0; i < n; i++) y[i] *= scale;
-}
-
-/* The Gaussian error linear unit, in its tanh form; y may be x. */
-static inline void gelu(const real *x, int n, real root, real cubic, real *y) {
-    for (int i = 0; i < n; i++) {
-        real z = x[i];
-        real inner = root * z * (1 + cubic * z * z);
-        y[i] = (real)0.5 * z * (1 + tanh(inner));
-    }
-}
-
 /* The Gaussian error linear unit; y may be x. */
 static inline void exact_gelu(const real *x, int n, real root, real *y) {
     for (int i = 0; i < n; i++) y[i] = (real)0.5 * x[i] * erfc(-root * x[i]);
 }
 
-/* 1 / (1 + exp(-z)), without overflow; y may be x. */
-static inline void sigmoid(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = (real)0.5 * tanh((real)0.5 * x[i]) + (real)0.5;
-}
-
-/* z sigmoid(z); y may be x. */
-static inline void silu(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] * ((real)0.5 * tanh((real)0.5 * x[i]) + (real)0.5);
-}
-
 /* log(1 + exp(z)) of a number, without overflow. */
 static inline real softplus_of(real z) {
     return (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
-}
-
-/* log(1 + exp(z)); y may be x. */
-static inline void softplus(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = softplus_of(x[i]);
-}
-
-/* z tanh(softplus(z)); y may be x. */
-static inline void mish(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] * tanh(softplus_of(x[i]));
-}
-
-/* The hyperbolic tangent; y may be x. */
-static inline void hyperbolic_tangent(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = tanh(x[i]);
 }
 
 /* A copy of x; y may be x. */

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunn.errors import ArgumentError
+from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_calls import calls_of
+from gpunn.interchange.predictor.c_printer import c_function
 from gpunn.interchange.predictor.c_rows import rows_source
 from gpunn.interchange.predictor.c_text import (
     Functions,
@@ -43,6 +45,10 @@ HEAD = """\
 """
 
 
+NAMES = ("class", "class_name", "date", "encode", "predict", "probabilities", "row")
+"""Names of types and functions of a header, without the prefix, that no function may get."""
+
+
 def c_source(model: Sequential, prefix: str = "predictor") -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
@@ -55,7 +61,12 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     real = {"float32": "float", "float64": "double"}[model.dtype]
     names = names_in_c(steps.arrays, f"{prefix}_array")
     functions = Functions("c_functions.h", prefix, real)
-    calls, sizes = calls_of(steps, names, functions)
+    arrays = (name.removeprefix(f"{prefix}_") for name in names.values())
+    printed = Printed(
+        lambda function, name: c_function(function, f"{prefix}_{name}", real),
+        {*functions, *Functions("c_rows.h", prefix, real), *arrays, *NAMES},
+    )
+    calls, sizes = calls_of(steps, names, functions, printed)
     predict = predict_source(calls, sizes, prefix, real)
     further = decision_sources(model, functions)
     item = np.dtype(model.dtype).itemsize
@@ -70,7 +81,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     )
     data = [array_source(names[name], array, name) for name, array in steps.arrays.items()]
     rows = [] if model.schema is None else rows_source(model.schema, prefix, real)
-    parts = [*data, *functions.used(), *rows, predict, *further]
+    parts = [*data, *functions.used(), *printed.sources.values(), *rows, predict, *further]
     return "\n".join([head, *parts, "#endif\n"])
 
 

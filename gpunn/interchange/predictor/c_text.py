@@ -6,7 +6,7 @@ import math
 import re
 import string
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "number_source",
     "string_source",
     "strings_source",
+    "typed",
     "wrapped",
 ]
 
@@ -33,7 +34,7 @@ FUNCTION = re.compile(
 
 NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 
-MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
+MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|floor|log|log1p|rint|sin|sqrt|tanh)\(")
 """Functions of math.h, which have other names for the type float."""
 
 MAX_LITERAL = 4095
@@ -74,14 +75,22 @@ class Functions:
             return strings_source(name, [str(value) for value in values], label)
         return array_source(name, np.array(values), label)
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the template's functions."""
+        return iter(self._texts)
+
     def used(self) -> list[str]:
         """Return the source of the functions that were added."""
         return [self._copied(text) for name, text in self._texts.items() if name in self._used]
 
     def _copied(self, text: str) -> str:
-        text = self._calls.sub(rf"{self.prefix}_\1(", text)
-        text = re.sub(r"\breal\b", self.real, text)
-        return MATHEMATICS.sub(r"\1f(", text) if self.real == "float" else text
+        return typed(self._calls.sub(rf"{self.prefix}_\1(", text), self.real)
+
+
+def typed(text: str, real: str) -> str:
+    """Return source with a type, float or double, instead of the word `real`."""
+    text = re.sub(r"\breal\b", real, text)
+    return MATHEMATICS.sub(r"\1f(", text) if real == "float" else text
 
 
 def array_source(name: str, array: np.ndarray, label: str) -> str:

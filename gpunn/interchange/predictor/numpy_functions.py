@@ -23,65 +23,15 @@ def network(x: np.ndarray) -> np.ndarray:
     raise NotImplementedError
 
 
-def relu(z: np.ndarray) -> np.ndarray:
-    """Return max(z, 0)."""
-    return np.maximum(z, 0)
-
-
-def leaky_relu(z: np.ndarray, slope: float) -> np.ndarray:
-    """Return z if it is above 0, else slope z."""
-    return np.maximum(z, slope * z)
-
-
-def elu(z: np.ndarray, alpha: float) -> np.ndarray:
-    """Return z if it is above 0, else alpha (exp(z) - 1)."""
-    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-
-
-def selu(z: np.ndarray, alpha: float, scale: float) -> np.ndarray:
-    """Return ELU, scaled so that layers preserve mean 0 and variance 1."""
-    return scale * elu(z, alpha)
-
-
-def gelu(z: np.ndarray, root: float, cubic: float) -> np.ndarray:
-    """Return the Gaussian error linear unit, in its tanh form."""
-    return 0.5 * z * (1 + np.tanh(root * z * (1 + cubic * z * z)))
-
-
 def exact_gelu(z: np.ndarray, root: float) -> np.ndarray:
     """Return the Gaussian error linear unit, with Python's erfc, which NumPy lacks."""
     erfc = np.frompyfunc(math.erfc, 1, 1)
     return 0.5 * z * np.asarray(erfc(-root * z.astype("float64")), z.dtype)
 
 
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-z)), without overflow."""
-    return 0.5 * np.tanh(0.5 * z) + 0.5
-
-
-def silu(z: np.ndarray) -> np.ndarray:
-    """Return z sigmoid(z)."""
-    return z * sigmoid(z)
-
-
-def softplus(z: np.ndarray) -> np.ndarray:
+def softplus_of(z: np.ndarray) -> np.ndarray:
     """Return log(1 + exp(z)), without overflow."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
-
-
-def mish(z: np.ndarray) -> np.ndarray:
-    """Return z tanh(softplus(z))."""
-    return z * np.tanh(softplus(z))
-
-
-def tanh(z: np.ndarray) -> np.ndarray:
-    """Return tanh(z)."""
-    return np.tanh(z)
-
-
-def identity(z: np.ndarray) -> np.ndarray:
-    """Return z."""
-    return z
 
 
 def matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
@@ -243,7 +193,7 @@ def mean_of_softmax(x: np.ndarray) -> np.ndarray:
 
 def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
     """Return logits of the mean of the members' probabilities, for binary labels."""
-    return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
+    return log_of_mean(-softplus_of(-x)) - log_of_mean(-softplus_of(x))
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import math
 import operator
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpunn.rows.predict_stream import flattened
@@ -28,64 +28,48 @@ def network(x: list[float]) -> list[float]:
     raise NotImplementedError
 
 
-def relu(x: list[float]) -> list[float]:
-    """Return max(z, 0)."""
-    return [max(z, 0.0) for z in x]
-
-
-def leaky_relu(x: list[float], slope: float) -> list[float]:
-    """Return z if it is above 0, else slope z."""
-    return [max(z, slope * z) for z in x]
-
-
-def elu(x: list[float], alpha: float) -> list[float]:
-    """Return z if it is above 0, else alpha (exp(z) - 1)."""
-    return [z if z > 0 else alpha * math.expm1(z) for z in x]
-
-
-def selu(x: list[float], alpha: float, scale: float) -> list[float]:
-    """Return ELU, scaled so that layers preserve mean 0 and variance 1."""
-    return [scale * z for z in elu(x, alpha)]
-
-
-def gelu(x: list[float], root: float, cubic: float) -> list[float]:
-    """Return the Gaussian error linear unit, in its tanh form."""
-    return [0.5 * z * (1 + math.tanh(root * z * (1 + cubic * z * z))) for z in x]
-
-
 def exact_gelu(x: list[float], root: float) -> list[float]:
     """Return the Gaussian error linear unit."""
     return [0.5 * z * math.erfc(-root * z) for z in x]
 
 
-def sigmoid(x: list[float]) -> list[float]:
-    """Return 1 / (1 + exp(-z)), without overflow."""
-    return [0.5 * math.tanh(0.5 * z) + 0.5 for z in x]
-
-
-def silu(x: list[float]) -> list[float]:
-    """Return z sigmoid(z)."""
-    return [z * gate for z, gate in zip(x, sigmoid(x), strict=True)]
-
-
-def softplus(x: list[float]) -> list[float]:
+def softplus_of(x: list[float]) -> list[float]:
     """Return log(1 + exp(z)), without overflow."""
     return [max(z, 0.0) + math.log1p(math.exp(-abs(z))) for z in x]
 
 
-def mish(x: list[float]) -> list[float]:
-    """Return z tanh(softplus(z))."""
-    return [z * math.tanh(gate) for z, gate in zip(x, softplus(x), strict=True)]
+POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
+"""Where the functions are minus infinity."""
 
 
-def tanh(x: list[float]) -> list[float]:
-    """Return tanh(z)."""
-    return [math.tanh(z) for z in x]
+def real(function: Callable[[float], float], z: float) -> float:
+    """Return function(z): infinity if it overflows, and NaN outside its domain."""
+    try:
+        return float(function(z))
+    except OverflowError:
+        return math.copysign(math.inf, z)
+    except ValueError:
+        return -math.inf if z == POLES.get(function) else math.nan
 
 
-def identity(x: list[float]) -> list[float]:
-    """Return z."""
-    return x
+def quotient(a: float, b: float) -> float:
+    """Return a / b, which is infinite or NaN if b is 0."""
+    return a / b if b else a * math.copysign(math.inf, b)
+
+
+def larger(a: float, b: float) -> float:
+    """Return the larger number, or NaN if a number is NaN."""
+    return a if a > b or a != a else b
+
+
+def smaller(a: float, b: float) -> float:
+    """Return the smaller number, or NaN if a number is NaN."""
+    return a if a < b or a != a else b
+
+
+def sign(z: float) -> float:
+    """Return -1, 0 or 1."""
+    return float((z > 0) - (z < 0)) if z == z else z
 
 
 def dot(x: list[float], w: list[float]) -> float:
@@ -296,7 +280,7 @@ def mean_of_softmax(x: list[float], members: int) -> list[float]:
 def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
     """Return logits of the mean of the members' probabilities, for binary labels."""
     outputs = len(x) // members
-    yes, no = ([-z for z in softplus([sign * z for z in x])] for sign in (-1, 1))
+    yes, no = ([-z for z in softplus_of([sign * z for z in x])] for sign in (-1, 1))
     return [
         log_of_mean(yes[output::outputs]) - log_of_mean(no[output::outputs])
         for output in range(outputs)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import builtins
 import json
+import keyword
 import re
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpunn import terminal, thresholds
+from gpunn.interchange.expressions.names import Printed
+from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.predictor import (
     command_line,
     number_rows,
@@ -22,7 +27,9 @@ from gpunn.interchange.predictor import (
     table_rows,
 )
 from gpunn.interchange.predictor.description import check_outputs, described
-from gpunn.interchange.predictor.templates import Template, imports_of
+from gpunn.interchange.predictor.numpy_printer import numpy_source
+from gpunn.interchange.predictor.pure_printer import pure_source
+from gpunn.interchange.predictor.templates import Template, imports_of, names_in
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
 from gpunn.rows import cells, csv_rows, lines, predict_stream, predictions
@@ -54,6 +61,9 @@ COLUMNS = (
 READING = (cells, lines, csv_rows, predict_stream, predictions)
 """Modules that read rows and write predictions. Modules whose constants are used by others come
 first."""
+
+NAMES = ("np", "network", "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
+"""Names that generated functions must not have, besides those of copied code and of Python."""
 
 WIDTH = 100
 """Maximum characters of a line of generated Python."""
@@ -89,9 +99,12 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     description = described(model)
     tables = {} if model.schema is None else functions_of_columns(description["schema"])
     wanted = [name for table in tables.values() for name in table.values()]
-    taken = template.take(["main", "decoded", *wanted, *(step.function for step in steps.steps)])
+    printed = print_expressions(steps, pure_source if pure else numpy_source, template)
+    used = [name for text in printed for name in names_in(ast.parse(text))]
+    wanted += [step.function for step in steps.steps]
+    taken = template.take(["main", "decoded", *wanted, *used])
     first = Template(functions)
-    parts = [text for name, text in taken.items() if name in first]
+    parts = [text for name, text in taken.items() if name in first] + printed
     parts.append(network_source(steps, model, "list[float]" if pure else "np.ndarray"))
     parts += [text for name, text in taken.items() if name not in first]
     parts += [table_source(name, table) for name, table in tables.items()]
@@ -112,6 +125,20 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     )
     end = 'if __name__ == "__main__":\n    main()\n'
     return head + "\n".join(imports) + f"\n\n\n{code}\n\n{end}"
+
+
+def print_expressions(
+    steps: Steps, source: Callable[[RowFunction, str], str], template: Template
+) -> list[str]:
+    """Return the sources of the functions of steps with expressions, and name the functions."""
+    printed = Printed(source, {*template, *keyword.kwlist, *dir(builtins), *NAMES})
+    steps.steps = [
+        step
+        if step.expression is None
+        else replace(step, function=printed.name(step.function, step.expression))
+        for step in steps.steps
+    ]
+    return list(printed.sources.values())
 
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -32,7 +32,8 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     Raises
     ------
     ExportError
-        If a layer or an activation is a custom class, or a row of outputs is not a vector.
+        If a layer is a custom class, a custom activation's code can't be traced, or a row of
+        outputs is not a vector.
     OSError
         If the file can't be written. In this case, an existing file stays unchanged.
 
@@ -76,7 +77,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     Raises
     ------
     ExportError
-        If a layer or an activation is a custom class, or a row of outputs is not a vector. The
+        If a layer is a custom class, a custom activation's code can't be traced, or a row of
+        outputs is not a vector. The
         error is also raised if a parameter is not finite, or if the name of a class or category
         contains the character NUL.
     ArgumentError

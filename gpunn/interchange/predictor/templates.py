@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
@@ -41,6 +41,10 @@ class Template:
     def __contains__(self, name: str) -> bool:
         """Return whether the modules have a definition of this name."""
         return name in self._definitions
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of all definitions."""
+        return iter(self._definitions)
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
         """Return the source of definitions and of all definitions that they use, in order."""

@@ -1,0 +1,136 @@
+"""Functions of rows as loops over flat vectors, for languages without arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpunn.expressions import ARRAY, REDUCTIONS, Node, base_of, in_order
+from gpunn.expressions.graph import VIEWS, Graph
+from gpunn.interchange.expressions.rows import RowFunction
+from gpunn.typing import Shape
+
+__all__ = ["Loop", "loops_of"]
+
+STEPS = {
+    "row_sum": ("add", 0.0),
+    "row_maximum": ("maximum", -math.inf),
+    "row_minimum": ("minimum", math.inf),
+}
+"""For each reduction, the function that adds an element, and the value before the first."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
+
+    Before the loop, the variable is set to `start`. If `start` is None, there is no loop, since the
+    term doesn't depend on i. The last loop has no name: its terms are the elements of the result.
+    """
+
+    name: str
+    start: float | None
+    size: int
+    term: Node
+
+
+def loops_of(function: RowFunction, divide: str) -> list[Loop]:
+    """Return the loops that compute a function of a row.
+
+    In the terms, nodes `ARRAY` hold strings, such as `x[i]`. `divide` divides integers.
+    """
+    order = in_order([function.result])
+    repeated = {  # ids of numbers that a loop uses
+        id(each) for node in order for each in node.args if count(each) == 1 < count(node)
+    }
+    loops: list[Loop] = []
+    names: dict[int, str] = {}
+    reduced: set[int] = set()  # ids of nodes that depend on a reduction
+    for node in order:
+        name = f"s{len(names) + 1}" if names else "s"
+        if node.op in REDUCTIONS:
+            (elements,), (op, start) = node.args, STEPS[node.op]
+            step = Node(op, (text_node(name), at_i(elements, names, divide)), (), "float")
+            loops.append(Loop(name, start, count(elements), step))
+        elif not any(id(each) in reduced for each in node.args):
+            continue
+        elif id(node) in repeated and id(base_of(node)) not in names:
+            loops.append(Loop(name, None, 1, at_i(node, names, divide)))
+        reduced.add(id(node))
+        if loops and loops[-1].name == name:
+            names[id(node)] = name
+    result = at_i(function.result, names, divide)
+    return [*loops, Loop("", 0.0, count(function.result), result)]
+
+
+def count(node: Node) -> int:
+    """Return the number of a node's elements in a row."""
+    return math.prod(node.shape)
+
+
+def text_node(text: str, kind: str = "float") -> Node:
+    """Return a node that stands for a text."""
+    return Node(ARRAY, (), (), kind, text)
+
+
+def at_i(root: Node, names: Mapping[int, str], divide: str) -> Node:
+    """Return the element i of a node, as a graph of single elements.
+
+    `names` has the variables of nodes that are computed already, by their ids.
+    """
+    order = in_order([root])
+    wanted: dict[int, dict[str, None]] = {id(root): {"i": None}}  # which elements of each node
+    for node in reversed(order):
+        if id(node) not in names:
+            for index in wanted.get(id(node), ()):
+                for each in node.args:
+                    wanted.setdefault(id(each), {})[index_of(node, each, index, divide)] = None
+    graph = Graph()
+    made: dict[tuple[int, str], Node] = {}
+
+    def element(node: Node, index: str) -> Node:
+        if id(node) in names or node.op == ARRAY:
+            text = names.get(id(node)) or f"{node.data}[{index}]"
+            return graph.node(ARRAY, shape=(), kind=node.kind, data=text)
+        args = [made[id(each), index_of(node, each, index, divide)] for each in node.args]
+        if node.op in (*VIEWS, "broadcast"):
+            return args[0]
+        return graph.node(node.op, *args, shape=(), kind=node.kind, data=node.data)
+
+    for node in order:
+        for index in wanted.get(id(node), ()):
+            made[id(node), index] = element(node, index)
+    return made[id(root), "i"]
+
+
+def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
+    """Return which element of an argument the element `index` of a node needs."""
+    if node.op == "columns":
+        return f"{index} + {node.data[0]}" if node.data[0] else index
+    if node.op == "reshape" or count(argument) == count(node):
+        return index
+    index = index if index.isalnum() else f"({index})"
+    return broadcast_index(index, node.shape, argument.shape, divide)
+
+
+def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> str:
+    """Return the index of an element in an array that is broadcast to a shape."""
+    sizes = [*[1] * (len(shape) - len(smaller)), *smaller[-len(shape) :]]
+    terms: list[str] = []
+    inner = inner_smaller = 1
+    axis = len(shape)
+    while axis:
+        run = 1  # of adjacent axes that are not repeated
+        while axis and sizes[axis - 1] == shape[axis - 1]:
+            axis -= 1
+            run *= shape[axis]
+        if run > 1:
+            term = f"{index} {divide} {inner}" if inner > 1 else index
+            term += f" % {run}" if inner * run < math.prod(shape) else ""
+            terms.insert(0, f"{term} * {inner_smaller}" if inner_smaller > 1 else term)
+        inner, inner_smaller = inner * run, inner_smaller * run
+        if axis:
+            axis -= 1
+            inner *= shape[axis]
+    return " + ".join(terms) or "0"

@@ -1,0 +1,161 @@
+"""Functions of rows: graphs whose shapes lack the axis of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, Expression, Node, Untraceable, in_order
+from gpunn.expressions.evaluation import evaluated
+from gpunn.expressions.graph import Graph
+
+__all__ = ["ROWS", "RowFunction", "row_function"]
+
+ROWS = 1009
+"""The number of rows in a trace."""
+
+LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
+"""Names of a graph's functions for Booleans: `not a` is 1 - a."""
+
+
+@dataclass(frozen=True)
+class RowFunction:
+    """A function of variables, which hold rows, and of arrays, which all rows share.
+
+    `result` is the root of a graph whose shapes are those of a row. The variables are nodes `ARRAY`
+    called x, x2, ..., and the arrays are those called a, a2, ... Functions of Booleans are "and",
+    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. `summary` is
+    a sentence for a comment.
+    """
+
+    summary: str
+    variables: tuple[str, ...]
+    arrays: tuple[str, ...]
+    result: Node
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether an element of the result depends on the same element of each variable only."""
+        count = math.prod(self.result.shape)
+        return all(
+            node.op not in REDUCTIONS
+            and (
+                node.op == NUMBER
+                or math.prod(node.shape) == count
+                or (node.data in self.arrays and math.prod(node.shape) == 1)
+            )
+            for node in in_order([self.result])
+        )
+
+
+def row_function(
+    expression: Expression, values: Sequence[np.ndarray | None], summary: str
+) -> tuple[RowFunction, list[int], list[int | np.ndarray]]:
+    """Return a traced function of one result as a function of rows, its variables and its arrays.
+
+    `values` has the value of each input of the expression, or None for a variable. In the trace,
+    variables have `ROWS` rows. The variables are indices of inputs. An array is an index, or new:
+    what all rows share is computed here.
+
+    Raises an `Untraceable` with the reason if a row of the result needs other rows.
+    """
+    rows = Rows(expression, values)
+    (root,) = expression.results
+    if id(root) not in rows.made:
+        raise Untraceable("a result that depends on no row")
+    names = tuple(map(name_of_variable, range(len(rows.variables))))
+    arrays = tuple(map(name_of_array, range(len(rows.arrays))))
+    function = RowFunction(summary, names, arrays, rows.made[id(root)])
+    return function, rows.variables, rows.arrays
+
+
+def name_of_variable(number: int) -> str:
+    """Return the name of a variable in a `RowFunction`."""
+    return f"x{number + 1}" if number else "x"
+
+
+def name_of_array(number: int) -> str:
+    """Return the name of an array in a `RowFunction`."""
+    return f"a{number + 1}" if number else "a"
+
+
+class Rows:
+    """The nodes of an expression that depend on a variable, as nodes of rows (`made`)."""
+
+    def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
+        self._inputs = expression.inputs
+        unused = np.empty(0)  # no variable is read
+        self._values = [unused if each is None else each.astype(float) for each in values]
+        self._graph = Graph()
+        self._of_all: dict[tuple[int, bool], Node] = {}
+        self.made: dict[int, Node] = {}
+        self.arrays: list[int | np.ndarray] = []
+        order = in_order(expression.results)
+        used = set(map(id, order))
+        inputs = enumerate(zip(self._inputs, values, strict=True))
+        self.variables = [k for k, (node, it) in inputs if it is None and id(node) in used]
+        for number, k in enumerate(self.variables):
+            node = self._inputs[k]
+            self.made[id(node)] = self._node(node, name_of_variable(number))
+        for node in order:
+            if any(id(each) in self.made for each in node.args):
+                self.made[id(node)] = self._of_rows(node)
+
+    def _node(self, node: Node, data: object, *args: Node, op: str = "") -> Node:
+        if node.shape[:1] != (ROWS,) or node.op == "column_sum":
+            raise Untraceable("a function of several rows")
+        shape = node.shape[1:]
+        return self._graph.node(op or node.op, *args, shape=shape, kind=node.kind, data=data)
+
+    def _of_rows(self, node: Node) -> Node:
+        """Return a node that depends on a variable, for rows."""
+        args = [self._argument(node, each) for each in node.args]
+        if node.op == "copy":
+            made = args[0] if node.kind == "bool" else self._as_number(args[0])
+            same = made.shape == node.shape[1:]
+            return made if same else self._node(node, None, made, op="broadcast")
+        if node.kind == "bool" and node.op in LOGICAL:
+            used = args[-1:] if node.op == "subtract" else args
+            return self._node(node, None, *used, op=LOGICAL[node.op])
+        first = 1 if node.op == "where" else 0  # after the condition
+        if node.op != "where" or node.kind != "bool":
+            args[first:] = map(self._as_number, args[first:])
+        return self._node(node, node.data, *args)
+
+    def _as_number(self, node: Node) -> Node:
+        if node.kind != "bool" or node.op == NUMBER:
+            return node
+        return self._graph.node("as_number", node, shape=node.shape, kind="float")
+
+    def _argument(self, node: Node, argument: Node) -> Node:
+        """Return an argument of a node, for rows."""
+        if id(argument) in self.made:
+            return self.made[id(argument)]
+        others = [each.shape for each in node.args if each is not argument]
+        filling = argument.args[0] if argument.op == "copy" else argument
+        if filling.op == NUMBER and np.broadcast_shapes((), *others) == node.shape:
+            return self._graph.number(filling.data)
+        repeated = len(argument.shape) == len(node.shape) and argument.shape[0] == ROWS
+        key = id(argument), repeated
+        if key not in self._of_all:
+            self._of_all[key] = self._of_all_rows(argument, repeated)
+        return self._of_all[key]
+
+    def _of_all_rows(self, node: Node, repeated: bool) -> Node:
+        """Return what depends on no variable as an array or a number.
+
+        `repeated` is whether it has an axis of rows, which are equal.
+        """
+        name = name_of_array(len(self.arrays))
+        if node.op == ARRAY:
+            self.arrays.append(self._inputs.index(node))
+            return self._graph.node(ARRAY, shape=node.shape, kind=node.kind, data=name)
+        (array,) = evaluated(self._inputs, (node,), np, self._values)
+        array = array[0] if repeated else array
+        if array.size == 1 and not any(each.op == ARRAY for each in in_order([node])):
+            return self._graph.number(float(array.item()))
+        self.arrays.append(array)
+        return self._graph.node(ARRAY, shape=array.shape, kind=node.kind, data=name)

@@ -1,0 +1,144 @@
+"""Formulas of a graph as text in a programming language."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gpunn.expressions import ARRAY, NUMBER, Node, in_order
+
+__all__ = ["ARITHMETIC", "ATOM", "Form", "Language", "call", "infix", "named", "prefix"]
+__all__ += ["statements"]
+
+ATOM, PRODUCT, SUM, COMPARISON, CHOICE = range(5)
+"""How tightly the parts of a text belong together; a call or a name is an atom."""
+
+MAX_TEXT = 72
+"""Maximum characters of a formula; the parts of a longer one become variables."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A function as text: `{0}`, `{1}`, ... are its arguments.
+
+    `level` is that of the text; `first` and `others` are the highest levels of arguments that need
+    no parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
+    """
+
+    text: str
+    level: int = ATOM
+    first: int = CHOICE
+    others: int = CHOICE
+    names: bool = False
+
+
+def call(function: str) -> Form:
+    """Return the form of a function's call with one argument."""
+    return Form(f"{function}({{0}})")
+
+
+def infix(operator: str, level: int) -> Form:
+    """Return the form of an operator with two arguments."""
+    first = level if level < COMPARISON else SUM
+    return Form(f"{{0}} {operator} {{1}}", level, first, level - 1)
+
+
+def prefix(operator: str) -> Form:
+    """Return the form of an operator with one argument."""
+    return Form(f"{operator}{{0}}", PRODUCT, ATOM)
+
+
+def named(text: str, level: int = ATOM) -> Form:
+    """Return a form whose arguments are names or numbers, so they can occur several times."""
+    return Form(text, level, ATOM, ATOM, names=True)
+
+
+ARITHMETIC: Mapping[str, Form] = {
+    "add": infix("+", SUM),
+    "subtract": infix("-", SUM),
+    "multiply": infix("*", PRODUCT),
+    "divide": infix("/", PRODUCT),
+    "negative": prefix("-"),
+    "greater": infix(">", COMPARISON),
+    "at_least": infix(">=", COMPARISON),
+    "equal": infix("==", COMPARISON),
+}
+"""Operators that all languages have."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """The forms of functions and numbers in a language, and of a line that sets a variable."""
+
+    form: Callable[[Node], Form]
+    number: Callable[[float], str]
+    line: Callable[[Node, str, str], str] = lambda _node, name, text: f"{name} = {text}"
+
+
+def statements(root: Node, language: Language) -> tuple[list[str], str]:
+    """Return lines that compute the parts of a formula, and the formula of the root.
+
+    A part that is used several times, or that would make a line too long, becomes a variable: v,
+    v2, ... The `data` of nodes `ARRAY` are strings of the language.
+    """
+    return Statements(root, language).result()
+
+
+class Statements:
+    """The strings of a graph's nodes."""
+
+    def __init__(self, root: Node, language: Language) -> None:
+        self._root, self._language = root, language
+        self._order = in_order([root])
+        self._forms = {id(node): language.form(node) for node in self._order if node.args}
+        self._texts: dict[int, tuple[str, int]] = {}
+        self._lines: list[str] = []
+        self._set_before: set[int] = set()  # ids of the nodes that are variables
+
+    def result(self) -> tuple[list[str], str]:
+        """Return what `statements` returns."""
+        uses = Counter(id(each) for node in self._order for each in node.args)
+        repeated = {
+            id(each)
+            for node in self._order
+            if node.args and self._forms[id(node)].names
+            for each in node.args
+        }
+        for node in self._order:
+            self._texts[id(node)] = self._text(node)
+            if uses[id(node)] > 1 or id(node) in repeated:
+                self._set(node)
+        return self._lines, self._texts[id(self._root)][0]
+
+    def _text(self, node: Node) -> tuple[str, int]:
+        if node.op == ARRAY:
+            return str(node.data), ATOM
+        if node.op == NUMBER:
+            is_negative = math.copysign(1, node.data) < 0
+            return self._language.number(node.data), PRODUCT if is_negative else ATOM
+        parts = [each for each in node.args if each.args and id(each) not in self._set_before]
+        parts.sort(key=lambda each: len(self._texts[id(each)][0]))
+        while len(text := self._formula(node)) > MAX_TEXT and parts:
+            self._set(parts.pop())
+        return text, self._forms[id(node)].level
+
+    def _formula(self, node: Node) -> str:
+        form = self._forms[id(node)]
+        texts = []
+        for position, each in enumerate(node.args):
+            text, level = self._texts[id(each)]
+            limit = form.others if position else form.first
+            texts.append(f"({text})" if level > limit else text)
+        return form.text.format(*texts)
+
+    def _set(self, node: Node) -> None:
+        """Make a node a variable."""
+        if not node.args or id(node) in self._set_before:
+            return
+        self._set_before.add(id(node))
+        count = len(self._set_before)
+        name = f"v{count}" if count > 1 else "v"
+        self._lines.append(self._language.line(node, name, self._texts[id(node)][0]))
+        self._texts[id(node)] = name, ATOM

@@ -1,0 +1,100 @@
+"""Functions of rows as nodes of an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.expressions import ARRAY, NUMBER, Node, in_order
+from gpunn.interchange.expressions.rows import RowFunction
+from gpunn.tables.onnx_nodes import Value, where
+
+__all__ = ["add_expression", "operator"]
+
+
+def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
+    """Add the nodes of a function of variables, then arrays, and return its result."""
+    names = (*function.variables, *function.arrays)
+    given = dict(zip(names, (x, *others), strict=True))
+    functions = FUNCTIONS | FLOAT32 if x.dtype == "float32" else FUNCTIONS
+    values: dict[int, Any] = {}
+    for node in in_order([function.result]):
+        if node.op == ARRAY:
+            values[id(node)] = given[node.data]
+        elif node.op == NUMBER:
+            values[id(node)] = node.data
+        else:
+            arguments = [values[id(each)] for each in node.args]
+            if node.op in SHAPED:
+                values[id(node)] = SHAPED[node.op](node, *arguments)
+            elif node.op == "as_number":
+                values[id(node)] = arguments[0].astype(x.dtype)
+            else:
+                values[id(node)] = functions[node.op](*arguments)
+    return values[id(function.result)]
+
+
+def operator(name: str, **attributes: Any) -> Callable[..., Any]:
+    """Return the function that adds one node, whose inputs are the function's arguments."""
+    return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
+
+
+def softplus(z: Any) -> Any:
+    """Return log(1 + exp(z)), without the operator Softplus, which runtimes lack in float64."""
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the larger number; for 0, by an operator that runtimes fuse with others."""
+    return a.node("Relu", a) if isinstance(b, float) and b == 0 else np.maximum(a, b)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{
+        name: getattr(np, name)
+        for name in (
+            *("abs", "add", "cos", "divide", "equal", "exp", "expm1", "floor", "greater", "log"),
+            *("log1p", "minimum", "multiply", "negative", "sign", "sin", "sqrt", "subtract"),
+        )
+    },
+    "and": np.bitwise_and,
+    "at_least": np.greater_equal,
+    "maximum": maximum,
+    "not": operator("Not"),
+    "or": np.bitwise_or,
+    "round": np.rint,
+    "sigmoid": operator("Sigmoid"),
+    "softplus": softplus,
+    "tanh": np.tanh,
+    "tanh_softplus": lambda z: np.tanh(softplus(z)),
+    "where": where,
+}
+
+FLOAT32: dict[str, Callable[..., Any]] = {
+    "cos": operator("Cos"),
+    "softplus": operator("Softplus"),
+    "tanh_softplus": lambda z: np.tanh(operator("Softplus")(z)),
+}
+"""Operators that runtimes have only for float32."""
+
+
+def reduction(name: str) -> Callable[[Node, Value], Any]:
+    """Return the function that adds a reduction of each row."""
+
+    def reduced(node: Node, a: Value) -> Any:
+        axes = range(1, 1 + len(node.args[0].shape))
+        return a.node(name, a, a.constant(axes, "int64"), keepdims=0)
+
+    return reduced
+
+
+SHAPED: Mapping[str, Callable[[Node, Value], Any]] = {
+    "broadcast": lambda node, a: a.node("Expand", a, a.constant([1, *node.shape], "int64")),
+    "columns": lambda node, a: a[:, slice(*node.data)],
+    "reshape": lambda node, a: a.node("Reshape", a, a.constant([0, *node.shape], "int64")),
+    "row_maximum": reduction("ReduceMax"),
+    "row_minimum": reduction("ReduceMin"),
+    "row_sum": reduction("ReduceSum"),
+}

@@ -1,0 +1,117 @@
+"""Functions of rows as C99."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpunn.expressions import NUMBER, Node
+from gpunn.interchange.expressions.loops import Loop, loops_of
+from gpunn.interchange.expressions.rows import RowFunction
+from gpunn.interchange.expressions.texts import (
+    ARITHMETIC,
+    ATOM,
+    CHOICE,
+    COMPARISON,
+    PRODUCT,
+    SUM,
+    Form,
+    Language,
+    call,
+    named,
+    prefix,
+    statements,
+)
+from gpunn.interchange.predictor.c_text import constant, typed, wrapped
+
+__all__ = ["c_function"]
+
+CALLS = ("cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "tanh")
+SOFTPLUS = "({0} > 0 ? {0} : 0) + log1p(exp(-fabs({0})))"
+
+FORMS: Mapping[str, Form] = {
+    **ARITHMETIC,
+    **{name: call(name) for name in CALLS},
+    "abs": call("fabs"),
+    "and": Form("({0} && {1})"),
+    "as_number": prefix("(real)"),
+    "maximum": named("{0} < {1} || {1} != {1} ? {1} : {0}", CHOICE),
+    "minimum": named("{0} > {1} || {1} != {1} ? {1} : {0}", CHOICE),
+    "not": prefix("!"),
+    "or": Form("({0} || {1})"),
+    "round": call("rint"),
+    "sigmoid": Form("1 / (1 + exp(-{0}))", PRODUCT, ATOM),
+    "sign": named("{0} > 0 ? 1 : {0} < 0 ? -1 : {0}", CHOICE),
+    "softplus": named(SOFTPLUS, SUM),
+    "tanh_softplus": named(f"tanh({SOFTPLUS})"),
+    "where": Form("{0} ? {1} : {2}", CHOICE, COMPARISON, COMPARISON),
+}
+
+LIMITS = {
+    "maximum": named("{0} < {1} ? {1} : {0}", CHOICE),
+    "minimum": named("{0} > {1} ? {1} : {0}", CHOICE),
+}
+"""Forms whose second argument is a number. In both tables, the result for NaN is NaN."""
+
+
+def c_function(function: RowFunction, name: str, real: str) -> str:
+    """Return the source of a C function; `real` is "float" or "double".
+
+    As in `c_functions.h`, arguments are the variables, the number of elements if the function is
+    elementwise, the arrays, and the output.
+    """
+    language = LANGUAGES[real]
+    lines: list[str] = []
+    for loop in loops_of(function, "/"):
+        lines += loop_lines(loop, "n" if function.is_elementwise else str(loop.size), language)
+    vectors = [f"const real *{each}" for each in function.variables]
+    sizes = ["int n"] if function.is_elementwise else []
+    arrays = [f"const real *{each}" for each in function.arrays]
+    arguments = ", ".join([*vectors, *sizes, *arrays, "real *y"])
+    note = "; y may be x" if function.is_elementwise else ""
+    comment = wrapped(f"/* {function.summary.rstrip('.')}{note}. */", 3)
+    head = wrapped(f"static inline void {name}({arguments}) {{", 8)
+    source = typed("\n".join([head, *(f"    {line}" for line in lines), "}\n"]), real)
+    return f"{comment}\n{source}"
+
+
+def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
+    """Return the lines of a loop."""
+    lines, text = statements(loop.term, language)
+    if loop.start is None:
+        return [*lines, f"const real {loop.name} = {text};"]
+    before = [f"real {loop.name} = {language.number(loop.start)};"] if loop.name else []
+    last = f"{loop.name or 'y[i]'} = {text};"
+    head = f"for (int i = 0; i < {size}; i++)"
+    if not lines and len(last) < 60:
+        return [*before, f"{head} {last}"]
+    return [*before, f"{head} {{", *(f"    {line}" for line in [*lines, last]), "}"]
+
+
+def form_of(node: Node) -> Form:
+    """Return the form of a node."""
+    limited = node.op in LIMITS and node.args[1].op == NUMBER
+    return LIMITS[node.op] if limited else FORMS[node.op]
+
+
+def line(node: Node, name: str, text: str) -> str:
+    """Return the definition of a variable."""
+    return f"const {'int' if node.kind == 'bool' else 'real'} {name} = {text};"
+
+
+def number_in_c(value: float, dtype: np.dtype) -> str:
+    """Return a number as C."""
+    if math.isnan(value):
+        return "NAN"
+    with np.errstate(over="ignore"):
+        rounded = float(dtype.type(value))
+    outside = rounded in (0, math.inf, -math.inf)  # of the range; compilers refuse such constants
+    return constant(rounded if outside else value, dtype.itemsize)
+
+
+LANGUAGES = {
+    "float": Language(form_of, lambda value: number_in_c(value, np.dtype("float32")), line),
+    "double": Language(form_of, lambda value: number_in_c(value, np.dtype("float64")), line),
+}

@@ -1,0 +1,88 @@
+"""Functions of rows as Python functions with NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gpunn.expressions import NUMBER, Node
+from gpunn.interchange.expressions.rows import RowFunction
+from gpunn.interchange.expressions.texts import (
+    ARITHMETIC,
+    ATOM,
+    COMPARISON,
+    PRODUCT,
+    SUM,
+    Form,
+    Language,
+    call,
+    named,
+    prefix,
+    statements,
+)
+
+__all__ = ["numpy_source"]
+
+CALLS = ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "sign", "sin", "sqrt", "tanh")
+SOFTPLUS = "np.maximum({0}, 0) + np.log1p(np.exp(-np.abs({0})))"
+
+FORMS: Mapping[str, Form] = {
+    **ARITHMETIC,
+    **{name: call(f"np.{name}") for name in CALLS},
+    "and": Form("{0} & {1}", COMPARISON, ATOM, ATOM),
+    "as_number": Form("{0}.astype(x.dtype)", ATOM, ATOM),
+    "maximum": Form("np.maximum({0}, {1})"),
+    "minimum": Form("np.minimum({0}, {1})"),
+    "not": prefix("~"),
+    "or": Form("{0} | {1}", COMPARISON, ATOM, ATOM),
+    "round": call("np.rint"),
+    "sigmoid": Form("1 / (1 + np.exp(-{0}))", PRODUCT, ATOM),
+    "softplus": named(SOFTPLUS, SUM),
+    "tanh_softplus": named(f"np.tanh({SOFTPLUS})"),
+    "where": Form("np.where({0}, {1}, {2})"),
+}
+
+
+def reduction(function: str) -> Callable[[Node], Form]:
+    """Return what returns the form of a reduction of each row."""
+    return lambda node: Form(f"np.{function}({{0}}, axis={axes_of_row(node.args[0])})")
+
+
+def axes_of_row(node: Node) -> str:
+    """Return the axes of a row, as Python."""
+    axes = tuple(range(1, 1 + len(node.shape)))
+    return str(axes[0] if len(axes) == 1 else axes)
+
+
+SHAPED: Mapping[str, Callable[[Node], Form]] = {
+    "broadcast": lambda node: Form(f"np.broadcast_to({{0}}, (len(x), *{node.shape}))"),
+    "columns": lambda node: Form(f"{{0}}[:, {node.data[0]}:{node.data[1]}]", ATOM, ATOM),
+    "reshape": lambda node: Form(f"np.reshape({{0}}, {(-1, *node.shape)})"),
+    "row_maximum": reduction("max"),
+    "row_minimum": reduction("min"),
+    "row_sum": reduction("sum"),
+}
+
+
+def numpy_source(function: RowFunction, name: str) -> str:
+    """Return the source of a Python function with NumPy."""
+    lines, result = statements(function.result, LANGUAGE)
+    names = ", ".join(f"{each}: np.ndarray" for each in (*function.variables, *function.arrays))
+    head = [f"def {name}({names}) -> np.ndarray:", f'    """{function.summary}"""']
+    return "\n".join([*head, *(f"    {line}" for line in [*lines, f"return {result}"])])
+
+
+def form_of(node: Node) -> Form:
+    """Return the form of a node."""
+    if node.op in SHAPED:
+        return SHAPED[node.op](node)
+    if node.op == "where" and all(each.op == NUMBER for each in node.args[1:]):
+        return Form("np.where({0}, {1}, {2}).astype(x.dtype)")
+    return FORMS[node.op]
+
+
+def number(value: float) -> str:
+    """Return a number as Python."""
+    return repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
+
+
+LANGUAGE = Language(form_of, number)

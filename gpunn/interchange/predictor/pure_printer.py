@@ -1,0 +1,103 @@
+"""Functions of rows as Python functions without NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gpunn.expressions import NUMBER, Node
+from gpunn.interchange.expressions.loops import Loop, loops_of
+from gpunn.interchange.expressions.rows import RowFunction
+from gpunn.interchange.expressions.texts import (
+    ARITHMETIC,
+    ATOM,
+    CHOICE,
+    COMPARISON,
+    PRODUCT,
+    SUM,
+    Form,
+    Language,
+    call,
+    named,
+    statements,
+)
+
+__all__ = ["pure_source"]
+
+SOFTPLUS = "max({0}, 0.0) + math.log1p(math.exp(-abs({0})))"
+
+FORMS: Mapping[str, Form] = {
+    **ARITHMETIC,
+    **{
+        name: Form(f"real(math.{name}, {{0}})")
+        for name in ("cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt")
+    },
+    "abs": call("abs"),
+    "and": Form("({0} and {1})"),
+    "as_number": call("float"),
+    "divide": Form("quotient({0}, {1})"),
+    "maximum": Form("larger({0}, {1})"),
+    "minimum": Form("smaller({0}, {1})"),
+    "not": Form("(not {0})"),
+    "or": Form("({0} or {1})"),
+    "round": Form("real(round, {0})"),
+    "sigmoid": Form("1 / (1 + real(math.exp, -{0}))", PRODUCT, ATOM),
+    "sign": call("sign"),
+    "softplus": named(SOFTPLUS, SUM),
+    "tanh": call("math.tanh"),
+    "tanh_softplus": named(f"math.tanh({SOFTPLUS})"),
+    "where": Form("{1} if {0} else {2}", CHOICE, COMPARISON, COMPARISON),
+}
+"""`math` raises errors where NumPy returns NaN or infinity; `real` and others don't."""
+
+LIMITS = {"maximum": Form("max({0}, {1})"), "minimum": Form("min({0}, {1})")}
+"""Forms whose second argument is a number: `max(nan, 0.0)` is NaN."""
+
+
+def pure_source(function: RowFunction, name: str) -> str:
+    """Return the source of a Python function of flat lists."""
+    lines: list[str] = []
+    *before, last = loops_of(function, "//")
+    for loop in before:
+        lines += loop_lines(loop)
+    lines += last_lines(last, function)
+    names = ", ".join(f"{each}: list[float]" for each in (*function.variables, *function.arrays))
+    head = [f"def {name}({names}) -> list[float]:", f'    """{function.summary}"""']
+    return "\n".join([*head, *(f"    {line}" for line in lines)])
+
+
+def loop_lines(loop: Loop) -> list[str]:
+    """Return the lines of a loop that sets a variable."""
+    lines, text = statements(loop.term, LANGUAGE)
+    last = f"{loop.name} = {text}"
+    if loop.start is None:
+        return [*lines, last]
+    start = f"{loop.name} = {number(loop.start)}"
+    inner = (f"    {line}" for line in [*lines, last])
+    return [start, f"for i in range({loop.size}):", *inner]
+
+
+def last_lines(loop: Loop, function: RowFunction) -> list[str]:
+    """Return the lines that return the result."""
+    lines, text = statements(loop.term, LANGUAGE)
+    head = f"for i in range({'len(x)' if function.is_elementwise else loop.size})"
+    if function.is_elementwise and len(function.variables) == 1 and not function.arrays:
+        head = "for z in x"
+        lines, text = [line.replace("x[i]", "z") for line in lines], text.replace("x[i]", "z")
+    if not lines and len(text) + len(head) < 80:
+        return [f"return [{text} {head}]"]
+    inner = (f"    {line}" for line in [*lines, f"y.append({text})"])
+    return ["y = []", f"{head}:", *inner, "return y"]
+
+
+def form_of(node: Node) -> Form:
+    """Return the form of a node."""
+    limited = node.op in LIMITS and node.args[1].op == NUMBER
+    return LIMITS[node.op] if limited else FORMS[node.op]
+
+
+def number(value: float) -> str:
+    """Return a number as Python."""
+    return repr(value).replace("inf", "math.inf").replace("nan", "math.nan")
+
+
+LANGUAGE = Language(form_of, number)
