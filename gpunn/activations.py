@@ -13,23 +13,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, missing_class, number
 from gpunn.errors import ArgumentTypeError
-from gpunn.expressions.derived import derived, forget_inherited, require_elementwise
+from gpunn.expressions.derived import derived, require_elementwise
 from gpunn.typing import Array, Namespace
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
     "SELU",
     "Activation",
     "ExactGELU",
+    "HardSigmoid",
+    "HardSwish",
+    "HardTanh",
     "Identity",
     "LeakyReLU",
+    "LogSigmoid",
     "Mish",
     "ReLU",
+    "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softplus",
+    "Softsign",
     "Tanh",
+    "TanhShrink",
 ]
 
 
@@ -139,7 +147,6 @@ class Activation(Configurable):
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a class that keeps only a, and would need z for a derivative."""
         super().__init_subclass__(**options)
-        forget_inherited(cls, Activation, "value", "derivative", "from_output")
         if cls.from_output and cls.derivative is Activation.derivative:
             raise ArgumentTypeError(
                 f"{cls.__qualname__}: with from_output = True, the class must define "
@@ -167,8 +174,7 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
-        By default, the derivative is found in the graph of the functions that `value` calls. This
-        also applies to a class that redefines only the `value` of a built-in activation.
+        By default, the derivative is found in the graph of the functions that `value` calls.
 
         Parameters
         ----------
@@ -541,6 +547,187 @@ class Softplus(Activation):
 
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         return -xp.expm1(-a)
+
+
+@dataclass(frozen=True)
+class HardSigmoid(Activation):
+    """Piecewise linear sigmoid: f(z) = min(max(z + 3, 0), 6) / 6.
+
+    From Courbariaux et al. 2015, "BinaryConnect: Training Deep Neural Networks with Binary Weights
+    during Propagations", with the slope of PyTorch and Keras. f'(z) is 1/6 for |z| < 3,
+    otherwise 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import HardSigmoid
+    >>> HardSigmoid().value(np, np.array([-4.0, 0.0, 1.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+
+    name = "hard_sigmoid"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return xp.minimum(xp.maximum(z + 3, 0.0), 6.0) / 6
+
+
+@dataclass(frozen=True)
+class HardSwish(Activation):
+    """Piecewise quadratic swish: f(z) = z * min(max(z + 3, 0), 6) / 6.
+
+    From Howard et al. 2019, "Searching for MobileNetV3".
+
+    See Also
+    --------
+    SiLU : The smooth function, z * sigmoid(z).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import HardSwish
+    >>> HardSwish().value(np, np.array([-4.0, -1.5, 0.0, 4.0]))
+    array([-0.   , -0.375,  0.   ,  4.   ])
+    """
+
+    name = "hard_swish"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return z * xp.minimum(xp.maximum(z + 3, 0.0), 6.0) / 6
+
+
+@dataclass(frozen=True)
+class HardTanh(Activation):
+    """Piecewise linear tanh: f(z) = z, limited to [-1, 1].
+
+    From Collobert 2004, "Large Scale Machine Learning". f'(z) is 1 for |z| < 1, otherwise 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import HardTanh
+    >>> HardTanh().value(np, np.array([-2.0, 0.0, 0.5]))
+    array([-1. ,  0. ,  0.5])
+    """
+
+    name = "hard_tanh"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return xp.minimum(xp.maximum(z, -1.0), 1.0)
+
+
+@dataclass(frozen=True)
+class ReLU6(Activation):
+    """Limited rectifier: f(z) = min(max(z, 0), 6).
+
+    From Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10". f'(z) is 1 for 0 < z <
+    6, otherwise 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import ReLU6
+    >>> ReLU6().value(np, np.array([-2.0, 2.0, 8.0]))
+    array([0., 2., 6.])
+    """
+
+    name = "relu6"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return xp.minimum(xp.maximum(z, 0.0), 6.0)
+
+
+@dataclass(frozen=True)
+class CELU(Activation):
+    """Continuously differentiable ELU: z for z > 0, alpha * (exp(z / alpha) - 1) otherwise.
+
+    From Barron 2017, "Continuously Differentiable Exponential Linear Units". The derivative at 0 is
+    1 for every alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        Positive, 1 by default: f(z) approaches -alpha for large negative z.
+
+    Raises
+    ------
+    ArgumentError
+        If `alpha` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import CELU
+    >>> CELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
+    array([-0.865,  0.   ,  2.   ])
+    """
+
+    alpha: float = number(1.0, above=0)
+
+    name = "celu"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return xp.where(z < 0, self.alpha * xp.expm1(xp.minimum(z, 0.0) / self.alpha), z)
+
+
+@dataclass(frozen=True)
+class Softsign(Activation):
+    """Sigmoid with polynomial tails: f(z) = z / (1 + |z|).
+
+    From Bergstra et al. 2009, "Quadratic Polynomials Learn Better Image Features". f'(z) = 1 / (1 +
+    |z|)^2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import Softsign
+    >>> Softsign().value(np, np.array([-3.0, 0.0, 1.0]))
+    array([-0.75,  0.  ,  0.5 ])
+    """
+
+    name = "softsign"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return z / (1 + xp.abs(z))
+
+
+@dataclass(frozen=True)
+class LogSigmoid(Activation):
+    """Logarithm of the sigmoid: f(z) = -log(1 + exp(-z)).
+
+    f'(z) = 1 / (1 + exp(z)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import LogSigmoid
+    >>> LogSigmoid().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
+    array([-2.127, -0.693, -0.127])
+    """
+
+    name = "log_sigmoid"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return -softplus(xp, -z)
+
+
+@dataclass(frozen=True)
+class TanhShrink(Activation):
+    """Difference between z and its hyperbolic tangent: f(z) = z - tanh(z).
+
+    f'(z) = tanh(z)^2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import TanhShrink
+    >>> TanhShrink().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
+    array([-1.036,  0.   ,  1.036])
+    """
+
+    name = "tanh_shrink"
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        return z - xp.tanh(z)
 
 
 if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module

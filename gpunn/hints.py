@@ -67,6 +67,7 @@ ELSEWHERE = {
         "silu": "swish",
         "sigmoid": "logistic",
         "leaky_relu": "lrelu",
+        "hard_swish": "hardsilu",
         "exact_gelu": "geluexact geluerf gelunone erfgelu",
         "gelu": "gelutanh gelunew geluapproximate geluapprox",
     },

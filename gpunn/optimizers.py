@@ -637,10 +637,14 @@ class RAdam(Optimizer):
         square ← beta2 * square + (1 - beta2) * g^2
         values ← values - learning_rate * m * (r * sqrt(1 - beta2^t) / (sqrt(square) + epsilon))
 
-    with m = mean / (1 - beta1^t), rho = limit - 2 t beta2^t / (1 - beta2^t), limit = 2 / (1 -
-    beta2) - 1, and r^2 = (rho - 4) (rho - 2) limit / ((limit - 4) (limit - 2) rho). While rho <= 5,
-    which is the case in the first five updates by default, the last factor is 1. The paper's
-    threshold is 4; the authors' code and PyTorch use 5.
+    with m = mean / (1 - beta1^t) and::
+
+        limit = 2 / (1 - beta2) - 1
+        rho = limit - 2 t beta2^t / (1 - beta2^t)
+        r^2 = (rho - 4) (rho - 2) limit / ((limit - 4) (limit - 2) rho)
+
+    While rho <= 5, which is the case in the first five updates by default, the last factor of the
+    change is 1. The paper's threshold is 4; the authors' code and PyTorch use 5.
 
     Parameters
     ----------

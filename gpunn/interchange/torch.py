@@ -28,7 +28,14 @@ from gpunn.storage.files import write_output
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
-GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
+OTHER_NAMES = {
+    activations.ExactGELU: "GELU()",
+    activations.GELU: 'GELU("tanh")',
+    activations.HardSigmoid: "Hardsigmoid()",
+    activations.HardSwish: "Hardswish()",
+    activations.HardTanh: "Hardtanh()",
+    activations.TanhShrink: "Tanhshrink()",
+}
 """For activations with another name in PyTorch, the module's code in PyTorch."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
@@ -290,7 +297,7 @@ def activation_modules(label: str, f: activations.Activation) -> list[Module]:
     if not is_built_in(type(f)):
         raise ExportError(f"layer {label!r}: PyTorch has no module for {type(f).__name__}")
     settings = ", ".join(repr(getattr(f, name)) for name in field_names(type(f)))
-    return [Module(GELUS.get(type(f), f"{type(f).__name__}({settings})"))]
+    return [Module(OTHER_NAMES.get(type(f), f"{type(f).__name__}({settings})"))]
 
 
 def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> list[Module]:

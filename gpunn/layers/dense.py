@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU
+from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU, ReLU6
 from gpunn.configurable import check_choice, flag, resolve
 from gpunn.initializers import (
     FanIn,
@@ -58,9 +58,9 @@ class Dense(Layer):
         Whether the layer adds b.
     initializer : str, Initializer or mapping
         Initial values of W. "auto" is N(0, 1) with "ntp". Without "ntp", "auto" is
-        `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017), and
-        `FanIn` without an activation, as in most last layers. For all other activations, "auto" is
-        `GlorotOrFanIn`.
+        `GlorotFanInMean` for ReLU, ReLU6 and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017),
+        and `FanIn` without an activation, as in most last layers. For all other activations, "auto"
+        is `GlorotOrFanIn`.
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`, but zeros for SELU, and N(0, 1) with "ntp".
@@ -209,7 +209,7 @@ def default_initializer(activation: Activation) -> Initializer:
         return LeCun()
     if isinstance(activation, Identity):
         return FanIn()
-    if isinstance(activation, (ReLU, LeakyReLU)):
+    if isinstance(activation, (ReLU, LeakyReLU, ReLU6)):
         return GlorotFanInMean()
     return GlorotOrFanIn()
 
