@@ -2,9 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 from processes import run
 
 FLAGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-ffp-contract=off"]
+
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def number_in_c(value: float) -> str:
+    return repr(value).replace("nan", "NAN").replace("inf", "INFINITY")
+
+
+def rows_in_c(rows: np.ndarray) -> str:
+    """Return rows as the initializer of an array of arrays."""
+    texts = (", ".join(map(number_in_c, row.ravel().tolist())) for row in rows)
+    return ", ".join(f"{{{text}}}" for text in texts)
 
 
 def compiled(

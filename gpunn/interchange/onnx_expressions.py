@@ -17,14 +17,18 @@ __all__ = ["add_expression", "operator"]
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
     """Add the nodes of a function of variables, then arrays, and return its result."""
     names = (*function.variables, *function.arrays)
-    given = dict(zip(names, (x, *others), strict=True))
+    values_of = (
+        each if isinstance(each, Value) else x.constant(each, x.dtype) for each in (x, *others)
+    )
+    given = dict(zip(names, values_of, strict=True))
     functions = FUNCTIONS | FLOAT32 if x.dtype == "float32" else FUNCTIONS
     values: dict[int, Any] = {}
     for node in in_order([function.result]):
         if node.op == ARRAY:
             values[id(node)] = given[node.data]
         elif node.op == NUMBER:
-            values[id(node)] = node.data
+            with np.errstate(over="ignore"):  # infinity, as in a network of this type
+                values[id(node)] = np.array(node.data).astype(x.dtype)
         else:
             arguments = [values[id(each)] for each in node.args]
             if node.op in SHAPED:
@@ -48,7 +52,7 @@ def softplus(z: Any) -> Any:
 
 def maximum(a: Any, b: Any) -> Any:
     """Return the larger number; for 0, by an operator that runtimes fuse with others."""
-    return a.node("Relu", a) if isinstance(b, float) and b == 0 else np.maximum(a, b)
+    return a.node("Relu", a) if isinstance(b, np.ndarray) and not b.any() else np.maximum(a, b)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

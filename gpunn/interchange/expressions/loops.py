@@ -51,16 +51,18 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
         name = f"s{len(names) + 1}" if names else "s"
         if node.op in REDUCTIONS:
             (elements,), (op, start) = node.args, STEPS[node.op]
-            step = Node(op, (text_node(name), at_i(elements, names, divide)), (), "float")
+            step = Node(
+                op, (text_node(name), element_of(elements, "i", names, divide)), (), "float"
+            )
             loops.append(Loop(name, start, count(elements), step))
         elif not any(id(each) in reduced for each in node.args):
             continue
         elif id(node) in repeated and id(base_of(node)) not in names:
-            loops.append(Loop(name, None, 1, at_i(node, names, divide)))
+            loops.append(Loop(name, None, 1, element_of(node, "0", names, divide)))
         reduced.add(id(node))
         if loops and loops[-1].name == name:
             names[id(node)] = name
-    result = at_i(function.result, names, divide)
+    result = element_of(function.result, "i", names, divide)
     return [*loops, Loop("", 0.0, count(function.result), result)]
 
 
@@ -74,13 +76,13 @@ def text_node(text: str, kind: str = "float") -> Node:
     return Node(ARRAY, (), (), kind, text)
 
 
-def at_i(root: Node, names: Mapping[int, str], divide: str) -> Node:
-    """Return the element i of a node, as a graph of single elements.
+def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
+    """Return the element `at` of a node, as a graph of single elements.
 
     `names` has the variables of nodes that are computed already, by their ids.
     """
     order = in_order([root])
-    wanted: dict[int, dict[str, None]] = {id(root): {"i": None}}  # which elements of each node
+    wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
     for node in reversed(order):
         if id(node) not in names:
             for index in wanted.get(id(node), ()):
@@ -101,7 +103,7 @@ def at_i(root: Node, names: Mapping[int, str], divide: str) -> Node:
     for node in order:
         for index in wanted.get(id(node), ()):
             made[id(node), index] = element(node, index)
-    return made[id(root), "i"]
+    return made[id(root), at]
 
 
 def index_of(node: Node, argument: Node, index: str, divide: str) -> str:

@@ -158,4 +158,8 @@ class Rows:
         if array.size == 1 and not any(each.op == ARRAY for each in in_order([node])):
             return self._graph.number(float(array.item()))
         self.arrays.append(array)
-        return self._graph.node(ARRAY, shape=array.shape, kind=node.kind, data=name)
+        made = self._graph.node(ARRAY, shape=array.shape, kind="float", data=name)
+        if node.kind != "bool":
+            return made
+        half = self._graph.number(0.5)
+        return self._graph.node("greater", made, half, shape=array.shape, kind="bool")

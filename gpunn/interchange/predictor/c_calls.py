@@ -14,7 +14,12 @@ from gpunn.interchange.steps import ArrayName, Step, Steps
 __all__ = ["calls_of"]
 
 MOVES = ("flatten", "columns", "concatenate")
-"""Names of the steps that only copy numbers."""
+"""Functions of steps that only copy numbers."""
+
+
+def moves(step: Step, *functions: str) -> bool:
+    """Return whether a step has one of the functions that only copy numbers."""
+    return step.expression is None and step.function in (functions or MOVES)
 
 
 @dataclass
@@ -56,7 +61,7 @@ def calls_of(
     expressions, which are added to `printed`.
     """
     sequence = [
-        step for step in steps.steps if step.function != "flatten" or step.inputs[0] != step.output
+        each for each in steps.steps if not moves(each, "flatten") or each.inputs[0] != each.output
     ]
     values, reads = values_of(sequence, steps)
     buffers = Buffers([], [])
@@ -64,7 +69,7 @@ def calls_of(
     for number, step in enumerate(sequence):
         inputs, output = [values[each] for each in reads[number]], values[number + 1]
         dying = {value.buffer for value in inputs if value.last_use == number} - {None}
-        if step.kind.c_sizes is None and step.function not in MOVES and inputs[0].buffer in dying:
+        if step.kind.c_sizes is None and not moves(step) and inputs[0].buffer in dying:
             output.buffer = inputs[0].buffer
         else:
             output.buffer = buffers.take(output.size)
@@ -105,12 +110,12 @@ def call_lines(
     """Return the C lines of a step."""
     inputs = [location_of(value) for value in values]
     size = math.prod(step.output_shape)
-    if step.function == "flatten":
+    if moves(step, "flatten"):
         return [f"{functions.name('copy')}({inputs[0]}, {size}, {output});"]
-    if step.function == "columns":
+    if moves(step, "columns"):
         start = step.arguments[0]
         return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
-    if step.function == "concatenate":
+    if moves(step, "concatenate"):
         starts = accumulate((value.size for value in values), initial=0)
         return [
             f"{functions.name('copy')}({location}, {value.size}, {output} + {start});"

@@ -7,15 +7,13 @@ import subprocess
 import exported_networks
 import numpy as np
 import pytest
-from c_programs import compiled
+from c_programs import SANITIZERS, compiled, rows_in_c
 
 import gpunn
 from gpunn.errors import ArgumentError, ExportError
 from gpunn.interchange import save_c
 from gpunn.layers import Dense
 from gpunn.tables import Schema
-
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
@@ -43,15 +41,6 @@ void {prefix}(void) {{
     printf("\\n");
 }}
 """
-
-
-def number_in_c(value: float) -> str:
-    return repr(value).replace("nan", "NAN").replace("inf", "INFINITY")
-
-
-def rows_in_c(rows: np.ndarray) -> str:
-    texts = (", ".join(map(number_in_c, row.ravel().tolist())) for row in rows)
-    return ", ".join(f"{{{text}}}" for text in texts)
 
 
 @pytest.fixture(scope="module", params=COMPILERS)
