@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, missing_class, number
 from gpunn.errors import ArgumentTypeError
-from gpunn.expressions.derived import derived, require_elementwise
+from gpunn.expressions.derived import derived, forget_inherited, require_elementwise
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -147,6 +147,7 @@ class Activation(Configurable):
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a class that keeps only a, and would need z for a derivative."""
         super().__init_subclass__(**options)
+        forget_inherited(cls, Activation, "value", "derivative", "from_output")
         if cls.from_output and cls.derivative is Activation.derivative:
             raise ArgumentTypeError(
                 f"{cls.__qualname__}: with from_output = True, the class must define "
@@ -174,7 +175,8 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
-        By default, the derivative is found in the graph of the functions that `value` calls.
+        By default, the derivative is found in the graph of the functions that `value` calls. This
+        also applies to a class that redefines only the `value` of a built-in activation.
 
         Parameters
         ----------

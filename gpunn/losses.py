@@ -13,7 +13,7 @@ write a subclass with `values`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from array_api_compat import device
@@ -21,7 +21,7 @@ from array_api_compat import device
 from gpunn.activations import sigmoid, softmax, softplus
 from gpunn.configurable import Configurable, check_fraction, missing_class, number
 from gpunn.errors import ArgumentError, DataError, ShapeError
-from gpunn.expressions.derived import derived, require_separate_rows
+from gpunn.expressions.derived import derived, forget_inherited, require_separate_rows
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -72,6 +72,11 @@ class Loss(Configurable):
 
     output_activation: ClassVar[str] = "identity"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Use no gradients of a built-in class whose `values` the class redefines."""
+        super().__init_subclass__(**options)
+        forget_inherited(cls, Loss, "values", "gradients")
+
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the loss l_i of each row, shape (rows,).
 
@@ -94,7 +99,8 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
-        By default, the gradient is found in the graph of the functions that `values` calls.
+        By default, the gradient is found in the graph of the functions that `values` calls. This
+        also applies to a class that redefines only the `values` of a built-in loss.
 
         Parameters
         ----------
@@ -182,6 +188,11 @@ class ElementwiseLoss(Loss):
     >>> LogCosh().gradients(np, predictions, targets).round(4)
     array([[0.   , 0.482]])
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Use no slopes of a built-in class whose `terms` the class redefines."""
+        super().__init_subclass__(**options)
+        forget_inherited(cls, ElementwiseLoss, "terms", "slopes", "slope")
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the values of f, shape (rows, outputs).

@@ -42,7 +42,7 @@ class WeightsReport:
     copied : tuple of str
         Labels of the layers whose arrays were copied from the other network.
     reinitialized : mapping of str to str
-        Labels of the layers that have new initial values, with the reasons.
+        Labels of the layers that keep their own values, with the reasons.
     unused : tuple of str
         Labels of the other network's layers that this network does not have.
 
@@ -90,10 +90,9 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. The last layer is reinitialized if
-    its shapes differ, or if the names of classes or targets (`outputs`) differ. In this case, the
-    layers after the loss are also reinitialized. `specs` describes the arrays of the receiving
-    network, in the network's order.
+    Only the last layer with parameters may have other shapes. It keeps its own values if its shapes
+    differ, or if the names of classes or targets (`outputs`) differ. In this case, so do the layers
+    after the loss. `specs` describes the arrays of the receiving network, in the network's order.
 
     Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """

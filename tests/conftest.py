@@ -48,6 +48,17 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Spare the collections that tests ask for what earlier files have imported.
+
+    A sweep collects garbage after each trial, and an emulated device before each capture.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_pycollect_makeitem(collector, name, obj):
     """Spare the default run the collection of tests that are for the full run whatever the case."""
     config = collector.config

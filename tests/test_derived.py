@@ -9,7 +9,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from gpunn import activations
+from gpunn import activations, losses
 from gpunn.activations import Activation
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.expressions import derived
@@ -207,3 +207,49 @@ def test_the_gradients_of_columns():
     error, precision = mean - targets, np.exp(-log_variance)
     expected = np.hstack([error * precision, 0.5 - 0.5 * error**2 * precision])
     assert_near(OfColumns().gradients(xp, predictions, targets), expected)
+
+
+class Doubled(activations.Tanh):
+    """Redefines only the value of a class that stores only its output."""
+
+    def value(self, xp, z):
+        return 2 * super().value(xp, z)
+
+
+class Straight(activations.Tanh):
+    """A straight-through estimator: says which derivative to use."""
+
+    derivative = activations.Tanh.derivative
+
+    def value(self, xp, z):
+        return xp.sign(z)
+
+
+class Fourth(losses.MeanSquaredError):
+    def terms(self, xp, predictions, targets):
+        return (predictions - targets) ** 4
+
+
+class Tripled(losses.SoftmaxCrossEntropy):
+    def values(self, xp, predictions, targets):
+        return 3 * super().values(xp, predictions, targets)
+
+
+class Summed(losses.Huber):
+    """Changes only a factor."""
+
+    def scale(self, outputs):
+        return 1.0
+
+
+def test_a_class_that_redefines_a_built_in_function_has_its_derivative():
+    tanh = np.tanh(Z)
+    assert not Doubled.from_output
+    assert_near(Doubled().derivative(xp, Z, None), 2 - 2 * tanh**2)
+    assert Straight.from_output
+    assert_near(Straight().derivative(xp, Z, tanh), 1 - tanh**2)
+    assert_near(Fourth().gradients(xp, Z, 0 * Z), 4 * Z**3 / Z.shape[1])
+    labels = np.arange(len(Z)) % Z.shape[1]
+    written = losses.SoftmaxCrossEntropy().gradients(xp, Z, labels)
+    assert_near(Tripled().gradients(xp, Z, labels), 3 * written)
+    assert Summed.slopes is losses.Huber.slopes

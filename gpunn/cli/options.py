@@ -54,7 +54,7 @@ backend_option = click.option(
 run_argument = click.argument("run_dir", type=click.Path(path_type=Path))
 
 best_option = click.option(
-    "--best", is_flag=True, help="Use the network of the best epoch, not of the last epoch."
+    "--best", is_flag=True, help="Use the network of the best epoch, not the final network."
 )
 
 

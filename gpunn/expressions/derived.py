@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import ArgumentError
 from gpunn.expressions.derivatives import gradients
 from gpunn.expressions.expression import Expression, expression_of, require_separate_rows
@@ -19,7 +19,7 @@ from gpunn.expressions.objects import copied, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn
 from gpunn.typing import Array
 
-__all__ = ["derived", "require_elementwise", "require_separate_rows"]
+__all__ = ["derived", "forget_inherited", "require_elementwise", "require_separate_rows"]
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
 """Raises an `Untraceable` if results depend on inputs in a way that the derivative doesn't fit."""
@@ -47,6 +47,21 @@ def derived(
             f"{type(owner).__qualname__}: gpunn can't find the derivative of its method {method}. "
             f"Reason: {error}. Write the method {instead}"
         ) from error
+
+
+def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
+    """Replace inherited attributes that belong to a built-in function which a class redefines.
+
+    If a custom class redefines the function of a built-in class, but not the function's derivative,
+    attributes with the given names become those of the base. The first is the derivative.
+    """
+    definers = [
+        next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
+    ]
+    if not is_built_in(definers[0]) and is_built_in(definers[1]):
+        for name, definer in zip(names, definers[1:], strict=True):
+            if is_built_in(definer) and definer is not base:
+                setattr(cls, name, getattr(base, name))
 
 
 def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:

@@ -137,7 +137,7 @@ class Precision(CountMetric):
 
     See Also
     --------
-    F1 : Has an example.
+    F1 : Describes `average` and `threshold`.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class Recall(CountMetric):
 
     See Also
     --------
-    F1 : Has an example.
+    F1 : Describes `average` and `threshold`.
 
     Examples
     --------

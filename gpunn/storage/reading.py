@@ -54,7 +54,7 @@ def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> 
     """Open a regular file for reading; links are followed.
 
     Raise an error of the class `invalid` for a device, a pipe or a socket. Raise a FileAccessError
-    if the file cannot be opened, and the errors of `checked_path`.
+    if the file cannot be opened. Also raise the errors of `checked_path`.
     """
     path = checked_path(path)
     try:

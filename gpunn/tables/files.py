@@ -150,7 +150,7 @@ NO_CODES: dict[str, int] = {}
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number, or None if several are ascending, like years."""
+    """Return the first name that is a number; None for several ascending integers, like years."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
