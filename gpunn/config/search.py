@@ -23,8 +23,8 @@ MOST_IN_GRID = 10_000
 class SearchRange:
     """The values that a sweep may choose for a key.
 
-    The values are either `choices`, or numbers from `low` to `high`, including both. The numbers
-    are integers if both `low` and `high` are integers.
+    The values are either `choices`, or numbers from `low` to `high`, including both: integers if
+    both `low` and `high` are integers.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
 
 
 class NoLossScale:
-    """No loss scaling: the loss is not scaled, and no update is left out.
+    """Leaves the loss unscaled, and leaves out no update.
 
     `state` contains arrays on the device that training changes. `hint` is additional advice for
     training that diverges.

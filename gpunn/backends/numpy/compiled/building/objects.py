@@ -64,7 +64,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of all functions that this library's functions (indirectly) call."""
+        """Yield the libraries of functions that this library's functions call, also indirectly."""
         seen = {self}
         left = [self]
         while left:
