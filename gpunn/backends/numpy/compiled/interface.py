@@ -71,21 +71,23 @@ refers to them by their indices here."""
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
 """Numbers of the reductions in the code of the kernel `expression`."""
 
-MATRIX, REGISTER, SCALAR, COLUMN_VECTOR, ROW_VECTOR, STRIDED, RESULT, ONE_NUMBER = range(8)
-"""Kinds of a slot of the kernel `expression`:
+SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
+"""Kinds of an input of the kernel `expression`; the first two are the same for all tiles:
 
-* MATRIX: an array with the rows and columns of the loop.
-* REGISTER: memory of the thread, for the rows of a tile.
 * SCALAR: one number, for all elements.
 * COLUMN_VECTOR: one number for each column; ROW_VECTOR: one number for each row.
-* STRIDED: an array whose rows are longer than the loop's.
-* RESULT: an array that a reduction writes.
-* ONE_NUMBER: memory of the thread for one number, computed before the loop.
+* MATRIX: an array with the rows and columns of the loop.
+* STRIDED: an array that must be copied, since its rows are longer, or since it has integers.
 """
 
-SLOT_SIZE, STEP_SIZE = 4, 5
-"""Integers of a slot (kind, address, stride, whether the array has integers) and of a step
-(function, slot of the result, slots of the arguments)."""
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2
+"""Sizes of parts of the arguments of the kernel `expression`, which consist of 64-bit integers:
+
+* A step: function, places of the result and of three operands.
+* An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the
+  offset of the place's memory.
+* A place: address, and whether there is a number for each element.
+"""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
 """The functions whose values are averaged over an ensemble's members."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
+from gpunn.backends.numpy.compiled.expressions.places import Input, Places
 from gpunn.backends.numpy.compiled.expressions.steps import Step
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, SLOT_SIZE, STEP_SIZE
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.compiled.sums import sum_rows
-from gpunn.backends.numpy.memory import zeros
-from gpunn.expressions import REDUCTIONS, Node, Stage, Untraceable, base_of
+from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, Untraceable, base_of
 from gpunn.typing import Shape
 
 __all__ = ["Loop"]
@@ -34,9 +34,13 @@ class Loop:
     ) -> None:
         self._stage, self._memory, self._multiple = stage, memory, multiple
         self._threads, self._early = threads, early
-        self._slots: list[tuple[int, int, int, int]] = []
-        self._shared: dict[tuple[int, ...], int] = {}  # slots of arrays that are only read
-        self._current: dict[int, int] = {}  # slots of nodes that this loop has computed
+        rows, columns, itemsize = stage.rows, stage.columns, memory.dtype.itemsize
+        lanes = BLOCK_BYTES // itemsize
+        unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
+        self._tile = TILE // columns // unit * unit or (unit if unit * columns <= 4 * TILE else 1)
+        self._places = Places(-(-min(self._tile, rows) * columns // lanes) * BLOCK_BYTES)
+        self._shared: dict[Input, int] = {}  # places of arrays that are only read
+        self._current: dict[int, int] = {}  # places of nodes that this loop has computed
         self._free: list[int] = []
         self._reads: list[np.ndarray] = []
         self._writes: list[np.ndarray] = []
@@ -56,67 +60,70 @@ class Loop:
                     self._free.append(self._current.pop(key))
             if not step.once and not self._memory.is_stored(step.node):
                 registers.add(id(step.node))
-            code.append([step.function, self._result(step), *operands, 0, 0][:STEP_SIZE])
+            code.append([step.function, self._result(step), *operands, 0, 0][:5])
         return [self._instruction(code, sum(step.once for step in steps)), *self._sums]
 
-    def _new_slot(self, kind: int, place: int = 0, stride: int = 0, is_integer: int = 0) -> int:
-        self._slots.append((kind, place, stride, is_integer))
-        return len(self._slots) - 1
-
     def _operand(self, node: Node, argument: Node) -> int:
-        """Return the slot of a step's argument."""
+        """Return the place of a step's argument."""
         base = base_of(argument)
         if id(base) in self._current:
             return self._current[id(base)]
+        if base.op == NUMBER:
+            array = self._memory.of(base)
+            self._note(self._reads, array)
+            self._current[id(base)] = self._places.at(address(array))
+            return self._current[id(base)]
         shape = node.args[0].shape if node.op in REDUCTIONS else node.shape
-        kind, start, stride = kind_of(argument.shape, shape), 0, 0
+        kind, first, columns = kind_of(argument.shape, shape), 0, self._stage.columns
         if base.op == "columns":
-            (start, _), (whole,) = base.data, base.args
-            array = self._memory.of(base_of(whole))
-            stride = whole.shape[1] * array.itemsize
-            one = kind == interface.SCALAR
-            if not (one or kind == interface.MATRIX) or array.dtype != self._memory.dtype:
+            (first, _), (whole,) = base.data, base.args
+            array, columns = self._memory.of(base_of(whole)), whole.shape[1]
+            if kind not in (interface.SCALAR, interface.MATRIX) or array.dtype.kind == "i":
                 raise Untraceable("columns of integers, or columns that are broadcast")
-            kind = interface.SCALAR if one else interface.STRIDED
         else:
             array = self._memory.of(base)
+        is_integer = array.dtype.kind == "i"
+        if kind == interface.MATRIX and (is_integer or base.op == "columns"):
+            kind = interface.STRIDED
         self._note(self._reads, array)
-        if kind in (interface.MATRIX, interface.ROW_VECTOR, interface.STRIDED):
+        steps = {interface.ROW_VECTOR: 1, interface.MATRIX: columns, interface.STRIDED: columns}
+        if kind in steps:
             self._divide(array)
-        place, is_integer = address(array) + start * array.itemsize, int(array.dtype.kind == "i")
-        key = place, kind, stride
-        if key not in self._shared:
-            self._shared[key] = self._new_slot(kind, place, stride, is_integer)
-        return self._shared[key]
+        start, row_bytes = address(array) + first * array.itemsize, steps.get(kind, 0)
+        given = Input(kind, start, row_bytes * array.itemsize, is_integer)
+        if given not in self._shared:
+            self._shared[given] = self._places.input(given)
+        return self._shared[given]
 
     def _result(self, step: Step) -> int:
-        """Return the slot that a step writes to."""
+        """Return the place that a step writes to."""
         node = step.node
         if step.once:
-            slot = self._new_slot(interface.ONE_NUMBER)
+            place = self._places.number()
         elif not self._memory.is_stored(node):
-            slot = self._free.pop() if self._free else self._new_slot(interface.REGISTER)
+            place = self._free.pop() if self._free else self._places.register()
         elif node.op in REDUCTIONS:
-            return self._new_slot(interface.RESULT, address(self._reduced(node)))
+            return self._reduced(node)
         else:
             out = self._memory.of(node)
             self._note(self._writes, out)
             self._divide(out)
-            slot = self._new_slot(interface.MATRIX, address(out))
-        self._current[id(node)] = slot
-        return slot
+            row_bytes = self._stage.columns * out.itemsize
+            place = self._places.input(Input(interface.MATRIX, address(out), row_bytes))
+        self._current[id(node)] = place
+        return place
 
-    def _reduced(self, node: Node) -> np.ndarray:
-        """Return the array of a reduction: its result, or a row for each thread."""
-        out = self._memory.of(node)
+    def _reduced(self, node: Node) -> int:
+        """Return the place of a reduction's result, which has a row for each thread if needed."""
+        out, thread_bytes = self._memory.of(node), 0
         if node.op == "column_sum" and self._threads > 1:
             parts = np.empty((self._threads, out.size), out.dtype)
             self._sums.append(sum_rows(parts, out))
-            out = parts
+            out, thread_bytes = parts, parts.strides[0]
         elif node.op != "column_sum":
             self._divide(out)
         self._writes.append(out)
-        return out
+        return self._places.at(address(out), thread_bytes)
 
     def _divide(self, array: np.ndarray) -> None:
         """Note that threads divide an array by rows."""
@@ -128,35 +135,20 @@ class Loop:
             arrays.append(array)
 
     def _instruction(self, steps: list[list[int]], once: int) -> Instruction:
-        rows, columns, dtype = self._stage.rows, self._stage.columns, self._memory.dtype
-        lanes = BLOCK_BYTES // dtype.itemsize
-        unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
-        tile = TILE // columns // unit * unit or (unit if unit * columns <= 4 * TILE else 1)
         code = np.array(steps, np.int64)
-        slots = np.array(self._slots, np.int64).reshape(-1, SLOT_SIZE)
-        register = -(-min(tile, rows) * columns // lanes) * BLOCK_BYTES
-        table = -(-16 * len(slots) // BLOCK_BYTES) * BLOCK_BYTES
-        size = table + 4 * BLOCK_BYTES + len(slots) * register
-        scratch = zeros((self._threads, size), "uint8")
+        code[:, 1:] *= PLACE_BYTES
+        memory, inputs, size, fixed = self._places.arguments(self._threads)
         args: list[int | np.ndarray] = [
-            code,
-            slots,
-            len(code),
-            once,
-            len(slots),
-            rows,
-            columns,
-            tile,
-            self._multiple,
+            *(code, inputs, memory, memory.shape[1], size, len(code), once, len(inputs), fixed),
+            *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
-        reads, writes = [code, slots, *self._reads], [*self._writes, scratch]
-        args += [scratch, size, table, register]
+        reads, writes = [code, inputs, *self._reads], [*self._writes, memory]
         return Instruction("expression", args, reads, writes, self._by_rows, early=self._early)
 
 
 def kind_of(shape: Shape, whole: Shape) -> int:
-    """Return the kind of slot that broadcasts an array to a loop's shape."""
+    """Return the kind of input that broadcasts an array to a loop's shape."""
     if math.prod(shape) == 1:
         return interface.SCALAR
     padded = (1,) * (len(whole) - len(shape)) + shape

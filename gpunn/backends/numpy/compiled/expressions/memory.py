@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.expressions.steps import Step
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, Node, base_of, is_source, used
 
@@ -67,7 +68,8 @@ class Memory:
             return array
         if id(node) not in self._arrays:
             self._kept.append(node)
-            values = [node.data] if node.op == NUMBER else np.arange(*node.data)
+            lanes = BLOCK_BYTES // self.dtype.itemsize
+            values = [node.data] * lanes if node.op == NUMBER else np.arange(*node.data)
             self._arrays[id(node)] = np.array(values, self.dtype)
         return self._arrays[id(node)]
 

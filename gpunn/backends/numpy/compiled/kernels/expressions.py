@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -18,16 +19,14 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
     COLUMN_SUM,
-    COLUMN_VECTOR,
     EXPRESSION_FUNCTIONS,
+    INPUT_BYTES,
     MATRIX,
-    ONE_NUMBER,
     ROW_MAXIMUM,
     ROW_SUM,
     ROW_VECTOR,
     SCALAR,
-    STEP_SIZE,
-    STRIDED,
+    STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts, softplus
@@ -37,13 +36,12 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     block_type,
     load,
-    pointer_to,
     store,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
-from gpunn.backends.numpy.compiled.kernels.pointers import integers
+from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
-from gpunn.backends.numpy.compiled.kernels.vectors import I64
+from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
@@ -107,57 +105,86 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
 }
 
 
+BY_VECTOR = (
+    *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
+)
+"""Long functions, which are computed vector by vector; the others are computed block by block."""
+
+
 @intrinsic
-def run_step(
-    context: Any, dtype: Any, function: Any, out: Any, operands: Any, strides: Any, blocks: Any
-) -> Any:
-    """Compute a function for some blocks; strides are bytes from a block to the next."""
+def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
+    """Compute blocks `begin` to `end - 1` of a step's result."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, function, out, operands, strides, blocks = arguments
-        end = builder.append_basic_block("end")
-        cases = builder.switch(function, end)
-        for number, (name, count) in enumerate(EXPRESSION_FUNCTIONS.items()):
+        _, step, places, begin, end = arguments
+        # Else LLVM keeps numbers of the caller, rather than of the loops, in registers.
+        builder.function.attributes.add("noinline")
+
+        def number(address: Any, index: int) -> Any:
+            location = builder.inttoptr(address, I64.as_pointer())
+            return builder.load(builder.gep(location, [I64(index)]))
+
+        used = [builder.add(places, number(step, k)) for k in range(1, 5)]
+        moves = [I64(1), *(number(place, 1) for place in used[1:])]
+        offset, blocks = builder.mul(begin, I64(BLOCK_BYTES)), builder.sub(end, begin)
+        starts = [
+            builder.add(number(place, 0), builder.mul(offset, moving))
+            for place, moving in zip(used, moves, strict=True)
+        ]
+        done = builder.append_basic_block("done")
+        cases = builder.switch(number(step, 0), done)
+        for index, (name, operands) in enumerate(EXPRESSION_FUNCTIONS.items()):
             case = builder.append_basic_block(name)
-            cases.add_case(I64(number), case)
+            cases.add_case(I64(index), case)
             builder.position_at_end(case)
-            given = [
-                (builder.extract_value(operands, k), builder.extract_value(strides, k))
-                for k in range(count)
-            ]
-            with cgutils.for_range(builder, blocks) as loop:
-                values = []
-                for address, stride in given:
-                    location = builder.add(address, builder.mul(loop.index, stride))
-                    pointer = pointer_to(builder, block, location, I64(0))
-                    values.append(Number(builder, builder.load(pointer, align=block.size)))
-                moved = builder.add(out, builder.mul(loop.index, I64(BLOCK_BYTES)))
-                result = FORMULAS[name](*values).value
-                pointer = pointer_to(builder, block, moved, I64(0))
-                builder.store(result, pointer, align=block.size)
-            builder.branch(end)
-        builder.position_at_end(end)
+            width = VECTOR_BYTES if name in BY_VECTOR else BLOCK_BYTES
+            kind = ir.VectorType(block.element, width // block.size).as_pointer()
+            strides = [builder.mul(moving, I64(width)) for moving in moves]
+            count = builder.mul(blocks, I64(BLOCK_BYTES // width))
+            with cgutils.for_range(builder, count) as loop:
+                out, *pointers = (
+                    builder.inttoptr(builder.add(start, builder.mul(loop.index, stride)), kind)
+                    for start, stride in zip(starts, strides, strict=True)
+                )
+                values = [builder.load(each, align=block.size) for each in pointers[:operands]]
+                result = FORMULAS[name](*(Number(builder, value) for value in values))
+                builder.store(result.value, out, align=block.size)
+            builder.branch(done)
+        builder.position_at_end(done)
         return target.get_dummy_value()
 
-    three = types.UniTuple(types.int64, 3)
-    integer = types.int64
-    return types.void(dtype, integer, integer, three, three, integer), generate
+    return types.void(dtype, *[types.int64] * 4), generate
 
 
 @compiled
-def run(dtype: Any, function: int, out: int, operands: Any, strides: Any, blocks: int) -> None:
-    """Call `run_step`, whose instructions are then compiled once."""
-    run_step(dtype, function, out, operands, strides, blocks)
+def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
+    """Run `run_step` as a function."""
+    run_step(dtype, step, places, begin, end)
 
 
 @compiled
-def repeat_row(dtype: Any, source: int, columns: int, target: int, rows: int) -> None:
-    """Copy a row to several adjacent rows."""
+def copy_rows(
+    dtype: Any, args: Any, given: Any, first: int, rows: int, columns: int, target: int
+) -> None:
+    """Copy rows of an input, from row `first` on, to memory that ends with a spare block."""
     lanes = block_size(dtype)
+    kind, source, row_bytes, is_integer, _, _ = given
     for row in range(rows):
-        for j in range(0, columns, lanes):
-            store(load(dtype, source, j, columns - j), target, row * columns + j, columns - j)
+        address, start = source + (first + row) * row_bytes, row * columns
+        if kind in (SCALAR, ROW_VECTOR):
+            number = float(scalar(dtype, address))
+            if is_integer != 0:
+                number = float(scalar(args, address))
+            for j in range(0, columns, lanes):
+                store(block_of(dtype, number), target, start + j, lanes)
+        elif is_integer != 0:
+            whole, numbers = vector(args, address, columns), vector(dtype, target, start + columns)
+            for j in range(columns):
+                numbers[start + j] = whole[j]
+        else:
+            for j in range(0, columns, lanes):
+                store(load(dtype, address, j, columns - j), target, start + j, lanes)
 
 
 @compiled
@@ -179,122 +206,68 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    Arguments: steps_ptr (steps, STEP_SIZE) of int64, slots_ptr (slots, SLOT_SIZE) of int64, steps,
-    once (number of steps before the loop), slots, rows, columns, tile (rows). Then multiple (of a
-    thread's rows), scratch_ptr (threads, scratch_bytes), scratch_bytes, table_bytes,
-    register_bytes. A thread's scratch memory has a table with two integers for each slot, four
-    blocks, and a register for each slot.
+    A step has a function, and the places of its result and its operands. A place has an address,
+    and 1 if it has a number for each element, or 0 if it has one for all. An input is an array that
+    a place refers to, or that is copied to a place. At a tile's end, a block may be incomplete. Its
+    places are in a second table; their memory holds whole blocks.
+
+    Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
+    memory_bytes), memory_bytes, ends (offset of the second table). Then steps, once (number of
+    steps before the loop), inputs, fixed (number of inputs that all tiles share). Then rows,
+    columns, tile (rows), multiple (of a thread's rows).
     """
-    steps_ptr, slots_ptr, steps, once, slots, rows, columns, tile, multiple = integers(args, 0, 9)
-    scratch, scratch_bytes, table_bytes, register_bytes = integers(args, 9, 4)
-    own = scratch + thread * scratch_bytes
-    ends = own + table_bytes
-    registers = ends + 4 * BLOCK_BYTES
+    code, given, memory, memory_bytes, ends, steps, once, inputs, fixed = integers(args, 0, 9)
+    rows, columns, tile, multiple = integers(args, 9, 4)
+    places = memory + thread * memory_bytes
     lanes = block_size(dtype)
-    size = BLOCK_BYTES // lanes
-    code, slot = vector(args, steps_ptr, steps * STEP_SIZE), vector(args, slots_ptr, slots * 4)
-    place = vector(args, own, slots * 2)  # address, and bytes to the next block
     begin, end = partition(rows, multiple, thread, threads)
-    for s in range(slots):
-        kind, address, is_integer = slot[4 * s], slot[4 * s + 1], slot[4 * s + 3]
-        place[2 * s], place[2 * s + 1] = registers + s * register_bytes, BLOCK_BYTES
-        if kind == SCALAR:
-            if is_integer != 0:
-                store(block_of(dtype, float(scalar(args, address))), place[2 * s], 0, lanes)
-            else:
-                store(block_of(dtype, scalar(dtype, address)), place[2 * s], 0, lanes)
-            place[2 * s + 1] = 0
-        elif kind == ONE_NUMBER:
-            place[2 * s + 1] = 0
-        elif kind == COLUMN_VECTOR:
-            if is_integer != 0:
-                whole, numbers = (
-                    vector(args, address, columns),
-                    vector(dtype, place[2 * s], columns),
-                )
-                for j in range(columns):
-                    numbers[j] = whole[j]
-                repeat_row(dtype, place[2 * s], columns, place[2 * s], min(tile, end - begin))
-            else:
-                repeat_row(dtype, address, columns, place[2 * s], min(tile, end - begin))
-    for k in range(0, once * STEP_SIZE, STEP_SIZE):
-        a, b, c = code[k + 2], code[k + 3], code[k + 4]
-        operands = place[2 * a], place[2 * b], place[2 * c]
-        run(dtype, code[k], place[2 * code[k + 1]], operands, (0, 0, 0), 1)
-    for k in range(once * STEP_SIZE, steps * STEP_SIZE, STEP_SIZE):
-        if code[k] == COLUMN_SUM:
-            address = slot[4 * code[k + 1] + 1] + thread * columns * size
-            for j in range(0, columns, lanes):
-                store(block_of(dtype, 0), address, j, columns - j)
-    for top in range(begin, end, tile):
+    for top in range(begin, max(end, begin + 1), tile):
         many = min(tile, end - top)
-        count = many * columns
-        for s in range(slots):
-            kind, address, is_integer = slot[4 * s], slot[4 * s + 1], slot[4 * s + 3]
+        blocks, left = many * columns // lanes, many * columns % lanes
+        for k in range(0 if top == begin else fixed, inputs):
+            one = integers(pointer(args, given + k * INPUT_BYTES), 0, 6)
+            kind, address, row_bytes, _, place, own = one
             if kind == MATRIX:
-                if is_integer != 0:
-                    whole = vector(args, address, rows * columns)
-                    numbers = vector(dtype, place[2 * s], count)
-                    for i in range(count):
-                        numbers[i] = whole[top * columns + i]
-                else:
-                    place[2 * s] = address + top * columns * size
-            elif kind == ROW_VECTOR:
-                for r in range(many):
-                    if is_integer != 0:
-                        value = block_of(dtype, float(vector(args, address, rows)[top + r]))
-                    else:
-                        value = block_of(dtype, vector(dtype, address, rows)[top + r])
-                    for j in range(0, columns, lanes):
-                        store(value, place[2 * s], r * columns + j, columns - j)
-            elif kind == STRIDED:
-                for r in range(many):
-                    source = address + (top + r) * slot[4 * s + 2]
-                    for j in range(0, columns, lanes):
-                        value = load(dtype, source, j, columns - j)
-                        store(value, place[2 * s], r * columns + j, columns - j)
-        for k in range(once * STEP_SIZE, steps * STEP_SIZE, STEP_SIZE):
-            function, out, a = code[k], code[k + 1], code[k + 2]
-            b, c = code[k + 3], code[k + 4]
-            if function == COLUMN_SUM:
-                address = slot[4 * out + 1] + thread * columns * size
+                address += top * row_bytes
+                at_end = places + own - blocks * BLOCK_BYTES
+                vector(args, places + place, 1)[0] = address
+                vector(args, places + ends + place, 1)[0] = at_end
+                if left != 0:
+                    last = load(dtype, address, blocks * lanes, left)
+                    store(last, at_end, blocks * lanes, lanes)
+            elif kind == SCALAR:
+                copy_rows(dtype, args, one, 0, 1, 1, places + own)
+            else:
+                copy_rows(dtype, args, one, top, many, columns, places + own)
+        for k in range(0 if top == begin else once, steps):
+            step = code + k * STEP_BYTES
+            function, out, operand = integers(pointer(args, step), 0, 3)
+            (result,) = integers(pointer(args, places + out), 0, 1)
+            (x,) = integers(pointer(args, places + operand), 0, 1)
+            if function < ROW_SUM:
+                whole = left == 0 or k < once
+                table, first, stop = places, 0, 1 if k < once else blocks
+                for _ in range(1 if whole else 2):
+                    run(dtype, step, table, first, stop)
+                    table, first, stop = places + ends, blocks, blocks + 1
+                (at_end,) = integers(pointer(args, places + ends + out), 0, 1)
+                if at_end != result and not whole:
+                    last = load(dtype, at_end, blocks * lanes, lanes)
+                    store(last, result, blocks * lanes, left)
+            elif function == COLUMN_SUM:
                 for j in range(0, columns, lanes):
-                    left = columns - j
-                    total = load(dtype, address, j, left)
+                    total = block_of(dtype, 0)
+                    if top > begin:
+                        total = load(dtype, result, j, columns - j)
                     for r in range(many):
-                        total = total + load(dtype, place[2 * a], r * columns + j, left)
-                    store(total, address, j, left)
-            elif function >= ROW_SUM:
-                results = vector(dtype, slot[4 * out + 1], rows)
+                        total = total + load(dtype, x, r * columns + j, columns - j)
+                    store(total, result, j, columns - j)
+            else:
+                results = vector(dtype, result, rows)
                 for r in range(many):
                     if function == ROW_SUM:
-                        results[top + r] = sum_of_row(dtype, place[2 * a], r * columns, columns)
+                        results[top + r] = sum_of_row(dtype, x, r * columns, columns)
                     else:
                         results[top + r] = extreme_of_row(
-                            dtype, place[2 * a], r * columns, columns, function == ROW_MAXIMUM
+                            dtype, x, r * columns, columns, function == ROW_MAXIMUM
                         )
-            else:
-                operands = place[2 * a], place[2 * b], place[2 * c]
-                strides = place[2 * a + 1], place[2 * b + 1], place[2 * c + 1]
-                whole_blocks = count // lanes
-                run(dtype, function, place[2 * out], operands, strides, whole_blocks)
-                left = count - whole_blocks * lanes
-                if left:  # the last block may end beyond the arrays
-                    at = whole_blocks * lanes
-                    if strides[0] != 0:
-                        store(load(dtype, operands[0], at, left), ends, 0, lanes)
-                    else:
-                        store(load(dtype, operands[0], 0, lanes), ends, 0, lanes)
-                    if strides[1] != 0:
-                        store(load(dtype, operands[1], at, left), ends, lanes, lanes)
-                    else:
-                        store(load(dtype, operands[1], 0, lanes), ends, lanes, lanes)
-                    if strides[2] != 0:
-                        store(load(dtype, operands[2], at, left), ends, 2 * lanes, lanes)
-                    else:
-                        store(load(dtype, operands[2], 0, lanes), ends, 2 * lanes, lanes)
-                    moved = ends, ends + BLOCK_BYTES, ends + 2 * BLOCK_BYTES
-                    zeros = 0, 0, 0
-                    run(dtype, function, ends + 3 * BLOCK_BYTES, moved, zeros, 1)
-                    last = load(dtype, ends, 3 * lanes, lanes)
-                    store(last, place[2 * out], at, left)

@@ -1,0 +1,96 @@
+"""The places of a loop: where its steps read and write."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.program import address
+from gpunn.backends.numpy.memory import zeros
+
+__all__ = ["Input", "Places"]
+
+
+class Place(NamedTuple):
+    """An address, or an offset in memory that each thread has."""
+
+    offset: int
+    moves: bool
+    """Whether there is a number for each element, rather than one for all elements."""
+    address: int = 0
+    thread_bytes: int = 0
+    """Bytes from a thread's address to the next thread's."""
+
+
+class Input(NamedTuple):
+    """An array that a place refers to, or that is copied to a place."""
+
+    kind: int
+    address: int
+    row_bytes: int = 0
+    is_integer: bool = False
+
+
+class Places:
+    """The places of a loop, by number. A register has memory for the numbers of a tile."""
+
+    def __init__(self, register_bytes: int) -> None:
+        self._register_bytes = register_bytes
+        self._places: list[Place] = []
+        self._inputs: list[tuple[Input, int]] = []
+        self._own_bytes = 0
+
+    def at(self, address: int, thread_bytes: int = 0) -> int:
+        """Return a place at an address."""
+        self._places.append(Place(0, False, address, thread_bytes))
+        return len(self._places) - 1
+
+    def number(self) -> int:
+        """Return a place for one number."""
+        return self._own(BLOCK_BYTES, moves=False)
+
+    def register(self) -> int:
+        """Return a place for the numbers of a tile."""
+        return self._own(self._register_bytes, moves=True)
+
+    def input(self, given: Input) -> int:
+        """Return the place of an input."""
+        if given.kind == interface.SCALAR:
+            place = self.number()
+        else:
+            copied = 0 if given.kind == interface.MATRIX else self._register_bytes
+            place = self._own(copied + BLOCK_BYTES, moves=True)
+        self._inputs.append((given, place))
+        return place
+
+    def _own(self, size: int, moves: bool) -> int:
+        self._places.append(Place(self._own_bytes, moves))
+        self._own_bytes += size
+        return len(self._places) - 1
+
+    def arguments(self, threads: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+        """Return each thread's memory, inputs, the size of a table, and the number of fixed inputs.
+
+        The memory begins with two tables of places; see the kernel `expression`.
+        """
+        size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
+        memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
+        for thread, own in enumerate(memory):
+            begin = address(own) + 2 * size
+            for table in own[: 2 * size].view(np.int64).reshape(2, -1, 2):
+                table[: len(self._places)] = [
+                    (each.address + thread * each.thread_bytes or begin + each.offset, each.moves)
+                    for each in self._places
+                ]
+        inputs = np.array(
+            [
+                (*given, place * PLACE_BYTES, 2 * size + self._places[place].offset)
+                for given, place in sorted(self._inputs)
+            ],
+            np.int64,
+        )
+        fixed = sum(given.kind <= interface.COLUMN_VECTOR for given, _ in self._inputs)
+        return memory, inputs, size, fixed
