@@ -153,9 +153,13 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 * a, and join two constant factors."""
+    """Rewrite 1 * a, join two constant factors, and leave out two factors whose product is 1."""
     if b.is_number(1):
         return a
+    if a.op == b.op == "multiply":
+        c, d = a.args[1], b.args[1]
+        if c.is_number() and d.is_number() and c.data * d.data == 1:  # as in z / 2 * (1 + tanh(u))
+            return graph.call("multiply", a.args[0], b.args[0])
     if b.is_number() and a.op == "multiply" and a.args[1].is_number():
         factor = a.args[1].data * b.data
         if 1e-30 < abs(factor) < 1e30:  # neither overflows nor underflows in float32
@@ -195,9 +199,11 @@ def negative(graph: Graph, a: Node) -> Node | None:
 
 
 def logarithm(graph: Graph, a: Node) -> Node | None:
-    """Rewrite log(1 + e^v) as softplus(v)."""
+    """Rewrite log(1 + e^v) as softplus(v), and log(sigmoid(v)) as -softplus(-v)."""
     if a.op == "add" and a.args[1].is_number(1):
         return log_of_1_plus(graph, a.args[0])
+    if a.op == "sigmoid":
+        return graph.call("negative", graph.call("softplus", graph.call("negative", a.args[0])))
     return None
 
 
