@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from . import cupy_private
 from .errors import FailedAssertion, KernelFault
 from .float64 import functions_using_double
+from .libraries import opened
 from .toolchain import INCLUDE, CompilationError, build, leading_includes
 
 FLAGS = (
@@ -19,9 +21,8 @@ FLAGS = (
     "-O1",  # quick to compile
     "-ffp-contract=off",  # a*b+c rounds twice, as NumPy's does (nvcc would fuse it)
     "-fno-strict-aliasing",
-    "-U_FORTIFY_SOURCE",  # its longjmp refuses to switch stacks
     "-Wl,-Bsymbolic",  # a kernel named like a C function ("step", "index") still calls itself
-    "-nostdlib",  # linking with libraries takes as long as compiling; `Module` loads them once
+    "-nostdlib",  # linking with libraries takes as long as compiling; `launcher` loads them once
     "-fmax-errors=5",
     "-w",
 )
@@ -166,11 +167,19 @@ class Kernel:
             raise kind(f"kernel {self.name}: {OUTCOMES[outcome]}")
 
 
+@functools.cache
+def launcher() -> ctypes.CDLL:
+    """Load what runs grids, and the libraries that kernels need."""
+    ctypes.CDLL("libstdc++.so.6", ctypes.RTLD_GLOBAL)
+    # Fortified, longjmp refuses to switch stacks.
+    return opened("launch.cpp", "libemulated_launch.so", f"-I{INCLUDE}", "-U_FORTIFY_SOURCE")
+
+
 class Module:
     """A built source and the names of its kernels."""
 
     def __init__(self, path: str, symbols: dict[str, str], using_double: set[str]):
-        ctypes.CDLL("libstdc++.so.6", ctypes.RTLD_GLOBAL)
+        launcher()
         self.library = ctypes.PyDLL(path)  # keeps the GIL: the shim's threadIdx is one per process
         self.symbols = symbols
         self.using_double = using_double

@@ -26,7 +26,7 @@ LINKING = re.compile(r"-shared|-Wl,")
 LEADING_INCLUDES = re.compile(r"(?:\s*#include <[^>]+>[^\n]*\n)*")
 
 PRECOMPILED_KEPT = 10
-"""Precompiled headers that stay in the cache; each takes 20 to 50 MB."""
+"""Precompiled headers that stay in the cache; each takes about 12 MB."""
 
 
 class CompilationError(EmulatorError):

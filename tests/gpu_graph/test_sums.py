@@ -10,7 +10,8 @@ CASES = {case.name: case for case in operations.CASES}
 LONG, TALL = max(operations.WIDTHS), "x".join(map(str, operations.TALL[-1]))
 SPLIT = ["sum-5000", f"clip-{LONG}-0.5", f"l2_penalty-{LONG}-8.0", f"batch_norm-{TALL}"]
 SPLIT += [name for name in CASES if "gradient" in name and name.endswith(f"-{TALL}")]
-SPLIT += ["next_batch-pixels_and_weights-700", f"counted_update-adam-2-{LONG}-1"]
+SPLIT += ["next_batch-pixels_and_weights-700"]
+SPLIT += [name for name in CASES if name.endswith(f"-{LONG}-1") and "counted_update-adam-" in name]
 SPLIT += ["loss-softmax_cross_entropy-6-labels-4097x10-gradient"]
 SPLIT += ["metric-accuracy-6-labels-4097x10"]
 

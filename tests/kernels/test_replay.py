@@ -257,7 +257,7 @@ PLANTED = {
             *("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
         ),
         "an update that is counted before all blocks know its number": (
-            *("counted_update", "adam-2-5000-1"),
+            *("counted_update", "-5000-1"),
             *("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
         ),
         "a summary's weight that changes before all columns have read it": (

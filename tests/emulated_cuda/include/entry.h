@@ -47,6 +47,12 @@ struct Grid {
   size_t shared_bytes;
   int reversed;  // blocks and threads from last to first
 };
+struct Shared {  // memory that the threads of a block share, and none for threads that never meet
+  char *start, *stop;
+};
+
+// Runs a whole grid; an Outcome. It is in launch.cpp.
+int run(void (*body)(void**), void** arguments, const Grid* launch, const Shared* shared);
 
 template <class... A>
 struct Parameters {
@@ -63,34 +69,16 @@ struct Kernel<kernel> : Parameters<A...> {
     kernel(*(std::remove_cv_t<A>*)arguments[i]...);
   }
   static void body(void** arguments) { call(arguments, std::index_sequence_for<A...>{}); }
-
-  static int run(void** arguments, const Grid* launch) {
-    const unsigned *g = launch->grid, *b = launch->block;
-    gridDim = {g[0], g[1], g[2]};
-    blockDim = {b[0], b[1], b[2]};
-    const long long blocks = (long long)g[0] * g[1] * g[2];
-    try {
-      for (long long n = 0; n < blocks; ++n) {
-        blockIdx = place(launch->reversed ? blocks - 1 - n : n, gridDim);
-#ifdef EMULATED_FIBERS
-        if (int outcome = run_block(body, arguments, launch->shared_bytes, launch->reversed))
-          return outcome;
-#else
-        const int threads = (int)(b[0] * b[1] * b[2]);
-        for (int t = 0; t < threads; ++t) {
-          threadIdx = place(launch->reversed ? threads - 1 - t : t, blockDim);
-          body(arguments);
-        }
-#endif
-      }
-    } catch (const Stop& stop) {
-      return stop.outcome;
-    }
-    return done;
-  }
 };
 
 }  // namespace emulated
+
+#ifdef EMULATED_FIBERS
+static const emulated::Shared emulated_shared = {__start_emulated_shared, __stop_emulated_shared};
+#define EMULATED_SHARED &emulated_shared
+#else
+#define EMULATED_SHARED nullptr
+#endif
 
 #define EMULATED_KERNEL(symbol, ...)                                                              \
   extern "C" {                                                                                    \
@@ -98,6 +86,7 @@ struct Kernel<kernel> : Parameters<A...> {
   extern const emulated::Parameter* const symbol##_parameters =                                   \
       emulated::Kernel<&__VA_ARGS__>::values;                                                     \
   int symbol##_run(void** arguments, const emulated::Grid* launch) {                              \
-    return emulated::Kernel<&__VA_ARGS__>::run(arguments, launch);                                \
+    return emulated::run(emulated::Kernel<&__VA_ARGS__>::body, arguments, launch,                 \
+                         EMULATED_SHARED);                                                        \
   }                                                                                               \
   }

@@ -1,5 +1,7 @@
 // What CUDA C++ gives a kernel without an #include, for one kernel at a time on one host thread.
 #pragma once
+#include <cstddef>
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS  // which <math.h> takes long to read
 #include <assert.h>
 #include <limits.h>
 #include <math.h>  // not <cmath>: ::sqrt(float) must find the float overload, as in CUDA
@@ -34,8 +36,8 @@ struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
-static uint3 threadIdx, blockIdx;
-static dim3 blockDim, gridDim;
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
 static constexpr int warpSize = 32;
 
 namespace emulated {

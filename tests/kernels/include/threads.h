@@ -5,24 +5,14 @@
 #pragma once
 #include <atomic>
 
-#define threadIdx emulated_thread  // the shim has one per process; the driver has its own
-#define blockIdx emulated_block
-#define blockDim emulated_block_size
-#define gridDim emulated_grid_size
 #define atomicAdd emulated_add  // the shim's are ordinary accesses, which would be reported as races
 #define atomicExch emulated_exchange
 #define atomicInc emulated_increment
 #include "shim.h"
-#undef threadIdx
-#undef blockIdx
-#undef blockDim
-#undef gridDim
 #undef atomicAdd
 #undef atomicExch
 #undef atomicInc
 #undef __threadfence
-extern uint3 threadIdx, blockIdx;
-extern dim3 blockDim, gridDim;
 
 // Shared memory of the running block. It is all in one section, which the race checker recognizes.
 #define __shared__ static __attribute__((section("replay_shared")))
