@@ -171,6 +171,7 @@ int main(void) {{
 
 def in_c(model, rows, folder):
     save_c(model, folder / "a.h")
+    assert max(map(len, (folder / "a.h").read_text().splitlines())) <= 100
     real = {"float32": "float", "float64": "double"}[model.dtype]
     (folder / "main.c").write_text(MAIN.format(real=real, rows=rows_in_c(rows)))
     return compiled("gcc", folder, "main.c", flags=("-O0", *SANITIZERS)).split()
@@ -198,6 +199,7 @@ json.dump(y, open("y.json", "w"))
 
 def in_python(model, rows, folder, pure=False):
     save_python(model, folder / "a.py", pure=pure)
+    assert max(map(len, (folder / "a.py").read_text().splitlines())) <= 100
     (folder / "rows.json").write_text(json.dumps(rows.tolist()))
     flags = ["-I", "-S"] if pure else ["-I"]
     kind = "pure" if pure else model.dtype

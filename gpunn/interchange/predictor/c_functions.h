@@ -1,7 +1,6 @@
 /* The functions of a predictor in C; exports copy those that a network uses. A row is a vector,
-   whatever its shape. A function has the name of a step, or of an activation. If its comment says
-   so, y may be x. In a copy, `real` is float or double, and functions of math.h end in f for
-   float. */
+   whatever its shape. A function has the name of a step. If its comment says so, y may be x. In a
+   copy, `real` is float or double, and functions of math.h end in f for float. */
 
 #include <math.h>
 

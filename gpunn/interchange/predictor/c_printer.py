@@ -66,15 +66,15 @@ def c_function(function: RowFunction, name: str, real: str) -> str:
     lines: list[str] = []
     for loop in loops_of(function, "/"):
         lines += loop_lines(loop, "n" if function.is_elementwise else str(loop.size), language)
-    vectors = [f"const real *{each}" for each in function.variables]
-    sizes = ["int n"] if function.is_elementwise else []
-    arrays = [f"const real *{each}" for each in function.arrays]
-    arguments = ", ".join([*vectors, *sizes, *arrays, "real *y"])
+    vectors = [f"const~{real}~*{each}" for each in function.variables]
+    sizes = ["int~n"] if function.is_elementwise else []
+    arrays = [f"const~{real}~*{each}" for each in function.arrays]
+    arguments = ", ".join([*vectors, *sizes, *arrays, f"{real}~*y"])
     note = "; y may be x" if function.is_elementwise else ""
     comment = wrapped(f"/* {function.summary.rstrip('.')}{note}. */", 3)
-    head = wrapped(f"static inline void {name}({arguments}) {{", 8)
-    source = typed("\n".join([head, *(f"    {line}" for line in lines), "}\n"]), real)
-    return f"{comment}\n{source}"
+    head = wrapped(f"static inline void {name}({arguments})~{{", 8).replace("~", " ")
+    body = typed("\n".join(f"    {line}" for line in lines), real)
+    return f"{comment}\n{head}\n{body}\n}}\n"
 
 
 def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:

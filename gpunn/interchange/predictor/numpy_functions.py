@@ -1,8 +1,8 @@
 """The functions of a predictor with NumPy; exports copy the functions that a network uses.
 
 The first axis of each x counts rows; the other axes are the axes of a row. A function has the name
-of a step (`gpunn.interchange.steps`), or of an activation. Most of the functions also add the nodes
-of an ONNX graph (`gpunn.interchange.onnx_functions`).
+of a step (`gpunn.interchange.steps`). Most of the functions also add the nodes of an ONNX graph
+(`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations

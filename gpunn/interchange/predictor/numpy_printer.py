@@ -19,6 +19,7 @@ from gpunn.interchange.expressions.texts import (
     prefix,
     statements,
 )
+from gpunn.interchange.predictor.python_printer import definition
 
 __all__ = ["numpy_source"]
 
@@ -66,9 +67,7 @@ SHAPED: Mapping[str, Callable[[Node], Form]] = {
 def numpy_source(function: RowFunction, name: str) -> str:
     """Return the source of a Python function with NumPy."""
     lines, result = statements(function.result, LANGUAGE)
-    names = ", ".join(f"{each}: np.ndarray" for each in (*function.variables, *function.arrays))
-    head = [f"def {name}({names}) -> np.ndarray:", f'    """{function.summary}"""']
-    return "\n".join([*head, *(f"    {line}" for line in [*lines, f"return {result}"])])
+    return definition(function, name, "np.ndarray", [*lines, f"return {result}"])
 
 
 def form_of(node: Node) -> Form:

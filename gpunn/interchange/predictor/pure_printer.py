@@ -20,6 +20,7 @@ from gpunn.interchange.expressions.texts import (
     named,
     statements,
 )
+from gpunn.interchange.predictor.python_printer import definition
 
 __all__ = ["pure_source"]
 
@@ -59,10 +60,7 @@ def pure_source(function: RowFunction, name: str) -> str:
     *before, last = loops_of(function, "//")
     for loop in before:
         lines += loop_lines(loop)
-    lines += last_lines(last, function)
-    names = ", ".join(f"{each}: list[float]" for each in (*function.variables, *function.arrays))
-    head = [f"def {name}({names}) -> list[float]:", f'    """{function.summary}"""']
-    return "\n".join([*head, *(f"    {line}" for line in lines)])
+    return definition(function, name, "list[float]", [*lines, *last_lines(last, function)])
 
 
 def loop_lines(loop: Loop) -> list[str]:

@@ -29,6 +29,7 @@ from gpunn.interchange.predictor import (
 from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.numpy_printer import numpy_source
 from gpunn.interchange.predictor.pure_printer import pure_source
+from gpunn.interchange.predictor.python_printer import WIDTH
 from gpunn.interchange.predictor.templates import Template, imports_of, names_in
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
@@ -64,9 +65,6 @@ first."""
 
 NAMES = ("np", "network", "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
 """Names that generated functions must not have, besides those of copied code and of Python."""
-
-WIDTH = 100
-"""Maximum characters of a line of generated Python."""
 
 HEAD = '''\
 #!/usr/bin/env python3
