@@ -93,6 +93,53 @@ class Focal(losses.BinaryCrossEntropy):
 
 
 @dataclass(frozen=True)
+class GELU(activations.Activation):
+    name = "custom_gelu"
+
+    def value(self, xp, z):
+        return 0.5 * z * (1 + xp.tanh(0.7978845608 * (z + 0.044715 * z**3)))
+
+
+@dataclass(frozen=True)
+class LogCoshOfValues(LogCosh):
+    name = "custom_log_cosh_of_values"
+
+    gradients = losses.Loss.gradients
+
+
+@dataclass(frozen=True)
+class FocalOfLabels(losses.SoftmaxCrossEntropy):
+    """The focal loss for classes."""
+
+    gamma: float = 2.0
+
+    name = "custom_focal_of_labels"
+
+    def values(self, xp, predictions, targets):
+        shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
+        logarithms = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        is_label = targets[:, None] == xp.arange(predictions.shape[1], dtype=targets.dtype)
+        of_label = xp.sum(xp.where(is_label, logarithms, 0.0), axis=1)
+        return -((1 - xp.exp(of_label)) ** self.gamma) * of_label
+
+
+@dataclass(frozen=True)
+class Gaussian(losses.Loss):
+    """The likelihood of a mean and the logarithm of a variance, for each target."""
+
+    name = "custom_gaussian"
+
+    def values(self, xp, predictions, targets):
+        outputs = targets.shape[1]
+        mean, log_variance = predictions[:, :outputs], predictions[:, outputs:]
+        scaled = (targets - mean) ** 2 * xp.exp(-log_variance)
+        return 0.5 * xp.sum(scaled + log_variance, axis=1)
+
+    def check_targets(self, y, outputs):
+        return losses.real_targets(y, outputs // 2)
+
+
+@dataclass(frozen=True)
 class AbsoluteError(metrics.ValueMetric):
     name = "custom_absolute_error"
     larger_is_better = False
@@ -147,6 +194,10 @@ CLASSES: dict[str, tuple[str, Any, str]] = {
     "hard tanh": ("activation", HardTanh(), "relu"),
     "log cosh": ("loss", LogCosh(), "huber"),
     "focal": ("loss", Focal(), "binary_cross_entropy"),
+    "GELU by value": ("activation", GELU(), "gelu"),
+    "log cosh by values": ("loss", LogCoshOfValues(), "huber"),
+    "focal of labels by values": ("loss", FocalOfLabels(), "softmax_cross_entropy"),
+    "Gaussian by values": ("loss", Gaussian(), "mean_squared_error"),
     "absolute error": ("metrics", AbsoluteError(), "mean_absolute_error"),
     "Adagrad": ("optimizer", Adagrad(), "rmsprop"),
     "AdaBelief": ("optimizer", AdaBelief(), "adam"),
@@ -161,6 +212,15 @@ NETWORKS = {
 """Widths, rows of a batch, and batches of an epoch."""
 
 
+def targets_for(loss: Any, rows: int, outputs: int) -> np.ndarray:
+    """Return random targets that a loss accepts."""
+    random = np.random.default_rng(1)
+    if loss == "softmax_cross_entropy" or isinstance(loss, FocalOfLabels):
+        return random.integers(0, outputs, rows)
+    width = outputs // 2 if isinstance(loss, Gaussian) else outputs
+    return (random.random((rows, width)) > 0.5).astype(np.float32)
+
+
 def training(sizes: tuple[int, ...], batch: int, batches: int, threads: int, **chosen: Any) -> Any:
     """Return a function that trains a number of epochs."""
     activation = chosen.pop("activation", "relu")
@@ -173,7 +233,7 @@ def training(sizes: tuple[int, ...], batch: int, batches: int, threads: int, **c
     trainer = gpunn.Trainer(model, **chosen)
     random = np.random.default_rng(0)
     X = random.normal(size=(batch * batches, inputs)).astype(np.float32)
-    y = (random.random((len(X), outputs)) > 0.5).astype(np.float32)
+    y = targets_for(chosen["loss"], len(X), outputs)
     return lambda epochs: trainer.fit(X, y, epochs=epochs, batch_size=batch, progress=False)
 
 
@@ -197,8 +257,12 @@ def command(threads: int, turns: int) -> None:
     for network, (sizes, batch, batches) in NETWORKS.items():
         ratios = []
         for name, (kind, custom, built_in) in CLASSES.items():
-            pair = [training(sizes, batch, batches, threads, **{kind: custom})]
-            pair.append(training(sizes, batch, batches, threads, **{kind: built_in}))
+            two = isinstance(custom, FocalOfLabels | Gaussian)  # they need two outputs
+            widths = (*sizes[:-1], max(sizes[-1], 2)) if two else sizes
+            pair = [
+                training(widths, batch, batches, threads, **{kind: each})
+                for each in (custom, built_in)
+            ]
             own, nearest = microseconds(pair, batches, turns)
             ratios.append(own / nearest)
             click.echo(

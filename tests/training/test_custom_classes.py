@@ -46,7 +46,7 @@ def turn_off_kernels(monkeypatch):
 def trainer_with(kind, custom, threads=2, dtype="float32"):
     activation = custom if kind == "activation" else "relu"
     backend = CompiledBackend(threads)
-    model = gpunn.Sequential([Dense(20, activation), Dense(3)], 6, backend, dtype=dtype)
+    model = gpunn.Sequential([Dense(20, activation), Dense(4)], 6, backend, dtype=dtype)
     chosen = {"loss": "mean_squared_error", "optimizer": "adam"}
     if kind != "activation":
         chosen[kind] = [custom] if kind == "metrics" else custom
@@ -57,7 +57,7 @@ def trained(kind, custom, dtype="float32", callbacks=()):
     trainer = trainer_with(kind, custom, dtype=dtype)
     random = np.random.default_rng(0)
     X = random.normal(size=(70, 6))
-    y = (random.random((70, 3)) > 0.5).astype(dtype)
+    y = CUSTOM.targets_for(custom, 70, 4)
     trainer.fit(X, y, epochs=3, batch_size=16, progress=False, callbacks=callbacks)
     return trainer
 
@@ -80,7 +80,7 @@ BUILT_IN = [
 def test_a_step_is_one_program(kind, chosen):
     trainer = trainer_with(kind, chosen)
     step, order = step_of(trainer), np.arange(8)
-    targets = np.zeros((8, 3), np.float32)
+    targets = CUSTOM.targets_for(chosen, 8, 4)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), targets, None, order, 8))
     program = trainer.model.backend._program(record(lambda: step._update(8)))
     assert [type(each) for each in program._steps] == [Table]
