@@ -3,6 +3,8 @@
 import math
 
 from gpunn import activations
+from gpunn.expressions import expression_of, gradients
+from gpunn.expressions.stand_ins import StandIn
 
 FUNCTIONS = {
     "softsign": lambda xp, x: x / (1 + xp.abs(x)),
@@ -46,3 +48,20 @@ FUNCTIONS = {
     "range": lambda xp, x: xp.max(x, axis=1)[:, None] - xp.min(x, axis=1)[:, None] + x,
 }
 """Functions of an array of shape (rows, columns), each row alone."""
+
+
+def gradient_of(function, shapes, dtype="float64"):
+    """Return the expression of d(sum of the results) / d(arguments), for arrays of some shapes."""
+
+    def gradient(xp, *arrays):
+        graph, node_of = xp.tracer.graph, xp.tracer.node_of
+        result = node_of(function(xp, *arrays))
+        inputs = [array.node for array in arrays]
+        found = gradients(graph, [result], [graph.number(1.0)], inputs)
+        return [
+            xp.zeros_like(array) if each is None else StandIn(xp.tracer, each)
+            for array, each in zip(arrays, found, strict=True)
+        ]
+
+    named = {f"array {k}": (shape, "float") for k, shape in enumerate(shapes)}
+    return expression_of(gradient, named, dtype)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from gpunn.expressions.graph import NUMBER, Graph, Node, in_order
-from gpunn.expressions.shapes import columns_of, expanded, reduced, reshaped
+from gpunn.expressions.graph import NUMBER, VIEWS, Graph, Node, in_order
+from gpunn.expressions.shapes import columns_of, expanded, placed, reduced, reshaped
 from gpunn.typing import Shape
 
 __all__ = ["Cotangents", "gradients"]
@@ -76,9 +76,9 @@ class Cotangents:
         cotangent = self._found.get(id(node))
         if cotangent is None or not any(map(self.matters, node.args)):
             return
-        inner, masks = cotangent, list[tuple[Node, bool]]()
+        inner, masks = cotangent, list[Mask]()
         while node.op not in RESHAPING and (mask := mask_of(inner)):
-            inner = inner.args[1 if mask[1] else 2]
+            inner = chosen(inner, mask)
             masks += [mask] if mask not in masks else []
         call = Call(self._graph, self.matters)
         parts = RULES[node.op](call, inner, node, *node.args) if node.op in RULES else []
@@ -93,7 +93,10 @@ class Cotangents:
             self.add(argument, summed(self._graph, part, argument.shape, full))
 
 
-def mask_of(node: Node) -> tuple[Node, bool] | None:
+Mask: TypeAlias = tuple[Node, bool]
+
+
+def mask_of(node: Node) -> Mask | None:
     """Return the condition of where(condition, x, 0), and whether x is the first branch."""
     if node.op == "where":
         condition, first, second = node.args
@@ -109,10 +112,21 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
     if a is b:
         return graph.call("multiply", a, graph.number(2.0))
     one, other = mask_of(a), mask_of(b)
-    if one and other and one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
-        first, second = (a.args[1], b.args[2]) if one[1] else (b.args[1], a.args[2])
-        return graph.call("where", one[0], first, second)
+    if one and other:
+        x, y = chosen(a, one), chosen(b, other)
+        if one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
+            return graph.call("where", one[0], *((x, y) if one[1] else (y, x)))
+        if one[0].op == other[0].op == "interval" and one[1] and other[1]:
+            (start, stop), (begin, end) = one[0].data, other[0].data
+            if stop <= begin or end <= start:  # other columns
+                everywhere = stop - start + end - begin == one[0].shape[0]
+                return graph.call("where", one[0], x, y if everywhere else b)
     return graph.call("add", a, b)
+
+
+def chosen(node: Node, mask: Mask) -> Node:
+    """Return x in where(condition, x, 0)."""
+    return node.args[1 if mask[1] else 2]
 
 
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
@@ -187,20 +201,18 @@ def row_sum(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
     """Return the cotangent of adjacent columns: 0 in the other columns."""
-    start, stop = y.data
-    position = call.graph.node("range", shape=a.shape[1:], kind="int", data=(0, a.shape[1], 1))
-    if g.shape[-1:] in ((), (1,)):  # all columns have the same cotangent
-        inside = call("at_least", position, start, kind="bool")
-        if stop < a.shape[1]:
-            before = call("greater", stop, position, kind="bool")
-            inside = call("multiply", inside, before, kind="bool") if start else before
-        return [call("where", inside, g, 0.0)]
+    width = a.shape[1:]
+    inside = call.graph.node("interval", shape=width, kind="bool", data=y.data)
+    if g.shape[-1:] not in ((), (1,)):  # otherwise all columns have the same cotangent
+        whole = expanded(call.graph, g, y.shape)
+        g = placed(call.graph, whole, y.data[0], *width)
+    return [call("where", inside, g, 0.0)]
+
+
+def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
+    """Return the cotangent of an array that is some columns of another one."""
     whole = expanded(call.graph, g, y.shape)
-    result = call.graph.number(0.0)
-    for k in range(start, stop):
-        column = columns_of(call.graph, whole, k - start, k - start + 1)
-        result = call("where", call("equal", position, k, kind="bool"), column, result)
-    return [result]
+    return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
 
 
 Rule: TypeAlias = Callable[..., Parts]
@@ -254,6 +266,7 @@ RULES: Mapping[str, Rule] = {
     ],
     "reshape": lambda call, g, y, a: [call.view(g, y.shape, a.shape)],
     "columns": columns,
+    "placed": of_placed,
     "row_sum": row_sum,
     "row_maximum": extreme,
     "row_minimum": extreme,
@@ -261,5 +274,5 @@ RULES: Mapping[str, Rule] = {
 }
 """Other functions, such as `floor`, have the derivative 0."""
 
-RESHAPING = ("reshape", "columns", "row_sum", "row_maximum", "row_minimum", "column_sum")
+RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that don't broadcast their argument. The rules return the argument's shape."""

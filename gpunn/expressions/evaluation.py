@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
@@ -12,136 +12,212 @@ from array_api_compat import device
 from gpunn.expressions.graph import NUMBER, Node, in_order
 from gpunn.typing import Array
 
-__all__ = ["evaluated"]
+__all__ = ["Plan"]
 
 
-def evaluated(
-    inputs: Sequence[Node], results: Sequence[Node], xp: Any, arrays: Sequence[Array]
-) -> tuple[Array, ...]:
-    """Return the results, given the arrays of the inputs."""
-    pairs = list(zip(inputs, arrays, strict=True))
-    floats = [array for node, array in pairs if node.kind == "float"]
-    compute = Evaluation(xp, floats[0])
-    values: dict[int, Any] = {id(node): array for node, array in pairs}
-    order = in_order(results)
-    uses = Counter(id(each) for node in order for each in node.args)
-    uses.update(map(id, results))
-    with np.errstate(all="ignore"):  # `where` may not choose what is infinite
-        for node in order:
-            if id(node) not in values:
-                values[id(node)] = compute.value(node, [values[id(each)] for each in node.args])
-            for each in node.args:
-                uses[id(each)] -= 1
-                if not uses[id(each)]:
-                    del values[id(each)]  # frees its memory
-    return tuple(compute.array(node, values[id(node)]) for node in results)
+class Library(NamedTuple):
+    """An array library, and what its functions need for a new array."""
+
+    xp: Any
+    dtypes: Mapping[str, Any]
+    device: Any
 
 
-class Evaluation:
-    """The functions of graphs, with arrays of one library, floating-point type and device."""
+class Call(NamedTuple):
+    """A call of a function with a library and some values."""
 
-    def __init__(self, xp: Any, like: Array) -> None:
-        self._xp, self._device = xp, device(like)
-        self._dtypes = {"float": like.dtype, "int": xp.int64, "bool": xp.bool}
+    function: Callable[..., Any]
+    operands: tuple[int, ...]
+    result: int
+    unused: list[int]
+    """The values that no later call needs."""
 
-    def array(self, node: Node, value: Any, kind: str = "") -> Array:
-        """Return the value of a node as an array of a kind."""
-        kind = kind or node.kind
-        if node.op == NUMBER:
-            return self._xp.asarray(value, dtype=self._dtypes[kind], device=self._device)
-        return value if kind == node.kind else self._xp.astype(value, self._dtypes[kind])
 
-    def value(self, node: Node, values: Sequence[Any]) -> Any:
-        """Return the value of a node, given those of its arguments; numbers are Python numbers."""
-        if node.op == NUMBER:
-            return TYPES[node.kind](node.data)
-        if node.op == "range":
-            dtype = self._dtypes[node.kind]
-            return self._xp.arange(*node.data, dtype=dtype, device=self._device)
+class Plan:
+    """The calls of an array library that compute results from inputs.
+
+    Values are numbered. The first values are the inputs.
+    """
+
+    def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
+        self._first_float = next(k for k, each in enumerate(inputs) if each.kind == "float")
+        self._values: list[Any] = [None] * len(inputs)
+        self._calls: list[Call] = []
+        self._numbers: dict[tuple[int, str], int] = {}
+        for k, node in enumerate(inputs):
+            self._numbers[id(node), node.kind] = k
+        for node in in_order(results):
+            if node.op != NUMBER and (id(node), node.kind) not in self._numbers:
+                self._numbers[id(node), node.kind] = self._computed(node)
+        self._results = [self._array(node, node.kind) for node in results]
+        last = {k: call for call in self._calls for k in call.operands}
+        for k, call in last.items():
+            if k not in self._results:
+                call.unused.append(k)
+
+    def __call__(self, xp: Any, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Return the results for the inputs' arrays."""
+        like = arrays[self._first_float]
+        dtypes = {"float": like.dtype, "int": xp.int64, "bool": xp.bool}
+        library = Library(xp, dtypes, device(like))
+        values = [*arrays, *self._values[len(arrays) :]]
+        with np.errstate(all="ignore"):  # `where` may not choose what is infinite
+            for function, operands, result, unused in self._calls:
+                values[result] = function(library, *[values[k] for k in operands])
+                for k in unused:
+                    values[k] = None  # frees its memory
+        return tuple(values[k] for k in self._results)
+
+    def _value(self, value: Any = None) -> int:
+        """Return the number of a new value."""
+        self._values.append(value)
+        return len(self._values) - 1
+
+    def _call(self, function: Callable[..., Any], *operands: int) -> int:
+        """Return the number of a function's result."""
+        self._calls.append(Call(function, operands, self._value(), []))
+        return self._calls[-1].result
+
+    def _array(self, node: Node, kind: str) -> int:
+        """Return the number of a node's value, as an array of a kind."""
+        if (id(node), kind) not in self._numbers:
+            made = partial(number, kind=kind, value=node.data)
+            converted = partial(astype, kind=kind)
+            self._numbers[id(node), kind] = (
+                self._call(made)
+                if node.op == NUMBER
+                else self._call(converted, self._numbers[id(node), node.kind])
+            )
+        return self._numbers[id(node), kind]
+
+    def _computed(self, node: Node) -> int:
+        """Return the number of a node's value."""
+        if node.op in SOURCES:
+            return self._call(partial(SOURCES[node.op], node))
         if node.op in SHAPED:
-            (argument,) = node.args
-            kind = node.kind if node.op == "copy" else argument.kind
-            return SHAPED[node.op](self._xp, node, self.array(argument, values[0], kind))
-        logical = node.kind == "bool" and node.op in LOGICAL
-        function = LOGICAL[node.op] if logical else FUNCTIONS[node.op]
-        operands = self._operands(node, values, "bool" if logical else "")
-        return function(self._xp, *operands)
-
-    def _operands(self, node: Node, values: Sequence[Any], wanted: str) -> list[Any]:
-        """Return the arguments of a function: arrays of one kind, and numbers."""
-        pairs = list(zip(node.args, values, strict=True))
-        condition = []
+            kind = node.kind if node.op == "copy" else node.args[0].kind
+            return self._call(partial(SHAPED[node.op], node), self._array(node.args[0], kind))
+        args, operands, kind = list(node.args), list[int](), node.kind
         if node.op == "where":
-            condition = [self.array(*pairs.pop(0), "bool")]
-            wanted = node.kind
-        kinds = {each.kind for each, _ in pairs if each.op != NUMBER}
-        kind = wanted or ("int" if kinds == {"int"} else "float")
-        only_numbers = all(each.op == NUMBER for each, _ in pairs)
-        operands = [
-            TYPES[kind](value)
-            if each.op == NUMBER and not (only_numbers and position == 0)
-            else self.array(each, value, kind)
-            for position, (each, value) in enumerate(pairs)
-        ]
-        return condition + operands
+            operands.append(self._array(args.pop(0), "bool"))
+        elif kind == "bool" and node.op not in LOGICAL:  # a comparison
+            kinds = {each.kind for each in args if each.op != NUMBER}
+            kind = "int" if kinds == {"int"} else "float"
+        no_array = all(each.op == NUMBER for each in args)
+        for position, each in enumerate(args):
+            is_number = each.op == NUMBER and not (no_array and position == 0)
+            constant = TYPES[kind](each.data) if is_number else None
+            operands.append(self._value(constant) if is_number else self._array(each, kind))
+        logical = node.kind == "bool" and node.op in LOGICAL
+        return self._call((LOGICAL if logical else FUNCTIONS)[node.op], *operands)
 
 
 TYPES: Mapping[str, type] = {"float": float, "int": int, "bool": bool}
 
 
-def sigmoid(xp: Any, z: Array) -> Array:
+def number(library: Library, kind: str, value: float) -> Array:
+    """Return an array of one number."""
+    return library.xp.asarray(TYPES[kind](value), dtype=library.dtypes[kind], device=library.device)
+
+
+def astype(library: Library, a: Array, kind: str) -> Array:
+    """Return an array of another kind."""
+    return library.xp.astype(a, library.dtypes[kind])
+
+
+def numbers(node: Node, library: Library) -> Array:
+    """Return the integers of a range."""
+    dtype = library.dtypes[node.kind]
+    return library.xp.arange(*node.data, dtype=dtype, device=library.device)
+
+
+def interval(node: Node, library: Library) -> Array:
+    """Return which columns are in an interval."""
+    (start, stop), xp = node.data, library.xp
+    columns = xp.arange(*node.shape, dtype=xp.int64, device=library.device)
+    return xp.logical_and(columns >= start, columns < stop)
+
+
+SOURCES: Mapping[str, Callable[..., Array]] = {"range": numbers, "interval": interval}
+
+
+def sigmoid(library: Library, z: Array) -> Array:
     """Return 1 / (1 + e^-z), with small relative errors."""
+    xp = library.xp
     power = xp.exp(-xp.abs(z))
     return xp.where(z >= 0, xp.ones_like(power), power) / (1 + power)
 
 
-def softplus(xp: Any, z: Array) -> Array:
+def softplus(library: Library, z: Array) -> Array:
     """Return log(1 + e^z)."""
+    xp = library.xp
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
-def tanh_softplus(xp: Any, z: Array) -> Array:
+def tanh_softplus(library: Library, z: Array) -> Array:
     """Return tanh(log(1 + e^z))."""
-    power = xp.exp(xp.minimum(z, 20.0))  # the result for 20 is 1, after rounding
+    power = library.xp.exp(library.xp.minimum(z, 20.0))  # the result for 20 is 1, after rounding
     product = power * (power + 2)
     return product / (product + 2)
 
 
+def named(name: str) -> Callable[..., Array]:
+    """Return a function that calls the library's function of that name."""
+    return lambda library, *operands: getattr(library.xp, name)(*operands)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     **{
-        name: lambda xp, *operands, name=name: getattr(xp, name)(*operands)
+        name: named(name)
         for name in (
             *("negative", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos"),
             *("floor", "round", "sign", "add", "subtract", "multiply", "divide"),
             *("maximum", "minimum", "greater", "equal", "where"),
         )
     },
-    "at_least": lambda xp, a, b: xp.greater_equal(a, b),
+    "at_least": named("greater_equal"),
     "sigmoid": sigmoid,
     "softplus": softplus,
     "tanh_softplus": tanh_softplus,
 }
 
 LOGICAL: Mapping[str, Callable[..., Array]] = {
-    "multiply": lambda xp, a, b: xp.logical_and(a, b),
-    "maximum": lambda xp, a, b: xp.logical_or(a, b),
-    "subtract": lambda xp, one, a: xp.logical_not(a),
+    "multiply": named("logical_and"),
+    "maximum": named("logical_or"),
+    "subtract": lambda library, one, a: library.xp.logical_not(a),
+    "where": named("where"),
 }
 """Functions of Boolean arrays, which other engines compute with the numbers 0 and 1."""
 
 
-def axes_of_row(node: Node) -> tuple[int, ...]:
-    """Return the axes over which a node reduces each row."""
-    return tuple(range(1, len(node.args[0].shape)))
+def placed(node: Node, library: Library, a: Array) -> Array:
+    """Return an array with columns of zeros before and after the columns of another one."""
+    rows, columns = node.shape
+    widths = node.data, columns - node.data - a.shape[1]
+    zeros = (
+        library.xp.zeros((rows, each), dtype=a.dtype, device=library.device) for each in widths
+    )
+    return library.xp.concat([next(zeros), a, next(zeros)], axis=1)
+
+
+def reduced(name: str) -> Callable[..., Array]:
+    """Return a function that reduces each row by the library's function of that name."""
+
+    def function(node: Node, library: Library, a: Array) -> Array:
+        axes = tuple(range(1, len(node.args[0].shape)))
+        return getattr(library.xp, name)(a, axis=axes)
+
+    return function
 
 
 SHAPED: Mapping[str, Callable[..., Array]] = {
-    "copy": lambda xp, node, a: xp.broadcast_to(a, node.shape),
-    "reshape": lambda xp, node, a: xp.reshape(a, node.shape),
-    "columns": lambda xp, node, a: a[:, slice(*node.data)],
-    "row_sum": lambda xp, node, a: xp.sum(a, axis=axes_of_row(node)),
-    "row_maximum": lambda xp, node, a: xp.max(a, axis=axes_of_row(node)),
-    "row_minimum": lambda xp, node, a: xp.min(a, axis=axes_of_row(node)),
-    "column_sum": lambda xp, node, a: xp.sum(a, axis=0),
+    "copy": lambda node, library, a: library.xp.broadcast_to(a, node.shape),
+    "reshape": lambda node, library, a: library.xp.reshape(a, node.shape),
+    "columns": lambda node, library, a: a[:, slice(*node.data)],
+    "placed": placed,
+    "row_sum": reduced("sum"),
+    "row_maximum": reduced("max"),
+    "row_minimum": reduced("min"),
+    "column_sum": lambda node, library, a: library.xp.sum(a, axis=0),
 }
 """Views, copies and reductions."""

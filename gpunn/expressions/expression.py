@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gpunn.expressions.evaluation import evaluated
+from gpunn.expressions.evaluation import Plan
 from gpunn.expressions.graph import REDUCTIONS, VIEWS, Graph, Node, Untraceable, in_order
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.shapes import columns_of, reshaped
@@ -38,6 +39,10 @@ class Expression:
     inputs: tuple[Node, ...]
     results: tuple[Node, ...]
 
+    @cached_property
+    def _plan(self) -> Plan:
+        return Plan(self.inputs, self.results)
+
     def __call__(self, xp: Any, *arrays: Array) -> tuple[Array, ...]:
         """Return the results for arrays with the shapes of the inputs.
 
@@ -52,7 +57,7 @@ class Expression:
         if wrong:
             raise ValueError("; ".join(wrong))
         if not isinstance(xp, Namespace):
-            return evaluated(self.inputs, self.results, xp, arrays)
+            return self._plan(xp, arrays)
         tracer = xp.tracer
         replaced = {
             id(node): tracer.node_of(array) for node, array in zip(self.inputs, arrays, strict=True)
@@ -102,7 +107,7 @@ def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         return reshaped(graph, args[0], node.shape)
     if node.op == "columns":
         return columns_of(graph, args[0], *node.data)
-    if node.op == "copy" or node.op in REDUCTIONS or not args:
+    if node.op in ("copy", "placed", *REDUCTIONS) or not args:
         return graph.node(node.op, *args, shape=node.shape, kind=node.kind, data=node.data)
     return graph.call(node.op, *args, kind=node.kind)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunn.typing import Shape
 
-__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "VIEWS", "Graph", "Node", "Untraceable"]
+__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "SLICES", "VIEWS", "Graph", "Node", "Untraceable"]
 __all__ += ["in_order", "is_scalar"]
 
 ARRAY, NUMBER = "array", "number"
@@ -23,8 +23,14 @@ ARRAY, NUMBER = "array", "number"
 REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that reduce each row to a number, or sum all rows."""
 
-VIEWS = ("reshape", "columns")
-"""Views of an array: with another shape, or some adjacent columns."""
+SLICES = ("columns", "placed")
+"""Some adjacent columns of an array, or an array as some columns of a wider one.
+
+The other columns of the wider array are undefined; `where` must not choose them.
+"""
+
+VIEWS = ("reshape", *SLICES)
+"""Views of an array: with another shape, or other columns."""
 
 
 class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code as it is
@@ -35,7 +41,8 @@ class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code a
 class Node:
     """A function of nodes, an array or a number.
 
-    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns.
+    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns. A
+    source "interval" is a row vector of Booleans, which are true in a range of columns.
     """
 
     op: str
@@ -114,7 +121,7 @@ class Graph:
         base = argument
         while base.op == "reshape":
             base = base.args[0]
-        if base.op != "columns" or argument.shape == shape:
+        if base.op not in SLICES or argument.shape == shape:
             return argument
         return self.node("copy", argument, shape=argument.shape, kind=argument.kind)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from gpunn.expressions.graph import Graph, Node, Untraceable
+from gpunn.expressions.graph import SLICES, Graph, Node, Untraceable
 from gpunn.typing import Shape
 
-__all__ = ["columns_of", "expanded", "reduced", "reshaped"]
+__all__ = ["columns_of", "expanded", "placed", "reduced", "reshaped"]
 
 
 def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
     """Return a node's elements with another shape."""
     while node.op == "reshape":
         node = node.args[0]
-    if node.op == "columns" and shape[:1] != node.shape[:1]:  # their rows are not adjacent
+    if node.op in SLICES and shape[:1] != node.shape[:1]:  # their rows are not adjacent
         node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     if node.shape == shape:
         return node
@@ -24,10 +24,18 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
 
 def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
     """Return adjacent columns of a node of shape (rows, columns)."""
-    if "columns" in (node.op, *(each.op for each in node.args)):  # columns of columns
+    if any(each.op in SLICES for each in (node, *node.args)):  # columns of columns
         node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     shape = node.shape[0], stop - start
     return graph.node("columns", node, shape=shape, kind=node.kind, data=(start, stop))
+
+
+def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
+    """Return a node of shape (rows, n) as n adjacent columns of a wider one."""
+    # An engine may read a row's width before and after the copy.
+    copy = graph.node("copy", node, shape=node.shape, kind=node.kind, data=columns)
+    shape = node.shape[0], columns
+    return graph.node("placed", copy, shape=shape, kind=node.kind, data=start)
 
 
 def expanded(graph: Graph, node: Node, shape: Shape) -> Node:

@@ -10,6 +10,7 @@ from gpunn.expressions.graph import (
     ARRAY,
     NUMBER,
     REDUCTIONS,
+    SLICES,
     VIEWS,
     Node,
     in_order,
@@ -48,7 +49,7 @@ def base_of(node: Node) -> Node:
 
 def is_source(node: Node) -> bool:
     """Return whether a node's elements exist before the operation."""
-    return node.op in (ARRAY, NUMBER, "range")
+    return node.op in (ARRAY, NUMBER, "range", "interval")
 
 
 def domain_of(node: Node) -> tuple[int, int]:
@@ -117,6 +118,6 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
     """Return the node whose elements an argument has; and its rows and columns, unless a slice."""
     base = base_of(argument)
-    if base.op == "columns":
+    if base.op in SLICES:
         return base_of(base.args[0]), None
     return base, rows_and_columns(argument.shape)

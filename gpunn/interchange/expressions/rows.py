@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, Expression, Node, Untraceable, in_order
-from gpunn.expressions.evaluation import evaluated
+from gpunn.expressions.evaluation import Plan
 from gpunn.expressions.graph import Graph
 
 __all__ = ["ROWS", "RowFunction", "row_function"]
@@ -153,7 +153,7 @@ class Rows:
         if node.op == ARRAY:
             self.arrays.append(self._inputs.index(node))
             return self._graph.node(ARRAY, shape=node.shape, kind=node.kind, data=name)
-        (array,) = evaluated(self._inputs, (node,), np, self._values)
+        (array,) = Plan(self._inputs, (node,))(np, self._values)
         array = array[0] if repeated else array
         if array.size == 1 and not any(each.op == ARRAY for each in in_order([node])):
             return self._graph.number(float(array.item()))

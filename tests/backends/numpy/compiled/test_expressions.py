@@ -3,6 +3,8 @@
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+from functions import FUNCTIONS, gradient_of
+from parity.operations import inputs, metric_cases
 
 pytest.importorskip("numba")
 
@@ -99,21 +101,24 @@ def test_losses(kind, shape, dtype):
         compare(Operations.loss.definition, arguments, dtype)
 
 
-@TYPES
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    "kind",
-    [metrics.MeanAbsoluteError, metrics.RootMeanSquaredError, metrics.BinaryAccuracy],
+TRACED_METRICS = (
+    *(metrics.BinaryAccuracy, metrics.BrierScore, metrics.LogLoss),
+    *(metrics.MeanAbsoluteError, metrics.RootMeanSquaredError),
 )
-def test_metrics(kind, shape, dtype):
-    arguments = Arguments(
-        metric=kind(),
-        predictions=normal(shape, dtype),
-        targets=(normal(shape, dtype, 1) > 0).astype(dtype),
-        weights=positive(shape[0], dtype, 2),
-        summary=np.ones(1, dtype),
-    )
-    compare(Operations.metric.definition, arguments, dtype)
+"""The others use functions such as argmax."""
+
+METRICS = [
+    case
+    for case in metric_cases()
+    if isinstance(inputs(case, "float64")["metric"], TRACED_METRICS)
+    and inputs(case, "float64")["predictions"].size
+]
+
+
+@TYPES
+@pytest.mark.parametrize("case", METRICS, ids=lambda case: case.name)
+def test_metrics(case, dtype):
+    compare(Operations.metric.definition, Arguments(**inputs(case, dtype)), dtype)
 
 
 @TYPES
@@ -278,3 +283,28 @@ def test_an_unsupported_shape_is_refused():
     writes = trace_operation(definition, arguments, x.dtype)
     with pytest.raises(Untraceable, match="broadcasting"):
         instructions_of(writes, x.dtype, 1)
+
+
+@TYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives(name, dtype):
+    x, out = 2 * normal((11, 5), dtype), np.zeros((11, 5), dtype)
+    x += np.sign(x) * np.asarray(0.3, dtype)  # near 0, the formula of sinc loses digits
+    expression = gradient_of(lambda xp, x: FUNCTIONS[name](xp, x) ** 2, [x.shape], dtype)
+    arguments = Arguments(expression=expression, inputs=[x], outs=[out])
+    compare(Operations.compute.definition, arguments, dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("columns", [2, 4, 10, 40])
+def test_gradients_of_columns(columns, threads, dtype):
+    def product(xp, x):
+        half = x.shape[1] // 2
+        return xp.sin(x[:, :half]) * x[:, half:]
+
+    x, out = normal((70, columns), dtype), np.zeros((70, columns), dtype)
+    expression = gradient_of(product, [x.shape], dtype)
+    arguments = Arguments(expression=expression, inputs=[x], outs=[out])
+    steps = compare(Operations.compute.definition, arguments, dtype, threads)
+    assert len(steps) == 2  # the halves, and all columns

@@ -14,7 +14,7 @@ from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.compiled.sums import sum_rows
-from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, Untraceable, base_of
+from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceable, base_of
 from gpunn.typing import Shape
 
 __all__ = ["Loop"]
@@ -75,15 +75,16 @@ class Loop:
             return self._current[id(base)]
         shape = node.args[0].shape if node.op in REDUCTIONS else node.shape
         kind, first, columns = kind_of(argument.shape, shape), 0, self._stage.columns
-        if base.op == "columns":
-            (first, _), (whole,) = base.data, base.args
+        if base.op in SLICES:
+            (whole,) = base.args
+            first = base.data[0] if base.op == "columns" else -base.data
             array, columns = self._memory.of(base_of(whole)), whole.shape[1]
             if kind not in (interface.SCALAR, interface.MATRIX) or array.dtype.kind == "i":
                 raise Untraceable("columns of integers, or columns that are broadcast")
         else:
             array = self._memory.of(base)
         is_integer = array.dtype.kind == "i"
-        if kind == interface.MATRIX and (is_integer or base.op == "columns"):
+        if kind == interface.MATRIX and (is_integer or base.op in SLICES):
             kind = interface.STRIDED
         self._note(self._reads, array)
         steps = {interface.ROW_VECTOR: 1, interface.MATRIX: columns, interface.STRIDED: columns}

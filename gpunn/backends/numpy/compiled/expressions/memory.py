@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
-from gpunn.expressions import ARRAY, NUMBER, Node, base_of, is_source, used
+from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, used
 
 __all__ = ["Memory", "roots_of"]
 
@@ -21,7 +22,7 @@ def roots_of(writes: Sequence[Write]) -> list[Write]:
     taken = set[int]()
     for array, node in writes:
         base = base_of(node)
-        if is_source(base) or base.op == "columns" or id(base) in taken:
+        if is_source(base) or base.op in SLICES or id(base) in taken:
             base = Node("copy", (node,), array.shape, "float")
         taken.add(id(base))
         result.append(Write(array, base))
@@ -55,7 +56,7 @@ class Memory:
                 self._arrays[id(node)] = array
         for step in (each for loop in steps for each in loop):
             if id(step.node) in stored and id(step.node) not in self._arrays:
-                self._arrays[id(step.node)] = np.empty(step.node.shape, dtype)
+                self._arrays[id(step.node)] = allocated(step.node, dtype)
 
     def is_stored(self, node: Node) -> bool:
         """Return whether a node has an array."""
@@ -68,10 +69,25 @@ class Memory:
             return array
         if id(node) not in self._arrays:
             self._kept.append(node)
-            lanes = BLOCK_BYTES // self.dtype.itemsize
-            values = [node.data] * lanes if node.op == NUMBER else np.arange(*node.data)
-            self._arrays[id(node)] = np.array(values, self.dtype)
+            self._arrays[id(node)] = constant(node, self.dtype)
         return self._arrays[id(node)]
+
+
+def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
+    """Return an array for a node, with a margin if a wider array's rows are read there."""
+    size, margin = math.prod(node.shape), node.data or 0
+    return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(node.shape)
+
+
+def constant(node: Node, dtype: np.dtype) -> np.ndarray:
+    """Return the elements of a source that is no array; a number is repeated for a block."""
+    if node.op == NUMBER:
+        return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
+    if node.op == "interval":
+        columns = np.zeros(node.shape, dtype)
+        columns[slice(*node.data)] = 1
+        return columns
+    return np.arange(*node.data).astype(dtype)
 
 
 def too_early(writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
