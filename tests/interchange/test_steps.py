@@ -42,6 +42,15 @@ class Mean(Activation):
         return z - xp.mean(z, axis=0)
 
 
+class Constant(Activation):
+    """An activation without exports, since it is not a function."""
+
+    name = "constant"
+
+    def value(self, xp, z):
+        return xp.ones_like(z)
+
+
 class Twice(Dense):
     """A subclass with a different function, which must not be exported as its base."""
 
@@ -67,11 +76,16 @@ class Twice(Dense):
             "traced: a function of several rows",
         ),
         (
+            lambda: [Dense(4, Constant())],
+            "layer 'dense_1': can't export the activation Constant, because its code can't be "
+            "traced: a result that depends on no row",
+        ),
+        (
             lambda: [Members(2)],
             "model: C and Python exports need vectors as outputs; got shape (2, 5)",
         ),
     ],
-    ids=["layer", "activation", "activation layer", "outputs"],
+    ids=["layer", "activation", "activation layer", "constant", "outputs"],
 )
 def test_what_cannot_be_exported(tmp_path, save, layers, problem):
     if save is save_onnx and isinstance(layers()[0], Members):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpunn.expressions import ARRAY, REDUCTIONS, Node, base_of, in_order
-from gpunn.expressions.graph import VIEWS, Graph
+from gpunn.expressions.graph import Graph
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.typing import Shape
 
@@ -96,7 +96,7 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
             text = names.get(id(node)) or f"{node.data}[{index}]"
             return graph.node(ARRAY, shape=(), kind=node.kind, data=text)
         args = [made[id(each), index_of(node, each, index, divide)] for each in node.args]
-        if node.op in (*VIEWS, "broadcast"):
+        if node.op in ("broadcast", "columns", "reshape"):
             return args[0]
         return graph.node(node.op, *args, shape=(), kind=node.kind, data=node.data)
 
