@@ -50,12 +50,14 @@ ELSEWHERE = {
     },
     "Layer": {
         LIMITS: "conv conv1d conv2d conv3d maxpool2d maxpooling2d averagepooling2d lstm gru rnn "
-        "simplernn attention multiheadattention transformer concatenate",
+        "simplernn attention multiheadattention transformer",
         "dense": "linear fc fullyconnected",
         "batch_norm": "batchnorm1d batchnormalization",
         "layer_norm": "layernormalization",
         "standardization": "normalization normalize",
         "flatten": "reshape",
+        "concatenate": "concat cat concatenation densenet",
+        "residual": "skip skipconnection residualblock resnet",
         "remove the layer; in Python, set the input_shape of the network; in a configuration, the "
         "shape comes from the data": "input inputlayer",
         SOFTMAX: "softmax",

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from layers.blocks import Attention, Broadcast, Gate, Tied, Twice
 
 import gpunn
 from gpunn.activations import ELU, Activation, LeakyReLU
 from gpunn.configurable import known
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import (
+    Add,
     BatchNorm,
     Chain,
     ColumnGroups,
+    Concatenate,
     Dense,
     Dropout,
     Embedding,
@@ -25,11 +28,13 @@ from gpunn.layers import (
     MeanOverMembers,
     MemberDense,
     Members,
+    Multiply,
     OneHot,
     ParametricActivation,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Rescaling,
+    Residual,
     Scale,
     Standardization,
     TargetScaling,
@@ -104,6 +109,18 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "layer_norm": lambda: [Dense(4), LayerNorm(epsilon=0.01), Dense(2)],
     "standardization": lambda: [Standardization(), Dense(4, "tanh"), Dense(2)],
     "chain": lambda: [Chain([Dense(4, "tanh"), Chain([BatchNorm(), Rescaling(2.0, 1.0)])])],
+    "blocks": lambda: [
+        Residual([Dense(4, "relu"), Dense(5)], [Dense(5, bias=False)]),
+        Multiply([[], [Dense(5, "sigmoid")], [Gate()]]),
+        Concatenate([[Twice(Dense(5, "tanh"))], [], [Tied()]]),
+        Add([[Dense(3)], [Attention(), LayerNorm(), Dense(3)]]),
+    ],
+    "blocks_of_members": lambda: [
+        Members(3),
+        Residual([MemberDense(5, "relu")]),
+        Broadcast(),
+        Flatten(),
+    ],
     "rescaling": lambda: [Rescaling(0.5, -1.0), Dense(2)],
     "nothing": lambda: [Dropout(0.5)],
     "flatten": lambda: [Flatten(), Rescaling(), Dense(2)],

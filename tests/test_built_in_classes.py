@@ -30,6 +30,11 @@ PARAMETERS = {
     callbacks.ModelCheckpoint: {"path": Path("a/b"), "monitor": "loss", "resumable": True},
     callbacks.NormLog: {"path": "log"},
     callbacks.TensorBoard: {"path": "log"},
+    **{
+        cls: {"branches": [SOME_LAYERS, [], [*SOME_LAYERS, layers.Residual(["dropout"])]]}
+        for cls in (layers.Add, layers.Concatenate, layers.Multiply)
+    },
+    layers.Residual: {"layers": SOME_LAYERS, "shortcut": ["layer_norm"]},
     layers.Chain: {"layers": SOME_LAYERS},
     layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": SOME_LAYERS}]},
     layers.Dense: {"units": 3},

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from layers.blocks import Shortcuts, Twice
 
 import gpunn
 from gpunn import layers
@@ -55,6 +56,22 @@ def test_layers_shapes_and_parameters():
     root = ET.fromstring(picture.svg)
     assert root.get("role") == "img"
     assert root.find(f"{NAMESPACE}desc").text == model.summary()
+
+
+def test_branches_of_blocks_stand_side_by_side():
+    both = layers.Concatenate([[layers.Dense(3, "relu"), layers.Dense(2)], []])
+    twice = Twice(layers.Dense(11, "tanh", trainable=False))
+    picture = network(both, twice, Shortcuts([layers.Dense(2), layers.Dense(4)])).plot()
+    shown = texts(picture)
+    for text in (
+        *("side by side · 38 parameters", "branch 1", "relu · 30 parameters", "8 parameters"),
+        *("branch 2", "unchanged", "(9,)", "body, 3 calls", "tanh · 132 parameters, frozen"),
+        *("layers", "24 parameters", "56 parameters"),
+    ):
+        assert text in shown
+    assert "unused" not in shown
+    left, right = sorted(boxes(picture)[2:5])[0], sorted(boxes(picture)[2:5])[-1]
+    assert left[2] < right[0]
 
 
 def test_groups_of_columns_stand_side_by_side(groups):

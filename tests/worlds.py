@@ -1,11 +1,13 @@
 """Trainings that tests of several processes have in common."""
 
 import numpy as np
+from layers.blocks import Reversed, Twice
 
 import gpunn
 from gpunn.layers import (
     Activation,
     BatchNorm,
+    Chain,
     ColumnGroups,
     Dense,
     Dropout,
@@ -49,6 +51,12 @@ def grouped():
     return [ColumnGroups(groups), Dense(3)]
 
 
+def blocks():
+    """Normalizations in blocks, in another order than their fields, one of them called twice."""
+    inner = [Dense(7), BatchNorm(epsilon=0.5)]
+    return [Reversed(Chain([Dense(4), BatchNorm(epsilon=0.5)]), Twice(Chain(inner))), Dense(3)]
+
+
 def frozen():
     return [
         Dense(16),
@@ -89,6 +97,14 @@ CASES = {
         "batch_size": 3,
         "epochs": 1,
         "drop_last": True,  # one row of 82, which no layer may normalize
+        "optimizer": lambda: SGD(0.01),
+    },
+    "blocks": {"layers": blocks, "optimizer": lambda: SGD(0.02)},
+    "blocks, ranks without rows": {
+        "layers": blocks,
+        "batch_size": 3,
+        "epochs": 1,
+        "drop_last": True,
         "optimizer": lambda: SGD(0.01),
     },
     "frozen layers, ranks without rows": {

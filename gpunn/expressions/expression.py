@@ -117,14 +117,20 @@ def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> No
 
     The first axis of an input has the rows.
     """
-    rows_of = {id(each): each.shape[:1] for each in inputs}
+    whole = inputs[0].shape[:1]
+    rows_of = {id(each): whole for each in inputs}
     for node in in_order(results):
         used = [each for each in node.args if id(each) in rows_of]
         if not used or id(node) in rows_of:
             continue
-        rows_of[id(node)] = rows = rows_of[id(used[0])]
+        rows = rows_of[id(used[0])]
+        if node.op == "reshape" and node.shape and node.shape[0] % whole[0] == 0:
+            rows = node.shape[:1]  # each row becomes several
+        rows_of[id(node)] = rows
         aligned = node.op in (*REDUCTIONS, *VIEWS) or all(
             len(each.shape) == len(node.shape) for each in used
         )
         if not aligned or node.op == "column_sum" or node.shape[:1] != rows:
             raise Untraceable("code that combines several rows")
+    if any(rows_of.get(id(each), whole) != whole for each in results):
+        raise Untraceable("code that combines several rows")

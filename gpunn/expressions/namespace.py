@@ -179,6 +179,14 @@ class Namespace:
             self._tracer.refuse(f"an array of type {dtype}, but others have {self._tracer.dtype}")
         return kinds[dtype]
 
+    # ----------------------------------------------------------------- products, joined arrays
+
+    def matmul(self, a: Any, b: Any) -> StandIn:
+        return self._tracer.matmul(a, b)
+
+    def concat(self, arrays: Any, *, axis: int | None = 0) -> StandIn:
+        return self._tracer.concat(arrays, axis)
+
     # -------------------------------------------------------------------------------- shapes
 
     def reshape(self, a: StandIn, shape: Any, **_: Any) -> StandIn:

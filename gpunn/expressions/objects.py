@@ -16,7 +16,7 @@ from gpunn.configurable import Configurable, is_built_in
 from gpunn.expressions.graph import Untraceable
 from gpunn.expressions.stand_ins import StandIn
 
-__all__ = ["copied", "elements", "equal", "kept_classes", "same", "state_of"]
+__all__ = ["copied", "elements", "equal", "inner_states", "kept_classes", "same", "state_of"]
 
 
 def elements(value: object) -> list[Any]:
@@ -83,8 +83,17 @@ def state_of(value: Configurable) -> list[Any]:
     Raises an `Untraceable` if an attribute could change without a new recording.
     """
     state = elements([getattr(value, name, None) for name in value.recorded_attributes()])
-    parameters = [getattr(value, name) for name in getattr(value, "__dataclass_fields__", ())]
-    for each in list(state):
+    return [*state, *inner_states(value, state)]
+
+
+def inner_states(owner: Configurable, attributes: Sequence[Any]) -> list[Any]:
+    """Return all attributes of custom objects among the attributes of `owner`.
+
+    Raises an `Untraceable` if an attribute could change without a new recording.
+    """
+    parameters = [getattr(owner, name) for name in getattr(owner, "__dataclass_fields__", ())]
+    state: list[Any] = []
+    for each in attributes:
         kind = type(each).__name__
         if isinstance(each, Configurable):
             if not (is_built_in(type(each)) or any(each is one for one in parameters)):

@@ -52,13 +52,15 @@ def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims
     if math.prod(node.shape[each] for each in axes) == 1:  # nothing to reduce
         return reshaped(graph, node, shape)
     kept = [k for k, n in sizes if k not in axes and n > 1]
-    if kept == [0]:
-        result = graph.node(f"row_{name}", node, shape=node.shape[:1], kind="float")
-    elif not kept:
-        row = reshaped(graph, node, (1, math.prod(node.shape)))
-        result = graph.node(f"row_{name}", row, shape=(1,), kind="float")
-    elif tuple(axes) == (0,) and name == "sum":
-        result = graph.node("column_sum", node, shape=node.shape[1:], kind="float")
-    else:
+    first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
+    parts = node.shape[:first], node.shape[first:end], node.shape[end:]
+    before, between, after = map(math.prod, parts)
+    if any(k in axes and n > 1 for k, n in sizes[first:end]) or (before > 1 and name != "sum"):
         raise Untraceable(f"the {name} over the axes {tuple(axes)} of {len(node.shape)}")
-    return reshaped(graph, result, shape)
+    if after > 1:
+        rows = reshaped(graph, node, (before * between, after))
+        node = graph.node(f"row_{name}", rows, shape=rows.shape[:1], kind="float")
+    if before > 1:
+        columns = reshaped(graph, node, (before, between))
+        node = graph.node("column_sum", columns, shape=(between,), kind="float")
+    return reshaped(graph, node, shape)

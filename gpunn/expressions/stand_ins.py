@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -68,6 +69,18 @@ class Tracer:
             return self.graph.number(value)
         self.refuse(f"an operand of type {type(value).__name__} that isn't the operation's")
 
+    def matmul(self, a: Any, b: Any) -> StandIn:
+        """Return a stand-in for a matrix product, in traces that allow it."""
+        self.refuse("a matrix product")
+
+    def transposed(self, a: StandIn) -> Any:
+        """Return a stand-in for a transposed matrix, in traces that allow it."""
+        self.refuse("the attribute T of an array")
+
+    def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
+        """Return a stand-in for arrays joined along an axis, in traces that allow it."""
+        self.refuse("xp.concat")
+
     def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
         """Return a stand-in for an elementwise function of numbers."""
         nodes = [self.node_of(each) for each in operands]
@@ -127,6 +140,11 @@ class StandIn:
     def device(self) -> str:
         """The device, as NumPy calls it."""
         return "cpu"
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - the array API's name
+        """The transposed matrix."""
+        return self.tracer.transposed(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -254,6 +272,12 @@ class StandIn:
     def __rpow__(self, base: Any) -> StandIn:
         return power(self.tracer, base, self)
 
+    def __matmul__(self, other: Any) -> StandIn:
+        return self.tracer.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> StandIn:
+        return self.tracer.matmul(other, self)
+
     def __neg__(self) -> StandIn:
         return self._arithmetic("negative", self)
 
@@ -315,9 +339,9 @@ class StandIn:
         return self._assign(self**other)
 
     def _unsupported(self, *_: Any) -> NoReturn:
-        self.tracer.refuse("a matrix product, a remainder or a shift")
+        self.tracer.refuse("a remainder or a shift")
 
-    __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,22 +33,25 @@ def explained(tracer: Tracer) -> Iterator[None]:
 
 
 def traced_twice(
-    function: Callable[[Tracer], T], nodes: Callable[[T], Sequence[Node]], dtype: np.dtype
+    function: Callable[[Any], T],
+    nodes: Callable[[T], Sequence[Node]],
+    dtype: np.dtype,
+    tracer: type[Tracer] = Tracer,
 ) -> T:
     """Return what a function of a trace returns, if it returns the same `nodes` again.
 
-    If the nodes differ, the code uses random numbers or counts its calls.
+    If the nodes differ, the code uses random numbers or counts its calls. `tracer` is the class of
+    the trace.
     """
     graph = Graph()
-    first, second = (traced(function, graph, dtype) for _ in range(2))
+    first, second = (traced(function, tracer(graph, dtype)) for _ in range(2))
     if list(map(id, nodes(first))) != list(map(id, nodes(second))):
         raise Untraceable("code that gives another result when it runs again")
     return first
 
 
-def traced(function: Callable[[Tracer], T], graph: Graph, dtype: np.dtype) -> T:
+def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
     """Call a function of a new trace; none of the trace's stand-ins may outlive the call."""
-    tracer = Tracer(graph, dtype)
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

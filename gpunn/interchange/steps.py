@@ -13,9 +13,10 @@ import numpy as np
 from gpunn import activations, layers
 from gpunn.configurable import is_built_in
 from gpunn.errors import ExportError
-from gpunn.expressions import Expression, Untraceable, expression_of
+from gpunn.expressions import ARRAY, Expression, Node, Untraceable, expression_of, in_order
 from gpunn.interchange.expressions.names import legal_name
 from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
+from gpunn.layers.formula import Call, Product
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
@@ -217,7 +218,7 @@ def steps_of(model: Sequential) -> Steps:
 
 def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     """Add a layer's steps and return the variable of its output."""
-    converter = LAYERS.get(type(layer))
+    converter = LAYERS.get(layers.Block if isinstance(layer, layers.Block) else type(layer))
     if converter is None:
         raise ExportError(unknown("layer", label, layer, LAYERS))
     outer, steps.label = steps.label, label
@@ -262,6 +263,47 @@ def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
     for name, child in layer.children().items():
         x = convert(steps, child, f"{steps.label}.{name}", x)
     return x
+
+
+def block(steps: Steps, layer: layers.Block, x: str) -> str:
+    """Add steps for the inner layers and products of a block, and the functions between them."""
+    formula = layer.traced(steps.shapes[x], ROWS, steps.dtype)
+    variables: dict[Node, str | ArrayName] = {formula.x: x}
+    variables |= {node: steps.parameter(name) for name, node in formula.parameters.items()}
+    name = layer.name or type(layer).__name__
+
+    def computed(node: Node, to: str) -> str:
+        """Return a new variable with the value of a node, or the variable `to`."""
+        inputs = tuple(each for each in in_order([node]) if each.op == ARRAY)
+        expression = Expression(inputs, (node,))
+        summary = f"Return a part of the layer {type(layer).__name__}."
+        given = [variables[each] for each in inputs]
+        return steps.compute(name, expression, given, summary=summary, to=to)
+
+    def matrix(node: Node, transposed: bool) -> ArrayName:
+        """Return the value of a function of parameters."""
+        inputs = tuple(formula.parameters.values())
+        values = [steps.values(each).astype(float) for each in formula.parameters]
+        (value,) = Expression(inputs, (node,))(np, *values)
+        return steps.array(f"{name}.{len(steps.arrays)}", value.T if transposed else value)
+
+    try:
+        for step in formula.steps:
+            to = steps.variable("branch")
+            if isinstance(step, Product):
+                first = computed(step.inputs[0], to)
+                array = matrix(step.inputs[1], step.transposed)
+                y = steps.add("matmul", first, array, shape=step.output.shape[1:])
+            elif isinstance(step, Call):
+                label = f"{steps.label}.{step.name}"
+                y = convert(steps, step.layer, label, computed(step.inputs[0], to))
+            else:
+                parts = [computed(each, steps.variable("part")) for each in step.inputs]
+                y = steps.add("concatenate", parts, shape=step.output.shape[1:], to=to)
+            variables[step.output] = y
+        return computed(formula.result, x)
+    except Untraceable as error:
+        raise ExportError(f"layer {steps.label!r}: can't export {name!r}: {error}") from error
 
 
 def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
@@ -442,6 +484,7 @@ def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter
 
 LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Activation: activation,
+    layers.Block: block,
     layers.BatchNorm: plain(
         "batch_norm", "running_mean", "running_variance", "scale", "shift", numbers=("epsilon",)
     ),
@@ -464,4 +507,4 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Standardization: plain("standardization", "mean", "deviation"),
     layers.TargetScaling: target_scaling,
 }
-"""By exact class: a subclass may compute something else."""
+"""By exact class, except blocks: a subclass may compute something else."""

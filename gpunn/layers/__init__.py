@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 from gpunn.configurable import missing_class
 from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.block import Block
 from gpunn.layers.categories import Embedding, OneHot
 from gpunn.layers.chain import Chain
 from gpunn.layers.columns import ColumnGroups
+from gpunn.layers.combinations import Add, Concatenate, Multiply, Residual
 from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
 from gpunn.layers.members import MemberDense, Members
@@ -18,9 +20,12 @@ from gpunn.layers.scale import ParametricActivation, Scale
 
 __all__ = [
     "Activation",
+    "Add",
     "BatchNorm",
+    "Block",
     "Chain",
     "ColumnGroups",
+    "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
@@ -30,12 +35,14 @@ __all__ = [
     "MeanOverMembers",
     "MemberDense",
     "Members",
+    "Multiply",
     "Neuron",
     "OneHot",
     "ParametricActivation",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "Rescaling",
+    "Residual",
     "Scale",
     "Standardization",
     "TargetScaling",

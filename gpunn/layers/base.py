@@ -12,6 +12,7 @@ To define a new layer, write a dataclass; see the example of `Layer`.
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -162,8 +163,14 @@ class Layer(Configurable):
     trainable: bool = field(default=True, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        """Add the parameters that all layers share to the docstring of a built-in layer."""
+        """Check `forward`, and document a built-in layer's parameters that all layers share."""
         super().__init_subclass__()
+        method = vars(cls).get("forward")
+        if inspect.isfunction(method) and list(inspect.signature(method).parameters)[1:] == ["x"]:
+            raise ArgumentTypeError(
+                f"{cls.__name__}: forward(self, x) without a workspace, for which gpunn finds the "
+                "chain rule, needs a subclass of gpunn.layers.Block"
+            )
         text = vars(cls).get("__doc__") or ""
         if is_built_in(cls) and (following := NEXT_SECTION.search(text)):
             shared, start = textwrap.indent(OF_EVERY_LAYER, following[1]), following.start() + 1
@@ -211,6 +218,32 @@ class Layer(Configurable):
             raise fixed_attribute(self, name)
         super().__setattr__(name, value)
 
+    def __call__(self, x: Any) -> Any:
+        """Return f(x) in the `forward` of a `Block`, where x is a stand-in for an array.
+
+        Parameters
+        ----------
+        x : stand-in
+            The input, as a function of the block's input.
+
+        Returns
+        -------
+        stand-in
+            The output.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If the layer is called anywhere else.
+        """
+        tracer = getattr(x, "tracer", None)
+        if not isinstance(tracer, CallTracer):
+            raise ArgumentTypeError(
+                f"{self.name}: a layer can be called like a function only in the method forward of "
+                "a gpunn.layers.Block. For the outputs of a network, use Sequential.predict"
+            )
+        return tracer.call_layer(self, x)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one row of the output.
 
@@ -240,6 +273,10 @@ class Layer(Configurable):
             Empty by default. Labels are unique and contain no dot.
         """
         return {}
+
+    def _called(self) -> Sequence[Layer]:
+        """Return the layers within this layer in the order in which `forward` calls them."""
+        return list(self.children().values())
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         """Declare this layer's parameters and buffers.
@@ -521,9 +558,13 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return all layers, at any depth, that exchange numbers between ranks."""
-    every = (layer for layer in family(*layers) if isinstance(layer, Synchronizing))
-    return [layer for layer in every if not getattr(layer, "frozen", False)]
+    """Return all layers, at any depth, that exchange numbers between ranks, as often as called."""
+    found: list[Any] = []
+    for layer in layers:
+        if isinstance(layer, Synchronizing) and not getattr(layer, "frozen", False):
+            found.append(layer)
+        found += synchronizing(layer._called())
+    return found
 
 
 def only_vectors(layer: Layer, input_shape: Shape) -> int:
@@ -534,6 +575,14 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
             f"{input_shape}. Insert gpunn.layers.Flatten() before this layer"
         )
     return input_shape[0]
+
+
+@runtime_checkable
+class CallTracer(Protocol):
+    """A trace in which layers can be called like functions."""
+
+    def call_layer(self, layer: Layer, x: Any) -> Any:
+        """Return a stand-in for the output of a layer."""
 
 
 @runtime_checkable

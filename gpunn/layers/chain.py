@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,6 +67,10 @@ class Chain(Layer):
     @property
     def _layers(self) -> tuple[Layer, ...]:
         return self.layers  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over the layers."""
+        return iter(self._layers)
 
     def children(self) -> dict[str, Layer]:
         return dict(zip(unique_labels(self._layers), self._layers, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 from gpunn.configurable import Configurable
 from gpunn.drawing import Block, Branch
 from gpunn.layers.base import Layer
+from gpunn.layers.block import Block as BlockLayer
 from gpunn.layers.chain import Chain
 from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.members import Members
@@ -51,10 +52,41 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
             inner = within(group.chain, (group.width,), frozen) if group.chain else unchanged
             drawn.append(Branch(title, inner))
         return drawn
+    if isinstance(layer, BlockLayer):
+        return branches_of(layer, shape, frozen)
     if isinstance(layer, Chain):
         return [Branch("", within(layer, shape, frozen))]
     children = layer.children()  # of a custom layer, so their shapes are unknown
     return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
+
+
+def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
+    """Return the branches of a block: the inputs of its inner layers come from its calls."""
+    calls = block.traced(shape).calls()
+    drawn = []
+    for title, layer in block._drawn():
+        frozen_inside = frozen or not (layer and layer.trainable)
+        inputs = [call.inputs[0].shape[1:] for call in calls if call.layer is layer]
+        inner = [Block("unchanged", shape=str(shape))]
+        if inputs and isinstance(layer, Chain):
+            inner = within(layer, inputs[0], frozen_inside)
+        elif inputs:
+            inner = outline([layer.name], [layer], inputs[0], frozen_inside)
+        elif layer:  # whose inner layers are called one by one
+            ones = [call for call in calls if call.name.startswith(f"{title}.")]
+            inner = [
+                block
+                for call in ones
+                for block in outline(
+                    [call.name.removeprefix(f"{title}.")],
+                    [call.layer],
+                    call.inputs[0].shape[1:],
+                    frozen_inside,
+                )
+            ]
+        title += f", {len(inputs)} calls" if len(inputs) > 1 else ""
+        drawn += [Branch(title, inner)] if inner else []
+    return drawn
 
 
 def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
@@ -72,6 +104,7 @@ def described(layer: Layer, label: str) -> str:
     rate = getattr(layer, "rate", None)
     words = [
         name,
+        getattr(layer, "joined", ""),
         activation if isinstance(activation, str) and activation != "identity" else "",
         f"rate {rate:g}" if isinstance(rate, float) else "",
     ]

@@ -1,6 +1,7 @@
 """Every layer: its chain rule, its configuration, and the arguments that it refuses."""
 
 import pytest
+from layers.blocks import BLOCKS
 from layers.checking import check_chain_rule
 from layers.test_passes import Residual
 
@@ -24,6 +25,7 @@ def groups() -> layers.ColumnGroups:
 
 
 LAYERS = {
+    **BLOCKS,
     "scale": (lambda: layers.Scale(), (5,)),
     "scale of members": (lambda: layers.Scale(), (2, 3)),
     "embedding": (lambda: layers.Embedding([3, 5, 2], 4), (3,)),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from layers.blocks import Attention, Features, Gate, Shortcuts, Tied, Twice
 from parity.operations import builtin
 
 import gpunn
@@ -46,6 +47,7 @@ def every_layer() -> list[Layer]:
         layers.BatchNorm(),
         layers.Chain([Activation("silu"), layers.Dropout(0.3), layers.Rescaling(1.5, 0.1)]),
         Dense(8, "tanh"),
+        layers.Residual([Dense(8, "relu")]),
         layers.LayerNorm(),
         Activation("gelu"),
         layers.Dropout(0.1),
@@ -97,6 +99,27 @@ def members(*more: Layer) -> list[Layer]:
         layers.MemberDense(CLASSES, separate=True),
         *more,
     ]
+
+
+def blocks() -> list[Layer]:
+    """Branches, layers that are called several times, and formulas with parameters."""
+    shared = layers.Residual([Dense(6, "tanh"), layers.BatchNorm(), layers.Dropout(0.2)])
+    return [
+        layers.Multiply([[], [Dense(FEATURES, "sigmoid")], [Gate()]]),
+        Twice(shared),
+        layers.LayerNorm(),
+        Shortcuts([Dense(4, "silu"), Features()]),
+        layers.Add([[Dense(5)], [Dense(7, "relu"), Dense(5)]]),
+        layers.Concatenate([[Tied()], [Attention()], []]),
+        layers.Residual([Dense(CLASSES)], [Dense(CLASSES, trainable=False)]),
+    ]
+
+
+def frozen_blocks() -> list[Layer]:
+    every = blocks()
+    for layer in every[:6:2]:
+        layer.trainable = False
+    return every
 
 
 def pixels() -> list[Layer]:
@@ -324,6 +347,9 @@ def table() -> Iterator[Run]:
         )
     yield Run("one batch", options={"batch_size": 64})
     yield Run("pixels", pixels, X=PIXELS)
+    # Not Adam: the gradient of a bias before a normalization is only rounding error.
+    yield Run("blocks", blocks, optimizer=lambda: optimizers.SGD(0.01, momentum=0.5))
+    yield Run("blocks, frozen", frozen_blocks, optimizer=lambda: optimizers.SGD(0.01))
     yield Run("tables", table_layers, X=TABLE)
     yield Run("tables, frozen", frozen_table_layers, X=TABLE)
 

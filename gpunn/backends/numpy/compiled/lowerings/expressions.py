@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
 from gpunn.backends.operations import Operations
@@ -44,9 +46,18 @@ class Expressions(Lowerings):
             return None
 
     def compute(self, op: Arguments) -> Steps:
+        return self._functions("compute", op, op.outs[0].dtype)
+
+    def assign(self, op: Arguments) -> Steps:
+        if op.out.dtype not in (np.float32, np.float64):
+            return None
+        return self._functions("assign", op, op.out.dtype)
+
+    def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
+        """Return instructions for an operation that consists of functions of arrays."""
         try:
-            writes = trace_operation(vars(Operations)["compute"].definition, op, op.outs[0].dtype)
-            return instructions_of(writes, op.outs[0].dtype, self.threads)
+            writes = trace_operation(getattr(Operations, name).definition, op, dtype)
+            return instructions_of(writes, dtype, self.threads)
         except Untraceable:  # such as an array that isn't contiguous
             return None
 

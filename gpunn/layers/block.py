@@ -1,0 +1,317 @@
+"""Layers that are defined by their forward pass alone."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from gpunn.attributes import fixed_attribute
+from gpunn.backends.recording import fields_of
+from gpunn.configurable import Configurable, known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
+from gpunn.expressions import Untraceable
+from gpunn.expressions.objects import elements, inner_states, kept_classes, same
+from gpunn.layers.base import Layer, family, operations_only
+from gpunn.layers.chain import Chain
+from gpunn.layers.formula import Formula, formula_of
+from gpunn.layers.formula_passes import Passes
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Block"]
+
+SET_BY_NETWORK = ("values", "gradients", "key", "_network")
+"""Attributes of a layer that the network sets."""
+
+ROWS = 10007
+"""The number of rows of a trace that only finds shapes; unlikely to be another size."""
+
+SIZE = 64
+"""Maximum number of traces that are kept for a block."""
+
+Traces = dict[Any, tuple[list[Any], Formula]]
+
+TRACES: WeakKeyDictionary[Layer, Traces] = WeakKeyDictionary()
+"""The traces of each block, with the attributes that they may depend on."""
+
+
+@dataclass(eq=False)
+class Block(Layer):
+    """A layer that is defined by its forward pass; gpunn finds the chain rule.
+
+    A subclass defines `forward(self, x)`, or `forward(self, xp, x)` if it uses functions of the
+    array-API namespace. The method calls inner layers like functions, and reads the layer's own
+    parameters, which `own_parameters` declares, from `self.values`. It is called only to trace what
+    it computes, with a stand-in for x. The training step repeats the traced operations.
+
+    The following attributes of the layer are inner layers: layers and configurations of layers. A
+    list of them becomes a `Chain`, which can be called, or looped over; an empty list becomes
+    `()`. A list of lists becomes a tuple of these. One pass may call a layer several times.
+
+    `forward` may use operators, elementwise functions of `xp`, sums and maxima over the features of
+    a row, and columns such as `x[:, :2]`. It may also use products `x @ W` with a matrix of
+    parameters, and `xp.concat(arrays, axis=-1)`. Each row of the result must depend only on the
+    same row of x.
+
+    Raises
+    ------
+    ArgumentError
+        If `forward` can't be traced. The message has the reason.
+
+    See Also
+    --------
+    Layer : For layers whose forward pass can't be traced, with a backward pass.
+    Residual, Add, Concatenate, Multiply : Blocks for common combinations of layers.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import gpunn
+    >>> @dataclass(eq=False)
+    ... class Highway(gpunn.layers.Block):
+    ...     body: gpunn.layers.Layer
+    ...     gate: gpunn.layers.Layer
+    ...     name = "highway"
+    ...
+    ...     def forward(self, x):
+    ...         share = self.gate(x)
+    ...         return share * self.body(x) + (1 - share) * x
+    >>> Dense = gpunn.layers.Dense
+    >>> layer = Highway(Dense(3, "relu"), Dense(3, "sigmoid"))
+    >>> gpunn.Sequential([layer], 3, backend="numpy").parameters.count
+    24
+    """
+
+    joined: ClassVar[str] = ""
+    """A word for how the branches are joined, for drawings."""
+
+    _formula: ClassVar[Any] = None
+    """The subclass's method `forward`."""
+
+    def __init_subclass__(cls) -> None:
+        """Keep the subclass's `forward` as the formula of this class's passes."""
+        method = vars(cls).get("forward")
+        names = inspect.signature(method).parameters if method else ()
+        if "backward" in vars(cls) or "workspace" in names:
+            raise ArgumentTypeError(
+                f"{cls.__name__}: a Block has forward(self, x) and no backward. For a layer with "
+                "both passes, derive from gpunn.layers.Layer"
+            )
+        if method is not None:
+            cls._formula = method
+            type.__delattr__(cls, "forward")
+        super().__init_subclass__()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for each in fields(self):
+            value = getattr(self, each.name)
+            self._keep(each.name, as_layers(value, each.name, "Layer" in str(each.type)))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; inner layers of a network can't be replaced."""
+        if vars(self).get("key") and layers_in(name, vars(self).get(name)):
+            raise fixed_attribute(self, name)
+        super().__setattr__(name, value)
+
+    def own_parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        """Declare the parameters and buffers of this layer without those of inner layers.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one row of x.
+
+        Returns
+        -------
+        list of ParameterSpec
+            Empty by default; see `Layer.parameters`.
+        """
+        return []
+
+    def children(self) -> dict[str, Layer]:
+        found: dict[str, Layer] = {}
+        for name, value in vars(self).items():
+            for label, layer in layers_in(name, value).items():
+                if not any(layer is each for each in found.values()):
+                    found[label] = layer
+        return found
+
+    def config(self) -> dict[str, Any]:
+        described = super().config()
+        return {name: as_list(value) for name, value in described.items()}
+
+    def recorded_attributes(self) -> list[str]:
+        """Return the attributes whose change requires a new recording of a step.
+
+        Returns
+        -------
+        list of str
+            All attributes of the object and its custom class, since `forward` may read them.
+        """
+        of_class = [name for name in Configurable.recorded_attributes(self) if name != "__dict__"]
+        return [*of_class, *(name for name in vars(self) if name not in SET_BY_NETWORK)]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.traced(input_shape).result.shape[1:]
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        specs = {spec.name: spec for spec in self.own_parameters(input_shape)}
+        calls = self.traced(input_shape).calls()
+        for call in calls:
+            shape = call.inputs[0].shape[1:]
+            for spec in call.layer.parameters(shape):
+                named = replace(spec, name=f"{call.name}.{spec.name}")
+                if specs.setdefault(named.name, named).shape != spec.shape:
+                    raise ArgumentError(
+                        f"layer {call.name!r}: called with rows of different shapes, for which "
+                        f"{spec.name!r} has the shapes {specs[named.name].shape} and {spec.shape}"
+                    )
+        for name in {call.name for call in calls}:
+            if any(call.name.startswith(f"{name}.") for call in calls):
+                raise ArgumentError(
+                    f"layer {name!r}: forward calls both this layer and a layer within it"
+                )
+        return list(specs.values())
+
+    def _drawn(self) -> list[tuple[str, Any]]:
+        """Return titles and layers that a drawing shows side by side; `()` stands for x itself."""
+        return list(self.children().items())
+
+    def _called(self) -> Sequence[Layer]:
+        for _, formula in TRACES.get(self, {}).values():  # calls don't depend on the shape
+            return [call.layer for call in formula.calls()]
+        return super()._called()
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        formula = self.traced(x.shape[1:], x.shape[0], workspace.dtype)
+        passes = workspace.outputs[self] = Passes(self, formula, workspace)
+        return passes.forward(x)
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        passes: Passes = workspace.outputs[self]
+        return passes.backward(gradient, wants_input_gradient)
+
+    def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
+        """Return the traced forward pass; trace it again if an attribute has changed.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The shape of one row of x.
+        rows : int
+            The number of rows of x.
+        dtype : {"float32", "float64"}
+            The network's dtype.
+
+        Returns
+        -------
+        Formula
+            The graph, and the steps that divide it, for arrays of these shapes.
+        """
+        state, key = attributes_of(self), (tuple(shape), rows, dtype)
+        traces = TRACES.setdefault(self, {})
+        before, formula = traces.get(key, ([], None))
+        if formula is None or not same(before, state):
+            formula = self._trace(shape, rows, dtype)
+            if len(traces) >= SIZE:
+                traces.clear()
+            traces[key] = state, formula
+        return formula
+
+    def _trace(self, shape: Shape, rows: int, dtype: str) -> Formula:
+        cls = type(self)
+        if cls._formula is None:
+            raise NotImplementedError(f"{cls.__name__} must define forward(self, x)")
+        takes_xp = len(inspect.signature(cls._formula).parameters) == 3
+
+        def function(xp: Any, x: Any, values: Mapping[str, Any]) -> Any:
+            traced = copy.copy(self)
+            vars(traced)["values"] = values
+            state = [attributes_of(traced), attributes_of(self)]
+            with kept_classes([self]):
+                result = cls._formula(traced, *([xp, x] if takes_xp else [x]))
+            if not all(map(same, [attributes_of(traced), attributes_of(self)], state)):
+                raise Untraceable("code that changes attributes")
+            return result
+
+        try:
+            plain = [getattr(self, name, None) for name in self.recorded_attributes()]
+            inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
+            specs = self.own_parameters(shape)
+            return formula_of(function, names_of(self), specs, (rows, *shape), dtype)
+        except Untraceable as error:
+            cause = error.__cause__
+            if isinstance(cause, GpunnError) and not isinstance(cause, Untraceable):
+                raise ArgumentError(str(cause)) from None
+            raise ArgumentError(
+                f"{cls.__name__}: forward can't be traced: {error}. If the layer needs this, "
+                "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and "
+                "backward"
+            ) from error
+
+
+def attributes_of(block: Block) -> list[Any]:
+    """Return all attributes that a trace may depend on, also those of inner layers."""
+    pairs = [pair for layer in family(block) for pair in fields_of(layer)]
+    values = [getattr(part, name, None) for part, name in pairs]
+    return [*values, *elements(values)]
+
+
+def names_of(layer: Layer, prefix: str = "") -> dict[int, str]:
+    """Return the names of all inner layers, such as "body.dense_1", by their ids."""
+    names: dict[int, str] = {}
+    for label, child in layer.children().items():
+        names[id(child)] = prefix + label
+        if isinstance(child, Chain):
+            names |= names_of(child, f"{prefix}{label}.")
+    return names
+
+
+def layers_in(name: str, value: Any) -> dict[str, Layer]:
+    """Return the layers of an attribute, by label."""
+    if isinstance(value, Layer):
+        return {name: value}
+    several = enumerate(value, 1) if isinstance(value, tuple) else ()
+    return {f"{name}_{k}": each for k, each in several if isinstance(each, Layer)}
+
+
+def as_layers(value: Any, path: str, is_layer: bool) -> Any:
+    """Return a field's value with layers for their configurations, and chains for lists of them.
+
+    `is_layer` tells that the field is declared to contain layers.
+    """
+    if not (is_layer or describes_layers(value)):
+        return value
+    if not isinstance(value, list | tuple):
+        return resolve(Layer, value, path)
+    if any(isinstance(each, list | tuple) for each in value):
+        return tuple(as_layers(each, f"{path}[{k}]", is_layer) for k, each in enumerate(value))
+    return Chain(value) if value else ()
+
+
+def describes_layers(value: Any) -> bool:
+    """Return whether a value is a layer, a layer's configuration, or a list of these."""
+    if isinstance(value, list | tuple):
+        return any(map(describes_layers, value))
+    if isinstance(value, Mapping):
+        return value.get("name") in known(Layer)
+    return isinstance(value, Layer)
+
+
+def as_list(value: Any) -> Any:
+    """Return a field's configuration, in which chains without settings are lists."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_list(each) for each in value]
+    if isinstance(value, Mapping) and value.get("name") == Chain.name and len(value) == 2:
+        return value["layers"]
+    return value

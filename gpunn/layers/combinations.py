@@ -1,0 +1,222 @@
+"""Blocks that combine the outputs of several sequences of layers: branches of a network."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.errors import ArgumentError
+from gpunn.layers.base import Layer
+from gpunn.layers.block import Block
+
+__all__ = ["Add", "Concatenate", "Multiply", "Residual"]
+
+
+@dataclass(eq=False)
+class Residual(Block):
+    """Residual connection: y = g(x) + f(x), where g(x) = x by default.
+
+    The shortcut g passes gradients to earlier layers unchanged, so that deep networks can be
+    trained (He et al. 2016, "Deep Residual Learning for Image Recognition"). The chain rule is
+    dL/dx = dL/dy g'(x) + dL/dy f'(x).
+
+    Parameters
+    ----------
+    layers : sequence of Layer (or their configurations)
+        The layers of f, at least one.
+    shortcut : sequence of Layer (or their configurations)
+        The layers of g, for example a `Dense` if f changes the number of features. By default,
+        there are none.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no layers, or rows of f(x) and g(x) have different shapes.
+
+    See Also
+    --------
+    Add : The sum of any number of branches.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> Dense = gpunn.layers.Dense
+    >>> block = gpunn.layers.Residual([Dense(8, "relu"), Dense(3)])
+    >>> model = gpunn.Sequential([block, Dense(2)], 3, backend="numpy")
+    >>> print(model.summary())
+    layer       name      output shape  parameters
+    residual_1  residual  (3,)                  59
+    dense_1     dense     (2,)                   8
+    total                                       67
+    """
+
+    layers: Sequence[Layer | Any]
+    shortcut: Sequence[Layer | Any] = ()
+
+    name = "residual"
+    joined = "sum"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers:
+            raise ArgumentError("layers: expected a list of at least one layer; got none")
+
+    def _drawn(self) -> list[tuple[str, Any]]:
+        return [("layers", self.layers), ("shortcut", self.shortcut)]
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return combined(operator.add, [self.shortcut, self.layers], x)
+
+
+@dataclass(eq=False)
+class Branches(Block):
+    """Base of blocks that join the outputs of branches."""
+
+    branches: Sequence[Sequence[Layer | Any]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.branches, tuple) or not self.branches:
+            raise ArgumentError(
+                "branches: expected a list with a list of layers for each branch, such as "
+                f"[[Dense(8)], []]; got {self.branches!r}"
+            )
+
+    def _drawn(self) -> list[tuple[str, Any]]:
+        return [(f"branch {number}", each) for number, each in enumerate(self.branches, 1)]
+
+
+@dataclass(eq=False)
+class Add(Branches):
+    """Sum of branches: y = f_1(x) + f_2(x) + ...
+
+    The chain rule is dL/dx = dL/dy f_1'(x) + dL/dy f_2'(x) + ...
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer (or their configurations)
+        The layers of each branch. An empty branch is x itself.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no branch, or rows of the branches' outputs have different shapes.
+
+    See Also
+    --------
+    Residual : A sequence of layers, and x itself.
+
+    Examples
+    --------
+    A linear model and a network, whose outputs are added ("wide and deep"):
+
+    >>> import gpunn
+    >>> Dense = gpunn.layers.Dense
+    >>> both = gpunn.layers.Add([[Dense(1)], [Dense(16, "relu"), Dense(1)]])
+    >>> gpunn.Sequential([both], 4, backend="numpy")
+    <Sequential (4,) -> (1,) on numpy>
+    """
+
+    name = "add"
+    joined = "sum"
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return combined(operator.add, self.branches, x)
+
+
+@dataclass(eq=False)
+class Multiply(Branches):
+    """Product of branches, elementwise: y = f_1(x) * f_2(x) * ...
+
+    With a branch that ends with a sigmoid, this is a gate: the branch decides how much of each
+    feature passes (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks"). The
+    chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for the other branches.
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer (or their configurations)
+        The layers of each branch. An empty branch is x itself.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no branch, or rows of the branches' outputs have different shapes.
+
+    See Also
+    --------
+    Scale : Learned factors that don't depend on x.
+
+    Examples
+    --------
+    A gated linear unit, and a gate for the inputs themselves:
+
+    >>> import gpunn
+    >>> Dense = gpunn.layers.Dense
+    >>> unit = gpunn.layers.Multiply([[Dense(8)], [Dense(8, "sigmoid")]])
+    >>> gate = gpunn.layers.Multiply([[], [Dense(8, "sigmoid")]])
+    >>> gpunn.Sequential([unit, gate, Dense(1)], 4, backend="numpy")
+    <Sequential (4,) -> (8,) -> (8,) -> (1,) on numpy>
+    """
+
+    name = "multiply"
+    joined = "product"
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return combined(operator.mul, self.branches, x)
+
+
+@dataclass(eq=False)
+class Concatenate(Branches):
+    """Outputs of branches side by side: y = [f_1(x) | f_2(x) | ...], along the last axis.
+
+    With an empty branch, later layers also see x itself (Huang et al. 2017, "Densely Connected
+    Convolutional Networks"). The chain rule is dL/dx = dL/dy_1 f_1'(x) + dL/dy_2 f_2'(x) + ...,
+    where dL/dy_k are the columns of dL/dy that belong to branch k.
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer (or their configurations)
+        The layers of each branch. An empty branch is x itself.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no branch, or the shapes of rows differ in another axis than the last one.
+
+    See Also
+    --------
+    ColumnGroups : Branches for different columns of x.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> Dense = gpunn.layers.Dense
+    >>> branches = [[Dense(3, "relu")], [Dense(5), "layer_norm"], []]
+    >>> gpunn.Sequential([gpunn.layers.Concatenate(branches)], 4, backend="numpy")
+    <Sequential (4,) -> (12,) on numpy>
+    """
+
+    name = "concatenate"
+    joined = "side by side"
+
+    def forward(self, xp: Any, x: Any) -> Any:  # type: ignore[override]
+        return xp.concat(outputs_of(self.branches, x), axis=-1)
+
+
+def outputs_of(branches: Sequence[Any], x: Any) -> list[Any]:
+    """Return the output of each branch."""
+    return [branch(x) if branch else x for branch in branches]
+
+
+def combined(function: Any, branches: Sequence[Any], x: Any) -> Any:
+    """Return the outputs of branches, joined by a function of two arrays of equal shape."""
+    outputs = outputs_of(branches, x)
+    shapes = [each.shape[1:] for each in outputs]
+    if len(set(shapes)) > 1:
+        raise ArgumentError(
+            f"the branches' outputs need rows of equal shape; got {', '.join(map(str, shapes))}"
+        )
+    return functools.reduce(function, outputs)

@@ -1,0 +1,201 @@
+"""The forward pass of a `Block` as a formula: a graph that calls of layers divide into parts.
+
+The graph consists of elementwise functions and sums over features. Calls of layers, matrix products
+and concatenations are `Step`s: each sets an array, which the graph reads like x and the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.expressions import ARRAY, Node, in_order, require_separate_rows
+from gpunn.expressions.graph import Graph
+from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.stand_ins import StandIn, Tracer
+from gpunn.expressions.tracing import explained, traced_twice
+from gpunn.layers.base import Layer
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Shape
+
+__all__ = ["Call", "Concatenation", "Formula", "Product", "Step", "formula_of"]
+
+PARAMETER = "values_"
+"""Begins the names of parameters in a graph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operation between parts of a graph: it reads `inputs`, and sets the array `output`."""
+
+    inputs: tuple[Node, ...]
+    output: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Step):
+    """A call of a layer. `name` is its name within the block, such as "body.dense_1"."""
+
+    layer: Layer
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Step):
+    """A product of an array with rows and a matrix of parameters, which may be transposed."""
+
+    transposed: bool
+
+
+class Concatenation(Step):
+    """Arrays side by side, along the last axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """A traced forward pass, for batches of one shape."""
+
+    graph: Graph
+    x: Node
+    parameters: Mapping[str, Node]
+    steps: Sequence[Step]
+    result: Node
+    plans: dict[Any, Any] = field(default_factory=dict)
+    """Backward passes, by what they compute."""
+
+    def calls(self) -> list[Call]:
+        """Return the calls of layers, in order."""
+        return [step for step in self.steps if isinstance(step, Call)]
+
+
+class Transposed:
+    """A transposed matrix of parameters, the second factor of a product."""
+
+    def __init__(self, matrix: StandIn) -> None:
+        self.matrix = matrix
+
+
+class FormulaTracer(Tracer):
+    """A trace of a forward pass, which also notes the steps."""
+
+    def __init__(self, graph: Graph, dtype: np.dtype) -> None:
+        super().__init__(graph, dtype)
+        self.steps: list[Step] = []
+        self.names: Mapping[int, str] = {}
+        self.rows = 0
+
+    def call_layer(self, layer: Layer, x: StandIn) -> StandIn:
+        """Return a stand-in for the output of an inner layer."""
+        node, name = self.with_rows(x, "a layer"), self.names.get(id(layer))
+        if name is None:
+            self.refuse(f"a call of {layer.name!r}, a layer that is not an attribute of this layer")
+        try:
+            layer.parameters(node.shape[1:])
+            shape = layer.output_shape(node.shape[1:])
+        except ArgumentError as error:
+            raise ArgumentError(f"layer {name!r}: {error}") from None
+        return self._step(name, Call, (node,), (self.rows, *shape), layer, name)
+
+    def matmul(self, a: Any, b: Any) -> StandIn:
+        """Return a stand-in for a product with a matrix of parameters."""
+        first = self.with_rows(a, "a product")
+        transposed = isinstance(b, Transposed)
+        second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
+        if len(first.shape) < 2 or len(second.shape) != 2 or reads_rows(second):
+            self.refuse(
+                "a matrix product, unless it is x @ W with rows x and a matrix W of parameters"
+            )
+        inputs, units = second.shape[::-1] if transposed else second.shape
+        if first.shape[-1] != inputs:
+            raise ArgumentError(f"matmul: shapes {first.shape} and {(inputs, units)} don't fit")
+        name, shape = f"matmul{transposed:d}", (*first.shape[:-1], units)
+        return self._step(name, Product, (first, second), shape, transposed)
+
+    def transposed(self, a: StandIn) -> Any:
+        """Return a stand-in for a transposed matrix."""
+        return Transposed(a)
+
+    def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
+        """Return a stand-in for arrays side by side."""
+        nodes = [self.with_rows(each, "xp.concat") for each in arrays]
+        first = nodes[0].shape
+        if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
+            self.refuse("xp.concat along another axis than the last one")
+        if any(each.shape[:-1] != first[:-1] for each in nodes):
+            shapes = ", ".join(str(each.shape[1:]) for each in nodes)
+            raise ArgumentError(f"concat: rows of different shapes: {shapes}")
+        width = sum(each.shape[-1] for each in nodes)
+        return self._step("concat", Concatenation, nodes, (*first[:-1], width))
+
+    def with_rows(self, value: Any, what: str) -> Node:
+        """Return the node of a floating-point array with rows."""
+        node = self.node_of(value)
+        if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
+            self.refuse(f"{what} whose argument is not an array of numbers with rows")
+        return node
+
+    def _step(
+        self, name: str, kind: Any, nodes: Sequence[Node], shape: Shape, *details: Any
+    ) -> StandIn:
+        """Add a step, and return a stand-in for its output.
+
+        Outputs of different steps have different names, so that two traces can be compared.
+        """
+        output = self.input(f"output_{len(self.steps) + 1}_of_{name}", shape)
+        self.steps.append(kind(tuple(nodes), output.node, *details))
+        return output
+
+
+def reads_rows(node: Node) -> bool:
+    """Return whether a node depends on x, directly or by the output of a step."""
+    arrays = (each for each in in_order([node]) if each.op == ARRAY)
+    return any(not each.data.startswith(PARAMETER) for each in arrays)
+
+
+def formula_of(
+    function: Callable[[Namespace, StandIn, Mapping[str, StandIn]], Any],
+    names: Mapping[int, str],
+    specs: Sequence[ParameterSpec],
+    shape: Shape,
+    dtype: str,
+) -> Formula:
+    """Trace function(xp, x, parameters), a forward pass that calls layers.
+
+    `names` has the layers' names by their ids, `specs` declares the parameters, and `shape` is the
+    shape of x. Raises an `Untraceable` with the reason if the function can't be traced.
+    """
+
+    def trace(tracer: Tracer) -> Formula:
+        assert isinstance(tracer, FormulaTracer)
+        tracer.names, tracer.rows = names, shape[0]
+        x = tracer.input("x", shape)
+        values = {spec.name: tracer.input(PARAMETER + spec.name, spec.shape) for spec in specs}
+        own = {name: value.node for name, value in values.items()}
+        source = x.node
+        with explained(tracer):
+            result = tracer.with_rows(function(Namespace(tracer), x, values), "a result")
+            if [x.node, *(each.node for each in values.values())] != [source, *own.values()]:
+                tracer.refuse("code that changes x or parameters")
+        steps = used(tracer.steps, result)
+        read = [each for step in steps for each in step.inputs if reads_rows(each)]
+        require_separate_rows([*read, result], [source, *(step.output for step in steps)])
+        return Formula(tracer.graph, source, own, steps, result)
+
+    def compared(formula: Formula) -> list[Node]:
+        return [formula.result, *(each for step in formula.steps for each in step.inputs)]
+
+    return traced_twice(trace, compared, np.dtype(dtype), FormulaTracer)
+
+
+def used(steps: Sequence[Step], result: Node) -> list[Step]:
+    """Return the steps that the result depends on."""
+    needed, chosen = {id(each) for each in in_order([result])}, list[Step]()
+    for step in reversed(steps):
+        if id(step.output) in needed:
+            needed |= {id(each) for each in in_order(step.inputs)}
+            chosen.insert(0, step)
+    return chosen

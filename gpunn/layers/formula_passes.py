@@ -1,0 +1,317 @@
+"""Forward and backward passes of a `Formula`, by operations of the backend.
+
+Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
+pass computes functions again from x, the parameters and the outputs of steps, instead of keeping
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gpunn.errors import ArgumentError
+from gpunn.expressions import ARRAY, Expression, Node, gradients, in_order
+from gpunn.expressions.shapes import columns_of, reshaped
+from gpunn.layers import views
+from gpunn.layers.base import Layer
+from gpunn.layers.formula import Call, Concatenation, Formula, Product, Step
+from gpunn.layers.passes import backward, forward
+from gpunn.typing import Array
+from gpunn.workspace import Workspace
+
+__all__ = ["Passes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The part of a backward pass that goes back through one step.
+
+    `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
+    `array` holds it. `results` are dL/d(inputs), and None for inputs that need none. `spare` means
+    that nothing reads the array afterwards, so that a layer may overwrite it.
+    """
+
+    step: Step
+    gradient: Node | None
+    array: Node
+    results: tuple[Node | None, ...]
+    spare: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A backward pass: its parts, then dL/dx and dL/d(parameter); None means 0."""
+
+    parts: Sequence[Part]
+    last: Mapping[str, Node | None]
+
+
+X = "x"
+
+
+def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
+    """Return the backward pass for x and parameters in `wanted`, and for trained inner layers."""
+    graph, leaves = formula.graph, {X: formula.x, **formula.parameters}
+    known = {id(leaves[name]) for name in wanted}
+    needed: dict[int, list[bool]] = {}
+    for step in formula.steps:
+        needs = [any(id(each) in known for each in in_order([node])) for node in step.inputs]
+        if any(needs) or (isinstance(step, Call) and step.layer.gradients):
+            needed[id(step)] = needs
+            known.add(id(step.output))
+    ends, seeds = [formula.result], [seed_of(formula)]
+    planned: list[Part] = []
+    for step in reversed(formula.steps):
+        if id(step) not in needed:
+            continue
+        (gradient,) = gradients(graph, ends, seeds, [step.output])
+        name = f"gradient_of_{step.output.data}"
+        array = gradient
+        if array is None or array.op != ARRAY:
+            array = graph.node(ARRAY, shape=step.output.shape, kind="float", data=name)
+        results: list[Node | None] = []
+        for number, (node, wants) in enumerate(zip(step.inputs, needed[id(step)], strict=True)):
+            result = None
+            if wants and isinstance(step, Concatenation):
+                result = columns_before(formula, step, number, array)
+            elif wants:
+                data = f"gradient_of_input_{number}_of_{step.output.data}"
+                result = graph.node(ARRAY, shape=node.shape, kind="float", data=data)
+            if result is not None:
+                ends.append(node)
+                seeds.append(result)
+            results.append(result)
+        planned.append(Part(step, gradient, array, tuple(results), spare=False))
+    found = gradients(graph, ends, seeds, [leaves[name] for name in wanted])
+    last = dict(zip(wanted, found, strict=True))
+    read = arrays_of([each for each in last.values() if each is not None])
+    parts: list[Part] = []
+    for part in reversed(planned):
+        spare = part.array not in read
+        parts.insert(0, Part(part.step, part.gradient, part.array, part.results, spare))
+        read += arrays_of([] if part.gradient is None else [part.gradient])
+    return Plan(parts, last)
+
+
+def seed_of(formula: Formula) -> Node:
+    """Return dL/d(result)."""
+    return formula.graph.node(ARRAY, shape=formula.result.shape, kind="float", data="gradient")
+
+
+def columns_before(formula: Formula, step: Step, number: int, whole: Node) -> Node:
+    """Return the part of a concatenation's gradient that belongs to an input."""
+    node, width = step.inputs[number], whole.shape[-1]
+    start = sum(each.shape[-1] for each in step.inputs[:number])
+    flat = reshaped(formula.graph, whole, (math.prod(whole.shape) // width, width))
+    part = columns_of(formula.graph, flat, start, start + node.shape[-1])
+    return reshaped(formula.graph, part, node.shape)
+
+
+def arrays_of(nodes: Sequence[Node]) -> list[Node]:
+    """Return the arrays that nodes read."""
+    return [each for each in in_order(nodes) if each.op == ARRAY]
+
+
+class Passes:
+    """The passes of a formula through a batch, and the arrays of its nodes."""
+
+    def __init__(self, layer: Layer, formula: Formula, workspace: Workspace) -> None:
+        self._layer, self._formula, self._workspace = layer, formula, workspace
+        self._ops, self._rows = workspace.backend, formula.x.shape[0]
+        self._arrays: dict[Node, Array] = {}
+        calls = [id(call.layer) for call in formula.calls()]
+        self._numbers = {
+            call: calls[:index].count(id(call.layer))
+            for index, call in enumerate(formula.calls())
+            if calls.count(id(call.layer)) > 1
+        }
+
+    # ---------------------------------------------------------------------------------- arrays
+
+    def _buffer(self, node: Node, name: str) -> Array:
+        """Return a buffer in the shape of a node."""
+        if node.shape[:1] == (self._rows,):
+            return self._workspace.rows(self._layer, name, self._rows, node.shape[1:])
+        return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
+
+    def _held(self, node: Node) -> Array | None:
+        """Return the array of a node without computing, or None."""
+        if node in self._arrays:
+            return self._arrays[node]
+        if node.op == "reshape" and node.args[0] in self._arrays:
+            array = self._arrays[node.args[0]]
+            name = f"reshaped {node.args[0].data}"
+            return views.reshaped(self._layer, array, node.shape, self._workspace, name)
+        return None
+
+    def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
+        """Return the arrays of nodes; compute those that are not known in one operation."""
+        unknown = {each: f"{name} {k}" for k, each in enumerate(nodes) if self._held(each) is None}
+        outs = {each: self._buffer(each, name) for each, name in unknown.items()}
+        self._compute(outs)
+        self._arrays.update(outs)
+        arrays = [self._held(each) for each in nodes]
+        return [each for each in arrays if each is not None]
+
+    def _compute(self, outs: Mapping[Node, Array]) -> None:
+        """Set arrays to nodes, in one operation."""
+        if outs:
+            inputs = arrays_of(list(outs))
+            expression = Expression(tuple(inputs), tuple(outs))
+            arrays = tuple(self._arrays[each] for each in inputs)
+            self._ops.compute(expression, arrays, tuple(outs.values()))
+
+    def _flat(self, array: Array, name: str = "") -> Array:
+        """Return an array as a matrix: all axes but the last are rows.
+
+        If that needs a copy, the buffer is called `name`.
+        """
+        shape = math.prod(array.shape[:-1]), array.shape[-1]
+        return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
+
+    # --------------------------------------------------------------------------------- forward
+
+    def forward(self, x: Array) -> Array:
+        """Return the result."""
+        formula = self._formula
+        self._arrays[formula.x] = x
+        for name, node in formula.parameters.items():
+            self._arrays[node] = self._layer.values[name]
+        for step in formula.steps:
+            inputs = self._get(step.inputs, f"input of {step.output.data}")
+            self._arrays[step.output] = self._output(step, inputs)
+        (y,) = self._get([formula.result], "output")
+        return y
+
+    def _output(self, step: Step, inputs: Sequence[Array]) -> Array:
+        if isinstance(step, Call):
+            with self._workspace.call(self._numbers.get(step)):
+                y = forward(step.layer, inputs[0], self._workspace)
+            if tuple(y.shape) != step.output.shape:
+                raise ArgumentError(
+                    f"layer {step.name!r}: expected an output of shape {step.output.shape}; got "
+                    f"{tuple(y.shape)}. Layers that change the number of rows, such as Members "
+                    "with shuffle_members, can't be within a Block"
+                )
+            return y
+        out = self._buffer(step.output, str(step.output.data))
+        flat = self._flat(out)
+        if isinstance(step, Product):
+            x, W = inputs
+            x = self._flat(x, f"input of {step.output.data}")
+            self._ops.matmul(x, W, flat, transpose_b=step.transposed)
+            return out
+        start = 0
+        for number, each in enumerate(inputs):
+            x = self._flat(each, f"input {number} of {step.output.data}")
+            self._ops.copy_columns(x, 0, flat, start, each.shape[-1])
+            start += each.shape[-1]
+        return out
+
+    # -------------------------------------------------------------------------------- backward
+
+    def backward(self, gradient: Array, wants_input_gradient: bool) -> Array:
+        """Set the gradients of the parameters and of inner layers, and return dL/dx."""
+        formula, layer = self._formula, self._layer
+        names = [name for name in formula.parameters if layer.gradients.get(name) is not None]
+        wanted = [X, *names] if wants_input_gradient else names
+        trained = tuple(bool(call.layer.gradients) for call in formula.calls())
+        key = trained, *wanted
+        if key not in formula.plans:
+            formula.plans[key] = plan_of(formula, wanted)
+        plan: Plan = formula.plans[key]
+        targets = {node: name for name, node in plan.last.items() if name != X and node is not None}
+        self._arrays[seed_of(formula)] = gradient
+        for part in plan.parts:
+            array = self._gradient_of(part)
+            if isinstance(part.step, Call):
+                self._through_layer(part.step, part, array)
+            elif isinstance(part.step, Product):
+                self._through_product(part.step, part, array, targets)
+        return self._finish(plan, gradient)
+
+    def _gradient_of(self, part: Part) -> Array:
+        """Return dL/d(output of a step), in an array that a layer may overwrite."""
+        known = part.gradient is part.array
+        if known and (part.spare or not isinstance(part.step, Call)):
+            return self._arrays[part.array]
+        out = self._buffer(part.array, f"gradient of {part.step.output.data}")
+        if part.gradient is None:
+            self._ops.fill(out, 0.0)
+        elif known:
+            self._ops.assign(self._arrays[part.array], out)
+        else:
+            self._compute({part.gradient: out})
+        if not known:
+            self._arrays[part.array] = out
+        return out
+
+    def _through_layer(self, call: Call, part: Part, gradient: Array) -> None:
+        """Call the backward pass of an inner layer; add up the gradients of several calls."""
+        (node,), (result,) = call.inputs, part.results
+        x, y = self._get([node], "")[0], self._arrays[call.output]
+        number = self._numbers.get(call)
+        with self._workspace.call(number):
+            dx = backward(call.layer, x, y, gradient, self._workspace, result is not None)
+        if result is not None:
+            self._arrays[result] = dx
+        if number is None:
+            return
+        is_first = number == max(
+            self._numbers[each] for each in self._numbers if each.layer is call.layer
+        )
+        for name in call.layer.gradients:
+            of_call = call.layer.gradients[name]
+            total = self._workspace.fixed(
+                self._layer, f"gradient of {call.name}.{name}", of_call.shape
+            )
+            if is_first:
+                self._ops.assign(of_call, total)
+            elif number:
+                self._ops.accumulate(of_call, total)
+            else:
+                self._ops.accumulate(total, of_call)
+
+    def _through_product(
+        self, product: Product, part: Part, gradient: Array, targets: Mapping[Node, str]
+    ) -> None:
+        x, W = self._get(product.inputs, "")
+        name = str(product.output.data)
+        flat, (dx, dW) = self._flat(gradient, f"gradient of {name}"), part.results
+        if dx is not None:
+            out = self._arrays[dx] = self._buffer(dx, str(dx.data))
+            self._ops.matmul(flat, W, self._flat(out), transpose_b=not product.transposed)
+        if dW is not None:
+            is_result = dW in targets  # nothing else contributes to the parameter's gradient
+            out = self._layer.gradients[targets[dW]] if is_result else self._buffer(dW, dW.data)
+            first, second = self._flat(x, f"input of {name}"), flat
+            if product.transposed:
+                first, second = second, first
+            self._ops.matmul(first, second, out, transpose_a=True)
+            self._arrays[dW] = out
+
+    def _finish(self, plan: Plan, gradient: Array) -> Array:
+        """Set the gradients of parameters, and return dL/dx, or any array if it isn't wanted."""
+        dx, outs, copies = gradient, dict[Node, Array](), list[tuple[Array, Array]]()
+        for name, node in plan.last.items():
+            known = None if node is None else self._held(node)
+            if name == X and known is not None:
+                dx = known
+                continue
+            if name == X:
+                out = dx = self._buffer(self._formula.x, "input gradient")
+            else:
+                out = self._layer.gradients[name]
+            if node is None:
+                self._ops.fill(out, 0.0)
+            elif known is not None or node in outs:
+                copies.append((outs[node] if known is None else known, out))
+            else:
+                outs[node] = out
+        self._compute(outs)
+        for source, out in copies:
+            if source is not out:
+                self._ops.assign(source, out)
+        return dx

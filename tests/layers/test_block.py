@@ -1,0 +1,322 @@
+"""Blocks: what their formulas may contain, what happens to inner layers, and how they run."""
+
+import copy
+import pickle
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from calls import Calls
+from layers.blocks import BLOCKS, Gate, Shortcuts, Twice
+from layers.checking import ROWS, attached, prepared
+from layers.test_passes import Buffered, Fresh
+from training_steps import step_of
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.recording import record
+from gpunn.data.batches import DeviceRows
+from gpunn.errors import ArgumentError, ArgumentTypeError, SettingError
+from gpunn.initializers import Ones
+from gpunn.layers import Block, Chain, Dense, Layer
+from gpunn.parameters import ParameterSpec
+from gpunn.workspace import Workspace
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(40, 4)).astype(np.float32)
+Y = X[:, :1] * X[:, 1:2]
+
+
+def network(*inner, backend="numpy", **options):
+    return gpunn.Sequential([*inner, Dense(1)], 4, backend, **options)
+
+
+def trained(model, **options):
+    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adam(0.01))
+    trainer.fit(X, Y, **{"epochs": 2, "batch_size": 16, "progress": False, **options})
+    return trainer
+
+
+def values(model):
+    return model.parameters.to_host()
+
+
+def block(formula, **attributes):
+    """Return a block with a formula and attributes."""
+    made = type("Made", (Block,), {"forward": formula, "name": "test_made"})()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+def counted(self, x):
+    self.count = getattr(self, "count", 0) + 1
+    return x
+
+
+KEPT = []
+
+
+def kept(self, x):
+    KEPT.append(x)
+    return x
+
+
+REFUSED = {
+    "reads elements": lambda self, x: x if x[:, 0] > 0 else -x,
+    "a function of NumPy": lambda self, x: np.tanh(x),
+    "gives another result when it runs again": lambda self, x: x * float(RANDOM.random()),
+    "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
+    "operand of type ndarray": lambda self, x: x * np.ones(4, np.float32),
+    "xp.sort": lambda self, xp, x: xp.sort(x),
+    "a layer that is not an attribute": lambda self, x: Dense(4)(x),
+    "a matrix product, unless": lambda self, x: x @ x,
+    "xp.concat along another axis": lambda self, xp, x: xp.concat([x, x], axis=0),
+    "a result whose argument is not": lambda self, x: 1.0,
+    "changes attributes": counted,
+    "an attribute of type set": lambda self, x: x,
+    "stores arrays": kept,
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_a_formula_must_not_contain(reason):
+    with pytest.raises(ArgumentError, match=f"Made: forward can't be traced: .*{reason}") as caught:
+        network(block(REFUSED[reason], **({"seen": {1}} if "set" in reason else {})))
+    assert "derive it from gpunn.layers.Layer" in str(caught.value)
+
+
+def test_errors_of_inner_layers_name_the_layer():
+    wrong = layers.Residual([Dense(3), "flatten", layers.MemberDense(3)])
+    with pytest.raises(ArgumentError, match=r"'residual_1': layer 'layers': .* 'member_dense_1'"):
+        network(wrong)
+    with pytest.raises(ArgumentError, match=r"rows of equal shape; got \(4,\), \(3,\)"):
+        network(layers.Residual([Dense(3)]))
+    with pytest.raises(ArgumentError, match=r"concat: rows of different shapes: \(2, 4\), \(4,\)"):
+        network(layers.Concatenate([[layers.Members(2)], []]))
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        (lambda self, x: self.a(x) + self.a(x[:, :2]), "called with rows of different shapes"),
+        (lambda self, x: self.b(x) + self.b.layers[0](x), "both this layer and a layer within it"),
+    ],
+)
+def test_calls_that_contradict_each_other(formula, message):
+    with pytest.raises(ArgumentError, match=message):
+        network(block(formula, a=Dense(4), b=Chain([Dense(4)])))
+
+
+def test_a_block_has_no_backward_pass_and_a_layer_no_formula():
+    with pytest.raises(ArgumentTypeError, match=r"Both: a Block has forward\(self, x\)"):
+        type("Both", (Block,), {"forward": lambda self, x, workspace: x})
+    with pytest.raises(ArgumentTypeError, match="Both: a Block has"):
+        type("Both", (Block,), {"backward": lambda self: None})
+    with pytest.raises(ArgumentTypeError, match=r"needs a subclass of gpunn\.layers\.Block"):
+        type("Formula", (Layer,), {"forward": lambda self, x: x})
+    with pytest.raises(ArgumentTypeError, match="dense: a layer can be called like a function"):
+        Dense(3)(X)
+    with pytest.raises(NotImplementedError, match=r"Empty must define forward"):
+        network(type("Empty", (Block,), {"name": "test_empty"})())
+
+
+@pytest.mark.parametrize("branches", [[], (), [Dense(3)]])
+def test_branches_are_lists_of_layers(branches):
+    with pytest.raises(ArgumentError, match=r"branches: expected a list with a list of layers"):
+        layers.Add(branches)
+
+
+def test_fields_accept_configurations():
+    made = Twice("batch_norm")
+    assert isinstance(made.body, layers.BatchNorm)
+    both = layers.Concatenate([[{"name": "dense", "units": 3}], ["layer_norm"], []])
+    assert both.config()["branches"][1:] == [[layers.LayerNorm().config()], []]
+    assert list(both.children()) == ["branches_1", "branches_2"]
+    chain = Chain([Dense(2)], trainable=False)
+    assert Twice(chain).config()["body"] == chain.config()
+    with pytest.raises(ArgumentError, match="there is no layer 'dens'"):
+        layers.Residual(["dens"])
+
+
+def test_inner_layers_of_a_network_stay():
+    made = Twice(Dense(4))
+    network(made)
+    with pytest.raises(SettingError):
+        made.body = Dense(4)
+
+
+def test_parameters_of_a_layer_that_is_called_twice_occur_once():
+    made = Shortcuts([Dense(2), Dense(3)])
+    model = network(Twice(Dense(4)), made)
+    assert [name for name in model.parameters if "weights" in name] == [
+        "test_twice_1.body.weights",
+        "test_shortcuts_1.layers.dense_1.weights",
+        "test_shortcuts_1.layers.dense_2.weights",
+        "dense_1.weights",
+    ]
+    model.set_trainable({"test_shortcuts_1.layers.dense_1": False})
+    assert model.parameters.frozen == 10
+
+
+@pytest.mark.parametrize("inner", [Fresh, Buffered])
+def test_layers_that_are_called_in_each_step(inner):
+    """Also a layer that is called twice, and whose gradient is an array that it overwrites."""
+    ends = []
+    for body in (inner, lambda: layers.Rescaling(0.5)):
+        model = network(Dense(4), Twice(body()), layers.Residual([body()]), dtype="float64")
+        trained(model)
+        ends.append(values(model))
+    for one, other in zip(*(each.values() for each in ends), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def trace(layer, shape, backend, wants_input_gradient=True):
+    """Return the names of the operations of a forward and a backward pass."""
+    attached(layer, shape, backend)
+    workspace = Workspace(backend, "float64", ROWS, training=True)
+    x = backend.from_host(np.ones((ROWS, *shape)), "float64")
+
+    def passes():
+        y = layer.forward(x, workspace)
+        gradient = backend.from_host(np.ones(y.shape), "float64")
+        layer.backward(x, y, gradient, workspace, wants_input_gradient)
+
+    return [one.name for one in record(passes, backend)]
+
+
+def test_only_what_is_needed_is_computed(host_backend):
+    def of(layer, **options):
+        return trace(layer, (4,), host_backend, **options)
+
+    dense = ["dense", "dense_gradient"]
+    assert of(block(lambda self, x: self.a(x), a=Dense(4))) == dense
+    residual = ["dense", "compute", "assign", "dense_gradient", "compute"]
+    assert of(layers.Residual([Dense(4)])) == residual
+    first = of(layers.Residual([Dense(4)]), wants_input_gradient=False)
+    assert first == ["dense", "compute", "dense_gradient"]
+    first = of(layers.Residual([Dense(4, trainable=False)]), wants_input_gradient=False)
+    assert first == ["dense", "compute"]
+    assert of(Gate()) == ["matmul", "compute", "compute", "matmul", "matmul", "compute"]
+    assert of(Gate(trainable=False)) == ["matmul", "compute", "compute", "matmul", "compute"]
+
+
+@dataclass(eq=False)
+class Scaled(Block):
+    """x times a number, which callbacks may change."""
+
+    factor: float = 2.0
+    inner: list = field(default_factory=list)
+
+    name = "test_scaled"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.offsets = [0.0]
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("scale", input_shape, Ones(), decay=False)]
+
+    def forward(self, x):
+        return self.factor * x * self.values["scale"] + self.offsets[0]
+
+
+def test_numbers_may_change_between_epochs(engine):
+    made = Scaled()
+    model = network(made)
+    whole = model.predict(X)
+    made.offsets[0] = 1e6
+    assert (np.abs(model.predict(X) - whole) > 1e3).all()
+    made.offsets[0], scales = 0.0, []
+
+    def on_epoch_end(trainer, logs):
+        made.factor = 0.0
+        scales.append(model.parameters["test_scaled_1.scale"].copy())
+
+    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.01))
+    trainer.fit(X, Y, epochs=3, callbacks=[Calls(on_epoch_end=on_epoch_end)], progress=False)
+    assert not np.array_equal(scales[0], np.ones(4))
+    np.testing.assert_array_equal(scales[1], scales[2])
+
+
+def everything():
+    return [make() for name, (make, shape) in BLOCKS.items() if shape == (4,) and "tw" in name]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        lambda model: pickle.loads(pickle.dumps(model)),
+        lambda model: model.to("numpy"),
+        lambda model: gpunn.Sequential(**model.config(), backend="numpy", values=values(model)),
+    ],
+)
+def test_copies_of_networks_compute_the_same(copied):
+    model = network(*everything())
+    trained(model)
+    other = copied(model)
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    for each in (model, other):
+        trained(each)
+    for name, expected in values(model).items():
+        np.testing.assert_array_equal(values(other)[name], expected)
+
+
+def test_a_resumed_training_continues_with_the_same_bits(tmp_path):
+    whole, first = (network(*everything()) for _ in range(2))
+    trained(whole, epochs=4)
+    trained(first).save_checkpoint(tmp_path / "checkpoint")
+    trainer = trained(network(*everything()), epochs=0)
+    trainer.load_checkpoint(tmp_path / "checkpoint")
+    trainer.fit(X, Y, epochs=2, batch_size=16, progress=False)
+    for name, expected in values(whole).items():
+        np.testing.assert_array_equal(values(trainer.model)[name], expected)
+
+
+def test_masks_of_two_calls_differ(host_backend):
+    made = block(lambda self, xp, x: xp.concat([self.a(x), self.a(x)], axis=1), a=layers.Dropout())
+    _, workspace = prepared(host_backend, made, (30,))
+    x = host_backend.from_host(np.ones((8, 30)), "float32")
+    y = host_backend.to_host(made.forward(x, workspace))
+    assert not np.array_equal(y[:, :30], y[:, 30:])
+
+
+def test_members_with_their_own_rows_are_no_inner_layer():
+    made = block(lambda self, x: self.a(x), a=layers.Members(2))
+    layers_after = [layers.MemberDense(1, separate=True), layers.MeanOverMembers()]
+    model = gpunn.Sequential([made, *layers_after], 4, "numpy")
+    model.predict(X)
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    with pytest.raises(ArgumentError, match="shuffle_members, can't be within a Block"):
+        trainer.fit(X, Y, shuffle_members=True, progress=False)
+
+
+COMPILED = {
+    **{name: BLOCKS[name][0] for name in ("residual", "add", "multiply", "concatenate")},
+    **{name: BLOCKS[name][0] for name in ("gate", "features", "broadcast", "twice, chain")},
+    "scale": Scaled,
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_step_is_one_table_without_calls(name):
+    pytest.importorskip("numba")
+    from gpunn.backends.numpy.compiled.program import Table
+
+    trainer = gpunn.Trainer(network(COMPILED[name]()), "mean_squared_error")
+    step = step_of(trainer)
+    step.load(DeviceRows(X, Y, None, np.arange(8), 8))
+    program = trainer.model.backend._program(record(lambda: step._update(8)))
+    assert [type(each) for each in program._steps] == [Table]
+
+
+def test_built_in_blocks_have_their_shapes_in_the_summary():
+    model = network(layers.Residual([Dense(8, "relu"), Dense(4)], trainable=False))
+    assert model.summary().splitlines()[1].split() == [
+        "residual_1",
+        "residual",
+        "(4,)",
+        "76",
+        "frozen",
+    ]
