@@ -10,7 +10,7 @@ import numpy as np
 from layers.blocks import Attention, Broadcast, Gate, Tied, Twice
 
 import gpunn
-from gpunn.activations import ELU, Activation, LeakyReLU
+from gpunn.activations import CELU, ELU, Activation, LeakyReLU
 from gpunn.configurable import known
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import (
@@ -163,6 +163,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "custom": lambda: [Dense(4, Snake()), Dense(4, Predict()), Dense(4, Snake(2.0)), Dense(4)],
     "undefined": lambda: [gpunn.layers.Activation(Logarithm()), Dense(2)],
     "leaky_relu of 0.3": lambda: with_activation(LeakyReLU(0.3)),
+    "celu of 0.4": lambda: with_activation(CELU(0.4)),
     "elu of 0.4": lambda: with_activation(ELU(0.4)),
     **{
         name: lambda cls=cls: with_activation(cls())  # type: ignore[misc]

@@ -136,6 +136,7 @@ OPERATORS: dict[type, Function] = {
 """By exact class, functions of an activation and its argument that replace its expression."""
 
 OPERATORS32: dict[type, Function] = {
+    activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),
     activations.ELU: lambda f, z: z.node("Elu", z, alpha=f.alpha),
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),

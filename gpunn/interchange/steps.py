@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -168,7 +169,8 @@ class Steps:
         values = [
             self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
         ]
-        function, variables, arrays = row_function(expression, values, summary)
+        comment = re.sub(r'["\\]|\*/|\s+', " ", summary)  # without what ends comments
+        function, variables, arrays = row_function(expression, values, comment)
         name = legal_name(name)
         arguments: list[Any] = [
             inputs[each]

@@ -123,7 +123,7 @@ def steps_of_formulas(steps: Steps, layer: Formulas, x: str) -> str:
             name,
             traced(name, steps.dtype),
             [*halves, *arrays],
-            summary=f"Return {name}.",
+            summary=f'Return {name} """\\ */\n*/',
             to=steps.variable("y"),
         )
         size = math.prod(steps.shapes[y])
