@@ -18,6 +18,9 @@ from gpunn.expressions import REDUCTIONS
 
 __all__ = ["Optimizers"]
 
+LARGE = 2**15
+"""Number of weights from which on their gradient's place in the cache is worth an instruction."""
+
 
 class Optimizers(Expressions):
     """Returns instructions for optimizers, gradient clipping and penalties."""
@@ -84,7 +87,7 @@ class Optimizers(Expressions):
 
     def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
         """Return the instructions of a custom optimizer, segment by segment."""
-        runs, segments = op.trained.runs(), self._segments(op.trained, undecayed)
+        runs, segments = op.trained.runs(), self._segments(op.trained, undecayed, LARGE)
         if not self._is_elementwise(op, {each.stop - each.start for each in (*runs, *segments)}):
             decay = segments[0].decay
             if any(each.decay != decay for each in segments):
@@ -108,8 +111,8 @@ class Optimizers(Expressions):
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
-    def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
-        """Return segments of parameters, split where a layer's weights begin or end.
+    def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
+        """Return segments of parameters, split where `least` or more weights begin or end.
 
         With the split, the update of a layer's weights can run while their gradient is in the
         cache. If there is no weight decay, adjacent segments with equal learning-rate factors are
@@ -119,7 +122,7 @@ class Optimizers(Expressions):
         first = address(gradients)
         for one in self.products.gradients:
             offset = (address(one) - first) // one.itemsize
-            cuts |= {offset, offset + one.size}
+            cuts |= {offset, offset + one.size} if one.size >= least else set()
         return [
             segment._replace(start=low, stop=high)
             for segment in (trained.runs() if undecayed else trained.segments)
