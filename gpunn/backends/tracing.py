@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from gpunn.backends.recording import Arguments
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, is_built_in
+from gpunn.errors import GpunnError
 from gpunn.expressions.graph import Node, Untraceable
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.objects import copied, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn, Tracer
 from gpunn.expressions.tracing import explained, traced_twice
+from gpunn.typing import Array
 
-__all__ = ["Write", "trace_operation"]
+__all__ = ["Write", "hint", "if_traceable", "trace_operation"]
+
+logger = logging.getLogger("gpunn")
+
+T = TypeVar("T")
 
 
 class Write(NamedTuple):
     """An array that an operation changes, and the node of the array's new elements."""
 
-    array: np.ndarray
+    array: Array
     node: Node
 
 
@@ -48,6 +55,32 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
     )
 
 
+def if_traceable(make: Callable[[], T], cls: type) -> T | None:
+    """Return what `make` returns, or None after a hint if a custom class can't be traced."""
+    try:
+        return make()
+    except Untraceable as error:
+        if not isinstance(error.__cause__, GpunnError):  # the definition will raise it again
+            hint(cls, str(error))
+        return None
+
+
+named: set[type] = set()
+"""Classes that `hint` has named."""
+
+
+def hint(cls: type, reason: str) -> None:
+    """Log, once for each custom class, why it is not compiled."""
+    if cls in named or is_built_in(cls):
+        return
+    named.add(cls)
+    logger.warning(
+        "gpunn: %s can't be compiled. The results are the same, but training is slower. Reason: %s",
+        cls.__qualname__,
+        reason,
+    )
+
+
 def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
     """Run a definition with stand-ins of a trace."""
     stand_ins = Substitution(tracer)
@@ -66,6 +99,19 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
     return writes
 
 
+def is_array(value: Any) -> bool:
+    """Return whether a value is an array of NumPy or CuPy."""
+    return isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__")
+
+
+def bytes_of(array: Any) -> tuple[int, int]:
+    """Return the address of a contiguous array, and the address of its end."""
+    host = isinstance(array, np.ndarray)
+    interface = array.__array_interface__ if host else array.__cuda_array_interface__
+    start: int = interface["data"][0]
+    return start, start + array.nbytes
+
+
 class Substitution:
     """Replaces arrays by stand-ins, in containers and in attributes of custom objects."""
 
@@ -76,7 +122,7 @@ class Substitution:
 
     def of(self, value: Any) -> Any:
         """Return a value with stand-ins for its arrays."""
-        if isinstance(value, np.ndarray):
+        if is_array(value):
             return self._of_array(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return type(value)(*map(self.of, value))
@@ -86,17 +132,16 @@ class Substitution:
             return {key: self.of(each) for key, each in value.items()}
         return self._of_object(value) if isinstance(value, Configurable) else value
 
-    def _of_array(self, array: np.ndarray) -> StandIn:
+    def _of_array(self, array: Array) -> StandIn:
+        made = self._tracer.array(array)
         for known in self.arrays:
-            other = known.target
-            assert other is not None
-            if np.may_share_memory(array, other):
-                same = array.__array_interface__["data"] == other.__array_interface__["data"]
-                if same and array.shape == other.shape and array.dtype == other.dtype:
+            (start, stop), (first, end) = bytes_of(array), bytes_of(known.target)
+            if start < end and first < stop:
+                if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
                     return known
                 self._tracer.refuse("arrays that overlap")
-        self.arrays.append(self._tracer.array(array))
-        return self.arrays[-1]
+        self.arrays.append(made)
+        return made
 
     def _of_object(self, value: Any) -> Any:
         """Return a copy of a custom object, so that tracing changes no attribute of the object."""
@@ -106,7 +151,7 @@ class Substitution:
         return self._objects[id(value)][0]
 
     def _of_attribute(self, value: Any) -> Any:
-        return self._of_array(value) if isinstance(value, np.ndarray) else value
+        return self._of_array(value) if is_array(value) else value
 
     def check(self) -> None:
         """Raise an `Untraceable` if the code has changed attributes of an object."""

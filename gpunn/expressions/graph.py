@@ -83,7 +83,7 @@ class Graph:
 
     def node(self, op: str, *args: Node, shape: Shape, kind: str, data: Any = None) -> Node:
         """Return the node with these fields."""
-        identity = id(data) if isinstance(data, np.ndarray) else repr(data)
+        identity = id(data) if hasattr(data, "shape") else repr(data)
         key = op, tuple(map(id, args)), shape, kind, identity
         if key not in self._nodes:
             self._nodes[key] = Node(op, args, shape, kind, data)

@@ -1,14 +1,12 @@
 """Test training with activations, losses, metrics and optimizers that have no kernel."""
 
-import importlib.util
 import math
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from benchmarked_classes import CLASSES
 from training_steps import step_of
 
 pytest.importorskip("numba")
@@ -16,19 +14,12 @@ pytest.importorskip("numba")
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.library import library
-from gpunn.backends.numpy.compiled.lowerings.expressions import named
 from gpunn.backends.numpy.compiled.team import Table
 from gpunn.backends.recording import record
+from gpunn.backends.tracing import named
 from gpunn.configurable import is_built_in, known
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import Dense
-
-PATH = Path(__file__).parents[2] / "scripts" / "benchmarks" / "custom_classes.py"
-SPEC = importlib.util.spec_from_file_location("custom_classes", PATH)
-CUSTOM = importlib.util.module_from_spec(SPEC)
-sys.modules["custom_classes"] = CUSTOM
-SPEC.loader.exec_module(CUSTOM)
-CLASSES = CUSTOM.CLASSES
 
 
 @pytest.fixture
@@ -118,8 +109,8 @@ def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_of
     compiled = trained("loss", Sorted())
     trained("loss", Sorted())
     assert [each.getMessage() for each in caplog.records] == [
-        "gpunn: Sorted can't be compiled, so each step calls its methods. The results are the "
-        "same, but training is slower. Reason: xp.sort"
+        "gpunn: Sorted can't be compiled. The results are the same, but training is slower. "
+        "Reason: xp.sort"
     ]
     turn_off_kernels()
     called = trained("loss", Sorted())

@@ -20,6 +20,7 @@ import numpy as np
 
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.collective import Collective
+from gpunn.backends.cupy.expressions import identifier, kernels_of, traced_function, traced_rule
 from gpunn.backends.cupy.kernels import (
     activations,
     categories,
@@ -41,8 +42,12 @@ from gpunn.backends.cupy.kernels.raw import C_TYPES, Calls
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.weight_gradients import WeightGradient
+from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments
-from gpunn.metrics import ClassMetric
+from gpunn.backends.tracing import if_traceable, trace_operation
+from gpunn.expressions import Untraceable
+from gpunn.losses import Loss
+from gpunn.metrics import ClassMetric, Metric
 from gpunn.typing import Array
 
 __all__ = ["Calls", "CupyLowerings"]
@@ -96,15 +101,10 @@ def packed(op: Arguments) -> bool:
     return contiguous(*arrays_of(op))
 
 
-def with_formula(condition: Condition) -> Condition:
-    """Return a condition that also requires a built-in activation."""
-    return lambda op: type(op.activation) in activations.FORMULAS and condition(op)
-
-
 def derivable(op: Arguments) -> bool:
-    """Return whether the activation is a built-in one whose derivative is not always 1."""
-    formula = activations.FORMULAS.get(type(op.activation))
-    return formula is not None and formula.derivative != ""
+    """Return whether the activation's derivative is not always 1."""
+    derivative: str = op.f.formula.derivative
+    return derivative != ""
 
 
 def scalable(op: Arguments) -> bool:
@@ -135,7 +135,7 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
     """Return whether a kernel exists for an update with the given arrays."""
     values, gradients, slots, _ = op.trained
     arrays = values, gradients, *numbers, *moving(op.optimizer.weight_decay), *slots.values()
-    return type(op.optimizer) in optimizers.RULES and contiguous(*arrays)
+    return contiguous(*arrays)
 
 
 def moving(setting: object) -> list[Array]:
@@ -171,6 +171,34 @@ def launched(
     return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
+def activated(lowering: Lowering) -> Lowering:
+    """Return a lowering that gets the activation as `op.f`, a `Function` that kernels compute."""
+
+    def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
+        z = op.z if hasattr(op, "z") else op.x
+        f = activations.function_of(op.activation)
+        if f is None and z.dtype in C_TYPES:
+            make = partial(traced_function, op.activation, z.shape, z.dtype)
+            f = if_traceable(make, type(op.activation))
+        return None if f is None else lowering(launches, op.replace(f=f))
+
+    return lower
+
+
+def ruled(lowering: Lowering) -> Lowering:
+    """Return a lowering that gets the optimizer's rule and the rule's constants as `op.rule`."""
+
+    def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
+        optimizer, dtype = op.optimizer, op.trained.values.dtype
+        choice = optimizers.RULES.get(type(optimizer))
+        rule = None if choice is None else choice(optimizer)
+        if rule is None and dtype in C_TYPES:
+            rule = if_traceable(partial(traced_rule, optimizer, dtype), type(optimizer))
+        return None if rule is None else lowering(launches, op.replace(rule=rule))
+
+    return lower
+
+
 class CupyLowerings:
     """The lowering of each operation to CUDA kernels.
 
@@ -195,9 +223,9 @@ class CupyLowerings:
     count_finite = direct(rows.COUNT_FINITE, "loss_sum out")
     count_update = prepared(counters.count_update, counted)
 
-    activate = prepared(activations.forward, with_formula(strided()))
+    activate = activated(prepared(activations.forward, strided()))
     dropout = prepared(dropout.dropout, strided("passes"))
-    activate_dropout = prepared(activations.fused_forward, with_formula(strided("passes")))
+    activate_dropout = activated(prepared(activations.fused_forward, strided("passes")))
     scale_activate = activate_dropout
     scale_activate_dropout = activate_dropout
     rescale = direct(rows.RESCALE, "x scale offset out")
@@ -207,10 +235,10 @@ class CupyLowerings:
     batch_norm = launched(normalization.batch_norm)
     batch_norm_gradient = launched(normalization.batch_norm_gradient)
     layer_norm = prepared(row_normalization.layer_norm, packed)
-    layer_norm_activate = prepared(row_normalization.layer_norm_activate, with_formula(packed))
+    layer_norm_activate = activated(prepared(row_normalization.layer_norm_activate, packed))
     layer_norm_gradient = launched(row_normalization.layer_norm_gradient)
-    layer_norm_activation_gradient = launched(
-        row_normalization.layer_norm_activation_gradient, with_formula(packed)
+    layer_norm_activation_gradient = activated(
+        launched(row_normalization.layer_norm_activation_gradient)
     )
 
     copy_columns = prepared(categories.copy_columns, strided())
@@ -219,8 +247,8 @@ class CupyLowerings:
     embed_gradient = prepared(categories.embed_gradient, packed)
     scale = direct(members.SCALE, "x factors out", strided())
     scale_gradient = launched(members.scale_gradient, lambda op: op.x.size > 0 and packed(op))
-    parametric_activate = prepared(members.parametric, with_formula(strided()))
-    parametric_activation_gradient = launched(members.parametric_gradient, with_formula(packed))
+    parametric_activate = activated(prepared(members.parametric, strided()))
+    parametric_activation_gradient = activated(launched(members.parametric_gradient))
     periodic = prepared(numbers.periodic, packed)
     periodic_gradient = launched(numbers.periodic_gradient)
     piecewise_linear = prepared(numbers.piecewise_linear, strided())
@@ -229,7 +257,7 @@ class CupyLowerings:
 
     clip = launched(sums.clip)
     l2_penalty = launched(sums.l2_penalty)
-    update = prepared(optimizers.updates, lambda op: updatable(op, op.learning_rate))
+    update = ruled(prepared(optimizers.updates, lambda op: updatable(op, op.learning_rate)))
     update_if_finite = update
     scale_loss = direct(loss_scale.SCALE_LOSS, "weight scale normalizer finite", strided("finite"))
     unscale = direct(loss_scale.UNSCALE, "scale gradients finite", strided("finite"))
@@ -241,8 +269,9 @@ class CupyLowerings:
     def call(self, op: Arguments) -> Calls | None:
         return [op.function] if isinstance(op.function, Collective) else None
 
+    @activated
     def activation_gradient(self, op: Arguments) -> Calls | None:
-        if type(op.activation) not in activations.FORMULAS or not of_one_type(*arrays_of(op)):
+        if not of_one_type(*arrays_of(op)):
             return None
         if op.bias_gradient is None:
             return activations.backward(op)
@@ -250,6 +279,7 @@ class CupyLowerings:
             return [partial(activations.backward_with_bias, op, self.scratch)]
         return None
 
+    @activated
     def dropout_activation_gradient(self, op: Arguments) -> Calls | None:
         if not derivable(op) or not of_one_type(*arrays_of(op, "passes")):
             return None
@@ -260,12 +290,14 @@ class CupyLowerings:
             return [partial(activations.backward_with_bias, op, self.scratch, dropped)]
         return None
 
+    @activated
     def activation_scale_gradient(self, op: Arguments) -> Calls | None:
         if not scalable(op):
             return None
         scaled = op.x, op.factors, op.factors_gradient
         return [partial(activations.backward_with_bias, op, self.scratch, scaled=scaled)]
 
+    @activated
     def dropout_activation_scale_gradient(self, op: Arguments) -> Calls | None:
         if not scalable(op):
             return None
@@ -273,19 +305,43 @@ class CupyLowerings:
         return [partial(activations.backward_with_bias, op, self.scratch, dropped, scaled)]
 
     def loss(self, op: Arguments) -> Calls | None:
+        if type(op.loss) not in losses.LOSSES:
+            return self._traced("loss", op, op.loss)
         labels = type(op.loss) in losses.OF_LABELS
         arrays = arrays_of(op, "targets") + moving(getattr(op.loss, "label_smoothing", 0.0))
-        if type(op.loss) not in losses.LOSSES or not fitting(op.targets, labels, *arrays):
+        if not fitting(op.targets, labels, *arrays):
             return None
         return [partial(losses.add_loss, op, self.scratch)]
 
     def metric(self, op: Arguments) -> Calls | None:
-        labels = isinstance(op.metric, ClassMetric) and op.predictions.shape[1] > 1
         add = metrics.METRICS.get(type(op.metric))
-        if add is None or not fitting(op.targets, labels, *arrays_of(op, "targets")):
+        if add is None:
+            return self._traced("metric", op, op.metric)
+        labels = isinstance(op.metric, ClassMetric) and op.predictions.shape[1] > 1
+        if not fitting(op.targets, labels, *arrays_of(op, "targets")):
             return None
         return [partial(add, op, self.scratch)]
 
+    def compute(self, op: Arguments) -> Calls | None:
+        try:
+            return self._printed("gpunn_compute", "compute", op, op.outs[0].dtype)
+        except Untraceable:  # such as an array that isn't contiguous
+            return None
+
+    def _traced(self, name: str, op: Arguments, part: Loss | Metric) -> Calls | None:
+        """Return the launches of an operation with a custom class."""
+        dtype = op.weights.dtype
+        if dtype not in C_TYPES or not op.weights.size:
+            return None
+        kernel = f"gpunn_{identifier(part)}_{name}"
+        return if_traceable(partial(self._printed, kernel, name, op, dtype), type(part))
+
+    def _printed(self, kernel: str, name: str, op: Arguments, dtype: np.dtype) -> Calls:
+        """Return launches of kernels that are printed from an operation's definition."""
+        writes = trace_operation(vars(Operations)[name].definition, op, dtype)
+        return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
+
+    @ruled
     def counted_update(self, op: Arguments) -> Calls | None:
         if not updatable(op, *floating(op)):
             return None
@@ -293,6 +349,7 @@ class CupyLowerings:
             return None  # the definition launches a count, and one update for each segment
         return [partial(optimizers.counted_update, op, self.scratch)]
 
+    @ruled
     def clipped_update(self, op: Arguments) -> Calls | None:
         if not updatable(op, *floating(op)) or not optimizers.counts(op.trained):
             return None
@@ -312,6 +369,7 @@ class CupyLowerings:
         kind = type(op.activation), op.bias is not None
         if kind not in EPILOGUES or op.out is not op.z or not fusible(*arrays_of(op)):
             return None
+        op = op.replace(f=activations.function_of(op.activation))
         product = partial(self.product, op.x, op.weights, op.z, False, False)
         fused = partial(self.fused_product, op.x, op.weights, op.out, EPILOGUES[kind], op.bias)
         return [partial(fused_or_separate, fused, [product, *activations.forward(op)])]
@@ -326,7 +384,8 @@ class CupyLowerings:
             return None
         if result is not None and not fusible(op.weights, result):
             return None
-        sums = partial(activations.backward_with_bias, op, self.scratch)
+        f = activations.function_of(op.activation)
+        sums = partial(activations.backward_with_bias, op.replace(f=f), self.scratch)
         product = partial(self.product, x, gradient, made[0], True, False)
         operands = x, gradient, made[0], BIAS_GRADIENT, made[1]
         fused = partial(self.fused_product, *operands, transpose_a=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 
@@ -23,8 +23,9 @@ from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["FORMULAS", "Formula", "backward", "backward_after_dropout", "backward_with_bias"]
-__all__ += ["constants_of", "elementwise", "forward", "fused_forward", "gradient_source"]
+__all__ = ["FORMULAS", "Formula", "Function", "backward", "backward_after_dropout"]
+__all__ += ["backward_with_bias", "elementwise", "forward", "function_of", "fused_forward"]
+__all__ += ["gradient_source"]
 
 
 @dataclass(frozen=True)
@@ -82,25 +83,40 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
 }
 
 
-def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
-    """Return an activation's attributes, such as a slope, that its kernels receive as constants."""
-    return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
+class Function(NamedTuple):
+    """An activation that kernels compute: its name, its formula, and the formula's constants."""
+
+    name: str
+    formula: Formula
+    numbers: tuple[float, ...]
+
+    def constants(self, T: Any = float) -> list[Any]:
+        """Return the constants, such as a slope, in the type that a kernel expects."""
+        return [T(number) for number in self.numbers]
+
+
+def function_of(f: activations.Activation) -> Function | None:
+    """Return a built-in activation as a function of kernels, or None for other activations."""
+    formula = FORMULAS.get(type(f))
+    if formula is None:
+        return None
+    return Function(f.name, formula, tuple(getattr(f, name) for name in formula.constants))
 
 
 def forward(op: Arguments) -> Calls:
     """Add the bias to z and compute the output; arrays have one type and any layout."""
-    f, z, bias, out = op.activation, op.z, op.bias, op.out
+    f, z, bias, out = op.f, op.z, op.bias, op.out
     if bias is None:
-        if out is z and type(f) is activations.Identity:
+        if out is z and type(op.activation) is activations.Identity:
             return []
         kernel = elementwise(f, "gpunn_{}", "T z", "T a", "VALUE")
-        return [partial(kernel, z, *constants_of(f), out)]
+        return [partial(kernel, z, *f.constants(), out)]
     if out is z:
         statements = "const T z = a + bias; VALUE"
         kernel = elementwise(f, "gpunn_bias_{}_in_place", "T bias", "T a", statements)
-        return [partial(kernel, bias, *constants_of(f), out)]
+        return [partial(kernel, bias, *f.constants(), out)]
     kernel = elementwise(f, "gpunn_bias_{}", "T bias", "T z, T a", "z += bias; VALUE")
-    return [partial(kernel, bias, *constants_of(f), z, out)]
+    return [partial(kernel, bias, *f.constants(), z, out)]
 
 
 SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
@@ -112,7 +128,7 @@ def fused_forward(op: Arguments) -> Calls:
 
     Each result is stored, as the separate operations store it.
     """
-    f, in_place, scaled = op.activation, op.out is op.z, hasattr(op, "factors")
+    f, in_place, scaled = op.f, op.out is op.z, hasattr(op, "factors")
     inputs, given, results = ["T x, T factor"] * scaled, [*SCALED(op)] if scaled else [], []
     statements = "z = product(factor, x);" if scaled else "z = a;" if in_place else ""
     if in_place:
@@ -138,26 +154,26 @@ def fused_forward(op: Arguments) -> Calls:
         name += f"_{mask.prefix}dropout"
     outputs = ", ".join(declared for declared, _ in results)
     kernel = elementwise(f, f"gpunn_{name}", ", ".join(inputs), outputs, statements, mask)
-    return [partial(kernel, *given, *constants_of(f), *(array for _, array in results))]
+    return [partial(kernel, *given, *f.constants(), *(array for _, array in results))]
 
 
 def backward(op: Arguments) -> Calls:
     """Multiply the gradient by f'(z); arrays have one type and any layout."""
-    f = op.activation
-    if not FORMULAS[type(f)].derivative:
+    f = op.f
+    if not f.formula.derivative:
         return []
     kernel = elementwise(f, "gpunn_{}_gradient", "T z, T a", "T g", "T d; DERIVATIVE g *= d;")
-    return [partial(kernel, op.z, op.output, *constants_of(f), op.gradient)]
+    return [partial(kernel, op.z, op.output, *f.constants(), op.gradient)]
 
 
 def backward_after_dropout(op: Arguments) -> Calls:
     """Drop elements of the gradient, and multiply it by f'(z); arrays have any layout."""
-    f, mask = op.activation, mask_of(op)
+    f, mask = op.f, mask_of(op)
     statements = f"g = {mask.drop('g', 'i')}; T d; DERIVATIVE g *= d;"
     name, inputs = f"gpunn_{{}}_gradient_{mask.prefix}dropout", f"T z, T a, {mask.inputs}"
     kernel = elementwise(f, name, inputs, "T g", statements, mask)
     given = op.z, op.output, *mask_arguments(op, op.gradient.dtype.type)
-    return [partial(kernel, *given, *constants_of(f), op.gradient)]
+    return [partial(kernel, *given, *f.constants(), op.gradient)]
 
 
 def backward_with_bias(
@@ -172,11 +188,11 @@ def backward_with_bias(
     factors and their gradient of a `scale_gradient` that comes after. `columns` describes how
     threads and blocks divide the matrix.
     """
-    f, dtype, (mask, masking), is_scaled = op.activation, op.gradient.dtype, dropped, scaled != ()
-    source = gradient_and_sums(f.name, FORMULAS[type(f)], mask, is_scaled)
+    f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
+    source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
     arguments = [op.z, op.output, op.gradient, op.bias_gradient, *scaled, *masking]
     shape = len(op.gradient), op.bias_gradient.size
-    arguments += constants_of(f, dtype.type)
+    arguments += f.constants(dtype.type)
     over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + is_scaled, scratch)
 
 
@@ -186,7 +202,7 @@ def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:
 
 
 def elementwise(
-    f: activations.Activation,
+    f: Function,
     name: str,
     inputs: str,
     outputs: str,
@@ -198,7 +214,7 @@ def elementwise(
     In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
     replaced by the activation's formulas. The statements may use a mask of dropout.
     """
-    formula = FORMULAS[type(f)]
+    formula = f.formula
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
     return compiled(inputs + formula.parameters, outputs, text, name.format(f.name), mask)
 

@@ -7,13 +7,7 @@ from functools import partial
 
 import cupy
 
-from gpunn.backends.cupy.kernels.activations import (
-    FORMULAS,
-    Formula,
-    constants_of,
-    elementwise,
-    gradient_source,
-)
+from gpunn.backends.cupy.kernels.activations import Formula, elementwise, gradient_source
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
@@ -80,17 +74,17 @@ def scale_gradient(op: Arguments, scratch: Scratch) -> None:
 
 def parametric(op: Arguments) -> Calls:
     """Compute x + alpha * (f(x) - x); arrays have any layout."""
-    f, statements = op.activation, "T a; VALUE y = z + share * (a - z);"
+    f, statements = op.f, "T a; VALUE y = z + share * (a - z);"
     kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
-    return [partial(kernel, op.x, op.alpha, *constants_of(f), op.out)]
+    return [partial(kernel, op.x, op.alpha, *f.constants(), op.out)]
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
     """Set the gradients of `parametric`; x's gradient overwrites the output's."""
-    f, dtype = op.activation, op.gradient.dtype
-    kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
+    f, dtype = op.f, op.gradient.dtype
+    kernel = raw_kernel(*parametric_gradient_source(f.name, f.formula), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient
-    arguments = *arrays, *constants_of(f, dtype.type)
+    arguments = *arrays, *f.constants(dtype.type)
     over_columns(kernel, (len(op.x), op.alpha.size), arguments, 1, scratch)
 
 

@@ -27,7 +27,7 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.operations import Segment, Trained
 from gpunn.backends.recording import Arguments
 
-__all__ = ["RULES", "clipped_update", "counted_update", "counts", "updates"]
+__all__ = ["RULES", "Rule", "clipped_update", "counted_update", "counts", "updates"]
 
 THREADS = 256
 PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
@@ -40,7 +40,8 @@ class Rule:
     `statements` update `value` and the slots of one parameter. The statements use the parameter's
     gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. The numbers in
     `once` are the same for all parameters. Each number in `once` has a name, and an expression of
-    the constants, `rate`, and the number `t` of the update (from 1).
+    the constants, `rate`, the number `t` of the update (from 1), and earlier numbers in `once`.
+    `slots` are names in C++, in the order of the optimizer's slots.
     """
 
     name: str
@@ -136,8 +137,7 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 def counted_update(op: Arguments, scratch: Scratch) -> None:
     """Look up the learning rate, update the parameters and count the update."""
     (segment,) = merged_segments(op.trained)
-    arguments = *op.counters, scratch.tickets(1)
-    launch(COUNTED, arguments, op.optimizer, op.trained, segment)
+    launch(COUNTED, (*op.counters, scratch.tickets(1)), op, segment)
 
 
 def clipped_update(op: Arguments, scratch: Scratch) -> None:
@@ -150,7 +150,7 @@ def clipped_update(op: Arguments, scratch: Scratch) -> None:
     partials = sum_of_squares(gradients, scratch)
     limit = gradients.dtype.type(op.max_norm)
     arguments = *op.counters, scratch.tickets(1), partials, blocks_for(gradients.size), limit
-    launch(CLIPPED, arguments, op.optimizer, op.trained, segment)
+    launch(CLIPPED, arguments, op, segment)
 
 
 def updates(op: Arguments) -> Calls:
@@ -160,7 +160,7 @@ def updates(op: Arguments) -> Calls:
     changes.
     """
     arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
-    launched = partial(launch, CONDITIONAL, arguments, op.optimizer, op.trained)
+    launched = partial(launch, CONDITIONAL, arguments, op)
     return [partial(launched, segment) for segment in merged_segments(op.trained)]
 
 
@@ -196,26 +196,23 @@ def merged_segments(trained: Trained) -> list[MergedSegment]:
 
 
 def launch(
-    variant: Variant,
-    arguments: tuple[Any, ...],
-    optimizer: Any,
-    trained: Trained,
-    segment: MergedSegment,
+    variant: Variant, arguments: tuple[Any, ...], op: Arguments, segment: MergedSegment
 ) -> None:
     """Launch an optimizer's kernel for a segment; each thread updates PER_THREAD values.
 
     The kernel's first arguments are `arguments`, for the variant's parameters. The next arguments
     are the vectors values, gradients and slots, all of shape (size,), and the scheduled weight
     decay or NULL. The last arguments are the size, the number of decayed parameters, and constants.
+    `op.rule` has the optimizer's rule, and the values of the rule's constants.
     """
     start, stop, factor, decayed, decay_factor = segment
-    values, gradients, slots, _ = trained.part(start, stop)
-    rule, constants = RULES[type(optimizer)](optimizer)
+    values, gradients, slots, _ = op.trained.part(start, stop)
+    optimizer, (rule, constants) = op.optimizer, op.rule
     decay, size, T = optimizer.weight_decay, stop - start, values.dtype.type
     fixed = isinstance(decay, float)
     moving, number = (NULL, decay_factor * decay) if fixed else (decay, decay_factor)
     numbers = size, decayed if number else 0, T(factor), T(number), *map(T, constants)
-    vectors = values, gradients, *(slots[name] for name in rule.slots), moving
+    vectors = values, gradients, *(slots[name] for name in optimizer.slots), moving
     blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one block counts
     kernel = raw_kernel(*source(rule, variant), T=values.dtype)
     kernel((blocks,), (THREADS,), (*arguments, *vectors, *numbers))
@@ -284,7 +281,9 @@ def source(rule: Rule, variant: Variant) -> tuple[str, str]:
     constants = "".join(f", T {constant}" for constant in rule.constants)
     weight_decay = "(moving_decay ? moving_decay[0] * decay : decay)"
     once = (("kept", f"1 - rate * {weight_decay}"), *rule.once)
-    shared = "".join(f" once[{n}] = {each};" for n, (_, each) in enumerate(once, 1))
+    shared = "".join(
+        f" const T {name} = {each}; once[{n}] = {name};" for n, (name, each) in enumerate(once, 1)
+    )
     taken = "".join(f", {name} = once[{n}]" for n, (name, _) in enumerate(once, 1))
     held = "".join(f", old_{slot}[PER_THREAD]" for slot in rule.slots)
     loads = "".join(f" old_{slot}[k] = {slot}_slot[i];" for slot in rule.slots)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.cupy.kernels.activations import FORMULAS, constants_of
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import LANES, Calls, over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
@@ -45,8 +44,8 @@ def layer_norm(op: Arguments) -> Calls:
 
 def layer_norm_activate(op: Arguments) -> Calls:
     """Normalize each row and apply an activation, with one warp per row."""
-    f, formula = op.activation, FORMULAS[type(op.activation)]
-    more = [op.out, *constants_of(f, op.x.dtype.type)]
+    f, formula = op.f, op.f.formula
+    more = [op.out, *f.constants(op.x.dtype.type)]
     parameters = f", T* __restrict__ out{formula.parameters}"
     statements = f"T a; {formula.value} out[k] = a;"
     return normalized_rows(op, op.z, more, f"gpunn_layer_norm_{f.name}", parameters, statements)
@@ -101,8 +100,8 @@ def layer_norm_gradient(op: Arguments, scratch: Scratch) -> None:
 
 def layer_norm_activation_gradient(op: Arguments, scratch: Scratch) -> None:
     """Multiply the gradient by f'(z), then run `layer_norm_gradient`."""
-    f, formula = op.activation, FORMULAS[type(op.activation)]
-    more = [op.z, op.output, *constants_of(f, op.gradient.dtype.type)]
+    f, formula = op.f, op.f.formula
+    more = [op.z, op.output, *f.constants(op.gradient.dtype.type)]
     arrays = ", const T* __restrict__ values_z, const T* __restrict__ values_a"
     chain_rule = f"""const T z = values_z[k], a = values_a[k];
       T d;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,11 @@ from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
-from gpunn.backends.tracing import trace_operation
-from gpunn.configurable import Configurable, is_built_in
-from gpunn.errors import GpunnError
+from gpunn.backends.tracing import if_traceable, trace_operation
+from gpunn.configurable import Configurable
 from gpunn.expressions import ARRAY, Untraceable, in_order
 
 __all__ = ["Expressions"]
-
-logger = logging.getLogger("gpunn")
 
 
 class Expressions(Lowerings):
@@ -37,13 +33,12 @@ class Expressions(Lowerings):
         dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
         if not classes or not dtypes or dtypes[0].itemsize not in (4, 8):
             return None
-        try:
+
+        def instructions() -> Steps:
             writes = trace_operation(definition, op, dtypes[0])
             return instructions_of(writes, dtypes[0], self.threads, early)
-        except Untraceable as error:
-            if not isinstance(error.__cause__, GpunnError):  # the call will raise it again
-                hint(classes[0], str(error))
-            return None
+
+        return if_traceable(instructions, classes[0])
 
     def compute(self, op: Arguments) -> Steps:
         return self._functions("compute", op, op.outs[0].dtype)
@@ -70,20 +65,3 @@ class Expressions(Lowerings):
             return set()
         nodes = in_order([each.node for each in writes])
         return {(each.op, repr(each.data)) for each in nodes if each.op != ARRAY}
-
-
-named: set[type] = set()
-"""Classes that `hint` has named."""
-
-
-def hint(cls: type, reason: str) -> None:
-    """Log, once for each custom class, why gpunn calls the methods of a class."""
-    if cls in named or is_built_in(cls):
-        return
-    named.add(cls)
-    logger.warning(
-        "gpunn: %s can't be compiled, so each step calls its methods. The results are the same, "
-        "but training is slower. Reason: %s",
-        cls.__qualname__,
-        reason,
-    )

@@ -10,10 +10,11 @@ import numpy as np
 
 from gpunn import optimizers
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
-from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions, hint
+from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.backends.recording import Arguments
+from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
 
 __all__ = ["Optimizers"]

@@ -1,0 +1,67 @@
+"""A kernel that computes elements of traced arrays, and sums them over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.backends.cupy.expressions.statements import Statements, element, function
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.functions import FUNCTIONS
+from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.tracing import Write
+from gpunn.expressions import Untraceable
+
+__all__ = ["ColumnKernel"]
+
+
+class ColumnKernel:
+    """A kernel that writes matrices, and the sums of other matrices over their rows.
+
+    Raises an `Untraceable` with the reason if one kernel can't compute them.
+
+    Parameters
+    ----------
+    name : str
+        The kernel's name, for profilers.
+    writes, dtype : sequence of Write, dtype
+        As for `Statements`; all arrays have the same number of columns.
+    sums : sequence of Write
+        The arrays for sums over the rows of nodes.
+    """
+
+    def __init__(
+        self, name: str, writes: Sequence[Write], sums: Sequence[Write], dtype: np.dtype
+    ) -> None:
+        self._body = body = Statements(writes, dtype, [each.node for each in sums])
+        self._sums, place = [array for array, _ in sums], element(sums[0].array.size)
+        matrices = {*body.places.values(), *(body.place(node.shape) for _, node in sums)}
+        if any(body.levels.values()) or body.totals or matrices != {place}:
+            raise Untraceable("sums over rows and columns that need several kernels")
+        results = list(map(body.name, self._sums))
+        ends = list[str]()
+        for array, node in writes:
+            ends.append(f"{body.name(array)}[{body.index(place)}] = {body.value(node, place)};")
+        ends += [f"sum[{n}] += {body.value(node, place)};" for n, (_, node) in enumerate(sums)]
+        statements = [
+            *(*body.once.lines, COLUMN, f"T sum[{len(sums)}] = {{0}};", "#pragma unroll 4"),
+            "for (long long row = top + threadIdx.y; inside && row < bottom; row += STACK) {",
+            *("const long long j = column;", *body.row.lines, *ends, "}"),
+            "if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) {",
+            *(f"{result}[column] = sum[{n}];" for n, result in enumerate(results)),
+            "}",
+        ]
+        written = [*(array for array, _ in writes), *self._sums]
+        parameters = [*body.pointers(written), *body.numbers, PARAMETERS]
+        declaration = f"__launch_bounds__(STACK * LANES) void {name}"
+        source = function(FUNCTIONS + COLUMNS, declaration, parameters, statements)
+        self._kernel = raw_kernel(name, source, T=dtype)
+
+    def __call__(self, scratch: Scratch) -> None:
+        """Launch the kernel."""
+        body = self._body
+        arguments = *body.arrays, *body.values_of_numbers
+        shape = body.rows, self._sums[0].size
+        over_columns(self._kernel, shape, arguments, len(self._sums), scratch)

@@ -1,0 +1,82 @@
+"""Divide the graph of an operation into kernels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import TypeAlias
+
+import cupy
+import numpy as np
+
+from gpunn.backends.cupy.expressions.columns import ColumnKernel
+from gpunn.backends.cupy.expressions.rows import RowKernel
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.tracing import Write
+from gpunn.expressions import ARRAY, REDUCTIONS, Node, Untraceable, base_of, in_order, substituted
+from gpunn.expressions.graph import Graph
+from gpunn.typing import Array, Shape
+
+__all__ = ["kernels_of"]
+
+Kernel: TypeAlias = Callable[[Scratch], None]
+
+
+def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
+    """Return the kernels that write traced results to their arrays, in order.
+
+    The first kernel computes everything that needs no sum over rows. Others compute sums over rows,
+    with matrices of the same shape. What needs these sums follows. Raises an `Untraceable` with the
+    reason if the graph needs other kernels.
+    """
+    nodes = in_order([node for _, node in writes])
+    sums = [each for each in nodes if each.op == "column_sum"]
+    if not sums:
+        return [RowKernel(name, writes, dtype)]
+    late = dependent(nodes, sums)
+    reduced = dependent(nodes, [each for each in nodes if each.op in REDUCTIONS])
+    now = [each for each in writes if id(each.node) not in late]
+    groups: dict[Shape, list[Write]] = defaultdict(list)
+    results: dict[int, Array] = {}
+    for each in sums:
+        (summed,) = each.args
+        if id(summed) in late:
+            continue
+        outs = [array for array, node in writes if base_of(node) is each]
+        results[id(each)] = out = outs[0] if outs else cupy.empty(each.shape, dtype)
+        if id(summed) in reduced:
+            now.append(Write(cupy.empty(summed.shape, dtype), summed))
+            summed = source(now[-1].array)
+        groups[summed.shape].append(Write(out, summed))
+    kernels = list[Kernel]()
+    for shape, group in groups.items():
+        joined = [w.array.shape == shape and id(w.node) not in reduced for w in now]
+        kernels.append(ColumnKernel(name, list(compress(now, joined)), group, dtype))
+        now = [each for each, is_joined in zip(now, joined, strict=True) if not is_joined]
+    if now:
+        kernels.insert(0, RowKernel(name, now, dtype))
+    done = {id(array) for array in results.values()}
+    rest = [each for each in writes if id(each.node) in late and id(each.array) not in done]
+    changed = {id(each.array) for each in writes} - {id(each.array) for each in rest}
+    if any(each.op == ARRAY and id(each.data) in changed for each in nodes):
+        raise Untraceable("arrays that are changed before the last kernel reads them")
+    if rest:
+        made = {id(each): source(results[id(each)]) for each in sums if id(each) in results}
+        again = substituted(Graph(), [node for _, node in rest], made)
+        kernels += kernels_of(name, list(map(Write, [each.array for each in rest], again)), dtype)
+    return kernels
+
+
+def source(array: Array) -> Node:
+    """Return the node of an array that an earlier kernel writes."""
+    return Node(ARRAY, (), array.shape, "float", array)
+
+
+def dependent(nodes: Sequence[Node], on: Sequence[Node]) -> set[int]:
+    """Return the ids of the nodes that depend on some nodes, and of these nodes."""
+    result = set(map(id, on))
+    for node in nodes:
+        if any(id(each) in result for each in node.args):
+            result.add(id(node))
+    return result

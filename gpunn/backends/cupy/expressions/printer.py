@@ -1,0 +1,92 @@
+"""Print functions of a graph as CUDA C++."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gpunn.configurable import Configurable
+from gpunn.expressions import NUMBER, Node, Untraceable
+
+__all__ = ["C_NAMES", "Printer", "identifier"]
+
+C_NAMES = {"float": "T", "int": "long long", "bool": "bool"}
+"""The C++ type of each kind of node."""
+
+SAME_NAME = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "floor", "softplus")
+
+TEXTS = {
+    **{name: f"{name}({{0}})" for name in SAME_NAME},
+    "copy": "{0}",
+    "negative": "-{0}",
+    "abs": "fabs({0})",
+    "round": "rint({0})",
+    "sign": "signum({0})",
+    "sigmoid": "logistic({0})",
+    "tanh_softplus": "tanh(softplus({0}))",
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "maximum": "maximum<{kind}>({0}, {1})",
+    "minimum": "minimum<{kind}>({0}, {1})",
+    "greater": "{0} > {1}",
+    "at_least": "{0} >= {1}",
+    "equal": "{0} == {1}",
+    "where": "{0} ? {1} : {2}",
+}
+"""The C++ expression of each function of a graph; its arguments are names or numbers."""
+
+LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
+"""Numbers in the source, so that the compiler can simplify expressions."""
+
+
+class Printer:
+    """Prints nodes as statements.
+
+    Most numbers become parameters `c0`, `c1`, ... of the kernel. So if an attribute of a custom
+    class changes, no kernel needs to be compiled.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self.numbers: list[float] = []
+        self._count = 0
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The names of the numbers that are parameters."""
+        return tuple(self._names.values())
+
+    def number(self, value: float) -> str:
+        """Return the expression of a number of type T."""
+        key = repr(value)
+        if key in LITERALS:
+            return f"(T){value:g}"
+        if key not in self._names:
+            self._names[key] = f"c{len(self.numbers)}"
+            self.numbers.append(value)
+        return self._names[key]
+
+    def name(self) -> str:
+        """Return a new name of a variable."""
+        self._count += 1
+        return f"v{self._count}"
+
+    def text(self, node: Node, arguments: Sequence[str]) -> str:
+        """Return the expression of a function of named arguments."""
+        if node.op not in TEXTS:
+            raise Untraceable(f"a function that CUDA kernels lack: {node.op}")
+        of_integers = any(each.kind == "int" for each in node.args if each.op != NUMBER)
+        given = [
+            f"(long long){each.data:.0f}"
+            if of_integers and each.op == NUMBER and each.kind == "int"
+            else name
+            for each, name in zip(node.args, arguments, strict=True)
+        ]
+        return TEXTS[node.op].format(*given, kind=C_NAMES[node.kind])
+
+
+def identifier(part: Configurable) -> str:
+    """Return a name for the kernels of a custom class."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", part.name or type(part).__name__)

@@ -1,0 +1,277 @@
+"""Statements of a kernel that compute elements of traced arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.backends.cupy.expressions.printer import C_NAMES, Printer
+from gpunn.backends.cupy.kernels.raw import C_TYPES
+from gpunn.backends.tracing import Write
+from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, Node, Untraceable, in_order
+from gpunn.typing import Array, Shape
+
+__all__ = ["ONCE", "ROW", "Place", "Scope", "Statements", "element", "function"]
+
+
+class Place(NamedTuple):
+    """Which element of an array a statement uses: of this row or not, and of which column.
+
+    `column` is an expression of the loop's column j, or empty for an array without columns.
+    """
+
+    has_rows: bool
+    columns: int = 1
+    column: str = ""
+
+
+ONCE, ROW = Place(False), Place(True)
+
+
+def element(columns: int) -> Place:
+    """Return the place of an element of a matrix with these columns."""
+    return Place(True, columns, "j")
+
+
+@dataclass
+class Scope:
+    """Statements within a pair of braces, and the variables that they declare."""
+
+    lines: list[str] = field(default_factory=list)
+    names: dict[tuple[int, Place], str] = field(default_factory=dict)
+
+
+class Statements:
+    """The statements of a kernel that writes traced results to their arrays.
+
+    Variables are declared in four scopes. `once` has numbers that all rows share, `row` has numbers
+    of a row, and `loop` has elements in a loop over columns. `last` has numbers that need a sum
+    over all elements.
+
+    Parameters
+    ----------
+    writes : sequence of Write
+        The arrays and their new elements. An array may be read only where it is written.
+    dtype : dtype
+        The type T.
+    summed : sequence of Node
+        Other nodes that the kernel computes.
+    """
+
+    def __init__(
+        self, writes: Sequence[Write], dtype: np.dtype, summed: Sequence[Node] = ()
+    ) -> None:
+        self.dtype, self.printer = dtype, Printer()
+        self.nodes = in_order([*(each.node for each in writes), *summed])
+        self.rows = rows_of([array.shape for array, _ in writes], self.nodes)
+        self.places = {id(array): self.place(array.shape) for array, _ in writes}
+        self.arrays: list[Array] = []
+        self.widths: list[int] = []
+        self.once, self.row, self.last = Scope(), Scope(), Scope()
+        self.loop = self.row
+        self.levels: dict[int, int] = {}
+        self.late: set[int] = set()
+        self.totals: list[Node] = []
+        self._sort()
+
+    # ------------------------------------------------------------------ the kernel's parameters
+
+    def pointers(self, written: Sequence[Array]) -> list[str]:
+        """Return the declarations of arrays; no two arrays share memory."""
+        changed = set(map(id, written))
+        return [
+            f"{'' if id(each) in changed else 'const '}{C_TYPES[each.dtype]}* __restrict__ {name}"
+            for each, name in ((each, self.name(each)) for each in self.arrays)
+        ]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The declarations of the numbers of columns, and of constants."""
+        widths = [f"long long width{number}" for number in range(len(self.widths))]
+        return [*widths, *(f"T {constant}" for constant in self.printer.constants)]
+
+    @property
+    def values_of_numbers(self) -> list[Any]:
+        """The arguments for the parameters `numbers`."""
+        return [*self.widths, *map(self.dtype.type, self.printer.numbers)]
+
+    # -------------------------------------------------------------------- places in the graph
+
+    def _sort(self) -> None:
+        """Find how many reductions of rows precede each node, and the sums over all elements."""
+        for node in self.nodes:
+            level = max((self.levels[id(each)] for each in node.args), default=0)
+            late = any(id(each) in self.late for each in node.args)
+            if node.op in REDUCTIONS:
+                if late or node.op == "column_sum":
+                    raise Untraceable("a sum over rows")
+                if self.is_total(node):
+                    if node.op != "row_sum":
+                        raise Untraceable("a maximum or minimum over all rows")
+                    self.totals.append(node)
+                    late = True
+                else:
+                    level += 1
+            self.levels[id(node)] = level
+            if late:
+                self.late.add(id(node))
+
+    def is_total(self, node: Node) -> bool:
+        """Return whether a reduction is over all elements of several rows."""
+        return self.rows > 1 and math.prod(node.shape) == 1
+
+    def place(self, shape: Shape) -> Place:
+        """Return the place of an array or result of this shape."""
+        size = math.prod(shape)
+        if size == 1:
+            return ONCE
+        if size == self.rows > 1:
+            return ROW
+        if size % self.rows:
+            raise Untraceable("arrays with different numbers of rows")
+        return element(size // self.rows)
+
+    def _place_of(self, argument: Node, node: Node, place: Place) -> Place:
+        """Return the place of an argument that is broadcast to a node's shape."""
+        size, whole = math.prod(argument.shape), node.shape
+        if size == 1:
+            return ONCE
+        if size == math.prod(whole):
+            return place
+        padded = (1,) * (len(whole) - len(argument.shape)) + argument.shape
+        if place.has_rows and place.columns == math.prod(whole[1:]):
+            if padded[0] == 1 and padded[1:] == whole[1:]:
+                return Place(False, place.columns, place.column)
+            if padded[0] == whole[0] and size == whole[0]:
+                return ROW
+        raise Untraceable(f"broadcasting of {argument.shape} to {whole}")
+
+    # -------------------------------------------------------------------------- statements
+
+    def _scope(self, node: Node, place: Place) -> Scope:
+        if id(node) in self.late:
+            if place != ONCE:
+                raise Untraceable("a sum over rows that elements need")
+            return self.last
+        if "j" in place.column:
+            return self.loop
+        return self.row if place.has_rows or self.levels[id(node)] else self.once
+
+    def value(self, node: Node, place: Place) -> str:
+        """Return the variable with a node's element; declare it in its scope if it is new."""
+        if node.op == NUMBER:
+            return self.printer.number(node.data)
+        if node.op == "reshape":
+            return self.value(node.args[0], place)
+        scope, key = self._scope(node, place), (id(node), place)
+        if key not in scope.names:
+            if node.op in REDUCTIONS and id(node) not in self.late:
+                if place != self.place(node.shape):
+                    raise Untraceable("a row of sums of rows")
+                self._reduce(node)
+            else:
+                text, name = self._text(node, place), self.printer.name()
+                scope.lines.append(f"const {C_NAMES[node.kind]} {name} = {text};")
+                scope.names[key] = name
+        return scope.names[key]
+
+    def _text(self, node: Node, place: Place) -> str:
+        if node.op == ARRAY:
+            written = self.places.get(id(node.data), ONCE)
+            if written not in (ONCE, place):
+                raise Untraceable("an array that is changed before other elements are read")
+            return f"{self.name(node.data)}[{self.index(place)}]"
+        if node.op == "range":
+            first, _, step = node.data
+            if node.kind == "int":
+                return f"{first} + {step} * ({self.index(place)})"
+            start, by = self.printer.number(float(first)), self.printer.number(float(step))
+            return f"{start} + {by} * (T)({self.index(place)})"
+        if node.op == "columns":
+            (whole,), (start, _) = node.args, node.data
+            column = f"{start} + {place.column}" if place.column else f"{start}"
+            return self.value(whole, Place(place.has_rows, whole.shape[1], column))
+        if node.op in REDUCTIONS:
+            return f"totals[{self.totals.index(node)}]"
+        values = [self.value(each, self._place_of(each, node, place)) for each in node.args]
+        return self.printer.text(node, values)
+
+    def index(self, place: Place) -> str:
+        """Return the index of an element in its array."""
+        if not (place.has_rows and place.column):
+            return place.column or ("row" if place.has_rows else "0")
+        return f"row * {self.width(place.columns)} + {place.column}"
+
+    def name(self, array: Array) -> str:
+        """Return the name of the parameter for an array."""
+        for number, each in enumerate(self.arrays):
+            if each is array:
+                return f"a{number}"
+        self.arrays.append(array)
+        return f"a{len(self.arrays) - 1}"
+
+    def width(self, columns: int) -> str:
+        """Return the name of the parameter for a number of columns."""
+        if columns not in self.widths:
+            self.widths.append(columns)
+        return f"width{self.widths.index(columns)}"
+
+    def _reduce(self, node: Node) -> None:
+        """Declare the sums, maxima and minima of a row that can share a loop with this one."""
+        columns = self._reduced(node)
+        together = [
+            each
+            for each in self.nodes
+            if each.op in REDUCTIONS
+            and not self.is_total(each)
+            and self.levels[id(each)] == self.levels[id(node)]
+            and self._reduced(each) == columns
+        ]
+        outer, self.loop = self.loop, Scope()
+        starts, ends = list[str](), list[str]()
+        for each in together:
+            name, kind = self.printer.name(), each.op.removeprefix("row_")
+            value = self.value(each.args[0], element(columns))
+            first = {"sum": 0.0, "maximum": -math.inf, "minimum": math.inf}[kind]
+            joined = f"{name} + {value}" if kind == "sum" else f"{kind}({name}, {value})"
+            starts.append(f"T {name} = {self.printer.number(first)};")
+            self.loop.lines.append(f"{name} = {joined};")
+            ends.append(f"{name} = warp_{kind}({name});")
+            place = self.place(each.shape)
+            self.row.names[id(each), place] = name
+        self.row.lines += [*starts, *self.over_columns(columns, self.loop), *ends]
+        self.loop = outer
+
+    def _reduced(self, node: Node) -> int:
+        """Return how many columns a reduction of rows has."""
+        return math.prod(node.args[0].shape) // self.rows
+
+    def over_columns(self, columns: int, body: Scope) -> list[str]:
+        """Return a loop of a warp over a row's columns."""
+        width = self.width(columns)
+        return [f"for (long long j = lane; j < {width}; j += LANES) {{", *body.lines, "}"]
+
+
+def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
+    """Return the number of rows: of the largest matrix, or of vectors if there is none."""
+    shapes = [*results, *(each.shape for each in nodes)]
+    matrices = [each for each in shapes if len(each) > 1 and each[0] > 1]
+    largest = max(matrices or shapes, key=lambda shape: (math.prod(shape), len(shape)))
+    return largest[0] if largest else 1
+
+
+def function(
+    preamble: str, declaration: str, parameters: Sequence[str], statements: Sequence[str]
+) -> str:
+    """Return the source of a kernel."""
+    body = "\n  ".join(statements)
+    return f"""{preamble}
+extern "C" __global__ {declaration}(
+    {", ".join(parameters)}) {{
+  {body}
+}}
+"""

@@ -1,0 +1,207 @@
+"""Custom classes run in as many kernels as the nearest built-in classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarked_classes import CLASSES
+from equality import assert_same_bits
+from parity.operations import ORACLE, case, check
+
+import gpunn
+from gpunn import activations, layers, losses, metrics, optimizers
+from gpunn.backends.cupy import CupyBackend, capture
+from gpunn.backends.cupy.kernels.activations import compiled
+from gpunn.configurable import resolve
+
+TOGETHER = [
+    ("SiLU", "log cosh", "absolute error", "Adagrad"),
+    ("Mish", "focal", "AdaBelief"),
+    ("hard tanh",),
+]
+"""Classes that one training uses."""
+
+
+def trained(backend, of, custom, dtype="float32"):
+    """Train with custom classes, or with the nearest built-in classes."""
+    chosen = {"activation": "relu", "loss": "mean_squared_error", "optimizer": "adam"}
+    chosen |= {CLASSES[name][0]: CLASSES[name][1 if custom else 2] for name in of}
+    f = chosen.pop("activation")
+    optimizer = resolve(optimizers.Optimizer, chosen.pop("optimizer"), "optimizer")
+    optimizer.max_norm = 1.0
+    parts = [layers.Dense(16, f), layers.Dropout(0.2), layers.Dense(8), layers.LayerNorm()]
+    parts += [layers.Activation(f), layers.Dense(3)]
+    model = gpunn.Sequential(parts, 6, backend, seed=0, dtype=dtype)
+    trainer = gpunn.Trainer(model, chosen.pop("loss"), optimizer, [*chosen.values()])
+    random = np.random.default_rng(0)
+    X, y = random.standard_normal((40, 6)), random.random((40, 3)) > 0.5
+    trainer.fit(X, 1.0 * y, epochs=3, batch_size=8, progress=False)
+    return trainer
+
+
+@pytest.mark.parametrize("of", TOGETHER, ids=", ".join)
+def test_a_step_has_as_many_kernels_as_with_built_in_classes(of, emulator, monkeypatch):
+    """All of them are in the graph, and none is a definition."""
+    executors, create = [], capture.GraphExecutor.__init__
+
+    def watched(self, calls, scratch):
+        create(self, calls, scratch)
+        executors.append(self)
+
+    monkeypatch.setattr(capture.GraphExecutor, "__init__", watched)
+    numbers = list[int]()
+    for custom in (True, False):
+        with emulator.counters() as counts:
+            trained(CupyBackend(0, fused_products=False), of, custom)
+        numbers.append((counts.kernels + counts.replayed).total())
+        assert not counts.float64
+    assert numbers[0] <= numbers[1]  # kernels of ReLU in a product can't include dropout
+    assert all(each._graph is not None for each in executors if each._requested > 1)
+    assert not any(
+        isinstance(call, capture.Definition) for each in executors for call in each._calls
+    )
+
+
+@pytest.mark.parametrize("of", TOGETHER, ids=", ".join)
+def test_training_gives_the_results_of_the_definitions(of):
+    in_graph, one_by_one = (
+        trained(CupyBackend(0, graph=graph), of, custom=True).model.parameters.to_host()
+        for graph in (True, False)
+    )
+    assert_same_bits(in_graph, one_by_one)
+    expected = trained(ORACLE, of, custom=True, dtype="float64").model.parameters.to_host()
+    for name, values in one_by_one.items():
+        np.testing.assert_allclose(values, expected[name], rtol=0, atol=2e-5)
+
+
+class Swish(activations.Activation):
+    """An activation with a setting, and without a derivative."""
+
+    name = "swish_of_test_graph"
+    beta = 1.5
+
+    def value(self, xp, z):
+        return z / (1 + xp.exp(-self.beta * z))
+
+
+class Entropy(losses.Loss):
+    """The cross-entropy of labels."""
+
+    name = "entropy_of_test_graph"
+
+    def values(self, xp, predictions, targets):
+        shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
+        logarithms = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        is_label = targets[:, None] == xp.arange(predictions.shape[1])
+        return -xp.sum(xp.where(is_label, logarithms, 0.0), axis=1)
+
+
+class Gaussian(losses.Loss):
+    """The likelihood of a mean and a logarithm of the variance for each target."""
+
+    name = "gaussian_of_test_graph"
+
+    def values(self, xp, predictions, targets):
+        k = targets.shape[1]
+        mean, log_variance = predictions[:, :k], predictions[:, k:]
+        squares = (targets - mean) ** 2 * xp.exp(-log_variance)
+        return 0.5 * xp.sum(log_variance + squares, axis=1)
+
+
+class Bias(metrics.Metric):
+    """The weighted mean error of each output; a ratio of sums over all rows and outputs."""
+
+    name = "bias_of_test_graph"
+
+    def size(self, outputs):
+        return outputs
+
+    def measure(self, xp, predictions, targets, weights):
+        return xp.sum(weights[:, None] * (predictions - targets), axis=0)
+
+
+class Whole(metrics.Metric):
+    """A ratio of sums over all rows and outputs."""
+
+    name = "whole_of_test_graph"
+
+    def measure(self, xp, predictions, targets, weights):
+        errors = xp.reshape((predictions - targets) ** 2, (-1,))
+        return xp.sum(errors, keepdims=True) / xp.sum(1 + weights)
+
+
+def losses_and_metrics():
+    """Yield cases, and how many kernels each takes."""
+    for rows, columns in ((1, 1), (1, 6), (6, 1), (37, 3), (13, 70), (300, 4), (5, 5)):
+        at, matrix = f"{rows}x{columns}", (rows, columns)
+        sums = {"weights": (rows,), "normalizer": lambda g: g.random(1), "loss_sum": (1,)}
+        for loss, wide, targets in (
+            (Entropy(), columns, lambda g, m=matrix: g.integers(0, m[1], m[0])),
+            (Gaussian(), 2 * columns, matrix),
+            (CLASSES["focal"][1], columns, lambda g, m=matrix: 1.0 * (g.random(m) > 0.5)),
+        ):
+            kwargs = {"predictions": (rows, wide), "targets": targets, **sums}
+            for gradient in ((rows, wide), None):
+                name = f"{loss.name}-{at}-{'loss' if gradient is None else 'gradient'}"
+                yield 1, case(name, "loss", rows * wide, loss=loss, gradient=gradient, **kwargs)
+        kwargs = {"predictions": matrix, "targets": matrix, "weights": (rows,)}
+        for metric, size in ((Bias(), columns), (Whole(), 1)):
+            kernels = 2 if metric.name == Bias.name and min(matrix) > 1 else 1
+            name = f"{metric.name}-{at}"
+            yield (
+                kernels,
+                case(name, "metric", rows * columns, metric=metric, summary=(size,), **kwargs),
+            )
+
+
+CASES = list(losses_and_metrics())
+
+
+@pytest.mark.parametrize("name", sorted({each.name.split("-")[0] for _, each in CASES}))
+def test_losses_and_metrics_give_the_results_of_the_definitions(name, emulator):
+    for dtype in ("float32", "float64"):
+        for kernels, one in CASES:
+            if one.name.split("-")[0] == name:
+                with emulator.counters() as counts:
+                    check(CupyBackend(0), dtype, one, ("contiguous",))
+                own = [n for n in counts.kernels.elements() if n.startswith("gpunn_")]
+                assert len(own) == kernels, (one.name, own)
+
+
+class Precise(losses.MeanSquaredError):
+    """A loss that can't be traced."""
+
+    name = "precise_of_test_graph"
+
+    def values(self, xp, predictions, targets):
+        doubled = xp.astype(predictions, xp.float64), xp.astype(targets, xp.float64)
+        return xp.astype(super().values(xp, *doubled), predictions.dtype)
+
+
+def test_a_class_that_can_not_be_traced_runs_as_defined(caplog):
+    backend, arrays = CupyBackend(0), {}
+    for name, shape in {
+        "predictions": (4, 3),
+        "weights": 4,
+        "normalizer": 1,
+        "loss_sum": 1,
+    }.items():
+        arrays[name] = backend.from_host(np.ones(shape), "float32")
+    zeros = backend.zeros((4, 3), "float32")
+    for _ in range(2):
+        backend.loss(Precise(), targets=zeros, gradient=None, **arrays)
+    assert arrays["loss_sum"].get() == [9]
+    assert caplog.messages == [
+        "gpunn: Precise can't be compiled. The results are the same, but training is slower. "
+        "Reason: an array of type float64, but others have float32"
+    ]
+
+
+def test_a_changed_attribute_compiles_no_kernel():
+    f, backend = Swish(), CupyBackend(0)
+    z = backend.from_host(np.linspace(-2, 2, 5), "float32")
+    for f.beta, compilations in ((1.25, None), (2.5, 0)):
+        before, out = compiled.cache_info().misses, backend.zeros((5,), "float32")
+        backend.activate(f, z, None, out)
+        np.testing.assert_allclose(out.get(), f.value(np, z.get()), rtol=1e-6)
+        assert compilations in (None, compiled.cache_info().misses - before)
