@@ -191,10 +191,17 @@ class Statements:
                 return f"{first} + {step} * ({self.index(place)})"
             start, by = self.printer.number(float(first)), self.printer.number(float(step))
             return f"{start} + {by} * (T)({self.index(place)})"
+        if node.op == "interval":
+            (start, stop), column = node.data, place.column or "0"
+            return f"{start} <= {column} && {column} < {stop}"
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
             column = f"{start} + {place.column}" if place.column else f"{start}"
             return self.value(whole, Place(place.has_rows, whole.shape[1], column))
+        if node.op == "placed":  # other columns have any value
+            (part,), start = node.args, node.data
+            column = f"min(max({place.column} - {start}ll, 0ll), {part.shape[1] - 1}ll)"
+            return self.value(part, Place(place.has_rows, part.shape[1], column))
         if node.op in REDUCTIONS:
             return f"totals[{self.totals.index(node)}]"
         values = [self.value(each, self._place_of(each, node, place)) for each in node.args]
