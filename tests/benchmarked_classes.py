@@ -9,4 +9,4 @@ SPEC = importlib.util.spec_from_file_location("custom_classes", PATH)
 MODULE = importlib.util.module_from_spec(SPEC)
 sys.modules["custom_classes"] = MODULE
 SPEC.loader.exec_module(MODULE)
-CLASSES = MODULE.CLASSES
+CLASSES, targets_for = MODULE.CLASSES, MODULE.targets_for

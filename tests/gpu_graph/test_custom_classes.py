@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarked_classes import CLASSES
+from benchmarked_classes import CLASSES, targets_for
 from equality import assert_same_bits
 from parity.operations import ORACLE, case, check
 
@@ -17,7 +17,8 @@ from gpunn.configurable import resolve
 TOGETHER = [
     ("SiLU", "log cosh", "absolute error", "Adagrad"),
     ("Mish", "focal", "AdaBelief"),
-    ("hard tanh",),
+    ("hard tanh", "Gaussian by values"),
+    ("GELU by value", "focal of labels by values"),
 ]
 """Classes that one training uses."""
 
@@ -30,12 +31,12 @@ def trained(backend, of, custom, dtype="float32"):
     optimizer = resolve(optimizers.Optimizer, chosen.pop("optimizer"), "optimizer")
     optimizer.max_norm = 1.0
     parts = [layers.Dense(16, f), layers.Dropout(0.2), layers.Dense(8), layers.LayerNorm()]
-    parts += [layers.Activation(f), layers.Dense(3)]
+    parts += [layers.Activation(f), layers.Dense(4)]
     model = gpunn.Sequential(parts, 6, backend, seed=0, dtype=dtype)
     trainer = gpunn.Trainer(model, chosen.pop("loss"), optimizer, [*chosen.values()])
     random = np.random.default_rng(0)
-    X, y = random.standard_normal((40, 6)), random.random((40, 3)) > 0.5
-    trainer.fit(X, 1.0 * y, epochs=3, batch_size=8, progress=False)
+    y = targets_for(trainer.loss if custom else trainer.loss.name, 40, 4)
+    trainer.fit(random.standard_normal((40, 6)), y, epochs=3, batch_size=8, progress=False)
     return trainer
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from benchmarked_classes import CLASSES
+from benchmarked_classes import CLASSES, targets_for
 from training_steps import step_of
 
 pytest.importorskip("numba")
@@ -48,7 +48,7 @@ def trained(kind, custom, dtype="float32", callbacks=()):
     trainer = trainer_with(kind, custom, dtype=dtype)
     random = np.random.default_rng(0)
     X = random.normal(size=(70, 6))
-    y = CUSTOM.targets_for(custom, 70, 4)
+    y = targets_for(custom, 70, 4)
     trainer.fit(X, y, epochs=3, batch_size=16, progress=False, callbacks=callbacks)
     return trainer
 
@@ -71,7 +71,7 @@ BUILT_IN = [
 def test_a_step_is_one_program(kind, chosen):
     trainer = trainer_with(kind, chosen)
     step, order = step_of(trainer), np.arange(8)
-    targets = CUSTOM.targets_for(chosen, 8, 4)
+    targets = targets_for(chosen, 8, 4)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), targets, None, order, 8))
     program = trainer.model.backend._program(record(lambda: step._update(8)))
     assert [type(each) for each in program._steps] == [Table]
