@@ -20,7 +20,7 @@ from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
-from gpunn.interchange.steps import ArrayName, Step, Steps
+from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 from gpunn.tables.onnx_nodes import Value, where
 
 __all__ = ["add_network"]
@@ -109,6 +109,7 @@ FUNCTIONS: dict[str, Function] = {
     "group_matmul": group_matmul,
     "mean_of_softmax": lambda x: log_of_mean(log_softmax(x)),
     "shifted_waves": shifted_waves,
+    SAME: lambda x: x,
 }
 
 FLOAT32: dict[str, Function] = {

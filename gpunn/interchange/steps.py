@@ -21,7 +21,11 @@ from gpunn.layers.formula import Call, Product
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
-__all__ = ["LAYERS", "ArrayName", "Step", "Steps", "steps_of"]
+__all__ = ["LAYERS", "SAME", "ArrayName", "Step", "Steps", "steps_of"]
+
+
+SAME = "same"
+"""The function of steps whose output variable has the value of the input variable."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,8 @@ class Steps:
             for each in arrays
         ]
         used = [str(inputs[k]) for k in variables]
+        if function.result.op == ARRAY:
+            return used[0] if to in (None, used[0]) else self.add(SAME, used[0], to=to)
         output = self.add(name, used, *arguments, shape=function.result.shape, to=to)
         self.steps[-1] = replace(self.steps[-1], expression=function, source=source)
         return output

@@ -9,17 +9,17 @@ from itertools import accumulate
 
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
-from gpunn.interchange.steps import ArrayName, Step, Steps
+from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 
 __all__ = ["calls_of"]
 
-MOVES = ("flatten", "columns", "concatenate")
-"""Functions of steps that only copy numbers."""
+VIEWS, COPIES = ("flatten", SAME), ("columns", "concatenate")
+"""Functions of steps that only name numbers, and of steps that only copy numbers."""
 
 
-def moves(step: Step, *functions: str) -> bool:
-    """Return whether a step has one of the functions that only copy numbers."""
-    return step.expression is None and step.function in (functions or MOVES)
+def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
+    """Return whether a step calls one of the functions, and not one that is printed."""
+    return step.expression is None and step.function in functions
 
 
 @dataclass
@@ -60,38 +60,48 @@ def calls_of(
     `names` has the names of arrays in C. The lines call `functions`, and functions of
     expressions, which are added to `printed`.
     """
-    sequence = [
-        each for each in steps.steps if not moves(each, "flatten") or each.inputs[0] != each.output
-    ]
-    values, reads = values_of(sequence, steps)
+    sequence = [step for step in steps.steps if not calls_one_of(step, VIEWS)]
+    values, reads, last = values_of(steps)
     buffers = Buffers([], [])
     lines: list[str] = []
     for number, step in enumerate(sequence):
         inputs, output = [values[each] for each in reads[number]], values[number + 1]
         dying = {value.buffer for value in inputs if value.last_use == number} - {None}
-        if step.kind.c_sizes is None and not moves(step) and inputs[0].buffer in dying:
+        if (
+            step.kind.c_sizes is None
+            and not calls_one_of(step, COPIES)
+            and inputs[0].buffer in dying
+        ):
             output.buffer = inputs[0].buffer
         else:
             output.buffer = buffers.take(output.size)
         lines += call_lines(step, inputs, f"b{output.buffer}", names, functions, printed)
         buffers.free += [each for each in dying if each is not None and each != output.buffer]
-    last = values[len(sequence)] if sequence else values[0]
     lines.append(f"{functions.name('copy')}({location_of(last)}, {last.size}, output);")
     return lines, buffers.sizes
 
 
-def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list[list[int]]]:
-    """Return the values (the input and the steps' outputs), and which values each step reads."""
-    first = sequence[0].input_shape if sequence else steps.shapes["x"]
+def values_of(steps: Steps) -> tuple[list[Value], list[list[int]], Value]:
+    """Return the values, which of them each step reads, and the last.
+
+    The values are the input and the outputs of the steps that compute or copy numbers.
+    """
+    first = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
     values = [Value(math.prod(first), -1)]
-    current, reads = {"x": 0}, []
-    for number, step in enumerate(sequence):
-        reads.append([current[each] for each in step.inputs])
-        for each in reads[-1]:
-            values[each].last_use = number
-        values.append(Value(math.prod(step.output_shape), len(sequence)))
+    current, reads = {"x": 0}, list[list[int]]()
+    for step in steps.steps:
+        used = [current[each] for each in step.inputs]
+        if calls_one_of(step, VIEWS):
+            current[step.output] = used[0]
+            continue
+        for each in used:
+            values[each].last_use = len(reads)
+        reads.append(used)
+        values.append(Value(math.prod(step.output_shape), -1))
         current[step.output] = len(values) - 1
-    return values, reads
+    last = values[current["x"]]
+    last.last_use = len(reads)
+    return values, reads, last
 
 
 def location_of(value: Value) -> str:
@@ -110,12 +120,10 @@ def call_lines(
     """Return the C lines of a step."""
     inputs = [location_of(value) for value in values]
     size = math.prod(step.output_shape)
-    if moves(step, "flatten"):
-        return [f"{functions.name('copy')}({inputs[0]}, {size}, {output});"]
-    if moves(step, "columns"):
+    if calls_one_of(step, ["columns"]):
         start = step.arguments[0]
         return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
-    if moves(step, "concatenate"):
+    if calls_one_of(step, ["concatenate"]):
         starts = accumulate((value.size for value in values), initial=0)
         return [
             f"{functions.name('copy')}({location}, {value.size}, {output} + {start});"

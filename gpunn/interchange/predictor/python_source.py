@@ -31,7 +31,7 @@ from gpunn.interchange.predictor.numpy_printer import numpy_source
 from gpunn.interchange.predictor.pure_printer import pure_source
 from gpunn.interchange.predictor.python_printer import WIDTH
 from gpunn.interchange.predictor.templates import Template, imports_of, names_in
-from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
+from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
 from gpunn.rows import cells, csv_rows, lines, predict_stream, predictions
 from gpunn.tables.encoders import KINDS, numeric
@@ -63,7 +63,7 @@ READING = (cells, lines, csv_rows, predict_stream, predictions)
 """Modules that read rows and write predictions. Modules whose constants are used by others come
 first."""
 
-NAMES = ("np", "network", "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
+NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
 """Names that generated functions must not have, besides those of copied code and of Python."""
 
 HEAD = '''\
@@ -197,6 +197,8 @@ def call_source(step: Step) -> str:
             for argument in step.arguments
         ),
     ]
+    if step.function == SAME:
+        return f"    {step.output} = {step.inputs[0]}"
     start = f"    {step.output} = {step.function}("
     line = f"{start}{', '.join(arguments)})"
     if len(line) <= WIDTH:
