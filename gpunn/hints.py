@@ -33,6 +33,11 @@ ELSEWHERE = {
         "mean_absolute_error": "mae l1",
         "huber": "smoothl1",
         "quantile": "pinball",
+        "binary_focal": "binaryfocalcrossentropy sigmoidfocalloss",
+        "softmax_focal": "categoricalfocalcrossentropy",
+        "use 'softmax_focal' for classes, 'binary_focal' for yes and no": "focal focalloss",
+        "kl_divergence": "kldiv kldivloss kullbackleibler",
+        "gaussian_nll": "gaussian gaussiannllloss",
     },
     "Metric": {
         "accuracy": "acc categoricalaccuracy sparsecategoricalaccuracy accuracyscore",

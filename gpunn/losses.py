@@ -12,6 +12,7 @@ write a subclass with `values`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -27,14 +28,22 @@ from gpunn.typing import Array, Namespace
 
 __all__ = [
     "BinaryCrossEntropy",
+    "BinaryFocal",
     "ElementwiseLoss",
+    "Gamma",
+    "GaussianNLL",
+    "Hinge",
     "Huber",
+    "KLDivergence",
+    "LogCosh",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Poisson",
     "Quantile",
     "SoftmaxCrossEntropy",
+    "SoftmaxFocal",
+    "Tweedie",
     "real_targets",
 ]
 
@@ -455,6 +464,29 @@ class Huber(ElementwiseLoss):
         return xp.minimum(xp.maximum(predictions - targets, -self.delta), self.delta)
 
 
+@dataclass(frozen=True)
+class LogCosh(ElementwiseLoss):
+    """Smooth absolute error: l_i = mean_j log(cosh(p_ij - t_ij)).
+
+    For small errors d, a term is about d^2 / 2; for large errors, |d| - log(2). The gradient is
+    tanh(p_ij - t_ij) / outputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.LogCosh()
+    >>> loss.values(np, np.array([[1.0], [10.0]]), np.array([[0.0], [0.0]])).round(4)
+    array([0.4338, 9.3069])
+    """
+
+    name = "log_cosh"
+
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        distance = xp.abs(predictions - targets)
+        return distance + xp.log1p(xp.exp(-2 * distance)) - math.log(2)
+
+
 def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
     """Return one-hot rows of shape (rows, classes): 1 at the label, else 0."""
     columns = xp.arange(classes, dtype=labels.dtype, device=device(labels))
@@ -508,6 +540,7 @@ class SoftmaxCrossEntropy(Loss):
     output_activation = "softmax"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._keep(
             "label_smoothing", as_setting(self.label_smoothing, "label_smoothing", check_fraction)
         )
@@ -605,6 +638,93 @@ class SoftmaxCrossEntropy(Loss):
 
 
 @dataclass(frozen=True)
+class SoftmaxFocal(SoftmaxCrossEntropy):
+    """Focal loss of classes, from logits p: l_i = -sum_j t_ij (1 - s_ij)^gamma log s_ij.
+
+    Here s_i = softmax(p_i). Rows whose class is already predicted with a high probability count
+    less than in the cross-entropy. See Lin et al. 2017, "Focal Loss for Dense Object Detection",
+    equation 4. The paper's weights alpha are `class_weight` of `Trainer.fit`.
+
+    Parameters
+    ----------
+    label_smoothing : float or Schedule
+        As in `SoftmaxCrossEntropy`.
+    gamma : float
+        At least 0, by default 2. The larger, the less easy rows count. With 0, the loss is the
+        cross-entropy.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of its range.
+
+    Notes
+    -----
+    Targets are those of `SoftmaxCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.SoftmaxFocal(gamma=2.0)
+    >>> loss.values(np, np.log(np.array([[0.5, 0.25, 0.25]])), np.array([0])).round(4)
+    array([0.1733])
+    """
+
+    gamma: float = number(2.0, at_least=0)
+
+    name = "softmax_focal"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        t = self.probabilities(xp, predictions, targets)
+        shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
+        logarithm = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        others = xp.maximum(-xp.expm1(logarithm), 1e-30)  # powers of 0 may have an infinite slope
+        return -xp.sum(t * others**self.gamma * logarithm, axis=1)
+
+    gradients = Loss.gradients
+
+
+@dataclass(frozen=True)
+class KLDivergence(SoftmaxCrossEntropy):
+    """Kullback-Leibler divergence, from logits p: l_i = sum_j t_ij log(t_ij / softmax(p_i)_j).
+
+    The loss is the cross-entropy minus the entropy of the targets, so its minimum is 0. The
+    gradient is softmax(p_i) - t_i. See Kullback & Leibler 1951, "On Information and Sufficiency".
+
+    Parameters
+    ----------
+    label_smoothing : float or Schedule
+        As in `SoftmaxCrossEntropy`.
+
+    Raises
+    ------
+    ArgumentError
+        If `label_smoothing` is not in [0, 1).
+
+    Notes
+    -----
+    Targets are those of `SoftmaxCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.KLDivergence()
+    >>> logits = np.log(np.array([[0.5, 0.5]]))
+    >>> loss.values(np, logits, np.array([[0.9, 0.1]])).round(4)
+    array([0.3681])
+    """
+
+    name = "kl_divergence"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        t = self.probabilities(xp, predictions, targets)
+        entropy = -xp.sum(t * xp.log(xp.where(t > 0, t, xp.ones_like(t))), axis=1)
+        return super().values(xp, predictions, targets) - entropy
+
+
+@dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
     """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
@@ -643,6 +763,80 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
         return (targets[:, 0] > 0.5).astype(np.int64) if targets.shape[1] == 1 else None
+
+
+@dataclass(frozen=True)
+class BinaryFocal(BinaryCrossEntropy):
+    """Focal loss of yes or no, from logits p: easy rows count less than in the cross-entropy.
+
+    l_i = mean_j -t_ij (1 - s_ij)^gamma log(s_ij) - (1 - t_ij) s_ij^gamma log(1 - s_ij), where s =
+    1 / (1 + exp(-p)). See Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4. The
+    paper's weights alpha are `class_weight` of `Trainer.fit`.
+
+    Parameters
+    ----------
+    gamma : float
+        At least 0, by default 2. The larger, the less easy rows count. With 0, the loss is the
+        cross-entropy.
+
+    Raises
+    ------
+    ArgumentError
+        If gamma is negative.
+
+    Notes
+    -----
+    Targets are those of `BinaryCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.BinaryFocal(gamma=2.0)
+    >>> loss.values(np, np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])).round(4)
+    array([0.1733, 0.0227])
+    """
+
+    gamma: float = number(2.0, at_least=0)
+
+    name = "binary_focal"
+
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        yes, no = softplus(xp, -predictions), softplus(xp, predictions)  # -log(s), -log(1 - s)
+        of_yes, of_no = yes * xp.exp(-self.gamma * no), no * xp.exp(-self.gamma * yes)
+        return targets * of_yes + (1 - targets) * of_no
+
+    slopes = ElementwiseLoss.slopes
+
+
+@dataclass(frozen=True)
+class Hinge(BinaryCrossEntropy):
+    """Hinge loss of yes or no: l_i = mean_j t_ij max(0, 1 - p_ij) + (1 - t_ij) max(0, 1 + p_ij).
+
+    Rows on the correct side of the margin do not count. See Cortes & Vapnik 1995, "Support-Vector
+    Networks". Predictions above 0 mean yes. `Sequential.predict_proba` returns 1 / (1 + exp(-p)),
+    which is no calibrated probability.
+
+    Notes
+    -----
+    Targets are those of `BinaryCrossEntropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Hinge()
+    >>> loss.values(np, np.array([[2.0], [0.5], [0.5]]), np.array([[1.0], [1.0], [0.0]]))
+    array([0. , 0.5, 1.5])
+    """
+
+    name = "hinge"
+
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        of_yes, of_no = xp.maximum(1 - predictions, 0.0), xp.maximum(1 + predictions, 0.0)
+        return targets * of_yes + (1 - targets) * of_no
+
+    slopes = ElementwiseLoss.slopes
 
 
 @dataclass(frozen=True)
@@ -687,6 +881,122 @@ class Poisson(ElementwiseLoss):
         targets = real_targets(y, outputs)
         refuse_rows(targets < 0, targets, "y: poisson needs counts >= 0")
         return targets
+
+
+@dataclass(frozen=True)
+class Gamma(ElementwiseLoss):
+    """Gamma loss for positive numbers: l_i = mean_j p_ij + t_ij exp(-p_ij), where p = log(mean).
+
+    The loss is the negative log-likelihood of a gamma distribution divided by its shape, without
+    terms that do not depend on p (McCullagh & Nelder 1989, "Generalized Linear Models", chapter 8).
+    Errors count in proportion to the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Gamma()
+    >>> loss.values(np, np.log(np.array([[2.0]])), np.array([[2.0]])).round(4)
+    array([1.6931])
+    """
+
+    name = "gamma"
+    output_activation = "exponential"
+
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return predictions + targets * xp.exp(-predictions)
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        targets = real_targets(y, outputs)
+        refuse_rows(targets <= 0, targets, "y: gamma needs targets > 0")
+        return targets
+
+
+@dataclass(frozen=True)
+class Tweedie(ElementwiseLoss):
+    """Tweedie loss for sums of few positive numbers, many of them 0, where p = log(mean).
+
+    l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q), where q is the
+    power: the variance of the targets is proportional to mean^q. With q near 1, the loss is near
+    `Poisson`, and with q near 2 near `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
+
+    Parameters
+    ----------
+    power : float
+        q, in (1, 2); 1.5 by default.
+
+    Raises
+    ------
+    ArgumentError
+        If q is not in (1, 2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Tweedie(1.5)
+    >>> loss.values(np, np.log(np.array([[4.0], [4.0]])), np.array([[4.0], [0.0]]))
+    array([8., 4.])
+    """
+
+    power: float = number(1.5, above=1, below=2)
+
+    name = "tweedie"
+    output_activation = "exponential"
+
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        first, second = 1 - self.power, 2 - self.power
+        return xp.exp(second * predictions) / second - targets * xp.exp(first * predictions) / first
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        targets = real_targets(y, outputs)
+        refuse_rows(targets < 0, targets, "y: tweedie needs targets >= 0")
+        return targets
+
+
+@dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """Gaussian negative log-likelihood, for networks that also predict their uncertainty.
+
+    The network has two outputs for each target: first all means m, then all logarithms s of
+    variances. The loss is l_i = mean_j (s_ij + (t_ij - m_ij)^2 exp(-s_ij)) / 2. The constant log(2
+    pi) / 2 is left out. See Nix & Weigend 1994, "Estimating the Mean and Variance of the Target
+    Probability Distribution".
+
+    Notes
+    -----
+    Targets have shape (rows, outputs / 2), or (rows,) for two outputs. `Sequential.predict` returns
+    the network's outputs: the means, then the logarithms s. The standard deviations are exp(s / 2).
+    Built-in metrics and the layer `TargetScaling` need one output for each target, so they can't be
+    combined with this loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.GaussianNLL()
+    >>> means_and_logarithms = np.array([[1.0, 0.0], [1.0, np.log(4.0)]])
+    >>> loss.values(np, means_and_logarithms, np.array([[3.0], [3.0]])).round(4)
+    array([2.    , 1.1931])
+    """
+
+    name = "gaussian_nll"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        count = targets.shape[1]
+        means, logarithms = predictions[:, :count], predictions[:, count:]
+        errors = targets - means
+        return 0.5 * xp.mean(logarithms + errors * errors * xp.exp(-logarithms), axis=1)
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        count = outputs // 2
+        targets = y.reshape(-1, 1) if y.ndim == 1 and count == 1 else y
+        if outputs % 2 or targets.ndim != 2 or targets.shape[1] != count:
+            raise ShapeError(
+                "y: gaussian_nll needs two outputs for each target, a mean and the logarithm of a "
+                f"variance; got targets of shape {y.shape}, and a network with {outputs} outputs"
+            )
+        return real_targets(targets, count)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> No
         if not used or id(node) in rows_of:
             continue
         rows = rows_of[id(used[0])]
-        if node.op == "reshape" and node.shape and node.shape[0] % whole[0] == 0:
+        if node.op == "reshape" and node.shape and node.shape[0] % max(whole[0], 1) == 0:
             rows = node.shape[:1]  # each row becomes several
         rows_of[id(node)] = rows
         aligned = node.op in (*REDUCTIONS, *VIEWS) or all(

@@ -51,7 +51,7 @@ def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims
     shape = tuple(1 if k in axes else n for k, n in sizes if keepdims or k not in axes)
     if math.prod(node.shape[each] for each in axes) == 1:  # nothing to reduce
         return reshaped(graph, node, shape)
-    kept = [k for k, n in sizes if k not in axes and n > 1]
+    kept = [k for k, n in sizes if k not in axes and n != 1]
     first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)

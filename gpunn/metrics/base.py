@@ -201,6 +201,11 @@ class ValueMetric(Metric):
                 f"metric {self.name!r} compares numbers, but y holds class labels; "
                 "use 'accuracy' or 'top_k_accuracy'"
             )
+        if targets.shape[1] != outputs:
+            raise DataError(
+                f"metric {self.name!r} compares each output with its target, but the network has "
+                f"{outputs} outputs for {targets.shape[1]} targets; remove the metric"
+            )
 
 
 def true_class(xp: Namespace, targets: Array) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part
 from gpunn.layers import Dense
-from gpunn.losses import Loss
+from gpunn.losses import GaussianNLL, Loss
 from gpunn.network import Sequential
 from gpunn.training.trainer import Trainer
 
@@ -47,6 +47,9 @@ def prediction(loss: Loss, targets: np.ndarray, outputs: int) -> tuple[str, np.n
     if loss.output_activation == "softmax" and classes is not None:
         shares = np.bincount(classes.reshape(-1), minlength=outputs) / classes.size
         return "most frequent class", np.log(np.maximum(shares, TINY))
+    if isinstance(loss, GaussianNLL):
+        variance = np.maximum(np.var(checked, axis=0, dtype=np.float64), TINY)
+        return "mean", np.concatenate([np.mean(checked, axis=0), np.log(variance)])
     mean = np.asarray(np.mean(checked.reshape(-1, outputs), axis=0, dtype=np.float64))
     if loss.output_activation == "sigmoid":
         shares = np.clip(mean, TINY, 1 - TINY)

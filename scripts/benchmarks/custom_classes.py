@@ -217,7 +217,7 @@ def targets_for(loss: Any, rows: int, outputs: int) -> np.ndarray:
     random = np.random.default_rng(1)
     if loss == "softmax_cross_entropy" or isinstance(loss, FocalOfLabels):
         return random.integers(0, outputs, rows)
-    width = outputs // 2 if isinstance(loss, Gaussian) else outputs
+    width = outputs // 2 if isinstance(loss, Gaussian | losses.GaussianNLL) else outputs
     return (random.random((rows, width)) > 0.5).astype(np.float32)
 
 

@@ -826,7 +826,11 @@ def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> 
         return g.random(p.shape)
     if isinstance(loss, losses.Poisson):
         return g.poisson(2.0, p.shape).astype(np.float64)
-    t = p + normal(g, rows, outputs)
+    if isinstance(loss, losses.Gamma | losses.Tweedie):
+        return g.gamma(2.0, size=p.shape)
+    if isinstance(loss, losses.GaussianNLL):
+        p = p[:, : outputs // 2]
+    t = p + normal(g, *p.shape)
     t.reshape(-1)[::4] = p.reshape(-1)[::4]
     return t
 
@@ -846,6 +850,8 @@ def loss_cases() -> Iterator[Case]:
     def arguments(
         g: np.random.Generator, loss: Any, form: str, p: np.ndarray, gradient: bool
     ) -> dict[str, Any]:
+        if isinstance(loss, losses.GaussianNLL):
+            p = np.hstack([p, p])  # two outputs for each target
         w = g.random(len(p))
         near = np.where(np.isfinite(p), p, 0)
         return {

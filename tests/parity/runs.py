@@ -231,7 +231,11 @@ def targets_of(loss: losses.Loss) -> np.ndarray:
         return LABELS
     if isinstance(loss, losses.BinaryCrossEntropy):
         return ONE_HOT
-    return 3.0 * ONE_HOT if isinstance(loss, losses.Poisson) else NUMBERS
+    if isinstance(loss, losses.GaussianNLL):
+        return NUMBERS[:, :1]
+    if isinstance(loss, losses.Poisson | losses.Gamma | losses.Tweedie):
+        return 3.0 * ONE_HOT + isinstance(loss, losses.Gamma)
+    return NUMBERS
 
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -257,9 +261,10 @@ def table() -> Iterator[Run]:
         )
     for cls in builtin(losses.Loss):
         # Not Adam, which makes steps of full length from gradients that are only rounding errors.
+        two = cls is losses.GaussianNLL  # outputs
         yield Run(
             f"loss {cls.name}",
-            every_layer,
+            lambda two=two: [*every_layer(), *(Dense(2) for _ in range(two))],
             cls(),
             lambda: optimizers.SGD(0.02, momentum=0.9),
             y=targets_of(cls()),

@@ -13,17 +13,23 @@ from typing import Any
 import numpy as np
 
 from gpunn.activations import (
+    CELU,
     ELU,
     GELU,
     SELU,
     Activation,
     ExactGELU,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
     Identity,
     Mish,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softplus,
+    Softsign,
     Tanh,
 )
 from gpunn.data.preprocessing import chunks_of, mean_and_std
@@ -31,7 +37,7 @@ from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling
 from gpunn.layers.base import synchronizing
-from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
+from gpunn.losses import Huber, LogCosh, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.meaning import check_class_count
 from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
 from gpunn.metrics.confusion import CountMetric
@@ -53,12 +59,21 @@ LOWEST = {
     GELU: -0.171,
     ExactGELU: -0.17,
     SELU: -SELU.scale * SELU.alpha,
+    HardSwish: -0.375,
     SiLU: -0.279,
     Mish: -0.309,
 }
 """Lower bounds of activations."""
 
-REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)
+BOUNDS = {
+    **dict.fromkeys((Sigmoid, HardSigmoid), (0.0, 1.0)),
+    **dict.fromkeys((Tanh, HardTanh, Softsign), (-1.0, 1.0)),
+    **dict.fromkeys((ReLU, Softplus), (0.0, math.inf)),
+    ReLU6: (0.0, 6.0),
+}
+"""Bounds of activations, below and above."""
+
+REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile)
 """Losses that compare the outputs directly with the targets."""
 
 EVERYTHING = (-math.inf, math.inf)
@@ -197,15 +212,11 @@ def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
 
 def range_of(f: Activation) -> tuple[float, float]:
     """Return the bounds of an activation's values, which are infinite for unlisted classes."""
-    if type(f) is Sigmoid:
-        return 0.0, 1.0
-    if type(f) is Tanh:
-        return -1.0, 1.0
-    if type(f) in (ReLU, Softplus):
-        return 0.0, math.inf
+    if type(f) in BOUNDS:
+        return BOUNDS[type(f)]
     if type(f) in LOWEST:
         return LOWEST[type(f)], math.inf
-    if type(f) is ELU:
+    if type(f) is ELU or type(f) is CELU:
         return -f.alpha, math.inf
     return EVERYTHING
 
