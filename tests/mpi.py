@@ -1,10 +1,13 @@
 """Starting programs with mpiexec, each within a limit of time: a hang is a failed test."""
 
+import atexit
+import functools
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,24 @@ needs_mpi = pytest.mark.skipif(
 )
 
 
+SLEEP = """#include <unistd.h>
+int sched_yield(void) { return usleep(100); }"""
+
+
+@functools.cache
+def patience():
+    """Return a variable by which ranks sleep where MPICH would keep a core busy while it waits."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    library = Path(folder.name, "sleep.so")
+    build = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    try:
+        subprocess.run(build, input=SLEEP, text=True, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"LD_PRELOAD": str(library)}
+
+
 def start(ranks, *command, **options):
     """Return a running program of several ranks; its standard error is in its output."""
     threads = {"GPUNN_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -30,7 +51,7 @@ def start(ranks, *command, **options):
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **threads},
+        env={**os.environ, **threads, **patience()},
         **options,
     )
 

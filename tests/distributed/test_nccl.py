@@ -210,13 +210,13 @@ def test_planted_bugs_end_all_ranks(scenario, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("scenario", "waits"),
     [
-        ("stopped", "rank 0 has waited 1 s"),
-        pytest.param("clock", "has waited 1 s for the other ranks", marks=pytest.mark.full),
+        ("stopped", "rank 0 has waited 2 s"),
+        pytest.param("clock", "has waited 2 s for the other ranks", marks=pytest.mark.full),
     ],
 )
 def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
-    monkeypatch.setenv("TIMEOUT", "1")
+    monkeypatch.setenv("TIMEOUT", "2")
     status, output = run(2, "-c", PROGRAM, scenario, tmp_path)
     assert status != 0
     assert waits in output, output
