@@ -1,7 +1,7 @@
 // Runs the threads of a kernel's grid: one after the other, or as fibers if they meet (fibers.h).
 //
 // The first entry into a fiber uses ucontext; afterwards _setjmp/_longjmp switch, which need no system
-// call.
+// call. A fiber whose thread has ended waits for the thread of another block.
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -47,17 +47,19 @@ void wait(Group& group) {
 }
 
 static void fiber_main() {
-  try {
-    body(body_arguments);
-  } catch (const Stop& stop) {
-    stop_outcome = stop.outcome;
+  for (;;) {
+    try {
+      body(body_arguments);
+    } catch (const Stop& stop) {
+      stop_outcome = stop.outcome;
+    }
+    current->finished = true;
+    --block.alive;
+    --warp().alive;
+    release_if_complete(block);
+    release_if_complete(warp());
+    if (!_setjmp(current->context)) _longjmp(scheduler, 1);
   }
-  current->finished = true;
-  --block.alive;
-  --warp().alive;
-  release_if_complete(block);
-  release_if_complete(warp());
-  _longjmp(scheduler, 1);
 }
 
 static void start(Fiber* fiber) {
@@ -88,7 +90,8 @@ static int run_block(void (*kernel)(void**), void** arguments, size_t shared_byt
   for (int n = 0; n < count; ++n) {
     fibers[n].index = place(n, blockDim);
     fibers[n].number = n;
-    fibers[n].started = fibers[n].finished = false;
+    if (!fibers[n].finished) fibers[n].started = false;  // or it is within a block that was stopped
+    fibers[n].finished = false;
     fibers[n].awaited = nullptr;
   }
   // volatile: these are changed between _setjmp and _longjmp
