@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from gpunn.expressions.algebra import is_zero
 from gpunn.expressions.graph import NUMBER, VIEWS, Graph, Node, in_order
 from gpunn.expressions.shapes import columns_of, expanded, placed, reduced, reshaped
 from gpunn.typing import Shape
@@ -140,10 +141,22 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     axes = [k for k in added if given[k] != 1]
     count = math.prod(full[k] for k in added if given[k] == 1)
     if axes:
+        sign, part = signed(graph, part)
         part = reduced(graph, reshaped(graph, part, given), "sum", axes, keepdims=True)
+        part = graph.call("negative", part) if sign < 0 else part
     if len(part.shape) > len(shape):
         part = reshaped(graph, part, part.shape[len(part.shape) - len(shape) :])
     return part if count == 1 else graph.call("multiply", part, graph.number(float(count)))
+
+
+def signed(graph: Graph, node: Node) -> tuple[int, Node]:
+    """Return a sign and a node whose product is the node, so that a sum has fewer functions."""
+    mask = mask_of(node)
+    if mask and chosen(node, mask).op == "negative":
+        (inner,) = chosen(node, mask).args
+        zero = graph.number(0.0)
+        return -1, graph.call("where", mask[0], *((inner, zero) if mask[1] else (zero, inner)))
+    return (-1, node.args[0]) if node.op == "negative" else (1, node)
 
 
 class Call:
@@ -186,6 +199,8 @@ def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
     """Return the cotangent of a row's maximum or minimum: equal elements share it."""
+    if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
+        return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))
     is_extreme = call("equal", a, reshaped(call.graph, y, column), kind="bool")
     ones = call.graph.node("copy", is_extreme, shape=a.shape, kind="float")

@@ -1,0 +1,108 @@
+"""Recognize that a node is zero, by algebra."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import product
+from typing import TypeAlias
+
+from gpunn.expressions.graph import NUMBER, Node, in_order
+
+__all__ = ["is_zero"]
+
+Factor: TypeAlias = tuple[Hashable, bool]
+"""A node or a sum of a row, and whether it is a row vector."""
+
+Factors: TypeAlias = frozenset[tuple[Factor, int]]
+"""A product of factors, each with its power."""
+
+Sum: TypeAlias = Mapping[Factors, float]
+"""A sum of products, each with its coefficient."""
+
+LARGEST = 16
+"""The number of products above which a sum is not expanded."""
+
+
+def is_zero(node: Node) -> bool:
+    """Return whether a node of row vectors is zero, such as 1 - sum_j e^x_j / sum_k e^x_k.
+
+    If the answer is no, the node may still be zero.
+    """
+    sums: dict[int, Sum] = {}
+    for each in in_order([node]):
+        sums[id(each)] = expanded(each, [sums[id(argument)] for argument in each.args])
+    return not sums[id(node)]
+
+
+def expanded(node: Node, args: Sequence[Sum]) -> Sum:
+    """Return a node as a sum of products, given its arguments."""
+    if node.op == NUMBER:
+        return total([(frozenset(), node.data)])
+    if node.op in EXPANDED and (node.op not in ("reshape", "copy") or is_row_vector(node.args[0])):
+        found = EXPANDED[node.op](node, *args)
+        if found is not None and len(found) <= LARGEST:
+            return found
+    return {frozenset([((id(node), is_row_vector(node)), 1)]): 1.0}
+
+
+def is_row_vector(node: Node) -> bool:
+    """Return whether a node has one element for each row, or one for all."""
+    return math.prod(node.shape[1:]) == 1
+
+
+def total(terms: Iterable[tuple[Factors, float]]) -> Sum:
+    """Return a sum without products that cancel."""
+    found: dict[Factors, float] = {}
+    for factors, coefficient in terms:
+        found[factors] = found.get(factors, 0.0) + coefficient
+    return {factors: each for factors, each in found.items() if abs(each) > 1e-12}
+
+
+def times(a: Factors, b: Factors) -> Factors:
+    """Return the product of two products."""
+    powers = dict(a)
+    for factor, power in b:
+        powers[factor] = powers.get(factor, 0) + power
+    return frozenset((factor, power) for factor, power in powers.items() if power)
+
+
+def multiplied(a: Sum, b: Sum) -> Sum:
+    """Return the product of two sums."""
+    pairs = product(a.items(), b.items())
+    return total((times(x, y), p * q) for (x, p), (y, q) in pairs)
+
+
+def divided(a: Sum, b: Sum) -> Sum | None:
+    """Return a quotient, if the divisor is one product."""
+    if len(b) != 1:
+        return None
+    ((factors, coefficient),) = b.items()
+    inverse = frozenset((factor, -power) for factor, power in factors)
+    return multiplied(a, {inverse: 1 / coefficient})
+
+
+def summed(node: Node, a: Sum) -> Sum:
+    """Return the sums of the rows: a row vector is a factor of its row's sum."""
+    columns = math.prod(node.args[0].shape[1:])
+    terms = []
+    for factors, coefficient in a.items():
+        outer = frozenset((factor, power) for factor, power in factors if factor[1])
+        inner = factors - outer
+        if inner:
+            terms.append((times(outer, frozenset([((inner, True), 1)])), coefficient))
+        else:
+            terms.append((outer, coefficient * columns))
+    return total(terms)
+
+
+EXPANDED: Mapping[str, Callable[..., Sum | None]] = {
+    "reshape": lambda node, a: a,
+    "copy": lambda node, a: a,
+    "negative": lambda node, a: {factors: -each for factors, each in a.items()},
+    "add": lambda node, a, b: total([*a.items(), *b.items()]),
+    "subtract": lambda node, a, b: total([*a.items(), *((x, -y) for x, y in b.items())]),
+    "multiply": lambda node, a, b: multiplied(a, b),
+    "divide": lambda node, a, b: divided(a, b),
+    "row_sum": summed,
+}
