@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpunn.expressions.graph import (
@@ -58,44 +58,108 @@ def domain_of(node: Node) -> tuple[int, int]:
 
 
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
-    """Return the stages that compute the roots, and the ids of nodes that need an array.
+    """Return the stages that compute the roots, in order, and the ids of nodes that need an array.
 
     A node needs an array if it is a root, a reduction, or an argument in another stage.
     """
-    stored = {id(base_of(root)) for root in roots}
     keys: dict[int, tuple[int, int, int]] = {}
     ready: dict[int, int] = {}  # the first level that may use a node's array
     numbers: dict[int, Node] = {}
     stages: dict[tuple[int, int, int], Stage] = {}
-    for node in in_order(roots):
+    order = in_order(roots)
+    outputs = {id(base_of(root)) for root in roots}
+    for node in order:
         if is_source(node) or node.op in VIEWS:
             ready[id(node)] = 0
             continue
         domain = domain_of(node)
         arguments = [used(each) for each in node.args]
-        if is_number(node) and id(node) not in stored:
+        if is_number(node) and id(node) not in outputs:
             numbers[id(node)] = node
             ready[id(node)] = max(ready[id(base)] for base, _ in arguments)
             continue
         level = 0
         for base, shape in arguments:
-            before, *other = keys.get(id(base), (0, 0, 0))
-            in_loop = shape == domain == tuple(other) and base.op not in REDUCTIONS
+            before = keys.get(id(base), (0,))[0]
+            in_loop = id(base) in keys and is_in_loop(base, shape, domain, keys[id(base)][1:])
             level = max(level, before if in_loop else ready[id(base)])
         keys[id(node)] = key = (level, *domain)
         ready[id(node)] = level + 1
-        stored |= {
-            id(base)
-            for base, shape in arguments
-            if id(base) in keys and (shape != domain or keys[id(base)] != key)
-        }
-        if node.op in REDUCTIONS:
-            stored.add(id(node))
         stages.setdefault(key, Stage(*domain)).nodes.append(node)
     for stage in stages.values():
         stage.once = needed(stage.nodes, numbers)
-        stored |= {id(used(each)[0]) for node in stage.once for each in node.args} & keys.keys()
-    return [stages[key] for key in sorted(stages, key=lambda key: key[0])], stored
+    in_levels = [stages[key] for key in sorted(stages, key=lambda key: key[0])]
+    positions = {id(node): k for k, node in enumerate(order)}
+    merged = joined(in_levels, positions)
+    return merged, outputs | stored_by(merged)
+
+
+def is_in_loop(
+    base: Node, shape: tuple[int, int] | None, domain: tuple[int, int], own: tuple[int, ...]
+) -> bool:
+    """Return whether a loop over a domain may compute an argument, whose own domain is given."""
+    return shape == domain == own and base.op not in REDUCTIONS
+
+
+def stored_by(stages: Sequence[Stage]) -> set[int]:
+    """Return the ids of nodes that are reductions, or arguments in another stage."""
+    owner = {id(node): stage for stage in stages for node in stage.nodes}
+    stored = {id(node) for stage in stages for node in stage.nodes if node.op in REDUCTIONS}
+    for stage in stages:
+        domain = stage.rows, stage.columns
+        stored |= {
+            id(base)
+            for node in stage.nodes
+            for base, shape in map(used, node.args)
+            if id(base) in owner and (shape != domain or owner[id(base)] is not stage)
+        }
+        stored |= {id(used(each)[0]) for node in stage.once for each in node.args} & owner.keys()
+    return stored
+
+
+def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
+    """Return the stages with those of one domain joined, if no other must come between them.
+
+    Stages are in order: each depends only on earlier ones. `positions` are those of nodes.
+    """
+    before = [dependencies(stage, stages) for stage in stages]
+    above: list[set[int]] = []  # the stages that a stage depends on, directly or indirectly
+    for direct in before:
+        above.append(set(direct).union(*(above[k] for k in direct)))
+    for later, stage in enumerate(stages):
+        for earlier, other in enumerate(stages[:later]):
+            one_domain = (stage.rows, stage.columns) == (other.rows, other.columns)
+            between = any(earlier in above[k] for k in before[later])
+            if not one_domain or between or before[later].get(earlier):
+                continue
+            whole = Stage(stage.rows, stage.columns)
+            for each in (other, stage):
+                whole.nodes += each.nodes
+                whole.once += [node for node in each.once if node not in whole.once]
+            whole.nodes.sort(key=lambda node: positions[id(node)])
+            whole.once.sort(key=lambda node: positions[id(node)])
+            middle = range(earlier + 1, later)
+            first = [stages[k] for k in middle if earlier not in above[k]]
+            after = [stages[k] for k in middle if earlier in above[k]]
+            stages[earlier : later + 1] = [*first, whole, *after]
+            return joined(stages, positions)
+    return stages
+
+
+def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
+    """Return the stages that a stage depends on, and whether one loop can't compute both."""
+    owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
+    found: dict[int, bool] = {}
+    domain = stage.rows, stage.columns
+    for node in (*stage.nodes, *stage.once):
+        for base, shape in map(used, node.args):
+            k = owner.get(id(base))
+            if k is None or stages[k] is stage:
+                continue
+            own = stages[k].rows, stages[k].columns
+            apart = node in stage.once or not is_in_loop(base, shape, domain, own)
+            found[k] = found.get(k, False) or apart
+    return found
 
 
 def is_number(node: Node) -> bool:

@@ -308,3 +308,42 @@ def test_gradients_of_columns(columns, threads, dtype):
     arguments = Arguments(expression=expression, inputs=[x], outs=[out])
     steps = compare(Operations.compute.definition, arguments, dtype, threads)
     assert len(steps) == 2  # the halves, and all columns
+
+
+@TYPES
+def test_loops_of_one_shape_are_joined_and_totals_have_a_kernel(dtype):
+    shape = 6, 4
+    arguments = Arguments(
+        loss=losses.Huber(),
+        predictions=normal(shape, dtype),
+        targets=normal(shape, dtype, 1),
+        weights=positive(6, dtype),
+        normalizer=np.array([3], dtype),
+        gradient=np.zeros(shape, dtype),
+        loss_sum=np.ones(1, dtype),
+    )
+    steps = compare(Operations.loss.definition, arguments, dtype)
+    kernels = [each.kernel for each in steps]  # weights, terms and slopes, their scale, the total
+    assert kernels == ["expression", "expression", "expression", "sum_up"]
+
+
+@TYPES
+@pytest.mark.parametrize(
+    ("function", "kernel"),
+    [
+        (lambda xp, x, w, total: total + xp.sum(w * x), "sum_up"),
+        (lambda xp, x, w, total: xp.sum(x * x) + total, "sum_up"),
+        (lambda xp, x, w, total: xp.maximum(total, xp.sum(x * w)), "expression"),
+        (lambda xp, x, w, total: 2 * total + xp.sum(x), "expression"),
+    ],
+)
+def test_totals(function, kernel, dtype):
+    def definition(backend, x, w, total):
+        total[...] = function(backend.xp, x, w, total)
+        w *= 2  # the total is of the earlier weights
+
+    arguments = Arguments(
+        x=normal((50, 3), dtype), w=normal((50, 3), dtype, 1), total=np.ones(1, dtype)
+    )
+    steps = compare(definition, arguments, dtype)
+    assert steps[-1].kernel == kernel

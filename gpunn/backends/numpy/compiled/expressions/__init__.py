@@ -9,6 +9,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
 from gpunn.backends.numpy.compiled.expressions.steps import steps_of
+from gpunn.backends.numpy.compiled.expressions.totals import without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
@@ -24,6 +25,7 @@ def instructions_of(
 
     Raises an `Untraceable` if the kernel can't broadcast a shape.
     """
+    writes, totals = without_totals(writes, dtype)
     writes = roots_of(writes)
     stages, stored = stages_of([each.node for each in writes])
     steps = [steps_of(stage, stored) for stage in stages]
@@ -36,4 +38,4 @@ def instructions_of(
         instructions += Loop(stage, memory, multiple, threads, early).instructions(own)
     if memory.copies:
         instructions += instructions_of(memory.copies, dtype, threads, early)
-    return instructions
+    return instructions + totals

@@ -1,0 +1,58 @@
+"""Running totals, such as a batch's loss, which the kernel `sum_up` computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.tracing import Write
+from gpunn.expressions import ARRAY, Node, base_of
+
+__all__ = ["without_totals"]
+
+
+def without_totals(
+    writes: Sequence[Write], dtype: np.dtype
+) -> tuple[list[Write], list[Instruction]]:
+    """Return the writes without those of totals, and the instructions that then add to totals."""
+    changed = [write.array for write in writes]
+    others, instructions = list[Write](), list[Instruction]()
+    for write in writes:
+        terms = terms_of(write)
+        if terms is None:
+            others.append(write)
+            continue
+        values, weights = factors_of(terms, changed)
+        numbers = np.empty(math.prod(values.shape), dtype)
+        others.append(Write(numbers.reshape(values.shape), values))
+        read = [numbers, write.array, *([] if weights is None else [weights])]
+        args = [numbers, weights, numbers.size, write.array, 1]
+        instructions.append(Instruction("sum_up", args, read, [write.array]))
+    return others, instructions
+
+
+def terms_of(write: Write) -> Node | None:
+    """Return x of total = total + sum(x), or None if a write is something else."""
+    total = base_of(write.node)
+    if total.op != "add" or write.array.size != 1:
+        return None
+    for one, other in (total.args, total.args[::-1]):
+        before, added = base_of(one), base_of(other)
+        is_total = before.op == ARRAY and before.data is write.array
+        if is_total and added.op == "row_sum" and added.shape == (1,):
+            return base_of(added.args[0])
+    return None
+
+
+def factors_of(terms: Node, changed: Sequence[np.ndarray]) -> tuple[Node, np.ndarray | None]:
+    """Return values and weights whose products are the terms; the weights are an array or None."""
+    if terms.op == "multiply":
+        for weights, values in (terms.args, terms.args[::-1]):
+            is_array = weights.op == ARRAY and weights.kind == "float"
+            is_kept = not any(weights.data is each for each in changed)
+            if is_array and is_kept and weights.shape == values.shape:
+                return values, weights.data
+    return terms, None
