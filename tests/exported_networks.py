@@ -119,6 +119,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
         Members(3),
         Residual([MemberDense(5, "relu")]),
         Broadcast(),
+        Attention(),
         Flatten(),
     ],
     "rescaling": lambda: [Rescaling(0.5, -1.0), Dense(2)],

@@ -88,15 +88,16 @@ def reduction(name: str) -> Callable[[Node, Value], Any]:
     """Return the function that adds a reduction of each row."""
 
     def reduced(node: Node, a: Value) -> Any:
-        axes = range(1, 1 + len(node.args[0].shape))
-        return a.node(name, a, a.constant(axes, "int64"), keepdims=0)
+        return a.node(name, a, a.constant([-1], "int64"), keepdims=0)
 
     return reduced
 
 
 SHAPED: Mapping[str, Callable[[Node, Value], Any]] = {
     "broadcast": lambda node, a: a.node("Expand", a, a.constant([1, *node.shape], "int64")),
-    "columns": lambda node, a: a[:, slice(*node.data)],
+    "columns": lambda node, a: a.node(
+        "Slice", a, *(a.constant([each], "int64") for each in (*node.data, -1))
+    ),
     "reshape": lambda node, a: a.node("Reshape", a, a.constant([0, *node.shape], "int64")),
     "row_maximum": reduction("ReduceMax"),
     "row_minimum": reduction("ReduceMin"),

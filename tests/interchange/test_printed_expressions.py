@@ -25,6 +25,15 @@ ARRAYS = {
     "m": np.cos(np.arange(12.0)).reshape(4, 3),
 }
 
+
+def softmax_of_members(xp, x, w):
+    """Return a softmax of each half of a row, as a custom layer for ensembles may."""
+    z, w = (xp.reshape(each, (x.shape[0], 2, 3)) for each in (x, w))
+    power = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
+    total = xp.sum(power, axis=-1)
+    return xp.zeros_like(z) + power / total[:, :, None] + xp.sum(z * w, axis=2)[:, :, None] * w
+
+
 SHAPED = {
     "affine": lambda xp, x, w, b, s, m: (x * b + w) * s,
     "of arrays": lambda xp, x, w, b, s, m: x * xp.exp(-b) * xp.sum(m) + xp.log(s * s),
@@ -38,6 +47,10 @@ SHAPED = {
     "outer": lambda xp, x, w, b, s, m: (x[:, :4, None] * m + xp.tanh(w[:, None, :3])) * m[:, :1],
     "groups": lambda xp, x, w, b, s, m: (
         xp.reshape(xp.exp(-abs(x)), (x.shape[0], 2, 3)) * xp.reshape(b, (2, 3)) ** 2
+    ),
+    "members": lambda xp, x, w, b, s, m: softmax_of_members(xp, x, w),
+    "columns of members": lambda xp, x, w, b, s, m: xp.reshape(
+        xp.reshape(x, (-1, 3))[:, 1:] + xp.sin(xp.reshape(w, (-1, 3)))[:, :2], (x.shape[0], 4)
     ),
     "sums": lambda xp, x, w, b, s, m: (
         xp.sum(x, axis=1) * xp.min(w, axis=1) - xp.sum(xp.maximum(x, w), axis=1)

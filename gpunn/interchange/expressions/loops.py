@@ -26,13 +26,15 @@ class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
     Before the loop, the variable is set to `start`. If `start` is None, there is no loop, since the
-    term doesn't depend on i. The last loop has no name: its terms are the elements of the result.
+    term doesn't depend on i. With several `groups`, an outer loop over j sets `name[j]`. The last
+    loop has no name: its terms are the elements of the result.
     """
 
     name: str
     start: float | None
     size: int
     term: Node
+    groups: int = 1
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
@@ -51,10 +53,12 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
         name = f"s{len(names) + 1}" if names else "s"
         if node.op in REDUCTIONS:
             (elements,), (op, start) = node.args, STEPS[node.op]
-            step = Node(
-                op, (text_node(name), element_of(elements, "i", names, divide)), (), "float"
-            )
-            loops.append(Loop(name, start, count(elements), step))
+            groups = count(node)
+            size = count(elements) // groups
+            before, at = (name, "i") if groups == 1 else (f"{name}[j]", f"j * {size} + i")
+            after = element_of(elements, at, names, divide)
+            step = Node(op, (text_node(before), after), (), "float")
+            loops.append(Loop(name, start, size, step, groups))
         elif not any(id(each) in reduced for each in node.args):
             continue
         elif id(node) in repeated and id(base_of(node)) not in names:
@@ -93,7 +97,9 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
 
     def element(node: Node, index: str) -> Node:
         if id(node) in names or node.op == ARRAY:
-            text = names.get(id(node)) or f"{node.data}[{index}]"
+            text = names.get(id(node), node.data)
+            if id(node) not in names or count(node) > 1:
+                text = f"{text}[{index}]"
             return graph.node(ARRAY, shape=(), kind=node.kind, data=text)
         args = [made[id(each), index_of(node, each, index, divide)] for each in node.args]
         if node.op in ("broadcast", "columns", "reshape"):
@@ -108,11 +114,14 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
 
 def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
     """Return which element of an argument the element `index` of a node needs."""
-    if node.op == "columns":
-        return f"{index} + {node.data[0]}" if node.data[0] else index
     if node.op == "reshape" or count(argument) == count(node):
         return index
+    start, part = (node.data[0], node.shape[-1]) if node.op == "columns" else (0, 0)
+    if part and part == count(node):  # of one row
+        return f"{index} + {start}" if start else index
     index = index if index.isalnum() else f"({index})"
+    if part:
+        return f"{index} {divide} {part} * {argument.shape[-1]} + {index} % {part} + {start}"
     return broadcast_index(index, node.shape, argument.shape, divide)
 
 

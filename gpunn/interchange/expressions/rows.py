@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, Expression, Node, Untraceable, in_order
 from gpunn.expressions.evaluation import Plan
 from gpunn.expressions.graph import Graph
+from gpunn.typing import Shape
 
 __all__ = ["ROWS", "RowFunction", "row_function"]
 
@@ -27,8 +28,8 @@ class RowFunction:
 
     `result` is the root of a graph whose shapes are those of a row. The variables are nodes `ARRAY`
     called x, x2, ..., and the arrays are those called a, a2, ... Functions of Booleans are "and",
-    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. `summary` is
-    a sentence for a comment.
+    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
+    reduces the last axes, so that it keeps its own. `summary` is a sentence for a comment.
     """
 
     summary: str
@@ -82,6 +83,17 @@ def name_of_array(number: int) -> str:
     return f"a{number + 1}" if number else "a"
 
 
+def shape_of_row(shape: Shape) -> Shape:
+    """Return the part of a shape that belongs to a row.
+
+    The first axis may also have several parts of each row, such as the members of an ensemble.
+    """
+    parts, rest = divmod(shape[0] if shape else 1, ROWS)
+    if rest:
+        raise Untraceable("a function of several rows")
+    return (parts, *shape[1:]) if parts > 1 else shape[1:]
+
+
 class Rows:
     """The nodes of an expression that depend on a variable, as nodes of rows (`made`)."""
 
@@ -105,18 +117,19 @@ class Rows:
                 self.made[id(node)] = self._of_rows(node)
 
     def _node(self, node: Node, data: object, *args: Node, op: str = "") -> Node:
-        if node.shape[:1] != (ROWS,) or node.op == "column_sum":
+        if node.op == "column_sum":
             raise Untraceable("a function of several rows")
-        shape = node.shape[1:]
+        shape = shape_of_row(node.shape)
         return self._graph.node(op or node.op, *args, shape=shape, kind=node.kind, data=data)
 
     def _of_rows(self, node: Node) -> Node:
         """Return a node that depends on a variable, for rows."""
         args = [self._argument(node, each) for each in node.args]
-        if node.op == "copy":
+        if node.op in ("copy", "reshape"):
             made = args[0] if node.kind == "bool" else self._as_number(args[0])
-            same = made.shape == node.shape[1:]
-            return made if same else self._node(node, None, made, op="broadcast")
+            if made.shape == shape_of_row(node.shape):
+                return made
+            return self._node(node, None, made, op="broadcast" if node.op == "copy" else "reshape")
         if node.kind == "bool" and node.op in LOGICAL:
             used = args[-1:] if node.op == "subtract" else args
             return self._node(node, None, *used, op=LOGICAL[node.op])
@@ -138,7 +151,7 @@ class Rows:
         filling = argument.args[0] if argument.op == "copy" else argument
         if filling.op == NUMBER and np.broadcast_shapes((), *others) == node.shape:
             return self._graph.number(filling.data)
-        repeated = len(argument.shape) == len(node.shape) and argument.shape[0] == ROWS
+        repeated = len(argument.shape) == len(node.shape) and argument.shape[0] == node.shape[0]
         key = id(argument), repeated
         if key not in self._of_all:
             self._of_all[key] = self._of_all_rows(argument, repeated)
@@ -154,7 +167,7 @@ class Rows:
             self.arrays.append(self._inputs.index(node))
             return self._graph.node(ARRAY, shape=node.shape, kind=node.kind, data=name)
         (array,) = Plan(self._inputs, (node,))(np, self._values)
-        array = array[0] if repeated else array
+        array = array.reshape(ROWS, *shape_of_row(array.shape))[0] if repeated else array
         if array.size == 1 and not any(each.op == ARRAY for each in in_order([node])):
             return self._graph.number(float(array.item()))
         self.arrays.append(array)

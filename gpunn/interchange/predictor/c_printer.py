@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -82,12 +82,19 @@ def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
     lines, text = statements(loop.term, language)
     if loop.start is None:
         return [*lines, f"const real {loop.name} = {text};"]
-    before = [f"real {loop.name} = {language.number(loop.start)};"] if loop.name else []
-    last = f"{loop.name or 'y[i]'} = {text};"
-    head = f"for (int i = 0; i < {size}; i++)"
-    if not lines and len(last) < 60:
-        return [*before, f"{head} {last}"]
-    return [*before, f"{head} {{", *(f"    {line}" for line in [*lines, last]), "}"]
+    start, head = language.number(loop.start), f"for (int i = 0; i < {size}; i++)"
+    variable = f"{loop.name}[j]" if loop.groups > 1 else loop.name or "y[i]"
+    lines.append(f"{variable} = {text};")
+    inner = block(head, lines) if len(lines) > 1 or len(lines[0]) > 60 else [f"{head} {lines[0]}"]
+    if loop.groups == 1:
+        return [f"real {variable} = {start};", *inner] if loop.name else inner
+    outer = block(f"for (int j = 0; j < {loop.groups}; j++)", [f"{variable} = {start};", *inner])
+    return [f"real {loop.name}[{loop.groups}];", *outer]
+
+
+def block(head: str, lines: Iterable[str]) -> list[str]:
+    """Return lines as the body of a loop."""
+    return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
 
 
 def form_of(node: Node) -> Form:

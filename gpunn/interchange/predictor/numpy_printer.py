@@ -44,19 +44,13 @@ FORMS: Mapping[str, Form] = {
 
 
 def reduction(function: str) -> Callable[[Node], Form]:
-    """Return what returns the form of a reduction of each row."""
-    return lambda node: Form(f"np.{function}({{0}}, axis={axes_of_row(node.args[0])})")
-
-
-def axes_of_row(node: Node) -> str:
-    """Return the axes of a row, as Python."""
-    axes = tuple(range(1, 1 + len(node.shape)))
-    return str(axes[0] if len(axes) == 1 else axes)
+    """Return what returns the form of a reduction of the last axis."""
+    return lambda node: Form(f"np.{function}({{0}}, axis=-1)")
 
 
 SHAPED: Mapping[str, Callable[[Node], Form]] = {
     "broadcast": lambda node: Form(f"np.broadcast_to({{0}}, (len(x), *{node.shape}))"),
-    "columns": lambda node: Form(f"{{0}}[:, {node.data[0]}:{node.data[1]}]", ATOM, ATOM),
+    "columns": lambda node: Form(f"{{0}}[..., {node.data[0]}:{node.data[1]}]", ATOM, ATOM),
     "reshape": lambda node: Form(f"np.reshape({{0}}, {(-1, *node.shape)})"),
     "row_maximum": reduction("max"),
     "row_minimum": reduction("min"),

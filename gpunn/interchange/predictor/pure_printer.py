@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gpunn.expressions import NUMBER, Node
 from gpunn.interchange.expressions.loops import Loop, loops_of
@@ -66,12 +66,19 @@ def pure_source(function: RowFunction, name: str) -> str:
 def loop_lines(loop: Loop) -> list[str]:
     """Return the lines of a loop that sets a variable."""
     lines, text = statements(loop.term, LANGUAGE)
-    last = f"{loop.name} = {text}"
+    lines.append(f"{loop.name}[j] = {text}" if loop.groups > 1 else f"{loop.name} = {text}")
     if loop.start is None:
-        return [*lines, last]
-    start = f"{loop.name} = {number(loop.start)}"
-    inner = (f"    {line}" for line in [*lines, last])
-    return [start, f"for i in range({loop.size}):", *inner]
+        return lines
+    start, inner = number(loop.start), block(f"for i in range({loop.size}):", lines)
+    if loop.groups == 1:
+        return [f"{loop.name} = {start}", *inner]
+    outer = block(f"for j in range({loop.groups}):", inner)
+    return [f"{loop.name} = [{start}] * {loop.groups}", *outer]
+
+
+def block(head: str, lines: Iterable[str]) -> list[str]:
+    """Return lines as the body of a loop."""
+    return [head, *(f"    {line}" for line in lines)]
 
 
 def last_lines(loop: Loop, function: RowFunction) -> list[str]:
@@ -83,8 +90,7 @@ def last_lines(loop: Loop, function: RowFunction) -> list[str]:
         lines, text = [line.replace("x[i]", "z") for line in lines], text.replace("x[i]", "z")
     if not lines and len(text) + len(head) < 80:
         return [f"return [{text} {head}]"]
-    inner = (f"    {line}" for line in [*lines, f"y.append({text})"])
-    return ["y = []", f"{head}:", *inner, "return y"]
+    return ["y = []", *block(f"{head}:", [*lines, f"y.append({text})"]), "return y"]
 
 
 def form_of(node: Node) -> Form:
