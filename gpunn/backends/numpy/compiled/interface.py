@@ -64,6 +64,9 @@ EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum"), 2),
     **dict.fromkeys(("greater", "at_least", "equal"), 2),
     **dict.fromkeys(("where", "multiply_add", "multiply_subtract", "subtract_product"), 3),
+    **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum"), 3),
+    "add_to_root": 2,
+    "divide_by_root": 3,
 }
 """Elementwise functions of the kernel `expression`, and their numbers of arguments. The kernel
 refers to them by their indices here."""

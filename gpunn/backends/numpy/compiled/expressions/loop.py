@@ -60,7 +60,7 @@ class Loop:
                     self._free.append(self._current.pop(key))
             if not step.once and not self._memory.is_stored(step.node):
                 registers.add(id(step.node))
-            code.append([step.function, self._result(step), *operands, 0, 0][:5])
+            code.append([step.number, self._result(step), *operands, 0, 0][:5])
         return [self._instruction(code, sum(step.once for step in steps)), *self._sums]
 
     def _operand(self, node: Node, argument: Node) -> int:

@@ -1,12 +1,13 @@
-"""The steps of a loop: its nodes, some of which are joined."""
+"""The steps of a loop: its nodes, some of which are left out, replaced or joined."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.expressions import Node, Stage, base_of
+from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, base_of
 
 __all__ = ["Step", "steps_of"]
 
@@ -18,38 +19,101 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
 }
 
 
-@dataclass
+JOINED = {
+    **{("multiply", "add", position): "multiply_add" for position in (0, 1)},
+    ("multiply", "subtract", 0): "multiply_subtract",
+    ("multiply", "subtract", 1): "subtract_product",
+    **{("multiply", "multiply", position): "multiply_product" for position in (0, 1)},
+    **{("subtract", "multiply", position): "multiply_difference" for position in (0, 1)},
+    ("sqrt", "add", 0): "add_to_root",
+    ("add", "divide", 1): "divide_by_sum",
+    ("add_to_root", "divide", 1): "divide_by_root",
+}
+"""Functions that compute two other functions. A key has these functions, and the position of the
+first one's result among the arguments of the second one."""
+
+ONE = Node(NUMBER, (), (), "float", 1.0)
+
+
+@dataclass(frozen=True)
 class Step:
     """A function of the kernel, its arguments, and the node that it computes."""
 
     node: Node
-    function: int
+    function: str
     args: tuple[Node, ...]
     once: bool
     """Whether the step computes one number, before the loop."""
 
+    @property
+    def number(self) -> int:
+        """The number of the function."""
+        return NUMBERS[self.function]
+
 
 def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
-    """Return the steps of a stage; a product that only one sum uses becomes one step with it."""
-    nodes = [*stage.once, *stage.nodes]
-    uses = Counter(id(base_of(each)) for node in nodes for each in node.args)
-    steps: dict[int, Step] = {}
-    for k, node in enumerate(nodes):
-        function, args = node.op, node.args
-        product = next(
-            (
-                position
-                for position, each in enumerate(args)
-                if each.op == "multiply" and uses[id(each)] == 1 and id(each) in steps
-            ),
-            None,
-        )
-        if function in ("add", "subtract") and product is not None:
-            factors = args[product]
-            if id(factors) not in stored:
-                args = (*factors.args, args[1 - product])
-                with_product = ("multiply_subtract", "subtract_product")[product]
-                function = "multiply_add" if function == "add" else with_product
-                del steps[id(factors)]
-        steps[id(node)] = Step(node, NUMBERS[function], args, k < len(stage.once))
-    return list(steps.values())
+    """Return the steps of a stage; `stored` has the ids of nodes that need an array."""
+    steps = [Step(node, node.op, node.args, True) for node in stage.once]
+    steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
+    return joined(with_inverses(without_copies(steps, stored)), stored)
+
+
+def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
+    """Return steps that use the source of a copy in the loop instead of the copy."""
+    needed = stored | {
+        id(base_of(each))
+        for step in steps
+        for each in step.args
+        if base_of(each) is not each or step.function in REDUCTIONS
+    }
+    result, sources = [], dict[int, Node]()
+    for step in steps:
+        args = tuple(sources.get(id(each), each) for each in step.args)
+        source = args[0]
+        same = source.shape == step.node.shape and base_of(source).op != "columns"
+        if (
+            step.function == "copy"
+            and id(step.node) not in needed
+            and (same or source.op == NUMBER)
+        ):
+            sources[id(step.node)] = source
+        else:
+            result.append(replace(step, args=args))
+    return result
+
+
+def with_inverses(steps: Sequence[Step]) -> list[Step]:
+    """Return steps that multiply by 1 / x instead of dividing by a number x computed before."""
+    numbers = [step for step in steps if step.once]
+    known = {id(step.node) for step in numbers}
+    inverses, others = dict[int, Node](), []
+    for step in steps[len(numbers) :]:
+        if step.function == "divide" and id(step.args[1]) in known:
+            a, x = step.args
+            inverse = inverses.setdefault(id(x), Node("divide", (ONE, x), x.shape, "float"))
+            step = replace(step, function="multiply", args=(a, inverse))
+        others.append(step)
+    return [
+        *numbers,
+        *(Step(each, "divide", each.args, True) for each in inverses.values()),
+        *others,
+    ]
+
+
+def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
+    """Return steps in which two functions are one if nothing else uses the first one's result."""
+    uses = Counter(id(base_of(each)) for step in steps for each in step.args)
+    result: dict[int, Step] = {}
+    for step in steps:
+        for position, argument in enumerate(step.args):
+            first = result.get(id(argument))
+            if first is None or first.once != step.once or uses[id(argument)] > 1:
+                continue
+            function = JOINED.get((first.function, step.function, position))
+            if function is not None and id(argument) not in stored:
+                others = step.args[:position] + step.args[position + 1 :]
+                step = replace(step, function=function, args=(*first.args, *others))
+                del result[id(argument)]
+                break
+        result[id(step.node)] = step
+    return list(result.values())

@@ -102,6 +102,11 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_add": fma,
     "multiply_subtract": lambda a, b, c: fma(a, b, -c),
     "subtract_product": lambda a, b, c: fma(-a, b, c),
+    "multiply_product": lambda a, b, c: a * b * c,
+    "multiply_difference": lambda a, b, c: (a - b) * c,
+    "divide_by_sum": lambda a, b, c: c / (a + b),
+    "add_to_root": lambda a, b: a.call("sqrt") + b,
+    "divide_by_root": lambda a, b, c: c / (a.call("sqrt") + b),
 }
 
 
