@@ -887,9 +887,9 @@ class Poisson(ElementwiseLoss):
 class Gamma(ElementwiseLoss):
     """Gamma loss for positive numbers: l_i = mean_j p_ij + t_ij exp(-p_ij), where p = log(mean).
 
-    The loss is the negative log-likelihood of a gamma distribution divided by its shape, without
-    terms that do not depend on p (McCullagh & Nelder 1989, "Generalized Linear Models", chapter 8).
-    Errors count in proportion to the mean.
+    The loss is the negative log-likelihood of a gamma distribution, divided by the distribution's
+    shape. Terms that do not depend on p are left out. Errors count in proportion to the mean. See
+    McCullagh & Nelder 1989, "Generalized Linear Models", chapter 8.
 
     Examples
     --------
@@ -916,8 +916,8 @@ class Gamma(ElementwiseLoss):
 class Tweedie(ElementwiseLoss):
     """Tweedie loss for sums of few positive numbers, many of them 0, where p = log(mean).
 
-    l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q), where q is the
-    power: the variance of the targets is proportional to mean^q. With q near 1, the loss is near
+    The loss is l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q). The
+    variance of the targets is proportional to mean^q. With q near 1, the loss is near
     `Poisson`, and with q near 2 near `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
 
     Parameters
