@@ -47,6 +47,7 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
         "running_var": "running_variance",
     },
     layers.LayerNorm: {"weight": "scale", "bias": "shift"},
+    layers.PReLU: {"weight": "slope"},
 }
 """For each class of layers, the arrays' names: PyTorch's name, then gpunn's."""
 
@@ -321,6 +322,8 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
         momentum = 1 - layer.momentum  # PyTorch's is the weight of the new value
         named[COUNTER] = np.array(0, dtype=np.int64)
         return [Module(f"BatchNorm1d({size}, eps={eps!r}, momentum={momentum:.12g})", named)]
+    if type(layer) is layers.PReLU:
+        return [Module(f"PReLU({arrays['slope'].size})", {"weight": arrays["slope"]})]
     raise ExportError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
 
 

@@ -16,6 +16,7 @@ from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
 from gpunn.layers.outputs import MeanOverMembers, TargetScaling
 from gpunn.layers.periodic import PeriodicEmbedding
 from gpunn.layers.piecewise import PiecewiseLinearEmbedding
+from gpunn.layers.prelu import PReLU
 from gpunn.layers.scale import ParametricActivation, Scale
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Multiply",
     "Neuron",
     "OneHot",
+    "PReLU",
     "ParametricActivation",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",

@@ -18,6 +18,7 @@ from gpunn.layers import (
     Dropout,
     Flatten,
     LayerNorm,
+    PReLU,
     Rescaling,
     Standardization,
 )
@@ -36,6 +37,7 @@ def make_model(layers=None, dtype="float64", shape=(6,)) -> gpunn.Sequential:
         Dropout(0.3),
         Dense(4, "gelu"),
         LayerNorm(),
+        PReLU(),
         Dense(2),
     ]
     model = gpunn.Sequential(layers, shape, "numpy", dtype=dtype)
@@ -73,8 +75,9 @@ def test_names_and_layout():
         "4.bias": (4,),
         "6.weight": (4,),
         "6.bias": (4,),
-        "7.weight": (2, 4),
-        "7.bias": (2,),
+        "7.weight": (4,),
+        "8.weight": (2, 4),
+        "8.bias": (2,),
     }
     assert np.array_equal(state["0.weight"], model.parameters["dense_1.weights"].T)
     assert torch_code(model) == (
@@ -86,6 +89,7 @@ def test_names_and_layout():
         "    torch.nn.Linear(5, 4),\n"
         '    torch.nn.GELU("tanh"),\n'
         "    torch.nn.LayerNorm(4, eps=1e-05),\n"
+        "    torch.nn.PReLU(4),\n"
         "    torch.nn.Linear(4, 2),\n"
         ")"
     )

@@ -55,6 +55,7 @@ LAYERS = {
         for f in FUNCTIONS
         for bias in (True, False)
     },
+    "prelu": (layers.PReLU, (5,)),
     **{f"parametric {f}": (lambda f=f: layers.ParametricActivation(f), (5,)) for f in FUNCTIONS},
     **{
         f"ntp {f}": (lambda f=f: layers.Dense(3, f, parametrization="ntp"), (4,))

@@ -110,7 +110,7 @@ def blocks() -> list[Layer]:
         layers.LayerNorm(),
         Shortcuts([Dense(4, "silu"), Features()]),
         layers.Add([[Dense(5)], [Dense(7, "relu"), Dense(5)]]),
-        layers.Concatenate([[Tied()], [Attention()], []]),
+        layers.Concatenate([[Tied()], [Attention()], [layers.PReLU()]]),
         layers.Residual([Dense(CLASSES)], [Dense(CLASSES, trainable=False)]),
     ]
 
