@@ -32,8 +32,8 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     Raises
     ------
     ExportError
-        If a layer is a custom class, a custom activation's code can't be traced, or a row of
-        outputs is not a vector.
+        If a layer is a custom class other than a `Block`, a custom activation can't be traced, or a
+        row of outputs is not a vector.
     OSError
         If the file can't be written. In this case, an existing file stays unchanged.
 
@@ -77,8 +77,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     Raises
     ------
     ExportError
-        If a layer is a custom class, a custom activation's code can't be traced, or a row of
-        outputs is not a vector. The
+        If a layer is a custom class other than a `Block`, a custom activation can't be traced, or a
+        row of outputs is not a vector. The
         error is also raised if a parameter is not finite, or if the name of a class or category
         contains the character NUL.
     ArgumentError
