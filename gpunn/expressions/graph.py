@@ -160,17 +160,16 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 * a, join two constant factors, and leave out two factors whose product is 1."""
+    """Rewrite 1 * a, and join two constant factors."""
     if b.is_number(1):
         return a
-    if a.op == b.op == "multiply":
-        c, d = a.args[1], b.args[1]
-        if c.is_number() and d.is_number() and c.data * d.data == 1:  # as in z / 2 * (1 + tanh(u))
-            return graph.call("multiply", a.args[0], b.args[0])
-    if b.is_number() and a.op == "multiply" and a.args[1].is_number():
-        factor = a.args[1].data * b.data
-        if 1e-30 < abs(factor) < 1e30:  # neither overflows nor underflows in float32
-            return graph.call("multiply", a.args[0], graph.number(factor))
+    if a.op == "multiply" and a.args[1].is_number():
+        (x, factor), both = a.args, b.op == "multiply" and b.args[1].is_number()
+        last = b.args[1] if both else b
+        limit = 1e3 if both else 1e30  # neither overflows nor underflows in float32
+        if last.is_number() and 1 / limit < abs(factor.data * last.data) < limit:
+            product = graph.call("multiply", x, b.args[0]) if both else x
+            return graph.call("multiply", product, graph.number(factor.data * last.data))
     return None
 
 

@@ -46,6 +46,7 @@ def functions(node):
         (lambda xp, x: xp.log(1 / (1 + xp.exp(x))), ["softplus", "negative"]),
         (lambda xp, x: 2 * x * 3, ["multiply"]),
         (lambda xp, x: x / 2 * (1 + xp.tanh(x)), ["multiply", "sigmoid", "multiply"]),
+        (lambda xp, x: (x / 2) * (x * 2), ["multiply"]),
         (lambda xp, x: x / 4, ["multiply"]),
         (lambda xp, x: 1 - 0.9**x, ["multiply", "expm1", "negative"]),
         (lambda xp, x: x**3, ["multiply", "multiply"]),
