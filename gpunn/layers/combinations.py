@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpunn.errors import ArgumentError
@@ -54,7 +54,7 @@ class Residual(Block):
     """
 
     layers: Sequence[Layer | Any]
-    shortcut: Sequence[Layer | Any] = ()
+    shortcut: Sequence[Layer | Any] = field(default_factory=list)
 
     name = "residual"
     joined = "sum"
