@@ -9,8 +9,10 @@ import array_api_strict
 import numpy as np
 import pytest
 
+import gpunn
 from gpunn import activations, losses
 from gpunn.activations import Activation
+from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.expressions import derived
 from gpunn.losses import Loss
@@ -253,3 +255,30 @@ def test_a_class_that_redefines_a_built_in_function_has_its_derivative():
     written = losses.SoftmaxCrossEntropy().gradients(xp, Z, labels)
     assert_near(Tripled().gradients(xp, Z, labels), 3 * written)
     assert Summed.slopes is losses.Huber.slopes
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_batches_of_few_rows(rows):
+    predictions, targets = Z[:rows, :2], Z[:rows, 2:3]
+    whole = OfColumns().gradients(xp, Z[:, :2], Z[:, 2:3])
+    assert_near(OfColumns().gradients(xp, predictions, targets), whole[:rows])
+    entropy, shares = losses.SoftmaxCrossEntropy(), activations.softmax(xp, Z[:rows, 3:])
+    written = entropy.gradients(xp, predictions, shares)
+    assert_near(Loss.gradients(entropy, xp, predictions, shares), written)
+
+
+class Sorting(Activation):
+    """Can neither be compiled nor be differentiated."""
+
+    name = "sorting_for_tests"
+
+    def value(self, xp, z):
+        return xp.sort(z, axis=1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", Backend(xp)], ids=["compiled", "called"])
+def test_training_names_the_method_to_write(backend):
+    model = gpunn.Sequential([gpunn.layers.Dense(4, Sorting()), gpunn.layers.Dense(1)], 3, backend)
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    with pytest.raises(ArgumentError, match=r"Sorting: .*Reason: xp.sort. Write the method der"):
+        trainer.fit(np.ones((8, 3)), np.ones((8, 1)), progress=False)

@@ -39,6 +39,9 @@ class Expression:
     inputs: tuple[Node, ...]
     results: tuple[Node, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.inputs, self.results)  # without the plan's functions
+
     @cached_property
     def _plan(self) -> Plan:
         return Plan(self.inputs, self.results)

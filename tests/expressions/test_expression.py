@@ -1,5 +1,7 @@
 """Test expressions: computed with any array library, they equal the function that was traced."""
 
+import copy
+import pickle
 from random import random
 
 import array_api_strict
@@ -105,3 +107,10 @@ def test_functions_of_separate_rows_are_accepted(name):
 def test_functions_that_combine_rows_are_refused(function):
     with pytest.raises(Untraceable, match="several rows"):
         rowwise(function, (3, 3))
+
+
+def test_a_copy_of_an_expression_computes_the_same():
+    expression = expression_of(FUNCTIONS["mish"], SHAPES, "float64")
+    (expected,) = expression(np, X)
+    for copied in (copy.deepcopy(expression), pickle.loads(pickle.dumps(expression))):
+        np.testing.assert_array_equal(copied(np, X)[0], expected)
