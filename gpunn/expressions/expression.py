@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.expressions.evaluation import Plan
 from gpunn.expressions.graph import REDUCTIONS, VIEWS, Graph, Node, Untraceable, in_order
+from gpunn.expressions.listing import listed
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer
@@ -34,10 +35,17 @@ class Expression:
     >>> expression = expression_of(lambda xp, x: xp.exp(x) - 1, {"x": ((2,), "float")}, np.float64)
     >>> expression(np, np.array([0.0, 1.0]))[0].round(3)
     array([0.   , 1.718])
+    >>> print(expression)
+    t1 = exp(x)
+    t2 = subtract(t1, 1)
+    return t2
     """
 
     inputs: tuple[Node, ...]
     results: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return listed(self.results)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.inputs, self.results)  # without the plan's functions

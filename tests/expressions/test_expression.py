@@ -114,3 +114,13 @@ def test_a_copy_of_an_expression_computes_the_same():
     (expected,) = expression(np, X)
     for copied in (copy.deepcopy(expression), pickle.loads(pickle.dumps(expression))):
         np.testing.assert_array_equal(copied(np, X)[0], expected)
+
+
+def test_an_expression_shows_its_functions():
+    expression = expression_of(lambda xp, x: (xp.sum(x[:, 1:] / 3, axis=1), x), SHAPES, "float32")
+    assert str(expression).splitlines() == [
+        "t1 = columns(x, (1, 3))",
+        "t2 = multiply(t1, 0.333333)",
+        "t3 = row_sum(t2)",
+        "return t3, x",
+    ]
