@@ -1,4 +1,4 @@
-"""A step of a tabular model is one graph, like a step of a dense network."""
+"""A step of a tabular model, or of blocks, is one graph, like a step of a dense network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from parity.runs import RUNS, assert_same_bits
 from gpunn.backends.cupy import CupyBackend, capture
 
 
-def test_all_operations_are_kernels_in_one_graph(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "of_cupy"), [("tables", {"accumulate"}), ("blocks", {"accumulate", "fill"})]
+)
+def test_all_operations_are_kernels_in_one_graph(name, of_cupy, monkeypatch):
     executors = []
 
     class Watched(capture.GraphExecutor):
@@ -21,7 +24,7 @@ def test_all_operations_are_kernels_in_one_graph(monkeypatch):
             executors.append(self)
 
     monkeypatch.setattr("gpunn.backends.cupy.backend.GraphExecutor", Watched)
-    run = RUNS["tables"]
+    run = RUNS[name]
     in_graphs, one_by_one = (
         run.results(run.fit(run.make(CupyBackend(0, graph=graph), "float32")))
         for graph in (True, False)
@@ -31,7 +34,7 @@ def test_all_operations_are_kernels_in_one_graph(monkeypatch):
     defined = {
         call._function.func.__name__ for call in step._calls if isinstance(call, capture.Definition)
     }
-    assert defined == {"accumulate"}  # one of CuPy's kernels
+    assert defined == of_cupy
     assert step._graph is not None
 
 

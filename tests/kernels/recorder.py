@@ -178,6 +178,12 @@ OPTIMIZERS = {
     "adam": lambda: optimizers.Adam(0.01, max_norm=0.5),
     "adamw": lambda: optimizers.AdamW(0.01, l2_penalty=0.1, epsilon_hat=True),
     "lion": lambda: optimizers.Lion(0.001),
+    "adagrad": lambda: optimizers.Adagrad(0.01),
+    "adadelta": lambda: optimizers.Adadelta(1.0),
+    "adamax": lambda: optimizers.Adamax(0.01),
+    "nadam": lambda: optimizers.NAdam(0.01),
+    "radam": lambda: optimizers.RAdam(0.01),
+    "adabelief": lambda: optimizers.AdaBelief(0.01, max_norm=0.5),
 }
 
 
@@ -309,10 +315,11 @@ def tables() -> dict[str, list[str]]:
     """Return the names of classes with kernels, from the backend's tables."""
     from gpunn.backends.cupy import kernels
 
+    choices = kernels.optimizers.RULES
     made = [make() for make in OPTIMIZERS.values()]
-    rules = {kernels.optimizers.RULES[type(o)](o)[0].name for o in made}
+    rules = {choices[type(o)](o)[0].name if type(o) in choices else o.name for o in made}
     return {
-        "FORMULAS": sorted(cls.name for cls in kernels.activations.FORMULAS),
+        "FORMULAS": sorted(cls.name for cls in operations.builtin(activations.Activation)),
         "LOSSES": sorted(cls.name for cls in kernels.losses.LOSSES),
         "SCORES": sorted(cls.name for cls in kernels.metrics.SCORES),
         "RULES": sorted(rules),
