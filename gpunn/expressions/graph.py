@@ -37,7 +37,7 @@ class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code a
     """Array code that can't be traced; the message is the reason."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Node:
     """A function of nodes, an array or a number.
 
@@ -50,6 +50,10 @@ class Node:
     shape: Shape
     kind: str
     data: Any = None
+
+    def __repr__(self) -> str:
+        """Return the function and the shape; arguments may occur in many other arguments."""
+        return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
         """Return whether the node is a number, which equals `value` if given."""

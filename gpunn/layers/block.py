@@ -190,6 +190,10 @@ class Block(Layer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
+        if workspace.backend.dtype_name(x) != workspace.dtype:  # integers, with `takes_integers`
+            numbers = workspace.rows(self, "numbers", x.shape[0], x.shape[1:])
+            workspace.backend.assign(x, numbers)
+            x = numbers
         formula = self.traced(x.shape[1:], x.shape[0], workspace.dtype)
         passes = workspace.outputs[self] = Passes(self, formula, workspace)
         return passes.forward(x)
@@ -262,9 +266,16 @@ class Block(Layer):
 
 def attributes_of(block: Block) -> list[Any]:
     """Return all attributes that a trace may depend on, also those of inner layers."""
-    pairs = [pair for layer in family(block) for pair in fields_of(layer)]
-    values = [getattr(part, name, None) for part, name in pairs]
-    return [*values, *elements(values)]
+    values = [
+        value
+        for layer in family(block)
+        for name, value in vars(layer).items()
+        if name not in SET_BY_NETWORK
+    ]
+    values += elements(values)
+    others = [each for each in values if isinstance(each, Configurable)]
+    others = [each for each in others if not isinstance(each, Layer)]
+    return [*values, *(getattr(*pair, None) for each in others for pair in fields_of(each))]
 
 
 def names_of(layer: Layer, prefix: str = "") -> dict[int, str]:

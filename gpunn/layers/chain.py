@@ -76,25 +76,22 @@ class Chain(Layer):
         return dict(zip(unique_labels(self._layers), self._layers, strict=True))
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return self._shapes(input_shape)[-1]
-
-    def _shapes(self, input_shape: Shape) -> list[Shape]:
-        shapes = [input_shape]
-        for label, layer in self.children().items():
-            try:
-                layer.parameters(shapes[-1])
-                shapes.append(layer.output_shape(shapes[-1]))
-            except ArgumentError as error:
-                raise ArgumentError(f"layer {label!r}: {error}") from None
-        return shapes
+        return self._inferred(input_shape)[0]
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        shapes = self._shapes(input_shape)
-        return [
-            replace(spec, name=f"{label}.{spec.name}")
-            for (label, layer), shape in zip(self.children().items(), shapes, strict=False)
-            for spec in layer.parameters(shape)
-        ]
+        return self._inferred(input_shape)[1]
+
+    def _inferred(self, input_shape: Shape) -> tuple[Shape, list[ParameterSpec]]:
+        """Return the shape of a row of the output, and the parameters of all layers."""
+        shape, specs = input_shape, list[ParameterSpec]()
+        for label, layer in self.children().items():
+            try:
+                own = layer.parameters(shape)
+                shape = layer.output_shape(shape)
+            except ArgumentError as error:
+                raise ArgumentError(f"layer {label!r}: {error}") from None
+            specs += [replace(spec, name=f"{label}.{spec.name}") for spec in own]
+        return shape, specs
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,10 @@ import click
 import numpy as np
 
 import gpunn
-from gpunn import activations, losses, metrics, optimizers
+from gpunn import activations, layers, losses, metrics, optimizers
+from gpunn.initializers import Ones, Orthogonal
+from gpunn.layers import Dense
+from gpunn.parameters import ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,51 @@ CLASSES: dict[str, tuple[str, Any, str]] = {
 }
 """What each class is, an object of the class, and the nearest built-in class."""
 
+
+@dataclass(eq=False)
+class Factors(layers.Block):
+    name = "custom_factors"
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("factors", input_shape, Ones(), decay=False)]
+
+    def forward(self, x):
+        return x * self.values["factors"]
+
+
+@dataclass(eq=False)
+class Gate(layers.Block):
+    name = "custom_gate"
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("weights", (*input_shape, *input_shape), Orthogonal())]
+
+    def forward(self, xp, x):
+        return x / (1 + xp.exp(-(x @ self.values["weights"])))
+
+
+@dataclass(eq=False)
+class Shortcut(layers.Block):
+    body: Sequence[layers.Layer]
+
+    name = "custom_shortcut"
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+def two_layers(units: int) -> list[layers.Layer]:
+    """Return the layers of a residual block."""
+    return [Dense(units, "relu"), Dense(units)]
+
+
+LAYERS: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
+    "factors": (lambda units: [Factors()], lambda units: [layers.Scale()]),
+    "gate": (lambda units: [Gate()], lambda units: [Dense(units, "sigmoid", bias=False)]),
+    "residual": (lambda units: [Shortcut(two_layers(units))], two_layers),
+}
+"""Functions that return a custom layer and the nearest built-in layers, for a number of units."""
+
 NETWORKS = {
     "64-32-10, batch 32": ((64, 32, 10), 32, 1000),
     "100-256-256-256-1, batch 256": ((100, 256, 256, 256, 1), 256, 6),
@@ -223,11 +271,12 @@ def targets_for(loss: Any, rows: int, outputs: int) -> np.ndarray:
 
 def training(sizes: tuple[int, ...], batch: int, batches: int, threads: int, **chosen: Any) -> Any:
     """Return a function that trains a number of epochs."""
-    activation = chosen.pop("activation", "relu")
+    activation, more = chosen.pop("activation", "relu"), chosen.pop("layers", lambda units: [])
     inputs, *hidden, outputs = sizes
-    dense = [gpunn.layers.Dense(units, activation) for units in hidden]
+    dense = [Dense(units, activation) for units in hidden]
+    dense[1:1] = more(hidden[0])
     backend = gpunn.get_backend("numpy", threads=threads)
-    model = gpunn.Sequential([*dense, gpunn.layers.Dense(outputs)], inputs, backend)
+    model = gpunn.Sequential([*dense, Dense(outputs)], inputs, backend)
     chosen = {"loss": "mean_squared_error", "optimizer": "adam"} | chosen
     chosen["metrics"] = [chosen["metrics"]] if "metrics" in chosen else []
     trainer = gpunn.Trainer(model, **chosen)
@@ -256,6 +305,11 @@ def command(threads: int, turns: int) -> None:
     """Compare training steps with custom classes and with the nearest built-in classes."""
     for network, (sizes, batch, batches) in NETWORKS.items():
         ratios = []
+        for name, given in LAYERS.items():
+            pair = [training(sizes, batch, batches, threads, layers=each) for each in given]
+            own, nearest = microseconds(pair, batches, turns)
+            ratios.append(own / nearest)
+            click.echo(f"{network}: {name} {own:.1f} us, built-in {nearest:.1f}: {ratios[-1]:.2f}")
         for name, (kind, custom, built_in) in CLASSES.items():
             two = isinstance(custom, FocalOfLabels | Gaussian)  # they need two outputs
             widths = (*sizes[:-1], max(sizes[-1], 2)) if two else sizes

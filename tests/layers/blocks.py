@@ -28,7 +28,7 @@ class Gate(Block):
 class Tied(Block):
     """tanh(x W) W^T, and a product of functions of parameters."""
 
-    name = "test_tied"
+    name = "test_tied_weights"
 
     def own_parameters(self, input_shape):
         return [weights(input_shape[-1], 3)]

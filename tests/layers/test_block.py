@@ -274,6 +274,31 @@ def test_a_resumed_training_continues_with_the_same_bits(tmp_path):
         np.testing.assert_array_equal(values(trainer.model)[name], expected)
 
 
+def test_integers_become_numbers():
+    class Pixels(Block):
+        name = "test_pixels"
+        takes_integers = True
+
+        def forward(self, x):
+            return x / 255 - 1
+
+    pixels = np.array([[0, 51, 255, 102]], np.uint8)
+    model = gpunn.Sequential([Pixels()], 4, "numpy")
+    np.testing.assert_allclose(model.predict(pixels), [[-1.0, -0.8, 0.0, -0.6]], atol=1e-6)
+
+
+def test_long_formulas_and_nested_blocks_are_traced_once():
+    def smoothed(self, xp, x):
+        for _ in range(40):
+            x = 0.5 * (x + xp.tanh(x))
+        return x
+
+    nested = block(smoothed)
+    for _ in range(5):
+        nested = layers.Residual([nested, Dense(4)])
+    assert np.isfinite(trained(network(nested)).history["loss"]).all()
+
+
 def test_masks_of_two_calls_differ(host_backend):
     made = block(lambda self, xp, x: xp.concat([self.a(x), self.a(x)], axis=1), a=layers.Dropout())
     _, workspace = prepared(host_backend, made, (30,))
