@@ -186,16 +186,16 @@ class ElementwiseLoss(Loss):
     --------
     >>> import numpy as np
     >>> import gpunn
-    >>> class LogCosh(gpunn.losses.ElementwiseLoss):
-    ...     name = "log_cosh"
+    >>> class PseudoHuber(gpunn.losses.ElementwiseLoss):
+    ...     name = "pseudo_huber"
     ...
     ...     def terms(self, xp, predictions, targets):
-    ...         return xp.log(xp.cosh(predictions - targets))
+    ...         return xp.sqrt(1 + (predictions - targets) ** 2) - 1
     >>> predictions, targets = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])
-    >>> LogCosh().values(np, predictions, targets).round(4)
-    array([0.6625])
-    >>> LogCosh().gradients(np, predictions, targets).round(4)
-    array([[0.   , 0.482]])
+    >>> PseudoHuber().values(np, predictions, targets).round(4)
+    array([0.618])
+    >>> PseudoHuber().gradients(np, predictions, targets).round(4)
+    array([[0.    , 0.4472]])
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
