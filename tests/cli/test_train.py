@@ -74,14 +74,27 @@ def test_a_run(gpunn, digits, tmp_path):
     assert any("4 epochs in " in line and "samples/s" in line for line in lines)
 
 
+BRANCHES = """\
+model.layers=[
+    { name = "residual", layers = [{ name = "dense", units = 64 }] },
+    { name = "dense", units = 16 },
+    { name = "concatenate", branches = [["layer_norm"], [], [{ name = "dense", units = 4 }]] },
+    { name = "dense", units = 10 },
+]"""
+
+
 def test_the_recorded_configuration_trains_the_same_again(gpunn, digits, tmp_path):
-    gpunn("train", digits, "--output", "a", "--set", "training.epochs=2", "--set", "seed=5")
+    options = ("--set", "training.epochs=2", "--set", "seed=5", "--set", BRANCHES)
+    gpunn("train", digits, "--output", "a", *options)
     recorded = json.loads((tmp_path / "a" / "config.json").read_text())
     assert recorded["seed"] == 5
     assert recorded["training"]["epochs"] == 2
     assert recorded["training"]["optimizer"]["epsilon"] == 1e-8
     assert recorded["training"]["shuffle"] is True
-    assert recorded["model"]["layers"][1]["initializer"]["name"] == "glorot_fan_in_mean"
+    residual, dense, concatenated, _ = recorded["model"]["layers"]
+    assert residual["layers"][0] | {"units": 16} == dense
+    assert dense["initializer"]["name"] == "fan_in"
+    assert concatenated["branches"][1] == []
     gpunn("train", "a/config.json", "--output", "b")
     assert same_weights(tmp_path / "a", tmp_path / "b")
     assert json.loads((tmp_path / "b" / "config.json").read_text()) == recorded

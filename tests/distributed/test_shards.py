@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from calls import Calls
 from kills import Kill, Killed
-from worlds import WEIGHTS, history, normed, trained, values, with_dropout
+from worlds import WEIGHTS, blocks, history, normed, trained, values, with_dropout
 
 from gpunn.callbacks import EarlyStopping, ModelCheckpoint
 from gpunn.distributed import run_threads
@@ -35,10 +35,15 @@ def with_local_batch_norm(communicator):
     return trained(communicator, "float32", normed, lambda: SGD(0.05), **options)
 
 
+def with_blocks(communicator):
+    options = {"batch_norm": "local", "shards": 4, "epochs": 2, "drop_last": True}
+    return trained(communicator, "float32", blocks, lambda: SGD(0.05), **options)
+
+
 @pytest.mark.parametrize(
     "train",
-    [run, partial(run, gradient_accumulation=2), with_local_batch_norm],
-    ids=["plain", "accumulated", "local batch norm"],
+    [run, partial(run, gradient_accumulation=2), with_local_batch_norm, with_blocks],
+    ids=["plain", "accumulated", "local batch norm", "blocks"],
 )
 def test_the_number_of_ranks_changes_no_bit(train):
     def go(communicator):
