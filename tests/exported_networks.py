@@ -11,7 +11,7 @@ from layers.blocks import Attention, Broadcast, Gate, Tied, Twice
 
 import gpunn
 from gpunn.activations import CELU, ELU, Activation, LeakyReLU
-from gpunn.configurable import known
+from gpunn.configurable import is_built_in, known
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import (
     Add,
@@ -86,8 +86,12 @@ class Logarithm(Activation):
         return xp.maximum(xp.log(1 + xp.exp(z)), z / (1 + xp.abs(z))) + xp.sign(z) * xp.round(z)
 
 
-def with_activation(f: Any) -> list[Layer]:
-    return [Dense(4, f), gpunn.layers.Activation(f), Dense(3, f)]
+def with_activations(f: Any, g: Any = "identity", h: Any = "identity") -> list[Layer]:
+    return [Dense(4, f), gpunn.layers.Activation(g), Dense(3, h)]
+
+
+def in_threes(activations: list[Activation]) -> list[list[Activation]]:
+    return [activations[start : start + 3] for start in range(0, len(activations), 3)]
 
 
 def piecewise(*arguments: Any) -> list[Layer]:
@@ -165,13 +169,14 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
     "custom": lambda: [Dense(4, Snake()), Dense(4, Predict()), Dense(4, Snake(2.0)), Dense(4)],
     "undefined": lambda: [gpunn.layers.Activation(Logarithm()), Dense(2)],
-    "leaky_relu of 0.3": lambda: with_activation(LeakyReLU(0.3)),
-    "celu of 0.4": lambda: with_activation(CELU(0.4)),
-    "elu of 0.4": lambda: with_activation(ELU(0.4)),
     **{
-        name: lambda cls=cls: with_activation(cls())  # type: ignore[misc]
-        for name, cls in known(Activation).items()
-        if cls.__module__.startswith("gpunn.")
+        " ".join(f.name for f in group): lambda group=group: with_activations(*group)  # type: ignore[misc]
+        for group in in_threes(
+            [
+                *(LeakyReLU(0.3), CELU(0.4), ELU(0.4)),
+                *(cls() for cls in known(Activation).values() if is_built_in(cls)),
+            ]
+        )
     },
 }
 """Lists of layers, of new objects each time. They take rows of 5, "flatten" of (2, 3)."""
