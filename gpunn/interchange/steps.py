@@ -284,7 +284,8 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
         """Return a new variable with the value of a node, or the variable `to`."""
         inputs = tuple(each for each in in_order([node]) if each.op == ARRAY)
         expression = Expression(inputs, (node,))
-        summary = f"Return a part of the layer {type(layer).__name__}."
+        part = "a part" if formula.steps else "the outputs"
+        summary = f"Return {part} of the layer {type(layer).__name__}."
         given = [variables[each] for each in inputs]
         return steps.compute(name, expression, given, summary=summary, to=to)
 
