@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
@@ -111,7 +112,8 @@ class Block(Layer):
         super().__post_init__()
         for each in fields(self):
             value = getattr(self, each.name)
-            self._keep(each.name, as_layers(value, each.name, "Layer" in str(each.type)))
+            declared = re.search(r"\bLayer\b", str(each.type)) is not None
+            self._keep(each.name, as_layers(value, each.name, declared))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; inner layers of a network can't be replaced."""
@@ -301,7 +303,7 @@ def as_layers(value: Any, path: str, is_layer: bool) -> Any:
 
     `is_layer` tells that the field is declared to contain layers.
     """
-    if not (is_layer or describes_layers(value)):
+    if value is None or not (is_layer or describes_layers(value)):
         return value
     if not isinstance(value, list | tuple):
         return resolve(Layer, value, path)

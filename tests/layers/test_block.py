@@ -133,6 +133,8 @@ def test_fields_accept_configurations():
     both = layers.Concatenate([[{"name": "dense", "units": 3}], ["layer_norm"], []])
     assert both.config()["branches"][1:] == [[layers.LayerNorm().config()], []]
     assert list(both.children()) == ["branches_1", "branches_2"]
+    assert Optional().gate is None
+    assert isinstance(Optional("layer_norm").gate, layers.LayerNorm)
     chain = Chain([Dense(2)], trainable=False)
     assert Twice(chain).config()["body"] == chain.config()
     with pytest.raises(ArgumentError, match="there is no layer 'dens'"):
@@ -199,6 +201,19 @@ def test_only_what_is_needed_is_computed(host_backend):
     assert first == ["dense", "compute"]
     assert of(Gate()) == ["matmul", "compute", "compute", "matmul", "matmul", "compute"]
     assert of(Gate(trainable=False)) == ["matmul", "compute", "compute", "matmul", "compute"]
+
+
+@dataclass(eq=False)
+class Optional(Block):
+    """A layer, or none, and a string that is no layer's name."""
+
+    gate: Layer | None = None
+    kind: "LayerKind" = "dense"  # noqa: F821 - never evaluated
+
+    name = "test_optional"
+
+    def forward(self, x):
+        return x if self.gate is None else self.gate(x)
 
 
 @dataclass(eq=False)
