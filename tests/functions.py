@@ -38,6 +38,10 @@ FUNCTIONS = {
     "log_if_positive": lambda xp, x: xp.where(x > 1, xp.log(xp.abs(x)), 0.0),
     "isru": lambda xp, x: x / xp.sqrt(1 + 0.5 * x * x),
     "arcsinh": lambda xp, x: xp.sign(x) * xp.log1p(xp.abs(x) + xp.sqrt(x * x + 1) - 1),
+    "elish": lambda xp, x: xp.where(x >= 0, x, xp.exp(x) - 1) / (1 + xp.exp(-x)),
+    "logish": lambda xp, x: x * xp.log1p(1 / (1 + xp.exp(-x))),
+    "log_of_cosh": lambda xp, x: xp.logaddexp(x, -x),
+    "power": lambda xp, x: (x * x + 1) ** 0.7 + xp.maximum(x, 0.0) ** 1.5,
     "cosine": lambda xp, x: xp.cos(x) * x,
     "square_of_softmax": lambda xp, x: activations.softmax(xp, x) ** 2,
     "standardized": lambda xp, x: (

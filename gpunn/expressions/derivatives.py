@@ -82,8 +82,9 @@ class Cotangents:
             inner = chosen(inner, mask)
             masks += [mask] if mask not in masks else []
         call = Call(self._graph, self.matters)
-        parts = RULES[node.op](call, inner, node, *node.args) if node.op in RULES else []
-        for argument, part in zip(node.args, parts, strict=False):
+        arguments, rule = power_of(node) or (node.args, RULES.get(node.op))
+        parts = rule(call, inner, node, *arguments) if rule else []
+        for argument, part in zip(arguments, parts, strict=False):
             if part is None or part.is_number(0) or not self.matters(argument):
                 continue
             # The slope may be infinite where `where` chose the other branch: the part is 0 there.
@@ -228,6 +229,23 @@ def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
     """Return the cotangent of an array that is some columns of another one."""
     whole = expanded(call.graph, g, y.shape)
     return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
+
+
+def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
+    """Return x and the number c, if a node is x^c = e^(c log x), and a rule for both."""
+    if node.op == "exp" and node.args[0].op == "multiply":
+        logarithm, exponent = node.args[0].args
+        if logarithm.op == "log" and exponent.is_number():
+            return (*logarithm.args, exponent), power
+    return None
+
+
+def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
+    """Return the cotangent c x^(c - 1) of x^c, which may be 0 where log x is infinite."""
+    rest = exponent.data - 1
+    root = call("sqrt", x)
+    lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))
+    return [call("multiply", g, call("multiply", lower, exponent))]
 
 
 Rule: TypeAlias = Callable[..., Parts]

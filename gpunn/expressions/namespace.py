@@ -95,11 +95,10 @@ class Namespace:
         return 0.5 * half * half + 0.5 / half / half
 
     def sinh(self, a: StandIn) -> StandIn:
-        size = abs(a)
-        m = self.expm1(self.minimum(size, 1.0))
-        half = self.exp(0.5 * size)
-        large = 0.5 * half * half - 0.5 / half / half
-        return self.sign(a) * self.where(size < 1, 0.5 * (m + m / (m + 1)), large)
+        m = self.expm1(self.clip(a, -1.0, 1.0))
+        half, other = self.exp(0.5 * a), self.exp(-0.5 * a)
+        large = 0.5 * half * half - 0.5 * other * other
+        return self.where(abs(a) < 1, 0.5 * (m + m / (m + 1)), large)
 
     def ceil(self, a: StandIn) -> StandIn:
         return -self.floor(-a)

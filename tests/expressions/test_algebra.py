@@ -1,0 +1,41 @@
+"""Test which nodes are recognized as zero."""
+
+import pytest
+
+from gpunn.expressions import expression_of
+from gpunn.expressions.algebra import is_zero
+
+
+def total(xp, x):
+    return xp.sum(x, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda xp, x, r: r - r, True),
+        (lambda xp, x, r: 1 - total(xp, xp.exp(x) / total(xp, xp.exp(x))[:, None]), True),
+        (lambda xp, x, r: total(xp, x * r[:, None]) - r * total(xp, x), True),
+        (lambda xp, x, r: total(xp, x + r[:, None]) - total(xp, x) - 3 * r, True),
+        (lambda xp, x, r: r * (r + 2) - r * r - 2 * r, True),
+        (lambda xp, x, r: r / (2 * r) - 0.5, True),
+        (lambda xp, x, r: 1 - total(xp, x), False),
+        (lambda xp, x, r: total(xp, x * x) - total(xp, x) ** 2, False),
+        (lambda xp, x, r: total(xp, x * xp.sin(x)) - total(xp, xp.sin(x)), False),
+        (lambda xp, x, r: r / (r + 1) - 1, False),
+    ],
+)
+def test_zeros_are_recognized(function, expected):
+    shapes = {"x": ((4, 3), "float"), "r": ((4,), "float")}
+    (root,) = expression_of(function, shapes, "float64").results
+    assert is_zero(root) == expected
+
+
+def test_a_sum_of_many_products_is_not_expanded():
+    def function(xp, x, r):
+        for k in range(40):
+            r = r * (r + k)
+        return r
+
+    shapes = {"x": ((4, 3), "float"), "r": ((4,), "float")}
+    assert not is_zero(expression_of(function, shapes, "float64").results[0])
