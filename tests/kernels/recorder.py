@@ -187,7 +187,7 @@ OPTIMIZERS = {
 }
 
 
-def every_layer(activation: str) -> list[Any]:
+def every_layer(activation: str, outputs: int) -> list[Any]:
     return [
         layers.Flatten(),
         layers.Standardization(),
@@ -200,7 +200,7 @@ def every_layer(activation: str) -> list[Any]:
         layers.LayerNorm(),
         layers.Activation(activation),
         layers.LayerNorm(),
-        layers.Dense(CLASSES),
+        layers.Dense(outputs),
     ]
 
 
@@ -221,7 +221,8 @@ def train(
     inputs = random.normal(size=(ROWS, FEATURES))
     labels = random.integers(0, CLASSES, ROWS)
     of_labels = loss == "softmax_cross_entropy"
-    targets = labels if of_labels else np.eye(CLASSES)[labels]
+    targets = labels if of_labels else np.eye(CLASSES)[labels] + (loss == "gamma")  # above 0
+    outputs = 2 * CLASSES if loss == "gaussian_nll" else CLASSES
     chosen = [
         m("macro") if issubclass(m, CountMetric) else m(16) if m is metrics.AUC else m()
         for m in operations.builtin(metrics.Metric)
@@ -231,7 +232,8 @@ def train(
     if scaled:
         backend = get_backend("cupy:0", graph=graph, matmul_precision="float16")
         backend.needs_loss_scale = lambda dtype: True  # also in float64, so that both are built
-    model = gpunn.Sequential(every_layer(activation), FEATURES, backend, seed=4, dtype=dtype)
+    network = every_layer(activation, outputs)
+    model = gpunn.Sequential(network, FEATURES, backend, seed=4, dtype=dtype)
     trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
     options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
     trainer.fit(inputs, targets, **options)
