@@ -24,7 +24,7 @@ OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNEL
 
 COOPERATIVE = (
     *("activation_gradient", "activation_scale_gradient", "batch_norm", "batch_norm_gradient"),
-    *("clip", "clipped_update", "counted_update"),
+    *("clip", "clipped_update", "compute", "counted_update"),
     *("dropout_activation_gradient", "dropout_activation_scale_gradient", "embed_gradient"),
     *("l2_penalty", "layer_norm", "layer_norm_activate", "layer_norm_activation_gradient"),
     *("layer_norm_gradient", "loss", "mean_over_members", "metric", "next_batch"),
