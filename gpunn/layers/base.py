@@ -166,10 +166,11 @@ class Layer(Configurable):
         """Check `forward`, and document a built-in layer's parameters that all layers share."""
         super().__init_subclass__()
         method = vars(cls).get("forward")
-        if inspect.isfunction(method) and list(inspect.signature(method).parameters)[1:] == ["x"]:
+        names = list(inspect.signature(method).parameters) if inspect.isfunction(method) else []
+        if names[1:] in (["x"], ["xp", "x"]):
             raise ArgumentTypeError(
-                f"{cls.__name__}: forward(self, x) without a workspace, for which gpunn finds the "
-                "chain rule, needs a subclass of gpunn.layers.Block"
+                f"{cls.__name__}: forward({', '.join(names)}) without a workspace, for "
+                "which gpunn finds the chain rule, needs a subclass of gpunn.layers.Block"
             )
         text = vars(cls).get("__doc__") or ""
         if is_built_in(cls) and (following := NEXT_SECTION.search(text)):

@@ -97,11 +97,11 @@ class Block(Layer):
     def __init_subclass__(cls) -> None:
         """Keep the subclass's `forward` as the formula of this class's passes."""
         method = vars(cls).get("forward")
-        names = inspect.signature(method).parameters if method else ()
-        if "backward" in vars(cls) or "workspace" in names:
+        names = list(inspect.signature(method).parameters) if method else ["self", "x"]
+        if "backward" in vars(cls) or len(names) != 2 + (names[1:2] == ["xp"]):
             raise ArgumentTypeError(
-                f"{cls.__name__}: a Block has forward(self, x) and no backward. For a layer with "
-                "both passes, derive from gpunn.layers.Layer"
+                f"{cls.__name__}: a Block has forward(self, x) or forward(self, xp, x), and no "
+                "backward. For a layer with both passes, derive from gpunn.layers.Layer"
             )
         if method is not None:
             cls._formula = method

@@ -109,12 +109,14 @@ def test_calls_that_contradict_each_other(formula, message):
 
 
 def test_a_block_has_no_backward_pass_and_a_layer_no_formula():
-    with pytest.raises(ArgumentTypeError, match=r"Both: a Block has forward\(self, x\)"):
-        type("Both", (Block,), {"forward": lambda self, x, workspace: x})
+    for forward in (lambda self, x, workspace: x, lambda self, x, xp: x, lambda self: 1):
+        with pytest.raises(ArgumentTypeError, match=r"Both: a Block has forward\(self, x\)"):
+            type("Both", (Block,), {"forward": forward})
     with pytest.raises(ArgumentTypeError, match="Both: a Block has"):
         type("Both", (Block,), {"backward": lambda self: None})
-    with pytest.raises(ArgumentTypeError, match=r"needs a subclass of gpunn\.layers\.Block"):
-        type("Formula", (Layer,), {"forward": lambda self, x: x})
+    for forward in (lambda self, x: x, lambda self, xp, x: xp.exp(x)):
+        with pytest.raises(ArgumentTypeError, match=r"needs a subclass of gpunn\.layers\.Block"):
+            type("Formula", (Layer,), {"forward": forward})
     with pytest.raises(ArgumentTypeError, match="dense: a layer can be called like a function"):
         Dense(3)(X)
     with pytest.raises(NotImplementedError, match=r"Empty must define forward"):
