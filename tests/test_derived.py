@@ -257,6 +257,14 @@ def test_a_class_that_redefines_a_built_in_function_has_its_derivative():
     assert Summed.slopes is losses.Huber.slopes
 
 
+def test_integers_become_float64_as_in_numpy():
+    predictions, targets = Z[:, :2], np.arange(16).reshape(8, 2)
+    written = losses.Huber().gradients(xp, predictions, targets)
+    assert_near(Loss.gradients(losses.Huber(), xp, predictions, targets), written)
+    with pytest.raises(ArgumentError, match="of integers, whose result has another type"):
+        Loss.gradients(losses.Huber(), xp, predictions.astype(np.float32), targets)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_batches_of_few_rows(rows):
     predictions, targets = Z[:rows, :2], Z[:rows, 2:3]

@@ -86,11 +86,19 @@ class Tracer:
         nodes = [self.node_of(each) for each in operands]
         arrays = {each.kind for each in nodes if each.op != NUMBER}
         if "int" in arrays and ("float" in arrays or kind == "float"):
-            self.refuse(f"{op} of integers, whose result has another type")
+            if self.dtype != np.float64:
+                self.refuse(f"{op} of integers, whose result has another type")
+            nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
         if only_booleans and kind == "float" and op != "copy":
             self.refuse(f"{op} of Boolean arrays")
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
+
+    def _as_float(self, node: Node) -> Node:
+        """Return a node whose integers are converted, as in an operation with float64."""
+        if node.kind != "int" or node.op == NUMBER:
+            return node
+        return self.graph.node("copy", node, shape=node.shape, kind="float")
 
 
 class StandIn:
