@@ -45,12 +45,17 @@ def members() -> list[layers.Layer]:
     return [layers.Members(4), *hidden, output, layers.MeanOverMembers("softmax")]
 
 
+def blocks() -> list[layers.Layer]:
+    return [Dense(8, "relu"), layers.Residual([Dense(8, "silu"), Dense(8)]), Dense(CLASSES)]
+
+
 NETWORKS: dict[str, tuple[Callable[[], list[layers.Layer]], tuple[int, int, int]]] = {
     "one layer": (lambda: [Dense(CLASSES)], (0, 1, 0)),
     "three layers": (three, (2, 1, 1)),
     "a frozen layer": (frozen, (1, 1, 1)),
     "with norms and dropout": (normalized, (2, 1, 1)),
     "members": (members, (3, 0, 1)),
+    "a residual block": (blocks, (3, 1, 1)),
     "gradients that are rescaled": (lambda: three(parametrization="ntp"), (4, 1, 1)),
 }
 """Networks, and how many calls are in branches, how many gradients aren't, and how many joins."""

@@ -24,9 +24,13 @@ NORMALIZED = ("normalized", "inverse_std", "scale")
 LAYER = ("x", "weights", "z", "output")
 
 READ_ONLY = {
+    "accumulate": ("values",),
     "activation_gradient": ("z", "output"),
     "activation_scale_gradient": ("z", "output", "x", "factors"),
+    "assign": ("values",),
     "batch_norm_gradient": NORMALIZED,
+    "compute": ("inputs",),
+    "copy_columns": ("source",),
     "dense_gradient": LAYER,
     "dropout": ("x",),
     "dropout_activation_gradient": ("z", "output"),
