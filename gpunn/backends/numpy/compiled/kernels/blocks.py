@@ -298,20 +298,37 @@ def square_root(context: Any, block: Any) -> Any:
     return lane_by_lane("sqrt", block, 1)
 
 
+def folded(builder: Any, block: Block, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Combine the second half of a block with the first until one number is left; return it."""
+    half = block.lanes
+    while half > 1:
+        half //= 2
+        first, second = (
+            builder.shuffle_vector(value, value, lane_numbers(half, start)) for start in (0, half)
+        )
+        value = combine(first, second)
+    return builder.extract_element(value, I32(0))
+
+
 @intrinsic
 def sum_of(context: Any, block: Any) -> Any:
     """Return the sum of a block: add the second half to the first until one number is left."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (total,) = arguments
-        half = block.lanes
-        while half > 1:
-            half //= 2
-            first, second = (
-                builder.shuffle_vector(total, total, lane_numbers(half, start))
-                for start in (0, half)
-            )
-            total = builder.fadd(first, second)
-        return builder.extract_element(total, I32(0))
+        return folded(builder, block, arguments[0], builder.fadd)
+
+    return block.number(block), generate
+
+
+@intrinsic
+def largest_of(context: Any, block: Any) -> Any:
+    """Return the largest number of a block, or NaN if one is NaN."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def larger(a: Any, b: Any) -> Any:
+            name = f"llvm.maximum.v{a.type.count}f{block.size * 8}"
+            return builder.call(declared(builder.module, name, a.type, [a.type] * 2), [a, b])
+
+        return folded(builder, block, arguments[0], larger)
 
     return block.number(block), generate

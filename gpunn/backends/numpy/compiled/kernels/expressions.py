@@ -32,11 +32,16 @@ from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts, softplus
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, rint, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
+    bits_of,
     block_of,
     block_size,
     block_type,
+    counted_from,
+    largest_of,
     load,
+    maximum,
     store,
+    where_at_least,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer
@@ -195,16 +200,15 @@ def copy_rows(
 @compiled
 def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: bool) -> Any:
     """Return the largest or smallest number of a row, or NaN if one is NaN."""
-    numbers = vector(dtype, address, first + size)
-    best = numbers[first]
-    for i in range(first + 1, first + size):
-        number = numbers[i]
-        better = number > best if is_maximum else number < best
-        if better or number != number:
-            best = number
-        if best != best:
-            break
-    return best
+    sign = block_of(dtype, 1 if is_maximum else -1)
+    start = sign * block_of(dtype, vector(dtype, address, first + 1)[first])
+    best = start
+    for i in range(0, size, block_size(dtype)):
+        left = size - i
+        value = sign * load(dtype, address, first + i, left)
+        end = bits_of(dtype, left)
+        best = maximum(best, where_at_least(counted_from(dtype, 0), end, start, value))
+    return largest_of(best) * (1 if is_maximum else -1)
 
 
 @kernel
