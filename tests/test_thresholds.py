@@ -44,8 +44,7 @@ def by_all_thresholds(criterion, margin, truth):
     return max(scores)
 
 
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True)])
 @pytest.mark.parametrize(
     "criterion", ["f1", "balanced_accuracy", "precision=0.3", "recall=0.8", "recall=1", "recall=0"]
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 BACKEND = Path(__file__).parents[2] / "gpunn" / "backends" / "cupy"
 PART = re.compile(r"gpunn_(?:\w|%\(\w+\)s|\{\}|\0)+")
@@ -41,3 +42,23 @@ def patterns() -> set[str]:
 
 def is_of_project(kernel: str) -> bool:
     return kernel.startswith("gpunn_")
+
+
+def of_each_kind(
+    sources: Iterable[dict[str, Any]], formulas: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the project's sources without most of those that differ only in an activation.
+
+    Each formula of an activation, and each of a derivative, is in a source. Sources that fuse them
+    with other operations are there for one activation, a source that training uses if there is one.
+    """
+    activation = re.compile("|".join(formulas))
+    alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")
+    chosen = {}
+    for source in sorted(sources, key=lambda source: source["trained"]):
+        kernels = [*filter(is_of_project, source["kernels"])]
+        if any(map(alone.fullmatch, kernels)):
+            yield source
+        elif kernels:
+            chosen[activation.sub("", " ".join(kernels))] = source
+    yield from chosen.values()

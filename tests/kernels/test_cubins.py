@@ -12,12 +12,12 @@ import pytest
 from documented import table_in
 from kernels import registers
 from kernels.cubins import ARCHITECTURES, Job, Resources, build_sources, compile_jobs
-from kernels.declared import is_of_project
+from kernels.declared import is_of_project, of_each_kind
 
 pytestmark = pytest.mark.tier(3)
 
 OLDEST = "75"
-"""Architectures that every run builds for, in float32; the full run builds for the rest."""
+"""The architecture that every run builds for, in float32."""
 
 REGISTERS_OF_A_BLOCK = 65536
 REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple of this
@@ -68,16 +68,19 @@ def assert_fits(kernel, resources, threads):
 
 
 def builds():
+    """Yield an architecture, a type, and whether to build every source; all that is for --full."""
+    yield pytest.param(OLDEST, "float", False, id=OLDEST)
     for architecture, kind in itertools.product(ARCHITECTURES, DTYPES):
-        name = architecture + ("-double" if kind == "double" else "")
-        marks = [] if name == OLDEST else pytest.mark.full
-        yield pytest.param(architecture, kind, id=name, marks=marks)
+        name = f"{architecture}-{kind}-all"
+        yield pytest.param(architecture, kind, True, id=name, marks=pytest.mark.full)
 
 
-@pytest.mark.parametrize(("architecture", "kind"), list(builds()))
-def test_training_builds(recording_of, proved, architecture, kind):
+@pytest.mark.parametrize(("architecture", "kind", "everything"), list(builds()))
+def test_training_builds(recording_of, proved, architecture, kind, everything):
     recording = recording_of(DTYPES[kind])
     sources = of_type(kind, trained(recording))
+    if not everything:
+        sources = list(of_each_kind(sources, recording.tables["FORMULAS"]))
     threads = largest_blocks(recording)
     built = build_sources(sources, architecture)
     assert_built(sources, built)

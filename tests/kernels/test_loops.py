@@ -6,7 +6,7 @@ import re
 
 import pytest
 from kernels.cubins import build_sources
-from kernels.declared import is_of_project
+from kernels.declared import is_of_project, of_each_kind
 from kernels.loops import adds_up_in_memory, kernels, loads_that_wait, multiplies_and_adds
 
 pytestmark = pytest.mark.tier(3)
@@ -33,16 +33,12 @@ def lines_of(sources):
 def recorded(request, recording):
     """Return lines of one source for each set that differs only in layouts, a built one if any.
 
-    Without the parameter, each set that differs only in an activation has one, too.
+    Without the parameter, sets that differ only in an activation have one, too.
     """
-    every, alike = request.param, re.compile("|".join(recording.tables["FORMULAS"]))
-    chosen = {}
-    for source in sorted(recording.sources, key=lambda source: source["trained"]):
-        kernels = [*filter(is_of_project, source["kernels"])]
-        if kernels:
-            name = LAYOUT.sub("", source["text"]) if every else alike.sub("", " ".join(kernels))
-            chosen[name] = source
-    return lines_of(chosen.values())
+    if not request.param:
+        return lines_of(of_each_kind(recording.sources, recording.tables["FORMULAS"]))
+    sources = sorted(recording.sources, key=lambda source: source["trained"])
+    return lines_of({LAYOUT.sub("", each["text"]): each for each in sources}.values())
 
 
 def test_no_loop_adds_up_in_memory(recorded, proved):

@@ -53,6 +53,18 @@ SOLVERS = {
 }
 
 
+def pairs(solvers):
+    """Return each kind of data with each solver; most of them are for the full run.
+
+    The default run has each solver with a classifier and a regressor, and each kind of data.
+    """
+    return [
+        # Four kinds of data are for classifiers, two for regressors.
+        pytest.param(data, solver, marks=[] if n in (k % 4, 4 + k % 2) else pytest.mark.full)
+        for (n, data), (k, solver) in itertools.product(enumerate(DATA), enumerate(solvers))
+    ]
+
+
 def both(kind, X, y, sample_weight=None, **options):
     """Fit both estimators, check that they give the same warnings, and return them."""
     options = {"hidden_layer_sizes": (20,), "max_iter": 15, "random_state": 3, **options}
@@ -90,8 +102,7 @@ def assert_same_weights(reference, tested, tolerance):
         np.testing.assert_allclose(got, expected, tolerance, tolerance)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize(("data", "solver"), pairs(SOLVERS))
 def test_stochastic_solvers_take_the_same_steps(data, solver):
     kind, X, y = DATA[data]
     them, us = both(kind, X, y, **SOLVERS[solver])
@@ -123,9 +134,9 @@ WEIGHTS = {
     "weights", ["some of them 0", pytest.param("some of them large", marks=pytest.mark.full)]
 )
 @pytest.mark.parametrize(
-    "solver", ["adam", "deep", "momentum", "invscaling", "adaptive", "early stopping"]
+    ("data", "solver"),
+    pairs(["adam", "deep", "momentum", "invscaling", "adaptive", "early stopping"]),
 )
-@pytest.mark.parametrize("data", DATA)
 def test_sample_weights_take_the_same_steps(data, solver, weights):
     """The loss of an epoch weights each batch by its number of rows, not by the sum of weights."""
     kind, X, y = DATA[data]
