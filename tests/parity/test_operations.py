@@ -10,7 +10,6 @@ from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import is_operation
 
-
 FUSED = ("layer_norm_activate", "layer_norm_activation_gradient")
 """Operations whose kernels insert the formulas of `activate` and `activation_gradient`."""
 
