@@ -44,6 +44,11 @@ def is_of_project(kernel: str) -> bool:
     return kernel.startswith("gpunn_")
 
 
+def any_of(formulas: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of activations' names, some of which contain others."""
+    return re.compile("|".join(sorted(formulas, key=len, reverse=True)))
+
+
 def of_each_kind(
     sources: Iterable[dict[str, Any]], formulas: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
@@ -52,13 +57,13 @@ def of_each_kind(
     Each formula of an activation, and each of a derivative, is in a source. Sources that fuse them
     with other operations are there for one activation, a source that training uses if there is one.
     """
-    activation = re.compile("|".join(formulas))
+    activation = any_of(formulas)
     alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")
     chosen = {}
     for source in sorted(sources, key=lambda source: source["trained"]):
         kernels = [*filter(is_of_project, source["kernels"])]
-        if any(map(alone.fullmatch, kernels)):
-            yield source
-        elif kernels:
-            chosen[activation.sub("", " ".join(kernels))] = source
+        name = " ".join(kernels)
+        fused = activation.search(name) and not any(map(alone.fullmatch, kernels))
+        if kernels:
+            chosen[activation.sub("", name) if fused else source["text"]] = source
     yield from chosen.values()

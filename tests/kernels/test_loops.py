@@ -37,7 +37,8 @@ def recorded(request, recording):
     """
     if not request.param:
         return lines_of(of_each_kind(recording.sources, recording.tables["FORMULAS"]))
-    sources = sorted(recording.sources, key=lambda source: source["trained"])
+    sources = [each for each in recording.sources if any(map(is_of_project, each["kernels"]))]
+    sources.sort(key=lambda source: source["trained"])
     return lines_of({LAYOUT.sub("", each["text"]): each for each in sources}.values())
 
 

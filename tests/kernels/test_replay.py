@@ -79,7 +79,7 @@ def of_one_activation(recording, records):
 
     Their threads access the same memory, and `tests/parity` compares the formulas' results.
     """
-    activation, first = re.compile("|".join(recording.tables["FORMULAS"])), {}
+    activation, first = declared.any_of(recording.tables["FORMULAS"]), {}
     for kernel in sorted(kernels_of(records)):
         first.setdefault(activation.sub("", kernel), kernel)
     return [record for record in records if kernels_of([record]) <= {*first.values()}]
