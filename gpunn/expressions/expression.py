@@ -118,6 +118,8 @@ def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         return reshaped(graph, args[0], node.shape)
     if node.op == "columns":
         return columns_of(graph, args[0], *node.data)
+    if node.op == "copy":
+        args = [graph.broadcastable(args[0], node.shape)]
     if node.op in ("copy", "placed", *REDUCTIONS) or not args:
         return graph.node(node.op, *args, shape=node.shape, kind=node.kind, data=node.data)
     return graph.call(node.op, *args, kind=node.kind)

@@ -117,10 +117,10 @@ class Graph:
             return rewritten
         shape = np.broadcast_shapes(*(each.shape for each in args))
         return self.node(
-            op, *(self._broadcastable(each, shape) for each in args), shape=shape, kind=kind
+            op, *(self.broadcastable(each, shape) for each in args), shape=shape, kind=kind
         )
 
-    def _broadcastable(self, argument: Node, shape: Shape) -> Node:
+    def broadcastable(self, argument: Node, shape: Shape) -> Node:
         """Return an argument; copy it if it consists of some columns and must be broadcast."""
         base = argument
         while base.op == "reshape":

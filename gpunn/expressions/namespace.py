@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.expressions.graph import Untraceable
-from gpunn.expressions.shapes import reduced, reshaped
+from gpunn.expressions.shapes import expanded, reduced, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer, power
 
 __all__ = ["Namespace"]
@@ -209,9 +209,7 @@ class Namespace:
         return self.reshape(a, tuple(n for k, n in enumerate(a.shape) if k not in dropped))
 
     def broadcast_to(self, a: StandIn, shape: Any) -> StandIn:
-        source = self._tracer.node_of(a)
-        node = self._tracer.graph.node("copy", source, shape=tuple(shape), kind=source.kind)
-        return a.view(source if a.shape == node.shape else node)
+        return a.view(expanded(self._tracer.graph, self._tracer.node_of(a), tuple(shape)))
 
     # ----------------------------------------------------------------------------- reductions
 

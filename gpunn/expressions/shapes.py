@@ -42,7 +42,7 @@ def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
     """Return a node broadcast to a shape."""
     if node.shape == shape:
         return node
-    return graph.node("copy", node, shape=shape, kind=node.kind)
+    return graph.node("copy", graph.broadcastable(node, shape), shape=shape, kind=node.kind)
 
 
 def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool) -> Node:

@@ -236,7 +236,8 @@ class StandIn:
         ):
             self.tracer.refuse("an assignment that converts between integers and other numbers")
         if node.shape != self.shape:
-            node = self.tracer.graph.node("copy", node, shape=self.shape, kind=self.node.kind)
+            whole = self.tracer.graph.broadcastable(node, self.shape)
+            node = self.tracer.graph.node("copy", whole, shape=self.shape, kind=self.node.kind)
         self.node = node
         return self
 

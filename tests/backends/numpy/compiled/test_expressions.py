@@ -14,7 +14,7 @@ from gpunn.backends.numpy.compiled.program import Program
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
-from gpunn.expressions import Untraceable
+from gpunn.expressions import Untraceable, expression_of
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""
@@ -336,3 +336,22 @@ def test_totals(function, kernel, dtype):
     )
     steps = compare(definition, arguments, dtype)
     assert steps[-1].kernel == kernel
+
+
+@TYPES
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x: xp.broadcast_to(x[:, 1:2], x.shape) * x,
+        lambda xp, x: (2 * x)[:, 1:2] * x[:, :1],
+        lambda xp, x: xp.broadcast_to(xp.sum(x[:, 1:], axis=1)[:, None], x.shape),
+    ],
+)
+def test_broadcast_columns(function, dtype):
+    x, out = normal((11, 5), dtype), np.zeros((11, 5), dtype)
+    for expression in (
+        expression_of(function, {"x": (x.shape, "float")}, dtype),
+        gradient_of(function, [x.shape], dtype),
+    ):
+        arguments = Arguments(expression=expression, inputs=[x], outs=[out])
+        compare(Operations.compute.definition, arguments, dtype)
