@@ -179,7 +179,26 @@ class Precise(losses.MeanSquaredError):
         return xp.astype(super().values(xp, *doubled), predictions.dtype)
 
 
-def test_a_class_that_can_not_be_traced_runs_as_defined(caplog):
+class Long(losses.MeanSquaredError):
+    """A loss with a formula that is too long for one kernel."""
+
+    name = "long_of_test_graph"
+
+    def values(self, xp, predictions, targets):
+        values = super().values(xp, predictions, targets)
+        for k in range(1000):
+            values = xp.maximum(values, -float(k))
+        return values
+
+
+REFUSED = [
+    (Precise(), "an array of type float64, but others have float32"),
+    (Long(), "a formula that is too long"),
+]
+
+
+@pytest.mark.parametrize(("loss", "reason"), REFUSED, ids=["type", "long"])
+def test_a_class_that_can_not_be_traced_runs_as_defined(loss, reason, caplog):
     backend, arrays = CupyBackend(0), {}
     for name, shape in {
         "predictions": (4, 3),
@@ -190,11 +209,11 @@ def test_a_class_that_can_not_be_traced_runs_as_defined(caplog):
         arrays[name] = backend.from_host(np.ones(shape), "float32")
     zeros = backend.zeros((4, 3), "float32")
     for _ in range(2):
-        backend.loss(Precise(), targets=zeros, gradient=None, **arrays)
+        backend.loss(loss, targets=zeros, gradient=None, **arrays)
     assert arrays["loss_sum"].get() == [9]
     assert caplog.messages == [
-        "gpunn: Precise can't be compiled. The results are the same, but training is slower. "
-        "Reason: an array of type float64, but others have float32"
+        f"gpunn: {type(loss).__name__} can't be compiled. The results are the same, but training "
+        f"is slower. Reason: {reason}"
     ]
 
 

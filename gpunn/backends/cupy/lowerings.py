@@ -338,8 +338,11 @@ class CupyLowerings:
 
     def _printed(self, kernel: str, name: str, op: Arguments, dtype: np.dtype) -> Calls:
         """Return launches of kernels that are printed from an operation's definition."""
-        writes = trace_operation(vars(Operations)[name].definition, op, dtype)
-        return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
+        try:
+            writes = trace_operation(vars(Operations)[name].definition, op, dtype)
+            return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
+        except RecursionError as error:
+            raise Untraceable("a formula that is too long") from error
 
     @ruled
     def counted_update(self, op: Arguments) -> Calls | None:

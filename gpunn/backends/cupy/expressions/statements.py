@@ -218,6 +218,8 @@ class Statements:
         for number, each in enumerate(self.arrays):
             if each is array:
                 return f"a{number}"
+        if not hasattr(array, "__cuda_array_interface__"):
+            raise Untraceable("an array that is not on the device")
         self.arrays.append(array)
         return f"a{len(self.arrays) - 1}"
 
