@@ -105,7 +105,7 @@ class Block(Layer):
             )
         if method is not None:
             cls._formula = method
-            type.__delattr__(cls, "forward")
+            cls.forward = forward_of(method)  # type: ignore[method-assign]
         super().__init_subclass__()
 
     def __post_init__(self) -> None:
@@ -264,6 +264,20 @@ class Block(Layer):
                 "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and "
                 "backward"
             ) from error
+
+
+def forward_of(formula: Any) -> Any:
+    """Return the method `forward` of a class with a formula, which subclasses may also call."""
+
+    @operations_only
+    def forward(self: Block, x: Any, workspace: Any = None) -> Any:
+        if isinstance(workspace, Workspace):
+            return Block.forward(self, x, workspace)
+        return formula(self, x) if workspace is None else formula(self, x, workspace)
+
+    # Found by these names, so that it inherits the docstring.
+    forward.__module__, forward.__qualname__ = formula.__module__, formula.__qualname__
+    return forward
 
 
 def attributes_of(block: Block) -> list[Any]:

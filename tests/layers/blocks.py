@@ -13,6 +13,16 @@ def weights(*shape):
     return ParameterSpec("weights", shape, Normal(0.5))
 
 
+@dataclass(eq=False)
+class Halved(layers.Residual):
+    """(x + f(x)) / 2."""
+
+    name = "test_halved"
+
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+
 class Gate(Block):
     """x sigmoid(x W + b)."""
 
@@ -158,6 +168,7 @@ BLOCKS = {
     "residual": (lambda: residual(Dense(5, "gelu"), layers.LayerNorm(), Dense(4)), (4,)),
     "residual, shortcut": (lambda: layers.Residual([Dense(3)], [Dense(3, "tanh")]), (4,)),
     "residual of members": (lambda: residual(layers.MemberDense(4, "tanh")), (3, 4)),
+    "subclass": (lambda: Halved([Dense(4, "tanh")]), (4,)),
     "add": (lambda: layers.Add(branches()), (4,)),
     "multiply": (lambda: layers.Multiply(branches()), (4,)),
     "concatenate": (lambda: layers.Concatenate(branches()), (4,)),
