@@ -1,8 +1,8 @@
 """Activation functions and their derivatives, written as their formulas.
 
 The formulas in this module define the activations. A backend may compute a built-in activation in a
-faster way; tests compare the results with the formulas in this module. To define a new activation,
-write a subclass with `value`; see the example of `Activation`.
+faster way; tests compare the results. To define a new activation, write a subclass with `value`;
+see the example of `Activation`.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ class GELU(Activation):
 
     The formula is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
     ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. By default, PyTorch and
-    Keras use `ExactGELU`. `ExactGELU` differs from `GELU` by less than 0.0005.
+    Keras use `ExactGELU`, which differs by less than 0.0005.
 
     See Also
     --------
@@ -402,7 +402,7 @@ class ExactGELU(Activation):
     """Gaussian error linear unit: z * Phi(z) = z/2 * (1 + erf(z / sqrt(2))).
 
     Phi is the standard normal distribution function (Hendrycks & Gimpel 2016, "Gaussian Error
-    Linear Units"). The function is ``GELU()`` in PyTorch and ``gelu`` in Keras.
+    Linear Units"). This is ``GELU()`` in PyTorch and ``gelu`` in Keras.
 
     See Also
     --------

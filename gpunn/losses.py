@@ -1003,8 +1003,8 @@ class GaussianNLL(Loss):
 class Quantile(ElementwiseLoss):
     """Quantile loss: l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p.
 
-    The q-quantile of the targets minimizes this loss. The quantile loss is the pinball loss of
-    Koenker & Bassett 1978, "Regression Quantiles". At d = 0, the gradient is defined as 0.
+    The q-quantile of the targets minimizes this loss, the pinball loss of Koenker & Bassett 1978,
+    "Regression Quantiles". At d = 0, the gradient is defined as 0.
 
     Parameters
     ----------

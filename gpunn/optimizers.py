@@ -1,10 +1,10 @@
 """Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
-In each update, an optimizer gets vectors, never layers, and keeps no reference to these vectors. So
-an optimizer does not depend on the network's architecture, and a copied model continues to train
-correctly. The formulas in this module are the reference for all backends. A backend may compute a
-built-in optimizer in one fused pass; tests compare the results with the formulas. To define a new
-optimizer, write a subclass with `slots` and `update`.
+In each update, an optimizer gets vectors, never layers, and keeps no reference to them. So it does
+not depend on the network's architecture, and a copied model continues to train correctly. The
+formulas in this module are the reference for all backends. A backend may compute a built-in
+optimizer in one fused pass; tests compare the results with the formulas. To define a new optimizer,
+write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
@@ -12,8 +12,8 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
 Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
 learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
-An L2 penalty applies to the parameters W that decay, regardless of these factors. The L2 penalty is
-part of the loss, and therefore of the gradient::
+An L2 penalty applies to the parameters W that decay, regardless of these factors. It is part of the
+loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """

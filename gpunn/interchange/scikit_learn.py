@@ -146,8 +146,8 @@ def to_sklearn(
     Returns
     -------
     MLPClassifier or MLPRegressor
-        The estimator can predict. The estimator has no results of training, such as `loss_curve_`,
-        because scikit-learn has not trained it. Its `fit` starts from scratch.
+        The estimator can predict, but has no results of training, such as `loss_curve_`. Its `fit`
+        starts from scratch.
 
     Raises
     ------

@@ -106,8 +106,8 @@ class Layer(Configurable):
         Whether training changes this layer's parameters. If `trainable` is False, the layer is
         frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
         penalty or optimizer state, and don't count in the norm for gradient clipping. You can
-        change `trainable` between two calls of `Trainer.fit`. A change resets the optimizer's
-        state, and arrays in `values` that you stored before no longer belong to the network.
+        change `trainable` between two calls of `Trainer.fit`. This resets the optimizer's state,
+        and arrays in `values` that you stored before no longer belong to the network.
 
     Attributes
     ----------
@@ -121,8 +121,8 @@ class Layer(Configurable):
         Whether `adapt` computes buffers from the training inputs, and `adapt_to_targets` from the
         training targets.
     after_loss : bool
-        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training skips a layer that
-        comes after the loss.
+        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training without metrics
+        skips it.
 
     See Also
     --------

@@ -178,10 +178,10 @@ class Levels(Initializer):
 class Embedding(Coded):
     """Learned vectors for categories: y = [T_1[c_1] | T_2[c_2] | ...].
 
-    Each column of codes has a table T. A table has a row of `dimension` numbers for each code,
-    including 0 (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The output y
-    concatenates the tables' rows for the codes in x. All tables, stacked vertically, are one
-    parameter. A code that is out of range is treated as 0. The chain rule is::
+    Each column of codes has a table T with a row of `dimension` numbers for each code, including 0
+    (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The output y concatenates
+    the tables' rows for the codes in x. All tables, stacked vertically, are one parameter. A code
+    that is out of range is treated as 0. The chain rule is::
 
         dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
 

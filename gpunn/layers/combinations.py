@@ -19,9 +19,9 @@ __all__ = ["Add", "Concatenate", "Multiply", "Residual"]
 class Residual(Block):
     """Residual connection: y = g(x) + f(x), where g(x) = x by default.
 
-    The shortcut g passes gradients to earlier layers unchanged, so that deep networks can be
-    trained (He et al. 2016, "Deep Residual Learning for Image Recognition"). The chain rule is
-    dL/dx = dL/dy g'(x) + dL/dy f'(x).
+    By default, the shortcut g passes gradients to earlier layers unchanged, so that deep networks
+    can be trained (He et al. 2016, "Deep Residual Learning for Image Recognition"). The chain rule
+    is dL/dx = dL/dy g'(x) + dL/dy f'(x).
 
     Parameters
     ----------

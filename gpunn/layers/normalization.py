@@ -26,11 +26,11 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance. Training also updates running averages of
-    the mean and the variance: running <- momentum * running + (1 - momentum) * batch. Inference
-    uses the running averages (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample
-    weights do not affect the averages. The running variance averages biased variances, as in Keras;
-    in PyTorch, the running variances are rows / (rows - 1) times as large.
+    Training uses the batch's mean and biased variance, and updates running averages of both:
+    running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
+    (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the
+    averages. The running variance averages biased variances, as in Keras; in PyTorch, the running
+    variances are rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -46,11 +46,11 @@ class BatchNorm(Layer):
     batch of an epoch has one row, training logs a warning.
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
-    A frozen layer uses the running averages without updating them; dL/dx = scale * dL/dy /
-    sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
-    features than in inference. If the averages were updated, a few new rows would replace the
-    averages of the old data. PyTorch continues to update the averages of a frozen layer unless the
-    layer's module is in evaluation mode.
+    It uses the running averages without updating them; dL/dx = scale * dL/dy / sqrt(running
+    variance + epsilon). With the batch's statistics, later layers would train on other features
+    than in inference. If the averages were updated, a few new rows would replace the averages of
+    the old data. PyTorch continues to update the averages of a frozen layer unless the layer's
+    module is in evaluation mode.
 
     Parameters
     ----------
@@ -309,10 +309,10 @@ class LayerNorm(Layer):
 class Standardization(Layer):
     """Center and scale features by statistics of the training data: y = (x - mean) / std.
 
-    Each feature has its mean and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
-    computes mean and std from its training rows (`Sequential.adapt`). The model stores mean and std
-    as the buffers "mean" and "deviation", so that a saved model accepts raw data. A constant
-    feature gets std = 1, so that its standardized values are 0 instead of NaN.
+    Each feature has its mean and its std = sqrt(mean((x - mean)^2)), which the first `Trainer.fit`
+    computes from its training rows (`Sequential.adapt`). The model stores them as the buffers
+    "mean" and "deviation", so that a saved model accepts raw data. A constant feature gets std = 1,
+    so that its standardized values are 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 

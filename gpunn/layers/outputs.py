@@ -1,8 +1,7 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-Layers after the loss are a network's last layers. The loss is computed from the input of these
-layers, so that no gradient passes through layers after the loss. Predictions, metrics, files and
-exports use the output of the layers after the loss.
+They are a network's last layers. The loss is computed from their input, so that no gradient passes
+through them. Predictions, metrics, files and exports use their output.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 The first call of a step records its operations as a trace; later steps repeat the trace. Methods
 marked `operations_only` are called only during recording, and add their operations to the trace.
-Any other method is recorded as one operation of the trace, `call`. `call` runs the method in every
-step and copies its result into the buffer that the next operations read. In training, if `forward`
-or `backward` of a layer is not marked, both are treated as unmarked. The reason is that `forward`
-may keep arrays for `backward`, as a `Chain` keeps its layers' outputs.
+Any other method is recorded as one operation of the trace, `call`, which runs the method in every
+step. The result is copied into the buffer that the next operations read. In training, if `forward`
+or `backward` of a layer is not marked, both are treated as unmarked, because `forward` may keep
+arrays for `backward`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Capture a sequence of launches as a CUDA graph, and launch the graph instead.
 
 Each launch takes the host some microseconds. One launch of a graph replaces the launches of all its
-kernels. A graph stores the kernels' arguments: addresses of arrays, and numbers. Addresses and
-numbers are fixed at the capture, so changing values must be in arrays (NVIDIA, CUDA C++ Programming
-Guide, "CUDA Graphs").
+kernels. A graph stores the kernels' arguments: addresses of arrays, and numbers. Both are fixed at
+the capture, so changing values must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA
+Graphs").
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions of a training step in the unrolled graph. In the unrolled graph, a
-repetition takes an eighth of a launch. More repetitions would gain little and use memory: about 10
-KB per node (cccl pull request 3768)."""
+"""Number of repetitions of a training step in the unrolled graph, in which a repetition takes an
+eighth of a launch. More repetitions would gain little and use memory: about 10 KB per node (cccl
+pull request 3768)."""
 
 UNROLL_AFTER = 64
-"""Number of requested repetitions after which the unrolled graph is captured. Capturing the
-unrolled graph takes the host about as long as launching `UNROLLED` repetitions one by one."""
+"""Number of requested repetitions after which the unrolled graph is captured. Capturing it takes
+the host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
@@ -72,8 +72,8 @@ class GraphExecutor:
     captured stretch never contains a call that needs other processes.
 
     If several repetitions are requested often, a second, unrolled graph is captured, which contains
-    several repetitions in a row. The unrolled graph uses the same memory as the first graph,
-    because all changing values are on the device.
+    several repetitions in a row. It uses the same memory as the first graph, because all changing
+    values are on the device.
 
     Each call must submit the same work on the same arrays every time. The executor has private
     buffers in `scratch`, to which no other code writes between launches.

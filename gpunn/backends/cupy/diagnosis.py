@@ -26,15 +26,15 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-also reports cudaErrorInsufficientDriver if there is no driver. CUDA reports cudaErrorSystemNotReady
-if the fabric manager of GPUs with NVSwitch does not run."""
+reports the first also if there is no driver, and the last if the fabric manager of GPUs with
+NVSwitch does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports
-cudaErrorDevicesUnavailable for a GPU in exclusive mode."""
+"""The codes of cudaErrorMemoryAllocation, and of cudaErrorDevicesUnavailable for a GPU in exclusive
+mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "

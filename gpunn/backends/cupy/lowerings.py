@@ -1,11 +1,11 @@
 """Translate (lower) each operation to one or a few kernel launches.
 
-`CupyLowerings` has a lowering for each operation with a kernel. The lowering consists of the
-conditions on the arrays, and the function in `kernels` that launches the kernel. If a lowering
-returns None, the operation's definition runs on the device. A lowering returns None for custom
-activations, losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would
-receive strided arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once
-scratch memory has its final size, no call allocates memory.
+For each operation with a kernel, `CupyLowerings` has a lowering, which consists of the conditions
+on the arrays, and the function in `kernels` that launches the kernel. If a lowering returns None,
+the operation's definition runs on the device. A lowering returns None for custom activations,
+losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would receive strided
+arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once scratch memory
+has its final size, no call allocates memory.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ REMEDY = (
 def free_bytes() -> int:
     """Return the free bytes on the current device.
 
-    The free bytes include memory that CuPy keeps for reuse. If CuPy's memory pool has a limit, the
-    number of free bytes never exceeds it.
+    They include memory that CuPy keeps for reuse, but never exceed a limit of CuPy's memory pool.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()

@@ -277,8 +277,8 @@ def gradient_source(
 
     `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
     `sum[0]`, `sum[1]`, ... The kernel stores them in `sums`, `sums_1`, ... `__launch_bounds__`
-    limits a thread's registers. Without a limit on registers, some formulas would use more
-    registers than a multiprocessor has for a block, and the kernel could not be launched.
+    limits a thread's registers; otherwise, some formulas would use more than a multiprocessor has
+    for a block, and the kernel could not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -1,9 +1,8 @@
 """Metrics that sum the rows' weights for each class, or for each class and bin of the score.
 
 The first kernel finds each row's index in the metric's summary array, with one warp per row. The
-second kernel adds the rows' weights in row order, with one warp for each number of the summary. The
-second kernel uses no atomics, so every run is bitwise identical. The mathematics is in
-`gpunn.metrics`.
+second kernel adds the rows' weights in row order, with one warp for each number of the summary, and
+without atomics, so every run is bitwise identical. The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations

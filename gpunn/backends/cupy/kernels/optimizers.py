@@ -1,8 +1,8 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. A rule's first kernel
-also counts the update. A rule's second kernel runs after another kernel has counted the update. It
-first reads a flag that tells whether to update.
+The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. The first also counts
+the update. The second runs after another kernel has counted the update, and first reads a flag that
+tells whether to update.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation
@@ -37,11 +37,11 @@ PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 class Rule:
     """An optimizer's update rule in CUDA C++; its constants are kernel arguments of type T.
 
-    `statements` update `value` and the slots of one parameter. The statements use the parameter's
-    gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. The numbers in
-    `once` are the same for all parameters. Each number in `once` has a name, and an expression of
-    the constants, `rate`, the number `t` of the update (from 1), and earlier numbers in `once`.
-    `slots` are names in C++, in the order of the optimizer's slots.
+    `statements` update `value` and the slots of one parameter. They use the parameter's gradient
+    `g`, the learning rate `rate`, the constants, and the numbers in `once`, which are the same for
+    all parameters. Each number in `once` has a name, and an expression of the constants, `rate`,
+    the number `t` of the update (from 1), and earlier numbers in `once`. `slots` are names in C++,
+    in the order of the optimizer's slots.
     """
 
     name: str

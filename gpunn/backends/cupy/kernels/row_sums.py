@@ -28,10 +28,10 @@ def row_sum_source(
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
     The kernel's parameters begin with `parameters`, each followed by a comma. The last parameters
-    are `constants`, numbers of type T. The argument `value` has statements that all threads of a
-    warp run. The statements compute the value of row `row` into the variable `value`. The
-    statements may read `columns`, `lane` (the thread's number in the warp), the parameters and the
-    constants. Only thread 0 of a warp needs the correct value.
+    are `constants`, numbers of type T. All threads of a warp run the statements `value`, which
+    compute the value of row `row` into the variable `value`. They may read `columns`, `lane` (the
+    thread's number in the warp), the parameters and the constants. Only thread 0 of a warp needs
+    the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}

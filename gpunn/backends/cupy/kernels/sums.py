@@ -18,8 +18,7 @@ __all__ = ["NORM", "blocks_for", "clip", "l2_penalty", "set_sum", "sum_of_square
 THREADS = 256
 EACH = 8  # elements that a thread sums before another block is added
 MAX_PARTIALS = 1024
-"""Maximum number of thread blocks among which the elements of a vector are divided. Each block
-writes one partial sum."""
+"""Maximum number of thread blocks among which the elements of a vector are divided."""
 
 SET_SUM = r"""
 extern "C" __global__ void gpunn_set_sum(

@@ -27,8 +27,8 @@ __all__ = [
 
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A function that computes a matrix product. The function's attribute `capturable` states whether
-CUDA graphs may contain the product."""
+"""A function that computes a matrix product. Its attribute `capturable` states whether CUDA graphs
+may contain the product."""
 
 
 class NoFusedProduct:

@@ -173,9 +173,8 @@ class Handle:
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, after setting its stream and workspace.
 
-        Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed one. Setting stream and workspace takes two calls of about 1 us for each product
-        launched outside a CUDA graph.
+        Both are set each time, because a new stream may have the address of a destroyed one. That
+        takes two calls of about 1 us for each product launched outside a CUDA graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
@@ -201,7 +200,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device. The handles live as long as the thread.
+    """The handles of a thread, by library and device, which live as long as the thread.
 
     `make` creates a handle of a library for the current device.
     """
