@@ -466,7 +466,9 @@ def elementwise() -> Iterator[Case]:
     functions += [activations.LeakyReLU(0.0), activations.LeakyReLU(0.3), activations.ELU(0.7)]
     some = {activations.Identity, activations.ReLU, activations.GELU}
     for index, f in enumerate(functions):
-        for shape in (*SHAPES, *(TALL if type(f) in some else ())):
+        derived = type(f).derivative is activations.Activation.derivative
+        shapes = (SHAPES[0], SHAPES[3], SHAPES[-1]) if derived else SHAPES  # no separate kernels
+        for shape in (*shapes, *(TALL if type(f) in some else ())):
             at, bias = f"{f.name}-{index}-{joined(shape)}", (shape[1],)
             back = {**activated(f, shape), "activation": f, "gradient": shape}
             name = f"activation_gradient-{at}"
@@ -882,6 +884,8 @@ def loss_cases() -> Iterator[Case]:
         for form in ("labels", "rows") if softmax else ("rows",):
             name = f"loss-{built_in.name}-{index}-{form}"
             shapes = BATCHES if index < default else SMALL_BATCHES
+            if type(built_in) not in WITH_KERNELS:
+                shapes = *BATCHES[:1], *BATCHES[-3:]
             for shape, gradient in itertools.product(shapes, (True, False)):
                 at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
                 kwargs = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
@@ -951,6 +955,13 @@ HALVES = ((1.0, 1.0), (1.0, 0.0))
 FACTORS = ((6.0, 6.0), (1.0, 1.0), (1.0, 0.5), (0.1, 0.0), (0.1, 0.1))
 """Factors of the learning rate and of the decay, in the segments of an update."""
 
+WITH_KERNELS: tuple[type[Configurable], ...] = (
+    *(losses.MeanSquaredError, losses.MeanAbsoluteError, losses.Huber, losses.Quantile),
+    *(losses.SoftmaxCrossEntropy, losses.BinaryCrossEntropy, losses.Poisson),
+    *(optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW, optimizers.Lion),
+)
+"""Losses and optimizers for which an engine has a separate kernel; others need fewer sizes."""
+
 SIGNED = ("mean", "velocity")
 """State vectors that may be negative, unlike squares and maxima."""
 
@@ -997,9 +1008,10 @@ def updates() -> Iterator[Case]:
         enumerate(every), moments, (False, True)
     ):
         moving = isinstance(optimizer, Moving)
-        if (factors or moving) and (size, step) != (CHUNK + 1, 1):
-            continue
         plain = optimizer.of if moving else optimizer
+        alike = step == 1 and size in WIDTHS[1:-2] and type(plain) not in WITH_KERNELS
+        if alike or ((factors or moving) and (size, step) != (CHUNK + 1, 1)):
+            continue
         trained = trained_by(plain, size, FACTORS if factors else HALVES)
         both = {"optimizer": optimizer, "trained": trained}
         kwargs = {**both, "learning_rate": np.array([0.01]), "step": np.array([step])}
