@@ -25,6 +25,8 @@ ENGINES = {
 """Files of functions that lowerings consist of; CUDA also has a table."""
 
 CUDA_LOWERINGS = "cupy/lowerings.py"
+ADDED = {"activation": "f", "optimizer": "rule"}
+"""What CUDA's lowerings add for a parameter: the statements of a kernel."""
 
 
 def parsed(file):
@@ -91,7 +93,8 @@ def test_lowerings_read_nothing_but_parameters_of_their_operation(engine):
     assert len(lowerings) > 10
     assert lowerings.keys() <= PARAMETERS.keys()
     for name, read in lowerings.items():
-        assert read <= set(PARAMETERS[name]), name
+        added = {ADDED[each] for each in ADDED.keys() & PARAMETERS[name] if engine == "cuda"}
+        assert read <= added.union(PARAMETERS[name]), name
 
 
 def test_cuda_has_a_lowering_of_each_operation_but_a_few():
