@@ -118,7 +118,7 @@ def stored_by(stages: Sequence[Stage]) -> set[int]:
 
 
 def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
-    """Return the stages with those of one domain joined, if no other must come between them.
+    """Join stages of one domain, unless another stage must come between them.
 
     Stages are in order: each depends only on earlier ones. `positions` are those of nodes.
     """
@@ -180,7 +180,7 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node whose elements an argument has; and its rows and columns, unless a slice."""
+    """Return the node whose elements an argument has, and its rows and columns (None: a slice)."""
     base = base_of(argument)
     if base.op in SLICES:
         return base_of(base.args[0]), None

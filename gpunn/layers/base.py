@@ -512,8 +512,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with the factors of this layer and the layers within it.
-            Parameters of frozen layers are not trainable there.
+            The result of `parameters`, changed in this way.
 
         Raises
         ------
@@ -559,7 +558,7 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return all layers, at any depth, that exchange numbers between ranks, as often as called."""
+    """Return all layers, at any depth, that exchange numbers between ranks, once for each call."""
     found: list[Any] = []
     for layer in layers:
         if isinstance(layer, Synchronizing) and not getattr(layer, "frozen", False):

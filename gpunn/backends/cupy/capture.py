@@ -207,7 +207,7 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether to capture without this call after a capture of all calls has failed."""
+    """Return whether a second capture leaves this call out, after a first capture has failed."""
     return isinstance(call, Definition | Collective)
 
 
