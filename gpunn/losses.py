@@ -650,8 +650,8 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
     label_smoothing : float or Schedule
         As in `SoftmaxCrossEntropy`.
     gamma : float
-        At least 0, by default 2. The larger, the less easy rows count. With 0, the loss is the
-        cross-entropy.
+        At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
+        is the cross-entropy.
 
     Raises
     ------
@@ -776,8 +776,8 @@ class BinaryFocal(BinaryCrossEntropy):
     Parameters
     ----------
     gamma : float
-        At least 0, by default 2. The larger, the less easy rows count. With 0, the loss is the
-        cross-entropy.
+        At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
+        is the cross-entropy.
 
     Raises
     ------

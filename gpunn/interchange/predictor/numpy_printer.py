@@ -44,7 +44,7 @@ FORMS: Mapping[str, Form] = {
 
 
 def reduction(function: str) -> Callable[[Node], Form]:
-    """Return what returns the form of a reduction of the last axis."""
+    """Return a function that returns the form of a reduction of the last axis."""
     return lambda node: Form(f"np.{function}({{0}}, axis=-1)")
 
 

@@ -78,9 +78,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     ------
     ExportError
         If a layer is a custom class other than a `Block`, a custom activation can't be traced, or a
-        row of outputs is not a vector. The
-        error is also raised if a parameter is not finite, or if the name of a class or category
-        contains the character NUL.
+        row of outputs is not a vector. The error is also raised if a parameter is not finite, or
+        if the name of a class or category contains the character NUL.
     ArgumentError
         If the prefix is not an identifier.
     OSError
