@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from benchmarked_classes import CLASSES, targets_for
@@ -13,6 +15,7 @@ from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.kernels.activations import compiled
 from gpunn.configurable import resolve
+from gpunn.expressions import expression_of
 
 TOGETHER = [
     ("SiLU", "log cosh", "absolute error", "Adagrad"),
@@ -167,6 +170,49 @@ def test_losses_and_metrics_give_the_results_of_the_definitions(name, emulator):
                     check(CupyBackend(0), dtype, one, ("contiguous",))
                 own = [n for n in counts.kernels.elements() if n.startswith("gpunn_")]
                 assert len(own) == kernels, (one.name, own)
+
+
+def attention(xp, x, w):
+    """Return products with a softmax over the last axis, and their sums over the first."""
+    power = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    weighted = w * x * power / xp.sum(power, axis=-1, keepdims=True)
+    return weighted, xp.sum(weighted, axis=0)
+
+
+def sums(xp, x, w):
+    """Return products, and sums over the first axes."""
+    return x * w, xp.sum(x * w, axis=0), xp.sum(x * x, axis=(0, 1))
+
+
+def deviations(xp, x, w):
+    """Return numbers that need sums over the rows."""
+    return ((x - xp.mean(x, axis=0)) * w,)
+
+
+COMPUTED = {  # shapes, and how many kernels
+    "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
+    "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
+    "sums": (sums, (40, 3, 5), [(40, 3, 5), (3, 5), (5,)], 2),
+    "sums of as many rows as columns": (sums, (5, 5, 5), [(5, 5, 5), (5, 5), (5,)], 2),
+    "deviations": (deviations, (9, 4, 5), [(9, 4, 5)], 2),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_formulas_of_several_axes(name, emulator):
+    function, shape, results, kernels = COMPUTED[name]
+    shapes = {"x": (shape, "float"), "w": (shape[-1:], "float")}
+    one = case(
+        name,
+        "compute",
+        math.prod(shape),
+        expression=expression_of(function, shapes, np.float32),
+        inputs=lambda g: [g.standard_normal(shape), g.standard_normal(shape[-1:])],
+        outs=lambda g: [g.standard_normal(each) for each in results],
+    )
+    with emulator.counters() as counts:
+        check(CupyBackend(0), "float32", one, ("contiguous",))
+    assert counts.kernels["gpunn_compute"] == kernels
 
 
 class Precise(losses.MeanSquaredError):

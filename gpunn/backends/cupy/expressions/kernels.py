@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -51,7 +52,8 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
         groups[summed.shape].append(Write(out, summed))
     kernels = list[Kernel]()
     for shape, group in groups.items():
-        joined = [w.array.shape == shape and id(w.node) not in reduced for w in now]
+        size = math.prod(shape)
+        joined = [w.array.size == size and id(w.node) not in reduced for w in now]
         kernels.append(ColumnKernel(name, list(compress(now, joined)), group, dtype))
         now = [each for each, is_joined in zip(now, joined, strict=True) if not is_joined]
     if now:

@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.backends.cupy.expressions.printer import C_NAMES, Printer
 from gpunn.backends.cupy.kernels.raw import C_TYPES
 from gpunn.backends.tracing import Write
-from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, Node, Untraceable, in_order
+from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, SLICES, Node, Untraceable, in_order
 from gpunn.typing import Array, Shape
 
 __all__ = ["ONCE", "ROW", "Place", "Scope", "Statements", "element", "function"]
@@ -59,7 +59,7 @@ class Statements:
     dtype : dtype
         The type T.
     summed : sequence of Node
-        Other nodes that the kernel computes.
+        Matrices of one shape whose rows the kernel adds.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Statements:
     ) -> None:
         self.dtype, self.printer = dtype, Printer()
         self.nodes = in_order([*(each.node for each in writes), *summed])
-        self.rows = rows_of([array.shape for array, _ in writes], self.nodes)
+        shapes = [array.shape for array, _ in writes]
+        self.rows = summed[0].shape[0] if summed else rows_of(shapes, self.nodes)
         self.places = {id(array): self.place(array.shape) for array, _ in writes}
         self.arrays: list[Array] = []
         self.widths: list[int] = []
@@ -114,6 +115,8 @@ class Statements:
                         raise Untraceable("a maximum or minimum over all rows")
                     self.totals.append(node)
                     late = True
+                elif node.args[0].shape[0] != self.rows:
+                    raise Untraceable("sums over different axes")
                 else:
                     level += 1
             self.levels[id(node)] = level
@@ -143,12 +146,29 @@ class Statements:
         if size == math.prod(whole):
             return place
         padded = (1,) * (len(whole) - len(argument.shape)) + argument.shape
-        if place.has_rows and place.columns == math.prod(whole[1:]):
-            if padded[0] == 1 and padded[1:] == whole[1:]:
-                return Place(False, place.columns, place.column)
-            if padded[0] == whole[0] and size == whole[0]:
-                return ROW
+        for axis in range(1, len(whole)):  # rows and columns may have several axes
+            if not (place.has_rows and math.prod(whole[axis:]) == place.columns):
+                continue
+            has_rows = padded[:axis] == whole[:axis]
+            if has_rows or math.prod(padded[:axis]) == 1:
+                columns = self._columns_of(padded[axis:], whole[axis:], place.column)
+                return Place(has_rows, *columns)
         raise Untraceable(f"broadcasting of {argument.shape} to {whole}")
+
+    def _columns_of(self, own: Shape, whole: Shape, column: str) -> tuple[int, str]:
+        """Return the number of columns, and the column, of an argument that is broadcast."""
+        size = math.prod(own)
+        if size == 1:
+            return 1, ""
+        if own == whole:
+            return size, column
+        for axis in range(1, len(whole)):
+            inner = math.prod(whole[axis:])
+            if own[axis:] == whole[axis:] and math.prod(own[:axis]) == 1:
+                return size, f"({column}) % {self.width(inner)}"
+            if own[:axis] == whole[:axis] and math.prod(own[axis:]) == 1:
+                return size, f"({column}) / {self.width(inner)}"
+        raise Untraceable(f"broadcasting of {own} to {whole}")
 
     # -------------------------------------------------------------------------- statements
 
@@ -194,6 +214,8 @@ class Statements:
         if node.op == "interval":
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
+        if node.op in SLICES and node.shape[0] != self.rows:
+            raise Untraceable("columns of an array with other rows")
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
             column = f"{start} + {place.column}" if place.column else f"{start}"
@@ -266,7 +288,10 @@ class Statements:
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
-    """Return the number of rows: of the largest matrix, or of vectors if there is none."""
+    """Return the number of rows: of sums, maxima and slices, or of the largest matrix or vector."""
+    for node in nodes:
+        if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
+            return node.args[0].shape[0]
     shapes = [*results, *(each.shape for each in nodes)]
     matrices = [each for each in shapes if len(each) > 1 and each[0] > 1]
     largest = max(matrices or shapes, key=lambda shape: (math.prod(shape), len(shape)))
