@@ -255,8 +255,9 @@ def is_built_in(cls: type) -> bool:
 
 
 def _is_data(value: object) -> bool:
-    """Return whether a class attribute is a number, a string, a container or a slot."""
-    return isinstance(value, int | float | str | list | dict | types.MemberDescriptorType)
+    """Return whether a class attribute is data or a slot: no method, property or class."""
+    is_slot = isinstance(value, types.MemberDescriptorType)
+    return is_slot or not (hasattr(type(value), "__get__") or isinstance(value, type))
 
 
 def default_parameters(name: str) -> dict[str, Any]:

@@ -283,10 +283,10 @@ def forward_of(formula: Any) -> Any:
 def attributes_of(block: Block) -> list[Any]:
     """Return all attributes that a trace may depend on, also those of inner layers."""
     values = [
-        value
+        getattr(layer, name, None)
         for layer in family(block)
-        for name, value in vars(layer).items()
-        if name not in SET_BY_NETWORK
+        for name in (*vars(layer), *Configurable.recorded_attributes(layer))
+        if name not in (*SET_BY_NETWORK, "__dict__")
     ]
     values += elements(values)
     others = [each for each in values if isinstance(each, Configurable)]

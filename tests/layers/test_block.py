@@ -256,6 +256,22 @@ def test_numbers_may_change_between_epochs(engine):
     np.testing.assert_array_equal(scales[1], scales[2])
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_attributes_of_the_class_may_change(inside):
+    class OfClass(Block):
+        name = "test_of_class"
+        factors = (1.0, 1.0)
+
+        def forward(self, x):
+            return self.factors[0] * x
+
+    model = gpunn.Sequential([layers.Chain([OfClass()]) if inside else OfClass()], 4, "numpy")
+    np.testing.assert_array_equal(model.predict(X), X)
+    OfClass.factors = (3.0, 1.0)
+    np.testing.assert_array_equal(model.predict(X), 3 * X)
+    np.testing.assert_array_equal(model.predict(X[:3]), 3 * X[:3])
+
+
 def everything():
     return [BLOCKS[name][0]() for name in ("twice, chain", "subclass", "twice, dropout")]
 

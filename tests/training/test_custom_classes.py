@@ -152,6 +152,21 @@ class Holder(Slope):
         return self.held.factor
 
 
+def of_new_class():
+    """Return an object whose class has the attributes that a callback changes."""
+
+    class Shared(Holder):
+        name = "shared"
+        held = SimpleNamespace(factor=1.0)
+        pair = (1.0, 1.0)
+        __init__ = Slope.__init__
+
+        def factor(self):
+            return self.held.factor * self.pair[0]
+
+    return Shared()
+
+
 def change_element(activation):
     activation.nested[0]["all"][0] *= 1.5
 
@@ -175,6 +190,8 @@ class Steeper(gpunn.callbacks.Callback):
         (Slope, lambda activation: setattr(activation, "later", 1.5)),
         (Slope, change_element),
         (Holder, lambda activation: setattr(activation.held, "factor", 1.5)),
+        (of_new_class, lambda activation: setattr(activation.held, "factor", 1.5)),
+        (of_new_class, lambda activation: setattr(type(activation), "pair", (1.5, 1.0))),
     ],
 )
 def test_a_changed_attribute_takes_effect(kind, change, turn_off_kernels):
