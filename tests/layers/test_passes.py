@@ -426,7 +426,8 @@ def test_an_override_of_an_operation_takes_its_place(base, name, calls):
     seen = []
 
     def override(self, *arguments, **options):
-        seen.append(1)
+        if isinstance(self, base):  # it may also be traced, which is refused
+            seen.append(1)
         getattr(base, name)(self, *arguments, **options)
 
     override.__name__ = name
