@@ -44,7 +44,13 @@ def by_all_thresholds(criterion, margin, truth):
     return max(scores)
 
 
-@pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True)])
+@pytest.mark.parametrize(
+    ("seed", "ties"),
+    [
+        *((0, False), (1, True)),
+        *(pytest.param(*each, marks=pytest.mark.full) for each in ((0, True), (1, False))),
+    ],
+)
 @pytest.mark.parametrize(
     "criterion", ["f1", "balanced_accuracy", "precision=0.3", "recall=0.8", "recall=1", "recall=0"]
 )
