@@ -282,9 +282,9 @@ class NamedArrays(Mapping[str, Any]):
 class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. A layer
-    that does not support freezing uses an index instead, which returns an array that is never read.
-    The function `unread` makes that array at the first access. The string `prefix` turns a name
+    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. An
+    index, as in layers that don't support freezing, returns an array that gpunn never reads. The
+    function `unread` makes that array at the first access. The string `prefix` turns a name
     into a full name.
     """
 

@@ -894,8 +894,8 @@ class Operations:
         gradient, normalized, inverse_std, scale : array
             As in `batch_norm_gradient`.
         sums : array, shape (2 features,)
-            First sum(g * n), then sum(g), over the rows of all parts (g and n as in
-            `batch_norm_gradient`).
+            The sums of g * n and then of g over the rows of all parts, where g is dL/dy and n is
+            `normalized`.
         counts : array, shape (parts,)
             The number of rows in each part.
         """

@@ -97,7 +97,8 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
                     (int(number), *verdict(outcome, row))
                     for number, row in zip(numbers, shown, strict=True)
                 ],
-                f"The first of {len(wrong):,} wrong predictions; {source}.",
+                f"{len(wrong):,} predictions are wrong. The table shows the first "
+                f"{len(shown):,}; {source}.",
             )
         )
     return content

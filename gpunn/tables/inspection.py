@@ -82,7 +82,7 @@ def inspect(
                 raise ArgumentError(f"{argument}: column {name!r} is the target")
     if split is not None and (by := split_by(check_split("split", split))) is not None:
         if by[1] in targets:
-            raise ArgumentError(f"split: column {by[1]!r} is the target")
+            raise ArgumentError(f"split: column {by[1]!r} is the target; split by another column")
         split_values(table, *by, markers)
     left_out = [*drop, *targets, *group_left_out(split, columns or ())]
     schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)

@@ -74,8 +74,9 @@ def check_outputs(task: str, outputs: Any) -> int:
 def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    None means accuracy for classes, and binary accuracy for labels. For regression, None means the
-    root mean squared error, or with several outputs R2, which gives all outputs equal weight.
+    None means accuracy if each row has one class, and binary accuracy if it has several labels. For
+    regression, None means the root mean squared error, or with several outputs R2, which gives all
+    outputs equal weight.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"

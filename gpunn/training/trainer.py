@@ -115,7 +115,7 @@ class Trainer:
     callbacks : list of Callback
         The callbacks of the running call of `fit`, in the order in which they are called.
     log_names : list of str
-        The names in each epoch's row of the history; set when `fit` begins.
+        The columns of the history, whose rows are the epochs; set when `fit` begins.
     stop_reason : str
         A callback that sets this attribute to a reason ends training after the current epoch.
     resumed : bool

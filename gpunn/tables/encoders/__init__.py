@@ -30,7 +30,8 @@ KINDS: dict[Kind, Encoder] = {
 def kind_of(cells: Cells, markers: Markers) -> Kind:
     """Return the kind of a column, which for text depends on what all its cells can be read as.
 
-    Digits after a leading zero are a code, and a column that contains a code is a category.
+    A number with a leading zero, such as 007, is a code. A column that contains a code is
+    categorical.
     """
     if isinstance(cells, Coded) and cells.categorical:
         return "category"

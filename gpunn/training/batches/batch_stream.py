@@ -311,7 +311,7 @@ class BatchStream:
         )
         raise ArgumentError(
             f"layer {label!r}: must see all training rows together, but a batch has only a "
-            "few rows. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
+            "few rows. Before training, call trainer.fit(X, y, epochs=0) with arrays of a sample"
         )
 
     def start(self, model: Sequential) -> None:

@@ -44,7 +44,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
 
 def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield each layer with an initializer `FromData`, and the prefix of its names, in order."""
+    """Yield layers with an initializer `FromData`, each with the prefix of its arrays' names."""
 
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
         names = [prefix + name for name in layer.values if "." not in name]
