@@ -50,9 +50,10 @@ class Block(Layer):
     parameters, which `own_parameters` declares, from `self.values`. It is called only to trace what
     it computes, with a stand-in for x. The training step repeats the traced operations.
 
-    The following attributes of the layer are inner layers: layers and configurations of layers. A
-    list of them becomes a `Chain`, which can be called, or looped over; an empty list becomes
-    `()`. A list of lists becomes a tuple of these. One pass may call a layer several times.
+    The following attributes of the layer are inner layers: layers, lists of layers, and fields with
+    configurations of layers. A list in a field becomes a `Chain`, which can be called, or looped
+    over; an empty list becomes `()`. A list of lists becomes a tuple of these. One pass may call a
+    layer several times.
 
     `forward` may use operators, elementwise functions of `xp`, sums and maxima over the features of
     a row, and columns such as `x[:, :2]`. It may also use products `x @ W` with a matrix of
@@ -308,7 +309,7 @@ def layers_in(name: str, value: Any) -> dict[str, Layer]:
     """Return the layers of an attribute, by label."""
     if isinstance(value, Layer):
         return {name: value}
-    several = enumerate(value, 1) if isinstance(value, tuple) else ()
+    several = enumerate(value, 1) if isinstance(value, list | tuple) else ()
     return {f"{name}_{k}": each for k, each in several if isinstance(each, Layer)}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, suggest
 from gpunn.expressions import ARRAY, Node, in_order, require_separate_rows
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
@@ -72,6 +72,15 @@ class Formula:
         return [step for step in self.steps if isinstance(step, Call)]
 
 
+class Declared(dict[str, StandIn]):
+    """The parameters that a layer declares."""
+
+    def __missing__(self, name: str) -> StandIn:
+        raise ArgumentError(
+            f"values: own_parameters declares no parameter {name!r}; {suggest(name, self)}"
+        )
+
+
 class Transposed:
     """A transposed matrix of parameters, the second factor of a product."""
 
@@ -88,11 +97,21 @@ class FormulaTracer(Tracer):
         self.names: Mapping[int, str] = {}
         self.rows = 0
 
+    def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
+        """Return a stand-in for an elementwise function."""
+        try:
+            return super().call(op, *operands, kind=kind)
+        except ValueError:
+            raise self._wrong_shapes(op, *map(self.node_of, operands)) from None
+
     def call_layer(self, layer: Layer, x: StandIn) -> StandIn:
         """Return a stand-in for the output of an inner layer."""
-        node, name = self.with_rows(x, "a layer"), self.names.get(id(layer))
+        node, name = self.with_rows(x, "a layer's argument"), self.names.get(id(layer))
         if name is None:
-            self.refuse(f"a call of {layer.name!r}, a layer that is not an attribute of this layer")
+            self.refuse(
+                f"a call of {layer.name!r}, a layer that is not an attribute of this layer object; "
+                "set it in __post_init__, or pass it as a field"
+            )
         try:
             layer.parameters(node.shape[1:])
             shape = layer.output_shape(node.shape[1:])
@@ -102,7 +121,7 @@ class FormulaTracer(Tracer):
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a product with a matrix of parameters."""
-        first = self.with_rows(a, "a product")
+        first = self.with_rows(a, "a first factor of a product")
         transposed = isinstance(b, Transposed)
         second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
         if len(first.shape) < 2 or len(second.shape) != 2 or reads_rows(second):
@@ -111,17 +130,19 @@ class FormulaTracer(Tracer):
             )
         inputs, units = second.shape[::-1] if transposed else second.shape
         if first.shape[-1] != inputs:
-            raise ArgumentError(f"matmul: shapes {first.shape} and {(inputs, units)} don't fit")
+            raise self._wrong_shapes("matmul", first, second)
         name, shape = f"matmul{transposed:d}", (*first.shape[:-1], units)
         return self._step(name, Product, (first, second), shape, transposed)
 
     def transposed(self, a: StandIn) -> Any:
         """Return a stand-in for a transposed matrix."""
+        if reads_rows(self.node_of(a)):
+            self.refuse("the attribute T of an array with rows")
         return Transposed(a)
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
         """Return a stand-in for arrays side by side."""
-        nodes = [self.with_rows(each, "xp.concat") for each in arrays]
+        nodes = [self.with_rows(each, "a part of xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
             self.refuse("xp.concat along another axis than the last one")
@@ -135,8 +156,30 @@ class FormulaTracer(Tracer):
         """Return the node of a floating-point array with rows."""
         node = self.node_of(value)
         if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
-            self.refuse(f"{what} whose argument is not an array of numbers with rows")
+            self.refuse(f"{what} that is not an array of numbers with rows")
         return node
+
+    def result(self, value: Any) -> Node:
+        """Return the node of the result, which has features."""
+        if not isinstance(value, StandIn):
+            self.refuse(f"a result of type {type(value).__name__}; expected an array")
+        node = self.with_rows(value, "a result")
+        if len(node.shape) < 2:
+            raise ArgumentError(
+                "forward: expected a result of shape (rows, features); got (rows,). Use "
+                "keepdims=True in a sum or maximum"
+            )
+        return node
+
+    def _wrong_shapes(self, function: str, *nodes: Node) -> ArgumentError:
+        """Return the error that shapes of arguments don't fit; rows have no number yet."""
+        shapes = [
+            f"({', '.join(['rows', *map(str, each.shape[1:])])})"
+            if each.shape[:1] == (self.rows,)
+            else str(each.shape)
+            for each in nodes
+        ]
+        return ArgumentError(f"{function}: the shapes {' and '.join(shapes)} don't fit")
 
     def _step(
         self, name: str, kind: Any, nodes: Sequence[Node], shape: Shape, *details: Any
@@ -177,7 +220,7 @@ def formula_of(
         own = {name: value.node for name, value in values.items()}
         source = x.node
         with explained(tracer):
-            result = tracer.with_rows(function(Namespace(tracer), x, values), "a result")
+            result = tracer.result(function(Namespace(tracer), x, Declared(values)))
             if [x.node, *(each.node for each in values.values())] != [source, *own.values()]:
                 tracer.refuse("code that changes x or parameters")
         steps = used(tracer.steps, result)

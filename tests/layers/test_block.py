@@ -68,11 +68,14 @@ REFUSED = {
     "gives another result when it runs again": lambda self, x: x * float(RANDOM.random()),
     "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
     "operand of type ndarray": lambda self, x: x * np.ones(4, np.float32),
+    "the attribute T of an array with rows": lambda self, x: x.T,
     "xp.sort": lambda self, xp, x: xp.sort(x),
     "a layer that is not an attribute": lambda self, x: Dense(4)(x),
     "a matrix product, unless": lambda self, x: x @ x,
     "xp.concat along another axis": lambda self, xp, x: xp.concat([x, x], axis=0),
-    "a result whose argument is not": lambda self, x: 1.0,
+    "a result of type float; expected an array": lambda self, x: 1.0,
+    "a result that is not an array of numbers with rows": lambda self, x: x > 0,
+    "a first factor of a product that is not": lambda self, xp, x: xp.zeros((4, 4)) @ x,
     "changes attributes": counted,
     "an attribute of type set": lambda self, x: x,
     "stores arrays": kept,
@@ -84,6 +87,38 @@ def test_what_a_formula_must_not_contain(reason):
     with pytest.raises(ArgumentError, match=f"Made: forward can't be traced: .*{reason}") as caught:
         network(block(REFUSED[reason], **({"seen": {1}} if "set" in reason else {})))
     assert "derive it from gpunn.layers.Layer" in str(caught.value)
+
+
+class Own(Block):
+    """A function of x and a parameter."""
+
+    name = "test_own"
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("weights", (5, 3), Ones())]
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        (
+            lambda self, x: x @ self.values["weights"],
+            r"matmul: the shapes \(rows, 4\) and \(5, 3\)",
+        ),
+        (
+            lambda self, x: x * self.values["weights"],
+            r"multiply: the shapes \(rows, 4\) and \(5, 3\)",
+        ),
+        (lambda self, x: x * self.values["weigths"], r"declares no .*; did you mean 'weights'"),
+        (
+            lambda self, xp, x: xp.max(x, axis=1),
+            r"\(rows, features\); got \(rows,\)\. Use keepdims",
+        ),
+    ],
+)
+def test_errors_name_shapes_and_parameters(formula, message):
+    with pytest.raises(ArgumentError, match=rf"layer 'test_own_1': .*{message}"):
+        network(type("Made", (Own,), {"forward": formula})())
 
 
 def test_errors_of_inner_layers_name_the_layer():
@@ -254,6 +289,35 @@ def test_numbers_may_change_between_epochs(engine):
     trainer.fit(X, Y, epochs=3, callbacks=[Calls(on_epoch_end=on_epoch_end)], progress=False)
     assert not np.array_equal(scales[0], np.ones(4))
     np.testing.assert_array_equal(scales[1], scales[2])
+
+
+class Listed(Block):
+    """Layers in a list that is no field."""
+
+    name = "test_listed"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.parts = []
+        for units in (3, 4):
+            self.parts.append(Dense(units, "tanh"))
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def test_lists_of_layers_that_are_no_fields():
+    model = network(Listed())
+    assert {"test_listed_1.parts_1.weights", "test_listed_1.parts_2.weights"} <= set(
+        model.parameters
+    )
+    before = values(model)
+    trained(model)
+    assert all(not np.array_equal(before[name], after) for name, after in values(model).items())
+    again = gpunn.Sequential(**model.config(), backend="numpy", values=values(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize("inside", [False, True])
