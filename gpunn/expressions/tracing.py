@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,11 +41,16 @@ def traced_twice(
 ) -> T:
     """Return what a function of a trace returns, if it returns the same `nodes` again.
 
-    If the nodes differ, the code uses random numbers or counts its calls. `tracer` is the class of
-    the trace.
+    If the nodes differ, the code uses random numbers or counts its calls. Such code runs later, and
+    then gets the random numbers that it would get without the traces. `tracer` is the class of the
+    trace.
     """
-    graph = Graph()
-    first, second = (traced(function, tracer(graph, dtype)) for _ in range(2))
+    graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
+    try:
+        first, second = (traced(function, tracer(graph, dtype)) for _ in range(2))
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
     if list(map(id, nodes(first))) != list(map(id, nodes(second))):
         raise Untraceable("code that gives another result when it runs again")
     return first

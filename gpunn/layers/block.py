@@ -255,7 +255,12 @@ class Block(Layer):
             plain = [getattr(self, name, None) for name in self.recorded_attributes()]
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
             specs = self.own_parameters(shape)
-            return formula_of(function, names_of(self), specs, (rows, *shape), dtype)
+            formula = formula_of(function, names_of(self), specs, (rows, *shape), dtype)
+            if rows == ROWS:  # when the network is made
+                other = formula_of(function, names_of(self), specs, (rows + 1, *shape), dtype)
+                if formula.functions() != other.functions():
+                    raise Untraceable("code whose results depend on the number of rows")
+            return formula
         except Untraceable as error:
             cause = error.__cause__
             if isinstance(cause, GpunnError) and not isinstance(cause, Untraceable):

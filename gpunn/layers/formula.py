@@ -71,6 +71,14 @@ class Formula:
         """Return the calls of layers, in order."""
         return [step for step in self.steps if isinstance(step, Call)]
 
+    def results(self) -> list[Node]:
+        """Return the result, and what the steps read."""
+        return [self.result, *(each for step in self.steps for each in step.inputs)]
+
+    def functions(self) -> list[tuple[str, str]]:
+        """Return the functions and numbers of the graph, without shapes."""
+        return [(each.op, repr(each.data)) for each in in_order(self.results())]
+
 
 class Declared(dict[str, StandIn]):
     """The parameters that a layer declares."""
@@ -228,10 +236,7 @@ def formula_of(
         require_separate_rows([*read, result], [source, *(step.output for step in steps)])
         return Formula(tracer.graph, source, own, steps, result)
 
-    def compared(formula: Formula) -> list[Node]:
-        return [formula.result, *(each for step in formula.steps for each in step.inputs)]
-
-    return traced_twice(trace, compared, np.dtype(dtype), FormulaTracer)
+    return traced_twice(trace, Formula.results, np.dtype(dtype), FormulaTracer)
 
 
 def used(steps: Sequence[Step], result: Node) -> list[Step]:

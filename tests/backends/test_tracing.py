@@ -1,7 +1,7 @@
 """Test tracing: which code becomes which graph, and which code is refused."""
 
+import random
 from dataclasses import dataclass
-from random import random
 
 import numpy as np
 import pytest
@@ -109,7 +109,7 @@ def row_that_changes(xp, x):
         (lambda xp, x: FOREIGN * x, "type ndarray"),
         (lambda xp, x: x * np.float32(2), "type float32"),
         (lambda xp, x: np.exp(x), "function of NumPy"),
-        (lambda xp, x: x * random(), "another result"),
+        (lambda xp, x: x * random.random(), "another result"),
         (lambda xp, x: xp.sort(x, axis=1), "xp.sort"),
         (lambda xp, x: xp.cumulative_sum(x, axis=1), "xp.cumulative_sum"),
         (lambda xp, x: x[::2], "index"),
@@ -122,7 +122,7 @@ def row_that_changes(xp, x):
         (lambda xp, x: xp.sum(x > 0, axis=1)[:, None], "sum"),
         (lambda xp, x: -(x > 0) * x, "Boolean"),
         (viewed, "view"),
-        (lambda xp, x: Counting().value(xp, x) / 0.0 + random(), "another result"),
+        (lambda xp, x: Counting().value(xp, x) / 0.0 + random.random(), "another result"),
     ],
 )
 def test_code_that_could_give_wrong_results_is_refused(function, reason):
@@ -196,3 +196,16 @@ def test_asarray_returns_the_array_itself():
 
     writes = trace_operation(definition, Arguments(x=X.copy(), out=X.copy()), X.dtype)
     assert len(writes) == 2
+
+
+def test_random_numbers_are_those_without_a_trace():
+    def numbers():
+        return random.random(), np.random.random()  # noqa: NPY002 - what users may call
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    expected = numbers()
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    with pytest.raises(Untraceable, match="another result"):
+        traced(lambda xp, x: x * sum(numbers()))
+    assert numbers() == expected

@@ -67,6 +67,7 @@ REFUSED = {
     "a function of NumPy": lambda self, x: np.tanh(x),
     "gives another result when it runs again": lambda self, x: x * float(RANDOM.random()),
     "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
+    "depend on the number of rows": lambda self, x: x / x.shape[0],
     "operand of type ndarray": lambda self, x: x * np.ones(4, np.float32),
     "the attribute T of an array with rows": lambda self, x: x.T,
     "xp.sort": lambda self, xp, x: xp.sort(x),
