@@ -19,14 +19,19 @@ __all__ = ["Cotangents", "gradients"]
 
 
 def gradients(
-    graph: Graph, results: Sequence[Node], seeds: Sequence[Node], inputs: Sequence[Node]
+    graph: Graph,
+    results: Sequence[Node],
+    seeds: Sequence[Node],
+    inputs: Sequence[Node],
+    others: Sequence[Node] = (),
 ) -> list[Node | None]:
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input.
+    result depends on the input. `others` are arrays that are no constants either; they decide who
+    gets the gradient of a maximum of equal numbers.
     """
-    cotangents = Cotangents(graph, results, inputs)
+    cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
         cotangents.add(result, seed)
     for node in reversed(cotangents.order):
@@ -42,16 +47,20 @@ class Cotangents:
     arguments.
     """
 
-    def __init__(self, graph: Graph, results: Sequence[Node], inputs: Sequence[Node]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        results: Sequence[Node],
+        inputs: Sequence[Node],
+        others: Sequence[Node] = (),
+    ) -> None:
         self._graph = graph
-        self.order: list[Node] = []
+        nodes, given = in_order(results), {id(each) for each in inputs}
+        self._known, self._varying = (
+            dependent(nodes, found) for found in (inputs, (*inputs, *others))
+        )
+        self.order = [each for each in nodes if self.matters(each) and id(each) not in given]
         """The nodes that depend on an input, each after its arguments; without the inputs."""
-        self._known = {id(each) for each in inputs}
-        for node in in_order(results):
-            depends = node.kind == "float" and any(map(self.matters, node.args))
-            if depends and not self.matters(node):
-                self._known.add(id(node))
-                self.order.append(node)
         self._found: dict[int, Node] = {}
 
     def matters(self, node: Node) -> bool:
@@ -81,7 +90,7 @@ class Cotangents:
         while node.op not in RESHAPING and (mask := mask_of(inner)):
             inner = chosen(inner, mask)
             masks += [mask] if mask not in masks else []
-        call = Call(self._graph, self.matters)
+        call = Call(self._graph, lambda node: id(node) in self._varying)
         arguments, rule = power_of(node) or (node.args, RULES.get(node.op))
         parts = rule(call, inner, node, *arguments) if rule else []
         for argument, part in zip(arguments, parts, strict=False):
@@ -93,6 +102,15 @@ class Cotangents:
                 part = call("where", condition, *branches)
             full = argument.shape if node.op in RESHAPING else node.shape
             self.add(argument, summed(self._graph, part, argument.shape, full))
+
+
+def dependent(nodes: Sequence[Node], inputs: Sequence[Node]) -> set[int]:
+    """Return the ids of inputs, and of ordered nodes that depend on them."""
+    found = {id(each) for each in inputs}
+    for node in nodes:
+        if node.kind == "float" and any(id(each) in found for each in node.args):
+            found.add(id(node))
+    return found
 
 
 Mask: TypeAlias = tuple[Node, bool]
@@ -163,8 +181,8 @@ def signed(graph: Graph, node: Node) -> tuple[int, Node]:
 class Call:
     """Adds functions to a graph; Python numbers are operands."""
 
-    def __init__(self, graph: Graph, matters: Callable[[Node], bool]) -> None:
-        self.graph, self.matters = graph, matters
+    def __init__(self, graph: Graph, varies: Callable[[Node], bool]) -> None:
+        self.graph, self.varies = graph, varies
 
     def __call__(self, op: str, *operands: Node | float, kind: str = "float") -> Node:
         nodes = [self.graph.number(x) if isinstance(x, int | float) else x for x in operands]
@@ -191,7 +209,7 @@ def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
     If a = b, each gets half, but a number or another constant gets all.
     """
     above, below = (a, b) if chosen == "maximum" else (b, a)
-    if not (call.matters(a) and call.matters(b)):
+    if not (call.varies(a) and call.varies(b)):
         return call("where", call("greater", above, below, kind="bool"), g, 0.0)
     half = call("where", call("equal", a, b, kind="bool"), 0.5, 1.0)
     one_of_both = call("at_least", above, below, kind="bool")

@@ -61,12 +61,14 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
         if any(needs) or (isinstance(step, Call) and step.layer.gradients):
             needed[id(step)] = needs
             known.add(id(step.output))
+    varying = [leaves[name] for name in wanted]
+    varying += [step.output for step in formula.steps if id(step) in needed]
     ends, seeds = [formula.result], [seed_of(formula)]
     planned: list[Part] = []
     for step in reversed(formula.steps):
         if id(step) not in needed:
             continue
-        (gradient,) = gradients(graph, ends, seeds, [step.output])
+        (gradient,) = gradients(graph, ends, seeds, [step.output], varying)
         name = f"gradient_of_{step.output.data}"
         array = gradient
         if array is None or array.op != ARRAY:
@@ -84,7 +86,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
                 seeds.append(result)
             results.append(result)
         planned.append(Part(step, gradient, array, tuple(results), spare=False))
-    found = gradients(graph, ends, seeds, [leaves[name] for name in wanted])
+    found = gradients(graph, ends, seeds, [leaves[name] for name in wanted], varying)
     last = dict(zip(wanted, found, strict=True))
     read = arrays_of([each for each in last.values() if each is not None])
     parts: list[Part] = []

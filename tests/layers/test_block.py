@@ -372,6 +372,22 @@ def test_a_resumed_training_continues_with_the_same_bits(tmp_path):
         np.testing.assert_array_equal(values(trainer.model)[name], expected)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_equal_arguments_of_a_maximum_share_the_gradient(host_backend, trainable):
+    """As if only one of both were there, since a scale of 1 is the identity."""
+    scale = layers.Scale(trainable=trainable)
+    made = block(lambda self, xp, x: xp.maximum(self.a(x), x), a=scale)
+    attached(made, (4,), host_backend)["it.a.factors"] = np.ones(4)
+    workspace = Workspace(host_backend, "float64", 8, training=True)
+    x = host_backend.from_host(np.ones((8, 4)), "float64")
+    y = made.forward(x, workspace)
+    gradient = host_backend.from_host(np.full((8, 4), 3.0), "float64")
+    dx = made.backward(x, y, gradient, workspace, True)
+    np.testing.assert_array_equal(host_backend.to_host(dx), np.full((8, 4), 3.0))
+    for each in made.gradients.values():
+        np.testing.assert_array_equal(host_backend.to_host(each), np.full(4, 8 * 1.5))
+
+
 def test_integers_become_numbers():
     class Pixels(Block):
         name = "test_pixels"
