@@ -179,7 +179,7 @@ class Steps:
         arguments: list[Any] = [
             inputs[each]
             if isinstance(each, int)
-            else self.array(f"{name}.{len(self.arrays)}", each)
+            else self.array(f"{name}.a{len(self.arrays)}", each)
             for each in arrays
         ]
         used = [str(inputs[k]) for k in variables]
@@ -294,7 +294,7 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
         inputs = tuple(formula.parameters.values())
         values = [steps.values(each).astype(float) for each in formula.parameters]
         (value,) = Expression(inputs, (node,))(np, *values)
-        return steps.array(f"{name}.{len(steps.arrays)}", value.T if transposed else value)
+        return steps.array(f"{name}.a{len(steps.arrays)}", value.T if transposed else value)
 
     try:
         for step in formula.steps:

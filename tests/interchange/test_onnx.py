@@ -11,10 +11,12 @@ from processes import run_python
 
 import gpunn
 from gpunn.errors import ArgumentError, ExportError, MissingPackageError
+from gpunn.initializers import Normal
 from gpunn.interchange import save_onnx, to_onnx
 from gpunn.layers import (
     Activation,
     BatchNorm,
+    Block,
     Dense,
     Dropout,
     Flatten,
@@ -25,6 +27,7 @@ from gpunn.layers import (
     Rescaling,
     Standardization,
 )
+from gpunn.parameters import ParameterSpec
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -88,6 +91,23 @@ def test_outputs_that_are_not_vectors(dtype):
     layers = [Members(3), MemberDense(4, "relu"), Members(3)]
     model = gpunn.Sequential(layers, 5, "numpy", dtype=dtype)
     check(model, np.random.default_rng(0).normal(size=(7, 5)).astype(dtype))
+
+
+def test_names_of_arrays_and_of_results_differ():
+    class Products(Block):
+        name = "test_products"
+
+        def own_parameters(self, input_shape):
+            return [ParameterSpec("weights", (4, 4), Normal(0.5))]
+
+        def forward(self, xp, x):
+            for count in range(5):
+                for _ in range(count):
+                    x = xp.sin(x)
+                x = x @ self.values["weights"]
+            return x
+
+    to_onnx(gpunn.Sequential([Products()], 4, "numpy"))  # checks that each name occurs once
 
 
 def test_raw_images():
