@@ -131,7 +131,7 @@ class Layer(Configurable):
 
     Examples
     --------
-    A custom layer; docs/how_to/extending.md has one with parameters:
+    A custom layer; docs/how_to/operations.md has one with parameters:
 
     >>> from dataclasses import dataclass
     >>> import gpunn
