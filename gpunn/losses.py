@@ -604,8 +604,8 @@ class SoftmaxCrossEntropy(Loss):
         """
         if outputs < 2:
             raise DataError(
-                "softmax_cross_entropy needs a network with at least 2 outputs, one per class; got "
-                "1. Add outputs, or use 'binary_cross_entropy'"
+                f"{self.name} needs a network with at least 2 outputs, one per class; got 1. Add "
+                "outputs, or use 'binary_cross_entropy'"
             )
         if y.dtype.kind in "OSUT":
             raise DataError(
@@ -758,7 +758,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
         wrong = (targets < 0) | (targets > 1)
-        refuse_rows(wrong, targets, "y: binary_cross_entropy needs targets in [0, 1]")
+        refuse_rows(wrong, targets, f"y: {self.name} needs targets in [0, 1]")
         return targets
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
@@ -879,7 +879,7 @@ class Poisson(ElementwiseLoss):
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
-        refuse_rows(targets < 0, targets, "y: poisson needs counts >= 0")
+        refuse_rows(targets < 0, targets, f"y: {self.name} needs counts >= 0")
         return targets
 
 
@@ -908,7 +908,7 @@ class Gamma(ElementwiseLoss):
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
-        refuse_rows(targets <= 0, targets, "y: gamma needs targets > 0")
+        refuse_rows(targets <= 0, targets, f"y: {self.name} needs targets > 0")
         return targets
 
 
@@ -950,7 +950,7 @@ class Tweedie(ElementwiseLoss):
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
-        refuse_rows(targets < 0, targets, "y: tweedie needs targets >= 0")
+        refuse_rows(targets < 0, targets, f"y: {self.name} needs targets >= 0")
         return targets
 
 
@@ -967,8 +967,8 @@ class GaussianNLL(Loss):
     -----
     Targets have shape (rows, outputs / 2), or (rows,) for two outputs. `Sequential.predict` returns
     the network's outputs: the means, then the logarithms s. The standard deviations are exp(s / 2).
-    Built-in metrics and the layer `TargetScaling` need one output for each target, so they can't be
-    combined with this loss.
+    Built-in metrics, the layer `TargetScaling` and the estimators of `gpunn.sklearn` have one
+    output for each target, so they can't be combined with this loss.
 
     Examples
     --------
@@ -993,8 +993,9 @@ class GaussianNLL(Loss):
         targets = y.reshape(-1, 1) if y.ndim == 1 and count == 1 else y
         if outputs % 2 or targets.ndim != 2 or targets.shape[1] != count:
             raise ShapeError(
-                "y: gaussian_nll needs two outputs for each target, a mean and the logarithm of a "
-                f"variance; got targets of shape {y.shape}, and a network with {outputs} outputs"
+                f"y: {self.name} needs two outputs for each target, a mean and the logarithm of a "
+                f"variance; got targets of shape {y.shape}, and a network with {outputs} "
+                f"output{'s' if outputs > 1 else ''}"
             )
         return real_targets(targets, count)
 

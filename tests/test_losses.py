@@ -251,7 +251,9 @@ def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
             2,
             r"two outputs .* shape \(3, 2\), and .* 2 outputs",
         ),
-        (losses.GaussianNLL(), np.ones(3), 1, "a network with 1 output"),
+        (losses.GaussianNLL(), np.ones(3), 1, "a network with 1 output$"),
+        (losses.SoftmaxFocal(), np.array([0, 1]), 1, "softmax_focal needs a network"),
+        (losses.Hinge(), np.array([-1, 1]), 1, r"hinge needs targets in \[0, 1\]; row 0"),
     ],
 )
 def test_impossible_targets(loss, y, outputs, message):

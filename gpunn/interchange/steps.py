@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -228,20 +228,14 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     """Add a layer's steps and return the variable of its output."""
     converter = LAYERS.get(layers.Block if isinstance(layer, layers.Block) else type(layer))
     if converter is None:
-        raise ExportError(unknown("layer", label, layer, LAYERS))
+        raise ExportError(
+            f"layer {label!r}: can't export the custom layer {type(layer).__name__}; write it as "
+            "a gpunn.layers.Block, or use built-in layers"
+        )
     outer, steps.label = steps.label, label
     y = converter(steps, layer, x)
     steps.label = outer
     return y
-
-
-def unknown(kind: str, label: str, custom: object, known: Iterable[type]) -> str:
-    """Return the error message for a class that can't be converted to steps."""
-    names = ", ".join(sorted(cls.__name__ for cls in known))
-    return (
-        f"layer {label!r}: can't export the custom {kind} {type(custom).__name__}; use one of "
-        f"gpunn's ({names})"
-    )
 
 
 def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = None) -> str:

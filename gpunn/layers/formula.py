@@ -84,9 +84,8 @@ class Declared(dict[str, StandIn]):
     """The parameters that a layer declares."""
 
     def __missing__(self, name: str) -> StandIn:
-        raise ArgumentError(
-            f"values: own_parameters declares no parameter {name!r}; {suggest(name, self)}"
-        )
+        hint = f"; {suggest(name, self)}" if self else ""
+        raise ArgumentError(f"values: own_parameters declares no parameter {name!r}{hint}")
 
 
 class Transposed:

@@ -65,7 +65,8 @@ class Twice(Dense):
     [
         (
             lambda: [Dense(4), Twice(2)],
-            "layer 'twice_as_dense_1': can't export the custom layer Twice",
+            "layer 'twice_as_dense_1': can't export the custom layer Twice; write it as a "
+            "gpunn.layers.Block",
         ),
         (
             lambda: [Dense(4, Sorted())],

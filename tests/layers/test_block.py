@@ -122,6 +122,11 @@ def test_errors_name_shapes_and_parameters(formula, message):
         network(type("Made", (Own,), {"forward": formula})())
 
 
+def test_a_block_without_parameters_suggests_none():
+    with pytest.raises(ArgumentError, match="declares no parameter 'a'\n"):
+        network(block(lambda self, x: x * self.values["a"]))
+
+
 def test_errors_of_inner_layers_name_the_layer():
     wrong = layers.Residual([Dense(3), "flatten", layers.MemberDense(3)])
     with pytest.raises(ArgumentError, match=r"'residual_1': layer 'layers': .* 'member_dense_1'"):
