@@ -15,9 +15,18 @@ from gpunn.expressions.expression import (
     require_separate_rows,
     substituted,
 )
-from gpunn.expressions.graph import ARRAY, NUMBER, REDUCTIONS, SLICES, Node, Untraceable, in_order
+from gpunn.expressions.graph import (
+    ARRAY,
+    ELEMENTARY,
+    NUMBER,
+    REDUCTIONS,
+    SLICES,
+    Node,
+    Untraceable,
+    in_order,
+)
 from gpunn.expressions.stages import Stage, base_of, is_source, stages_of, used
 
-__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "SLICES", "Cotangents", "Expression", "Node", "Stage"]
-__all__ += ["Untraceable", "base_of", "expression_of", "gradients", "in_order", "is_source"]
-__all__ += ["require_separate_rows", "stages_of", "substituted", "used"]
+__all__ = ["ARRAY", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "Cotangents", "Expression"]
+__all__ += ["Node", "Stage", "Untraceable", "base_of", "expression_of", "gradients", "in_order"]
+__all__ += ["is_source", "require_separate_rows", "stages_of", "substituted", "used"]

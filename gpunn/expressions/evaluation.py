@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device
 
-from gpunn.expressions.graph import NUMBER, Node, in_order
+from gpunn.expressions.graph import ELEMENTARY, NUMBER, Node, in_order
 from gpunn.typing import Array
 
 __all__ = ["Plan"]
@@ -170,8 +170,8 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     **{
         name: named(name)
         for name in (
-            *("negative", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos"),
-            *("floor", "round", "sign", "add", "subtract", "multiply", "divide"),
+            *(*ELEMENTARY, "negative", "abs", "floor", "round", "sign"),
+            *("add", "subtract", "multiply", "divide"),
             *("maximum", "minimum", "greater", "equal", "where"),
         )
     },

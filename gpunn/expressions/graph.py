@@ -15,10 +15,13 @@ import numpy as np
 
 from gpunn.typing import Shape
 
-__all__ = ["ARRAY", "NUMBER", "REDUCTIONS", "SLICES", "VIEWS", "Graph", "Node", "Untraceable"]
-__all__ += ["in_order", "is_scalar"]
+__all__ = ["ARRAY", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "VIEWS", "Graph", "Node"]
+__all__ += ["Untraceable", "in_order", "is_scalar"]
 
 ARRAY, NUMBER = "array", "number"
+
+ELEMENTARY = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")
+"""Functions of a real number that have the same name in C, CUDA, Python and NumPy."""
 
 REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that reduce each row to a number, or sum all rows."""

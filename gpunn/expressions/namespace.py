@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.expressions.graph import Untraceable
+from gpunn.expressions.graph import ELEMENTARY, Untraceable
 from gpunn.expressions.shapes import expanded, reduced, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer, power
 
@@ -247,7 +247,7 @@ class Namespace:
         return StandIn(self._tracer, result)
 
 
-OF_REALS = ("divide", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")
+OF_REALS = ("divide", *ELEMENTARY)
 
 CALLS: dict[str, tuple[str, str]] = {
     **{name: (name, "same") for name in (*OF_REALS, "abs", "negative", "floor", "round", "sign")},

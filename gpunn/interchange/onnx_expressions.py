@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.expressions import ARRAY, NUMBER, Node, in_order
+from gpunn.expressions import ARRAY, ELEMENTARY, NUMBER, Node, in_order
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.tables.onnx_nodes import Value, where
 
@@ -59,8 +59,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         name: getattr(np, name)
         for name in (
-            *("abs", "add", "cos", "divide", "equal", "exp", "expm1", "floor", "greater", "log"),
-            *("log1p", "minimum", "multiply", "negative", "sign", "sin", "sqrt", "subtract"),
+            *(*ELEMENTARY, "abs", "add", "divide", "equal", "floor", "greater", "minimum"),
+            *("multiply", "negative", "sign", "subtract"),
         )
     },
     "and": np.bitwise_and,
@@ -71,7 +71,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "round": np.rint,
     "sigmoid": operator("Sigmoid"),
     "softplus": softplus,
-    "tanh": np.tanh,
     "tanh_softplus": lambda z: np.tanh(softplus(z)),
     "where": where,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from gpunn.expressions import NUMBER, Node
+from gpunn.expressions import ELEMENTARY, NUMBER, Node
 from gpunn.interchange.expressions.loops import Loop, loops_of
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
@@ -28,12 +28,11 @@ from gpunn.interchange.predictor.c_text import constant, typed, wrapped
 
 __all__ = ["c_function"]
 
-CALLS = ("cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "tanh")
 SOFTPLUS = "({0} > 0 ? {0} : 0) + log1p(exp(-fabs({0})))"
 
 FORMS: Mapping[str, Form] = {
     **ARITHMETIC,
-    **{name: call(name) for name in CALLS},
+    **{name: call(name) for name in (*ELEMENTARY, "floor")},
     "abs": call("fabs"),
     "and": Form("({0} && {1})"),
     "as_number": prefix("(real)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gpunn.expressions import NUMBER, Node
+from gpunn.expressions import ELEMENTARY, NUMBER, Node
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
     ARITHMETIC,
@@ -23,12 +23,11 @@ from gpunn.interchange.predictor.python_printer import definition
 
 __all__ = ["numpy_source"]
 
-CALLS = ("abs", "cos", "exp", "expm1", "floor", "log", "log1p", "sign", "sin", "sqrt", "tanh")
 SOFTPLUS = "np.maximum({0}, 0) + np.log1p(np.exp(-np.abs({0})))"
 
 FORMS: Mapping[str, Form] = {
     **ARITHMETIC,
-    **{name: call(f"np.{name}") for name in CALLS},
+    **{name: call(f"np.{name}") for name in (*ELEMENTARY, "abs", "floor", "sign")},
     "and": Form("{0} & {1}", COMPARISON, ATOM, ATOM),
     "as_number": Form("{0}.astype(x.dtype)", ATOM, ATOM),
     "maximum": Form("np.maximum({0}, {1})"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gpunn.expressions import NUMBER, Node
+from gpunn.expressions import ELEMENTARY, NUMBER, Node
 from gpunn.interchange.expressions.loops import Loop, loops_of
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
@@ -28,10 +28,7 @@ SOFTPLUS = "max({0}, 0.0) + math.log1p(math.exp(-abs({0})))"
 
 FORMS: Mapping[str, Form] = {
     **ARITHMETIC,
-    **{
-        name: Form(f"real(math.{name}, {{0}})")
-        for name in ("cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt")
-    },
+    **{name: Form(f"real(math.{name}, {{0}})") for name in (*ELEMENTARY, "floor")},
     "abs": call("abs"),
     "and": Form("({0} and {1})"),
     "as_number": call("float"),

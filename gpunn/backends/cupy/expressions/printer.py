@@ -6,17 +6,15 @@ import re
 from collections.abc import Sequence
 
 from gpunn.configurable import Configurable
-from gpunn.expressions import NUMBER, Node, Untraceable
+from gpunn.expressions import ELEMENTARY, NUMBER, Node, Untraceable
 
 __all__ = ["C_NAMES", "Printer", "identifier"]
 
 C_NAMES = {"float": "T", "int": "long long", "bool": "bool"}
 """The C++ type of each kind of node."""
 
-SAME_NAME = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "floor", "softplus")
-
 TEXTS = {
-    **{name: f"{name}({{0}})" for name in SAME_NAME},
+    **{name: f"{name}({{0}})" for name in (*ELEMENTARY, "floor", "softplus")},
     "copy": "{0}",
     "negative": "-{0}",
     "abs": "fabs({0})",
