@@ -123,6 +123,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "blocks_of_members": lambda: [
         Members(3),
         Residual([MemberDense(5, "relu")]),
+        Concatenate([[MemberDense(2)], [], [Rescaling(0.5)]]),
         Broadcast(),
         Attention(),
         Flatten(),

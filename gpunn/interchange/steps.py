@@ -78,7 +78,8 @@ class Kind:
     counts of vectors, columns or members, and sizes. `arrays` is the layout of arrays with several
     axes in Python without NumPy: "flat", "nested" lists of lists, or "transposed". With
     "transposed", the step's first array has a list for each unit, and its other arrays are flat.
-    With `needs_members`, functions without NumPy accept the number of members as an argument.
+    With `needs_members`, functions without NumPy accept the number of members (of vectors in a row)
+    as an argument.
     """
 
     c_sizes: Sizes | None = None
@@ -101,6 +102,7 @@ of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 
 KINDS: dict[str, Kind] = {
     "append_input": Kind(of_input),
+    "concatenate_vectors": Kind(needs_members=True),
     "dense": Kind(products, arrays="transposed"),
     "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
@@ -302,7 +304,9 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
                 y = convert(steps, step.layer, label, computed(step.inputs[0], to))
             else:
                 parts = [computed(each, steps.variable("part")) for each in step.inputs]
-                y = steps.add("concatenate", parts, shape=step.output.shape[1:], to=to)
+                shape = step.output.shape[1:]
+                join = "concatenate" if len(shape) == 1 else "concatenate_vectors"
+                y = steps.add(join, parts, shape=shape, to=to)
             variables[step.output] = y
         return computed(formula.result, x)
     except Untraceable as error:

@@ -13,7 +13,8 @@ from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 
 __all__ = ["calls_of"]
 
-VIEWS, COPIES = ("flatten", SAME), ("columns", "concatenate")
+VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors")
+COPIES = ("columns", *JOINS)
 """Functions of steps that only name numbers, and of steps that only copy numbers."""
 
 
@@ -123,11 +124,20 @@ def call_lines(
     if calls_one_of(step, ["columns"]):
         start = step.arguments[0]
         return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
-    if calls_one_of(step, ["concatenate"]):
-        starts = accumulate((value.size for value in values), initial=0)
-        return [
-            f"{functions.name('copy')}({location}, {value.size}, {output} + {start});"
+    if calls_one_of(step, JOINS):
+        count, width = math.prod(step.output_shape[:-1]), step.output_shape[-1]
+        starts = accumulate((value.size // count for value in values), initial=0)
+        copies = [
+            (location, value.size // count, f"{output} + {start}")
             for location, value, start in zip(inputs, values, starts, strict=False)
+        ]
+        name = functions.name("copy")
+        if count == 1:
+            return [f"{name}({location}, {n}, {to});" for location, n, to in copies]
+        loop = f"for (int k = 0; k < {count}; k++)"
+        return [
+            f"{loop} {name}({location} + {n} * k, {n}, {to} + {width} * k);"
+            for location, n, to in copies
         ]
     arguments = [
         names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)

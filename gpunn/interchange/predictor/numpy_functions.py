@@ -118,6 +118,11 @@ def concatenate(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
+def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
+    """Return the vectors of each row side by side."""
+    return np.concatenate(parts, axis=-1)
+
+
 def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return each row once for each member, times the member's factors."""
     return x[:, None, :] * factors

@@ -173,6 +173,17 @@ def concatenate(*parts: list[float]) -> list[float]:
     return [z for part in parts for z in part]
 
 
+def concatenate_vectors(*parts_and_count: Any) -> list[float]:
+    """Return the vectors of a row side by side; the last argument is their number."""
+    *parts, count = parts_and_count
+    y: list[float] = []
+    for index in range(count):
+        for part in parts:
+            size = len(part) // count
+            y += part[index * size : (index + 1) * size]
+    return y
+
+
 def per_member(x: list[float], factors: list[float]) -> list[float]:
     """Return the row once for each member, times the member's factors."""
     return [x[index % len(x)] * factor for index, factor in enumerate(factors)]

@@ -7,6 +7,7 @@ import base64
 import builtins
 import json
 import keyword
+import math
 import re
 import sys
 import textwrap
@@ -169,7 +170,7 @@ def make_pure(steps: Steps) -> None:
                 array = array.reshape(-1)
             steps.arrays[argument.name] = array
     steps.steps = [
-        replace(step, arguments=(*step.arguments, step.input_shape[0]))
+        replace(step, arguments=(*step.arguments, math.prod(step.input_shape[:-1])))
         if step.kind.needs_members
         else step
         for step in steps.steps
