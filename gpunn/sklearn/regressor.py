@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from gpunn.configurable import resolve
-from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
+from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.sklearn.base import BasePerceptron
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
 from gpunn.sklearn.parameters import among, configurable, estimator, parameter
@@ -81,7 +81,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     Attributes
     ----------
     out_activation_ : {"identity", "exp"}
-        Name of the function that converts outputs to predictions; "exp" for a Poisson loss.
+        Name of the function that converts outputs to predictions; "exp" if the loss
+        expects logarithms, as Poisson, Gamma and Tweedie do.
     coefs_, intercepts_, normalization_ : as in `MLPClassifier`
         Fitted parameters.
     loss_, best_loss_, loss_curve_ : as in `MLPClassifier`
@@ -144,7 +145,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         return 1 if y.ndim == 1 else int(y.shape[1])
 
     def _output_activation(self) -> str:
-        return "exp" if isinstance(self._loss_object(), Poisson) else "identity"
+        is_logarithm = self._loss_object().output_activation == "exponential"
+        return "exp" if is_logarithm else "identity"
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         return self._loss_object().check_targets(y.reshape(len(y), -1), self.n_outputs_)

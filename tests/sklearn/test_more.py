@@ -159,6 +159,14 @@ def test_poisson_predicts_rates(loss):
         MLPRegressor(loss, **FAST).fit(X, -counts)
 
 
+@pytest.mark.parametrize("loss", [losses.Gamma(), losses.Tweedie()], ids=str)
+def test_means_are_predicted_from_their_logarithms(loss):
+    means = np.exp(X[:, 0])
+    predictions = MLPRegressor(loss, **FAST).fit(X, means).predict(X)
+    assert predictions.min() > 0
+    assert np.corrcoef(np.log(predictions), X[:, 0])[0, 1] > 0.8
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_label_smoothing(classes):
     rows = y < classes

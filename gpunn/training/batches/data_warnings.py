@@ -81,7 +81,7 @@ EVERYTHING = (-math.inf, math.inf)
 EXPECTS = {
     "softmax": "expects logits, which are any real numbers, and applies the softmax itself",
     "sigmoid": "expects logits, which are any real numbers, and applies the sigmoid itself",
-    "exponential": "expects logarithms of rates, which are any real numbers",
+    "exponential": "expects logarithms of means, which are any real numbers",
 }
 
 
