@@ -60,7 +60,7 @@ def interpret(
     `activation` is the `output_activation` of the loss. "softmax" gives class probabilities and the
     most probable class; "sigmoid" gives probabilities, and predicts 1 if a probability is above
     1/2. For any other activation, the outputs are the predictions. For example,
-    `gpunn.losses.Poisson` predicts logarithms of rates. With a `threshold`, the second of two
+    `gpunn.losses.Poisson` predicts logarithms of means. With a `threshold`, the second of two
     classes is predicted if its probability is at least the threshold. A DataError is raised if the
     number of class names does not match the number of outputs.
     """
