@@ -244,17 +244,16 @@ class Block(Layer):
         def function(xp: Any, x: Any, values: Mapping[str, Any]) -> Any:
             traced = copy.copy(self)
             vars(traced)["values"] = values
-            state = [attributes_of(traced), attributes_of(self)]
             with kept_classes([self]):
                 result = cls._formula(traced, *([xp, x] if takes_xp else [x]))
-            if not all(map(same, [attributes_of(traced), attributes_of(self)], state)):
+            if not same(attributes_of(traced), before):
                 raise Untraceable("code that changes attributes")
             return result
 
         try:
             plain = [getattr(self, name, None) for name in self.recorded_attributes()]
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
-            specs = self.own_parameters(shape)
+            specs, before = self.own_parameters(shape), attributes_of(self)
             formula = formula_of(function, names_of(self), specs, (rows, *shape), dtype)
             if rows == ROWS:  # when the network is made
                 other = formula_of(function, names_of(self), specs, (rows + 1, *shape), dtype)
