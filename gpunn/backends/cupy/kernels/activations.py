@@ -261,6 +261,7 @@ def gradient_and_sums(
         first,
         preamble=DROPPED if mask else "",
         sums=1 + scaled,
+        is_long=mask is not None or formula not in FORMULAS.values(),
     )
 
 
@@ -272,6 +273,7 @@ def gradient_source(
     first: str = "",
     preamble: str = "",
     sums: int = 1,
+    is_long: bool = False,
 ) -> tuple[str, str]:
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
@@ -285,8 +287,8 @@ def gradient_source(
         f"    load(own_{each}, {matrix}, start, step, end);" for each, matrix in loaded.items()
     )
     stores = " ".join(f"sums{f'_{n}' if n else ''}[column] = sum[{n}];" for n in range(sums))
-    # Without the 1, the compiler stops at 64 registers, and dropout spills one.
-    bounds = "STACK * LANES, 1" if preamble else "STACK * LANES"
+    # Without the 1, the compiler stops at 64 registers; dropout and printed formulas may need more.
+    bounds = "STACK * LANES, 1" if is_long else "STACK * LANES"
     source = f"""{FUNCTIONS}{COLUMNS}{preamble}
 extern "C" __global__ __launch_bounds__({bounds}) void {name}(
     {parameters}, {PARAMETERS}) {{

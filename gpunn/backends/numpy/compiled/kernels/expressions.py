@@ -118,7 +118,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
 BY_VECTOR = (
     *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
 )
-"""Long functions, which are computed vector by vector; the others are computed block by block."""
+"""Functions of many instructions: computed one SIMD vector at a time, others a block at a time."""
 
 
 @intrinsic
