@@ -110,7 +110,7 @@ class Own(Block):
             lambda self, x: x * self.values["weights"],
             r"multiply: the shapes \(rows, 4\) and \(5, 3\)",
         ),
-        (lambda self, x: x * self.values["weigths"], r"declares no .*; did you mean 'weights'"),
+        (lambda self, x: x * self.values["weight"], r"declares no .*; did you mean 'weights'"),
         (
             lambda self, xp, x: xp.max(x, axis=1),
             r"\(rows, features\); got \(rows,\)\. Use keepdims",

@@ -238,7 +238,7 @@ def test_custom_classes(load, monkeypatch):
     monkeypatch.setattr(module, "NETWORKS", {"tiny": ((6, 4, 2), 8, 2)})
     done = CliRunner().invoke(module.command, ["--turns", "1"], catch_exceptions=False)
     lines = done.output.splitlines()
-    assert len(lines) == len(module.CLASSES) + 1
+    assert len(lines) == len(module.CLASSES) + len(module.LAYERS) + 1
     assert lines[-1].startswith("tiny: geometric mean ")
 
 

@@ -58,6 +58,8 @@ def step_and_rates(
     pixels=False,
     targets="labels",
 ):
+    if isinstance(loss, losses.GaussianNLL):
+        parts = [*parts, layers.Dense(2 * CLASSES)]  # a mean and a variance for each target
     model = gpunn.Sequential(parts, FEATURES, "numpy")
     trainer = gpunn.Trainer(model, loss, optimizer, [] if metric is None else [metric])
     random = np.random.default_rng(0)
