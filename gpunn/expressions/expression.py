@@ -47,6 +47,10 @@ class Expression:
     def __str__(self) -> str:
         return listed(self.results)
 
+    def functions(self) -> list[tuple[str, str]]:
+        """Return the functions and numbers of the graph, without shapes."""
+        return [(each.op, repr(each.data)) for each in in_order(self.results)]
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.inputs, self.results)  # without the plan's functions
 

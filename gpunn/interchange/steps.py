@@ -251,10 +251,15 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
     if is_built_in(type(f)):
         summary = (type(f).__doc__ or summary).partition("\n")[0]
         summary = summary if len(summary) < 90 else f"{summary.partition(':')[0]}."
-    shape = ROWS, *steps.shapes[z]
     try:
-        expression = expression_of(f.value, {"z": (shape, "float")}, steps.dtype)
-        return steps.compute(f.name or cls, expression, [z], summary=summary, to=to, source=f)
+        expression, other = (
+            expression_of(f.value, {"z": ((rows, *steps.shapes[z]), "float")}, steps.dtype)
+            for rows in (ROWS, ROWS + 1)
+        )
+        to = steps.compute(f.name or cls, expression, [z], summary=summary, to=to, source=f)
+        if expression.functions() != other.functions():
+            raise Untraceable("code whose results depend on the number of rows")
+        return to
     except Untraceable as error:
         raise ExportError(
             f"layer {steps.label!r}: can't export the activation {cls}, because its code can't be "

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, suggest
-from gpunn.expressions import ARRAY, Node, in_order, require_separate_rows
+from gpunn.expressions import ARRAY, Expression, Node, in_order, require_separate_rows
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.stand_ins import StandIn, Tracer
@@ -77,7 +77,7 @@ class Formula:
 
     def functions(self) -> list[tuple[str, str]]:
         """Return the functions and numbers of the graph, without shapes."""
-        return [(each.op, repr(each.data)) for each in in_order(self.results())]
+        return Expression((), tuple(self.results())).functions()
 
 
 class Declared(dict[str, StandIn]):

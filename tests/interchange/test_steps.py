@@ -53,6 +53,15 @@ class Constant(Activation):
         return xp.ones_like(z)
 
 
+class Share(Activation):
+    """Depends on the number of rows, which an exported file does not have."""
+
+    name = "share"
+
+    def value(self, xp, z):
+        return z / z.shape[0]
+
+
 class Twice(Dense):
     """A subclass with a different function, which must not be exported as its base."""
 
@@ -84,11 +93,16 @@ class Twice(Dense):
             "traced: a result that depends on no row",
         ),
         (
+            lambda: [Dense(4, Share())],
+            "layer 'dense_1': can't export the activation Share, because its code can't be "
+            "traced: code whose results depend on the number of rows",
+        ),
+        (
             lambda: [Members(2)],
             "model: C and Python exports need vectors as outputs; got shape (2, 5)",
         ),
     ],
-    ids=["layer", "activation", "activation layer", "constant", "outputs"],
+    ids=["layer", "activation", "activation layer", "constant", "rows", "outputs"],
 )
 def test_what_cannot_be_exported(tmp_path, save, layers, problem):
     if save is save_onnx and isinstance(layers()[0], Members):
