@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gpunn.expressions import ARRAY, NUMBER, Node, in_order
 
 __all__ = ["ARITHMETIC", "ATOM", "Form", "Language", "call", "infix", "named", "prefix"]
-__all__ += ["statements"]
+__all__ += ["limited", "statements"]
 
 ATOM, PRODUCT, SUM, COMPARISON, CHOICE = range(5)
 """How tightly the parts of a text belong together; a call or a name is an atom."""
@@ -66,6 +66,16 @@ ARITHMETIC: Mapping[str, Form] = {
     "equal": infix("==", COMPARISON),
 }
 """Operators that all languages have."""
+
+
+def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:
+    """Return a function that returns a node's form, from `limits` if argument 2 is a number."""
+
+    def form_of(node: Node) -> Form:
+        chosen = limits if node.op in limits and node.args[1].op == NUMBER else forms
+        return chosen[node.op]
+
+    return form_of
 
 
 @dataclass(frozen=True)

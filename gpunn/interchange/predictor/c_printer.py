@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from gpunn.expressions import ELEMENTARY, NUMBER, Node
+from gpunn.expressions import ELEMENTARY, Node
 from gpunn.interchange.expressions.loops import Loop, loops_of
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
@@ -20,6 +20,7 @@ from gpunn.interchange.expressions.texts import (
     Form,
     Language,
     call,
+    limited,
     named,
     prefix,
     statements,
@@ -52,7 +53,7 @@ LIMITS = {
     "maximum": named("{0} < {1} ? {1} : {0}", CHOICE),
     "minimum": named("{0} > {1} ? {1} : {0}", CHOICE),
 }
-"""Forms whose second argument is a number. In both tables, the result for NaN is NaN."""
+"""Shorter forms, for a number as the second argument. In both tables, the result for NaN is NaN."""
 
 
 def c_function(function: RowFunction, name: str, real: str) -> str:
@@ -96,12 +97,6 @@ def block(head: str, lines: Iterable[str]) -> list[str]:
     return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
 
 
-def form_of(node: Node) -> Form:
-    """Return the form of a node."""
-    limited = node.op in LIMITS and node.args[1].op == NUMBER
-    return LIMITS[node.op] if limited else FORMS[node.op]
-
-
 def line(node: Node, name: str, text: str) -> str:
     """Return the definition of a variable."""
     return f"const {'int' if node.kind == 'bool' else 'real'} {name} = {text};"
@@ -118,6 +113,10 @@ def number_in_c(value: float, dtype: np.dtype) -> str:
 
 
 LANGUAGES = {
-    "float": Language(form_of, lambda value: number_in_c(value, np.dtype("float32")), line),
-    "double": Language(form_of, lambda value: number_in_c(value, np.dtype("float64")), line),
+    "float": Language(
+        limited(FORMS, LIMITS), lambda value: number_in_c(value, np.dtype("float32")), line
+    ),
+    "double": Language(
+        limited(FORMS, LIMITS), lambda value: number_in_c(value, np.dtype("float64")), line
+    ),
 }

@@ -19,7 +19,7 @@ from gpunn.interchange.expressions.texts import (
     prefix,
     statements,
 )
-from gpunn.interchange.predictor.python_printer import definition
+from gpunn.interchange.predictor.python_printer import definition, number_of
 
 __all__ = ["numpy_source"]
 
@@ -72,9 +72,4 @@ def form_of(node: Node) -> Form:
     return FORMS[node.op]
 
 
-def number(value: float) -> str:
-    """Return a number as Python."""
-    return repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
-
-
-LANGUAGE = Language(form_of, number)
+LANGUAGE = Language(form_of, number_of("np"))

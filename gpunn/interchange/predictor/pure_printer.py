@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gpunn.expressions import ELEMENTARY, NUMBER, Node
+from gpunn.expressions import ELEMENTARY
 from gpunn.interchange.expressions.loops import Loop, loops_of
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
@@ -17,10 +17,11 @@ from gpunn.interchange.expressions.texts import (
     Form,
     Language,
     call,
+    limited,
     named,
     statements,
 )
-from gpunn.interchange.predictor.python_printer import definition
+from gpunn.interchange.predictor.python_printer import definition, number_of
 
 __all__ = ["pure_source"]
 
@@ -48,7 +49,7 @@ FORMS: Mapping[str, Form] = {
 """`math` raises errors where NumPy returns NaN or infinity; `real` and others don't."""
 
 LIMITS = {"maximum": Form("max({0}, {1})"), "minimum": Form("min({0}, {1})")}
-"""Forms whose second argument is a number: `max(nan, 0.0)` is NaN."""
+"""Shorter forms, for a number as the second argument: `max(nan, 0.0)` is NaN."""
 
 
 def pure_source(function: RowFunction, name: str) -> str:
@@ -66,7 +67,7 @@ def loop_lines(loop: Loop) -> list[str]:
     lines.append(f"{loop.name}[j] = {text}" if loop.groups > 1 else f"{loop.name} = {text}")
     if loop.start is None:
         return lines
-    start, inner = number(loop.start), block(f"for i in range({loop.size}):", lines)
+    start, inner = LANGUAGE.number(loop.start), block(f"for i in range({loop.size}):", lines)
     if loop.groups == 1:
         return [f"{loop.name} = {start}", *inner]
     outer = block(f"for j in range({loop.groups}):", inner)
@@ -90,15 +91,4 @@ def last_lines(loop: Loop, function: RowFunction) -> list[str]:
     return ["y = []", *block(f"{head}:", [*lines, f"y.append({text})"]), "return y"]
 
 
-def form_of(node: Node) -> Form:
-    """Return the form of a node."""
-    limited = node.op in LIMITS and node.args[1].op == NUMBER
-    return LIMITS[node.op] if limited else FORMS[node.op]
-
-
-def number(value: float) -> str:
-    """Return a number as Python."""
-    return repr(value).replace("inf", "math.inf").replace("nan", "math.nan")
-
-
-LANGUAGE = Language(form_of, number)
+LANGUAGE = Language(limited(FORMS, LIMITS), number_of("math"))

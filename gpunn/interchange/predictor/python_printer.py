@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gpunn.interchange.expressions.rows import RowFunction
 
-__all__ = ["WIDTH", "definition"]
+__all__ = ["WIDTH", "definition", "number_of"]
 
 WIDTH = 100
 """Maximum characters of a line of generated Python."""
@@ -20,3 +20,8 @@ def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]
         head = "\n    ".join([f"def {name}(", *(f"{each}," for each in arguments)])
         head += f"\n) -> {kind}:"
     return "\n".join([head, *(f"    {line}" for line in (f'"""{function.summary}"""', *lines))])
+
+
+def number_of(module: str) -> Callable[[float], str]:
+    """Return a function that returns a number as Python; `module` has `inf` and `nan`."""
+    return lambda value: repr(value).replace("inf", f"{module}.inf").replace("nan", f"{module}.nan")
