@@ -28,6 +28,8 @@ from gpunn.backends.recording import (
     method_of,
     operation,
 )
+from gpunn.backends.window_operations import WindowOperations
+from gpunn.backends.windows import Window
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.typing import Array, Namespace
 
@@ -38,7 +40,15 @@ if TYPE_CHECKING:
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
 
-__all__ = ["Operations", "Segment", "Trained", "UpdateCounters", "is_zero", "scaled"]
+__all__ = [
+    "OPERATION_NAMES",
+    "Operations",
+    "Segment",
+    "Trained",
+    "UpdateCounters",
+    "is_zero",
+    "scaled",
+]
 
 ONE_A_ROW = (
     "one number per row. The backend averages over the rows, so average only over the outputs: "
@@ -143,7 +153,7 @@ def is_zero(setting: float | Array) -> bool:
     return isinstance(setting, float) and setting == 0
 
 
-class Operations:
+class Operations(WindowOperations):
     """The operations of a backend, for layers, losses, metrics and optimizers.
 
     An operation changes the arrays that its formulas set, such as `out`, in place.
@@ -162,9 +172,9 @@ class Operations:
 
     def __init_subclass__(cls) -> None:
         """Raise an ArgumentTypeError if a subclass overrides an operation without `@operation`."""
-        for name, member in vars(Operations).items():
+        for name in OPERATION_NAMES:
             override = getattr(cls, name)
-            if not is_operation(member) or override is member:
+            if override is getattr(Operations, name):
                 continue
             if not is_operation(override):
                 owner = next(each for each in cls.__mro__ if name in vars(each))
@@ -201,7 +211,7 @@ class Operations:
             Whether it has gpunn's definition. It is False if a subclass overrides the operation, or
             an operation that it consists of.
         """
-        builtin = method_of(self, one) is vars(Operations)[one.name].definition
+        builtin = method_of(self, one) is getattr(Operations, one.name).definition
         return builtin and not (self._overridden and is_composite(self, one))
 
     def copy(self, array: Array) -> Array:
@@ -535,6 +545,68 @@ class Operations:
             self.matmul(x, gradient, weight_gradient, transpose_a=True)
         if input_gradient is not None:
             self.matmul(gradient, weights, input_gradient, transpose_b=True)
+
+    @composite
+    def convolve(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        window: Window,
+        z: Array,
+        out: Array,
+    ) -> None:
+        """Set z to the convolution of x with the weights plus the bias; out = f(z).
+
+        Parameters
+        ----------
+        x, weights, bias : array
+            As in `convolution`.
+        activation, window : Activation, Window
+            The function f, and the window of `convolution`.
+        z, out : array, shape (rows, output height, output width, units)
+            Results. `out` is z itself if the activation allows that.
+        """
+        self.convolution(x, weights, bias, window, z)
+        self.activate(activation, z, None, out)
+
+    @composite
+    def convolve_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        window: Window,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array | None,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        """Compute the gradients of `convolve` from dL/d(output), which `gradient` contains.
+
+        `gradient` becomes dL/dz = gradient * f'(z). From dL/dz, `convolution_weights`,
+        `sum_channels` and `convolution_inputs` compute the other gradients.
+
+        Parameters
+        ----------
+        x, weights, activation, window, z, output : array, Activation, Window
+            Arguments of `convolve`, and the z and output that it computed.
+        gradient : array, shape (rows, output height, output width, units)
+            dL/d(output), which becomes dL/dz.
+        weight_gradient, bias_gradient, input_gradient : array or None
+            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
+            be None.
+        """
+        self.activation_gradient(activation, z, output, gradient, None)
+        if bias_gradient is not None:
+            self.sum_channels(gradient, bias_gradient)
+        if weight_gradient is not None:
+            self.convolution_weights(x, gradient, window, weight_gradient)
+        if input_gradient is not None:
+            self.convolution_inputs(gradient, weights, window, input_gradient)
 
     @operation
     def dropout(
@@ -1783,3 +1855,7 @@ class Operations:
         scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
         good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
         updates -= 1 - finite
+
+
+OPERATION_NAMES = [name for name in dir(Operations) if is_operation(getattr(Operations, name))]
+"""The names of all operations."""

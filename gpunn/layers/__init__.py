@@ -9,30 +9,48 @@ from gpunn.layers.categories import Embedding, OneHot
 from gpunn.layers.chain import Chain
 from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.combinations import Add, Concatenate, Multiply, Residual
+from gpunn.layers.convolution import Conv1D, Conv2D
 from gpunn.layers.dense import Dense, Neuron
-from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
+from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling, SpatialDropout
 from gpunn.layers.members import MemberDense, Members
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
 from gpunn.layers.outputs import MeanOverMembers, TargetScaling
 from gpunn.layers.periodic import PeriodicEmbedding
 from gpunn.layers.piecewise import PiecewiseLinearEmbedding
+from gpunn.layers.pooling import (
+    AveragePool1D,
+    AveragePool2D,
+    GlobalAveragePool1D,
+    GlobalAveragePool2D,
+    MaxPool1D,
+    MaxPool2D,
+    UpSampling2D,
+)
 from gpunn.layers.prelu import PReLU
 from gpunn.layers.scale import ParametricActivation, Scale
 
 __all__ = [
     "Activation",
     "Add",
+    "AveragePool1D",
+    "AveragePool2D",
     "BatchNorm",
     "Block",
     "Chain",
     "ColumnGroups",
     "Concatenate",
+    "Conv1D",
+    "Conv2D",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GlobalAveragePool1D",
+    "GlobalAveragePool2D",
     "Layer",
     "LayerNorm",
+    "MaxPool1D",
+    "MaxPool2D",
     "MeanOverMembers",
     "MemberDense",
     "Members",
@@ -46,8 +64,10 @@ __all__ = [
     "Rescaling",
     "Residual",
     "Scale",
+    "SpatialDropout",
     "Standardization",
     "TargetScaling",
+    "UpSampling2D",
     "operations_only",
 ]
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from gpunn import activations
 from gpunn.configurable import check_fraction, number, resolve
+from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer, operations_only
-from gpunn.layers.views import reshaped
+from gpunn.layers.views import reshaped, view
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
+__all__ = ["Activation", "Dropout", "Flatten", "Rescaling", "SpatialDropout"]
 
 
 @dataclass(eq=False)
@@ -124,6 +125,75 @@ class Dropout(Layer):
             first, key = workspace.first_element(gradient), workspace.dropout_key(self.key)
             workspace.backend.dropout(gradient, rate, key, workspace.passes, gradient, first)
         return gradient
+
+
+@dataclass(eq=False)
+class SpatialDropout(Dropout):
+    """Dropout of whole channels of images or signals: y = mask * x / (1 - rate) in training.
+
+    A row has shape (height, width, channels) or (length, channels). The mask has one entry for each
+    row and channel, because neighboring pixels of a channel are similar (Tompson et al. 2015,
+    "Efficient Object Localization Using Convolutional Networks", section 3.2). Otherwise, the
+    formula and the chain rule are those of `Dropout`.
+
+    Parameters
+    ----------
+    rate : float or Schedule
+        In [0, 1), 0.5 by default: the probability that a channel becomes 0.
+
+    Raises
+    ------
+    ArgumentError
+        If `rate` is not in [0, 1), or rows are vectors.
+
+    See Also
+    --------
+    Dropout : Each number becomes 0 independently.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.SpatialDropout(0.5)], (2, 1), backend="numpy")
+    >>> model.predict([[[1.0], [2.0]]]).tolist()
+    [[[1.0], [2.0]]]
+    """
+
+    name = "spatial_dropout"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) not in (2, 3):
+            raise ArgumentError(
+                f"{self.name}: expected rows of shape (height, width, channels) or (length, "
+                f"channels); got rows of shape {input_shape}. Use gpunn.layers.Dropout"
+            )
+        return input_shape
+
+    def _multiply(self, x: Array, y: Array, workspace: Workspace) -> Array:
+        """Set y = mask * x / (1 - rate), and return y."""
+        rows, channels = x.shape[0], x.shape[-1]
+        factors = workspace.rows(self, "factors", rows, (channels,))
+        rate, key = workspace.setting(self, "rate"), workspace.dropout_key(self.key)
+        first = workspace.first_element(factors)
+        workspace.backend.fill(factors, 1.0)
+        workspace.backend.dropout(factors, rate, key, workspace.passes, factors, first)
+        shape = (rows, *(1, *x.shape[1:])[-3:])
+        images = (reshaped(self, x, shape, workspace), factors, view(y, shape, workspace))
+        workspace.backend.multiply_channels(*images)
+        return y
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        if not (workspace.training and self.rate):
+            return x
+        return self._multiply(x, workspace.rows(self, "output", x.shape[0], x.shape[1:]), workspace)
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        if not (workspace.training and self.rate):
+            return gradient
+        return self._multiply(gradient, gradient, workspace)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,26 @@ from gpunn.data.preprocessing import column_statistics
 from gpunn.errors import DataError
 from gpunn.initializers import Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.layers.views import reshaped, view
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
 __all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
+
+
+def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
+    """Return the channels of all pixels as vectors, and vectors unchanged."""
+    shape = (math.prod(x.shape[:-1]), x.shape[-1])
+    return x if len(x.shape) == 2 else reshaped(layer, x, shape, workspace, "vectors")
+
+
+def vector_buffer(
+    layer: Layer, name: str, x: Array, workspace: Workspace, size: int | None = None
+) -> Array:
+    """Return the layer's buffer `name`, with a vector for each of the vectors of x."""
+    shape = (*x.shape[1:-1], x.shape[-1] if size is None else size)
+    return as_vectors(layer, workspace.rows(layer, name, x.shape[0], shape), workspace)
 
 
 @dataclass(eq=False)
@@ -25,6 +41,9 @@ class BatchNorm(Layer):
     For each feature, it computes::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
+
+    In images and signals, of shape (height, width, channels) or (length, channels), each channel is
+    a feature, and each pixel or position counts as a row.
 
     Training uses the batch's mean and biased variance, and updates running averages of both:
     running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
@@ -64,7 +83,7 @@ class BatchNorm(Layer):
     Raises
     ------
     ArgumentError
-        If momentum is not in [0, 1), epsilon is not positive, or rows are not vectors.
+        If momentum is not in [0, 1), or epsilon is not positive.
 
     See Also
     --------
@@ -86,7 +105,7 @@ class BatchNorm(Layer):
     name = "batch_norm"
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        shape = (only_vectors(self, input_shape),)
+        shape = input_shape[-1:]
         return [
             ParameterSpec("scale", shape, Ones(), decay=False),
             ParameterSpec("shift", shape, Zeros(), decay=False),
@@ -101,33 +120,33 @@ class BatchNorm(Layer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        values = self.values
+        y, values = workspace.rows(self, "output", x.shape[0], x.shape[1:]), self.values
+        vectors, results = as_vectors(self, x, workspace), as_vectors(self, y, workspace)
         if not workspace.training or self.frozen:
             workspace.backend.normalize(
-                x,
+                vectors,
                 values["running_mean"],
                 values["running_variance"],
                 self.epsilon,
                 values["scale"],
                 values["shift"],
-                y,
+                results,
             )
             return y
         if workspace.collectives is not None:
-            self._forward_of_ranks(x, y, workspace)
+            self._forward_of_ranks(vectors, results, workspace)
             return y
         workspace.backend.batch_norm(
-            x,
+            vectors,
             values["scale"],
             values["shift"],
             values["running_mean"],
             values["running_variance"],
             self.momentum if workspace.keeps_averages else 1.0,
             self.epsilon,
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.fixed(self, "inverse_std", x.shape[1:]),
-            y,
+            vector_buffer(self, "normalized", x, workspace),
+            workspace.fixed(self, "inverse_std", x.shape[-1:]),
+            results,
         )
         return y
 
@@ -135,24 +154,28 @@ class BatchNorm(Layer):
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
+        vectors = as_vectors(self, gradient, workspace)
         if self.frozen:
             dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
-            zeros = workspace.fixed(self, "zeros", x.shape[1:])
+            results = as_vectors(self, dx, workspace)
+            zeros = workspace.fixed(self, "zeros", x.shape[-1:])
             variance, scale = self.values["running_variance"], self.values["scale"]
-            workspace.backend.normalize(gradient, zeros, variance, self.epsilon, scale, zeros, dx)
+            workspace.backend.normalize(
+                vectors, zeros, variance, self.epsilon, scale, zeros, results
+            )
             return dx
         if workspace.collectives is not None:
-            self._backward_of_ranks(gradient, workspace)
-            return gradient
+            self._backward_of_ranks(vectors, workspace)
+            return view(vectors, x.shape, workspace)
         workspace.backend.batch_norm_gradient(
-            gradient,  # in: dL/dy; out: dL/dx
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),  # n, from `forward`
-            workspace.fixed(self, "inverse_std", x.shape[1:]),  # 1 / sqrt(variance + epsilon)
+            vectors,  # in: dL/dy; out: dL/dx
+            vector_buffer(self, "normalized", x, workspace),  # n, from `forward`
+            workspace.fixed(self, "inverse_std", x.shape[-1:]),  # 1 / sqrt(variance + epsilon)
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
         )
-        return gradient
+        return view(vectors, x.shape, workspace)
 
     # Statistics of the rows of all ranks, from the statistics of each (Chan, Golub & LeVeque 1979).
 
@@ -238,7 +261,8 @@ class LayerNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    The formula is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer
+    In images and signals, each pixel or position counts as a row, and each channel is a feature, as
+    in Keras. The formula is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer
     Normalization"). The chain rule is the same as for `BatchNorm`, with mean() over the features of
     each row.
 
@@ -251,7 +275,7 @@ class LayerNorm(Layer):
     Raises
     ------
     ArgumentError
-        If epsilon is not positive, or rows are not vectors.
+        If epsilon is not positive.
 
     See Also
     --------
@@ -270,7 +294,7 @@ class LayerNorm(Layer):
     name = "layer_norm"
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        shape = (only_vectors(self, input_shape),)
+        shape = input_shape[-1:]
         return [
             ParameterSpec("scale", shape, Ones(), decay=False),
             ParameterSpec("shift", shape, Zeros(), decay=False),
@@ -280,13 +304,13 @@ class LayerNorm(Layer):
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.layer_norm(
-            x,
+            as_vectors(self, x, workspace),
             self.values["scale"],
             self.values["shift"],
             self.epsilon,
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.rows(self, "inverse_std", x.shape[0], (1,)),
-            y,
+            vector_buffer(self, "normalized", x, workspace),
+            vector_buffer(self, "inverse_std", x, workspace, 1),
+            as_vectors(self, y, workspace),
         )
         return y
 
@@ -294,15 +318,17 @@ class LayerNorm(Layer):
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
+        vectors = as_vectors(self, gradient, workspace)
+        inverse_std = vector_buffer(self, "inverse_std", x, workspace, 1)
         workspace.backend.layer_norm_gradient(
-            gradient,  # in: dL/dy; out: dL/dx
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),  # n, from `forward`
-            workspace.rows(self, "inverse_std", x.shape[0], (1,)),  # 1 / sqrt(variance + epsilon)
+            vectors,  # in: dL/dy; out: dL/dx
+            vector_buffer(self, "normalized", x, workspace),  # n, from `forward`
+            inverse_std,  # 1 / sqrt(variance + epsilon)
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
         )
-        return gradient
+        return view(vectors, x.shape, workspace)
 
 
 @dataclass(eq=False)

@@ -24,6 +24,31 @@ def groups() -> layers.ColumnGroups:
     )
 
 
+IMAGE_LAYERS = {
+    **{
+        f"convolution {f}": (lambda f=f: layers.Conv2D(3, 2, activation=f), (3, 3, 2))
+        for f in FUNCTIONS
+    },
+    "convolution without bias": (lambda: layers.Conv2D(4, (2, 3), bias=False), (4, 5, 2)),
+    "convolution, same": (lambda: layers.Conv2D(2, (3, 4), padding="same"), (4, 5, 3)),
+    "convolution, strides": (lambda: layers.Conv2D(3, 3, (2, 3), "same", 1, 1, "tanh"), (5, 6, 2)),
+    "convolution, dilation": (lambda: layers.Conv2D(2, 2, dilation_rate=(3, 2)), (5, 4, 2)),
+    "convolution, groups": (lambda: layers.Conv2D(6, 2, groups=2, activation="gelu"), (3, 4, 4)),
+    "depthwise convolution": (lambda: layers.Conv2D(3, 3, padding="same", groups=3), (4, 4, 3)),
+    "convolution of signals": (lambda: layers.Conv1D(3, 4, 2, "same", activation="elu"), (7, 2)),
+    "max pool": (lambda: layers.MaxPool2D(), (4, 5, 2)),
+    "max pool, overlapping": (lambda: layers.MaxPool2D((3, 2), 1, "same"), (4, 3, 2)),
+    "max pool of signals": (lambda: layers.MaxPool1D(3, 2), (8, 2)),
+    "average pool": (lambda: layers.AveragePool2D(2), (5, 4, 2)),
+    "average pool, same": (lambda: layers.AveragePool2D(3, 2, "same"), (4, 5, 2)),
+    "average pool of signals": (lambda: layers.AveragePool1D(2, 1), (4, 3)),
+    "global average pool": (lambda: layers.GlobalAveragePool2D(), (3, 2, 4)),
+    "global average pool of signals": (lambda: layers.GlobalAveragePool1D(), (3, 4)),
+    "up-sampling": (lambda: layers.UpSampling2D((2, 3)), (2, 3, 2)),
+    "spatial dropout": (lambda: layers.SpatialDropout(0.4), (2, 3, 4)),
+    "spatial dropout of signals": (lambda: layers.SpatialDropout(0.4), (3, 4)),
+}
+
 LAYERS = {
     **BLOCKS,
     "scale": (lambda: layers.Scale(), (5,)),
@@ -66,7 +91,11 @@ LAYERS = {
     "batch norm": (lambda: layers.BatchNorm(), (5,)),
     "batch norm, epsilon": (lambda: layers.BatchNorm(epsilon=0.5), (5,)),
     "layer norm": (lambda: layers.LayerNorm(), (5,)),
+    "batch norm of images": (lambda: layers.BatchNorm(), (3, 2, 4)),
+    "layer norm of images": (lambda: layers.LayerNorm(), (3, 2, 4)),
+    "layer norm of signals": (lambda: layers.LayerNorm(epsilon=0.1), (3, 4)),
     "standardization": (lambda: layers.Standardization(), (5,)),
+    **IMAGE_LAYERS,
     "chain": (lambda: layers.Chain([layers.Dense(5, "tanh"), layers.Dense(3)]), (4,)),
     "custom layer of layers": (lambda: Residual([layers.Dense(5, "gelu"), layers.Dense(4)]), (4,)),
     "chain of all": (

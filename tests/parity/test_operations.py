@@ -4,11 +4,14 @@ from itertools import chain
 import pytest
 from devices import DEVICE, TARGETS
 from kernels.cases import small_cases
-from parity.operations import CASES, LAYOUTS, PRODUCTS, Case, check, of_ranks
+from parity.operations import CASES as OTHER_CASES
+from parity.operations import LAYOUTS, PRODUCTS, Case, check, of_ranks
+from parity.windows import convolutions, pools
 
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.operations import Operations
-from gpunn.backends.recording import is_operation
+from gpunn.backends.operations import OPERATION_NAMES
+
+CASES = [*OTHER_CASES, *convolutions(), *pools()]
 
 FUSED = ("layer_norm_activate", "layer_norm_activation_gradient")
 """Operations whose kernels insert the formulas of `activate` and `activation_gradient`."""
@@ -25,14 +28,17 @@ def grouped(cases: list[Case]) -> dict[str, list[Case]]:
 
 
 # An emulated device runs each thread on the host, so only the full run has large arrays there.
-SMALL = [*small_cases(), *chain.from_iterable(make() for make in (*PRODUCTS, of_ranks))]
+SMALL = [
+    *small_cases(),
+    *chain.from_iterable(make() for make in (*PRODUCTS, of_ranks, convolutions, pools)),
+]
 FEW = [case for case in SMALL if case.operation not in FUSED or case.name.split("-")[1] in FORMULAS]
 CHOSEN = FEW if DEVICE == "emulated" else CASES
 GROUPS, ALL_GROUPS = grouped(CHOSEN), grouped(CASES)
 LARGEST = {case.operation: case for case in CHOSEN}  # the last one is kept
 
 
-NAMES = {name for name, member in vars(Operations).items() if is_operation(member)}
+NAMES = set(OPERATION_NAMES)
 
 
 # With this scope, pytest runs a group on all targets in turn, and keeps the oracle's results.

@@ -339,7 +339,7 @@ class CupyLowerings:
     def _printed(self, kernel: str, name: str, op: Arguments, dtype: np.dtype) -> Calls:
         """Return launches of kernels that are printed from an operation's definition."""
         try:
-            writes = trace_operation(vars(Operations)[name].definition, op, dtype)
+            writes = trace_operation(getattr(Operations, name).definition, op, dtype)
             return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
         except RecursionError as error:
             raise Untraceable("a formula that is too long") from error

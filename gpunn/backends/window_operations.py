@@ -1,0 +1,235 @@
+"""Operations on the windows of images: convolution and pooling, defined by array-API calls.
+
+An array of images has shape (rows, height, width, channels). Weights of a convolution are a matrix
+of shape (kernel height * kernel width * channels / groups, units), in the order of the window's
+pixels. With several groups, group g of the units reads only group g of the channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.recording import operation
+from gpunn.backends.windows import Window, groups_of
+from gpunn.typing import Array, Namespace
+
+__all__ = ["WindowOperations"]
+
+
+class WindowOperations:
+    """The operations on windows, which all backends have."""
+
+    xp: Namespace
+    device: Any
+
+    @operation
+    def convolution(
+        self, x: Array, weights: Array, bias: Array | None, window: Window, out: Array
+    ) -> None:
+        """Set out[n, i, j, u] = bias[u] + sum over k, l, c of patch[k, l, c] weights[(k, l, c), u].
+
+        The patch is the window of output pixel (i, j) in image n, where padding counts as 0.
+
+        Parameters
+        ----------
+        x, weights, bias : array
+            Arrays of shapes (rows, height, width, channels), (kernel height * kernel width *
+            channels / groups, units) and (units,). The bias may be None.
+        window : Window
+            The window.
+        out : array, shape (rows, output height, output width, units)
+            The result.
+        """
+        xp, groups = self.xp, groups_of(x.shape[3], weights, window)
+        padded, total = window.padded(xp, x, out.shape, 0.0), bias
+        for tap, matrix in zip(window.taps(out.shape), taps_of(weights, window), strict=True):
+            product = multiply_groups(xp, padded[tap], matrix, groups)
+            total = product if total is None else total + product
+        out[...] = total
+
+    @operation
+    def convolution_weights(self, x: Array, gradient: Array, window: Window, out: Array) -> None:
+        """Set out to dL/d(weights) of `convolution`, from dL/d(its result).
+
+        out[(k, l, c), u] = sum over n, i, j of patch[k, l, c] gradient[n, i, j, u].
+
+        Parameters
+        ----------
+        x, gradient, window, out : array, Window
+            Arrays of the shapes of x, result and weights in `convolution`, and the window.
+        """
+        xp, groups = self.xp, groups_of(x.shape[3], out, window)
+        padded = window.padded(xp, x, gradient.shape, 0.0)
+        columns = by_group(xp, gradient, groups)
+        for tap, target in zip(window.taps(gradient.shape), taps_of(out, window), strict=True):
+            pixels = xp.permute_dims(by_group(xp, padded[tap], groups), (0, 2, 1))
+            product = xp.matmul(pixels, columns)  # (groups, channels, units) of a group
+            target[...] = xp.reshape(xp.permute_dims(product, (1, 0, 2)), target.shape)
+
+    @operation
+    def convolution_inputs(
+        self, gradient: Array, weights: Array, window: Window, out: Array
+    ) -> None:
+        """Set out to dL/dx of `convolution`, from dL/d(its result).
+
+        Each gradient[n, i, j, u] times weights[(k, l, c), u] is added to the pixel of x that the
+        window of (i, j) reads at (k, l), and sums over u.
+
+        Parameters
+        ----------
+        gradient, weights, window, out : array, Window
+            Arrays of the shapes of the result, the weights and x in `convolution`, and the window.
+        """
+        xp, groups = self.xp, groups_of(out.shape[3], weights, window)
+        zeros = xp.zeros(out.shape, dtype=out.dtype, device=self.device)
+        total = window.padded(xp, zeros, gradient.shape, 0.0)
+        for tap, matrix in zip(window.taps(gradient.shape), taps_of(weights, window), strict=True):
+            total[tap] += multiply_groups(xp, gradient, matrix, groups, transposed=True)
+        out[...] = window.inside(total, out.shape)
+
+    @operation
+    def sum_channels(self, values: Array, out: Array) -> None:
+        """Set out to the sum of each channel over all pixels of all images.
+
+        Parameters
+        ----------
+        values, out : array, shapes (rows, height, width, channels) and (channels,)
+            The images, and the sums.
+        """
+        out[...] = self.xp.sum(values, axis=(0, 1, 2))
+
+    @operation
+    def multiply_channels(self, x: Array, factors: Array, out: Array) -> None:
+        """Set out[n, i, j, c] = x[n, i, j, c] * factors[n, c].
+
+        Parameters
+        ----------
+        x, factors, out : array
+            x and out have shape (rows, height, width, channels), factors has shape (rows,
+            channels). `out` may be x.
+        """
+        out[...] = x * factors[:, None, None, :]
+
+    @operation
+    def max_pool(self, x: Array, window: Window, out: Array) -> None:
+        """Set out to the largest number of each channel in each window, without padding.
+
+        Parameters
+        ----------
+        x, window, out : array, Window, array
+            Arrays of shapes (rows, height, width, channels) and (rows, output height, output width,
+            channels). Each window has at least one pixel in the image.
+        """
+        padded, largest = window.padded(self.xp, x, out.shape, -float("inf")), None
+        for tap in window.taps(out.shape):
+            pixels = padded[tap]
+            largest = pixels if largest is None else self.xp.maximum(largest, pixels)
+        out[...] = largest
+
+    @operation
+    def max_pool_gradient(
+        self, x: Array, output: Array, gradient: Array, window: Window, out: Array
+    ) -> None:
+        """Set out to dL/dx of `max_pool`, from dL/d(output).
+
+        In each window, the first of the largest numbers gets the whole gradient, as in PyTorch. The
+        order is that of the rows of pixels. Overlapping windows add their gradients.
+
+        Parameters
+        ----------
+        x, output, gradient, window, out : array, Window
+            Arguments of `max_pool` and its result, dL/d(output), and dL/dx.
+        """
+        xp = self.xp
+        padded = window.padded(xp, x, output.shape, -float("inf"))
+        total = xp.zeros(padded.shape, dtype=out.dtype, device=self.device)
+        rest, nothing = gradient, xp.zeros_like(gradient)
+        for tap in window.taps(output.shape):
+            largest = padded[tap] == output
+            total[tap] += xp.where(largest, rest, nothing)
+            rest = xp.where(largest, nothing, rest)
+        out[...] = window.inside(total, out.shape)
+
+    @operation
+    def average_pool(self, x: Array, window: Window, out: Array) -> None:
+        """Set out to the mean of each channel in each window, without padding.
+
+        Parameters
+        ----------
+        x, window, out : array, Window, array
+            As in `max_pool`.
+        """
+        xp, total = self.xp, None
+        padded = window.padded(xp, x, out.shape, 0.0)
+        for tap in window.taps(out.shape):
+            total = padded[tap] if total is None else total + padded[tap]
+        out[...] = total / pixels_of(xp, window, x, out)
+
+    @operation
+    def average_pool_gradient(self, gradient: Array, window: Window, out: Array) -> None:
+        """Set out to dL/dx of `average_pool`: each pixel in a window gets an equal share.
+
+        Parameters
+        ----------
+        gradient, window, out : array, Window, array
+            dL/d(result), the window, and dL/dx.
+        """
+        xp = self.xp
+        zeros = xp.zeros(out.shape, dtype=out.dtype, device=self.device)
+        total = window.padded(xp, zeros, gradient.shape, 0.0)
+        share = gradient / pixels_of(xp, window, out, gradient)
+        for tap in window.taps(gradient.shape):
+            total[tap] += share
+        out[...] = window.inside(total, out.shape)
+
+    @operation
+    def upsample(self, x: Array, out: Array) -> None:
+        """Repeat each pixel along the height and along the width.
+
+        Parameters
+        ----------
+        x, out : array
+            Arrays of shapes (rows, height, width, channels) and (rows, m * height, n * width,
+            channels) with integers m and n.
+        """
+        tall = self.xp.repeat(x, out.shape[1] // x.shape[1], axis=1)
+        out[...] = self.xp.repeat(tall, out.shape[2] // x.shape[2], axis=2)
+
+
+def taps_of(weights: Array, window: Window) -> list[Array]:
+    """Return the rows of the weights for each pixel of the window, as views."""
+    pixels = window.kernel[0] * window.kernel[1]
+    channels = int(weights.shape[0]) // pixels
+    return [weights[k * channels : (k + 1) * channels, :] for k in range(pixels)]
+
+
+def by_group(xp: Namespace, x: Array, groups: int) -> Array:
+    """Return images as an array of shape (groups, pixels of all images, channels of a group)."""
+    parts = xp.reshape(x, (-1, groups, x.shape[3] // groups))
+    return xp.permute_dims(parts, (1, 0, 2))
+
+
+def multiply_groups(
+    xp: Namespace, x: Array, matrix: Array, groups: int, transposed: bool = False
+) -> Array:
+    """Multiply the channels of each pixel by the matrix of their group.
+
+    The matrix has shape (channels of a group, units). If `transposed`, x has the units, and the
+    result has the channels.
+    """
+    if groups == 1:
+        return xp.matmul(x, matrix.T if transposed else matrix)
+    split = xp.reshape(matrix, (matrix.shape[0], groups, matrix.shape[1] // groups))
+    matrices = xp.permute_dims(split, (1, 2, 0) if transposed else (1, 0, 2))
+    product = xp.permute_dims(xp.matmul(by_group(xp, x, groups), matrices), (1, 0, 2))
+    return xp.reshape(product, (*x.shape[:3], groups * matrices.shape[2]))
+
+
+def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
+    """Return the number of image pixels in each window, in an array (1, height, width, 1)."""
+    ones = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype, device=x.device)
+    shape, total = (1, *out.shape[1:3], 1), None
+    padded = window.padded(xp, ones, shape, 0.0)
+    for tap in window.taps(shape):
+        total = padded[tap] if total is None else total + padded[tap]
+    return total

@@ -1,0 +1,228 @@
+"""Convolution of images and of signals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gpunn.activations import SELU, Activation
+from gpunn.backends.windows import Window
+from gpunn.configurable import check_choice, flag, integer, resolve
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Initializer, Uniform, Zeros
+from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.dense import default_initializer
+from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, windowed
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Conv1D", "Conv2D"]
+
+
+@dataclass(eq=False)
+class Convolution(Layer):
+    """The base of `Conv1D` and `Conv2D`, which differ in the number of axes."""
+
+    filters: int
+    kernel_size: int | tuple[int, ...]
+    strides: int | tuple[int, ...] = 1
+    padding: str = "valid"
+    dilation_rate: int | tuple[int, ...] = 1
+    groups: int = integer(1)
+    activation: str | Activation = "identity"
+    bias: bool = flag(True)
+    initializer: str | Initializer = "auto"
+    bias_initializer: str | Initializer = "auto"
+
+    axes: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("filters")
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            setattr(self, name, as_sizes(name, getattr(self, name), self.axes))
+        check_choice("padding", self.padding, PADDINGS)
+        if self.filters % self.groups:
+            raise ArgumentError(
+                f"groups: expected a divisor of filters={self.filters}; got {self.groups}"
+            )
+        self.f = self.activation = resolve(Activation, self.activation, "activation")
+        if self.initializer == "auto":
+            self.initializer = default_initializer(self.f)
+        self.initializer = resolve(Initializer, self.initializer, "initializer")
+        if self.bias_initializer == "auto" and isinstance(self.f, SELU):
+            self.bias_initializer = Zeros()
+        if self.bias_initializer != "auto":
+            self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
+
+    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+        """Return the window, and the height and width of the output."""
+        sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return windowed(self, input_shape, *sizes, argument="kernel_size")  # type: ignore[arg-type]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _, sizes = self._window(input_shape)
+        *_, channels = input_shape
+        if channels % self.groups:
+            raise ArgumentError(
+                f"{self.name}: groups={self.groups} must divide the number of channels, but rows "
+                f"of shape {input_shape} have {channels} channels"
+            )
+        return (*sizes[-self.axes :], self.filters)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        patch = math.prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[arg-type]
+        bias_initializer = self.bias_initializer
+        if bias_initializer == "auto":
+            bias_initializer = Uniform(1 / math.sqrt(patch))
+        W = ParameterSpec("weights", (patch, self.filters), self.initializer)  # type: ignore[arg-type]
+        b = ParameterSpec("biases", (self.filters,), bias_initializer, decay=False)  # type: ignore[arg-type]
+        return [W, b] if self.bias else [W]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        rows, (window, _), shape = x.shape[0], self._window(x.shape[1:]), x.shape[1:]
+        y_shape = self.output_shape(shape)
+        z, z_images = image_buffer(self, "preactivation", rows, y_shape, workspace)
+        a, a_images = z, z_images
+        if not self.f.from_output:
+            a, a_images = image_buffer(self, "output", rows, y_shape, workspace)
+        W, b = self.values["weights"], self.values.get("biases")
+        images = as_images(self, x, workspace)
+        workspace.backend.convolve(images, W, b, self.f, window, z_images, a_images)
+        return a
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        rows, (window, _) = x.shape[0], self._window(x.shape[1:])
+        _, z = image_buffer(self, "preactivation", rows, y.shape[1:], workspace)
+        dx = dx_images = None
+        if wants_input_gradient:
+            dx, dx_images = image_buffer(self, "input_gradient", rows, x.shape[1:], workspace)
+        workspace.backend.convolve_gradient(
+            as_images(self, x, workspace),
+            self.values["weights"],
+            self.f,
+            window,
+            z,
+            as_images(self, y, workspace),
+            as_images(self, gradient, workspace),  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
+            self.gradients.get("weights"),
+            self.gradients.get("biases"),
+            dx_images,
+        )
+        return gradient if dx is None else dx
+
+
+@dataclass(eq=False)
+class Conv2D(Convolution):
+    """Convolution of images: each output pixel is f(patch W + b), with the same W everywhere.
+
+    A row has shape (height, width, channels), as in Keras. The patch of output pixel (i, j) has the
+    input pixels (i s + k d, j s + l d) for k, l < kernel size, with strides s and dilation d::
+
+        z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u]
+        y = f(z)
+
+    W has shape (kernel height * kernel width * channels / groups, filters) and is the parameter
+    "weights"; in the order of its rows, k changes slowest and c fastest. b is the parameter
+    "biases". The chain rule is that of `Dense` for each patch, added over all patches::
+
+        dL/dz = dL/dy * f'(z)
+        dL/dW[(k, l, c), u] = sum over rows, i, j of x[i s + k d, j s + l d, c] dL/dz[i, j, u]
+        dL/db = sum over rows, i, j of dL/dz
+        dL/dx[i s + k d, j s + l d, c] += sum over u of dL/dz[i, j, u] W[(k, l, c), u]
+
+    (LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; Dumoulin &
+    Visin 2016, arXiv 1603.07285, for the arithmetic of shapes.)
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or tuple of int
+        Height and width of a patch; one integer is used for both.
+    strides : int or tuple of int
+        Distance between neighboring patches, in pixels.
+    padding : {"valid", "same"}
+        With "valid", all patches are within the image. With "same", zeros surround the image, so
+        that the output has ceil(size / stride) pixels along each axis.
+    dilation_rate : int or tuple of int
+        Distance between neighboring pixels of a patch.
+    groups : int
+        Number of groups of channels. The filters are divided into as many groups, and each group
+        reads only its own channels. With groups = channels, the convolution is depthwise.
+    activation, bias, initializer, bias_initializer
+        As in `Dense`. The number of inputs that initial values depend on is the size of a patch.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is invalid, rows do not have three axes, a patch is larger than the image,
+        or `groups` does not divide the channels.
+
+    See Also
+    --------
+    Conv1D : Convolution along one axis.
+    MaxPool2D : Reduces the height and width.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> edges = gpunn.layers.Conv2D(1, kernel_size=(1, 2), bias=False)
+    >>> model = gpunn.Sequential([edges], (2, 3, 1), backend="numpy")
+    >>> edges.values["weights"][...] = [[-1], [1]]
+    >>> model.predict([[[[0], [0], [5]], [[1], [3], [3]]]])[0, :, :, 0].tolist()
+    [[0.0, 5.0], [2.0, 0.0]]
+    """
+
+    name = "conv_2d"
+    axes = 2
+
+
+@dataclass(eq=False)
+class Conv1D(Convolution):
+    """Convolution along one axis, such as the time of a signal.
+
+    A row has shape (length, channels), as in Keras. The formula and the chain rule are those of
+    `Conv2D` for images of height 1.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int
+        Length of a patch.
+    strides, dilation_rate : int
+        Distance between neighboring patches, and between neighboring positions of a patch.
+    padding : {"valid", "same"}
+        As in `Conv2D`.
+    groups, activation, bias, initializer, bias_initializer
+        As in `Conv2D`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is invalid, rows do not have two axes, a patch is longer than the row, or
+        `groups` does not divide the channels.
+
+    See Also
+    --------
+    Conv2D : Convolution of images.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> mean = gpunn.layers.Conv1D(1, kernel_size=2, bias=False)
+    >>> model = gpunn.Sequential([mean], (4, 1), backend="numpy")
+    >>> mean.values["weights"][...] = 0.5
+    >>> model.predict([[[1], [3], [5], [9]]])[0, :, 0].tolist()
+    [2.0, 4.0, 7.0]
+    """
+
+    name = "conv_1d"
+    axes = 1

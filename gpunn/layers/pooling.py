@@ -1,0 +1,373 @@
+"""Layers that change the height and width of images, or the length of signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gpunn.backends.windows import Window
+from gpunn.configurable import check_choice
+from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.views import reshaped, view
+from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, image_shape, windowed
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = [
+    "AveragePool1D",
+    "AveragePool2D",
+    "GlobalAveragePool1D",
+    "GlobalAveragePool2D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "UpSampling2D",
+]
+
+
+@dataclass(eq=False)
+class Pooling(Layer):
+    """The base of layers that reduce each window of each channel to one number."""
+
+    pool_size: int | tuple[int, ...] = 2
+    strides: int | tuple[int, ...] | None = None
+    padding: str = "valid"
+
+    axes: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.pool_size = as_sizes("pool_size", self.pool_size, self.axes)
+        strides = self.pool_size if self.strides is None else self.strides
+        self.strides = as_sizes("strides", strides, self.axes)
+        check_choice("padding", self.padding, PADDINGS)
+
+    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+        """Return the window, and the height and width of the output."""
+        sizes = self.pool_size, self.strides, self.padding
+        return windowed(self, input_shape, *sizes, argument="pool_size")  # type: ignore[arg-type]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*self._window(input_shape)[1][-self.axes :], input_shape[-1])
+
+
+@dataclass(eq=False)
+class MaxPool(Pooling):
+    """The base of `MaxPool1D` and `MaxPool2D`."""
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
+        y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
+        workspace.backend.max_pool(as_images(self, x, workspace), window, images)
+        return y
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
+        workspace.backend.max_pool_gradient(
+            as_images(self, x, workspace),
+            as_images(self, y, workspace),
+            as_images(self, gradient, workspace),
+            self._window(x.shape[1:])[0],
+            images,
+        )
+        return dx
+
+
+@dataclass(eq=False)
+class AveragePool(Pooling):
+    """The base of the layers that average."""
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
+        y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
+        workspace.backend.average_pool(as_images(self, x, workspace), window, images)
+        return y
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
+        gradient = as_images(self, gradient, workspace)
+        workspace.backend.average_pool_gradient(gradient, self._window(x.shape[1:])[0], images)
+        return dx
+
+
+@dataclass(eq=False)
+class MaxPool2D(MaxPool):
+    """The largest number of each channel in each window of an image.
+
+    A row has shape (height, width, channels); y[i, j, c] = max over the window of x. The chain rule
+    is::
+
+        dL/dx += dL/dy at the first of the largest numbers of each window, and 0 elsewhere
+
+    Parameters
+    ----------
+    pool_size : int or tuple of int
+        Height and width of a window, 2 by default.
+    strides : int, tuple of int or None
+        Distance between neighboring windows, in pixels. None means `pool_size`, so windows do not
+        overlap.
+    padding : {"valid", "same"}
+        As in `Conv2D`, but padding never counts.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is invalid, rows do not have three axes, or a window is larger than the
+        image.
+
+    See Also
+    --------
+    AveragePool2D : The mean of each window.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.MaxPool2D()], (2, 4, 1), backend="numpy")
+    >>> model.predict([[[[1], [5], [2], [0]], [[3], [4], [1], [7]]]])[0, :, :, 0].tolist()
+    [[5.0, 7.0]]
+    """
+
+    name = "max_pool_2d"
+    axes = 2
+
+
+@dataclass(eq=False)
+class MaxPool1D(MaxPool):
+    """The largest number of each channel in each window of a signal.
+
+    A row has shape (length, channels). See `MaxPool2D` for the formula and the chain rule.
+
+    Parameters
+    ----------
+    pool_size, strides, padding
+        As in `MaxPool2D`, along one axis.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is invalid, rows do not have two axes, or a window is longer than the row.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.MaxPool1D()], (4, 1), backend="numpy")
+    >>> model.predict([[[1], [5], [2], [0]]])[0, :, 0].tolist()
+    [5.0, 2.0]
+    """
+
+    name = "max_pool_1d"
+    axes = 1
+
+
+@dataclass(eq=False)
+class AveragePool2D(AveragePool):
+    """The mean of each channel in each window of an image.
+
+    A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. Padding does
+    not count, as in Keras. With n, the number of the window's pixels in the image, the chain rule
+    is dL/dx += dL/dy / n at each pixel of the window.
+
+    Parameters
+    ----------
+    pool_size, strides, padding
+        As in `MaxPool2D`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `MaxPool2D`.
+
+    See Also
+    --------
+    GlobalAveragePool2D : The mean of all pixels.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.AveragePool2D()], (2, 4, 1), backend="numpy")
+    >>> model.predict([[[[1], [5], [2], [0]], [[3], [3], [1], [7]]]])[0, :, :, 0].tolist()
+    [[3.0, 2.5]]
+    """
+
+    name = "average_pool_2d"
+    axes = 2
+
+
+@dataclass(eq=False)
+class AveragePool1D(AveragePool):
+    """The mean of each channel in each window of a signal.
+
+    A row has shape (length, channels). See `AveragePool2D` for the formula and the chain rule.
+
+    Parameters
+    ----------
+    pool_size, strides, padding
+        As in `MaxPool2D`, along one axis.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        As for `MaxPool1D`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.AveragePool1D()], (4, 1), backend="numpy")
+    >>> model.predict([[[1], [5], [2], [0]]])[0, :, 0].tolist()
+    [3.0, 1.0]
+    """
+
+    name = "average_pool_1d"
+    axes = 1
+
+
+@dataclass(eq=False)
+class GlobalAveragePool(Layer):
+    """The base of `GlobalAveragePool1D` and `GlobalAveragePool2D`."""
+
+    axes: ClassVar[int]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (image_shape(self, input_shape, self.axes)[-1],)
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        images, rows, channels = as_images(self, x, workspace), x.shape[0], x.shape[-1]
+        y = workspace.rows(self, "output", rows, (channels,))
+        means = view(y, (rows, 1, 1, channels), workspace)
+        workspace.backend.average_pool(images, whole(images), means)
+        return y
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
+        gradient = reshaped(self, gradient, (x.shape[0], 1, 1, x.shape[-1]), workspace)
+        workspace.backend.average_pool_gradient(gradient, whole(images), images)
+        return dx
+
+
+def whole(images: Array) -> Window:
+    """Return the window that is the whole image."""
+    size = images.shape[1], images.shape[2]
+    return Window(size, size)
+
+
+@dataclass(eq=False)
+class GlobalAveragePool2D(GlobalAveragePool):
+    """The mean of each channel over all pixels of an image.
+
+    A row has shape (height, width, channels), and its output is a vector, y[c] = mean over i, j of
+    x[i, j, c]. The chain rule is dL/dx[i, j, c] = dL/dy[c] / (height * width). (Lin, Chen & Yan
+    2013, "Network In Network", section 3.2.)
+
+    Raises
+    ------
+    ArgumentError
+        If rows do not have three axes.
+
+    See Also
+    --------
+    Flatten : Keeps all pixels.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.GlobalAveragePool2D()], (1, 2, 2), backend="numpy")
+    >>> model.predict([[[[1, 0], [5, 2]]]]).tolist()
+    [[3.0, 1.0]]
+    """
+
+    name = "global_average_pool_2d"
+    axes = 2
+
+
+@dataclass(eq=False)
+class GlobalAveragePool1D(GlobalAveragePool):
+    """The mean of each channel over all positions of a signal.
+
+    A row has shape (length, channels). See `GlobalAveragePool2D` for the formula and the chain
+    rule.
+
+    Raises
+    ------
+    ArgumentError
+        If rows do not have two axes.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.GlobalAveragePool1D()], (2, 2), backend="numpy")
+    >>> model.predict([[[1, 0], [5, 2]]]).tolist()
+    [[3.0, 1.0]]
+    """
+
+    name = "global_average_pool_1d"
+    axes = 1
+
+
+@dataclass(eq=False)
+class UpSampling2D(Layer):
+    """Repeat each pixel of an image: y[i, j, c] = x[i // m, j // n, c] for size (m, n).
+
+    A row has shape (height, width, channels). The chain rule is dL/dx[i, j, c] = sum of dL/dy over
+    the copies of the pixel.
+
+    Parameters
+    ----------
+    size : int or tuple of int
+        Factors of the height and of the width.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If `size` is invalid, or rows do not have three axes.
+
+    See Also
+    --------
+    AveragePool2D : Reduces the height and width.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.UpSampling2D((1, 2))], (1, 2, 1), backend="numpy")
+    >>> model.predict([[[[1], [2]]]])[0, :, :, 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0]]
+    """
+
+    size: int | tuple[int, int] = 2
+
+    name = "up_sampling_2d"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.size = as_sizes("size", self.size, 2)  # type: ignore[assignment]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width, channels = image_shape(self, input_shape, 2)
+        m, n = self.size  # type: ignore[misc]
+        return (m * height, n * width, channels)
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], self.output_shape(x.shape[1:]))
+        workspace.backend.upsample(x, y)
+        return y
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        dx = workspace.rows(self, "input_gradient", x.shape[0], x.shape[1:])
+        m, n = self.size  # type: ignore[misc]
+        workspace.backend.average_pool(gradient, Window((m, n), (m, n)), dx)
+        workspace.backend.rescale(dx, float(m * n), 0.0, dx)
+        return dx

@@ -1,0 +1,118 @@
+"""What convolution and pooling share: sizes of windows, and the shapes of their outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.windows import Window
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError
+from gpunn.layers.base import Layer
+from gpunn.layers.views import reshaped, view
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["PADDINGS", "as_images", "as_sizes", "image_buffer", "image_shape", "windowed"]
+
+PADDINGS = ("valid", "same")
+
+AXES = {1: "(length, channels)", 2: "(height, width, channels)"}
+"""Shapes of rows, by the number of axes along which windows move."""
+
+
+def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
+    """Return a size as an integer for each axis; `value` is one integer, or one for each axis."""
+    values = list(value) if isinstance(value, list | tuple) else [value] * axes
+    if len(values) != axes:
+        raise ArgumentError(
+            f"{argument}: expected an integer"
+            f"{f' or {axes} integers (height, width)' if axes > 1 else ''}; got {value!r}"
+        )
+    return tuple(check_integer(argument, each) for each in values)
+
+
+def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, int]:
+    """Return (height, width, channels) of a row, whose height is 1 if windows move along one axis.
+
+    Raises an ArgumentError if a row has another number of axes.
+    """
+    if len(input_shape) != axes + 1:
+        hint = ""
+        if axes == 2 and len(input_shape) == 2:
+            hint = ". For gray images, add an axis for the channel: X[..., None]"
+        raise ArgumentError(
+            f"{layer.name}: expected rows of shape {AXES[axes]}; got rows of shape "
+            f"{input_shape}{hint}"
+        )
+    height, width, channels = (1, *input_shape)[-3:]
+    return height, width, channels
+
+
+def windowed(
+    layer: Layer,
+    input_shape: Shape,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str = "valid",
+    dilation: tuple[int, ...] = (1, 1),
+    *,
+    argument: str,
+) -> tuple[Window, tuple[int, int]]:
+    """Return the window of a layer, and the height and width of its output.
+
+    With "same", each output has ceil(size / stride) pixels along an axis, and an odd pixel of
+    padding is at the end, as in Keras. `argument` is the name of the argument `kernel`.
+    """
+    axes = len(kernel)
+    image = image_shape(layer, input_shape, axes)
+    if min(image) < 1:
+        raise ArgumentError(f"{layer.name}: rows of shape {input_shape} have no numbers")
+    kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, strides, dilation))
+    outputs, starts = [], []
+    for size, length, stride, gap in zip(image, kernels, steps, gaps, strict=False):
+        span = (length - 1) * gap + 1
+        if padding == "same":
+            count = -(-size // stride)
+            starts.append(max((count - 1) * stride + span - size, 0) // 2)
+        else:
+            count = (size - span) // stride + 1
+            starts.append(0)
+            if count < 1:
+                fits = (size - 1) // gap + 1
+                raise ArgumentError(
+                    f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
+                    f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape "
+                    f"{input_shape} have only {size} along that axis; use at most {fits}"
+                    + ("" if argument == "pool_size" else ", or padding='same'")
+                )
+        outputs.append(count)
+    window = Window(pair(kernels), pair(steps), pair(starts), pair(gaps))
+    return window, pair(outputs)
+
+
+def given(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return sizes as a user writes them."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes
+
+
+def pair(values: Any) -> tuple[int, int]:
+    """Return two integers as a tuple."""
+    first, second = values
+    return int(first), int(second)
+
+
+def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
+    """Return rows (length, channels) as images of height 1, and images unchanged."""
+    if len(x.shape) == 4:
+        return x
+    return reshaped(layer, x, (x.shape[0], 1, *x.shape[1:]), workspace)
+
+
+def image_buffer(
+    layer: Layer, name: str, rows: int, shape: Shape, workspace: Workspace
+) -> tuple[Array, Array]:
+    """Return the layer's buffer `name` for rows of this shape, and the buffer as images."""
+    buffer = workspace.rows(layer, name, rows, shape)
+    if len(shape) == 3:
+        return buffer, buffer
+    return buffer, view(buffer, (rows, 1, *shape), workspace)
