@@ -8,7 +8,8 @@ from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
-from parity.operations import Case, Draw, Of, Same, case, kinked
+from parity import operations
+from parity.operations import Case, Draw, Of, Same, kinked
 
 from gpunn import activations
 from gpunn.backends.windows import Window
@@ -44,6 +45,10 @@ POOLS = [
     (3, 4, 5, 33, Window((4, 5), (4, 5)), (1, 1)),
     (2, 5, 5, 4, Window((2, 2), (3, 3), (0, 0), (2, 2)), (1, 1)),
 ]
+
+
+def case(name: str, operation: str, **arguments: Any) -> Case:
+    return operations.case(f"{operation}-{name}", operation, **arguments)
 
 
 def draw(*shape: int) -> Draw:
