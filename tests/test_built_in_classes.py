@@ -37,6 +37,8 @@ PARAMETERS = {
     layers.Residual: {"layers": SOME_LAYERS, "shortcut": ["layer_norm"]},
     layers.Chain: {"layers": SOME_LAYERS},
     layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": SOME_LAYERS}]},
+    layers.Conv1D: {"filters": 3, "kernel_size": 2},
+    layers.Conv2D: {"filters": 3, "kernel_size": 2},
     layers.Dense: {"units": 3},
     layers.Embedding: {"sizes": [3, 4]},
     layers.MemberDense: {"units": 3},

@@ -72,8 +72,10 @@ class WindowOperations:
     ) -> None:
         """Set out to dL/dx of `convolution`, from dL/d(its result).
 
-        Each gradient[n, i, j, u] times weights[(k, l, c), u] is added to the pixel of x that the
-        window of (i, j) reads at (k, l), and sums over u.
+        For each output pixel (i, j) and each (k, l, c)::
+
+            out[n, input pixel (k, l) of the window, c] +=
+                sum over u of gradient[n, i, j, u] weights[(k, l, c), u]
 
         Parameters
         ----------

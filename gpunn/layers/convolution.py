@@ -122,15 +122,16 @@ class Convolution(Layer):
 class Conv2D(Convolution):
     """Convolution of images: each output pixel is f(patch W + b), with the same W everywhere.
 
-    A row has shape (height, width, channels), as in Keras. The patch of output pixel (i, j) has the
-    input pixels (i s + k d, j s + l d) for k, l < kernel size, with strides s and dilation d::
+    A row has shape (height, width, channels), as in Keras. The patch of an output pixel is a small
+    rectangle of input pixels. With strides s and dilation d, the formula is::
 
         z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u]
         y = f(z)
 
-    W has shape (kernel height * kernel width * channels / groups, filters) and is the parameter
-    "weights"; in the order of its rows, k changes slowest and c fastest. b is the parameter
-    "biases". The chain rule is that of `Dense` for each patch, added over all patches::
+    The indices k and l run over the height and width of the patch, and c over the channels. W is
+    the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters). In
+    the order of its rows, k changes slowest and c fastest. b is the parameter "biases". The chain
+    rule is that of `Dense` for each patch, added over all patches::
 
         dL/dz = dL/dy * f'(z)
         dL/dW[(k, l, c), u] = sum over rows, i, j of x[i s + k d, j s + l d, c] dL/dz[i, j, u]
@@ -156,8 +157,12 @@ class Conv2D(Convolution):
     groups : int
         Number of groups of channels. The filters are divided into as many groups, and each group
         reads only its own channels. With groups = channels, the convolution is depthwise.
-    activation, bias, initializer, bias_initializer
-        As in `Dense`. The number of inputs that initial values depend on is the size of a patch.
+    activation : str, Activation or mapping
+        The function f, such as "relu".
+    bias : bool
+        Whether the layer adds b.
+    initializer, bias_initializer : str, Initializer or mapping
+        Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
 
     Raises
     ------
@@ -197,12 +202,20 @@ class Conv1D(Convolution):
         Number of output channels.
     kernel_size : int
         Length of a patch.
-    strides, dilation_rate : int
-        Distance between neighboring patches, and between neighboring positions of a patch.
+    strides : int
+        Distance between neighboring patches.
     padding : {"valid", "same"}
         As in `Conv2D`.
-    groups, activation, bias, initializer, bias_initializer
-        As in `Conv2D`.
+    dilation_rate : int
+        Distance between neighboring positions of a patch.
+    groups : int
+        Number of groups of channels, as in `Conv2D`.
+    activation : str, Activation or mapping
+        The function f, such as "relu".
+    bias : bool
+        Whether the layer adds b.
+    initializer, bias_initializer : str, Initializer or mapping
+        Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
 
     Raises
     ------

@@ -114,7 +114,7 @@ class MaxPool2D(MaxPool):
         Distance between neighboring windows, in pixels. None means `pool_size`, so windows do not
         overlap.
     padding : {"valid", "same"}
-        As in `Conv2D`, but padding never counts.
+        As in `Conv2D`, but padding does not count.
 
     Raises
     ------
@@ -146,8 +146,12 @@ class MaxPool1D(MaxPool):
 
     Parameters
     ----------
-    pool_size, strides, padding
-        As in `MaxPool2D`, along one axis.
+    pool_size : int
+        Length of a window, 2 by default.
+    strides : int or None
+        Distance between neighboring windows; by default `pool_size`.
+    padding : {"valid", "same"}
+        As in `Conv1D`.
 
     Raises
     ------
@@ -176,8 +180,12 @@ class AveragePool2D(AveragePool):
 
     Parameters
     ----------
-    pool_size, strides, padding
-        As in `MaxPool2D`.
+    pool_size : int or tuple of int
+        Height and width of a window, 2 by default.
+    strides : int, tuple of int or None
+        Distance between neighboring windows, in pixels; by default `pool_size`.
+    padding : {"valid", "same"}
+        As in `Conv2D`.
 
     Raises
     ------
@@ -208,8 +216,12 @@ class AveragePool1D(AveragePool):
 
     Parameters
     ----------
-    pool_size, strides, padding
-        As in `MaxPool2D`, along one axis.
+    pool_size : int
+        Length of a window, 2 by default.
+    strides : int or None
+        Distance between neighboring windows; by default `pool_size`.
+    padding : {"valid", "same"}
+        As in `Conv1D`.
 
     Raises
     ------
