@@ -94,6 +94,10 @@ def microseconds(trace: Trace) -> float:
         total += sum(array.nbytes for array in arrays) / 2e4
         if name.startswith(("dense", "matmul", "group")):
             total += 2 * arrays[0].size * arrays[1].shape[-1] / 1e5
+        if name.startswith("conv"):
+            (weights,) = (each for each in arrays if each.ndim == 2)
+            results = [each.size for each in arrays if each.shape[3:] == weights.shape[1:]]
+            total += 2 * weights.shape[0] * min(results) / 1e5
     return total
 
 

@@ -27,29 +27,37 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes.
 
     Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
-    b_row_stride, b_column_stride (one of which is size), panels_ptr.
+    b_row_stride, b_column_stride (one of which is size), panels_ptr. For several matrices B, of
+    which each thread copies some: also their number, and the stride from a matrix to the next.
     """
-    size, rows, columns, b, b_row, b_column, target = integers(args, 0, 7)
+    size, rows, columns, first_b, b_row, b_column, panels, matrices, b_step = integers(args, 0, 9)
     panel = PANEL // size
-    left, right = partition(columns, panel, thread, threads)
-    if b_column != size:
-        for column in range(left, right, panel):
-            count = min(panel, right - column)
-            destination = target + column // panel * rows * PANEL
-            transpose_matrix(
-                dtype, size, b + column * b_column, b_column, count, rows, destination, PANEL
-            )
-        return
-    whole = left + (right - left) // panel * panel
-    for row in range(0, rows, ROWS_AT_A_TIME):
-        end = min(row + ROWS_AT_A_TIME, rows)
-        for column in range(left, whole, panel):
-            source = b + column * size
-            destination = target + column // panel * rows * PANEL
-            for each in range(row, end):
-                copy_bytes(destination + each * PANEL, source + each * b_row, PANEL)
-    if whole < right:
-        destination = target + whole // panel * rows * PANEL
-        for row in range(rows):
-            source = b + row * b_row + whole * size
-            copy_bytes(destination + row * PANEL, source, (right - whole) * size)
+    first, last, left, right = 0, 1, 0, columns
+    if matrices > 1:
+        first, last = partition(matrices, 1, thread, threads)
+    else:
+        left, right = partition(columns, panel, thread, threads)
+    for matrix in range(first, last):
+        b = first_b + matrix * b_step
+        target = panels + matrix * ((columns + panel - 1) // panel * rows * PANEL)
+        if b_column != size:
+            for column in range(left, right, panel):
+                count = min(panel, right - column)
+                destination = target + column // panel * rows * PANEL
+                transpose_matrix(
+                    dtype, size, b + column * b_column, b_column, count, rows, destination, PANEL
+                )
+            continue
+        whole = left + (right - left) // panel * panel
+        for row in range(0, rows, ROWS_AT_A_TIME):
+            end = min(row + ROWS_AT_A_TIME, rows)
+            for column in range(left, whole, panel):
+                source = b + column * size
+                destination = target + column // panel * rows * PANEL
+                for each in range(row, end):
+                    copy_bytes(destination + each * PANEL, source + each * b_row, PANEL)
+        if whole < right:
+            destination = target + whole // panel * rows * PANEL
+            for row in range(rows):
+                source = b + row * b_row + whole * size
+                copy_bytes(destination + row * PANEL, source, (right - whole) * size)

@@ -64,8 +64,14 @@ def multiply_tiles(
     rows: int,
     left: int,
     right: int,
+    runs: int,
+    a_gap: int,
+    b_gap: int,
 ) -> None:
-    """Compute some rows of C, from column `left`, where a panel begins. Strides are in bytes."""
+    """Compute some rows of C, from column `left`, where a panel begins. Strides are in bytes.
+
+    The terms come in runs, as in `tile`.
+    """
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
@@ -96,6 +102,9 @@ def multiply_tiles(
                 terms,
                 floor,
                 columns - (vectors - 1) * lanes,
+                runs,
+                a_gap,
+                b_gap,
             )
         column += width
 
@@ -271,7 +280,7 @@ def multiply_terms(
         multiply_tiles(
             dtype, w[P.size], a + term * a_column, a_row, a_column, b + term * b_row, b_row,
             b_panel, c if block else initial, c_row if block else 0, c, c_row, end - term,
-            floor if end == k else -np.inf, rows, left, right,
+            floor if end == k else -np.inf, rows, left, right, 1, 0, 0,
         )  # fmt: skip
 
 

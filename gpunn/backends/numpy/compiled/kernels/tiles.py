@@ -42,6 +42,9 @@ def tile(
     terms: Any,
     floor: Any,
     columns: Any,
+    runs: Any,
+    a_gap: Any,
+    b_gap: Any,
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
@@ -51,7 +54,8 @@ def tile(
     distance in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1
     is the number of columns of A. The floor is 0 for ReLU, otherwise minus infinity; NaN stays NaN.
     `columns` is the number of columns in the last vector, whose other lanes are neither read nor
-    written.
+    written. The columns of A come in `runs` >= 1 runs of `terms` columns. Between two runs, there
+    are a_gap bytes in A, and b_gap bytes in B, in addition to the strides.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -62,10 +66,10 @@ def tile(
         return target.get_dummy_value()
 
     word = types.int64
-    return types.void(dtype, *[word] * 13, types.float64, word), generate
+    return types.void(dtype, *[word] * 13, types.float64, *[word] * 4), generate
 
 
-TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
+TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
 """The type of a tile's function, whose arguments are those of `tile` after the first three."""
 
 
@@ -106,12 +110,12 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     lanes = Lanes(module, number)
     vector = lanes.vector
     function = ir.Function(module, TILE, f"tile_{height}_{width}_{number}")
-    a, a_row, a_column, b, b_row, ahead, initial, initial_row, c, c_row, terms, floor, columns = (
-        function.args
-    )
+    a, a_row, a_column, b, b_row, ahead, initial, initial_row, c, c_row, *rest = function.args
+    terms, floor, columns, runs, a_gap, b_gap = rest
     fma = declared(module, f"llvm.fma.{lanes.suffix}", vector, [vector] * 3)
     entry = function.append_basic_block("entry")
     loop = function.append_basic_block("loop")
+    turn = function.append_basic_block("turn")
     done = function.append_basic_block("done")
 
     begin = ir.IRBuilder(entry)
@@ -131,7 +135,7 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     begin.branch(loop)
 
     add = ir.IRBuilder(loop)
-    term, a_address, b_address = add.phi(I64), add.phi(I64), add.phi(I64)
+    run, term, a_address, b_address = (add.phi(I64) for _ in range(4))
     sums = [[add.phi(vector) for _ in range(width)] for _ in range(height)]
     b_vectors = [load(add, b_address, column) for column in range(width)]
     if height > 1:
@@ -146,16 +150,28 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
             [add.call(fma, [element, b_vectors[j], sums[row][j]]) for j in range(width)]
         )
     next_term = add.add(term, I64(1))
+    a_next, b_next = add.add(a_address, a_column), add.add(b_address, b_row)
+    add.cbranch(add.icmp_signed("<", next_term, terms), loop, turn)
+
+    jump = ir.IRBuilder(turn)
+    next_run = jump.add(run, I64(1))
     advanced = (
-        (term, I64(0), next_term),
-        (a_address, a, add.add(a_address, a_column)),
-        (b_address, b, add.add(b_address, b_row)),
-        *((sums[i][j], start[i][j], new_sums[i][j]) for i in range(height) for j in range(width)),
+        # a value at first, after a term, and after a run
+        (run, I64(0), run, next_run),
+        (term, I64(0), next_term, I64(0)),
+        (a_address, a, a_next, jump.add(a_next, a_gap)),
+        (b_address, b, b_next, jump.add(b_next, b_gap)),
+        *(
+            (sums[i][j], start[i][j], new_sums[i][j], new_sums[i][j])
+            for i in range(height)
+            for j in range(width)
+        ),
     )
-    for phi, first, following in advanced:
+    for phi, first, following, jumped in advanced:
         phi.add_incoming(first, entry)
         phi.add_incoming(following, loop)
-    add.cbranch(add.icmp_signed("<", next_term, terms), loop, done)
+        phi.add_incoming(jumped, turn)
+    jump.cbranch(jump.icmp_signed("<", next_run, runs), loop, done)
 
     finish = ir.IRBuilder(done)
     single = isinstance(number, ir.FloatType)

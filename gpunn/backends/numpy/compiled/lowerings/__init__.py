@@ -5,6 +5,7 @@ Each operation with compiled kernels has a method of the same name in a module o
 
 from __future__ import annotations
 
+from gpunn.backends.numpy.compiled.lowerings.convolution import Convolution
 from gpunn.backends.numpy.compiled.lowerings.counters import Counters
 from gpunn.backends.numpy.compiled.lowerings.elementwise import Elementwise
 from gpunn.backends.numpy.compiled.lowerings.metrics import Metrics
@@ -15,5 +16,7 @@ from gpunn.backends.numpy.compiled.lowerings.tables import Tables
 __all__ = ["CompiledLowerings"]
 
 
-class CompiledLowerings(Counters, Elementwise, Metrics, Normalization, Tables, Optimizers):
+class CompiledLowerings(
+    Convolution, Counters, Elementwise, Metrics, Normalization, Tables, Optimizers
+):
     """The lowerings of all operations that have compiled kernels."""

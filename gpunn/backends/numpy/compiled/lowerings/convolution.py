@@ -1,0 +1,169 @@
+"""Instructions for convolution of images, and for its gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
+from gpunn.backends.numpy.compiled.lowerings.dense import Dense
+from gpunn.backends.numpy.compiled.program import Instruction, address
+from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.memory import zeros
+from gpunn.backends.recording import Arguments
+from gpunn.backends.windows import Window, groups_of
+from gpunn.typing import Array
+
+__all__ = ["Convolution"]
+
+TERMS = 256
+"""Number of pixels that a product of the weights' gradient adds at a time. Their gradients then
+stay in the L1 cache."""
+
+LARGE_WEIGHTS = 1 << 16
+"""If there are more weights than this, their gradient leaves the cache between two products, so
+products of small images add the pixels of several images."""
+
+ROWS = 8
+"""Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
+
+
+class Convolution(Dense):
+    """Returns instructions for convolution, and for its gradients."""
+
+    def convolve(self, op: Arguments) -> Steps:
+        return self.forward(op, partial(self._convolved, op.window))
+
+    def convolution(self, op: Arguments) -> Steps:
+        x, weights, bias, out = op.x, op.weights, op.bias, op.out
+        if not same_kind(x, weights, out, *present(bias)) or not out.size:
+            return None
+        return self._convolved(op.window, x, weights, out, bias)
+
+    def _convolved(
+        self,
+        window: Window,
+        x: Array,
+        weights: Array,
+        out: Array,
+        bias: Array | None = None,
+        floor: float = -math.inf,
+    ) -> list[Instruction]:
+        """Return instructions for out = max(bias + convolution of x, floor)."""
+        patch, units = weights.shape
+        groups = groups_of(x.shape[3], weights, window)
+        columns = units // groups
+        packed = [Packed(weights, 0, (patch, columns), (units, 1), groups, columns)]
+        packing, panels = self._panels(packed)
+        x, out = flattened(window, x, out)
+        wide, buffer = self._padded(window, x, out)
+        zero = np.zeros(units, x.dtype)
+        initial = zero if bias is None else bias
+        args = [*arguments(window, groups, x, panels, out), wide, *self._shares(buffer)]
+        args += [initial, zero, floor]
+        read = [x, panels, buffer, initial, zero]
+        return [*packing, Instruction("convolution", args, read, [out], [x, out])]
+
+    def convolution_weights(self, op: Arguments) -> Steps:
+        window, out = op.window, op.out
+        if not same_kind(op.x, op.gradient, out) or not op.gradient.size:
+            return None
+        groups = groups_of(op.x.shape[3], out, window)
+        x, gradient = flattened(window, op.x, op.gradient)
+        rows, columns, units = gradient.shape[1:]
+        span = min(columns, TERMS)
+        block, images = min(rows, TERMS // span), 1
+        if rows * columns < TERMS and out.size > LARGE_WEIGHTS:
+            block, images = 1, min(TERMS // span, len(x))
+        panel = self.products.vectors.panel
+        copied = max(block, images) * span * panel if units * x.itemsize > panel else 0
+        wide, buffer = self._padded(window, x, gradient, images, copied)
+        sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
+        args = [*arguments(window, groups, x, sums, gradient), wide, *self._shares(buffer)]
+        args += [images, block, span]
+        read = [x, gradient, buffer]
+        steps = [Instruction("convolution_weights", args, read, [sums], [x, gradient])]
+        self.products.gradients.append(out)
+        return steps if sums is out else [*steps, sum_rows(sums, out)]
+
+    def convolution_inputs(self, op: Arguments) -> Steps:
+        weights, window = op.weights, op.window
+        if not same_kind(op.gradient, weights, op.out) or not op.out.size:
+            return None
+        groups = groups_of(op.out.shape[3], weights, window)
+        channels, units = op.out.shape[3] // groups, weights.shape[1]
+        shape, pixels = (units // groups, channels), math.prod(window.kernel)
+        packing, panels = self._panels(
+            [
+                Packed(weights, group * shape[0], shape, (1, units), pixels, channels * units)
+                for group in range(groups)
+            ]
+        )
+        out, gradient = flattened(window, op.out, op.gradient)
+        (down, _), (gap, _) = window.strides, window.dilation
+        steps = gap // math.gcd(down, gap), down // math.gcd(down, gap)
+        args = [*arguments(window, groups, out, panels, gradient), *steps, min(ROWS, out.shape[1])]
+        read = [gradient, panels]
+        return [*packing, Instruction("convolution_inputs", args, read, [out], [gradient, out])]
+
+    def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
+        """Return instructions that copy matrices of equal shapes into panels, and the panels."""
+        panel = self.products.vectors.panel
+        (rows, columns), size = parts[0].shape, parts[0].weights.itemsize
+        needed = parts[0].matrices * rows * -(-columns * size // panel) * panel
+        panels = zeros((len(parts), needed), "uint8")
+        instructions = []
+        for part, target in zip(parts, panels, strict=True):
+            start = address(part.weights) + part.first * size
+            strides = [stride * size for stride in part.strides]
+            args = [size, rows, columns, start, *strides, target, part.matrices, part.step * size]
+            instructions.append(Instruction("pack", args, [part.weights], [target]))
+        return instructions, panels
+
+    def _padded(
+        self, window: Window, x: Array, y: Array, images: int = 1, more: int = 0
+    ) -> tuple[int, Array]:
+        """Return the width of padded rows, and the threads' buffers for images and `more` bytes."""
+        left, width, (_, needed) = window.padding[1], x.shape[2], window.span(y.shape)
+        wide = width if left == 0 and needed <= width else max(left + width, needed)
+        padded = images * x[0].nbytes // width * wide if wide > width else 0
+        # The padding stays zero, since the kernels write only between it.
+        return wide, zeros((self.threads, -(-(padded + more) // 64) * 64), "uint8")
+
+    def _shares(self, buffer: Array) -> tuple[Array, int]:
+        """Return a buffer, and the bytes of it that each thread has."""
+        return buffer, buffer.nbytes // self.threads
+
+
+class Packed(NamedTuple):
+    """Matrices that are parts of weights, from which panels are made: sizes in numbers."""
+
+    weights: Array
+    first: int
+    shape: tuple[int, int]
+    strides: tuple[int, int]
+    matrices: int
+    """The number of matrices; `step` is the distance from a matrix to the next."""
+    step: int
+
+
+def flattened(window: Window, *images: Array) -> Sequence[Array]:
+    """Return the images with one row each if the window is a single pixel that moves by one."""
+    sizes = {each.shape[1:3] for each in images}
+    if window != Window((1, 1), dilation=window.dilation) or len(sizes) > 1:
+        return images
+    return [each.reshape(len(each), 1, -1, each.shape[3]) for each in images]
+
+
+def arguments(
+    window: Window, groups: int, x: Array, weights: Array, y: Array
+) -> Sequence[float | Array]:
+    """Return the first arguments of a kernel, in the order of `kernels.convolution`."""
+    is_run = groups == 1 and window.dilation[1] == 1  # whether a row of the kernel is a run
+    sizes = [*x.shape, y.shape[3], groups, *y.shape[1:3], *window.kernel, *window.strides]
+    taps = 1 if is_run else window.kernel[1]
+    return [*sizes, *window.padding, *window.dilation, x.itemsize, x, weights, y, taps]
