@@ -22,6 +22,8 @@ SECTIONS = {
         "Watch a network learn": "start/watch",
         "Tutorial": "start/tutorial",
         "教程": "start/tutorial.zh",
+        "Tutorial: convolution": "start/convolution",
+        "教程：卷积": "start/convolution.zh",
         "Coming from PyTorch, Keras or scikit-learn": "start/migrating",
     },
     "How to": {
