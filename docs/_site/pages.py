@@ -23,7 +23,7 @@ SECTIONS = {
         "Tutorial": "start/tutorial",
         "教程": "start/tutorial.zh",
         "Tutorial: convolution": "start/convolution",
-        "教程：卷积": "start/convolution.zh",
+        "卷积教程": "start/convolution.zh",
         "Coming from PyTorch, Keras or scikit-learn": "start/migrating",
     },
     "How to": {
