@@ -15,16 +15,24 @@ from gpunn.configurable import is_built_in, known
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import (
     Add,
+    AveragePool1D,
+    AveragePool2D,
     BatchNorm,
     Chain,
     ColumnGroups,
     Concatenate,
+    Conv1D,
+    Conv2D,
     Dense,
     Dropout,
     Embedding,
     Flatten,
+    GlobalAveragePool1D,
+    GlobalAveragePool2D,
     Layer,
     LayerNorm,
+    MaxPool1D,
+    MaxPool2D,
     MeanOverMembers,
     MemberDense,
     Members,
@@ -37,8 +45,10 @@ from gpunn.layers import (
     Rescaling,
     Residual,
     Scale,
+    SpatialDropout,
     Standardization,
     TargetScaling,
+    UpSampling2D,
 )
 
 EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
@@ -108,6 +118,67 @@ def of_codes() -> list[Layer]:
     return [ColumnGroups(groups[:1] + groups[2:]), Dense(3)]
 
 
+IMAGES: dict[str, tuple[tuple[int, ...], Callable[[], list[Any]]]] = {
+    "images": (
+        (5, 4, 2),
+        lambda: [
+            Rescaling(0.5, 1.0),
+            Conv2D(4, 3, padding="same", activation="relu"),
+            MaxPool2D(),
+            SpatialDropout(0.5),
+            Conv2D(3, (2, 1), bias=False),
+            BatchNorm(epsilon=0.01),
+            gpunn.layers.Activation("silu"),
+            Flatten(),
+            Dropout(0.5),
+            Dense(3),
+        ],
+    ),
+    "windows": (
+        (4, 3, 4),
+        lambda: [
+            Conv2D(6, (3, 2), strides=(2, 1), padding="same", groups=2, activation="tanh"),
+            LayerNorm(epsilon=0.01),
+            AveragePool2D((3, 2), strides=2, padding="same"),
+            UpSampling2D((2, 3)),
+            Conv2D(6, 2, dilation_rate=2, padding="same", groups=6),
+            MaxPool2D(3, strides=2, padding="same"),
+            Flatten(),
+            gpunn.layers.Activation("relu"),
+            LayerNorm(epsilon=0.01),
+            Dense(3),
+        ],
+    ),
+    "signals": (
+        (11, 2),
+        lambda: [
+            Conv1D(4, 3, strides=2, padding="same"),
+            MaxPool1D(),
+            Conv1D(5, 2, padding="same", dilation_rate=2),
+            AveragePool1D(2, strides=1, padding="same"),
+            BatchNorm(epsilon=0.01),
+            GlobalAveragePool1D(),
+            Dense(2),
+        ],
+    ),
+    "image_blocks": (
+        (3, 4, 2),
+        lambda: [
+            Residual([Conv2D(2, 3, padding="same", activation="relu")]),
+            Concatenate([[Conv2D(2, 1)], [], [Chain([MaxPool2D(3, 1, "same")])]]),
+            PReLU(),
+            Residual(
+                [Conv2D(5, 3, padding="same", strides=2)],
+                [AveragePool2D(padding="same"), Conv2D(5, 1)],
+            ),
+            Add([[Flatten()], [Flatten(), Dense(20)], [GlobalAveragePool2D(), Dense(20)]]),
+        ],
+    ),
+    "one_pixel": ((2, 2, 3), lambda: [Conv2D(4, 2), Flatten(), gpunn.layers.Activation("tanh")]),
+    "flattened": ((2, 3, 1), lambda: [Conv2D(2, 1), Flatten()]),
+}
+"""Shapes of rows that are images or signals, and lists of layers."""
+
 NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "dense": lambda: [Dense(4, bias=False), Dropout(0.5), Dense(2)],
     "batch_norm": lambda: [Dense(4), BatchNorm(epsilon=0.01), Dense(2)],
@@ -168,6 +239,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     ],
     "targets": lambda: [Dense(2), TargetScaling()],
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
+    **{name: make for name, (_, make) in IMAGES.items()},
     "custom": lambda: [Dense(4, Snake()), Dense(4, Predict()), Dense(4, Snake(2.0)), Dense(4)],
     "undefined": lambda: [gpunn.layers.Activation(Logarithm()), Dense(2)],
     **{
@@ -180,15 +252,16 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
         )
     },
 }
-"""Lists of layers, of new objects each time. They take rows of 5, "flatten" of (2, 3)."""
+"""Lists of layers, of new objects each time. They take rows of 5, or of `SHAPES`."""
+
+SHAPES = {"flatten": (2, 3), **{name: shape for name, (shape, _) in IMAGES.items()}}
 
 CODES = ("codes", "one_hot")
 
 
 def made(name: str, dtype: str) -> gpunn.Sequential:
     """Return a network whose arrays no initializer gives: positive, so that variances are too."""
-    shape = (2, 3) if name == "flatten" else 5
-    model = gpunn.Sequential(NETWORKS[name](), shape, "numpy", dtype=dtype)
+    model = gpunn.Sequential(NETWORKS[name](), SHAPES.get(name, (5,)), "numpy", dtype=dtype)
     random = np.random.default_rng(1)
     for parameter, array in model.parameters.to_host().items():
         if parameter.split(".")[-1] in ("starts", "slopes", "lowest", "highest"):
@@ -208,7 +281,7 @@ def rows_for(name: str, dtype: str, count: int = 7) -> np.ndarray:
     random = np.random.default_rng(0)
     if name in CODES:
         return random.integers(-1, 6, (count, 5)).astype(dtype)
-    rows = random.normal(0, 2, (count, 2, 3) if name == "flatten" else (count, 5))
+    rows = random.normal(0, 2, (count, *SHAPES.get(name, (5,))))
     if not name.startswith("periodic"):
         rows[-1] *= 300
     return rows.astype(dtype)

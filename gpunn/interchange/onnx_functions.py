@@ -8,7 +8,7 @@ replacement.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,10 +18,11 @@ from gpunn import activations
 from gpunn.activations import ExactGELU
 from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
+from gpunn.interchange.onnx_images import IMAGES, Rows, elementwise, rows_of_channels
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
-from gpunn.tables.onnx_nodes import Value, where
+from gpunn.tables.onnx_nodes import Value, concatenate, where
 
 __all__ = ["add_network"]
 
@@ -31,17 +32,42 @@ Function: TypeAlias = Callable[..., Any]
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
     """Add the steps of a network to a graph with their arrays; return the name of their output."""
-    variables = {"x": Value(graph, x, graph.dtype)}
+    shape = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
+    variables = {"x": Rows(Value(graph, x, graph.dtype), shape)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
-        inputs = [variables[variable] for variable in step.inputs]
         arguments = [
             steps.arrays[each.name] if isinstance(each, ArrayName) else each
             for each in step.arguments
         ]
-        function = function_of(step, graph.dtype)
-        variables[step.output] = function(*inputs, *arguments)
-    return variables["x"].name
+        inputs = [variables[variable] for variable in step.inputs]
+        variables[step.output] = result_of(step, inputs, arguments, graph.dtype)
+    return variables["x"].last(len(steps.shapes["x"]) == 1).name
+
+
+def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtype: str) -> Rows:
+    """Add the nodes of a step to a graph; return its output, with channels first if possible."""
+    x, vector, name = inputs[0], len(step.input_shape) == 1, step.function
+    function, is_first = function_of(step, dtype), any(each.channels_first for each in inputs)
+    if step.expression is None:
+        if name == SAME or (name == "flatten" and x.channels_first):
+            return x
+        if name in IMAGES and not vector and dtype == "float32":
+            value = IMAGES[name](x.first().value, *arguments)
+            return Rows(value, step.output_shape, True)
+        if name in ("dense", "matmul") and vector and is_first:
+            W, *b = arguments
+            value = function(flatten(x.value), rows_of_channels(W, x.shape), *b)
+            return Rows(value, step.output_shape)
+        if name == "concatenate_vectors" and is_first:
+            value = concatenate([each.first().value for each in inputs])
+            return Rows(value, step.output_shape, True)
+    if elementwise(step) and is_first and (len(inputs) == 1 or not vector):
+        images = [each.first() for each in inputs]
+        value = function(*(each.value for each in images), *arguments)
+        return Rows(value, images[0].shape, True)
+    value = function(*(each.last(vector) for each in inputs), *arguments)
+    return Rows(value, step.output_shape)
 
 
 def function_of(step: Step, dtype: str) -> Function:
@@ -113,9 +139,7 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 FLOAT32: dict[str, Function] = {
-    "batch_norm": lambda x, mean, variance, scale, shift, epsilon: x.node(
-        "BatchNormalization", x, scale, shift, mean, variance, epsilon=epsilon
-    ),
+    "batch_norm": IMAGES["batch_norm"],
     "exact_gelu": lambda z, root: 0.5 * z * (1 + operator("Erf")(root * z)),
     "layer_norm": lambda x, scale, shift, epsilon: x.node(
         "LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon

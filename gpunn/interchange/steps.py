@@ -18,10 +18,18 @@ from gpunn.expressions import ARRAY, Expression, Node, Untraceable, expression_o
 from gpunn.interchange.expressions.names import legal_name
 from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
 from gpunn.layers.formula import Call, Product
+from gpunn.layers.windows import as_sizes
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
-__all__ = ["LAYERS", "SAME", "ArrayName", "Step", "Steps", "steps_of"]
+__all__ = ["LAYERS", "SAME", "ArrayName", "Sizes", "Step", "Steps", "steps_of"]
+
+Sizes: TypeAlias = tuple[tuple[int, ...], ...]
+"""Sizes along the axes of images, as an argument of a step.
+
+A window has the sizes of the image, of the output and of the window, then its strides, the padding
+before the image, and the dilation; see `gpunn.backends.windows.Window`.
+"""
 
 
 SAME = "same"
@@ -35,14 +43,18 @@ class ArrayName:
     name: str
 
 
+Argument: TypeAlias = ArrayName | float | int | Sizes
+"""An argument of a step."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A function call, output = function(*inputs, *arguments), which is part of the layer `label`.
 
     `function` is the function's name in the sources that exports copy, in all languages, and in
-    `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, and arrays by
-    name. If the output variable exists already, the step overwrites it. `input_shape` is the shape
-    of a row of the first input.
+    `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, sizes, and arrays
+    by name. If the output variable exists already, the step overwrites it. `input_shape` is the
+    shape of a row of the first input.
 
     If the step has an `expression`, exports print the function from it; the step's arguments are
     then arrays. `source` is the object whose formula it is, for formats with an operator for it.
@@ -51,7 +63,7 @@ class Step:
     label: str
     function: str
     inputs: tuple[str, ...]
-    arguments: tuple[ArrayName | float | int, ...]
+    arguments: tuple[Argument, ...]
     output: str
     input_shape: Shape
     output_shape: Shape
@@ -66,7 +78,7 @@ class Step:
         return KINDS.get(self.function, Kind())
 
 
-Sizes: TypeAlias = Callable[[Step], Sequence[int]]
+Counts: TypeAlias = Callable[[Step], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -75,16 +87,18 @@ class Kind:
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
     the number of elements. For steps that are not elementwise, `c_sizes` returns the arguments:
-    counts of vectors, columns or members, and sizes. `arrays` is the layout of arrays with several
+    counts of vectors, columns or members, and sizes. With `in_place`, the output may overwrite the
+    input nevertheless. `arrays` is the layout of arrays with several
     axes in Python without NumPy: "flat", "nested" lists of lists, or "transposed". With
     "transposed", the step's first array has a list for each unit, and its other arrays are flat.
     With `needs_members`, functions without NumPy accept the number of members (of vectors in a row)
     as an argument.
     """
 
-    c_sizes: Sizes | None = None
+    c_sizes: Counts | None = None
     arrays: str = "flat"
     needs_members: bool = False
+    in_place: bool = False
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
@@ -98,16 +112,33 @@ def products(step: Step) -> tuple[int, ...]:
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
+def vectors(step: Step) -> tuple[int, ...]:
+    """Return how many vectors a row has, and their size."""
+    return math.prod(step.input_shape[:-1]), step.input_shape[-1]
+
+
+def channels(step: Step) -> tuple[int, ...]:
+    """Return the number of channels of an image."""
+    return step.input_shape[-1:]
+
+
 of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 
 KINDS: dict[str, Kind] = {
     "append_input": Kind(of_input),
+    "average_pool": Kind(channels),
+    "batch_norm": Kind(vectors, in_place=True),
     "concatenate_vectors": Kind(needs_members=True),
+    "convolution": Kind(
+        lambda step: (step.input_shape[-1], step.output_shape[-1]), arrays="transposed"
+    ),
     "dense": Kind(products, arrays="transposed"),
     "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
+    "layer_norm": Kind(vectors, in_place=True),
     "lines": Kind(of_output),
     "matmul": Kind(products, arrays="transposed"),
+    "max_pool": Kind(channels),
     "mean_of_members": Kind(of_input, needs_members=True),
     "mean_of_sigmoid": Kind(of_input, needs_members=True),
     "mean_of_softmax": Kind(of_input, needs_members=True),
@@ -115,6 +146,7 @@ KINDS: dict[str, Kind] = {
     "per_member": Kind(of_output),
     "piecewise_linear": Kind(of_output),
     "shifted_waves": Kind(of_output),
+    "upsample": Kind(channels),
     "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
 
@@ -138,7 +170,7 @@ class Steps:
         self,
         function: str,
         x: str | Sequence[str],
-        *arguments: ArrayName | float | int,
+        *arguments: Argument,
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
@@ -344,6 +376,47 @@ def flatten(steps: Steps, layer: layers.Layer | None, x: str) -> str:
     return x if len(shape) == 1 else steps.add("flatten", x, shape=(math.prod(shape),))
 
 
+def window_of(layer: Any, shape: Shape) -> Sizes:
+    """Return the window of a layer for rows of this shape."""
+    axes = len(shape) - 1
+    window, outputs = layer._window(shape)
+    pairs = outputs, window.kernel, window.strides, window.padding, window.dilation
+    return (shape[:axes], *(pair[-axes:] for pair in pairs))
+
+
+def convolution(steps: Steps, layer: layers.Conv1D | layers.Conv2D, x: str) -> str:
+    """Add steps for f(patch W + b) of each patch."""
+    shape = steps.shapes[x]
+    b = steps.parameter("biases") if layer.bias else steps.array("biases", [0] * layer.filters)
+    arguments = steps.parameter("weights"), b, window_of(layer, shape), layer.groups
+    y = steps.add("convolution", x, *arguments, shape=layer.output_shape(shape))
+    return activate(steps, layer.f, y)
+
+
+def pooling(function: str) -> Converter:
+    """Return the converter of a pooling layer."""
+
+    def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
+        shape = steps.shapes[x]
+        return steps.add(function, x, window_of(layer, shape), shape=layer.output_shape(shape))
+
+    return converter
+
+
+def global_average(steps: Steps, layer: layers.Layer, x: str) -> str:
+    """Add steps for the mean of a window that is the whole image."""
+    *sizes, units = steps.shapes[x]
+    whole, ones = tuple(sizes), (1,) * len(sizes)
+    window = (whole, ones, whole, ones, (0,) * len(sizes), ones)
+    return flatten(steps, None, steps.add("average_pool", x, window, shape=(*ones, units)))
+
+
+def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
+    """Add a step that repeats each pixel."""
+    shape, size = steps.shapes[x], as_sizes("size", layer.size, 2)
+    return steps.add("upsample", x, (shape[:2], size), shape=layer.output_shape(shape))
+
+
 def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:
     """Add steps for x + alpha (f(x) - x)."""
     value = activate(steps, layer.f, x, to=steps.variable("activated"))
@@ -496,17 +569,25 @@ def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter
 
 LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Activation: activation,
+    layers.AveragePool1D: pooling("average_pool"),
+    layers.AveragePool2D: pooling("average_pool"),
     layers.Block: block,
     layers.BatchNorm: plain(
         "batch_norm", "running_mean", "running_variance", "scale", "shift", numbers=("epsilon",)
     ),
     layers.Chain: chain,
     layers.ColumnGroups: column_groups,
+    layers.Conv1D: convolution,
+    layers.Conv2D: convolution,
     layers.Dense: dense,
     layers.Dropout: unchanged,
     layers.Embedding: embedding,
     layers.Flatten: flatten,
+    layers.GlobalAveragePool1D: global_average,
+    layers.GlobalAveragePool2D: global_average,
     layers.LayerNorm: plain("layer_norm", "scale", "shift", numbers=("epsilon",)),
+    layers.MaxPool1D: pooling("max_pool"),
+    layers.MaxPool2D: pooling("max_pool"),
     layers.MeanOverMembers: mean_over_members,
     layers.MemberDense: member_dense,
     layers.Members: members,
@@ -516,7 +597,9 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.PiecewiseLinearEmbedding: piecewise_linear_embedding,
     layers.Rescaling: plain("rescaling", numbers=("scale", "offset")),
     layers.Scale: plain("scale", "factors"),
+    layers.SpatialDropout: unchanged,
     layers.Standardization: plain("standardization", "mean", "deviation"),
     layers.TargetScaling: target_scaling,
+    layers.UpSampling2D: upsampling,
 }
 """By exact class, except blocks: a subclass may compute something else."""

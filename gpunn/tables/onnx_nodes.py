@@ -101,15 +101,19 @@ class Value(NDArrayOperatorsMixin):
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return the columns that `key` selects, or add a last axis if `key` ends with None."""
+        """Return the part that `key` selects, or add a last axis if `key` ends with None."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))
         if None in others:
             return self[tuple(others)]
         if isinstance(last, slice):
-            ends = (self.constant([each], "int64") for each in (last.start, last.stop, 1))
-            return self.node("Slice", self, *ends)
+            parts = [(k, each) for k, each in enumerate(key) if each != slice(None)]
+            bounds = ([each.start for _, each in parts], [each.stop for _, each in parts])
+            axes, steps = [k for k, _ in parts], [each.step or 1 for _, each in parts]
+            return self.node(
+                "Slice", self, *(self.constant(each, "int64") for each in (*bounds, axes, steps))
+            )
         return self.take(last)
 
     def constant(self, values: Any, dtype: str = "float64") -> Value:
@@ -169,10 +173,19 @@ def concatenate(values: Sequence[Value], axis: int = 1) -> Any:
     return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=axis)
 
 
+def padded(x: Value, widths: Sequence[tuple[int, int]], constant_values: float) -> Any:
+    """Return the value with numbers before and after it along each axis."""
+    ends = x.constant(np.transpose(widths).ravel(), "int64")
+    return x.node("Pad", x, ends, constant_values)
+
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.clip: Value.clip,
     np.concatenate: concatenate,
+    np.pad: padded,
+    np.reshape: lambda x, shape: x.node("Reshape", x, x.constant(shape, "int64")),
     np.round: np.rint,
+    np.swapaxes: lambda x, first, second: x.node("Transpose", x, perm=[second, first, 2]),
     np.where: where,
 }
 """Functions of NumPy that are not ufuncs."""

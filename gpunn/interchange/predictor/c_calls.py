@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 
-__all__ = ["calls_of"]
+__all__ = ["calls_of", "store_sizes"]
 
 VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors")
 COPIES = ("columns", *JOINS)
@@ -21,6 +21,28 @@ COPIES = ("columns", *JOINS)
 def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
     """Return whether a step calls one of the functions, and not one that is printed."""
     return step.expression is None and step.function in functions
+
+
+def store_sizes(steps: Steps) -> None:
+    """Make arrays of integers of sizes, which have a height of 1 for signals."""
+    of_height = (1, 1, 1, 1, 0, 1)  # the window along the height of a signal
+    for number, step in enumerate(steps.steps):
+        steps.label = step.label
+        arguments = [
+            steps.array(
+                "sizes",
+                [
+                    each
+                    for one, pair in zip(of_height, argument, strict=False)
+                    for each in (one, *pair)[-2:]
+                ],
+                "int32",
+            )
+            if isinstance(argument, tuple)
+            else argument
+            for argument in step.arguments
+        ]
+        steps.steps[number] = replace(step, arguments=tuple(arguments))
 
 
 @dataclass
@@ -69,7 +91,7 @@ def calls_of(
         inputs, output = [values[each] for each in reads[number]], values[number + 1]
         dying = {value.buffer for value in inputs if value.last_use == number} - {None}
         if (
-            step.kind.c_sizes is None
+            (step.kind.c_sizes is None or step.kind.in_place)
             and not calls_one_of(step, COPIES)
             and inputs[0].buffer in dying
         ):
@@ -142,6 +164,7 @@ def call_lines(
     arguments = [
         names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)
         for each in step.arguments
+        if not isinstance(each, tuple)  # `store_sizes` has replaced them
     ]
     sizes = (size,) if step.kind.c_sizes is None else step.kind.c_sizes(step)
     every = ", ".join([*inputs, *map(str, sizes), *arguments, output])

@@ -38,6 +38,69 @@ static inline void dense(const real *x, int count, int inputs, int units, const 
     for (int i = 0; i < count * units; i++) y[i] += b[i % units];
 }
 
+/* Pixel k of the window of output p, or 0 in padding. Along the height and the width, `window` has
+   the sizes of x, of the output and of the window, its strides, padding and dilation. */
+static inline const real *pixel_of(const real *x, int channels, const int *window, int p, int k) {
+    int row = p / window[3] * window[6] - window[8] + k / window[5] * window[10];
+    int column = p % window[3] * window[7] - window[9] + k % window[5] * window[11];
+    if (row < 0 || row >= window[0] || column < 0 || column >= window[1]) return 0;
+    return x + (row * window[1] + column) * channels;
+}
+
+/* patch W + b for each patch; each group of units has its group of channels. */
+static inline void convolution(const real *x, int channels, int units, const real *W,
+                               const real *b, const int *window, int groups, real *y) {
+    int size = channels / groups, group = units / groups;
+    for (int p = 0; p < window[2] * window[3]; p++, y += units) {
+        for (int u = 0; u < units; u++) y[u] = b[u];
+        for (int k = 0; k < window[4] * window[5]; k++) {
+            const real *pixel = pixel_of(x, channels, window, p, k);
+            for (int c = 0; pixel && c < channels; c++) {
+                const real *w = W + (k * size + c % size) * units;
+                int first = c / size * group;
+                for (int u = first; u < first + group; u++) y[u] += pixel[c] * w[u];
+            }
+        }
+    }
+}
+
+/* The largest number of each channel in each window. */
+static inline void max_pool(const real *x, int channels, const int *window, real *y) {
+    for (int p = 0; p < window[2] * window[3]; p++, y += channels) {
+        for (int c = 0; c < channels; c++) y[c] = -INFINITY;
+        for (int k = 0; k < window[4] * window[5]; k++) {
+            const real *pixel = pixel_of(x, channels, window, p, k);
+            for (int c = 0; pixel && c < channels; c++) {
+                if (pixel[c] > y[c] || pixel[c] != pixel[c]) y[c] = pixel[c];
+            }
+        }
+    }
+}
+
+/* The mean of each channel in each window, without padding. */
+static inline void average_pool(const real *x, int channels, const int *window, real *y) {
+    for (int p = 0; p < window[2] * window[3]; p++, y += channels) {
+        int count = 0;
+        for (int c = 0; c < channels; c++) y[c] = 0;
+        for (int k = 0; k < window[4] * window[5]; k++) {
+            const real *pixel = pixel_of(x, channels, window, p, k);
+            for (int c = 0; pixel && c < channels; c++) y[c] += pixel[c];
+            count += pixel != 0;
+        }
+        for (int c = 0; c < channels; c++) y[c] /= count;
+    }
+}
+
+/* Each pixel, repeated; `sizes` has the size of x and the factor along the height and width. */
+static inline void upsample(const real *x, int channels, const int *sizes, real *y) {
+    for (int i = 0; i < sizes[0] * sizes[2]; i++) {
+        for (int j = 0; j < sizes[1] * sizes[3]; j++) {
+            const real *pixel = x + (i / sizes[2] * sizes[1] + j / sizes[3]) * channels;
+            for (int c = 0; c < channels; c++) *y++ = pixel[c];
+        }
+    }
+}
+
 /* x_g W_g for each group g. */
 static inline void group_matmul(const real *x, int groups, int inputs, int units, const real *W,
                                 real *y) {
@@ -63,23 +126,28 @@ static inline void standardization(const real *x, int n, const real *mean, const
     for (int i = 0; i < n; i++) y[i] = (x[i] - mean[i]) / deviation[i];
 }
 
-/* Each feature, normalized by its running mean and variance; y may be x. */
-static inline void batch_norm(const real *x, int n, const real *mean, const real *variance,
-                              const real *scale, const real *shift, real epsilon, real *y) {
-    for (int i = 0; i < n; i++) {
-        y[i] = scale[i] * ((x[i] - mean[i]) / sqrt(variance[i] + epsilon)) + shift[i];
+/* Each feature of each vector, normalized by its running mean and variance; y may be x. */
+static inline void batch_norm(const real *x, int count, int n, const real *mean,
+                              const real *variance, const real *scale, const real *shift,
+                              real epsilon, real *y) {
+    for (int k = 0; k < count; k++, x += n, y += n) {
+        for (int i = 0; i < n; i++) {
+            y[i] = scale[i] * ((x[i] - mean[i]) / sqrt(variance[i] + epsilon)) + shift[i];
+        }
     }
 }
 
-/* The row, normalized by its mean and variance; y may be x. */
-static inline void layer_norm(const real *x, int n, const real *scale, const real *shift,
-                              real epsilon, real *y) {
-    real mean = 0, variance = 0;
-    for (int i = 0; i < n; i++) mean += x[i];
-    mean /= n;
-    for (int i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean);
-    real factor = 1 / sqrt(variance / n + epsilon);
-    for (int i = 0; i < n; i++) y[i] = scale[i] * ((x[i] - mean) * factor) + shift[i];
+/* Each vector, normalized by its mean and variance; y may be x. */
+static inline void layer_norm(const real *x, int count, int n, const real *scale,
+                              const real *shift, real epsilon, real *y) {
+    for (int k = 0; k < count; k++, x += n, y += n) {
+        real mean = 0, variance = 0;
+        for (int i = 0; i < n; i++) mean += x[i];
+        mean /= n;
+        for (int i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean);
+        real factor = 1 / sqrt(variance / n + epsilon);
+        for (int i = 0; i < n; i++) y[i] = scale[i] * ((x[i] - mean) * factor) + shift[i];
+    }
 }
 
 /* factors x; y may be x. */

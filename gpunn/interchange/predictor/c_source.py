@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError
 from gpunn.interchange.expressions.names import Printed
-from gpunn.interchange.predictor.c_calls import calls_of
+from gpunn.interchange.predictor.c_calls import calls_of, store_sizes
 from gpunn.interchange.predictor.c_printer import c_function
 from gpunn.interchange.predictor.c_rows import rows_source
 from gpunn.interchange.predictor.c_text import (
@@ -33,7 +33,8 @@ HEAD = """\
    allocates no memory, and is thread-safe.
 
    {prefix}_predict computes {outputs} output(s) from a row of {inputs} finite number(s).
-   Parameters take {parameters:,} bytes, and a call takes about {stack:,} bytes of stack. */
+   Parameters take {parameters:,} bytes, and a call takes about {stack:,} bytes of stack. To use
+   other memory instead, call {prefix}_predict_with with {buffers} buffer(s). */
 
 #ifndef {guard}_H
 #define {guard}_H
@@ -45,7 +46,9 @@ HEAD = """\
 """
 
 
-NAMES = ("class", "class_name", "date", "encode", "predict", "probabilities", "row")
+NAMES = (
+    *("class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"),
+)
 """Names of types and functions of a header, without the prefix, that no function may get."""
 
 
@@ -58,6 +61,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
         )
     check_outputs(model)
     steps = steps_of(model)
+    store_sizes(steps)
     real = {"float32": "float", "float64": "double"}[model.dtype]
     names = names_in_c(steps.arrays, f"{prefix}_array")
     functions = Functions("c_functions.h", prefix, real)
@@ -78,6 +82,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
         outputs=model.output_shape[0],
         parameters=sum(array.nbytes for array in steps.arrays.values()),
         stack=sum(sizes) * item,
+        buffers=len(sizes),
     )
     data = [array_source(names[name], array, name) for name, array in steps.arrays.items()]
     rows = [] if model.schema is None else rows_source(model.schema, prefix, real)
@@ -86,12 +91,21 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
 
 
 def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real: str) -> str:
-    """Return the source of the C function that computes the network's steps for a row."""
+    """Return the source of the C functions that compute the network's steps for a row."""
+    guard = prefix.upper()
+    rows = [f"const {real} *input", f"{real} *output"]
+    buffers = [f"b{number}" for number in range(len(sizes))]
+    given = ", ".join([*rows, *(f"{real} *{name}" for name in buffers)])
     lines = [
-        "/* The outputs of the network for a row. */",
-        f"static inline void {prefix}_predict(const {real} *input, {real} *output) {{",
-        *(f"    {real} b{number}[{size}];" for number, size in enumerate(sizes)),
+        *(f"#define {guard}_BUFFER_{number} {size}" for number, size in enumerate(sizes)),
+        "/* The outputs of the network for a row; the buffers have the sizes above. */",
+        wrapped(f"static inline void {prefix}_predict_with({given}) {{", 8),
         *(wrapped(f"    {call}", 8) for call in calls),
+        "}\n",
+        "/* The outputs of the network for a row, with buffers on the stack. */",
+        f"static inline void {prefix}_predict({', '.join(rows)}) {{",
+        *(f"    {real} {name}[{guard}_BUFFER_{name[1:]}];" for name in buffers),
+        wrapped(f"    {prefix}_predict_with({', '.join(['input', 'output', *buffers])});", 8),
         "}\n",
     ]
     return "\n".join(lines)

@@ -32,7 +32,7 @@ FUNCTION = re.compile(
 )
 """Matches a comment and the C function below the comment."""
 
-NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
+NAME = re.compile(r"^static inline [\w ]+[ *](\w+)\(", re.MULTILINE)
 
 MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|floor|log|log1p|rint|sin|sqrt|tanh)\(")
 """Functions of math.h, which have other names for the type float."""

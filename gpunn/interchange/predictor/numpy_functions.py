@@ -8,6 +8,7 @@ of a step (`gpunn.interchange.steps`). Most of the functions also add the nodes 
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +55,59 @@ def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     return x[:, :, None] * w + b
 
 
+def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
+    """Return, for each pixel of the window, this pixel of the windows of all outputs.
+
+    Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
+    strides, the padding before x, and the dilation.
+    """
+    sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
+    ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1
+    more = np.maximum(ends - starts - sizes, 0)
+    if starts.any() or more.any():
+        x = np.pad(x, [(0, 0), *zip(starts, more, strict=True), (0, 0)], constant_values=padding)
+    parts = []
+    for tap in itertools.product(*map(range, kernel)):
+        first = np.array(tap) * gaps
+        lasts = first + (outputs - 1) * strides + 1
+        parts.append(x[(slice(None), *map(slice, first, lasts, strides))])
+    return parts
+
+
+def convolution(
+    x: np.ndarray, W: np.ndarray, b: np.ndarray, window: Sequence[Sequence[int]], groups: int
+) -> np.ndarray:
+    """Return patch W + b for each patch; each group of units has its group of channels."""
+    parts = taps(x, window, 0.0)
+    size, units = len(W) // len(parts), len(b)
+    matrices = W.reshape(len(parts), size, groups, units // groups).swapaxes(1, 2)
+    pixels = (np.reshape(part, (-1, groups, size)) for part in parts)
+    products = map(group_matmul, pixels, matrices)
+    return np.reshape(sum(products, b.reshape(groups, -1)), (-1, *window[1], units))
+
+
+def max_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the largest number of each channel in each window."""
+    largest, *others = taps(x, window, -math.inf)
+    for part in others:
+        largest = np.maximum(largest, part)
+    return largest
+
+
+def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the mean of each channel in each window, without padding."""
+    first, *others = taps(x, window, 0.0)
+    ones = np.ones((1, *window[0], 1), np.float32)
+    return sum(others, first) / sum(taps(ones, window, 0.0))
+
+
+def upsample(x: np.ndarray, sizes: Sequence[Sequence[int]]) -> np.ndarray:
+    """Repeat each pixel; `sizes` has the size of x and the factor along each axis."""
+    for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 1):
+        x = x.take(np.arange(size * factor) // factor, axis=axis)
+    return x
+
+
 def flatten(x: np.ndarray) -> np.ndarray:
     """Return each row as a vector."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
@@ -82,9 +136,9 @@ def batch_norm(
 
 
 def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, epsilon: float) -> np.ndarray:
-    """Normalize each row by its mean and variance."""
-    centered = x - x.mean(axis=1, keepdims=True)
-    variance = (centered * centered).mean(axis=1, keepdims=True)
+    """Normalize each vector by its mean and variance."""
+    centered = x - x.mean(axis=-1, keepdims=True)
+    variance = (centered * centered).mean(axis=-1, keepdims=True)
     return scale * (centered * (1 / np.sqrt(variance + epsilon))) + shift
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import array
 import base64
+import itertools
 import math
 import operator
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gpunn.rows.predict_stream import flattened
@@ -103,6 +104,78 @@ def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
     return [x[index // size] * slope + b[index] for index, slope in enumerate(w)]
 
 
+def windows(
+    x: list[float], window: Sequence[Sequence[int]]
+) -> Iterator[list[tuple[int, list[float]]]]:
+    """Yield for each output the pixels of its window that are in x, with their numbers.
+
+    Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
+    strides, the padding before x, and the dilation.
+    """
+    channels = len(x) // math.prod(window[0])
+    for output in itertools.product(*map(range, window[1])):
+        pixels = []
+        for number, tap in enumerate(itertools.product(*map(range, window[2]))):
+            index, inside = 0, True
+            for i, k, size, _, _, stride, start, gap in zip(output, tap, *window, strict=True):
+                position = i * stride - start + k * gap
+                index, inside = index * size + position, inside and 0 <= position < size
+            if inside:
+                pixels.append((number, x[index * channels : (index + 1) * channels]))
+        yield pixels
+
+
+def convolution(
+    x: list[float],
+    weights: list[list[float]],
+    b: list[float],
+    window: Sequence[Sequence[int]],
+    groups: int,
+) -> list[float]:
+    """Return patch W + b for each patch; each group of units has its group of channels."""
+    size = len(weights[0]) // math.prod(window[2])
+    group = len(b) // groups
+    y = []
+    for pixels in windows(x, window):
+        patches = [[0.0] * len(weights[0]) for _ in range(groups)]
+        for number, pixel in pixels:
+            for index, patch in enumerate(patches):
+                part = pixel[index * size : (index + 1) * size]
+                patch[number * size : (number + 1) * size] = part
+        y += [dot(patches[u // group], w) + b[u] for u, w in enumerate(weights)]
+    return y
+
+
+def max_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
+    """Return the largest number of each channel in each window."""
+    y: list[float] = []
+    for (_, largest), *others in windows(x, window):
+        for _, pixel in others:
+            largest = list(map(larger, largest, pixel))
+        y += largest
+    return y
+
+
+def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
+    """Return the mean of each channel in each window, without padding."""
+    y: list[float] = []
+    for pixels in windows(x, window):
+        channels = zip(*(pixel for _, pixel in pixels), strict=True)
+        y += [sum(channel) / len(pixels) for channel in channels]
+    return y
+
+
+def upsample(x: list[float], sizes: Sequence[Sequence[int]]) -> list[float]:
+    """Repeat each pixel; `sizes` has the size of x and the factor along each axis."""
+    (height, width), (m, n) = sizes
+    channels = len(x) // (height * width)
+    y: list[float] = []
+    for i, j in itertools.product(range(height * m), range(width * n)):
+        pixel = i // m * width + j // n
+        y += x[pixel * channels : (pixel + 1) * channels]
+    return y
+
+
 def flatten(x: list[float]) -> list[float]:
     """Return x, which is flat."""
     return x
@@ -126,21 +199,25 @@ def batch_norm(
     shift: list[float],
     epsilon: float,
 ) -> list[float]:
-    """Normalize each feature by its running mean and variance."""
+    """Normalize each feature of each vector by its running mean and variance."""
+    features = itertools.cycle(zip(mean, variance, scale, shift, strict=True))
     return [
         s * ((z - m) / math.sqrt(v + epsilon)) + t
-        for z, m, v, s, t in zip(x, mean, variance, scale, shift, strict=True)
+        for z, (m, v, s, t) in zip(x, features, strict=False)
     ]
 
 
 def layer_norm(
     x: list[float], scale: list[float], shift: list[float], epsilon: float
 ) -> list[float]:
-    """Normalize the row by its mean and variance."""
-    mean = sum(x) / len(x)
-    centered = [z - mean for z in x]
-    factor = 1 / math.sqrt(dot(centered, centered) / len(x) + epsilon)
-    return [s * (z * factor) + t for z, s, t in zip(centered, scale, shift, strict=True)]
+    """Normalize each vector by its mean and variance."""
+    y, size = [], len(scale)
+    for start in range(0, len(x), size):
+        mean = sum(x[start : start + size]) / size
+        centered = [z - mean for z in x[start : start + size]]
+        factor = 1 / math.sqrt(dot(centered, centered) / size + epsilon)
+        y += [s * (z * factor) + t for z, s, t in zip(centered, scale, shift, strict=True)]
+    return y
 
 
 def scale(x: list[float], factors: list[float]) -> list[float]:

@@ -1,0 +1,109 @@
+"""Images in an ONNX graph: operators for float32, which expect the channels before the pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.expressions import NUMBER, in_order
+from gpunn.interchange.steps import Sizes, Step
+from gpunn.tables.onnx_nodes import Value
+from gpunn.typing import Shape
+
+__all__ = ["IMAGES", "Rows", "elementwise", "rows_of_channels"]
+
+
+@dataclass
+class Rows:
+    """The value of a variable, with the shape of a row.
+
+    If `channels_first`, the shape is that of an image or a signal, but the value has the channels
+    before the pixels. Such a value also stands for the flattened image.
+    """
+
+    value: Value
+    shape: Shape
+    channels_first: bool = False
+    other: Rows | None = None
+    """The same rows with channels first, if they were converted."""
+
+    def first(self) -> Rows:
+        """Return the rows with channels first."""
+        if self.channels_first:
+            return self
+        if self.other is None:
+            *sizes, channels = self.shape
+            value = self._moved((channels, *sizes), (len(sizes), *range(len(sizes))))
+            self.other = Rows(value, self.shape, True)
+        return self.other
+
+    def last(self, vector: bool = False) -> Value:
+        """Return the rows with channels last; `vector` tells that they are flattened."""
+        if not self.channels_first:
+            return self.value
+        shape = (math.prod(self.shape),) if vector else self.shape
+        value: Value = self._moved(shape, (*range(1, len(self.shape)), 0))
+        return value
+
+    def _moved(self, shape: Shape, axes: Sequence[int]) -> Any:
+        """Return the value with axes of a row in another order, as rows of a shape."""
+        value: Any = self.value
+        if 1 not in (self.shape[-1], math.prod(self.shape[:-1])):
+            value = value.node("Transpose", value, perm=[0, *(1 + axis for axis in axes)])
+            if len(shape) == len(axes):
+                return value
+        return np.reshape(value, (-1, *shape))
+
+
+def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
+    """Return weights of a flattened image in the order of an image with channels first."""
+    return W.reshape(-1, image[-1], W.shape[1]).swapaxes(0, 1).reshape(W.shape)
+
+
+def elementwise(step: Step) -> bool:
+    """Return whether a step computes each number from the same number of its inputs."""
+    if step.expression is None:
+        return step.function in ("add", "exact_gelu", "rescaling")
+    result = step.expression.result
+    return not step.arguments and all(
+        node.op == NUMBER or node.shape == result.shape for node in in_order([result])
+    )
+
+
+def attributes(window: Sizes) -> dict[str, Any]:
+    """Return attributes of an operator with a window."""
+    sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
+    ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1 - sizes - starts
+    pads = [*window[4], *np.maximum(ends, 0).tolist()]
+    return {"kernel_shape": window[2], "strides": window[3], "pads": pads}
+
+
+def convolution(x: Value, W: np.ndarray, b: np.ndarray, window: Sizes, groups: int) -> Any:
+    """Return the convolution with weights of shape (units, channels of a group, *kernel)."""
+    matrices = np.moveaxis(W.reshape(*window[2], -1, len(b)), (-1, -2), (0, 1))
+    biases = [b] if b.any() else []
+    others = attributes(window)
+    return x.node("Conv", x, matrices, *biases, group=groups, dilations=window[5], **others)
+
+
+def upsample(x: Value, sizes: Sizes) -> Any:
+    """Repeat each pixel."""
+    for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 2):
+        x = x.take(np.arange(size * factor) // factor, axis)
+    return x
+
+
+IMAGES: Mapping[str, Callable[..., Any]] = {
+    "average_pool": lambda x, window: x.node("AveragePool", x, **attributes(window)),
+    "batch_norm": lambda x, mean, variance, scale, shift, epsilon: x.node(
+        "BatchNormalization", x, scale, shift, mean, variance, epsilon=epsilon
+    ),
+    "convolution": convolution,
+    "max_pool": lambda x, window: x.node("MaxPool", x, **attributes(window)),
+    "upsample": upsample,
+}
+"""Functions of values with channels first."""
