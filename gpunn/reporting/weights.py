@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.layers import Dense
+from gpunn.layers import Conv2D, Dense
 from gpunn.network import Sequential
-from gpunn.reporting.images import weight_image
+from gpunn.reporting.images import sample_image, weight_image
 
 __all__ = ["WeightImages", "first_layer"]
 
@@ -26,29 +26,47 @@ class WeightImages:
 
 
 def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImages | None:
-    """Return images of the first dense layer's weights, or None if these are missing or too large.
+    """Return images of the weights of the first convolution or dense layer.
 
-    If rows are images, each unit's weights are an image of the same shape. Otherwise all weights
-    are one image, with a row for each input and a column for each unit.
+    Each filter of a convolution is an image. If rows are images, each unit's weights are an image
+    of the same shape. Otherwise all weights are one image, with a row for each input and a column
+    for each unit. The result is None if there is no such layer, or if the image would be too large.
     """
-    first = next((index for index, one in enumerate(model.layers) if isinstance(one, Dense)), None)
+    kinds = Conv2D, Dense
+    first = next((index for index, one in enumerate(model.layers) if isinstance(one, kinds)), None)
     if first is None:
         return None
-    label = model.labels[first]
+    label, layer = model.labels[first], model.layers[first]
     weights = model.backend.to_host(model.parameters[f"{label}.weights"]).astype(np.float64)
     limit = float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    if isinstance(layer, Conv2D):
+        height, width = layer.kernel_size  # type: ignore[misc]
+        return each_unit(label, weights, limit, (height, width), "filters")
     if pixels is None or weights.shape[0] != np.prod(pixels[:2]):
         return whole(label, weights, limit) if max(weights.shape) <= 256 else None
-    norms = np.linalg.norm(weights, axis=0)
+    return each_unit(label, weights, limit, pixels[:2], "units")
+
+
+def each_unit(
+    label: str, weights: np.ndarray, limit: float, shape: tuple[int, ...], noun: str
+) -> WeightImages:
+    """Return an image of this shape for each of the units with the largest weights."""
+    norms, units = np.linalg.norm(weights, axis=0), weights.shape[1]
     strongest = np.sort(np.argsort(-norms, kind="stable")[:UNITS])
-    units, shape = weights.shape[1], pixels[:2]
-    which = f"{len(strongest)} of {units} units" if units > UNITS else f"all {units} units"
+    which = f"{len(strongest)} of {units} {noun}" if units > UNITS else f"all {units} {noun}"
+    arrays = [weights[:, unit].reshape(*shape, -1) for unit in strongest]
+    in_color = arrays[0].shape[2] == 3
+    if in_color:
+        sources, colors = [sample_image(each, -limit, limit) for each in arrays], "Gray is zero"
+    else:  # more channels are averaged
+        sources = [weight_image(each.mean(axis=2), limit) for each in arrays]
+        colors = "Orange is above zero, blue below"
     return WeightImages(
-        [weight_image(weights[:, unit].reshape(shape), limit) for unit in strongest],
+        sources,
         f"Weights of {which} of layer {label}, each as an image of {shape[0]} by {shape[1]} pixels",
         f"{which.capitalize()} of {label}"
-        + (", the units with the largest weights" if units > UNITS else "")
-        + f". Orange is above zero, blue below; full color is {limit:.3g}.",
+        + (f", the {noun} with the largest weights" if units > UNITS else "")
+        + f". {colors}; full color is {limit:.3g}.",
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import gpunn
 from gpunn.config import parse_config
 from gpunn.experiment.parts import Part
-from gpunn.layers import Dense, Flatten, Rescaling
+from gpunn.layers import Conv2D, Dense, Flatten, Rescaling
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers, image_shape, outcome
 from gpunn.reporting.images import sample_image, weight_image
 from gpunn.reporting.results import histogram, results
@@ -145,6 +145,24 @@ def test_weights_of_images():
     shown = pixels_of(found.sources[20 - 12])
     assert shown.shape == (6, 4, 4)
     assert shown[0, 3, 3] == 255
+
+
+@pytest.mark.parametrize("colors", [1, 3])
+def test_filters_of_a_convolution_are_images(colors):
+    layers = [Rescaling(), Conv2D(5, (2, 3)), Flatten(), Dense(2)]
+    model = gpunn.Sequential(layers, (6, 6, colors), "numpy")
+    model.parameters["conv_2d_1.weights"][...] = 0.5
+    model.parameters["conv_2d_1.weights"][: 2 * colors, 4] = -0.5
+    found = first_layer(model, (6, 6))
+    assert len(found.sources) == 5
+    assert (
+        "all 5 filters of layer conv_2d_1, each as an image of 2 by 3 pixels" in found.alternative
+    )
+    shown = pixels_of(found.sources[4]).tolist()
+    negative, positive = ([37, 99, 235, 255], [217, 119, 6, 255]) if colors == 1 else (
+        [0, 0, 0], [255, 255, 255],
+    )  # fmt: skip
+    assert shown == [[negative, negative, positive], [positive] * 3]
 
 
 def test_weights_of_columns():
