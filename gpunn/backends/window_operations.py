@@ -220,7 +220,9 @@ def multiply_groups(
     result has the channels.
     """
     if groups == 1:
-        return xp.matmul(x, matrix.T if transposed else matrix)
+        matrix = matrix.T if transposed else matrix
+        product = xp.matmul(xp.reshape(x, (-1, x.shape[3])), matrix)
+        return xp.reshape(product, (*x.shape[:3], matrix.shape[1]))
     split = xp.reshape(matrix, (matrix.shape[0], groups, matrix.shape[1] // groups))
     matrices = xp.permute_dims(split, (1, 2, 0) if transposed else (1, 0, 2))
     product = xp.permute_dims(xp.matmul(by_group(xp, x, groups), matrices), (1, 0, 2))

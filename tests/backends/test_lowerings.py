@@ -102,8 +102,6 @@ def test_cuda_has_a_lowering_of_each_operation_but_a_few():
     without |= {"sum_of_squares", "clip_to"}  # for several ranks
     without |= {"column_moments", "combine_moments", "running_average"}
     without |= {"batch_norm_of", "batch_norm_sums", "batch_norm_input_gradient"}
-    without |= {name for name in PARAMETERS if "convol" in name or "pool" in name}
-    without |= {"sum_channels", "multiply_channels", "upsample"}
     assert {name for name, _ in cuda_lowerings()} == PARAMETERS.keys() - without
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from unittest import mock
 
-from parity import operations
+from parity import operations, windows
 
 # Small, but with several blocks of each kind: of 4 rows, of 32 columns, of 128 elements, of 2048
 # numbers to sum. No block is full, and rows are longer than a warp. Three blocks share a column.
@@ -22,8 +22,17 @@ SMALL = {
     "TABLES": ((1, [3]), (7, [2, 5]), (33, [4, 40]), (140, [9])),
 }
 
+SMALL_WINDOWS = {"LARGE_IMAGES": [], "GROUPED": windows.GROUPED[:-1]}
+
 
 def small_cases() -> list[operations.Case]:
-    """Return all cases except products, which cuBLAS computes, and operations for several ranks."""
-    with mock.patch.multiple(operations, **SMALL):
-        return list(chain.from_iterable(generate() for generate in operations.GENERATORS))
+    """Return all cases except products, which cuBLAS computes, and operations for several ranks.
+
+    A convolution consists of kernels and products.
+    """
+    with (
+        mock.patch.multiple(operations, **SMALL),
+        mock.patch.multiple(windows, **SMALL_WINDOWS),
+    ):
+        generators = *operations.GENERATORS, windows.convolutions, windows.pools
+        return list(chain.from_iterable(generate() for generate in generators))

@@ -25,7 +25,8 @@ RECORDED_FROM = (
     *("gpunn/*.py", "gpunn/backends/*.py", "gpunn/backends/cupy/**/*.py"),
     *("gpunn/layers/*.py", "gpunn/metrics/*.py", "gpunn/training/**/*.py"),
     *("tests/emulated_cuda/*.*", "tests/emulated_cuda/include/**/*"),
-    *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
+    *("tests/parity/operations.py", "tests/parity/windows.py"),
+    *("tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )
 KEPT = 6
 """Maximum number of recordings in the cache."""

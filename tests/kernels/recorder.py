@@ -5,8 +5,8 @@ folder. It is a separate process because the emulator applies to a whole process
 
 * every CUDA source of single operations on arrays of this type and these layouts, and of whole
   training runs with this type;
-* for each run of an operation, its launches in order, their arguments, and the earlier content of
-  the memory that they access, in blocks of exactly the allocated size.
+* for each run of an operation, its launches in order, their arguments, the earlier content of the
+  memory that they access, in blocks of exactly the allocated size, and the results of products.
 
 `replay` runs such launches again, and `cubins` compiles the sources.
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 import emulated_cuda
 import numpy as np
-from emulated_cuda import cupy_private
+from emulated_cuda import blas, blas_lt, cupy_private
 from emulated_cuda import kernels as emulated
 from kernels.cases import small_cases
 from kernels.replay import SITE
@@ -48,6 +48,7 @@ class Recorder:
         self.memory = sys.modules["emulated_cuda.install"]._installed.memory
         self.blob = (folder / "memory.bin").open("wb")
         self.launches: list[dict[str, Any]] | None = None
+        self.products: list[dict[str, int]] = []
         self.buffers: dict[int, dict[str, Any]] = {}
         self.regions: dict[int, Any] = {}
         self.reused = False
@@ -95,8 +96,17 @@ class Recorder:
             }
         )
 
+    def product(self, result: blas.Matrix, after: int) -> None:
+        """Store the memory of a product's result, which ends `after` bytes after one matrix."""
+        size = result.bytes + after
+        buffer, offset = self.locate(result.address)
+        content = self.save(ctypes.string_at(result.address, size))
+        written = {"buffer": buffer, "offset": offset, "size": size, "content": content}
+        self.products.append({"launches": len(self.launches), **written})
+
     @contextmanager
     def recording(self) -> Iterator[None]:
+        self.products = []
         self.launches, self.buffers, self.regions, self.reused = [], {}, {}, False
         try:
             yield
@@ -117,6 +127,20 @@ def watch(recorder: Recorder) -> None:
             recorder.launch(self, *arguments)
         run(self, *arguments)
 
+    def recorded(product):
+        def run(runtime, g):
+            status = product(runtime, g)
+            if status == 0 and recorder.launches is not None:
+                at, step = (g.d, g.ldd) if hasattr(g, "d") else (g.c, g.ldc)
+                dtype = blas.DTYPES[getattr(g, "type_c", 0)]
+                batches = (getattr(g, "count", 1) - 1) * getattr(g, "stride_c", 0)
+                result = blas.Matrix("C", at, dtype, (g.m, g.n), step)
+                recorder.product(result, batches * dtype.itemsize)
+            return status
+
+        return run
+
+    blas._gemm, blas_lt._matmul = recorded(blas._gemm), recorded(blas_lt._matmul)
     emulated.Kernel.__init__ = remember_library
     emulated.Kernel.run = run_and_record
 
@@ -158,8 +182,9 @@ def record_operations(
                 "dtype": dtype,
                 "layout": layout,
                 # No memory was allocated twice, since only its first content is stored.
-                "kernels_only": not (counts.copies or counts.matmuls or recorder.reused),
+                "replayable": not (counts.copies or recorder.reused),
                 "launches": recorder.finished,
+                "products": recorder.products,
                 "buffers": list(recorder.buffers.values()),
                 "arrays": {
                     name: describe(array, recorder) for name, array in operations.flatten(placed)

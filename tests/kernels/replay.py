@@ -2,7 +2,8 @@
 
 The CUDA sources that run together are compiled to a shared library: the emulator's shim and
 `include/threads.h`, then each source in a namespace. `include/driver.cpp` loads it and runs a
-case's launches in order, on heap blocks of exactly the allocated size. All code is built for one
+case's launches in order, on heap blocks of exactly the allocated size, with the recorded results
+of products. All code is built for one
 checker and runs in a separate process, which ends at the first fault.
 
 "thread": `include/races.h`, which ThreadSanitizer's instrumentation calls, finds unordered
@@ -223,7 +224,8 @@ class Recording:
 def job(record: dict[str, Any], built: dict[Pair, Built]) -> list[str]:
     lines = [f"case {record['case']}, {record['dtype']}, {record['layout']}"]
     lines += [f"buffer {buffer['size']} {buffer['content']}" for buffer in record["buffers"]]
-    for launch in record["launches"]:
+    for number, launch in enumerate(record["launches"]):
+        lines += products(record, number)
         lines += [
             f"argument {a['bytes']} {a.get('buffer', -1)} {a.get('offset', 0)}"
             for a in launch["arguments"]
@@ -231,7 +233,17 @@ def job(record: dict[str, Any], built: dict[Pair, Built]) -> list[str]:
         sizes = " ".join(map(str, (*launch["grid"], *launch["block"])))
         kernel = built[launch["source"], launch["kernel"]]
         lines.append(f"launch {kernel.library} {kernel.number} {kernel.in_turn:d} {sizes}")
+    lines += products(record, len(record["launches"]))
     return lines + [f"keep {buffer['id']}" for buffer in record["buffers"]]
+
+
+def products(record: dict[str, Any], launches: int) -> list[str]:
+    """Return lines with the results of the products after this number of launches."""
+    return [
+        f"fill {each['buffer']} {each['offset']} {each['size']} {each['content']}"
+        for each in record["products"]
+        if each["launches"] == launches
+    ]
 
 
 def report(errors: str) -> str:

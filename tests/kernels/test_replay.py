@@ -24,11 +24,13 @@ OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNEL
 
 COOPERATIVE = (
     *("activation_gradient", "activation_scale_gradient", "batch_norm", "batch_norm_gradient"),
-    *("clip", "clipped_update", "compute", "counted_update"),
+    *("clip", "clipped_update", "compute", "convolution_weights", "convolve_gradient"),
+    "counted_update",
     *("dropout_activation_gradient", "dropout_activation_scale_gradient", "embed_gradient"),
     *("l2_penalty", "layer_norm", "layer_norm_activate", "layer_norm_activation_gradient"),
     *("layer_norm_gradient", "loss", "mean_over_members", "metric", "next_batch"),
     *("parametric_activation_gradient", "periodic_gradient", "scale_gradient", "sum"),
+    "sum_channels",
     *("unscale", "update", "update_if_finite"),
 )
 """Operations with kernels whose threads share memory or wait for each other."""
@@ -54,11 +56,11 @@ def kernels_of(records):
 
 
 def select(recording, operation, dtype):
-    """Return the records that can be replayed, since they only launched kernels."""
+    """Return the records that can be replayed, since they only launched kernels and products."""
     return [
         record
         for record in recording.operations
-        if (record["operation"], record["dtype"]) == (operation, dtype) and record["kernels_only"]
+        if (record["operation"], record["dtype"]) == (operation, dtype) and record["replayable"]
     ]
 
 
@@ -401,8 +403,14 @@ def run_body(recording, tmp_path, body):
     launch = {"kernel": "own", "source": 0, "grid": [2, 1, 1], "block": [64, 1, 1]}
     launch["arguments"] = [{**argument, "buffer": 0}, {**argument, "buffer": 1}]
     buffers = [{"id": n, "size": 544, "content": 0} for n in (0, 1)]
-    record = {"case": "own", "dtype": "float32", "layout": "contiguous", "arrays": {}}
-    record |= {"buffers": buffers, "launches": [launch, launch]}
+    record = {
+        "case": "own",
+        "dtype": "float32",
+        "layout": "contiguous",
+        "arrays": {},
+        "products": [],
+    }
+    record |= {"buffers": buffers, "launches": [launch, launch], "products": []}
     (tmp_path / "memory.bin").write_bytes(bytes(544))
     content = {"headers": recording.headers, "sources": [{"text": text, "options": []}]}
     made = Recording(tmp_path, {**content, "operations": [record], "tables": {}})

@@ -30,7 +30,7 @@ def grouped(cases: list[Case]) -> dict[str, list[Case]]:
 # An emulated device runs each thread on the host, so only the full run has large arrays there.
 SMALL = [
     *small_cases(),
-    *chain.from_iterable(make() for make in (*PRODUCTS, of_ranks, convolutions, pools)),
+    *chain.from_iterable(make() for make in (*PRODUCTS, of_ranks)),
 ]
 FEW = [case for case in SMALL if case.operation not in FUSED or case.name.split("-")[1] in FORMULAS]
 CHOSEN = FEW if DEVICE == "emulated" else CASES

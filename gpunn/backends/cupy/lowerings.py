@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import cupy
 import numpy as np
 
-from gpunn.activations import Identity, ReLU
+from gpunn.activations import Identity
 from gpunn.backends.collective import Collective
 from gpunn.backends.cupy.expressions import identifier, kernels_of, traced_function, traced_rule
 from gpunn.backends.cupy.kernels import (
@@ -34,12 +34,14 @@ from gpunn.backends.cupy.kernels import (
     normalization,
     numbers,
     optimizers,
+    patches,
     row_normalization,
     rows,
     sums,
+    windows,
 )
 from gpunn.backends.cupy.kernels.raw import C_TYPES, Calls
-from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
+from gpunn.backends.cupy.matmul.cublaslt import BIAS_GRADIENT
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.weight_gradients import WeightGradient
 from gpunn.backends.operations import Operations
@@ -57,9 +59,6 @@ Lowering: TypeAlias = Callable[["CupyLowerings", Arguments], Calls | None]
 
 INT64 = np.dtype(np.int64)
 FUSIBLE_TYPES = {np.dtype(np.float32)}
-
-EPILOGUES = {(Identity, True): BIAS, (ReLU, True): RELU_BIAS, (ReLU, False): RELU}
-"""The epilogue (the work after a matrix product) by activation and whether there is a bias."""
 
 # ------------------------------------------------------------------- conditions on arrays
 
@@ -99,6 +98,11 @@ def strided(*but: str) -> Condition:
 def packed(op: Arguments) -> bool:
     """Return whether all arrays are contiguous and of one type, as raw kernels require."""
     return contiguous(*arrays_of(op))
+
+
+def filled(op: Arguments) -> bool:
+    """Return whether all arrays are as raw kernels require, and not empty."""
+    return packed(op) and all(array.size for array in arrays_of(op))
 
 
 def derivable(op: Arguments) -> bool:
@@ -171,6 +175,13 @@ def launched(
     return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
+def submitted(
+    function: Callable[[CupyLowerings, Arguments], Calls | None], condition: Condition
+) -> Lowering:
+    """Return a lowering whose function uses the products and scratch memory of the lowerings."""
+    return lambda launches, op: function(launches, op) if condition(op) else None
+
+
 def activated(lowering: Lowering) -> Lowering:
     """Return a lowering that gets the activation as `op.f`, a `Function` that kernels compute."""
 
@@ -240,6 +251,18 @@ class CupyLowerings:
     layer_norm_activation_gradient = activated(
         launched(row_normalization.layer_norm_activation_gradient)
     )
+
+    convolution = submitted(patches.convolution, filled)
+    convolution_weights = submitted(patches.convolution_weights, filled)
+    convolution_inputs = submitted(patches.convolution_inputs, filled)
+    convolve = submitted(patches.convolve, filled)
+    max_pool = prepared(windows.max_pool, strided())
+    max_pool_gradient = prepared(windows.max_pool_gradient, strided())
+    average_pool = prepared(windows.average_pool, strided())
+    average_pool_gradient = prepared(windows.average_pool_gradient, strided())
+    multiply_channels = prepared(windows.multiply_channels, strided())
+    sum_channels = launched(activations.sum_channels)
+    upsample = prepared(windows.upsample, strided())
 
     copy_columns = prepared(categories.copy_columns, strided())
     one_hot = prepared(categories.one_hot, packed)
@@ -369,12 +392,12 @@ class CupyLowerings:
         return product_of(self.product.by_groups, op) if packed(op) else None
 
     def dense(self, op: Arguments) -> Calls | None:
-        kind = type(op.activation), op.bias is not None
-        if kind not in EPILOGUES or op.out is not op.z or not fusible(*arrays_of(op)):
+        epilogue = activations.EPILOGUES.get((type(op.activation), op.bias is not None))
+        if epilogue is None or op.out is not op.z or not fusible(*arrays_of(op)):
             return None
         op = op.replace(f=activations.function_of(op.activation))
         product = partial(self.product, op.x, op.weights, op.z, False, False)
-        fused = partial(self.fused_product, op.x, op.weights, op.out, EPILOGUES[kind], op.bias)
+        fused = partial(self.fused_product, op.x, op.weights, op.out, epilogue, op.bias)
         return [partial(fused_or_separate, fused, [product, *activations.forward(op)])]
 
     def dense_gradient(self, op: Arguments) -> Calls | None:
@@ -396,6 +419,20 @@ class CupyLowerings:
         calls: Calls = [WeightGradient(weights, [x, op.z, op.output, gradient], made)]
         if result is not None:
             calls.append(partial(self.product, gradient, op.weights, result, False, True))
+        return calls
+
+    @activated
+    def convolve_gradient(self, op: Arguments) -> Calls | None:
+        if not filled(op):
+            return None
+        calls: Calls = [partial(activations.backward_with_bias, op, self.scratch)]
+        if op.bias_gradient is None:
+            calls = activations.backward(op)
+        if op.weight_gradient is not None:
+            gradient = patches.weights_gradient(self, op, op.weight_gradient)
+            calls.append(WeightGradient(gradient, [op.x, op.gradient], [op.weight_gradient]))
+        if op.input_gradient is not None:
+            calls += patches.inputs_gradient(self, op, op.input_gradient)
         return calls
 
 

@@ -7,6 +7,7 @@
 //   launch LIBRARY NUMBER IN_TURN GX GY GZ BX BY BZ
 //                                     the library's kernel of this number, with the arguments before
 //   argument HEX BUFFER OFFSET        BUFFER is -1 for none; else the first 8 bytes are its address
+//   fill BUFFER OFFSET SIZE CONTENT   copied from MEMORY at offset CONTENT
 //   keep BUFFER                       append its content to RESULTS
 #include <dlfcn.h>
 #include <unistd.h>
@@ -112,6 +113,12 @@ int main(int count, char** paths) {
       if (int outcome = (in_turn ? replay::run_in_turn : replay::run_together)(body, table.data()))
         fail("a device-side assert or trap, outcome " + std::to_string(outcome));
       arguments.clear();
+    } else if (word == "fill") {
+      int number;
+      size_t offset, size, content;
+      line >> number >> offset >> size >> content;
+      memory.seekg(content);
+      if (!memory.read(buffers.at(number).data + offset, size)) fail("MEMORY is too short");
     } else if (word == "keep") {
       int number;
       line >> number;

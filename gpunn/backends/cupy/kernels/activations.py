@@ -20,12 +20,13 @@ from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, ove
 from gpunn.backends.cupy.kernels.dropout import DROPPED, Mask, mask_arguments, mask_of
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
+from gpunn.backends.cupy.matmul.cublaslt import BIAS, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["FORMULAS", "Formula", "Function", "backward", "backward_after_dropout"]
+__all__ = ["EPILOGUES", "FORMULAS", "Formula", "Function", "backward", "backward_after_dropout"]
 __all__ += ["backward_with_bias", "elementwise", "forward", "function_of", "fused_forward"]
-__all__ += ["gradient_source"]
+__all__ += ["gradient_source", "sum_channels"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
     activations.Tanh: Formula("a = tanh(z);", "d = 1 - a * a;"),
     activations.Softplus: Formula("a = softplus(z);", "d = -expm1(-a);"),
 }
+
+
+EPILOGUES = {
+    (activations.Identity, True): BIAS,
+    (activations.ReLU, True): RELU_BIAS,
+    (activations.ReLU, False): RELU,
+}
+"""The epilogue (the work after a matrix product) by activation and whether there is a bias."""
 
 
 class Function(NamedTuple):
@@ -191,9 +200,17 @@ def backward_with_bias(
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
     arguments = [op.z, op.output, op.gradient, op.bias_gradient, *scaled, *masking]
-    shape = len(op.gradient), op.bias_gradient.size
+    columns = op.bias_gradient.size
+    shape = op.gradient.size // max(columns, 1), columns
     arguments += f.constants(dtype.type)
     over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + is_scaled, scratch)
+
+
+def sum_channels(op: Arguments, scratch: Scratch) -> None:
+    """Sum contiguous images over their pixels, as for the bias of an identity."""
+    f, values = function_of(activations.Identity()), op.values
+    given = Arguments(f=f, z=values, output=values, gradient=values, bias_gradient=op.out)
+    backward_with_bias(given, scratch)
 
 
 def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:

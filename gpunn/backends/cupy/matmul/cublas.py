@@ -266,7 +266,7 @@ class CublasProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run the operation `group_matmul`; all arrays are contiguous and have one type."""
+        """Run the operation `group_matmul`; arrays have one type and contiguous last axes."""
         if not (a.size and b.size):
             self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
             return
@@ -275,15 +275,17 @@ class CublasProduct:
         m, k = (inputs, rows) if transpose_a else (rows, inputs)
         n, real = out.shape[2], REAL[out.dtype]
         one, zero = SCALARS[real]
-        a_layout = a.data.ptr, real, groups * inputs, inputs
-        b_layout = b.data.ptr, real, b.shape[2], b.shape[1] * b.shape[2]
-        c_layout = out.data.ptr, real, groups * n, n
-        if transpose_a:  # a and b are batches, and out is weights
-            b_layout, c_layout = (b.data.ptr, real, groups * n, n), (out.data.ptr, real, n, m * n)
+
+        def layout(batch: Array, axis: int) -> tuple[int, int, int, int]:
+            """Return the layout of a batch of matrices, one for each index of this axis."""
+            steps = [step // batch.itemsize for step in batch.strides]
+            return batch.data.ptr, real, max(steps[1 - axis], batch.shape[2]), steps[axis]
+
+        # If a is transposed, b has rows as a does, and out is weights.
         status = self._batched_gemm(
             *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
-            *(*b_layout, *a_layout, ctypes.byref(zero), *c_layout),
-            *(groups, self._compute[real], DEFAULT_ALGORITHM),
+            *(*layout(b, int(transpose_a)), *layout(a, 1), ctypes.byref(zero)),
+            *(*layout(out, int(not transpose_a)), groups, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmStridedBatchedEx", status)
 

@@ -1,0 +1,262 @@
+"""Convolution as products of columns, whose rows are the patches that output pixels read (im2col).
+
+Columns take several times the memory of the images, so they are computed for a part of the pixels
+at a time. They stay in the cache of a large GPU. All arrays are contiguous and not empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cupy
+import numpy as np
+
+from gpunn.activations import Activation, Identity, ReLU
+from gpunn.backends.cupy.kernels.activations import (
+    EPILOGUES,
+    forward,
+    function_of,
+)
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.raw import LANES, Calls, raw_kernel
+from gpunn.backends.cupy.kernels.windows import (
+    FROM_WINDOWS,
+    GEOMETRY,
+    depthwise,
+    depthwise_inputs,
+    geometry,
+    window_kernel,
+)
+from gpunn.backends.recording import Arguments
+from gpunn.backends.windows import Window, groups_of
+from gpunn.typing import Array
+
+__all__ = ["convolution", "convolution_inputs", "convolution_weights", "convolve"]
+__all__ += ["inputs_gradient", "weights_gradient"]
+
+PART_BYTES = 16 << 20
+"""Maximum bytes of a part's columns, if the part has more than `ALIGNED` pixels."""
+
+ALIGNED = 64
+"""Parts begin at multiples of this number of pixels, so that their matrices are equally aligned."""
+
+THREADS = 256
+
+# A row of threads copies a patch. A run has numbers that are adjacent in a row of the image; zeros
+# replace those beyond the row's ends.
+IM2COL = f"""
+extern "C" __global__ void gpunn_im2col(
+    const T* __restrict__ x, T* __restrict__ columns, int first, int count, int groups, int runs,
+    int run, {GEOMETRY}) {{
+  const int local = blockIdx.x * blockDim.y + threadIdx.y;
+  if (local >= count) return;
+  const int pixel = first + local, line = pixel / out_width, image = line / out_height;
+  const int row = line - image * out_height, column = pixel - line * out_width;
+  const long long length = (long long)width * channels;
+  T* to = columns + (long long)local * groups * taps_down * runs * run;
+  for (int group = 0; group < groups; ++group)
+    for (int k = 0; k < taps_down; ++k) {{
+      const int y = row * stride_down - pad_down + k * gap_down;
+      const T* const from = x + ((long long)image * height + y) * length;
+      const long long end = y >= 0 && y < height ? length : 0;
+      for (int l = 0; l < runs; ++l, to += run) {{
+        const long long x_in = column * stride_right - pad_right + l * gap_right;
+        const long long start = x_in * channels + group * run;
+        for (int n = threadIdx.x; n < run; n += blockDim.x)
+          to[n] = start + n >= 0 && start + n < end ? from[start + n] : (T)0;
+      }}
+    }}
+}}
+"""
+# The sums of an image that began in an earlier part continue.
+COL2IM = window_kernel(
+    *("gpunn_col2im", "raw T columns, int32 first, int32 end, int32 groups", FROM_WINDOWS),
+    """const int each = channels / groups, patch = taps_down * taps_right * each;
+    const int start = channel / each * patch + channel % each;
+    T sum = image * out_height * out_width < first ? y : (T)0;""",
+    """if (pixel >= first && pixel < end) {
+          const long long local = (long long)(pixel - first) * groups * patch;
+          sum += columns[local + start + (k * taps_right + l) * each];
+        }""",
+    "sum",
+)
+# The matrix has a row for each pixel of the output, and a column for each weight.
+DEPTHWISE_WEIGHTS = f"""{COLUMNS}
+extern "C" __global__ void gpunn_depthwise_weights(
+    const T* __restrict__ x, const T* __restrict__ gradient, T* sums, {GEOMETRY}, {PARAMETERS}) {{
+  {COLUMN}
+  const int tap = column / channels, channel = column - (long long)tap * channels;
+  const int k = tap / taps_right, l = tap - k * taps_right;
+  T sum[1] = {{0}};
+#pragma unroll 4
+  for (unsigned pixel = top + threadIdx.y; pixel < (inside ? bottom : 0); pixel += STACK) {{
+    const unsigned line = pixel / out_width, image = line / out_height;
+    const int y = (int)(line - image * out_height) * stride_down - pad_down + k * gap_down;
+    const int x_in = (int)(pixel - line * out_width) * stride_right - pad_right + l * gap_right;
+    if (y >= 0 && y < height && x_in >= 0 && x_in < width)
+      sum[0] += x[(((long long)image * height + y) * width + x_in) * channels + channel]
+                * gradient[(long long)pixel * channels + channel];
+  }}
+  if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
+}}
+"""
+
+
+class Patches:
+    """The columns of images, with an axis for groups of channels if there are several groups.
+
+    A window of one pixel, with strides 1, needs no columns: the images are the columns. `images`,
+    `weights`, `window` and `out` are as in `Operations.convolution`, but only shapes of the last
+    two arrays matter. `launches` has the products and the scratch memory.
+    """
+
+    def __init__(
+        self, launches: Any, images: Array, weights: Array, window: Window, out: Array
+    ) -> None:
+        groups = groups_of(images.shape[3], weights, window)
+        self._groups, self._patch = (groups,) * (groups > 1), weights.shape[0]
+        self.product = launches.product.by_groups if self._groups else launches.product
+        self._scratch, self._images = launches.scratch, images
+        self._geometry, self._size = geometry(images, window, out), out.shape[1] * out.shape[2]
+        runs = 1 if groups == window.dilation[1] == 1 else window.kernel[1]
+        self._runs = groups, runs, self._patch // window.kernel[0] // runs
+        pixels, most = len(out) * self._size, PART_BYTES // (self._patch * groups * out.itemsize)
+        self._same = window == Window((1, 1)) and out.shape[:3] == images.shape[:3]
+        step = pixels if self._same else max(most // ALIGNED, 1) * ALIGNED
+        self.parts = [slice(k, min(k + step, pixels)) for k in range(0, pixels, step)]
+
+    def by_pixels(self, images: Array) -> Array:
+        """Return images as a matrix with a row for each pixel."""
+        return images.reshape(-1, *self._groups, images.shape[3] // math.prod(self._groups))
+
+    def by_groups(self, weights: Array) -> Array:
+        """Return weights as a matrix for each group."""
+        if not self._groups:
+            return weights
+        return weights.reshape(self._patch, *self._groups, -1).transpose(1, 0, 2)
+
+    def scratch(self, name: str, *shape: int) -> Array:
+        """Return an array of scratch memory."""
+        size = math.prod(shape)
+        return self._scratch(name, size, self._images.dtype)[:size].reshape(shape)
+
+    def buffer(self, part: slice) -> Array:
+        """Return a matrix for the columns of a part: the images, or scratch memory."""
+        if self._same:
+            return self.by_pixels(self._images)[part]
+        return self.scratch("columns", part.stop - part.start, *self._groups, self._patch)
+
+    def images_of(self, part: slice) -> tuple[Array, Any, Any]:
+        """Return the images of a part, and its first and last pixel in these images."""
+        first, end = part.start // self._size, -(-part.stop // self._size)
+        begin = first * self._size
+        return self._images[first:end], np.int32(part.start - begin), np.int32(part.stop - begin)
+
+    def columns(self, part: slice) -> Array:
+        """Return the columns of a part."""
+        columns = self.buffer(part)
+        if not self._same:
+            images, first, _ = self.images_of(part)
+            threads = min(LANES, 1 << (self._runs[2] - 1).bit_length())
+            grid, block = -(-len(columns) * threads // THREADS), (threads, THREADS // threads)
+            sizes = map(np.int32, (len(columns), *self._runs))
+            kernel = raw_kernel("gpunn_im2col", IM2COL, prelude="", T=columns.dtype)
+            kernel((grid,), block, (images, columns, first, *sizes, *self._geometry))
+        return columns
+
+    def add_to_images(self, columns: Array, part: slice) -> None:
+        """Set the images of a part from its columns; an image that has begun is added to."""
+        if not self._same:
+            images, *bounds = self.images_of(part)
+            COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)
+
+
+def convolution(launches: Any, op: Arguments) -> Calls:
+    """Convolve and add the bias, in one product if cuBLASLt can."""
+    if is_depthwise(op.x, op.weights, op.window):
+        return depthwise(op)
+    return convolved(launches, op, Identity())
+
+
+def convolve(launches: Any, op: Arguments) -> Calls | None:
+    """Convolve, add the bias and apply ReLU; other activations have separate kernels."""
+    is_relu = type(op.activation) is ReLU and op.z is op.out
+    if not is_relu or is_depthwise(op.x, op.weights, op.window):
+        return None
+    return convolved(launches, op, op.activation)
+
+
+def convolved(launches: Any, op: Arguments, activation: Activation) -> Calls:
+    """Convolve, add the bias and apply an activation in place."""
+    patches = Patches(launches, op.x, op.weights, op.window, op.out)
+    weights, z = patches.by_groups(op.weights), patches.by_pixels(op.out)
+    pixels, f = op.out.reshape(-1, op.out.shape[3]), function_of(activation)
+    epilogue = EPILOGUES.get((type(activation), op.bias is not None))
+    fusible = epilogue is not None and z.ndim == 2 and z.dtype == np.float32
+
+    def multiply(part: slice, separate: Calls) -> None:
+        operands = patches.columns(part), weights, z[part]
+        if not (fusible and launches.fused_product(*operands, epilogue, op.bias)):
+            patches.product(*operands, False, False)
+            for call in separate:
+                call()
+
+    def after(z: Array) -> Calls:
+        return forward(Arguments(f=f, activation=activation, z=z, bias=op.bias, out=z))
+
+    return [partial(multiply, part, after(pixels[part])) for part in patches.parts]
+
+
+def convolution_weights(launches: Any, op: Arguments) -> Calls:
+    """Set the gradient of the weights."""
+    return [weights_gradient(launches, op, op.out)]
+
+
+def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], None]:
+    """Return a call that sets `out` to the gradient of the weights, a sum over the parts."""
+    if is_depthwise(op.x, out, op.window):
+        kernel = raw_kernel("gpunn_depthwise_weights", DEPTHWISE_WEIGHTS, T=out.dtype)
+        arguments = op.x, op.gradient, out, *geometry(op.x, op.window, op.gradient)
+        shape = op.gradient.size // out.shape[1], out.size
+        return partial(over_columns, kernel, shape, arguments, 1, launches.scratch)
+    patches = Patches(launches, op.x, out, op.window, op.gradient)
+    gradient = patches.by_pixels(op.gradient)
+
+    def multiply() -> None:
+        for part in patches.parts:
+            product = patches.scratch("product", *out.shape) if part.start else out
+            operands = patches.columns(part), gradient[part], patches.by_groups(product)
+            patches.product(*operands, True, False)
+            if part.start:
+                cupy.add(out, product, out)
+
+    return multiply
+
+
+def convolution_inputs(launches: Any, op: Arguments) -> Calls:
+    """Set the gradient of the images."""
+    return inputs_gradient(launches, op, op.out)
+
+
+def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
+    """Set `out` to the gradient of the images: for each part, a product, and a gather."""
+    if is_depthwise(out, op.weights, op.window):
+        return depthwise_inputs(op, out)
+    patches = Patches(launches, out, op.weights, op.window, op.gradient)
+    gradient, weights = patches.by_pixels(op.gradient), patches.by_groups(op.weights)
+
+    def multiply(part: slice) -> None:
+        columns = patches.buffer(part)
+        patches.product(gradient[part], weights, columns, False, True)
+        patches.add_to_images(columns, part)
+
+    return [partial(multiply, part) for part in patches.parts]
+
+
+def is_depthwise(images: Array, weights: Array, window: Window) -> bool:
+    """Return whether each channel is a group with one unit."""
+    channels: int = images.shape[3]
+    return 1 < channels == groups_of(channels, weights, window) == int(weights.shape[1])

@@ -1,0 +1,222 @@
+"""Pooling and depthwise convolution: each thread computes one number from the taps of windows.
+
+A tap is one pixel of a window. Gradients are gathered, without atomics: a thread adds what one
+number of the input gets from all windows that read it. Arrays have any layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import cupy
+import numpy as np
+
+from gpunn.backends.cupy.kernels.functions import FUNCTIONS
+from gpunn.backends.cupy.kernels.members import SCALE
+from gpunn.backends.cupy.kernels.raw import Calls
+from gpunn.backends.cupy.kernels.rows import ASSIGN
+from gpunn.backends.recording import Arguments
+from gpunn.backends.windows import Window
+from gpunn.typing import Array
+
+__all__ = ["FROM_WINDOWS", "GEOMETRY", "average_pool", "average_pool_gradient", "depthwise"]
+__all__ += ["depthwise_inputs", "geometry", "max_pool", "max_pool_gradient", "multiply_channels"]
+__all__ += ["upsample", "window_kernel"]
+
+GEOMETRY = """int height, int width, int channels, int out_height, int out_width, int taps_down,
+    int taps_right, int stride_down, int stride_right, int pad_down, int pad_right, int gap_down,
+    int gap_right"""
+"""The parameters of kernels for shapes of images, and for the fields of `Window`."""
+
+MOST = 2**30
+"""Maximum numbers of images in a launch; larger indices need 64 bits, whose division is slow."""
+
+PREAMBLE = r"""
+// Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.
+__device__ int reader(int pixel, int tap, int stride, int padding, int gap, int outputs) {
+  const int start = pixel + padding - tap * gap, output = stride == 1 ? start : start / stride;
+  return start >= 0 && output * stride == start && output < outputs ? output : -1;
+}
+
+// Returns how many taps of an output pixel are in the image, along one axis.
+__device__ int taps_inside(int output, int taps, int stride, int padding, int gap, int size) {
+  const int start = output * stride - padding, end = (size - start + gap - 1) / gap;
+  return (end < taps ? end : taps) - (start < 0 ? (gap - 1 - start) / gap : 0);
+}
+"""
+
+POSITION = """int rest = i;
+    const int channel = rest %% channels;
+    rest /= channels;
+    const int column = rest %% {1};
+    rest /= {1};
+    const int row = rest %% {0}, image = rest / {0};
+    """
+
+# A loop over the taps (k, l) of an output's window, whose numbers have the index `at`.
+OF_WINDOW = (
+    POSITION.format("out_height", "out_width")
+    + """%s
+    for (int k = 0; k < taps_down; ++k) {
+      const int y_in = row * stride_down - pad_down + k * gap_down;
+      if (y_in < 0 || y_in >= height) continue;
+      for (int l = 0; l < taps_right; ++l) {
+        const int x_in = column * stride_right - pad_right + l * gap_right;
+        if (x_in < 0 || x_in >= width) continue;
+        const int at = ((image * height + y_in) * width + x_in) * channels + channel;
+        %s
+      }
+    }
+    y = %s;"""
+)
+
+# A loop over the windows that read an input's number, each as the tap (k, l). The window is that of
+# output pixel (a, b), whose number in all images is `pixel`.
+FROM_WINDOWS = (
+    POSITION.format("height", "width")
+    + """%s
+    for (int k = 0; k < taps_down; ++k) {
+      const int a = reader(row, k, stride_down, pad_down, gap_down, out_height);
+      if (a < 0) continue;
+      for (int l = 0; l < taps_right; ++l) {
+        const int b = reader(column, l, stride_right, pad_right, gap_right, out_width);
+        if (b < 0) continue;
+        const int pixel = (image * out_height + a) * out_width + b;
+        %s
+      }
+    }
+    y = %s;"""
+)
+
+
+def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
+    """Return a kernel with this loop, and the statements before and in it, and the result."""
+    inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
+    preamble = FUNCTIONS + PREAMBLE
+    return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
+
+
+MAX_POOL = window_kernel(
+    *("gpunn_max_pool", "raw T x", OF_WINDOW, "T largest = 0; bool none = true;"),
+    "largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
+    "largest",
+)
+# In each window, the first of the largest numbers gets the gradient.
+MAX_POOL_GRADIENT = window_kernel(
+    *("gpunn_max_pool_gradient", "raw T x, raw T output, raw T gradient", FROM_WINDOWS),
+    "const T own = x[i]; T sum = 0;",
+    """const int to = pixel * channels + channel;
+        bool first = own == output[to];
+        for (int tap = 0; first && tap < k * taps_right + l; ++tap) {
+          const int y_in = a * stride_down - pad_down + tap / taps_right * gap_down;
+          const int x_in = b * stride_right - pad_right + tap % taps_right * gap_right;
+          if (y_in >= 0 && y_in < height && x_in >= 0 && x_in < width)
+            first = x[((image * height + y_in) * width + x_in) * channels + channel] != own;
+        }
+        if (first) sum += gradient[to];""",
+    "sum",
+)
+AVERAGE_POOL = window_kernel(
+    *("gpunn_average_pool", "raw T x", OF_WINDOW, "T sum = 0; int count = 0;"),
+    *("sum += x[at]; ++count;", "sum / count"),
+)
+AVERAGE_POOL_GRADIENT = window_kernel(
+    *("gpunn_average_pool_gradient", "raw T gradient", FROM_WINDOWS, "T sum = 0;"),
+    """sum += gradient[pixel * channels + channel]
+               / (taps_inside(a, taps_down, stride_down, pad_down, gap_down, height)
+                  * taps_inside(b, taps_right, stride_right, pad_right, gap_right, width));""",
+    "sum",
+)
+DEPTHWISE = {
+    biased: window_kernel(
+        "gpunn_depthwise" + "_biased" * biased,
+        "raw T x, raw T weights" + ", raw T bias" * biased,
+        *(OF_WINDOW, "T sum = 0;"),
+        "sum += x[at] * weights[(k * taps_right + l) * channels + channel];",
+        "sum + bias[channel]" if biased else "sum",
+    )
+    for biased in (False, True)
+}
+DEPTHWISE_INPUTS = window_kernel(
+    *("gpunn_depthwise_inputs", "raw T gradient, raw T weights", FROM_WINDOWS, "T sum = 0;"),
+    """sum += gradient[pixel * channels + channel]
+               * weights[(k * taps_right + l) * channels + channel];""",
+    "sum",
+)
+
+
+def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
+    """Return the values of GEOMETRY."""
+    pairs = outputs.shape[1:3], window.kernel, window.strides, window.padding, window.dilation
+    return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
+
+
+def calls(
+    kernel: Any,
+    window: Window,
+    images: Array,
+    outputs: Array,
+    inputs: Sequence[Array],
+    out: Array,
+    shared: Sequence[Array] = (),
+) -> Calls:
+    """Return the launches of a kernel, one if arrays have at most MOST numbers.
+
+    `inputs` and `out` have an entry for each image, and `shared` are arrays for all images.
+    """
+    sizes = geometry(images, window, outputs)
+    step = max(MOST // max(math.prod(each.shape[1:]) for each in (images, outputs)), 1)
+    parts = [slice(k, k + step) for k in range(0, len(images), step)]
+    return [
+        partial(kernel, *(each[part] for each in inputs), *shared, *sizes, out[part])
+        for part in parts
+    ]
+
+
+def max_pool(op: Arguments) -> Calls:
+    """Set each number of the output to the largest of its window."""
+    return calls(MAX_POOL, op.window, op.x, op.out, [op.x], op.out)
+
+
+def max_pool_gradient(op: Arguments) -> Calls:
+    """Add, for each number of x, the gradients of the windows whose largest number it is."""
+    inputs = [op.x, op.output, op.gradient]
+    return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
+
+
+def average_pool(op: Arguments) -> Calls:
+    """Set each number of the output to the mean of its window."""
+    return calls(AVERAGE_POOL, op.window, op.x, op.out, [op.x], op.out)
+
+
+def average_pool_gradient(op: Arguments) -> Calls:
+    """Add, for each number of x, its shares of the gradients of windows."""
+    return calls(AVERAGE_POOL_GRADIENT, op.window, op.out, op.gradient, [op.gradient], op.out)
+
+
+def depthwise(op: Arguments) -> Calls:
+    """Run `convolution` if each channel is a group with one unit."""
+    shared = [op.weights] if op.bias is None else [op.weights, op.bias]
+    return calls(DEPTHWISE[op.bias is not None], op.window, op.x, op.out, [op.x], op.out, shared)
+
+
+def depthwise_inputs(op: Arguments, out: Array) -> Calls:
+    """Run `convolution_inputs` if each channel is a group with one unit."""
+    gradient, shared = op.gradient, [op.weights]
+    return calls(DEPTHWISE_INPUTS, op.window, out, gradient, [gradient], out, shared)
+
+
+def multiply_channels(op: Arguments) -> Calls:
+    """Multiply each channel of each image by a number."""
+    return [partial(SCALE, op.x, op.factors[:, None, None, :], op.out)]
+
+
+def upsample(op: Arguments) -> Calls:
+    """Assign each pixel to a block of pixels."""
+    rows, height, width, channels = op.x.shape
+    sizes = height, op.out.shape[1] // height, width, op.out.shape[2] // width
+    blocks = op.out.reshape(rows, *sizes, channels)
+    return [partial(ASSIGN, op.x[:, :, None, :, None, :], blocks)]
