@@ -113,6 +113,7 @@ function speak(code) {
   linkToSite();
   set(byId("language"), { lang: word("other_code") });
   byId("language").textContent = word("other");
+  filters.draw();
   draw();
 }
 

@@ -37,6 +37,7 @@ function go(to, values = {}) {
 const plane = new Plane(byId("plane"), (sample) => change({ sample }));
 const inside = new Inside((input) => change({ input }));
 let network = null;
+const filters = new Filters(RECORDING.filters, RUNS.digits.tests.slice(0, 10));
 
 const planeWeights = () => run().weights(state.step + (state.phase === 3 ? 1 : 0));
 

@@ -62,19 +62,19 @@ const unknown = () => html("span", { class: "unknown" },
 
 const sign = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "zero");
 
-/** Return an image of 8 x 8 values as squares; `most` is the value of full color. */
-function picture(size, attributes = {}) {
+/** Return an image of `side` x `side` values as squares of a size. */
+function picture(size, attributes = {}, side = 8) {
   const squares = [];
-  for (let i = 0; i < 64; i++) {
-    const at = { x: (i % 8) * size, y: Math.floor(i / 8) * size, width: size, height: size };
+  for (let i = 0; i < side * side; i++) {
+    const at = { x: (i % side) * size, y: Math.floor(i / side) * size, width: size, height: size };
     squares.push(svg("rect", { ...at, "data-pixel": i }));
   }
-  const frame = { class: "frame", width: 8 * size, height: 8 * size };
+  const frame = { class: "frame", width: side * size, height: side * size };
   return svg("g", { class: "picture", ...attributes }, svg("rect", frame), ...squares,
     svg("rect", { class: "cursor", width: size, height: size, visibility: "hidden" }));
 }
 
-/** Color an image: ink for pixels, or blue and orange for signed numbers. */
+/** Color an image: ink for pixels, or blue and orange for signed numbers; `most` is full color. */
 function paint(group, values, most, chosen = null, ink = false) {
   const squares = group.querySelectorAll("[data-pixel]");
   squares.forEach((square, i) => {

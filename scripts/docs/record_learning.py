@@ -1,4 +1,4 @@
-"""Record the two trainings that the page docs/learning/ replays: points in a plane, and digits.
+"""Record the trainings that the page docs/learning/ replays: points, digits, and filters.
 
     python scripts/docs/record_learning.py [FILE [SITE]]
 
@@ -17,7 +17,8 @@ numbers in float32. A recording keeps the first n rows of each batch and has the
     | losses | (steps,) | C, the mean loss of each batch |
     | total_losses, accuracies | (steps + 1,) | of many rows, initially and after each update |
 
-Activations follow from the sums, and the weights of later steps from the gradients.
+Activations follow from the sums, and the weights of later steps from the gradients. The
+recording of filters has other arrays; see `filters`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 
 import gpunn
 from gpunn.callbacks import Callback
-from gpunn.layers import Activation, Dense
+from gpunn.layers import Activation, Conv2D, Dense, Flatten, MaxPool2D
 from gpunn.workspace import Workspace
 
 FILE = Path(__file__).parents[2] / "docs" / "learning" / "recording.js"
@@ -220,6 +221,50 @@ def digits() -> Lesson:
 
 LESSONS = {"points": points, "digits": digits}
 
+FILTERS, FILTER_STEPS = 6, 60
+
+
+def filters() -> dict[str, np.ndarray]:
+    """Train a small convolutional network on the digits, and record its filters.
+
+    `weights` has shape (steps + 1, 9, filters) and `biases` (steps + 1, filters), initially and
+    after each update; `accuracies` are the shares of the test images that are recognized.
+    """
+    X, y, X_test, y_test = (
+        each.reshape(-1, 8, 8, 1) / 16 if each.ndim == 2 else each
+        for each in gpunn.data.load_digits()
+    )
+    layers = [Conv2D(FILTERS, 3, padding="same", activation="relu"), MaxPool2D()]
+    layers += [Flatten(), Dense(10)]
+    model = gpunn.Sequential(layers, (8, 8, 1), backend="numpy", seed=3, dtype="float64")
+    weights, biases, accuracies = [], [], []
+
+    class FilterRecorder(Callback):
+        """Records the filters after each update."""
+
+        every_updates = 1
+        name = "filter_recorder"
+
+        def on_train_begin(self, trainer: gpunn.Trainer) -> None:
+            self.on_updates_end(trainer)
+
+        def on_epoch_end(self, trainer: gpunn.Trainer, logs: Mapping[str, float]) -> None:
+            self.on_updates_end(trainer)
+
+        def on_updates_end(self, trainer: gpunn.Trainer) -> None:
+            weights.append(np.array(model.parameters["conv_2d_1.weights"]))
+            biases.append(np.array(model.parameters["conv_2d_1.biases"]))
+            right = model.predict(X_test).argmax(axis=1) == y_test
+            accuracies.append(float(right.mean()))
+
+    rows = FILTER_STEPS // 2 * 32
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.SGD(0.3))
+    options = {"epochs": 2, "batch_size": 32, "shuffle": False, "progress": False}
+    trainer.fit(X[:rows], y[:rows], callbacks=[FilterRecorder()], **options)
+    arrays = {"weights": weights, "biases": biases, "accuracies": accuracies}
+    return {name: np.array(values) for name, values in arrays.items()}
+
+
 # ------------------------------------------------------------------------------------- file
 
 KEPT = ("start", "gradients", "sums", "derivatives", "losses", "total_losses", "accuracies")
@@ -262,9 +307,10 @@ def images(pixels: np.ndarray) -> str:
 
 
 def main(path: Path = FILE, site: str | None = None) -> None:
-    """Record both lessons and write the file."""
+    """Record the lessons and write the file."""
     lessons = {name: make() for name, make in LESSONS.items()}
     recordings = {name: described(each, record(each)) for name, each in lessons.items()}
+    recordings["filters"] = {name: encoded(each) for name, each in filters().items()}
     content = {"version": gpunn.__version__, "site": site, **recordings}
     text = json.dumps(content, separators=(",", ":"))
     path.write_text(f"const RECORDING = {text};\n", encoding="utf-8")

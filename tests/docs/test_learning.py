@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from browser import PHONE, inaccessible, too_wide, visit
 
+import gpunn
+
 ROOT = Path(__file__).parents[2]
 
 LESSONS = ["points", "digits"]
@@ -571,3 +573,29 @@ def test_both_languages_have_all_words(browser, folder):
         assert page.get_by_role("button", name="前向").is_visible()
         page.get_by_role("button", name="English").click()
         assert page.locator("h1").inner_text() == "Watch a network learn"
+
+
+# ----------------------------------------------------------------------------------- filters
+
+
+def test_filters_and_their_feature_maps(browser, folder, recorder):
+    recorded, steps = recorder.filters(), recorder.FILTER_STEPS
+    _, _, X_test, _ = gpunn.data.load_digits()
+    assert recorded["accuracies"][-1] > recorded["accuracies"][0] + 0.5
+    with visit(browser, folder) as page:
+        labels = page.locator("#maps svg")
+        for step, image in ((steps, 0), (0, 7)):
+            page.locator("#filter_step").fill(str(step))
+            page.locator(f"#filter_samples input[value='{image}']").check()
+            padded = np.pad(X_test[image].reshape(8, 8) / 16, 1)
+            windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(64, 9)
+            z = windows @ recorded["weights"][step] + recorded["biases"][step]
+            expected = np.maximum(z, 0).max(axis=0)
+            values = labels.evaluate_all("all => all.map((each) => Number(each.dataset.value))")
+            np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+            share = f"{100 * recorded['accuracies'][step]:.0f} %"
+            assert f"After {step} of {steps}" in page.locator("#filter_where").inner_text()
+            assert share in page.locator("#filter_where").inner_text()
+        assert "Filter 1. Largest number" in labels.first.get_attribute("aria-label")
+        page.locator("#language").click()
+        assert "滤波器 1" in labels.first.get_attribute("aria-label")
