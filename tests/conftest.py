@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple
+
+# Before anything imports NumPy. OpenBLAS's threads wait for one another in loops, which take
+# many times the time of the products where other processes use the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from devices import BACKENDS, DEVICE, TARGETS, in_which_run
@@ -162,6 +167,19 @@ def no_drawings(monkeypatch):
     """Make reports without what Matplotlib draws, which takes nearly all of their time."""
     empty = '<svg viewBox="0 0 1 1"></svg>'
     monkeypatch.setattr("gpunn.reporting.charts.drawn", lambda *_, **__: empty)
+
+
+@pytest.fixture
+def two_blas_threads():
+    """Let NumPy's products use two threads, which tests otherwise do not."""
+    from gpunn.backends.numpy.blas import controller
+
+    before = [library.get_num_threads() for library in controller().lib_controllers]
+    for library in controller().lib_controllers:
+        library.set_num_threads(2)
+    yield
+    for library, threads in zip(controller().lib_controllers, before, strict=True):
+        library.set_num_threads(threads)
 
 
 @pytest.fixture

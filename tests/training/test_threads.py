@@ -17,6 +17,8 @@ from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
 from gpunn.training.batches.dataset import DatasetBuilder
 
+pytestmark = pytest.mark.usefixtures("two_blas_threads")
+
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)
 Y = RANDOM.integers(0, 3, 300)

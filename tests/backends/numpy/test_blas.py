@@ -11,6 +11,8 @@ from gpunn.backends.numpy.blas import controller, limit_threads
 if not controller().lib_controllers:
     pytest.skip("NumPy has a BLAS that threadpoolctl does not know", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("two_blas_threads")
+
 
 def threads():
     return [library.get_num_threads() for library in controller().lib_controllers]
@@ -18,6 +20,7 @@ def threads():
 
 def test_the_limit_holds_inside_and_ends_with_it():
     before = threads()
+    assert set(before) == {2}
     with limit_threads(1):
         assert set(threads()) == {1}
     assert threads() == before

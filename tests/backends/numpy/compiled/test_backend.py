@@ -290,9 +290,10 @@ class Counting(gpunn.layers.Layer):
 
 @pytest.mark.skipif(not controller().lib_controllers, reason="NumPy's BLAS is unknown")
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("two_blas_threads")
 def test_products_of_custom_code_get_all_threads(threads):
     counting = Counting()
     layers = [gpunn.layers.Dense(1024), counting, gpunn.layers.Dense(1024)]
     model = gpunn.Sequential(layers, 512, CompiledBackend(threads))
     model.predict(np.zeros((512, 512)))
-    assert counting.threads == min(threads, blas_threads())
+    assert counting.threads == threads
