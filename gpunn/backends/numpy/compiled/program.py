@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.conflicts import Extent, address, conflicts_of, extent
 from gpunn.backends.numpy.compiled.interface import ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
@@ -22,12 +23,6 @@ from gpunn.backends.numpy.subnormals import FLUSHED
 __all__ = ["Instruction", "Program", "address", "pack"]
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
-
-
-def address(array: np.ndarray) -> int:
-    """Return the address of an array's memory."""
-    # The value of `array.ctypes.data`, in a third of the time.
-    return int(array.__array_interface__["data"][0])
 
 
 def encoded(argument: float | np.ndarray | None) -> int:
@@ -88,51 +83,6 @@ class Instruction:
     def written_extents(self) -> list[Extent]:
         """The memory that the instruction writes."""
         return [extent(each, self.by_rows) for each in self.writes]
-
-    def waits_for(self, other: Instruction) -> bool:
-        """Return whether this and another instruction conflict: one writes memory that both use."""
-        return (
-            conflict(self.read_extents, other.written_extents)
-            or conflict(self.written_extents, other.written_extents)
-            or conflict(self.written_extents, other.read_extents)
-        )
-
-    def uses_memory_of(self, other: Instruction) -> bool:
-        """Return whether one of the two writes memory that both use, by rows or not."""
-        return any(
-            a.meets(b)
-            for some, others in (
-                (self.read_extents, other.written_extents),
-                (self.written_extents, other.written_extents),
-                (self.written_extents, other.read_extents),
-            )
-            for a in some
-            for b in others
-        )
-
-
-class Extent(NamedTuple):
-    """A contiguous array's memory, and its number of rows if threads divide them, otherwise 0."""
-
-    begin: int
-    end: int
-    rows: int
-
-    def meets(self, other: Extent) -> bool:
-        """Return whether the two extents share memory."""
-        return self.begin < other.end and other.begin < self.end
-
-
-def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
-    """Return the memory of a contiguous array, and its number of rows if it is in `by_rows`."""
-    begin = address(array)
-    divided = any(array is each for each in by_rows)
-    return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
-
-
-def conflict(some: list[Extent], others: list[Extent]) -> bool:
-    """Return whether arrays share memory, except if threads divide their rows in the same way."""
-    return any(a.meets(b) and not (a == b and a.rows) for a in some for b in others)
 
 
 class Program:
@@ -234,30 +184,28 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
-    order: list[Instruction] = []
-    for instruction in instructions:
+    conflicts, order = conflicts_of(instructions).all, list[int]()
+    for number, instruction in enumerate(instructions):
         position = len(order)
         if instruction.early:
-            while position and not instruction.uses_memory_of(order[position - 1]):
+            while position and order[position - 1] not in conflicts[number]:
                 position -= 1
-        order.insert(position, instruction)
-    return order
+        order.insert(position, number)
+    return [instructions[number] for number in order]
 
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     """Combine each gradient with the update that follows, if nothing else reads the gradient."""
-    result: list[Instruction] = []
-    for instruction in order:
+    conflicts, result = conflicts_of(order).all, list[Instruction]()
+    for position, instruction in enumerate(order):
         before = result[-1] if result else None
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
+            others = [order[number] for number in (position - 1, *conflicts[position - 1])]
             readers = [
-                one for one in order if any(a.meets(b) for a in one.read_extents for b in gradient)
+                one for one in others if any(a.meets(b) for a in one.read_extents for b in gradient)
             ]
-            if (
-                instruction.read_extents[:1] == gradient
-                and readers[0] is readers[-1] is instruction
-            ):
+            if instruction.read_extents[:1] == gradient and readers == [instruction]:
                 result[-1] = before.fuse(instruction)
                 continue
         result.append(instruction)
@@ -272,12 +220,11 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
     since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    since_barrier: list[Instruction] = []
+    conflicts, barrier = conflicts_of(order).across_threads, 0  # the latest one's position
     for index, instruction in enumerate(order):
-        if any(instruction.waits_for(other) for other in since_barrier):
+        if any(number in conflicts[index] for number in range(barrier, index)):
             table[index - 1, 1] = 1
-            since_barrier = []
-        since_barrier.append(instruction)
+            barrier = index
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
         pack(instruction.args, table[index, 2:])
     table[-1, 1] = 1  # the next repetition begins with the first instruction
