@@ -115,11 +115,13 @@ class Configurable:
         list of str
             All attributes of a custom class and of this object, since the methods may use them.
         """
+        if is_built_in(type(self)):
+            return []
         classes = [cls for cls in type(self).__mro__ if issubclass(cls, Configurable)]
         custom = [cls for cls in classes if not is_built_in(cls)]
         pairs = [pair for cls in custom for pair in vars(cls).items()]
         names = [name for name, it in pairs if name[:2] != "__" and _is_data(it)]
-        return [*names, "__dict__"] if custom else []
+        return [*names, "__dict__"]
 
     def __post_init__(self) -> None:
         """Check the fields declared with `number`, `integer` or `flag`."""

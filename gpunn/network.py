@@ -32,6 +32,7 @@ from gpunn.errors import (
     suggest,
 )
 from gpunn.exclusion import Exclusion
+from gpunn.expressions.tracing import shared_traces
 from gpunn.forks import IMPORTING, ForkableLock
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
@@ -211,9 +212,10 @@ class Sequential(Described):
         self.metadata: dict[str, Any] = {}
         self._schema: Schema | None = None
         self.labels = unique_labels(self.layers)
-        self.shapes = self._infer_shapes()
+        with shared_traces():
+            self.shapes = self._infer_shapes()
+            declarations = self._declarations()
         self.output_shape = self.shapes[-1]
-        declarations = self._declarations()
         if values is not None:
             check_values(declarations, values)
         try:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
 from gpunn.expressions.objects import elements, same
+from gpunn.expressions.tracing import shared_traces
 
 __all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
 __all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
@@ -217,7 +218,8 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
     outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
     RECORDER.trace, RECORDER.backend = trace, backend
     try:
-        operations()
+        with shared_traces():
+            operations()
     finally:
         RECORDER.trace, RECORDER.backend = outer
     return trace
@@ -301,8 +303,7 @@ class RecordingCache:
         return cast("T", self._made[key])
 
     def _remember(self) -> None:
-        pairs = fields_of(tuple(self._parts))
-        self._fields = list({(id(part), name): (part, name) for part, name in pairs}.values())
+        self._fields = fields_of(tuple(self._parts))
         self._values = [getattr(part, name, None) for part, name in self._fields]
         changeable = [each for each in self._values if isinstance(each, list | tuple | dict)]
         self._elements = [(each, elements(each)) for each in changeable]
@@ -318,15 +319,22 @@ class RecordingCache:
         self._made.clear()
 
 
-def fields_of(part: object) -> list[tuple[object, str]]:
-    """Return all fields of a dataclass and of its fields' values, as pairs of owner and name."""
+def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
+    """Return all fields of a dataclass and of its fields' values, as pairs of owner and name.
+
+    An object that occurs several times has its pairs once; `known` are objects that occurred.
+    """
+    known = {} if known is None else known
+    if isinstance(part, str | float | int | None) or id(part) in known:
+        return []
+    known[id(part)] = part
     result: list[tuple[object, str]] = []
     names = [field.name for field in fields(part)] if is_dataclass(part) else []
     for name in names:
         result.append((part, name))
-        result += fields_of(getattr(part, name))
+        result += fields_of(getattr(part, name), known)
     others = getattr(part, "recorded_attributes", tuple[str, ...])()
     result += [(part, name) for name in others if name not in names]
     if isinstance(part, list | tuple):
-        result += [pair for each in part for pair in fields_of(each)]
+        result += [pair for each in part for pair in fields_of(each, known)]
     return result

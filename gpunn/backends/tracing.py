@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,14 +11,15 @@ import numpy as np
 from gpunn.backends.recording import Arguments
 from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import GpunnError
-from gpunn.expressions.graph import Node, Untraceable
+from gpunn.expressions.graph import ARRAY, Graph, Node, Untraceable, in_order
 from gpunn.expressions.namespace import Namespace
-from gpunn.expressions.objects import copied, kept_classes, same, state_of
+from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn, Tracer
-from gpunn.expressions.tracing import explained, traced_twice
+from gpunn.expressions.tracing import explained, once, traced_twice
 from gpunn.typing import Array
 
-__all__ = ["Write", "hint", "if_traceable", "trace_operation"]
+__all__ = ["Traced", "Write", "check_arrays", "hint", "if_traceable", "shared_trace"]
+__all__ += ["trace_operation"]
 
 logger = logging.getLogger("gpunn")
 
@@ -53,6 +54,56 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
         lambda writes: [each.node for each in writes],
         dtype,
     )
+
+
+class Traced(NamedTuple):
+    """What an operation writes; some nodes stand for other arrays than their own."""
+
+    writes: list[Write]
+    arrays: Mapping[Node, Array]
+
+
+def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
+    """Return what `trace_operation` returns; operations with equal arguments share a trace.
+
+    Within `shared_traces`, a definition is traced once for equal objects and shapes of arrays.
+    """
+    stand_ins = Substitution(Tracer(Graph(), dtype))
+    replaced = [stand_ins.of(value) for value in vars(arguments).values()]
+    numbers = {id(each): number for number, each in enumerate(stand_ins.arrays)}
+    arrays = [each.target for each in stand_ins.arrays]
+    key = definition, dtype, *(form_of(value, numbers) for value in replaced)
+    # The first trace keeps the objects whose ids are in the key.
+    first, writes, _ = once(
+        key, lambda: (arrays, trace_operation(definition, arguments, dtype), (arguments, replaced))
+    )
+    own = {id(one): array for one, array in zip(first, arrays, strict=True)}
+    nodes = in_order([node for _, node in writes])
+    return Traced(
+        [Write(own[id(array)], node) for array, node in writes],
+        {node: own[id(node.data)] for node in nodes if node.op == ARRAY},
+    )
+
+
+def form_of(value: Any, numbers: Mapping[int, int]) -> Hashable:
+    """Return a key that is equal for arguments with equal traces.
+
+    `numbers` has the numbers of stand-ins for arrays, by their ids.
+    """
+    if isinstance(value, StandIn):
+        return numbers[id(value)], value.shape, value.node.kind
+    if isinstance(value, list | tuple):
+        return type(value), *(form_of(each, numbers) for each in value)
+    if isinstance(value, Mapping):
+        return "mapping", *((key, form_of(each, numbers)) for key, each in value.items())
+    if isinstance(value, Configurable):
+        return type(value), form_of(vars(value), numbers)
+    return described(value)
+
+
+def check_arrays(arrays: Sequence[Array], dtype: np.dtype) -> None:
+    """Raise an `Untraceable` if kernels can't read an array, or if different arrays overlap."""
+    Substitution(Tracer(Graph(), dtype)).of(list(arrays))
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:
@@ -118,6 +169,7 @@ class Substitution:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self.arrays: list[StandIn] = []
+        self._bytes: list[tuple[int, int]] = []
         self._objects: dict[int, tuple[Any, list[Any]]] = {}
 
     def of(self, value: Any) -> Any:
@@ -134,13 +186,14 @@ class Substitution:
 
     def _of_array(self, array: Array) -> StandIn:
         made = self._tracer.array(array)
-        for known in self.arrays:
-            (start, stop), (first, end) = bytes_of(array), bytes_of(known.target)
+        start, stop = bytes_of(array)
+        for known, (first, end) in zip(self.arrays, self._bytes, strict=True):
             if start < end and first < stop:
                 if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
                     return known
                 self._tracer.refuse("arrays that overlap")
         self.arrays.append(made)
+        self._bytes.append((start, stop))
         return made
 
     def _of_object(self, value: Any) -> Any:

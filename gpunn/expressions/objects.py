@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from operator import is_
@@ -16,7 +16,16 @@ from gpunn.configurable import Configurable, is_built_in
 from gpunn.expressions.graph import Untraceable
 from gpunn.expressions.stand_ins import StandIn
 
-__all__ = ["copied", "elements", "equal", "inner_states", "kept_classes", "same", "state_of"]
+__all__ = [
+    "copied",
+    "described",
+    "elements",
+    "equal",
+    "inner_states",
+    "kept_classes",
+    "same",
+    "state_of",
+]
 
 
 def elements(value: object) -> list[Any]:
@@ -37,6 +46,13 @@ def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
 def equal(a: object, b: object) -> bool:
     """Return whether two values are the same object, or equal numbers or strings."""
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
+
+
+def described(value: object) -> Hashable:
+    """Return a key that is equal for equal numbers and strings; others are described by id."""
+    if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
+        return type(value), repr(value)
+    return id(value)
 
 
 @contextmanager

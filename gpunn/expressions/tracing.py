@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,9 +14,42 @@ import numpy as np
 from gpunn.expressions.graph import Graph, Node, Untraceable
 from gpunn.expressions.stand_ins import Tracer
 
-__all__ = ["explained", "traced_twice"]
+__all__ = ["explained", "once", "shared_traces", "traced_twice"]
 
 T = TypeVar("T")
+
+
+class Shared(threading.local):
+    """The traces that equal objects share; None outside of `shared_traces`."""
+
+    traces: dict[Hashable, Any] | None = None
+
+
+SHARED = Shared()
+
+
+@contextmanager
+def shared_traces() -> Iterator[None]:
+    """Within the context, trace the code of equal objects once.
+
+    The context must be so short that neither the code nor what it reads changes.
+    """
+    outer = SHARED.traces
+    SHARED.traces = {} if outer is None else outer
+    try:
+        yield
+    finally:
+        SHARED.traces = outer
+
+
+def once(key: Hashable, make: Callable[[], T]) -> T:
+    """Return what `make` returns; within `shared_traces`, call it once for equal keys."""
+    if SHARED.traces is None:
+        return make()
+    if key not in SHARED.traces:
+        SHARED.traces[key] = make()
+    result: T = SHARED.traces[key]
+    return result
 
 
 @contextmanager

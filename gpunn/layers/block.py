@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 from gpunn.attributes import fixed_attribute
@@ -15,7 +15,8 @@ from gpunn.backends.recording import fields_of
 from gpunn.configurable import Configurable, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
-from gpunn.expressions.objects import elements, inner_states, kept_classes, same
+from gpunn.expressions.objects import described, elements, inner_states, kept_classes, same
+from gpunn.expressions.tracing import once
 from gpunn.layers.base import Layer, family, operations_only
 from gpunn.layers.chain import Chain
 from gpunn.layers.formula import Formula, formula_of
@@ -35,10 +36,18 @@ ROWS = 10007
 SIZE = 64
 """Maximum number of traces that are kept for a block."""
 
-Traces = dict[Any, tuple[list[Any], Formula]]
+
+class Traces(NamedTuple):
+    """The traces of a block, by shape and dtype, and the attributes that they may depend on."""
+
+    attributes: list[Any]
+    description: Hashable
+    layers: Mapping[str, Layer]
+    formulas: dict[Any, Formula]
+
 
 TRACES: WeakKeyDictionary[Layer, Traces] = WeakKeyDictionary()
-"""The traces of each block, with the attributes that they may depend on."""
+"""The traces of each block."""
 
 
 @dataclass(eq=False)
@@ -91,6 +100,8 @@ class Block(Layer):
 
     joined: ClassVar[str] = ""
     """A word for how the branches are joined, for drawings."""
+
+    _traced: ClassVar[bool] = True  # twice, so recording needs no second call
 
     _formula: ClassVar[Any] = None
     """The subclass's method `forward`."""
@@ -164,6 +175,10 @@ class Block(Layer):
         return self.traced(input_shape).result.shape[1:]
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        key = "parameters", id(self), tuple(input_shape)
+        return list(once(key, lambda: (self, self._parameters(input_shape)))[1])
+
+    def _parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         specs = {spec.name: spec for spec in self.own_parameters(input_shape)}
         calls = self.traced(input_shape).calls()
         for call in calls:
@@ -187,7 +202,8 @@ class Block(Layer):
         return list(self.children().items())
 
     def _called(self) -> Sequence[Layer]:
-        for _, formula in TRACES.get(self, {}).values():  # calls don't depend on the shape
+        formulas = TRACES[self].formulas if self in TRACES else {}
+        for formula in formulas.values():  # calls don't depend on the shape
             return [call.layer for call in formula.calls()]
         return super()._called()
 
@@ -225,15 +241,26 @@ class Block(Layer):
         Formula
             The graph, and the steps that divide it, for arrays of these shapes.
         """
-        state, key = attributes_of(self), (tuple(shape), rows, dtype)
-        traces = TRACES.setdefault(self, {})
-        before, formula = traces.get(key, ([], None))
-        if formula is None or not same(before, state):
-            formula = self._trace(shape, rows, dtype)
-            if len(traces) >= SIZE:
-                traces.clear()
-            traces[key] = state, formula
-        return formula
+        key = tuple(shape), rows, dtype
+        if rows == ROWS:  # attributes don't change while the network is made
+            return once((id(self), *key), lambda: (self, self._current(key)))[1]
+        return self._current(key)
+
+    def _current(self, key: tuple[Shape, int, str]) -> Formula:
+        """Return the trace for the present attributes; equal blocks share their traces."""
+        attributes, traces = attributes_of(self), TRACES.get(self)
+        if traces is None or not same(traces.attributes, attributes):
+            description = description_of(self, attributes)
+            traces = TRACES[self] = Traces(attributes, description, inner_layers(self), {})
+        if key not in traces.formulas:
+            specs = [(spec.name, spec.shape) for spec in self.own_parameters(key[0])]
+            description = traces.description, key, *specs
+            # The attributes keep objects whose ids are in the description.
+            _, formula = once(description, lambda: (attributes, self._trace(*key)))
+            if len(traces.formulas) >= SIZE:
+                traces.formulas.clear()
+            traces.formulas[key] = formula.with_layers(traces.layers)
+        return traces.formulas[key]
 
     def _trace(self, shape: Shape, rows: int, dtype: str) -> Formula:
         cls = type(self)
@@ -254,9 +281,10 @@ class Block(Layer):
             plain = [getattr(self, name, None) for name in self.recorded_attributes()]
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
             specs, before = self.own_parameters(shape), attributes_of(self)
-            formula = formula_of(function, names_of(self), specs, (rows, *shape), dtype)
+            names = {id(layer): name for name, layer in inner_layers(self).items()}
+            formula = formula_of(function, names, specs, (rows, *shape), dtype)
             if rows == ROWS:  # when the network is made
-                other = formula_of(function, names_of(self), specs, (rows + 1, *shape), dtype)
+                other = formula_of(function, names, specs, (rows + 1, *shape), dtype)
                 if formula.functions() != other.functions():
                     raise Untraceable("code whose results depend on the number of rows")
             return formula
@@ -287,26 +315,46 @@ def forward_of(formula: Any) -> Any:
 
 def attributes_of(block: Block) -> list[Any]:
     """Return all attributes that a trace may depend on, also those of inner layers."""
-    values = [
-        getattr(layer, name, None)
-        for layer in family(block)
-        for name in (*vars(layer), *Configurable.recorded_attributes(layer))
-        if name not in (*SET_BY_NETWORK, "__dict__")
-    ]
+    values: list[Any] = []
+    for layer in family(block):
+        values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
+        of_class = Configurable.recorded_attributes(layer)
+        values += [getattr(layer, name, None) for name in of_class if name != "__dict__"]
     values += elements(values)
-    others = [each for each in values if isinstance(each, Configurable)]
-    others = [each for each in others if not isinstance(each, Layer)]
-    return [*values, *(getattr(*pair, None) for each in others for pair in fields_of(each))]
+    others = {id(each): each for each in values if isinstance(each, Configurable)}
+    pairs = [fields_of(each) for each in others.values() if not isinstance(each, Layer)]
+    inner = [getattr(*pair, None) for each in pairs for pair in each]
+    return [*values, *inner, *elements(inner)]
 
 
-def names_of(layer: Layer, prefix: str = "") -> dict[int, str]:
-    """Return the names of all inner layers, such as "body.dense_1", by their ids."""
-    names: dict[int, str] = {}
+def description_of(block: Block, attributes: Sequence[Any]) -> Hashable:
+    """Return a key that is equal for blocks with equal attributes, which have equal traces.
+
+    `attributes` are those of `attributes_of`. An object without a value is described by its id.
+    """
+    layers = list(family(block))
+    numbers = {id(layer): number for number, layer in enumerate(layers)}
+
+    def form(value: Any) -> Hashable:
+        if id(value) in numbers:
+            return numbers[id(value)]
+        if isinstance(value, list | tuple | dict):
+            return type(value), len(value)  # its elements are attributes, too
+        if isinstance(value, Configurable):
+            return (type(value),)  # as are its fields
+        return described(value)
+
+    return *((type(layer), *vars(layer)) for layer in layers), *map(form, attributes)
+
+
+def inner_layers(layer: Layer, prefix: str = "") -> dict[str, Layer]:
+    """Return all inner layers by name, such as "body.dense_1"."""
+    found: dict[str, Layer] = {}
     for label, child in layer.children().items():
-        names[id(child)] = prefix + label
+        found[prefix + label] = child
         if isinstance(child, Chain):
-            names |= names_of(child, f"{prefix}{label}.")
-    return names
+            found |= inner_layers(child, f"{prefix}{label}.")
+    return found
 
 
 def layers_in(name: str, value: Any) -> dict[str, Layer]:

@@ -7,7 +7,7 @@ and concatenations are `Step`s: each sets an array, which the graph reads like x
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,16 @@ class Formula:
     result: Node
     plans: dict[Any, Any] = field(default_factory=dict)
     """Backward passes, by what they compute."""
+    expressions: dict[tuple[Node, ...], Expression] = field(default_factory=dict)
+    """Functions that passes compute in one operation, by their results."""
+
+    def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
+        """Return the same formula, of a block with other inner layers of these names."""
+        steps = [
+            replace(step, layer=layers[step.name]) if isinstance(step, Call) else step
+            for step in self.steps
+        ]
+        return replace(self, steps=steps)
 
     def calls(self) -> list[Call]:
         """Return the calls of layers, in order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpunn.errors import ArgumentError
 from gpunn.expressions import ARRAY, Expression, Node, gradients, in_order
@@ -26,14 +26,14 @@ __all__ = ["Passes"]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The part of a backward pass that goes back through one step.
+    """The part of a backward pass that goes back through the step at `position`.
 
     `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
     `array` holds it. `results` are dL/d(inputs), and None for inputs that need none. `spare` means
     that nothing reads the array afterwards, so that a layer may overwrite it.
     """
 
-    step: Step
+    position: int
     gradient: Node | None
     array: Node
     results: tuple[Node | None, ...]
@@ -65,7 +65,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     varying += [step.output for step in formula.steps if id(step) in needed]
     ends, seeds = [formula.result], [seed_of(formula)]
     planned: list[Part] = []
-    for step in reversed(formula.steps):
+    for position, step in reversed(list(enumerate(formula.steps))):
         if id(step) not in needed:
             continue
         (gradient,) = gradients(graph, ends, seeds, [step.output], varying)
@@ -85,14 +85,14 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
                 ends.append(node)
                 seeds.append(result)
             results.append(result)
-        planned.append(Part(step, gradient, array, tuple(results), spare=False))
+        planned.append(Part(position, gradient, array, tuple(results), spare=False))
     found = gradients(graph, ends, seeds, [leaves[name] for name in wanted], varying)
     last = dict(zip(wanted, found, strict=True))
     read = arrays_of([each for each in last.values() if each is not None])
     parts: list[Part] = []
     for part in reversed(planned):
         spare = part.array not in read
-        parts.insert(0, Part(part.step, part.gradient, part.array, part.results, spare))
+        parts.insert(0, replace(part, spare=spare))
         read += arrays_of([] if part.gradient is None else [part.gradient])
     return Plan(parts, last)
 
@@ -160,9 +160,11 @@ class Passes:
     def _compute(self, outs: Mapping[Node, Array]) -> None:
         """Set arrays to nodes, in one operation."""
         if outs:
-            inputs = arrays_of(list(outs))
-            expression = Expression(tuple(inputs), tuple(outs))
-            arrays = tuple(self._arrays[each] for each in inputs)
+            results, known = tuple(outs), self._formula.expressions
+            if results not in known:
+                known[results] = Expression(tuple(arrays_of(results)), results)
+            expression = known[results]
+            arrays = tuple(self._arrays[each] for each in expression.inputs)
             self._ops.compute(expression, arrays, tuple(outs.values()))
 
     def _flat(self, array: Array, name: str = "") -> Array:
@@ -227,19 +229,20 @@ class Passes:
         targets = {node: name for name, node in plan.last.items() if name != X and node is not None}
         self._arrays[seed_of(formula)] = gradient
         for part in plan.parts:
-            array = self._gradient_of(part)
-            if isinstance(part.step, Call):
-                self._through_layer(part.step, part, array)
-            elif isinstance(part.step, Product):
-                self._through_product(part.step, part, array, targets)
+            step = formula.steps[part.position]
+            array = self._gradient_of(step, part)
+            if isinstance(step, Call):
+                self._through_layer(step, part, array)
+            elif isinstance(step, Product):
+                self._through_product(step, part, array, targets)
         return self._finish(plan, gradient)
 
-    def _gradient_of(self, part: Part) -> Array:
+    def _gradient_of(self, step: Step, part: Part) -> Array:
         """Return dL/d(output of a step), in an array that a layer may overwrite."""
         known = part.gradient is part.array
-        if known and (part.spare or not isinstance(part.step, Call)):
+        if known and (part.spare or not isinstance(step, Call)):
             return self._arrays[part.array]
-        out = self._buffer(part.array, f"gradient of {part.step.output.data}")
+        out = self._buffer(part.array, f"gradient of {step.output.data}")
         if part.gradient is None:
             self._ops.fill(out, 0.0)
         elif known:

@@ -72,7 +72,8 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     if forward_by_operations(layer, workspace):
         start = len(trace)
         y = watched(layer, what, lambda: layer.forward(stand_in(x), workspace), workspace)
-        require_operations(workspace, what, [y], [x], trace[start:])
+        if not is_checked(layer):
+            require_operations(workspace, what, [y], [x], trace[start:])
         return y
     x = actual(x)
     shape = layer.output_shape(x.shape[1:])
@@ -107,6 +108,8 @@ def backward(
             return layer.backward(a, b, c, workspace, wants_input_gradient)
 
         dx = watched(layer, what, watched_call, workspace)
+        if is_checked(layer):
+            return dx
         require_operations(workspace, what, layer.gradients.values(), [], trace[start:])
         if wants_input_gradient:
             require_operations(workspace, what, [dx], arguments, trace[start:])
@@ -165,9 +168,13 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
             workspace.passed = passed
 
     with guarded(what):
-        built_in = type(owner).__module__.startswith("gpunn.")
-        result = call() if built_in else repeated(call, rehearsal)
+        result = call() if is_checked(owner) else repeated(call, rehearsal)
     return released(result)
+
+
+def is_checked(owner: object) -> bool:
+    """Return whether marked methods need no check: gpunn's own methods, and traced ones."""
+    return type(owner).__module__.startswith("gpunn.") or getattr(owner, "_traced", False)
 
 
 def put(workspace: Workspace, source: Array, result: Array, what: str) -> None:

@@ -418,6 +418,44 @@ def test_long_formulas_and_nested_blocks_are_traced_once():
     assert np.isfinite(trained(network(nested)).history["loss"]).all()
 
 
+TRACED = []
+
+
+class Counted(Block):
+    """(1 + factor) x + scale f(x), which counts how often gpunn traces it."""
+
+    name = "test_counted"
+
+    def __init__(self, factor, units=4, note=""):
+        self.factor, self.note = factor, note
+        self.inner = Chain([Dense(units, "tanh"), Dense(4)])
+        super().__post_init__()
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("scale", (4,), Ones())]
+
+    def forward(self, x):
+        TRACED.append(self.factor)
+        return x + self.factor * x + self.values["scale"] * self.inner(x)
+
+
+def test_equal_blocks_share_a_trace():
+    """Blocks with other attributes, also of inner layers, don't; nor do they share parameters."""
+    blocks = [(0.5, 4), (0.5, 4), (0.5, 3), (2.0, 4), (0.5, 4)]
+    counts, results = [], []
+    for notes in ("aaaaa", "abcde"):  # equal attributes, or one that differs everywhere
+        TRACED.clear()
+        model = network(*(Counted(*each, note) for each, note in zip(blocks, notes, strict=True)))
+        made = len(TRACED)
+        trained(model, batch_size=20)
+        counts.append((made / 4, len(TRACED[made:]) / 2))
+        results.append(values(model))
+        assert set(TRACED[made:]) == {0.5, 2.0}
+    assert counts == [(3, 3), (5, 5)]
+    for name, value in results[0].items():
+        assert np.array_equal(value, results[1][name])
+
+
 def test_masks_of_two_calls_differ(host_backend):
     made = block(lambda self, xp, x: xp.concat([self.a(x), self.a(x)], axis=1), a=layers.Dropout())
     _, workspace = prepared(host_backend, made, (30,))

@@ -18,6 +18,7 @@ from gpunn.backends.recording import (
     method_of,
     record,
 )
+from gpunn.expressions.tracing import shared_traces
 from gpunn.forks import IMPORTING
 from gpunn.typing import Array
 
@@ -65,6 +66,7 @@ class CompiledBackend(NumpyBackend):
         """Return the number of threads to use: 1 if several threads would wait longer than work."""
         return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
+    @shared_traces()
     def _program(self, trace: Trace) -> Program:
         with IMPORTING:
             from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
-from gpunn.backends.numpy.compiled.expressions.steps import steps_of
+from gpunn.backends.numpy.compiled.expressions.steps import Step, steps_of
 from gpunn.backends.numpy.compiled.expressions.totals import without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
-from gpunn.expressions import stages_of
+from gpunn.expressions import Node, Stage, stages_of
+from gpunn.expressions.tracing import once
 
 __all__ = ["instructions_of"]
 
 
+class Loops(NamedTuple):
+    """The loops that compute the `roots`, and the ids of nodes that need an array."""
+
+    roots: list[Node]
+    stages: list[Stage]
+    steps: list[list[Step]]
+    stored: set[int]
+
+
+def loops_of(nodes: Sequence[Node]) -> Loops:
+    """Return the loops that compute nodes."""
+    roots = roots_of(nodes)
+    stages, stored = stages_of(roots)
+    return Loops(roots, stages, [steps_of(stage, stored) for stage in stages], stored)
+
+
 def instructions_of(
-    writes: Sequence[Write], dtype: np.dtype, threads: int, early: bool = False
+    writes: Sequence[Write],
+    dtype: np.dtype,
+    threads: int,
+    early: bool = False,
+    given: Mapping[Node, np.ndarray] = MappingProxyType({}),
 ) -> list[Instruction]:
     """Return instructions that write traced results to their arrays.
 
-    Raises an `Untraceable` if the kernel can't broadcast a shape.
+    `given` has arrays of nodes for which the nodes' own arrays or names stand. Raises an
+    `Untraceable` if the kernel can't broadcast a shape.
     """
-    writes, totals = without_totals(writes, dtype)
-    writes = roots_of(writes)
-    stages, stored = stages_of([each.node for each in writes])
-    steps = [steps_of(stage, stored) for stage in stages]
-    memory = Memory(writes, steps, stored, dtype)
+    writes, totals = without_totals(writes, dtype, given)
+    nodes = tuple(write.node for write in writes)
+    roots, stages, steps, stored = once(nodes, lambda: loops_of(nodes))
+    writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
+    memory = Memory(writes, steps, stored, dtype, given)
     of_rows = {stage.rows for stage in stages if stage.columns > 1}
     instructions: list[Instruction] = []
     for stage, own in zip(stages, steps, strict=True):

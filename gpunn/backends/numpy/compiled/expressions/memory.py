@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,16 @@ from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, u
 __all__ = ["Memory", "roots_of"]
 
 
-def roots_of(writes: Sequence[Write]) -> list[Write]:
-    """Return writes of different nodes, none of which is a source or a view."""
-    result: list[Write] = []
+def roots_of(nodes: Sequence[Node]) -> list[Node]:
+    """Return different nodes of the same elements, none of which is a source or a view."""
+    result: list[Node] = []
     taken = set[int]()
-    for array, node in writes:
+    for node in nodes:
         base = base_of(node)
         if is_source(base) or base.op in SLICES or id(base) in taken:
-            base = Node("copy", (node,), array.shape, "float")
+            base = Node("copy", (node,), node.shape, "float")
         taken.add(id(base))
-        result.append(Write(array, base))
+        result.append(base)
     return result
 
 
@@ -42,12 +42,13 @@ class Memory:
         steps: Sequence[Sequence[Step]],
         stored: set[int],
         dtype: np.dtype,
+        given: Mapping[Node, np.ndarray],
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self._given = dtype, given
         self.copies: list[Write] = []
         self._arrays: dict[int, np.ndarray] = {}
         self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
-        unsafe = set(too_early(writes, steps))
+        unsafe = set(self._too_early(writes, steps))
         for array, node in writes:
             if id(node) in unsafe:
                 temporary = self._arrays[id(node)] = np.empty(node.shape, dtype)
@@ -65,12 +66,33 @@ class Memory:
     def of(self, node: Node) -> np.ndarray:
         """Return the array of a source or a stored node."""
         if node.op == ARRAY:
-            array: np.ndarray = node.data
+            array: np.ndarray = self._given.get(node, node.data)
             return array
         if id(node) not in self._arrays:
             self._kept.append(node)
             self._arrays[id(node)] = constant(node, self.dtype)
         return self._arrays[id(node)]
+
+    def _too_early(self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
+        """Yield the ids of nodes that would overwrite an array before its last read."""
+        computed = {
+            id(step.node): (loop, position)
+            for loop, own in enumerate(steps)
+            for position, step in enumerate(own)
+        }
+        replaced = {id(array): node for array, node in writes}
+        for loop, own in enumerate(steps):
+            for position, step in enumerate(own):
+                for argument in step.args:
+                    source, _ = used(argument)
+                    node = replaced.get(id(self.of(source))) if source.op == ARRAY else None
+                    if node is None:
+                        continue
+                    # A step may read the element that it writes, but no other element.
+                    in_place = argument is source and source.shape == step.node.shape
+                    when = (loop, position) if in_place else (loop, len(own))
+                    if computed[id(node)] < when:
+                        yield id(node)
 
 
 def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
@@ -88,25 +110,3 @@ def constant(node: Node, dtype: np.dtype) -> np.ndarray:
         columns[slice(*node.data)] = 1
         return columns
     return np.arange(*node.data).astype(dtype)
-
-
-def too_early(writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
-    """Yield the ids of nodes that are computed before the last read of the array they replace."""
-    computed = {
-        id(step.node): (loop, position)
-        for loop, own in enumerate(steps)
-        for position, step in enumerate(own)
-    }
-    replaced = {id(array): node for array, node in writes}
-    for loop, own in enumerate(steps):
-        for position, step in enumerate(own):
-            for argument in step.args:
-                source, _ = used(argument)
-                node = replaced.get(id(source.data)) if source.op == ARRAY else None
-                if node is None:
-                    continue
-                # A step may read the element that it writes, but no other element.
-                in_place = argument is source and source.shape == step.node.shape
-                when = (loop, position) if in_place else (loop, len(own))
-                if computed[id(node)] < when:
-                    yield id(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,17 +15,20 @@ __all__ = ["without_totals"]
 
 
 def without_totals(
-    writes: Sequence[Write], dtype: np.dtype
+    writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Instruction]]:
-    """Return the writes without those of totals, and the instructions that then add to totals."""
+    """Return the writes without those of totals, and the instructions that then add to totals.
+
+    `given` has arrays of nodes for which the nodes' own arrays or names stand.
+    """
     changed = [write.array for write in writes]
     others, instructions = list[Write](), list[Instruction]()
     for write in writes:
-        terms = terms_of(write)
+        terms = terms_of(write, given)
         if terms is None:
             others.append(write)
             continue
-        values, weights = factors_of(terms, changed)
+        values, weights = factors_of(terms, changed, given)
         numbers = np.empty(math.prod(values.shape), dtype)
         others.append(Write(numbers.reshape(values.shape), values))
         read = [numbers, write.array, *([] if weights is None else [weights])]
@@ -34,25 +37,28 @@ def without_totals(
     return others, instructions
 
 
-def terms_of(write: Write) -> Node | None:
+def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
     """Return x of total = total + sum(x), or None if a write is something else."""
     total = base_of(write.node)
     if total.op != "add" or write.array.size != 1:
         return None
     for one, other in (total.args, total.args[::-1]):
         before, added = base_of(one), base_of(other)
-        is_total = before.op == ARRAY and before.data is write.array
+        is_total = before.op == ARRAY and given.get(before, before.data) is write.array
         if is_total and added.op == "row_sum" and added.shape == (1,):
             return base_of(added.args[0])
     return None
 
 
-def factors_of(terms: Node, changed: Sequence[np.ndarray]) -> tuple[Node, np.ndarray | None]:
+def factors_of(
+    terms: Node, changed: Sequence[np.ndarray], given: Mapping[Node, np.ndarray]
+) -> tuple[Node, np.ndarray | None]:
     """Return values and weights whose products are the terms; the weights are an array or None."""
     if terms.op == "multiply":
         for weights, values in (terms.args, terms.args[::-1]):
             is_array = weights.op == ARRAY and weights.kind == "float"
-            is_kept = not any(weights.data is each for each in changed)
+            array = given.get(weights, weights.data)
+            is_kept = not any(array is each for each in changed)
             if is_array and is_kept and weights.shape == values.shape:
-                return values, weights.data
+                return values, array
     return terms, None

@@ -10,7 +10,13 @@ from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
-from gpunn.backends.tracing import if_traceable, trace_operation
+from gpunn.backends.tracing import (
+    Write,
+    check_arrays,
+    if_traceable,
+    shared_trace,
+    trace_operation,
+)
 from gpunn.configurable import Configurable
 from gpunn.expressions import ARRAY, Untraceable, in_order
 
@@ -35,13 +41,26 @@ class Expressions(Lowerings):
             return None
 
         def instructions() -> Steps:
-            writes = trace_operation(definition, op, dtypes[0])
-            return instructions_of(writes, dtypes[0], self.threads, early)
+            writes, arrays = shared_trace(definition, op, dtypes[0])
+            return instructions_of(writes, dtypes[0], self.threads, early, arrays)
 
         return if_traceable(instructions, classes[0])
 
     def compute(self, op: Arguments) -> Steps:
-        return self._functions("compute", op, op.outs[0].dtype)
+        dtype, results = op.outs[0].dtype, op.expression.results
+        arrays = dict(zip(op.expression.inputs, op.inputs, strict=True))
+        whole = all(
+            out.shape == node.shape and node.kind == "float"
+            for out, node in zip(op.outs, results, strict=True)
+        )
+        if not whole:
+            return self._functions("compute", op, dtype)
+        writes = list(map(Write, op.outs, results))
+        try:
+            check_arrays([*op.inputs, *op.outs], dtype)
+            return instructions_of(writes, dtype, self.threads, given=arrays)
+        except Untraceable:  # such as a shape that can't be broadcast
+            return None
 
     def assign(self, op: Arguments) -> Steps:
         if op.out.dtype not in (np.float32, np.float64):
@@ -51,8 +70,8 @@ class Expressions(Lowerings):
     def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
         """Return instructions for an operation that consists of functions of arrays."""
         try:
-            writes = trace_operation(getattr(Operations, name).definition, op, dtype)
-            return instructions_of(writes, dtype, self.threads)
+            writes, arrays = shared_trace(getattr(Operations, name).definition, op, dtype)
+            return instructions_of(writes, dtype, self.threads, given=arrays)
         except Untraceable:  # such as an array that isn't contiguous
             return None
 
