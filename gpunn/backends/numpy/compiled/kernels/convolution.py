@@ -7,10 +7,14 @@ dilation along the rows, or with groups of channels, each pixel of the kernel is
 
 Each thread computes some images. The weights are in panels (see `panels`).
 
-The first arguments of all kernels: images, height, width, channels of x; units (channels of y),
-groups, rows, columns of y; kernel height and width; strides, padding and dilation, each down and
-right; size (bytes per number); x_ptr (images, height, width, channels), weights_ptr, y_ptr (images,
-rows, columns, units); taps (1 if a row of the kernel is a run, else its width).
+The first arguments of all kernels:
+
+* images, height and width of x; channels of x and units (channels of y) of a group; groups; rows
+  and columns of y;
+* height and width of the kernel; strides, padding and dilation, each down and right;
+* size (bytes per number), x_ptr, weights_ptr, y_ptr;
+* buffer_ptr, and the bytes of it that each thread has;
+* the number of parts of a kernel row (1 if it is a run), and how many numbers a part reads.
 """
 
 from __future__ import annotations
@@ -19,82 +23,116 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, quotient
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
-from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, floats, integers
-from gpunn.backends.numpy.compiled.kernels.products import multiply_tiles
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
+from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
 
 @compiled
 def inside(size: int, count: int, step: int, start: int) -> tuple[int, int]:
     """Return the first i, and the last + 1, of those i < count with 0 <= start + i step < size."""
-    first = max(0, (step - 1 - start) // step)
-    return first, max(first, min(count, (size - start + step - 1) // step))
+    first = quotient(max(0, step - 1 - start), step)
+    return first, max(first, min(count, quotient(max(0, size - start + step - 1), step)))
 
 
 @compiled
-def copy_between(target: int, source: int, rows: int, row_bytes: int, target_row: int) -> None:
-    """Copy the rows of an image to rows that are longer, whose ends are padding."""
+def tile_height(rows: int) -> int:
+    """Return the rows of a tile, so that the tiles of a product have nearly equal heights."""
+    tiles = max(1, quotient(rows + TILE_ROWS - 1, TILE_ROWS))
+    return quotient(rows + tiles - 1, tiles)
+
+
+@compiled
+def multiply_runs(
+    dtype: Any, size: int, a: int, a_row: int, a_column: int, a_gap: int, b: int, b_row: int,
+    b_gap: int, initial: int, initial_row: int, c: int, c_row: int, terms: int, runs: int,
+    floor: float, rows: int, height: int, columns: int,
+) -> None:  # fmt: skip
+    """Compute one panel of C by tiles of `height` rows; see `tile`."""
+    lanes = quotient(VECTOR_BYTES, size)
+    vectors = quotient(columns + lanes - 1, lanes)
+    while rows > 0:
+        tile(
+            dtype, min(height, rows), vectors, a, a_row, a_column, b, b_row, 0, initial,
+            initial_row, c, c_row, terms, floor, columns - (vectors - 1) * lanes, runs, a_gap,
+            b_gap,
+        )  # fmt: skip
+        a += height * a_row
+        initial += height * initial_row
+        c += height * c_row
+        rows -= height
+
+
+@compiled
+def copy_rows(
+    dtype: Any, source: int, source_row: int, target: int, target_row: int, rows: int, count: int
+) -> None:
+    """Copy `count` numbers of each row; strides are in bytes."""
     for row in range(rows):
-        copy_bytes(target + row * target_row, source + row * row_bytes, row_bytes)
+        origin, to = source + row * source_row, target + row * target_row
+        for i in range(0, count, block_size(dtype)):
+            store(load(dtype, origin, i, count - i), to, i, count - i)
 
 
 @compiled
 def clear(dtype: Any, address: int, count: int) -> None:
     """Set `count` numbers to 0."""
-    numbers = vector(dtype, address, count)
-    for i in range(count):
-        numbers[i] = 0
+    for i in range(0, count, block_size(dtype)):
+        store(block_of(dtype, 0), address, i, count - i)
 
 
 @kernel
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set y = max(bias + convolution of x, floor).
 
-    More arguments: the width of a padded row; buffer_ptr, and its bytes for each thread, which hold
-    an image if the padded row is wider; bias_ptr (units,), zero_ptr (1,), floor (float).
+    A buffer has a copy of an image if there is padding on its sides. More arguments: the width of
+    the copy, or of x if there is none; bias_ptr, zero_ptr (1,), floor (float).
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
-    size, x, w, y, taps, wide, buffer, buffer_bytes, bias, zero = integers(args, 16, 10)
-    (floor,) = floats(args, 26, 1)
-    pixel, run, own = channels * size, channels // groups * (kernel_w // taps), buffer
-    group_bytes, kernel_row = units // groups * size, kernel_w * (channels // groups) * PANEL
-    own += thread * buffer_bytes
+    size, x, w, y, buffer, buffer_bytes, taps, terms, wide, bias, zero = integers(args, 16, 11)
+    (floor,) = floats(args, 27, 1)
+    pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, units * size
+    row_bytes, kernel_row, own = wide * pixel, kernel_w * channels * PANEL, thread * buffer_bytes
+    own += buffer
+    # Usually one product adds all rows of the kernel.
+    step, gap = kernel_h, down_gap * row_bytes - terms * size
+    if taps > 1:
+        step, gap = 1, right_gap * pixel - terms * size
+    tall = tile_height(columns)
     first, last = partition(n, 1, thread, threads)
     for image in range(first, last):
-        source, row_bytes = x + image * height * width * pixel, wide * pixel
-        if buffer_bytes:
-            copy_between(own + left * pixel, source, height, width * pixel, row_bytes)
+        source, panel = x + image * height * width * pixel, w
+        if wide > width:
+            target, count = own + left * pixel, groups * channels * width
+            copy_rows(dtype, source, width * pixel, target, row_bytes, height, count)
             source = own
-        panel = w
         for group in range(groups):
             for column in range(0, group_bytes, PANEL):
-                some = min(PANEL, group_bytes - column) // size
+                some = quotient(min(PANEL, group_bytes - column), size)
                 at = group * group_bytes + column
                 for row in range(rows):
                     above = row * down - top
                     begin, end = inside(height, kernel_h, down_gap, above)
-                    a = source + (above + begin * down_gap) * row_bytes
-                    a += group * (channels // groups) * size
-                    a_column, terms, parts, runs = size, run, end - begin, kernel_w
-                    a_gap = right_gap * pixel - run * size
-                    if begin == end:  # all of the patch is padding
-                        a, a_column, terms, parts, runs = zero, 0, 1, 1, 1
-                    elif taps == 1:
-                        parts, runs, a_gap = 1, end - begin, down_gap * row_bytes - run * size
-                    b = panel + begin * kernel_row
-                    c = y + (image * rows + row) * columns * units * size + at
-                    for part in range(parts):
-                        multiply_tiles(
-                            dtype, size, a, 0 if begin == end else right * pixel, a_column,
-                            b, PANEL, 0, bias + at if part == 0 else c,
-                            0 if part == 0 else units * size, c, units * size, terms,
-                            floor if part == parts - 1 else -np.inf, columns, 0, some,
-                            runs, a_gap, 0,
+                    a, a_row, a_column, a_gap = source, right * pixel, size, gap
+                    a += (above + begin * down_gap) * row_bytes + group * channels * size
+                    if begin == end:  # All of the patch is padding.
+                        a, a_row, a_column, a_gap, begin, end = zero, 0, 0, 0, 0, 1
+                    c = y + (image * rows + row) * columns * y_pixel + at
+                    initial, initial_row = bias + at, 0
+                    while begin < end:
+                        multiply_runs(
+                            dtype, size, a, a_row, a_column, a_gap, panel + begin * kernel_row,
+                            PANEL, 0, initial, initial_row, c, y_pixel, terms,
+                            min(step, end - begin) * taps,
+                            floor if begin + step >= end else -np.inf, columns, tall, some,
                         )  # fmt: skip
+                        initial, initial_row = c, y_pixel
                         a += down_gap * row_bytes
-                        b += kernel_row
+                        begin += step
                 panel += kernel_h * kernel_row
 
 
@@ -102,47 +140,53 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set each thread's w to the gradient of weights, summed over the thread's images.
 
-    y is dL/d(result). The rows of C are numbers of a patch, and the terms are pixels of y: a run is
-    a row of one image, or the same row of several images.
+    y is dL/d(result). The rows of C are numbers of a patch, and the terms are pixels of y. A run is
+    a row of an image, or the same row of each of several images.
 
-    More arguments: the width of a padded row; buffer_ptr, and its bytes for each thread, which hold
-    padded images and a panel of y; how many images, rows and columns of y to process together, of
-    which images or rows are 1.
+    A buffer has copies of images, as in `convolution`, and of a panel of y. More arguments: the
+    width of the copies; the numbers of images, rows and columns of y to process together; whether
+    to copy y. The number of images or of rows is 1.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
-    kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
-    size, x, w, y, taps, wide, buffer, buffer_bytes, images, block, span = integers(args, 16, 11)
-    pixel, run = channels * size, channels // groups * (kernel_w // taps)
-    group_bytes, y_pixel, row_bytes = units // groups * size, units * size, wide * pixel
-    own = buffer + thread * buffer_bytes
-    count = kernel_h * kernel_w * (channels // groups) * units
+    kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
+    size, x, w, y, buffer, buffer_bytes, taps, patch, wide, images, block = integers(args, 16, 11)
+    span, copies = integers(args, 27, 2)
+    pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, units * size
+    row_bytes, own = wide * pixel, buffer + thread * buffer_bytes
+    x_jump, y_jump, panel, b_row = down * row_bytes, columns * y_pixel, own, y_pixel
+    if images > 1:
+        x_jump, y_jump = height * row_bytes, rows * columns * y_pixel
+    if wide > width:
+        panel += images * height * row_bytes
+    if copies:
+        b_row = PANEL
+    count = kernel_h * taps * patch * groups * units
     w += thread * count * size
     clear(dtype, w, count)
-    first, last = partition(n, 1, thread, threads)
-    for image in range(first, last, images):
-        some_images = min(images, last - image)
-        source, panel = x + image * height * width * pixel, own
+    tall = tile_height(patch)
+    image, last = partition(n, 1, thread, threads)
+    while image < last:
+        source, some_images, row = x + image * height * width * pixel, min(images, last - image), 0
         if wide > width:
-            panel += images * height * row_bytes
-            copy_between(own + left * pixel, source, some_images * height, width * pixel, row_bytes)
+            target, count = own + left * pixel, groups * channels * width
+            copy_rows(dtype, source, width * pixel, target, row_bytes, some_images * height, count)
             source = own
-        for row in range(0, rows, block):
-            for pixels in range(0, columns, span):
-                terms, some_rows = min(span, columns - pixels), min(block, rows - row)
+        while row < rows:
+            some_rows, pixels = min(block, rows - row), 0
+            while pixels < columns:
+                terms = min(span, columns - pixels)
                 first_y = y + ((image * rows + row) * columns + pixels) * y_pixel
-                y_gap = (columns * (rows if images > 1 else 1) - terms) * y_pixel
                 for group in range(groups):
                     for column in range(0, group_bytes, PANEL):
-                        some = min(PANEL, group_bytes - column)
+                        some = quotient(min(PANEL, group_bytes - column), size)
                         at = group * group_bytes + column
-                        b, b_row, b_gap = first_y + at, y_pixel, y_gap
-                        if y_pixel > PANEL:
-                            for i in range(some_images if images > 1 else some_rows):
-                                start = b + i * (terms * y_pixel + y_gap)
-                                for term in range(terms):
-                                    to = panel + (i * terms + term) * PANEL
-                                    copy_bytes(to, start + term * y_pixel, some)
-                            b, b_row, b_gap = panel, PANEL, 0
+                        b, b_jump = first_y + at, y_jump
+                        if copies:
+                            for i in range(max(some_rows, some_images)):
+                                target = panel + i * terms * PANEL
+                                start = b + i * y_jump
+                                copy_rows(dtype, start, y_pixel, target, PANEL, terms, some)
+                            b, b_jump = panel, terms * PANEL
                         for ky in range(kernel_h):
                             above = ky * down_gap - top
                             begin, end = inside(height, rows, down, above)
@@ -150,75 +194,141 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
                             if begin >= end:
                                 continue
                             a = source + (begin * down + above) * row_bytes
-                            a += pixels * right * pixel + group * (channels // groups) * size
-                            a_gap = down * row_bytes - terms * right * pixel
-                            runs = end - begin
-                            if images > 1:
-                                a_gap, runs = (
-                                    height * row_bytes - terms * right * pixel,
-                                    some_images,
-                                )
+                            a += pixels * right * pixel + group * channels * size
                             for tap in range(taps):
-                                c = w + (ky * taps + tap) * run * y_pixel + at
-                                multiply_tiles(
+                                c = w + (ky * taps + tap) * patch * y_pixel + at
+                                multiply_runs(
                                     dtype, size, a + tap * right_gap * pixel, size, right * pixel,
-                                    b + (begin - row) * (terms * b_row + b_gap), b_row, 0,
-                                    c, y_pixel, c, y_pixel, terms, -np.inf, run, 0, some // size,
-                                    runs, a_gap, b_gap,
+                                    x_jump - terms * right * pixel, b + (begin - row) * b_jump,
+                                    b_row, b_jump - terms * b_row, c, y_pixel, c, y_pixel, terms,
+                                    max(end - begin, some_images), -np.inf, patch, tall, some,
                                 )  # fmt: skip
+                pixels += span
+            row += block
+        image += images
 
 
 @kernel
 def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set x to the gradient of a convolution's inputs; y is dL/d(result).
 
-    For each row of x and each column of the kernel, a product adds to pixels of the row. Its terms
-    are the units, and a run is a row of y that the pixels are read for. The weights are a matrix
-    (units of a group, channels of a group) in panels for each group and each pixel of the kernel.
+    For each row of x, products have y as A and units as terms. A run is one of the rows of y whose
+    windows have the row of x. There is a product for each of `taps` parts of a row of the kernel.
+    If a part is one pixel, the product adds to x directly. Otherwise x has few channels, and the
+    result, in a buffer, is folded: each of its rows is added to several pixels of x.
 
-    More arguments: rows of y from a run to the next, rows of the kernel from a run to the next;
-    how many rows of x to process together.
+    The weights are matrices (units, numbers of a part) in panels, for each group, each row of the
+    kernel, and each part. More arguments: rows of y, and rows of the kernel, from a run to the
+    next; how many rows and pixels of x to process together; zeros_ptr. There are as many zeros as
+    columns in a panel.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
-    size, x, w, y, _, y_step, kernel_step, block = integers(args, 16, 8)
-    pixel, y_pixel, terms = channels * size, units * size, units // groups
-    group_bytes = channels // groups * size
-    panel_bytes = terms * PANEL
-    tap_bytes = (group_bytes + PANEL - 1) // PANEL * panel_bytes
+    size, x, w, y, buffer, buffer_bytes, taps, patch, y_step, kernel_step = integers(args, 16, 10)
+    block, span, zeros = integers(args, 26, 3)
+    pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, patch * size
+    own, x_row, tap_bytes = buffer + thread * buffer_bytes, width * pixel, 0
+    for _ in range(0, group_bytes, PANEL):
+        tap_bytes += units * PANEL
+    # If x is the result, it is also the initial value.
+    reach, c_row, result_row, adds = 1, right * pixel, x_row, 1
+    if buffer_bytes:
+        reach, c_row, result_row, adds = kernel_w, group_bytes, quotient(buffer_bytes, block), 0
     first, last = partition(n, 1, thread, threads)
     for image in range(first, last):
-        for start in range(0, height, block):
-            some_rows = min(block, height - start)
-            first_x = x + (image * height + start) * width * pixel
-            clear(dtype, first_x, some_rows * width * channels)
-            for group in range(groups):
-                for kx in range(kernel_w):
-                    place = kx * right_gap - left
-                    begin, end = inside(width, columns, right, place)
-                    if begin == end:
-                        continue
+        start = 0
+        while start < height:
+            some_rows, pixels = min(block, height - start), 0
+            target = x + (image * height + start) * x_row
+            while pixels < width:
+                some_pixels, begin, end = min(span, width - pixels), 0, 0
+                if adds:
+                    clear(dtype, target, some_rows * width * groups * channels)
+                for part in range(groups * taps):
+                    group = quotient(part, taps)
+                    tap = part - group * taps
+                    # Columns of y whose windows have some of the pixels.
+                    place = tap * right_gap - left - pixels
+                    begin, end = inside(some_pixels + reach - 1, columns, right, place + reach - 1)
+                    tall = tile_height(end - begin)
+                    c = own + adds * (target + (begin * right + place) * pixel - own)
+                    c += group * channels * size
+                    panel = w + (group * kernel_h * taps + tap) * tap_bytes
                     for column in range(0, group_bytes, PANEL):
-                        some = min(PANEL, group_bytes - column) // size
-                        panel = w + (group * kernel_h * kernel_w + kx) * tap_bytes
-                        panel += column // PANEL * panel_bytes
-                        at = group * group_bytes + column + (begin * right + place) * pixel
+                        some = quotient(min(PANEL, group_bytes - column), size)
                         for i in range(some_rows):
-                            # Row `bottom` of y is the last that the kernel reads this row for.
-                            row = start + i + top
-                            ky = max(0, (row - (rows - 1) * down + down_gap - 1) // down_gap)
-                            while ky < kernel_h and (row - ky * down_gap) % down != 0:
-                                ky += 1
-                            bottom = (row - ky * down_gap) // down
-                            runs = min(bottom // y_step, (kernel_h - 1 - ky) // kernel_step) + 1
-                            if ky >= kernel_h or runs < 1:
+                            ky, bottom, runs = rows_read(
+                                start + i + top, rows, kernel_h, down, down_gap, y_step, kernel_step
+                            )
+                            if runs <= 0:
                                 continue
                             a = y + ((image * rows + bottom) * columns + begin) * y_pixel
-                            c = first_x + i * width * pixel + at
-                            multiply_tiles(
-                                dtype, size, a + group * terms * size, y_pixel, size,
-                                panel + ky * kernel_w * tap_bytes, PANEL, 0,
-                                c, right * pixel, c, right * pixel, terms, -np.inf, end - begin,
-                                0, some, runs, -y_step * columns * y_pixel - terms * size,
-                                kernel_step * kernel_w * tap_bytes - panel_bytes,
+                            at = c + i * result_row + column
+                            multiply_runs(
+                                dtype, size, a + group * units * size, y_pixel, size,
+                                -y_step * columns * y_pixel - units * size,
+                                panel + ky * taps * tap_bytes, PANEL,
+                                kernel_step * taps * tap_bytes - units * PANEL,
+                                zeros + adds * (at - zeros), adds * c_row, at, c_row, units, runs,
+                                -np.inf, end - begin, tall, some,
                             )  # fmt: skip
+                        panel += units * PANEL
+                for i in range((1 - adds) * some_rows):
+                    _, _, runs = rows_read(
+                        start + i + top, rows, kernel_h, down, down_gap, y_step, kernel_step
+                    )
+                    fold(
+                        dtype, own + i * result_row, channels, kernel_w, right, begin,
+                        end if runs > 0 else begin, pixels + left,
+                        target + i * x_row + pixels * pixel, some_pixels,
+                    )  # fmt: skip
+                pixels += span
+            start += block
+
+
+@compiled
+def rows_read(
+    place: int, rows: int, kernel_h: int, down: int, down_gap: int, y_step: int, kernel_step: int
+) -> tuple[int, int, int]:
+    """Return the rows of y whose windows have row `place` of a padded image, in steps upwards.
+
+    The result is the row of the kernel for the lowest row of y, that row, and the number of rows.
+    """
+    ky = quotient(max(0, place - (rows - 1) * down + down_gap - 1), down_gap)
+    rest = place - ky * down_gap
+    while rest >= 0 and ky < kernel_h:
+        bottom = quotient(rest, down)
+        if bottom * down == rest:
+            runs = min(quotient(bottom, y_step), quotient(kernel_h - 1 - ky, kernel_step)) + 1
+            return ky, bottom, runs
+        ky += 1
+        rest -= down_gap
+    return 0, 0, 0
+
+
+@compiled
+def fold(
+    dtype: Any, products: int, channels: int, kernel_w: int, right: int, begin: int, end: int,
+    place: int, target: int, pixels: int,
+) -> None:  # fmt: skip
+    """Set each pixel to the sum of the products that belong to it.
+
+    The products are a matrix (columns `begin` to `end` - 1 of y, kernel_w channels). `place` is the
+    first pixel's place in a padded row.
+    """
+    column = min(quotient(place, right), end - 1)
+    first = place - column * right  # the pixel of the kernel
+    for pixel in range(pixels):
+        for i in range(0, channels, block_size(dtype)):
+            total = block_of(dtype, 0)
+            kx, j = first, column
+            while kx < kernel_w and j >= begin:
+                index = ((j - begin) * kernel_w + kx) * channels + i
+                total = total + load(dtype, products, index, channels - i)
+                kx += right
+                j -= 1
+            store(total, target, pixel * channels + i, channels - i)
+        first += 1
+        if first == right and column < end - 1:
+            first = 0
+            column += 1

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
 from gpunn.backends.numpy.compiled.program import Instruction, address
@@ -30,6 +31,11 @@ products of small images add the pixels of several images."""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
+
+
+SPAN, BUFFER = 64, 1 << 17
+"""Pixels of a row whose products are in a buffer together: at least SPAN, and if possible as many
+as fit in BUFFER bytes."""
 
 
 class Convolution(Dense):
@@ -63,8 +69,8 @@ class Convolution(Dense):
         wide, buffer = self._padded(window, x, out)
         zero = np.zeros(units, x.dtype)
         initial = zero if bias is None else bias
-        args = [*arguments(window, groups, x, panels, out), wide, *self._shares(buffer)]
-        args += [initial, zero, floor]
+        args = self._arguments(window, groups, x, panels, out, buffer)
+        args += [wide, initial, zero, floor]
         read = [x, panels, buffer, initial, zero]
         return [*packing, Instruction("convolution", args, read, [out], [x, out])]
 
@@ -80,11 +86,12 @@ class Convolution(Dense):
         if rows * columns < TERMS and out.size > LARGE_WEIGHTS:
             block, images = 1, min(TERMS // span, len(x))
         panel = self.products.vectors.panel
-        copied = max(block, images) * span * panel if units * x.itemsize > panel else 0
+        copies = units * x.itemsize > panel
+        copied = max(block, images) * span * panel if copies else 0
         wide, buffer = self._padded(window, x, gradient, images, copied)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
-        args = [*arguments(window, groups, x, sums, gradient), wide, *self._shares(buffer)]
-        args += [images, block, span]
+        args = self._arguments(window, groups, x, sums, gradient, buffer)
+        args += [wide, images, block, span, copies]
         read = [x, gradient, buffer]
         steps = [Instruction("convolution_weights", args, read, [sums], [x, gradient])]
         self.products.gradients.append(out)
@@ -94,20 +101,31 @@ class Convolution(Dense):
         weights, window = op.weights, op.window
         if not same_kind(op.gradient, weights, op.out) or not op.out.size:
             return None
-        groups = groups_of(op.out.shape[3], weights, window)
-        channels, units = op.out.shape[3] // groups, weights.shape[1]
-        shape, pixels = (units // groups, channels), math.prod(window.kernel)
+        out, gradient = flattened(window, op.out, op.gradient)
+        height, width, every = out.shape[1:]
+        units, groups, size = weights.shape[1], groups_of(every, weights, window), out.itemsize
+        channels, (_, kernel_width) = every // groups, window.kernel
+        taps, block, span, bytes_of_row = kernel_width, min(ROWS, height), width, 0
+        if groups == 1 < kernel_width and window.dilation[1] == 1 and folds(channels * size):
+            taps, channels = 1, kernel_width * channels
+            span = min(width, max(SPAN, BUFFER // (channels * size)))
+            bytes_of_row = ((span + kernel_width - 2) // window.strides[1] + 1) * channels * size
+            block = max(1, min(block, BUFFER // bytes_of_row))
+        shape, matrices = (units // groups, channels), window.kernel[0] * taps
         packing, panels = self._panels(
             [
-                Packed(weights, group * shape[0], shape, (1, units), pixels, channels * units)
+                Packed(weights, group * shape[0], shape, (1, units), matrices, channels * units)
                 for group in range(groups)
             ]
         )
-        out, gradient = flattened(window, op.out, op.gradient)
+        buffer = zeros((self.threads, block * bytes_of_row), "uint8")
+        args = self._arguments(window, groups, out, panels, gradient, buffer)
+        args[-2:] = [taps, channels]
         (down, _), (gap, _) = window.strides, window.dilation
         steps = gap // math.gcd(down, gap), down // math.gcd(down, gap)
-        args = [*arguments(window, groups, out, panels, gradient), *steps, min(ROWS, out.shape[1])]
-        read = [gradient, panels]
+        initial = np.zeros(self.products.vectors.panel // size, out.dtype)
+        args += [*steps, block, span, initial]
+        read = [gradient, panels, buffer, initial]
         return [*packing, Instruction("convolution_inputs", args, read, [out], [gradient, out])]
 
     def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
@@ -134,9 +152,17 @@ class Convolution(Dense):
         # The padding stays zero, since the kernels write only between it.
         return wide, zeros((self.threads, -(-(padded + more) // 64) * 64), "uint8")
 
-    def _shares(self, buffer: Array) -> tuple[Array, int]:
-        """Return a buffer, and the bytes of it that each thread has."""
-        return buffer, buffer.nbytes // self.threads
+    def _arguments(
+        self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
+    ) -> list[float | Array]:
+        """Return the first arguments of a kernel, in the order of `kernels.convolution`."""
+        kernel_width, channels = window.kernel[1], x.shape[3] // groups
+        of_groups = [channels, y.shape[3] // groups, groups]
+        sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]
+        arrays = [x, weights, y, buffer, buffer.nbytes // self.threads]
+        is_run = groups == 1 and window.dilation[1] == 1  # Is a row of the kernel a run?
+        parts = [1, kernel_width * channels] if is_run else [kernel_width, channels]
+        return [*sizes, *window.padding, *window.dilation, x.itemsize, *arrays, *parts]
 
 
 class Packed(NamedTuple):
@@ -159,11 +185,6 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
     return [each.reshape(len(each), 1, -1, each.shape[3]) for each in images]
 
 
-def arguments(
-    window: Window, groups: int, x: Array, weights: Array, y: Array
-) -> Sequence[float | Array]:
-    """Return the first arguments of a kernel, in the order of `kernels.convolution`."""
-    is_run = groups == 1 and window.dilation[1] == 1  # whether a row of the kernel is a run
-    sizes = [*x.shape, y.shape[3], groups, *y.shape[1:3], *window.kernel, *window.strides]
-    taps = 1 if is_run else window.kernel[1]
-    return [*sizes, *window.padding, *window.dilation, x.itemsize, x, weights, y, taps]
+def folds(pixel_bytes: int) -> bool:
+    """Return whether products of single pixels of a kernel would have many empty lanes."""
+    return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES
