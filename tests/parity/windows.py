@@ -128,7 +128,7 @@ def pools() -> Iterator[Case]:
         out = (shape[0], shape[1] * size[0], shape[2] * size[1], shape[3])
         name = "x".join(map(str, (*shape, *size)))
         yield case(name, "upsample", exact=True, x=shape, out=out)
-    for shape in ((3, 4, 5, 6), (2, 1, 7, 1), (5, 9, 9, 33)):
+    for shape in ((3, 4, 5, 6), (1, 1, 7, 1), (5, 9, 9, 33)):
         name = "x".join(map(str, shape))
         yield case(name, "sum_channels", terms=405, values=shape, out=shape[3:])
         yield case(

@@ -42,6 +42,10 @@ identical across its versions."""
 SLOW = ("expression", "product")
 """Kernels that take LLVM longest."""
 
+SMALL = ("max_pool_gradient", "multiply_channels", "pool", "spread")
+"""Kernels with nested short loops. They are faster, and take a quarter of the memory, if LLVM
+neither unrolls these loops nor copies them for each case of a condition."""
+
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""
 
@@ -74,14 +78,20 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
                     left.append(library)
                     yield library
 
-    def emit(self, exported: Collection[str]) -> bytes:
-        """Return an object file in which only `exported` symbols are visible."""
+    def emit(self, exported: Collection[str], small: bool = False) -> bytes:
+        """Return an object file in which only `exported` symbols are visible.
+
+        If `small`, LLVM optimizes for size: it does not copy the bodies of loops.
+        """
         module = self._final_module
         for library in self.called():
             module.link_in(library._final_module, preserve=True)
         for one in (*module.functions, *module.global_variables):
             if not one.is_declaration and one.name not in exported:
                 one.linkage = "internal"
+        for function in module.functions if small else ():
+            if not function.is_declaration:
+                function.add_function_attribute("optsize")
         module.verify()
         passes, builder = self._codegen._module_pass_manager()
         passes.run(module, builder)
@@ -195,7 +205,7 @@ def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
         add_export(module, name, translated.fndesc)
     library.add_ir_module(module)
     library.finalize()
-    return library.emit(symbols)
+    return library.emit(symbols, function.__name__ in SMALL)
 
 
 def add_export(module: ir.Module, name: str, descriptor: Any) -> None:

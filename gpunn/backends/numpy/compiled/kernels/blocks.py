@@ -44,6 +44,7 @@ class Block(types.Type):  # type: ignore[misc]  # numba has no types
 SINGLE = Block(types.float32, BLOCK_BYTES // 4)
 DOUBLE = Block(types.float64, BLOCK_BYTES // 8)
 WIDENED = Block(types.float64, SINGLE.lanes)
+HALVES = [Block(block.number, block.lanes // 2) for block in (SINGLE, DOUBLE)]
 BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 
@@ -69,10 +70,10 @@ def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> N
         lower_builtin(symbol, block, block)(generate)
 
 
-define_operator(operator.add, "fadd", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.add, "fadd", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.sub, "fsub", (SINGLE, DOUBLE, WIDENED))
 define_operator(operator.mul, "fmul", (SINGLE, DOUBLE, WIDENED))
-define_operator(operator.truediv, "fdiv", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.truediv, "fdiv", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.mul, "mul", BITS)
 define_operator(operator.xor, "xor", BITS)
 define_operator(operator.rshift, "lshr", BITS)
@@ -136,6 +137,17 @@ def block_of(context: Any, dtype: Any, value: Any) -> Any:
     return block(dtype, value), generate
 
 
+@intrinsic
+def filled_like(context: Any, block: Any, value: Any) -> Any:
+    """Return a block of the same type, with a number in all lanes."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = target.cast(builder, arguments[1], value, block.number)
+        return spread(builder, number, block.lanes)
+
+    return block(block, value), generate
+
+
 def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
     """Generate the instructions of `load`."""
     pointer = pointer_to(builder, block, address, index)
@@ -197,6 +209,17 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
         return loaded(builder, block, *arguments[1:])
 
     return block(dtype, *[types.int64] * 3), generate
+
+
+@intrinsic
+def load_half(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
+    """Return a block as `load` does, but with half as many lanes."""
+    half = HALVES[block_type(dtype) == DOUBLE]
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return loaded(builder, half, *arguments[1:])
+
+    return half(dtype, *[types.int64] * 3), generate
 
 
 @intrinsic

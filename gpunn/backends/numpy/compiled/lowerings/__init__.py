@@ -11,12 +11,13 @@ from gpunn.backends.numpy.compiled.lowerings.elementwise import Elementwise
 from gpunn.backends.numpy.compiled.lowerings.metrics import Metrics
 from gpunn.backends.numpy.compiled.lowerings.normalization import Normalization
 from gpunn.backends.numpy.compiled.lowerings.optimizers import Optimizers
+from gpunn.backends.numpy.compiled.lowerings.pooling import Pooling
 from gpunn.backends.numpy.compiled.lowerings.tables import Tables
 
 __all__ = ["CompiledLowerings"]
 
 
 class CompiledLowerings(
-    Convolution, Counters, Elementwise, Metrics, Normalization, Tables, Optimizers
+    Convolution, Counters, Elementwise, Metrics, Normalization, Pooling, Tables, Optimizers
 ):
     """The lowerings of all operations that have compiled kernels."""

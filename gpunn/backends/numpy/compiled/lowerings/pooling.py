@@ -1,0 +1,106 @@
+"""Pooling, and operations on the channels of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.recording import Arguments
+from gpunn.backends.windows import Window
+from gpunn.typing import Array, Shape
+
+__all__ = ["Pooling"]
+
+
+class Pooling(Lowerings):
+    """Returns instructions for pooling, and for operations on channels."""
+
+    def max_pool(self, op: Arguments) -> Steps:
+        return self._pool(op.x, op.window, op.out, True)
+
+    def average_pool(self, op: Arguments) -> Steps:
+        return self._pool(op.x, op.window, op.out, False)
+
+    def _pool(self, x: Array, window: Window, out: Array, is_max: bool) -> Steps:
+        args = [x, out, *places(x.shape, out.shape, window), is_max, *self._buffer(x)]
+        return self._by_images("pool", args, [x], out)
+
+    def max_pool_gradient(self, op: Arguments) -> Steps:
+        read, shapes = [op.x, op.output, op.gradient], (op.out.shape, op.output.shape, op.window)
+        args = [*read, op.out, *places(*shapes), in_one_window(*shapes)]
+        return self._by_images("max_pool_gradient", args, read, op.out)
+
+    def average_pool_gradient(self, op: Arguments) -> Steps:
+        return self._spread(op.gradient, op.window, op.out, True)
+
+    def upsample(self, op: Arguments) -> Steps:
+        height, width = (
+            int(big // small) for big, small in zip(op.out.shape[1:3], op.x.shape[1:3], strict=True)
+        )
+        return self._spread(op.x, Window((height, width), (height, width)), op.out, False)
+
+    def _spread(self, x: Array, window: Window, out: Array, is_shared: bool) -> Steps:
+        shapes = out.shape, x.shape, window
+        args = [x, out, *places(*shapes), is_shared, *self._buffer(out), in_one_window(*shapes)]
+        return self._by_images("spread", args, [x], out)
+
+    def multiply_channels(self, op: Arguments) -> Steps:
+        (images, height, width, channels), read = op.x.shape, [op.x, op.factors]
+        args = [*read, op.out, images, height * width, channels]
+        return self._by_images("multiply_channels", args, read, op.out)
+
+    def sum_channels(self, op: Arguments) -> Steps:
+        values, (rows, height, width, channels) = op.values, op.values.shape
+        if not same_kind(values, op.out) or not values.size:
+            return None
+        # Sums over whole rows of pixels first, since few channels would leave lanes empty.
+        lines = values.reshape(rows * height, width * channels)
+        sums = np.zeros((self.threads * width, channels), values.dtype)  # for threads without rows
+        args = [lines, None, sums, *lines.shape, 0]
+        return [Instruction("column_sums", args, [lines], [sums], [lines]), sum_rows(sums, op.out)]
+
+    def _by_images(self, kernel: str, args: list[Any], read: list[Array], out: Array) -> Steps:
+        """Return an instruction for a kernel whose threads divide the images of all arrays."""
+        if not same_kind(*read, out) or not out.size:
+            return None
+        self.products.divide(out, False)
+        return [Instruction(kernel, args, read, [out], [*read, out])]
+
+    def _buffer(self, images: Array) -> tuple[Array, int]:
+        """Return a buffer with a row of pixels for each thread, and the size of a thread's part."""
+        lanes = BLOCK_BYTES // images.itemsize
+        size = (images.shape[2] * images.shape[3] // lanes + 2) * lanes
+        return np.empty((self.threads, size), images.dtype), size
+
+
+def places(images: Shape, out: Shape, window: Window) -> list[Any]:
+    """Return the common arguments of the kernels, for windows on arrays of shape `images`."""
+    rows, height, width, channels = images
+    args: list[Any] = [rows, height * width * channels, width * channels, channels]
+    for axis in (0, 1):
+        count = out[1 + axis]
+        args += [inside(images[1 + axis], count, window, axis), count]
+    return [*args, window.dilation[0] * width * channels, window.dilation[1] * channels]
+
+
+def inside(size: int, count: int, window: Window, axis: int) -> Array:
+    """Return, for each of `count` windows along an axis, its first pixel in the image of this size.
+
+    The second column has the number of its pixels in the image.
+    """
+    step = window.dilation[axis]
+    starts = np.arange(count) * window.strides[axis] - window.padding[axis]
+    before = np.maximum(-(starts // step), 0)  # pixels before the image, rounded up
+    after = np.minimum(-((starts - size) // step), window.kernel[axis])
+    return np.stack((starts + before * step, after - before), axis=1).astype(np.int64)
+
+
+def in_one_window(images: Shape, out: Shape, window: Window) -> bool:
+    """Return whether each pixel of images is in exactly one window."""
+    sizes = [size * count for size, count in zip(window.kernel, out[1:3], strict=True)]
+    return window == Window(window.kernel, window.kernel) and sizes == list(images[1:3])
