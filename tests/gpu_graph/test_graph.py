@@ -23,7 +23,7 @@ from documented import GPU_EXPLAINED, table_in
 from equality import assert_same_bits
 from gpu.launches import launches_of_graphs, step_of, unhurried
 from parity import runs
-from parity.runs import every_layer
+from parity.runs import every_layer, images
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
@@ -145,6 +145,7 @@ TABLE = [
     Run("validation", options={"validation_split": 0.3}),
     Run("streamed", options={"stream": True}),
     Run("streamed_weights", options={"stream": True, "sample_weight": WEIGHTS}),
+    Run("images", images, X=_random.normal(size=(ROWS, 6, 5, 2)).astype("f4")),
     Run("pixels", lambda: [layers.Rescaling(), *plain()], X=PIXELS),
     Run("sgd", optimizer=lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True)),
     Run("lion", optimizer=lambda: optimizers.Lion(1e-2)),

@@ -49,12 +49,19 @@ def blocks() -> list[layers.Layer]:
     return [Dense(8, "relu"), layers.Residual([Dense(8, "silu"), Dense(8)]), Dense(CLASSES)]
 
 
+def convolutions() -> list[layers.Layer]:
+    first, second = (layers.Conv2D(4, 2, padding="same", activation="relu") for _ in range(2))
+    depthwise = layers.Conv2D(4, 2, padding="same", groups=4)
+    return [first, layers.MaxPool2D(2, 1), second, depthwise, layers.Flatten(), Dense(CLASSES)]
+
+
 NETWORKS: dict[str, tuple[Callable[[], list[layers.Layer]], tuple[int, int, int]]] = {
     "one layer": (lambda: [Dense(CLASSES)], (0, 1, 0)),
     "three layers": (three, (2, 1, 1)),
     "a frozen layer": (frozen, (1, 1, 1)),
     "with norms and dropout": (normalized, (2, 1, 1)),
     "members": (members, (3, 0, 1)),
+    "convolutions": (convolutions, (3, 1, 1)),
     "a residual block": (blocks, (3, 1, 1)),
     "gradients that are rescaled": (lambda: three(parametrization="ntp"), (4, 1, 1)),
 }
@@ -62,9 +69,10 @@ NETWORKS: dict[str, tuple[Callable[[], list[layers.Layer]], tuple[int, int, int]
 
 
 def step(network=three, **options):
-    model = gpunn.Sequential(network(), (FEATURES,), CupyBackend(0, **options), seed=0)
+    shape = (3, 2, 1) if network is convolutions else (FEATURES,)
+    model = gpunn.Sequential(network(), shape, CupyBackend(0, **options), seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(max_norm=1.0))
-    return step_of(trainer, INPUTS, LABELS)
+    return step_of(trainer, INPUTS.reshape(ROWS, *shape), LABELS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -96,12 +104,13 @@ FOUND = {"late join": "gpunn_sum_of_squares", "shared scratch memory": "workspac
 
 
 @pytest.mark.emulated
+@pytest.mark.parametrize("network", [three, convolutions])
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_missing_order_is_found(name, monkeypatch, emulator):
-    step().update(8, 3)
+def test_a_missing_order_is_found(name, network, monkeypatch, emulator):
+    step(network).update(8, 3)
     PLANTED[name](monkeypatch)
     with pytest.raises(emulator.RaceError, match=FOUND[name]):
-        step().update(8, 3)
+        step(network).update(8, 3)
 
 
 def planted_shared_sums(patch):

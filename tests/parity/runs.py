@@ -126,6 +126,26 @@ def pixels() -> list[Layer]:
     return [layers.Flatten(), layers.Rescaling(), Dense(8, "relu"), Dense(CLASSES)]
 
 
+def images() -> list[Layer]:
+    """Convolutions with parts of a window outside the image, with groups, and depthwise."""
+    return [
+        layers.Conv2D(4, 3, padding="same", activation="relu"),
+        layers.MaxPool2D(2, 1),
+        layers.Conv2D(4, 2, groups=4, padding="same"),
+        layers.BatchNorm(),
+        layers.Activation("silu"),
+        layers.SpatialDropout(0.2),
+        layers.UpSampling2D((1, 2)),
+        layers.Conv2D(6, (2, 3), 2, groups=2, activation="tanh"),
+        layers.AveragePool2D(2, 1, "same"),
+        layers.Conv2D(5, 1, activation="relu"),
+        layers.GlobalAveragePool2D(),
+        Dense(CLASSES),
+    ]
+
+
+IMAGES = _random.normal(size=(ROWS, 6, 5, 2)) + LABELS[:, None, None, None]
+
 EDGES = [[-1.5, -0.5, 0.0, 2.0], [-2.0, 0.5, 2.0]]
 
 
@@ -355,6 +375,8 @@ def table() -> Iterator[Run]:
     # Not Adam: the gradient of a bias before a normalization is only rounding error.
     yield Run("blocks", blocks, optimizer=lambda: optimizers.SGD(0.01, momentum=0.5))
     yield Run("blocks, frozen", frozen_blocks, optimizer=lambda: optimizers.SGD(0.01))
+    # Not Adam, for the same reason.
+    yield Run("images", images, optimizer=lambda: optimizers.SGD(0.05, momentum=0.5), X=IMAGES)
     yield Run("tables", table_layers, X=TABLE)
     yield Run("tables, frozen", frozen_table_layers, X=TABLE)
 

@@ -37,7 +37,7 @@ TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "st
 BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
 MOST = re.compile(
     "loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels|tables.*"
-    "|blocks.*"
+    "|blocks.*|images"
 )
 """Every loss and optimizer, and ways of feeding and weighting; only the full run uses the rest."""
 
