@@ -32,6 +32,7 @@ SECTIONS = {
         "Choose a model and its settings": "how_to/choosing",
         "Use RealMLP and TabM": "how_to/tabular",
         "Recognize images of digits": "how_to/images",
+        "Classify signals": "how_to/signals",
         "Split time series and groups": "how_to/splits",
         "Handle imbalanced classes": "how_to/imbalanced",
         "Early stopping and overfitting": "how_to/early_stopping",
