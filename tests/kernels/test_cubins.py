@@ -135,6 +135,34 @@ def test_the_documented_registers_are_current(recording_of, proved):
     proved("rows of the table of registers are current", rows.count("\n| `"))
 
 
+SINGLE_PRECISION = re.compile(
+    r"(?<![\w.])\d[\d.]*(e[-+]?\d+)?f\b|\(float\)"
+    r"|\b(a?(sin|cos|tan)h?|cbrt|ceil|copysign|(cos|sin)pi|erfc?|exp2?|expm1|fabs|floor|fm(a|in|ax|od)"
+    r"|log(2|10|1p)?|pow|r?sqrt|rint|round|trunc)f\("
+)
+"""A constant, a conversion or a function in single precision."""
+
+
+def for_float32_alone(source):
+    """Return the lines that would round in float64, too, unless they are an overload for float."""
+    lines = source["text"].splitlines()
+    return [line for line in lines if SINGLE_PRECISION.search(line) and "(float " not in line]
+
+
+def test_sources_in_float64_compute_in_float64(recording, proved):
+    """Sources differ between the types in a typedef alone, so that one type shows it for both."""
+    sources = [each for each in recording.sources if any(map(is_of_project, each["kernels"]))]
+    assert [line for source in sources for line in for_float32_alone(source)] == []
+    proved("sources of the project without single precision but for T", len(sources))
+
+
+@pytest.mark.parametrize(
+    "line", ["v *= 0.5f;", "v += 1e-3f * v;", "v = 1 / expf(-v);", "v = (float)sum;"]
+)
+def test_single_precision_is_seen(line):
+    assert for_float32_alone({"text": line}) == [line]
+
+
 @pytest.mark.full
 def test_both_types_are_among_the_sources(recording_of):
     """Every kernel that training launches with numbers has sources for float32 and float64."""
