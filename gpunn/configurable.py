@@ -291,20 +291,19 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
         if not (isinstance(imported, type) and issubclass(imported, base)):
             raise ArgumentError(f"{argument}: {name!r} is not a subclass of {base.__name__}")
         return imported
-    classes = known(base)
-    if name not in classes:
+    matches = [cls for cls in _subclasses(base) if vars(cls).get("name") == name]
+    if not (name and matches):
         raise ArgumentError(
             f"{argument}: there is no {base.__name__.lower()} {name!r}; "
-            f"{advice(base.__name__, name, classes)}"
+            f"{advice(base.__name__, name, known(base))}"
         )
-    match = classes[name]
+    match = matches[-1]
     if not is_built_in(match):
-        for cls in _subclasses(base):
-            if is_built_in(cls) and vars(cls).get("name") == name:
-                raise ArgumentError(
-                    f"{argument}: {name!r} is the name of gpunn's {cls.__name__} and of the custom "
-                    f"class {match.__module__}:{match.__qualname__}; rename the custom class"
-                )
+        for cls in filter(is_built_in, matches):
+            raise ArgumentError(
+                f"{argument}: {name!r} is the name of gpunn's {cls.__name__} and of the custom "
+                f"class {match.__module__}:{match.__qualname__}; rename the custom class"
+            )
     return match
 
 
