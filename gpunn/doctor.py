@@ -89,8 +89,9 @@ def blas() -> dict[str, Any]:
     }
     if importlib.util.find_spec("threadpoolctl") is None:
         return described
-    threadpoolctl: Any = importlib.import_module("threadpoolctl")
-    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    from gpunn.backends.numpy.blas import controller
+
+    pools = controller().info()
     return {
         **described,
         "pools": [
