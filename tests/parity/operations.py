@@ -182,7 +182,7 @@ def compare(
         got, message = after[name], f"{where}: {name}"
         untouched = np.array_equal(before[name], want)
         if exact or untouched or want.dtype.kind != "f":
-            if not (got.dtype == want.dtype and np.array_equal(got, want)):
+            if not (np.array_equal(got, want) and (got.dtype == want.dtype or not exact)):
                 np.testing.assert_array_equal(got, want, err_msg=message, strict=exact)
         else:
             assert got.dtype == dtype, message
