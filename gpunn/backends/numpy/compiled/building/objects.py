@@ -42,7 +42,14 @@ identical across its versions."""
 SLOW = ("expression", "product")
 """Kernels that take LLVM longest."""
 
-SMALL = ("max_pool_gradient", "multiply_channels", "pool", "spread")
+SMALL = (
+    "depthwise",
+    "depthwise_weights",
+    "max_pool_gradient",
+    "multiply_channels",
+    "pool",
+    "spread",
+)
 """Kernels with nested short loops. They are faster, and take a quarter of the memory, if LLVM
 neither unrolls these loops nor copies them for each case of a condition."""
 

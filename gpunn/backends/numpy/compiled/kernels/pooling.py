@@ -7,8 +7,8 @@ They are stored too, before the correct numbers of these pixels.
 
 The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
 in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr
-(rows, 2)` has the first row of pixels in the image and the number of such rows; likewise
-`columns_ptr (columns, 2)`. The next row of pixels in a window is `down` numbers further, the next
+(rows, 3)` has the first row of pixels in the image and the number of such rows; likewise
+`columns_ptr (columns, 3)`. The next row of pixels in a window is `down` numbers further, the next
 pixel `across` numbers. `in_one` tells whether each pixel is in exactly one window.
 """
 
@@ -78,7 +78,7 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
     buffer, buffer_size = integers(args, 13, 2)
-    from_top, from_left = matrix(args, rows_ptr, rows, 2), matrix(args, columns_ptr, columns, 2)
+    from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
     lanes, own = block_size(dtype), thread * buffer_size
     half = lanes // 2
     first, last = partition(images, 1, thread, threads)
@@ -116,7 +116,7 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """
     x, output, gradient, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across, in_one = integers(args, 8, 7)
-    from_top, from_left = matrix(args, rows_ptr, rows, 2), matrix(args, columns_ptr, columns, 2)
+    from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
     half = block_size(dtype) // 2
     first, last = partition(images, 1, thread, threads)
     at, end = first * rows * columns * channels, last * rows * columns * channels
@@ -157,7 +157,7 @@ def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
     buffer, buffer_size, in_one = integers(args, 13, 3)
-    from_top, from_left = matrix(args, rows_ptr, rows, 2), matrix(args, columns_ptr, columns, 2)
+    from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
     lanes, own = block_size(dtype), thread * buffer_size
     half = lanes // 2
     first, last = partition(images, 1, thread, threads)

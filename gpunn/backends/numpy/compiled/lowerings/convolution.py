@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
+from gpunn.backends.numpy.compiled.lowerings.depthwise import Depthwise, is_depthwise
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.numpy.memory import zeros
@@ -38,7 +39,7 @@ SPAN, BUFFER = 64, 1 << 17
 as fit in BUFFER bytes."""
 
 
-class Convolution(Dense):
+class Convolution(Depthwise, Dense):
     """Returns instructions for convolution, and for its gradients."""
 
     def convolve(self, op: Arguments) -> Steps:
@@ -60,6 +61,8 @@ class Convolution(Dense):
         floor: float = -math.inf,
     ) -> list[Instruction]:
         """Return instructions for out = max(bias + convolution of x, floor)."""
+        if is_depthwise(x.shape[3], weights, window):
+            return self.depthwise(window, x, weights, out, bias, floor)
         patch, units = weights.shape
         groups = groups_of(x.shape[3], weights, window)
         columns = units // groups
@@ -78,6 +81,9 @@ class Convolution(Dense):
         window, out = op.window, op.out
         if not same_kind(op.x, op.gradient, out) or not op.gradient.size:
             return None
+        self.products.gradients.append(out)
+        if is_depthwise(op.x.shape[3], out, window):
+            return self.depthwise_weights(window, op.x, op.gradient, out)
         groups = groups_of(op.x.shape[3], out, window)
         x, gradient = flattened(window, op.x, op.gradient)
         rows, columns, units = gradient.shape[1:]
@@ -94,7 +100,6 @@ class Convolution(Dense):
         args += [wide, images, block, span, copies]
         read = [x, gradient, buffer]
         steps = [Instruction("convolution_weights", args, read, [sums], [x, gradient])]
-        self.products.gradients.append(out)
         return steps if sums is out else [*steps, sum_rows(sums, out)]
 
     def convolution_inputs(self, op: Arguments) -> Steps:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -84,20 +85,8 @@ def places(images: Shape, out: Shape, window: Window) -> list[Any]:
     args: list[Any] = [rows, height * width * channels, width * channels, channels]
     for axis in (0, 1):
         count = out[1 + axis]
-        args += [inside(images[1 + axis], count, window, axis), count]
+        args += [inside(read_by(window, axis, count), images[1 + axis]), count]
     return [*args, window.dilation[0] * width * channels, window.dilation[1] * channels]
-
-
-def inside(size: int, count: int, window: Window, axis: int) -> Array:
-    """Return, for each of `count` windows along an axis, its first pixel in the image of this size.
-
-    The second column has the number of its pixels in the image.
-    """
-    step = window.dilation[axis]
-    starts = np.arange(count) * window.strides[axis] - window.padding[axis]
-    before = np.maximum(-(starts // step), 0)  # pixels before the image, rounded up
-    after = np.minimum(-((starts - size) // step), window.kernel[axis])
-    return np.stack((starts + before * step, after - before), axis=1).astype(np.int64)
 
 
 def in_one_window(images: Shape, out: Shape, window: Window) -> bool:

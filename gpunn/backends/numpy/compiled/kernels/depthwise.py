@@ -1,0 +1,143 @@
+"""Depthwise convolution, whose units each read one channel, and its gradients.
+
+`gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Lanes are
+channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    filled_like,
+    load_half,
+    multiply_add,
+    store,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, matrix, partition
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+
+
+@lanewise
+def at_least(value: Number, floor: Number) -> Number:
+    """Return the larger number; NaN stays NaN."""
+    return where(value < floor, floor, value)
+
+
+@compiled
+def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: Any) -> Any:
+    """Return total + factor * numbers, for the numbers from a place on, counted from an address."""
+    return multiply_add(load_half(dtype, address, place, count), factor, total)
+
+
+@kernel
+def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
+
+    For each row of out, `rows_ptr (rows, 3)` has the window's first row of pixels in x, the number
+    of such rows, and the row of weights for the first one. `columns_ptr (columns, 4)` has the same
+    for columns. Its last number tells whether this and the next three columns have the same
+    weights; then their windows are `stride` numbers apart. From a row or pixel of a window to the
+    next, x advances by `down` or `across` numbers, and the weights by `weights_down` or
+    `weights_across`.
+
+    Arguments: x_ptr (images, size), weights_ptr, initial_ptr (channels,), out_ptr (images, rows,
+    columns, channels), images, size, line, channels, rows_ptr, rows, columns_ptr, columns, down,
+    across, weights_down, weights_across, weights_line, stride, floor (float). The numbers in a row
+    of x and of weights are `line` and `weights_line`.
+    """
+    x, weights, initial, out, images, size, line, channels = integers(args, 0, 8)
+    rows_ptr, rows, columns_ptr, columns, down, across = integers(args, 8, 6)
+    weights_down, weights_across, weights_line, stride = integers(args, 14, 4)
+    (floor,) = floats(args, 18, 1)
+    from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 4)
+    half = block_size(dtype) // 2
+    first, last = partition(images, 1, thread, threads)
+    at = first * rows * columns * channels
+    for image in range(first, last):
+        for i in range(rows):
+            top = image * size + from_top[i, 0] * line
+            for channel in range(0, channels, half):
+                left = channels - channel
+                bias = load_half(dtype, initial, channel, left)
+                lowest = filled_like(bias, floor)
+                j, to = 0, at + channel
+                while j < columns:
+                    of_four = from_left[j, 3]
+                    corner = top + from_left[j, 0] * channels + channel
+                    tap = from_top[i, 2] * weights_line + from_left[j, 2] * channels + channel
+                    a = b = c = d = bias
+                    for k in range(from_top[i, 1]):
+                        for m in range(from_left[j, 1]):
+                            at_weight = tap + k * weights_down + m * weights_across
+                            weight = load_half(dtype, weights, at_weight, left)
+                            place = corner + k * down + m * across
+                            a = plus(dtype, x, place, left, weight, a)
+                            if of_four:
+                                b = plus(dtype, x, place + stride, left, weight, b)
+                                c = plus(dtype, x, place + 2 * stride, left, weight, c)
+                                d = plus(dtype, x, place + 3 * stride, left, weight, d)
+                    store(at_least(a, lowest), out, to, left)
+                    if of_four:
+                        store(at_least(b, lowest), out, to + channels, left)
+                        store(at_least(c, lowest), out, to + 2 * channels, left)
+                        store(at_least(d, lowest), out, to + 3 * channels, left)
+                        j, to = j + 4, to + 4 * channels
+                    else:
+                        j, to = j + 1, to + channels
+            at += columns * channels
+
+
+@kernel
+def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set each thread's sums over its images for the gradient of the weights.
+
+    Arguments: x_ptr (images, height, width, channels), gradient_ptr (images, rows, columns,
+    channels), sums_ptr (threads, kernel height, kernel width, channels), images, height, width,
+    channels, rows, columns. The last arguments are the kernel's height and width, and three pairs:
+    strides, padding, dilation.
+    """
+    x, gradient, sums, images, height, width, channels, rows, columns = integers(args, 0, 9)
+    taps_down, taps_across, down, across, top, left, gap_down, gap_across = integers(args, 9, 8)
+    half, size = block_size(dtype) // 2, taps_down * taps_across * channels
+    first, last = partition(images, 1, thread, threads)
+    for i in range(0, size, block_size(dtype)):
+        store(block_of(dtype, 0), sums, thread * size + i, size - i)
+    for image in range(first, last):
+        for i in range(rows):
+            at = (image * rows + i) * columns * channels
+            for k in range(taps_down):
+                row = i * down - top + k * gap_down
+                if row < 0 or row >= height:
+                    continue
+                line = (image * height + row) * width * channels
+                for channel in range(0, channels, half):
+                    count = channels - channel
+                    for m in range(0, taps_across, 3):  # three at a time, which share the gradient
+                        to = thread * size + (k * taps_across + m) * channels + channel
+                        # Past the end of the window, no numbers are read or written.
+                        second = count if m + 1 < taps_across else 0
+                        third = count if m + 2 < taps_across else 0
+                        a = load_half(dtype, sums, to, count)
+                        b = load_half(dtype, sums, to + channels, second)
+                        c = load_half(dtype, sums, to + 2 * channels, third)
+                        column = m * gap_across - left
+                        for j in range(columns):
+                            factor = load_half(dtype, gradient, at + j * channels + channel, count)
+                            place = line + column * channels + channel
+                            if 0 <= column < width:
+                                a = plus(dtype, x, place, count, factor, a)
+                            place += gap_across * channels
+                            if 0 <= column + gap_across < width:
+                                b = plus(dtype, x, place, second, factor, b)
+                            place += gap_across * channels
+                            if 0 <= column + 2 * gap_across < width:
+                                c = plus(dtype, x, place, third, factor, c)
+                            column += across
+                        store(a, sums, to, count)
+                        store(b, sums, to + channels, second)
+                        store(c, sums, to + 2 * channels, third)

@@ -1,0 +1,29 @@
+"""The pixels of an image that windows read, along one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.backends.windows import Window
+from gpunn.typing import HostArray
+
+__all__ = ["inside", "read_by"]
+
+
+def read_by(window: Window, axis: int, count: int) -> HostArray:
+    """Return the positions that `count` windows read, in an array (windows, pixels)."""
+    starts = np.arange(count) * window.strides[axis] - window.padding[axis]
+    return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
+
+
+def inside(positions: HostArray, size: int) -> HostArray:
+    """Return which of a window's positions are in an image with `size` pixels along the axis.
+
+    Each row of the result has the first position in the image, the number of positions in the
+    image, and which of the window's positions is the first. The positions are an array (windows,
+    pixels).
+    """
+    valid = (positions >= 0) & (positions < size)
+    first = valid.argmax(axis=1)
+    starts = positions[np.arange(len(first)), first]
+    return np.stack((starts, valid.sum(axis=1), first), axis=1).astype(np.int64)
