@@ -37,6 +37,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Lamb",
+    "Lars",
     "Lion",
     "NAdam",
     "Optimizer",
@@ -74,6 +76,9 @@ class Optimizer(Configurable):
     slots : tuple of str
         Names of the state vectors, such as moments. Each state vector has the parameters' shape and
         starts at zero.
+    by_parameter : bool
+        Whether each call of `update` gets one named parameter, such as the weights of a layer. Set
+        this in optimizers that use norms of parameters. Every rank then updates all parameters.
 
     Raises
     ------
@@ -103,6 +108,7 @@ class Optimizer(Configurable):
     l2_penalty: float = field(default=0.0, kw_only=True)
 
     slots: ClassVar[tuple[str, ...]] = ()
+    by_parameter: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +140,7 @@ class Optimizer(Configurable):
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
             All parameters and their gradients, or parameters with the same factor of the learning
-            rate.
+            rate, or one parameter (`by_parameter`). Zeros may follow a parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -821,6 +827,145 @@ class Lion(Optimizer):
         mean = slots["mean"]
         values -= learning_rate * xp.sign(self.beta1 * mean + (1 - self.beta1) * gradients)
         mean[...] = self.beta2 * mean + (1 - self.beta2) * gradients
+
+
+@dataclass(eq=False)
+class Lamb(Optimizer):
+    """LAMB: Adam whose change of each parameter is scaled to the parameter's norm.
+
+    For large batches. From You et al. 2020, "Large Batch Optimization for Deep Learning: Training
+    BERT in 76 Minutes", algorithm 2. Update t computes, for each layer's weights, biases, ...::
+
+        mean   ← beta1 * mean   + (1 - beta1) * g
+        square ← beta2 * square + (1 - beta2) * g^2
+        values ← values - learning_rate * ||values|| / ||r|| * r
+
+    with r = m / (sqrt(s) + epsilon), m = mean / (1 - beta1^t) and s = square / (1 - beta2^t). If a
+    norm is 0, the factor ||values|| / ||r|| is 1. As in Keras, weight decay is separate; in the
+    paper, it is a part of r.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 0.001, 0, False and None.
+    beta1, beta2 : float
+        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    The first update changes a parameter by the learning rate times its norm:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="ones")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Lamb(0.125))
+    >>> history = trainer.fit([[1.0]], [2.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[1.125]]
+    """
+
+    learning_rate: float | Schedule = 0.001
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-6, above=0)
+
+    name = "lamb"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    by_parameter: ClassVar[bool] = True
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, square = slots["mean"], slots["square"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
+        t = xp.astype(step, values.dtype)
+        m = mean / one_minus_power(xp, self.beta1, t)
+        r = m / (xp.sqrt(square / one_minus_power(xp, self.beta2, t)) + self.epsilon)
+        values -= learning_rate * ratio_of_norms(xp, values, r) * r
+
+
+@dataclass(eq=False)
+class Lars(Optimizer):
+    """LARS: gradient descent with momentum, and a learning rate that fits each parameter's norm.
+
+    For large batches. From You et al. 2017, "Large Batch Training of Convolutional Networks",
+    algorithm 1. Each update computes, for each layer's weights, biases, ...::
+
+        velocity ← momentum * velocity + learning_rate * trust * ||values|| / ||g|| * g
+        values   ← values - velocity
+
+    If a norm is 0, the factor ||values|| / ||g|| is 1. Weight decay is separate; in the paper, it
+    is a part of the gradient.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+        In this order, the defaults are 1, 0, False and None.
+    momentum : float
+        Weight of the old velocity, in [0, 1]; 0.9 by default.
+    trust : float
+        Positive, by default 0.001: the length of a step for learning rate 1, relative to the
+        parameter's norm.
+    l2_penalty : float
+        As in every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.Lars().slots
+    ('velocity',)
+    """
+
+    learning_rate: float | Schedule = 1.0
+    momentum: float = number(0.9, at_least=0, at_most=1)
+    trust: float = number(0.001, above=0)
+
+    name = "lars"
+    slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    by_parameter: ClassVar[bool] = True
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        velocity = slots["velocity"]
+        rate = learning_rate * self.trust * ratio_of_norms(xp, values, gradients)
+        velocity[...] = self.momentum * velocity + rate * gradients
+        values -= velocity
+
+
+def ratio_of_norms(xp: Namespace, a: Array, b: Array) -> Array:
+    """Return ||a|| / ||b||, or 1 if a norm is 0."""
+    above, below = xp.sum(a * a), xp.sum(b * b)
+    both = (above > 0) & (below > 0)
+    one = xp.ones_like(below)
+    return xp.sqrt(xp.where(both, above, one)) / xp.sqrt(xp.where(both, below, one))
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:

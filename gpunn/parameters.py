@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -152,12 +153,19 @@ class Parameters:
                 random = generator(seed, "weights", position)
                 self[name] = spec.initializer.sample(random, spec.shape)
 
-    def segments(self, decay_all: bool = False) -> list[Segment]:
-        """Return segments of the flat vectors: ranges of parameters with the same factors."""
+    def segments(self, decay_all: bool = False, by_parameter: bool = False) -> list[Segment]:
+        """Return segments of the flat vectors: ranges of parameters with the same factors.
+
+        If `by_parameter`, each segment is one parameter and the zeros after it.
+        """
         segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
-            if segments and (segments[-1].rate, segments[-1].decay) == (rate, decay):
+            if by_parameter:
+                offsets = {self._offsets[name] for name in self.trained}
+                cuts = sorted({start, stop, *(at for at in offsets if start < at < stop)})
+                segments += [Segment(*pair, rate, decay) for pair in pairwise(cuts)]
+            elif segments and (segments[-1].rate, segments[-1].decay) == (rate, decay):
                 segments[-1] = segments[-1]._replace(stop=stop)
             else:
                 segments.append(Segment(start, stop, rate, decay))

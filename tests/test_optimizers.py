@@ -107,6 +107,30 @@ def adabelief(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-16):
     return x
 
 
+def norm_ratio(a, b):
+    """||a|| / ||b||, or 1 if a norm is 0."""
+    a, b = np.linalg.norm(a), np.linalg.norm(b)
+    return a / b if a and b else 1.0
+
+
+def lamb(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-6):
+    m = v = 0.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        r = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+        x = x - rate * norm_ratio(x, r) * r
+    return x
+
+
+def lars(x, gradients, rates, momentum=0.9, trust=0.001):
+    v = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        v = momentum * v + rate * trust * norm_ratio(x, g) * g
+        x = x - v
+    return x
+
+
 def lion(x, gradients, rates, beta1=0.9, beta2=0.99):
     m = 0.0
     for g, rate in zip(gradients, rates, strict=True):
@@ -138,6 +162,10 @@ CASES = [
     (optimizers.RAdam(beta2=0.6), radam, {"beta2": 0.6}),
     (optimizers.RAdam(beta2=0.9), radam, {"beta2": 0.9}),
     (optimizers.AdaBelief(beta2=0.9), adabelief, {"beta2": 0.9}),
+    (optimizers.Lamb(), lamb, {}),
+    (optimizers.Lamb(beta1=0.5, epsilon=0.1), lamb, {"beta1": 0.5, "epsilon": 0.1}),
+    (optimizers.Lars(), lars, {}),
+    (optimizers.Lars(momentum=0.5, trust=0.1), lars, {"momentum": 0.5, "trust": 0.1}),
     (optimizers.Lion(), lion, {}),
     (optimizers.Lion(beta1=0.5, beta2=0.6), lion, {"beta1": 0.5, "beta2": 0.6}),
 ]
@@ -167,8 +195,11 @@ def example(size=7):
 def test_several_updates_follow_the_paper(host_backend, optimizer, formula, parameters):
     x, gradients = example()
     actual = run(host_backend, optimizer, x, gradients, decayed=len(x))
-    columns = zip(x, gradients.T, strict=True)
-    expected = [formula(value, column, RATES, **parameters) for value, column in columns]
+    if optimizer.by_parameter:
+        expected = formula(x, gradients, RATES, **parameters)
+    else:
+        columns = zip(x, gradients.T, strict=True)
+        expected = [formula(value, column, RATES, **parameters) for value, column in columns]
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 

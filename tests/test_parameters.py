@@ -182,6 +182,9 @@ def test_parameters_with_the_same_factors_are_one_segment():
         *((4 * n, 6 * n, 0.1, 1.0), (6 * n, 7 * n, 1.0, 1.0), (7 * n, 8 * n, 1.0, 0.0)),
     ]
     assert (parameters.decayed, parameters.decayed_by(True)) == (4 * n, 7 * n)
+    single = parameters.segments(by_parameter=True)
+    assert [each[:2] for each in single] == [(k * n, (k + 1) * n) for k in range(8)]
+    assert [each[2:] for each in single] == [factors[name] for name in order]
 
 
 def test_without_factors_there_are_two_segments_at_most():

@@ -14,7 +14,7 @@ from gpunn.layers import (
     LayerNorm,
     Standardization,
 )
-from gpunn.optimizers import SGD, Adam
+from gpunn.optimizers import SGD, Adam, Lamb
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(103, 7))
@@ -83,6 +83,7 @@ CASES = {
         "stream": True,
     },
     "dropout": {"layers": with_dropout},
+    "norms of parameters": {"optimizer": lambda: Lamb(0.05, max_norm=0.1, weight_decay=0.01)},
     # With SGD: the gradient of a bias before it is rounding alone, which Adam would enlarge.
     "batch norm": {"layers": normed, "optimizer": lambda: SGD(0.05, momentum=0.9)},
     "batch norm, ranks without rows": {

@@ -1711,7 +1711,8 @@ class Operations(WindowOperations):
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
-        updates the segment with the learning rate r * learning_rate.
+        updates the segment with the learning rate r * learning_rate; it gets adjacent segments with
+        one r together, unless it updates `by_parameter`.
 
         Parameters
         ----------
@@ -1728,10 +1729,12 @@ class Operations(WindowOperations):
             if decay_factor and start < stop and not is_zero(decay):
                 rate = scaled(learning_rate, factor)
                 values[start:stop] *= 1 - rate * (decay * decay_factor)
-        for start, stop, factor, _ in trained.runs():
-            part = trained.part(start, stop)
-            rate = scaled(learning_rate, factor)
-            optimizer.update(self.xp, *part[:3], rate, step)
+        for start, stop, factor, _ in (
+            trained.segments if optimizer.by_parameter else trained.runs()
+        ):
+            if start < stop:
+                part, rate = trained.part(start, stop), scaled(learning_rate, factor)
+                optimizer.update(self.xp, *part[:3], rate, step)
 
     @composite
     def counted_update(

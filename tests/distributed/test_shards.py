@@ -10,7 +10,7 @@ from worlds import WEIGHTS, blocks, history, normed, trained, values, with_dropo
 from gpunn.callbacks import EarlyStopping, ModelCheckpoint
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, DistributedError
-from gpunn.optimizers import SGD, Adam
+from gpunn.optimizers import SGD, Adam, Lamb
 
 
 def run(communicator=None, callbacks=(), **options):
@@ -40,10 +40,16 @@ def with_blocks(communicator):
     return trained(communicator, "float32", blocks, lambda: SGD(0.05), **options)
 
 
+def with_norms(communicator):
+    """Each rank updates all parameters."""
+    optimizer = partial(Lamb, 0.05, weight_decay=0.1, max_norm=0.5, l2_penalty=0.01)
+    return trained(communicator, "float32", with_dropout, optimizer, shards=4, epochs=2)
+
+
 @pytest.mark.parametrize(
     "train",
-    [run, partial(run, gradient_accumulation=2), with_local_batch_norm, with_blocks],
-    ids=["plain", "accumulated", "local batch norm", "blocks"],
+    [run, partial(run, gradient_accumulation=2), with_local_batch_norm, with_blocks, with_norms],
+    ids=["plain", "accumulated", "local batch norm", "blocks", "norms"],
 )
 def test_the_number_of_ranks_changes_no_bit(train):
     def go(communicator):

@@ -269,6 +269,7 @@ RATES = {
     optimizers.Adagrad: 0.1,
     optimizers.Adadelta: 3.0,
     optimizers.RAdam: 0.1,
+    optimizers.Lars: 4.0,
 }
 """Learning rates with which a short run learns, if 0.01 is too small."""
 

@@ -153,7 +153,7 @@ class NumpyLowerings:
     def update(self, op: Arguments) -> Calls | None:
         optimizer, trained = op.optimizer, op.trained
         learning_rate, step = op.learning_rate, op.step
-        if not is_built_in(type(optimizer)):
+        if not is_built_in(type(optimizer)) or optimizer.by_parameter:
             return None  # a custom optimizer may use all parameters, as in a norm
         decay: Any = optimizer.weight_decay
 

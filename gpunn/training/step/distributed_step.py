@@ -5,6 +5,10 @@ Each process computes its shards of every batch, and then updates its block of t
     gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
+Optimizers that use norms of parameters need whole parameters, so each process updates all::
+
+    gradients of local shards → all to all → sum of the local block → all gather → update
+
 The sum over shards has a fixed order, a tree that depends only on the number of shards. So with
 equal shards, results are bitwise identical on any number of processes, if this number divides the
 number of shards.
@@ -35,7 +39,8 @@ __all__ = ["DistributedStep"]
 class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always means rows of all ranks.
 
-    This rank updates only the parameters in `block`; `slots` and `gradients` are for this block.
+    This rank updates only the parameters in `block`; `slots` and `gradients` are for this block. If
+    the optimizer updates `by_parameter`, the slots and the update are for all parameters.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -43,6 +48,7 @@ class DistributedStep(TrainStep):
         self.shares, synchronized = ranks.shares, recipe.synchronized
         size, shards = int(recipe.model.parameters.values.shape[0]), ranks.shares.shards
         self.block = block_of(size, ranks.rank, ranks.size, shards)
+        self._updates_all = recipe.optimizer.by_parameter and not ranks.alone
         super().__init__(recipe)
         ops, parameters = self.ops, self.model.parameters
         dtype, count = self.model.dtype, self.shares.count
@@ -64,7 +70,7 @@ class DistributedStep(TrainStep):
         in_place = parameters.padded("gradients", padded) if direct else None
         self._parts = ops.zeros((count, padded), dtype) if in_place is None else in_place[None, :]
         self._direct = in_place is not None
-        self._values = parameters.padded("values", padded)
+        self._values = None if self._updates_all else parameters.padded("values", padded)
         self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
         self._overlapped = self._overlapped_gradients()
         received = 1 if self._overlapped is not None else ranks.size
@@ -73,7 +79,8 @@ class DistributedStep(TrainStep):
         self._clipping = DistributedClipping(ops, self._collectives, self.shares, ranks.size, dtype)
         self._finite = ops.zeros((ranks.size, 1), "int64")
         self._totals, self._weighted = ops.zeros((0,), dtype), False
-        self._segments = within_block(self._segments, self.block)
+        if not self._updates_all:
+            self._segments = within_block(self._segments, self.block)
 
     def _overlapped_gradients(self) -> OverlappedGradients | None:
         """Return an exchange that overlaps with the backward pass, or None if it is impossible."""
@@ -88,6 +95,8 @@ class DistributedStep(TrainStep):
         return overlapped
 
     def slot_length(self) -> int:
+        if self._updates_all:
+            return super().slot_length()
         return self.block.stop - self.block.start
 
     def make_statistics(self, **options: Any) -> Statistics:
@@ -99,7 +108,7 @@ class DistributedStep(TrainStep):
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return the whole array, of which this rank has a part. All ranks must make this call."""
         host = self.ops.to_host(array)
-        if name.startswith("optimizer."):
+        if name.startswith("optimizer.") and not self._updates_all:
             return self.ranks.gather_rows(host, name)
         if name == "statistics.vector":
             return self.statistics.without_copies(self.ranks.gather_rows(host, name))
@@ -107,7 +116,7 @@ class DistributedStep(TrainStep):
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
         """Restore this rank's part of an array that `to_host` made on any number of ranks."""
-        if name.startswith("optimizer."):
+        if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":
             host = self.statistics.part_of(host, self.shares.first, self.shares.shards)
@@ -250,7 +259,10 @@ class DistributedStep(TrainStep):
             ops.count_finite(statistics.loss_sum, statistics.finite_steps)
         statistics.select(0)
         counters = self._counters(total)
-        trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
+        if self._updates_all:
+            trained = Trained(values, self._all(gradients), self.slots, self._segments)
+        else:
+            trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
         if self._segments:
             self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)
         else:  # this rank has no parameters to update
@@ -261,8 +273,16 @@ class DistributedStep(TrainStep):
             self._collectives.all_gather(buffers, self._buffers)
             ops.assign(self._buffers[0], buffers)
 
+    def _all(self, gradients: Array) -> Array:
+        """Return the gradients of all parameters, given those of this rank's block."""
+        rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, self.block.length))
+        if gradients.shape[0]:
+            self.ops.assign(gradients, rows[self.ranks.rank][: gradients.shape[0]])
+        self._collectives.all_gather(rows[self.ranks.rank], rows)
+        return self._gathered[: self.model.parameters.values.shape[0]]
+
     def _share_values(self) -> None:
-        if self.ranks.alone:
+        if self.ranks.alone or self._updates_all:
             return
         values, block = self.model.parameters.values, self.block
         rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, block.length))

@@ -289,7 +289,7 @@ class TrainStep(BatchPass):
         if recipe.accumulation > 1:
             self._accumulated = ops.zeros(parameters.values.shape, model.dtype)
         self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
-        self._segments = parameters.segments(optimizer.decay_all)
+        self._segments = parameters.segments(optimizer.decay_all, optimizer.by_parameter)
         self._decayed = parameters.decayed_by(optimizer.decay_all)
         self.scheduled = ScheduledSettings(
             ops, model.dtype, scheduled_settings(model.layers, self.loss, optimizer)

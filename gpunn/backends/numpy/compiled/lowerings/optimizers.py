@@ -89,7 +89,9 @@ class Optimizers(Expressions):
     def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
         """Return the instructions of a custom optimizer, segment by segment."""
         runs, segments = op.trained.runs(), self._segments(op.trained, undecayed, LARGE)
-        if not self._is_elementwise(op, {each.stop - each.start for each in (*runs, *segments)}):
+        if op.optimizer.by_parameter:
+            segments = [each for each in op.trained.segments if each.start < each.stop]
+        elif not self._is_elementwise(op, {each.stop - each.start for each in (*runs, *segments)}):
             decay = segments[0].decay
             if any(each.decay != decay for each in segments):
                 hint(type(op.optimizer), "sums over parameters with and without weight decay")
