@@ -67,8 +67,8 @@ def hostile(digits_run, tmp_path):
     return run
 
 
-def test_a_report_shows_text_as_text(hostile, digits_run):
-    page = check_page(report_html([hostile, digits_run], "numpy"))
+def test_a_report_shows_text_as_text(hostile, flowers_run):
+    page = check_page(report_html([hostile, flowers_run], "numpy"))
     shown = page.root.text
     titles = [one.all("h4")[0].text for one in page.charts().values()]
     for payload in PAYLOADS:
