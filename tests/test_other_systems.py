@@ -44,6 +44,7 @@ files.POSIX = False
 
 IMPORTS = """
 import importlib, pkgutil
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # there are no compiled kernels
 import gpunn
 
 OPTIONAL = ("cupy", "llvmlite", "matplotlib", "mpi4py", "numba", "onnx", "sklearn")

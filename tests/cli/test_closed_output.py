@@ -23,8 +23,6 @@ sys.stdout = sys.stderr = None
 model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
 trainer = gpunn.Trainer(model, "mean_squared_error")
 trainer.fit([[1.0]], [1.0], epochs=1, callbacks=[gpunn.callbacks.LivePlot()], progress=True)
-X, y, *_ = gpunn.data.load_digits()
-gpunn.sklearn.RealMLPClassifier(epochs=1, progress=True).fit(X[:50], y[:50])
 model.save("final.safetensors")
 """
 
