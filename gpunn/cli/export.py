@@ -9,9 +9,12 @@ import click
 
 from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
-from gpunn.cli.text import say
+from gpunn.cli.text import metrics_text, say
 
 if TYPE_CHECKING:
+    from gpunn.config import Config
+    from gpunn.experiment.objects import Objects
+    from gpunn.interchange import Int8Network
     from gpunn.network import Sequential
 
 __all__ = ["export"]
@@ -34,6 +37,11 @@ __all__ = ["export"]
     "c_path",
     type=click.Path(path_type=Path),
     help="C99 header to write; it needs only math.h. Its functions are named after the file.",
+)
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="For --c: weights and computations in 8-bit integers, for small computers.",
 )
 @click.option(
     "--input-dtype",
@@ -63,6 +71,7 @@ def export(
     python_path: Path | None,
     pure: bool,
     c_path: Path | None,
+    int8: bool,
     input_dtype: str | None,
     probabilities: bool,
     labels: bool,
@@ -78,6 +87,8 @@ def export(
         raise click.UsageError("give a file to write with --onnx, --python or --c")
     if pure and python_path is None:
         raise click.UsageError("--pure: only for --python; add --python PATH")
+    if int8 and c_path is None:
+        raise click.UsageError("--int8: only for --c; add --c PATH")
     for option, value in (
         ("--input-dtype", input_dtype),
         ("--probabilities", probabilities),
@@ -86,7 +97,7 @@ def export(
     ):
         if value and onnx is None:
             raise click.UsageError(f"{option}: only for --onnx; add --onnx PATH")
-    model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
+    model, objects, config = load_run(run_dir, best, "numpy", allow_imports)
     if model.output_activation is None:  # in a file of an earlier release
         model.output_activation = objects.loss.output_activation
     if onnx is not None:
@@ -117,8 +128,34 @@ def export(
     if c_path is not None:
         from gpunn.interchange import save_c
 
-        save_c(model, c_path, prefix=c_path.stem)
+        network = of_integers(model, objects, config) if int8 else None
+        save_c(model, c_path, prefix=c_path.stem, int8=network)
         say(summary(c_path, model))
+
+
+def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Network:
+    """Return a network of 8-bit integers; print its metrics, and those of the network."""
+    import numpy as np
+
+    from gpunn.experiment.build import make_trainer
+    from gpunn.experiment.data import load
+    from gpunn.interchange import Int8Network
+    from gpunn.layers import Dropout
+    from gpunn.network import Sequential
+    from gpunn.training import Trainer
+
+    trainer = make_trainer(model, objects, config)
+    parts = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
+    rows = np.linspace(0, parts.training.rows - 1, min(parts.training.rows, 1000)).astype(np.int64)
+    network = Int8Network(model, parts.training.take(rows).inputs())
+    part = parts.validation or parts.test or parts.training
+    unchanged = Sequential([Dropout(0.0)], model.output_shape, "numpy", dtype=model.dtype)
+    judge = Trainer(unchanged, trainer.loss, metrics=trainer.every_metric)
+    X, y = part.inputs(), part.targets()
+    before, after = (judge.evaluate(each.predict(X), y) for each in (model, network))
+    name = next(name for name, each in parts.by_name.items() if each is part)
+    say(f"{name} rows: {metrics_text(before)}; with 8-bit integers: {metrics_text(after)}")
+    return network
 
 
 def summary(path: Path, model: Sequential) -> str:

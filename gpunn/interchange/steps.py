@@ -22,7 +22,7 @@ from gpunn.layers.windows import as_sizes
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
-__all__ = ["LAYERS", "SAME", "ArrayName", "Sizes", "Step", "Steps", "steps_of"]
+__all__ = ["LAYERS", "SAME", "ArrayName", "Sizes", "Step", "Steps", "image_sizes", "steps_of"]
 
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
 """Sizes along the axes of images, as an argument of a step.
@@ -415,6 +415,12 @@ def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
     """Add a step that repeats each pixel."""
     shape, size = steps.shapes[x], as_sizes("size", layer.size, 2)
     return steps.add("upsample", x, (shape[:2], size), shape=layer.output_shape(shape))
+
+
+def image_sizes(sizes: Sizes) -> Sizes:
+    """Return sizes along the height and width; the height of a signal is 1."""
+    signal = (1, 1, 1, 1, 0, 1)
+    return tuple((one, *each)[-2:] for one, each in zip(signal, sizes, strict=False))
 
 
 def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:

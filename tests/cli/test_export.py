@@ -1,6 +1,7 @@
 """What is exported, by the command, and what a runtime makes of it."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
     assert '"lily"' in text
 
 
+def test_a_header_of_integers_tells_its_accuracy(gpunn, run):
+    result = gpunn("export", "run", "--c", "digits.h", "--int8")
+    metrics, written = result.stdout.splitlines()
+    loss, accuracy = r"loss 0\.\d+", r"accuracy 0\.9\d*"
+    numbers = f"{loss}, {accuracy}"
+    assert re.fullmatch(f"validation rows: {numbers}; with 8-bit integers: {numbers}", metrics)
+    assert written.startswith("digits.h: ")
+    assert "static const signed char digits_array_dense_1_weights" in Path("digits.h").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -67,6 +78,7 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
         (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underscores"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
+        (["run", "--python", "a.py", "--int8"], "--int8: only for --c; add --c PATH"),
         (["run", "--c", "a.h", "--labels"], "--labels: only for --onnx"),
         (
             ["run", "--onnx", "a.onnx", "--encoded"],

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+import numpy as np
+
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
-from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
+from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
 
-__all__ = ["calls_of", "store_sizes"]
+__all__ = ["CNetwork", "calls_of", "store_sizes"]
 
 VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors")
 COPIES = ("columns", *JOINS)
@@ -24,25 +26,27 @@ def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
 
 
 def store_sizes(steps: Steps) -> None:
-    """Make arrays of integers of sizes, which have a height of 1 for signals."""
-    of_height = (1, 1, 1, 1, 0, 1)  # the window along the height of a signal
+    """Replace sizes in arguments by arrays of integers."""
     for number, step in enumerate(steps.steps):
         steps.label = step.label
         arguments = [
-            steps.array(
-                "sizes",
-                [
-                    each
-                    for one, pair in zip(of_height, argument, strict=False)
-                    for each in (one, *pair)[-2:]
-                ],
-                "int32",
-            )
-            if isinstance(argument, tuple)
-            else argument
-            for argument in step.arguments
+            steps.array("sizes", np.ravel(image_sizes(each)), "int32")
+            if isinstance(each, tuple)
+            else each
+            for each in step.arguments
         ]
         steps.steps[number] = replace(step, arguments=tuple(arguments))
+
+
+@dataclass(frozen=True)
+class CNetwork:
+    """A network in C: arrays, functions, the calls for a row, and the buffers' sizes and type."""
+
+    arrays: Mapping[str, np.ndarray]
+    functions: Sequence[str]
+    calls: Sequence[str]
+    buffers: Sequence[int]
+    element: str
 
 
 @dataclass

@@ -7,11 +7,10 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-import numpy as np
-
 from gpunn.errors import ArgumentError
 from gpunn.interchange.expressions.names import Printed
-from gpunn.interchange.predictor.c_calls import calls_of, store_sizes
+from gpunn.interchange.predictor.c_calls import CNetwork, calls_of, store_sizes
+from gpunn.interchange.predictor.c_int8 import int8_network
 from gpunn.interchange.predictor.c_printer import c_function
 from gpunn.interchange.predictor.c_rows import rows_source
 from gpunn.interchange.predictor.c_text import (
@@ -22,6 +21,7 @@ from gpunn.interchange.predictor.c_text import (
     wrapped,
 )
 from gpunn.interchange.predictor.description import check_outputs
+from gpunn.interchange.predictor.int8 import Int8Network
 from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.version import __version__
@@ -46,13 +46,18 @@ HEAD = """\
 """
 
 
+REALS = {"float32": "float", "float64": "double"}
+
+ITEMS = {"float": 4, "double": 8, "signed char": 1}
+"""Bytes of the elements of buffers."""
+
 NAMES = (
     *("class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"),
 )
 """Names of types and functions of a header, without the prefix, that no function may get."""
 
 
-def c_source(model: Sequential, prefix: str = "predictor") -> str:
+def c_source(model: Sequential, prefix: str = "predictor", int8: Int8Network | None = None) -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
@@ -60,51 +65,60 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
             f"are named after it; got {prefix!r}. On the command line, rename the file"
         )
     check_outputs(model)
-    steps = steps_of(model)
-    store_sizes(steps)
-    real = {"float32": "float", "float64": "double"}[model.dtype]
-    names = names_in_c(steps.arrays, f"{prefix}_array")
-    functions = Functions("c_functions.h", prefix, real)
-    arrays = (name.removeprefix(f"{prefix}_") for name in names.values())
-    printed = Printed(
-        lambda function, name: c_function(function, f"{prefix}_{name}", real),
-        {*functions, *Functions("c_rows.h", prefix, real), *arrays, *NAMES},
-    )
-    calls, sizes = calls_of(steps, names, functions, printed)
-    predict = predict_source(calls, sizes, prefix, real)
+    functions = Functions("c_functions.h", prefix, REALS[model.dtype])
+    if int8 is None:
+        network = real_network(model, functions)
+    else:
+        network = int8_network(int8, Functions("c_int8.h", prefix, functions.real))
     further = decision_sources(model, functions)
-    item = np.dtype(model.dtype).itemsize
     head = HEAD.format(
         version=__version__,
         prefix=prefix,
         guard=prefix.upper(),
         inputs=math.prod(model.input_shape),
         outputs=model.output_shape[0],
-        parameters=sum(array.nbytes for array in steps.arrays.values()),
-        stack=sum(sizes) * item,
-        buffers=len(sizes),
+        parameters=sum(array.nbytes for array in network.arrays.values()),
+        stack=sum(network.buffers) * ITEMS[network.element],
+        buffers=len(network.buffers),
     )
-    data = [array_source(names[name], array, name) for name, array in steps.arrays.items()]
-    rows = [] if model.schema is None else rows_source(model.schema, prefix, real)
-    parts = [*data, *functions.used(), *printed.sources.values(), *rows, predict, *further]
+    names = names_in_c(network.arrays, f"{prefix}_array")
+    data = [array_source(names[name], array, name) for name, array in network.arrays.items()]
+    rows = [] if model.schema is None else rows_source(model.schema, prefix, functions.real)
+    parts = [*data, *functions.used(), *network.functions, *rows]
+    parts += [predict_source(network, functions), *further]
     return "\n".join([head, *parts, "#endif\n"])
 
 
-def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real: str) -> str:
+def real_network(model: Sequential, functions: Functions) -> CNetwork:
+    """Return a network of real numbers in C."""
+    steps, prefix, real = steps_of(model), functions.prefix, functions.real
+    store_sizes(steps)
+    names = names_in_c(steps.arrays, f"{prefix}_array")
+    arrays = (name.removeprefix(f"{prefix}_") for name in names.values())
+    printed = Printed(
+        lambda function, name: c_function(function, f"{prefix}_{name}", real),
+        {*functions, *Functions("c_rows.h", prefix, real), *arrays, *NAMES},
+    )
+    calls, sizes = calls_of(steps, names, functions, printed)
+    return CNetwork(steps.arrays, [*printed.sources.values()], calls, sizes, real)
+
+
+def predict_source(network: CNetwork, functions: Functions) -> str:
     """Return the source of the C functions that compute the network's steps for a row."""
+    prefix, real, element = functions.prefix, functions.real, network.element
     guard = prefix.upper()
     rows = [f"const {real} *input", f"{real} *output"]
-    buffers = [f"b{number}" for number in range(len(sizes))]
-    given = ", ".join([*rows, *(f"{real} *{name}" for name in buffers)])
+    buffers = [f"b{number}" for number in range(len(network.buffers))]
+    given = ", ".join([*rows, *(f"{element} *{name}" for name in buffers)])
     lines = [
-        *(f"#define {guard}_BUFFER_{number} {size}" for number, size in enumerate(sizes)),
+        *(f"#define {guard}_BUFFER_{number} {size}" for number, size in enumerate(network.buffers)),
         "/* The outputs of the network for a row; the buffers have the sizes above. */",
         wrapped(f"static inline void {prefix}_predict_with({given}) {{", 8),
-        *(wrapped(f"    {call}", 8) for call in calls),
+        *(wrapped(f"    {call}", 8) for call in network.calls),
         "}\n",
         "/* The outputs of the network for a row, with buffers on the stack. */",
         f"static inline void {prefix}_predict({', '.join(rows)}) {{",
-        *(f"    {real} {name}[{guard}_BUFFER_{name[1:]}];" for name in buffers),
+        *(f"    {element} {name}[{guard}_BUFFER_{name[1:]}];" for name in buffers),
         wrapped(f"    {prefix}_predict_with({', '.join(['input', 'output', *buffers])});", 8),
         "}\n",
     ]

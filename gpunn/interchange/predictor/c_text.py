@@ -96,7 +96,8 @@ def typed(text: str, real: str) -> str:
 def array_source(name: str, array: np.ndarray, label: str) -> str:
     """Return the definition of an array of constants."""
     if array.dtype.kind == "i":
-        kind, texts = "int", [str(value) for value in array.ravel().tolist()]
+        kind = "signed char" if array.itemsize == 1 else "int"
+        texts = [str(value) for value in array.ravel().tolist()]
     else:
         if not np.isfinite(array).all():
             raise ExportError(f"{label}: expected finite numbers, which C constants must be")

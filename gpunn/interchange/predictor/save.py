@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpunn.interchange.predictor.c_source import c_source
+from gpunn.interchange.predictor.int8 import Int8Network
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.network import Sequential
 from gpunn.storage.files import write_output
@@ -54,7 +55,13 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     write_output(Path(path), python_source(model, pure).encode())
 
 
-def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") -> None:
+def save_c(
+    model: Sequential,
+    path: str | Path,
+    *,
+    prefix: str = "predictor",
+    int8: Int8Network | None = None,
+) -> None:
     """Write a network as a header in C99 that predicts without gpunn, atomically.
 
     The header includes only math.h, and allocates no memory: parameters are constants, and computed
@@ -73,6 +80,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
         File to write.
     prefix : str
         A prefix that every name in the header gets.
+    int8 : Int8Network or None
+        The network with 8-bit integers, to write instead. Inputs and outputs stay real numbers.
 
     Raises
     ------
@@ -98,4 +107,4 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     >>> "predictor_predict" in Path("predictor.h").read_text()
     True
     """
-    write_output(Path(path), c_source(model, prefix).encode())
+    write_output(Path(path), c_source(model, prefix, int8).encode())

@@ -1,0 +1,279 @@
+"""Networks of 8-bit integers, for C on small computers, from trained networks.
+
+An integer q stands for the number scale * q. Each unit's weights have a scale, and so has the
+output of each layer: from -128 to 127, or from 0 to 255 after a ReLU. Sums and biases are 32-bit
+integers, and one multiplication rounds a sum to the scale of the layer's output (Jacob et al. 2018,
+arXiv 1712.05877).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations
+from gpunn.errors import DataError, ExportError
+from gpunn.interchange.affine import Affine
+from gpunn.interchange.predictor import numpy_functions
+from gpunn.interchange.steps import ArrayName, Sizes, Step, Steps, image_sizes, steps_of
+from gpunn.network import Sequential
+from gpunn.typing import HostArray
+
+__all__ = ["Int8Network", "Operation"]
+
+LIMIT = 2**30
+"""Largest multiplier, and largest sum without the bias; the bias may be as large."""
+
+SIGNED, POSITIVE = -128, 0
+"""The least integer of an output; the largest is larger by 255."""
+
+BATCH = 250
+"""Number of rows whose images are in memory at the same time."""
+
+PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
+"""The window of a dense layer, which is a convolution of images of one pixel."""
+
+AFFINE = ("batch_norm", "rescaling", "scale", "standardization")
+
+
+@dataclass
+class Operation:
+    """A convolution, or pooling, which has no weights.
+
+    `least` is the least integer of its output: `POSITIVE` if a ReLU follows, or if all inputs are.
+    """
+
+    step: Step
+    window: Sizes
+    groups: int = 1
+    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    biases: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    least: int = SIGNED
+
+    def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the result without the ReLU; it is exact for integers in float64."""
+        x = x.reshape(len(x), *self.window[0], -1)
+        if W.size:
+            return numpy_functions.convolution(x, W, b, self.window, self.groups)
+        y: np.ndarray = getattr(numpy_functions, self.step.function)(x, self.window)
+        return y
+
+    def set_scales(self, before: float, after: float) -> None:
+        """Set the integers from the scales of the input and of the output."""
+        W, b, unit = self.weights, self.biases, np.ones(1)
+        if 255 * 127 * len(W) > LIMIT:
+            raise ExportError(
+                f"layer {self.step.label!r}: a unit has {len(W):,} weights; sums of 32 bits allow "
+                f"{LIMIT // (255 * 127):,}"
+            )
+        if W.size:
+            unit = np.maximum(np.abs(W).max(axis=0) / 127, np.abs(b) / (before * LIMIT))
+            unit[unit == 0] = 1
+        self.integers = np.rint(W / unit).astype(np.int8)
+        self.integer_biases = np.rint(b / (before * unit)).astype(np.int32)
+        self.scales = before * unit  # what 1 in a sum stands for
+        self.shift = int(np.clip(30 - np.frexp(self.scales.max() / after)[1], 1, 62))
+        multipliers = np.rint(np.ldexp(self.scales / after, self.shift))
+        self.multipliers = np.minimum(multipliers, LIMIT).astype(np.int32)
+        if self.step.function == "max_pool":
+            self.multipliers[:] = 0
+
+    def sums(self, q: np.ndarray) -> np.ndarray:
+        """Return the sums of integers, or the result of pooling."""
+        return self.computed(q, self.integers.astype(float), self.integer_biases)
+
+    def rounded(self, q: np.ndarray) -> np.ndarray:
+        """Return the output, integers, for integers."""
+        sums, multipliers = self.sums(q), self.multipliers.astype(np.int64)
+        if self.step.function == "max_pool":
+            largest: np.ndarray = np.maximum(sums, self.least)
+            return largest
+        if self.step.function == "average_pool":
+            ones = np.ones((1, *self.window[0], 1))
+            counts = np.sum(numpy_functions.taps(ones, self.window, 0.0), axis=0)
+            sums, multipliers = sums * counts, multipliers // counts.astype(np.int64)
+        product = np.rint(sums).astype(np.int64) * multipliers
+        size = (np.abs(product) + (1 << (self.shift - 1))) >> self.shift
+        y: np.ndarray = np.clip(np.sign(product) * size, self.least, self.least + 255)
+        return y
+
+
+class Int8Network:
+    """A trained network with 8-bit integers as weights and as outputs of layers.
+
+    The scales are such that 127 is the largest weight of each unit, and 127 or 255 the largest
+    output of each layer for rows of `X`. `save_c` writes the network in C, which returns the
+    same outputs as `predict`.
+
+    Parameters
+    ----------
+    model : Sequential
+        A network, on any device, of convolution, pooling, flatten, dropout and dense layers, with
+        ReLU between them. Rescaling, standardization or batch normalization may be first, or
+        follow a convolution or a dense layer, or precede a dense layer.
+    X : array
+        Rows, as for `Sequential.predict`, such as a thousand of the training rows.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation is not supported.
+    DataError
+        If X has no rows, or does not fit the network.
+
+    See Also
+    --------
+    save_c : Writes the network.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> network = gpunn.interchange.Int8Network(model, X)
+    >>> bool(np.abs(network.predict(X) - model.predict(X)).max() < 0.1)
+    True
+    """
+
+    def __init__(self, model: Sequential, X: HostArray) -> None:
+        steps = steps_of(model)
+        self.model, self.operations = model, list[Operation]()
+        self._first, self._scaling = Affine(), Affine()  # of the first input, and of the next input
+        for step in steps.steps:
+            self._add(step, steps)
+        if not self.operations:
+            raise ExportError("model: 8-bit integers need a convolution, pooling or a dense layer")
+        if not self._scaling.is_identity:
+            raise refusal(step)
+        rows = self._inputs(X)
+        if len(rows) == 0:
+            raise DataError("X: expected rows, from which the scales of layers are computed")
+        first = self._first
+        parts = [part * first.scale + first.shift for part in batches(rows)]
+        largest, *others = np.max([self._largest(part) for part in parts], axis=0)
+        self.least = least = SIGNED if min(part.min() for part in parts) < 0 else POSITIVE
+        self.scale = scale_of(largest, least)
+        self.factors = np.atleast_1d(first.scale / self.scale).astype(model.dtype)
+        self.shifts = np.atleast_1d(first.shift / self.scale + SIGNED - least).astype(model.dtype)
+        for operation, largest in zip(self.operations, others, strict=True):
+            if not operation.weights.size and least == POSITIVE:
+                operation.least = POSITIVE
+            before, least = self.scale, operation.least
+            if operation.step.function != "max_pool":
+                self.scale = scale_of(largest, least)
+            operation.set_scales(before, self.scale)
+
+    @property
+    def ends_in_sums(self) -> bool:
+        """Whether the outputs are the sums of the last layer, which are not rounded to 8 bits."""
+        last = self.operations[-1]
+        return last.weights.size > 0 and last.least == SIGNED
+
+    def predict(self, X: HostArray) -> np.ndarray:
+        """Return the outputs for rows.
+
+        Parameters
+        ----------
+        X : array
+            Rows, as for `Sequential.predict`.
+
+        Returns
+        -------
+        ndarray, shape (rows, *output_shape)
+            The outputs, in the network's dtype.
+        """
+        parts = [self._outputs(part) for part in batches(self._inputs(X))]
+        return np.concatenate(parts).reshape(-1, *self.model.output_shape)
+
+    def _inputs(self, X: HostArray) -> np.ndarray:
+        rows, shape = np.asarray(self.model.encoded(X), self.model.dtype), self.model.input_shape
+        if rows.shape[1:] != shape:
+            raise DataError(f"X: expected rows of shape {shape}; got {rows.shape[1:]}")
+        return rows
+
+    def _add(self, step: Step, steps: Steps) -> None:
+        """Add a step to the operations, or merge it into an operation."""
+        arguments: list[Any] = [
+            steps.arrays[each.name].astype(float) if isinstance(each, ArrayName) else each
+            for each in step.arguments
+        ]
+        name = step.function if step.expression is None else ""
+        if step.inputs != ("x",) or step.output != "x":
+            raise refusal(step)
+        if name == "convolution":
+            W, b, window, groups = arguments
+            self._append(Operation(step, image_sizes(window), groups, W, b))
+        elif name in ("max_pool", "average_pool"):
+            self._append(Operation(step, image_sizes(*arguments)))
+        elif name in ("dense", "matmul"):
+            W, b = [*arguments, np.zeros(step.output_shape)][:2]
+            self._append(Operation(step, PIXEL, 1, W, b))
+        elif name in AFFINE:
+            function = getattr(numpy_functions, name)
+            zero, one = (function(np.full(1, x), *arguments) for x in (0.0, 1.0))
+            affine, last = Affine(one - zero, zero), self.operations and self.operations[-1]
+            if last and self.ends_in_sums:
+                last.weights, last.biases = affine.after(last.weights, last.biases)
+            else:
+                self._scaling = self._scaling.then(affine)
+        elif type(step.source) is activations.ReLU and self.operations:
+            if not self._scaling.is_identity:
+                raise refusal(step)
+            self.operations[-1].least = POSITIVE
+        elif name != "flatten":
+            raise refusal(step)
+
+    def _append(self, operation: Operation) -> None:
+        """Add an operation; a dense layer includes the scaling of its input."""
+        scaling, self._scaling = self._scaling, Affine()
+        if not self.operations:
+            self._first = scaling
+        elif not scaling.is_identity:
+            if operation.window != PIXEL:
+                raise refusal(operation.step)
+            W, b = operation.weights, operation.biases
+            parts = (np.resize(each, len(W)) for each in (scaling.scale, scaling.shift))
+            operation.weights, operation.biases = Affine(*parts).before(W, b)
+        self.operations.append(operation)
+
+    def _largest(self, x: np.ndarray) -> list[float]:
+        """Return the largest absolute number of the scaled input and of each layer's output."""
+        largest = [float(np.abs(x).max())]
+        for operation in self.operations:
+            x = operation.computed(x, operation.weights, operation.biases)
+            x = np.maximum(x, 0) if operation.least == POSITIVE else x
+            largest.append(float(np.abs(x).max()))
+        return largest
+
+    def _outputs(self, rows: np.ndarray) -> np.ndarray:
+        x = rows.reshape(len(rows), -1, len(self.factors)) * self.factors + self.shifts
+        q = np.clip(np.rint(x), SIGNED, SIGNED + 255).astype(float) - SIGNED + self.least
+        *others, last = self.operations
+        for operation in others:
+            q = operation.rounded(q).astype(float)
+        y, scale = last.rounded(q), np.array(self.scale)
+        if self.ends_in_sums:
+            y, scale = last.sums(q), last.scales
+        outputs: np.ndarray = y.astype(rows.dtype) * scale.astype(rows.dtype)
+        return outputs
+
+
+def batches(rows: np.ndarray) -> list[np.ndarray]:
+    """Return rows in parts of at most `BATCH` rows."""
+    return [rows[start : start + BATCH] for start in range(0, max(len(rows), 1), BATCH)]
+
+
+def scale_of(largest: float, least: int) -> float:
+    """Return the scale of numbers, from the largest absolute number."""
+    return float(largest or 1.0) / (127 if least == SIGNED else 255)
+
+
+def refusal(step: Step) -> ExportError:
+    """Return the error for a step that is not supported after the previous steps."""
+    return ExportError(
+        f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
+        "pooling and dense layers with ReLU, in sequence, or export real numbers"
+    )
