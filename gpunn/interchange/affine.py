@@ -36,9 +36,11 @@ class Affine:
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer, changed to include this function of its inputs."""
-        scale = np.broadcast_to(self.scale, W.shape[0])
-        shift = np.broadcast_to(self.shift, W.shape[0])
+        """Return W and b of a dense layer, changed to include this function of its inputs.
+
+        Numbers for each channel repeat, because inputs may be a flattened image.
+        """
+        scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

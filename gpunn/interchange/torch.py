@@ -51,6 +51,9 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
 }
 """For each class of layers, the arrays' names: PyTorch's name, then gpunn's."""
 
+OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescaling)
+"""Layers whose modules in PyTorch do the same with images, where PyTorch has channels first."""
+
 COUNTER = "num_batches_tracked"
 """The name of a buffer of PyTorch's BatchNorm1d that gpunn does not have."""
 
@@ -251,7 +254,14 @@ def modules(model: Sequential) -> list[Module]:
     """Return a network as PyTorch's modules."""
     converted: list[Module] = []
     pending = Affine()  # to be folded into the next dense layer
+    shape = model.input_shape
     for label, layer, arrays in layers_with_arrays(model):
+        if len(shape) > 1 and type(layer) not in OF_ANY_SHAPE:
+            raise ExportError(
+                f"layer {label!r}: can't convert {type(layer).__name__} with rows of shape {shape} "
+                "to PyTorch, where channels come first; export the network to ONNX"
+            )
+        shape = layer.output_shape(shape)
         if type(layer) in (layers.Rescaling, layers.Standardization):
             affine = affine_of(layer, arrays)
             assert affine is not None
@@ -371,7 +381,9 @@ def layer_values(
     """Return the arrays of one module, by their names in the network."""
     names = PARAMETERS.get(type(layer))
     if names is None:
-        raise ArgumentError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
+        raise ArgumentError(
+            f"layer {label!r}: can't convert {type(layer).__name__} from a PyTorch module"
+        )
     expected_names = {each: name for each, name in names.items() if name in layer.values}
     if expected_names.keys() != group.keys():
         raise ArgumentError(

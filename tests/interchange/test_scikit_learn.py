@@ -18,6 +18,7 @@ from gpunn.layers import (
     Chain,
     Dense,
     Dropout,
+    Flatten,
     LayerNorm,
     Rescaling,
     Standardization,
@@ -153,6 +154,15 @@ def test_round_trip(y):
     again = to_sklearn(from_sklearn(estimator, "numpy"), "classes", estimator.classes_)
     np.testing.assert_allclose(again.predict_proba(X), estimator.predict_proba(X), atol=1e-9)
     assert np.array_equal(again.predict(X), estimator.predict(X))
+
+
+def test_channels_before_the_rows_are_flattened():
+    model = gpunn.Sequential([BatchNorm(), Flatten(), Dense(3)], (2, 2, 2), "numpy")
+    for name, array in {"running_mean": [1.0, -2.0], "shift": [0.5, 3.0]}.items():
+        model.parameters[f"batch_norm_1.{name}"] = np.array(array)
+    images = np.random.default_rng(0).normal(size=(5, 2, 2, 2))
+    y = to_sklearn(model, "numbers").predict(images.reshape(5, -1))
+    np.testing.assert_allclose(y, model.predict(images), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from gpunn.layers import (
     Activation,
     BatchNorm,
     Chain,
+    Conv2D,
     Dense,
     Dropout,
     Flatten,
     LayerNorm,
+    MaxPool2D,
     PReLU,
     Rescaling,
     Standardization,
@@ -282,3 +284,14 @@ def test_unsupported_layers(layers, problem):
     with pytest.raises(ExportError) as raised:
         torch_code(gpunn.Sequential(layers, (6,), "numpy"))
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize("layer", [BatchNorm, lambda: Conv2D(2, 1), MaxPool2D])
+def test_images(layer):
+    """PyTorch has channels first."""
+    model = gpunn.Sequential([Rescaling(2.0), layer(), Flatten(), Dense(2)], (2, 2, 3), "numpy")
+    with pytest.raises(ExportError, match=r"^layer '\w+_1': can't convert \w+ with rows of shape"):
+        torch_code(model)
+    model = gpunn.Sequential([Conv2D(2, 1)], (2, 2, 3), "numpy")
+    with pytest.raises(ArgumentError, match=r"'conv_2d_1': can't convert Conv2D from a PyTorch"):
+        load_state_dict(model, {"0.weight": np.zeros((2, 3)), "0.bias": np.zeros(2)})

@@ -234,9 +234,8 @@ class Int8Network:
         elif not scaling.is_identity:
             if operation.window != PIXEL:
                 raise refusal(operation.step)
-            W, b = operation.weights, operation.biases
-            parts = (np.resize(each, len(W)) for each in (scaling.scale, scaling.shift))
-            operation.weights, operation.biases = Affine(*parts).before(W, b)
+            merged = scaling.before(operation.weights, operation.biases)
+            operation.weights, operation.biases = merged
         self.operations.append(operation)
 
     def _largest(self, x: np.ndarray) -> list[float]:
