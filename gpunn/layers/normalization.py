@@ -60,9 +60,9 @@ class BatchNorm(Layer):
     In these formulas, mean() is the mean over the rows. The terms with mean() arise because the
     mean and variance depend on x.
 
-    Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
-    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. If only the last
-    batch of an epoch has one row, training logs a warning.
+    Training on vectors needs at least two rows in a batch: with one row, y = shift for any x, and
+    dL/dx = 0. So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. If only
+    the last batch of an epoch has one row, training logs a warning.
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     It uses the running averages without updating them; dL/dx = scale * dL/dy / sqrt(running
@@ -134,7 +134,8 @@ class BatchNorm(Layer):
             )
             return y
         if workspace.collectives is not None:
-            self._forward_of_ranks(vectors, results, workspace)
+            normalized = vector_buffer(self, "normalized", x, workspace)
+            self._forward_of_ranks(workspace, (vectors, normalized, results))
             return y
         workspace.backend.batch_norm(
             vectors,
@@ -165,7 +166,8 @@ class BatchNorm(Layer):
             )
             return dx
         if workspace.collectives is not None:
-            self._backward_of_ranks(vectors, workspace)
+            normalized = vector_buffer(self, "normalized", x, workspace)
+            self._backward_of_ranks(workspace, (vectors, normalized))
             return view(vectors, x.shape, workspace)
         workspace.backend.batch_norm_gradient(
             vectors,  # in: dL/dy; out: dL/dx
@@ -179,7 +181,10 @@ class BatchNorm(Layer):
 
     # Statistics of the rows of all ranks, from the statistics of each (Chan, Golub & LeVeque 1979).
 
-    def _forward_of_ranks(self, x: Array | None, y: Array | None, workspace: Workspace) -> None:
+    def _forward_of_ranks(
+        self, workspace: Workspace, batch: tuple[Array, Array, Array] | None = None
+    ) -> None:
+        """Normalize the vectors x of `batch` = (x, normalized, y), if this rank has rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -187,16 +192,17 @@ class BatchNorm(Layer):
         gathered = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
         mean = workspace.fixed(self, "mean", (features,))
         variance = workspace.fixed(self, "variance", (features,))
-        if x is None:
+        if batch is None:
             ops.fill(local, 0.0)
         else:
-            ops.column_moments(x, local)
+            ops.column_moments(batch[0], local)
         collectives.all_gather(local, gathered)
         ops.combine_moments(gathered, mean, variance)
         ops.running_average(mean, self.momentum, values["running_mean"])
         ops.running_average(variance, self.momentum, values["running_variance"])
-        if x is None or y is None:
+        if batch is None:
             return
+        x, normalized, y = batch
         ops.batch_norm_of(
             x,
             mean,
@@ -204,23 +210,26 @@ class BatchNorm(Layer):
             values["scale"],
             values["shift"],
             self.epsilon,
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.fixed(self, "inverse_std", x.shape[1:]),
+            normalized,
+            workspace.fixed(self, "inverse_std", (features,)),
             y,
         )
 
-    def _backward_of_ranks(self, gradient: Array | None, workspace: Workspace) -> None:
+    def _backward_of_ranks(
+        self, workspace: Workspace, batch: tuple[Array, Array] | None = None
+    ) -> None:
+        """Change the vectors dL/dy of `batch` = (dL/dy, normalized) to dL/dx, if there are rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
         local = workspace.fixed(self, "sums", (2 * features,))
         gathered = workspace.fixed(self, "sums of ranks", (collectives.size, 2 * features))
         sums = workspace.fixed(self, "sums of all", (2 * features,))
-        if gradient is None:
+        if batch is None:
             ops.fill(local, 0.0)
             collectives.sum_over_ranks(local, gathered, sums)
             return
-        normalized = workspace.rows(self, "normalized", gradient.shape[0], gradient.shape[1:])
+        gradient, normalized = batch
         dscale, dshift = self.gradients["scale"], self.gradients["shift"]
         ops.batch_norm_sums(gradient, normalized, dscale, dshift)
         ops.assign(dscale, local[:features])
@@ -240,7 +249,7 @@ class BatchNorm(Layer):
         workspace : Workspace
             The workspace of the pass.
         """
-        self._forward_of_ranks(None, None, workspace)
+        self._forward_of_ranks(workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
         """Contribute zeros to the sums over the rows of all ranks.
@@ -250,7 +259,7 @@ class BatchNorm(Layer):
         workspace : Workspace
             The workspace of the forward pass.
         """
-        self._backward_of_ranks(None, workspace)
+        self._backward_of_ranks(workspace)
 
 
 @dataclass(eq=False)

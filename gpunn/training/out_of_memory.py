@@ -58,6 +58,7 @@ class BufferMemory:
             "much. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
             f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "
-            "increase gradient_accumulation instead), use fewer units, or use an optimizer with "
-            "less state, such as 'sgd'. To keep the data off the device, set stream=True"
+            "increase gradient_accumulation instead), use fewer units or filters, or use an "
+            "optimizer with less state, such as 'sgd'. To keep the data off the device, set "
+            "stream=True"
         )

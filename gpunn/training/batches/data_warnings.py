@@ -143,9 +143,15 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the label of the first layer that normalizes over a batch or contains such a layer."""
-    labels = zip(model.labels, model.layers, strict=True)
-    return next((label for label, layer in labels if synchronizing([layer])), None)
+    """Return the label of the first layer that normalizes over rows or contains such a layer.
+
+    In images and signals, each pixel or position counts as a row, so one row is enough.
+    """
+    shapes = (model.input_shape, *model.shapes)
+    for label, layer, shape in zip(model.labels, model.layers, shapes, strict=False):
+        if math.prod(shape[:-1]) == 1 and synchronizing([layer]):
+            return label
+    return None
 
 
 # ------------------------------------------------------------------------------ the last layer

@@ -124,11 +124,13 @@ def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def largest_input(model: Sequential, x: np.ndarray) -> str:
-    """Describe the largest number of a batch and its column."""
-    columns = np.abs(x.reshape(len(x), -1)).max(axis=0)
-    index, names = int(columns.argmax()), model.feature_names
-    title = repr(names[index]) if names is not None else str(index)
-    return f"the largest number of X is {columns[index]:.3g}, in column {title}"
+    """Describe the largest number of a batch and its column, or its position in an image."""
+    largest = np.abs(x).max(axis=0)
+    index, names = np.unravel_index(int(largest.argmax()), largest.shape), model.feature_names
+    where = f"at position {tuple(map(int, index))} of a row"
+    if len(index) == 1:
+        where = f"in column {int(index[0]) if names is None else repr(names[int(index[0])])}"
+    return f"the largest number of X is {largest[index]:.3g}, {where}"
 
 
 def batches(

@@ -13,6 +13,7 @@ from gpunn.layers import (
     BatchNorm,
     Chain,
     Dense,
+    Flatten,
     LayerNorm,
     MeanOverMembers,
     MemberDense,
@@ -164,7 +165,7 @@ def test_targets_in_a_memory_map(tmp_path):
 def normalized(rows, layers=None, given=None, settings=None, **options):
     """Train two epochs with a layer that normalizes over the rows of a batch."""
     layers = layers or [Dense(4), BatchNorm(), Dense(1)]
-    model = gpunn.Sequential(layers, 3, "numpy", seed=0)
+    model = gpunn.Sequential(layers, options.pop("shape", 3), "numpy", seed=0)
     trainer = gpunn.Trainer(model, "mean_squared_error", **(settings or {}))
     arrays = (X[:rows], NUMBERS[:rows]) if given is None else (given,)
     trainer.fit(*arrays, epochs=options.pop("epochs", 2), progress=False, **options)
@@ -232,6 +233,15 @@ def test_a_last_batch_of_one_row_is_warned_of_once(rows, options, message):
         (24, {"batch_size": 8, "settings": LOCAL}),
         (0, {"given": [(X[:4], NUMBERS[:4]), (X[:2], NUMBERS[:2])]}),
         (0, {"given": [(X[:1], NUMBERS[:1])], "layers": [Dense(1)], "batch_size": 1}),
+        (
+            0,
+            {
+                "given": [(X[:1, :, None], NUMBERS[:1])],
+                "batch_size": 1,
+                "shape": (3, 1),
+                "layers": [BatchNorm(), Flatten(), Dense(1)],
+            },
+        ),
         (
             21,
             {
