@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -75,12 +76,25 @@ def check_inputs(
         host = host[:, order]
     if host.ndim == 0 or host.shape[1:] != input_shape:
         wanted = ", ".join(("rows", *(str(size) for size in input_shape)))
-        single = f"; for a single row use {argument}[None]" if host.shape == input_shape else ""
         raise DataError(
-            f"{argument}: this network expects shape ({wanted}); got {host.shape}{single}"
+            f"{argument}: this network expects shape ({wanted}); got {host.shape}"
+            f"{remedy(host.shape, input_shape, argument)}"
         )
     check_finite(host, argument, dtype)
     return host
+
+
+def remedy(shape: Shape, input_shape: Shape, argument: str) -> str:
+    """Return how to give an array of this shape the shape (rows, *input_shape), or ""."""
+    if shape == input_shape:
+        return f"; for a single row use {argument}[None]"
+    if (*shape[1:], 1) == input_shape and len(shape) > 1:
+        return f"; add an axis for the channel: {argument}[..., None]"
+    if len(shape) > 2 and (*shape[2:], shape[1]) == input_shape:
+        return f"; move the channels to the end: numpy.moveaxis({argument}, 1, -1)"
+    if len(input_shape) > 1 and shape[1:] == (math.prod(input_shape),):
+        return f"; reshape the rows: {argument}.reshape(-1, {', '.join(map(str, input_shape))})"
+    return ""
 
 
 def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> None:

@@ -80,11 +80,20 @@ def test_the_range_depends_on_the_dtype():
             check_inputs(np.array([["1e400"]], np.longdouble), (1,), dtype="float64")
 
 
-def test_check_inputs_names_the_argument_and_images():
-    with pytest.raises(
-        DataError, match=r"^images: .*\(rows, 2, 3\); got \(2, 3\); .* images\[None"
-    ):
-        check_inputs(np.zeros((2, 3)), (2, 3), "images")
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 5, 3), r"got \(4, 5, 3\); for a single row use images\[None\]$"),
+        ((7, 4, 5, 1), r"got \(7, 4, 5, 1\)$"),
+        ((7, 3, 4, 5), r"; move the channels to the end: numpy\.moveaxis\(images, 1, -1\)$"),
+        ((7, 60), r"; reshape the rows: images\.reshape\(-1, 4, 5, 3\)$"),
+    ],
+)
+def test_check_inputs_names_the_argument_and_how_to_reshape_it(shape, message):
+    with pytest.raises(DataError, match=rf"^images: .*expects shape \(rows, 4, 5, 3\).*{message}"):
+        check_inputs(np.zeros(shape), (4, 5, 3), "images")
+    with pytest.raises(DataError, match=r"add an axis for the channel: X\[\.\.\., None\]$"):
+        check_inputs(np.zeros((7, 4, 5)), (4, 5, 1))
 
 
 def test_check_finite_reads_every_chunk(monkeypatch):
