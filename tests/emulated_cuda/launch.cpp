@@ -19,13 +19,15 @@ constexpr size_t stack_bytes = 64 * 1024;
 alignas(128) char dynamic_shared[max_dynamic_shared];
 Fiber* current;
 Group block, warps[max_warps];
-Lane lanes[max_warps][32];
+Rows lanes[max_warps];
 
 static Fiber fibers[max_threads];
 static char* stacks;
 static jmp_buf scheduler;
 static ucontext_t entry_context;
 static int stop_outcome;
+static int threads, turn;  // of the block, and whose turn is next
+static bool in_reverse, moved;  // whether one has moved in this round
 static void (*body)(void**);
 static void** body_arguments;
 
@@ -36,6 +38,39 @@ static inline void release_if_complete(Group& group) {
   }
 }
 
+static void fiber_main();
+
+static void start(Fiber* fiber) {
+  fiber->started = true;
+  getcontext(&entry_context);
+  entry_context.uc_stack.ss_sp = stacks + fiber->number * stack_bytes;
+  entry_context.uc_stack.ss_size = stack_bytes;
+  entry_context.uc_link = nullptr;
+  makecontext(&entry_context, fiber_main, 0);
+  setcontext(&entry_context);
+}
+
+// Leaves the current fiber for the next one in turn that can go on, or for the scheduler if all have
+// ended or a round has found none.
+[[noreturn]] static void go_on() {
+  for (;;) {
+    if (turn == threads) {
+      if (!moved) _longjmp(scheduler, 1);
+      turn = 0;
+      moved = false;
+    }
+    Fiber* fiber = &fibers[in_reverse ? threads - 1 - turn : turn];
+    ++turn;
+    if (fiber->finished || (fiber->awaited && *fiber->awaited == fiber->seen)) continue;
+    fiber->awaited = nullptr;
+    moved = true;
+    current = fiber;
+    threadIdx = fiber->index;
+    if (fiber->started) _longjmp(fiber->context, 1);
+    start(fiber);
+  }
+}
+
 void wait(Group& group) {
   Fiber* self = current;
   self->seen = group.generation;
@@ -43,7 +78,7 @@ void wait(Group& group) {
   release_if_complete(group);
   if (group.generation != self->seen) return;  // the last to come need not stop
   self->awaited = &group.generation;
-  if (!_setjmp(self->context)) _longjmp(scheduler, 1);
+  if (!_setjmp(self->context)) go_on();
 }
 
 static void fiber_main() {
@@ -58,18 +93,19 @@ static void fiber_main() {
     --warp().alive;
     release_if_complete(block);
     release_if_complete(warp());
-    if (!_setjmp(current->context)) _longjmp(scheduler, 1);
+    if (_setjmp(current->context)) continue;
+    if (stop_outcome) _longjmp(scheduler, 1);
+    go_on();
   }
 }
 
-static void start(Fiber* fiber) {
-  fiber->started = true;
-  getcontext(&entry_context);
-  entry_context.uc_stack.ss_sp = stacks + fiber->number * stack_bytes;
-  entry_context.uc_stack.ss_size = stack_bytes;
-  entry_context.uc_link = nullptr;
-  makecontext(&entry_context, fiber_main, 0);
-  setcontext(&entry_context);
+// Steps to the next position of a block without the divisions of `place`.
+static inline void advance(uint3& at, dim3 size) {
+  if (++at.x < size.x) return;
+  at.x = 0;
+  if (++at.y < size.y) return;
+  at.y = 0;
+  ++at.z;
 }
 
 // Runs one block to its end; an Outcome.
@@ -87,37 +123,25 @@ static int run_block(void (*kernel)(void**), void** arguments, size_t shared_byt
   block = {count, 0, block.generation + 1};
   for (int w = 0; w * 32 < count; ++w)
     warps[w] = {count - w * 32 < 32 ? count - w * 32 : 32, 0, warps[w].generation + 1};
+  uint3 at = {0, 0, 0};
   for (int n = 0; n < count; ++n) {
-    fibers[n].index = place(n, blockDim);
+    fibers[n].index = at;
+    advance(at, blockDim);
     fibers[n].number = n;
     if (!fibers[n].finished) fibers[n].started = false;  // or it is within a block that was stopped
     fibers[n].finished = false;
     fibers[n].awaited = nullptr;
   }
-  // volatile: these are changed between _setjmp and _longjmp
-  for (volatile int left = count; left > 0;) {
-    volatile bool moved = false;
-    for (volatile int turn = 0; turn < count; turn = turn + 1) {
-      Fiber* fiber = &fibers[reversed ? count - 1 - turn : turn];
-      if (fiber->finished || (fiber->awaited && *fiber->awaited == fiber->seen)) continue;
-      fiber->awaited = nullptr;
-      current = fiber;
-      threadIdx = fiber->index;
-      if (!_setjmp(scheduler)) {
-        if (fiber->started) _longjmp(fiber->context, 1);
-        start(fiber);
-      }
-      moved = true;
-      if (stop_outcome) return stop_outcome;
-      if (current->finished) left = left - 1;
-    }
-    if (!moved) return divergent_barrier;
-  }
-  return done;
+  threads = turn = count;
+  in_reverse = reversed;
+  moved = true;
+  if (!_setjmp(scheduler)) go_on();
+  if (stop_outcome) return stop_outcome;
+  return block.alive ? divergent_barrier : done;
 }
 
 unsigned ballot(bool vote) {
-  Lane* const row = lanes[current->number / 32];
+  Lane* const row = emulated::row();
   const int mark = warp().generation;
   row[current->number % 32].value[0] = vote;
   row[current->number % 32].mark = mark;
@@ -125,7 +149,6 @@ unsigned ballot(bool vote) {
   unsigned result = 0;
   for (int n = 0; n < 32; ++n)
     if (row[n].mark == mark && row[n].value[0]) result |= 1u << n;
-  wait(warp());
   return result;
 }
 int count_votes(bool vote) {
@@ -154,9 +177,11 @@ int run(void (*kernel)(void**), void** arguments, const Grid* launch, const Shar
           return outcome;
         continue;
       }
+      uint3 at = {0, 0, 0};
       for (int t = 0; t < threads; ++t) {
-        threadIdx = place(reversed ? threads - 1 - t : t, blockDim);
+        threadIdx = reversed ? place(threads - 1 - t, blockDim) : at;
         kernel(arguments);
+        advance(at, blockDim);
       }
     }
   } catch (const Stop& stop) {

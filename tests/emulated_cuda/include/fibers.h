@@ -39,15 +39,21 @@ struct Lane {  // what a thread shows the other threads of its warp
   alignas(16) char value[16];
   int mark = -1;
 };
+// No lane overwrites what another may still read: it uses the other row next, and before it uses this
+// row again, all lanes have met at a barrier.
+using Rows = Lane[2][32];
 
 extern Fiber* current;
 extern Group block, warps[max_warps];
-extern Lane lanes[max_warps][32];
+extern Rows lanes[max_warps];
 
 void wait(Group& group);
 unsigned ballot(bool vote);
 int count_votes(bool vote);  // of a whole block
 static inline Group& warp() { return warps[current->number / 32]; }
+
+// The row of the warp's next barrier.
+static inline Lane* row() { return lanes[current->number / 32][warp().generation % 2]; }
 
 // One exchange within a warp: every lane leaves a value, marked with the barrier it was left for, and
 // may then read another lane's. A value without that mark is from a lane that did not take part.
@@ -55,7 +61,7 @@ template <class T>
 static T exchange(T value, int source, int width) {
   static_assert(sizeof(T) <= 16, "warp shuffles carry up to 16 bytes here");
   const int lane = current->number % 32, first = lane / width * width;
-  Lane* const row = lanes[current->number / 32];
+  Lane* const row = emulated::row();
   const int mark = warp().generation;
   memcpy(row[lane].value, &value, sizeof(T));
   row[lane].mark = mark;
@@ -63,7 +69,6 @@ static T exchange(T value, int source, int width) {
   T received = value;
   if (source >= first && source < first + width && row[source].mark == mark)
     memcpy(&received, row[source].value, sizeof(T));
-  wait(warp());
   return received;
 }
 static inline int lane() { return current->number % 32; }
