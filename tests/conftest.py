@@ -21,6 +21,10 @@ from gpunn.backends import Backend
 
 pytest_plugins = ["browser", "tiers"]
 
+# By default, waiting threads of OpenMP use their cores. Next to other processes, a fit of boosted
+# trees takes minutes instead of a second. OpenMP reads this when scikit-learn is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 OPTIONAL = {
     *("array_api_strict", "hypothesis", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime"),
     *("pandas", "PIL", "playwright", "scipy", "sklearn"),
