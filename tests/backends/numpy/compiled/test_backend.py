@@ -156,25 +156,23 @@ def test_so_is_one_with_frozen_layers_and_it_is_shorter(made):
     assert between - below >= 4  # input gradients of the three layers
 
 
-def test_so_is_one_of_images(made):
+@pytest.mark.parametrize("last", [gpunn.layers.GlobalAveragePool2D, gpunn.layers.Flatten])
+def test_so_is_one_of_images(made, last):
     same = {"padding": "same", "bias": False}
-    convolutions = [
+    layers = [
         gpunn.layers.Rescaling(),
         *(gpunn.layers.Conv2D(4, 3, activation="relu", **same), gpunn.layers.MaxPool2D()),
         *(gpunn.layers.SpatialDropout(0.2), gpunn.layers.UpSampling2D()),
         *(gpunn.layers.Conv2D(4, 3, groups=4, **same), BatchNorm(), Dropout(0.2)),
         *(gpunn.layers.Activation("silu"), gpunn.layers.AveragePool2D(3, 2, "same")),
-        *(gpunn.layers.Conv2D(6, 2, groups=2), LayerNorm()),
+        *(gpunn.layers.Conv2D(6, 2, groups=2), LayerNorm(), last(), Dense(3)),
     ]
-    for reduced in (gpunn.layers.GlobalAveragePool2D(), gpunn.layers.Flatten()):
-        del made[:]
-        layers = [*convolutions, reduced, Dense(3)]
-        model = gpunn.Sequential(layers, (6, 8, 1), CompiledBackend(), seed=1)
-        g = np.random.default_rng(0)
-        X, y = g.integers(0, 256, (70, 6, 8, 1)).astype(np.uint8), g.integers(0, 3, 70)
-        fit_with_everything(gpunn.Trainer(model, "softmax_cross_entropy"), X, y)
-        assert len(made) == 4
-        assert all(type(one) is Instruction for operations in made for one in operations)
+    model = gpunn.Sequential(layers, (6, 8, 1), CompiledBackend(), seed=1)
+    g = np.random.default_rng(0)
+    X, y = g.integers(0, 256, (70, 6, 8, 1)).astype(np.uint8), g.integers(0, 3, 70)
+    fit_with_everything(gpunn.Trainer(model, "softmax_cross_entropy"), X, y)
+    assert len(made) == 4
+    assert all(type(one) is Instruction for operations in made for one in operations)
 
 
 @pytest.mark.parametrize("of", ["identity", "softmax", "sigmoid"])
