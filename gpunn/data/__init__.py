@@ -1,4 +1,4 @@
-"""Data sets on the host: loaders for IDX, CSV, NPY and NPZ files, and two bundled data sets.
+"""Data sets on the host: loaders for arrays, CSV files and images, and two bundled data sets.
 
 The loaders return NumPy arrays and need no backend.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpunn.data.csv import CSVData, load_csv
     from gpunn.data.digits import load_digits
     from gpunn.data.idx import read_idx
+    from gpunn.data.images import load_images
     from gpunn.data.mnist import load_mnist
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "credit_risk_file",
     "load_csv",
     "load_digits",
+    "load_images",
     "load_mnist",
     "load_npy",
     "load_npz",
@@ -35,6 +37,7 @@ _MODULES = {
     "credit_risk_file": "credit_risk",
     "load_csv": "csv",
     "load_digits": "digits",
+    "load_images": "images",
     "load_mnist": "mnist",
     "load_npy": "arrays",
     "load_npz": "arrays",

@@ -1,0 +1,164 @@
+"""Loader for images: a folder with a subfolder of files for each class."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gpunn.data.image_files import read_images
+from gpunn.errors import DataFileError, suggest
+from gpunn.storage.files import confined
+from gpunn.storage.reading import checked_path
+
+__all__ = ["files_by_class", "image_files", "is_image", "is_image_folder", "load_images"]
+__all__ += ["subfolders"]
+
+LOG = logging.getLogger("gpunn")
+
+SUFFIXES: tuple[str, ...] = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm")
+SUFFIXES += (".tif", ".tiff", ".webp")
+
+
+def load_images(
+    folder: str | os.PathLike[str], size: int | Sequence[int] | None = None, color: str = "auto"
+) -> tuple[np.ndarray, np.ndarray, list[str], list[Path]]:
+    """Load a folder of images, in which each subfolder has the images of one class.
+
+    The name of a subfolder is the name of its class; deeper subfolders belong to the same class.
+    Files are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in the order of their names. Hidden files are
+    ignored, and so are other files, with a warning. Images are rotated as their EXIF data says.
+    Transparent pixels become white, 16 bits become 8, and of an animation the first frame is read.
+    This function needs the extra `images`.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+    size : int, tuple of (height, width), or None
+        The size of all images; files of another size are resized. None means the most common size
+        of the files, reduced in proportion until no side is longer than 64 pixels.
+    color : {"auto", "gray", "rgb", "color"}
+        With "gray", images have one channel; with "rgb", three. "color" is like "rgb", but refuses
+        gray files. By default, files of one kind mean "gray" or "color", and other files "rgb".
+
+    Returns
+    -------
+    X : uint8 array, shape (rows, height, width, channels)
+        The images, with one channel (gray) or three (red, green, blue).
+    y : int64 array, shape (rows,)
+        The index of each image's class.
+    classes : list of str
+        The class names, sorted.
+    paths : list of Path
+        The file of each image.
+
+    Raises
+    ------
+    DataFileError
+        If files are damaged, larger than 100 million pixels, or links out of the folder. The
+        message lists up to ten files. Or if there are fewer than two classes, or one is empty.
+    ArgumentError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> for name in ("dark", "light"):
+    ...     Path("photos", name).mkdir(parents=True)
+    ...     Image.new("L", (8, 6), 9 if name == "dark" else 200).save(f"photos/{name}/1.png")
+    >>> X, y, classes, paths = gpunn.data.load_images("photos")
+    >>> X.shape, y.tolist(), classes
+    ((2, 6, 8, 1), [0, 1], ['dark', 'light'])
+    """
+    paths, y, classes = files_by_class(Path(checked_path(folder, "folder")))
+    X, _ = read_images(paths, size, color)
+    return X, y, classes, paths
+
+
+def files_by_class(
+    root: Path, classes: Sequence[str] | None = None
+) -> tuple[list[Path], np.ndarray, list[str]]:
+    """Return the files in a folder of images, the index of each file's class, and the classes."""
+    names = [path.name for path in subfolders(root)]
+    if classes is None:
+        classes = names
+        if len(names) < 2:
+            raise DataFileError(
+                f"{root}: expected a subfolder of images for each of at least two classes; got "
+                + (f"only {names[0]!r}" if names else "no subfolder")
+            )
+    for name in names:
+        if name not in classes:
+            raise DataFileError(
+                f"{root / name}: {name!r} is not a class of the training data; "
+                f"{suggest(name, classes)}"
+            )
+    files = [image_files(root / name, root) for name in names]
+    indices = np.array([classes.index(name) for name in names], np.int64)
+    y = np.repeat(indices, [len(each) for each in files])
+    return [path for each in files for path in each], y, list(classes)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the subfolders of a folder that are not hidden, sorted by name."""
+    return [path for path in entries(folder, folder) if path.is_dir()]
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file's name ends like that of an image."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Return whether a folder, which is no run, has subfolders with images, or splits of them."""
+    if not folder.is_dir() or (folder / "config.json").exists():
+        return False
+    return any(is_image(path) for pattern in ("*/*", "*/*/*") for path in folder.glob(pattern))
+
+
+def entries(folder: Path, root: Path) -> list[Path]:
+    """Return the files and folders in a folder that are not hidden, sorted by name.
+
+    Raise a DataFileError if one is a symbolic link to a folder, or out of the folder `root`, or has
+    a name that is not UTF-8.
+    """
+    if not folder.is_dir():
+        raise DataFileError(f"{folder}: there is no such folder")
+    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for path in found:
+        if path.is_symlink() and (path.is_dir() or confined(root, path.relative_to(root)) is None):
+            raise DataFileError(
+                f"{path}: is a symbolic link {'to a folder' if path.is_dir() else f'out of {root}'}"
+                "; copy its target instead"
+            )
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise DataFileError(f"{path}: the name is not UTF-8; rename it") from None
+    return found
+
+
+def image_files(folder: Path, root: Path | None = None) -> list[Path]:
+    """Return the images in a folder and its subfolders, sorted by name; warn of other files.
+
+    Links must not lead out of the folder `root`. Raise a DataFileError if there are no images.
+    """
+    files: list[Path] = []
+    folders = [folder]
+    for each in folders:  # which grows
+        for path in entries(each, root or folder):
+            (folders if path.is_dir() else files).append(path)
+    images = sorted(path for path in files if is_image(path))
+    if others := [path for path in files if not is_image(path)]:
+        LOG.warning(
+            "%s: ignored %d files that are not images, such as %s", folder, len(others), others[0]
+        )
+    if not images:
+        raise DataFileError(f"{folder}: contains no images; gpunn reads {', '.join(SUFFIXES)}")
+    return images
