@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from gpunn import (
         activations,
+        augmentations,
         callbacks,
         data,
         distributed,
@@ -39,6 +40,7 @@ __all__ = [
     "Sequential",
     "Trainer",
     "activations",
+    "augmentations",
     "available_backends",
     "callbacks",
     "data",

@@ -2,10 +2,10 @@
 
 import sys
 
+from gpunn.augmentations import BatchRandom
 from gpunn.distributed import ranks
 from gpunn.training import training_policy
 from gpunn.training.batches import epoch_cursor
-from gpunn.training.batches.augmentation import BatchRandom
 from gpunn.training.callbacks import (
     NormLog,
     epoch_logs,

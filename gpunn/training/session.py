@@ -15,7 +15,7 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
-from gpunn.training.batches.augmentation import Augment, Augmentation
+from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
 from gpunn.training.batches.dataset import Subset
@@ -89,7 +89,7 @@ class TrainingSession:
             self.callbacks = []
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
-        self.augmentation: Augmentation | None = None
+        self.augmentation: Augmenter | None = None
         divided = not self.ranks.shares.whole
         if options.augment is not None and divided:
             raise ArgumentError(
@@ -341,7 +341,7 @@ class TrainingSession:
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
             if self.options.augment is not None:
                 capacity = self.recipe.rows_per_update * self.recipe.members
-                self.augmentation = Augmentation(self.options.augment, model, capacity)
+                self.augmentation = Augmenter(self.options.augment, model, capacity)
             trainer.policy.begin(trainer)
         model.remember(names.features, names.targets, trainer.loss.output_activation)
         trainer.callbacks = self.callbacks

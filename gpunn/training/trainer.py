@@ -23,7 +23,7 @@ from gpunn.monitor import NOT_METRICS, TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
-from gpunn.training.batches.augmentation import Augment
+from gpunn.training.batches.augmentation import Augment, as_augment
 from gpunn.training.batches.batch_stream import Batches, BatchStream
 from gpunn.training.batches.class_and_sample_weights import check_class_weight
 from gpunn.training.batches.dataset import DatasetBuilder, Subset
@@ -289,7 +289,7 @@ class Trainer:
         shuffle_members: bool = False,
         steps_per_epoch: int | None = None,
         prefetch: int = 2,
-        augment: Augment | None = None,
+        augment: Augment | str | Mapping[str, Any] | Sequence[Any] | None = None,
     ) -> History:
         """Train for a number of epochs; a further call continues training.
 
@@ -356,11 +356,13 @@ class Trainer:
             all batches.
         prefetch : int
             The number of updates whose batches a thread prepares ahead; 0 uses no thread.
-        augment : callable or None
+        augment : callable, str, mapping, sequence of these, or None
             A function of (X, y, random) that changes the rows on the device before each update. X
             has the network's dtype. `random` gives random numbers that depend only on seed, epoch
             and update (`gpunn.training.BatchRandom`). The function returns X or (X, y) in the same
-            shapes. Validation data is not changed.
+            shapes. Names such as "flip" stand for augmentations of images
+            (`gpunn.augmentations`). Functions in a sequence are called in order. Validation data is
+            not changed.
 
         Returns
         -------
@@ -426,10 +428,6 @@ class Trainer:
             drop_last = check_flag("drop_last", drop_last)
             shuffle_members = check_flag("shuffle_members", shuffle_members)
             prefetch = check_integer("prefetch", prefetch, at_least=0)
-            if augment is not None and not callable(augment):
-                raise ArgumentTypeError(
-                    f"augment: expected a function of (X, y, random); got {augment!r:.80}"
-                )
             builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
             training, validation = FitArguments(
                 builder, lambda: self.epoch, prefetch
@@ -457,7 +455,7 @@ class Trainer:
                 resume_from=resume_from,
                 drop_last=drop_last,
                 shuffle_members=shuffle_members,
-                augment=augment,
+                augment=as_augment(augment),
             )
             return TrainingLoop(TrainingSession(self, training, validation, options)).run()
 

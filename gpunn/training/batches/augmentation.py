@@ -1,4 +1,4 @@
-"""Augmentation: a user's function that changes the rows before each update, on the device."""
+"""Augmentation: functions that change the rows before each update, on the device."""
 
 from __future__ import annotations
 
@@ -7,120 +7,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunn.backends import Backend
+from gpunn.augmentations import Augmentation, BatchRandom
+from gpunn.configurable import resolve
 from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError
 from gpunn.network import Sequential
 from gpunn.randomness import generator
-from gpunn.typing import Array, Namespace, Shape
+from gpunn.typing import Array
 
-__all__ = ["Augment", "Augmentation", "BatchRandom"]
-
-
-class BatchRandom:
-    """Draws random numbers for one batch, as arrays on the device.
-
-    The numbers depend only on the network's seed, the epoch and the update's number within the
-    epoch. So the numbers are the same on every backend and in a resumed run.
-
-    Parameters
-    ----------
-    host : numpy.random.Generator
-        Draws all the numbers.
-    ops : Backend
-        The backend that stores the arrays.
-    dtype : str
-        The dtype of real numbers.
-
-    Attributes
-    ----------
-    host : numpy.random.Generator
-        NumPy's generator, for random numbers of other distributions on the host.
-    xp : namespace
-        The array-API namespace of the backend, such as `numpy` or `cupy`.
-
-    Examples
-    --------
-    >>> import gpunn
-    >>> def noise(X, y, random):
-    ...     return X + random.normal(X.shape, deviation=0.1)
-    >>> X, y, _, _ = gpunn.data.load_digits()
-    >>> model = gpunn.Sequential([gpunn.layers.Dense(10)], input_shape=64, backend="numpy")
-    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy")
-    >>> len(trainer.fit(X, y, augment=noise, progress=False)["loss"])
-    1
-    """
-
-    def __init__(self, host: np.random.Generator, ops: Backend, dtype: str) -> None:
-        self.host = host
-        self.xp: Namespace = ops.xp
-        self._ops, self._dtype = ops, dtype
-
-    def uniform(self, shape: Shape | int, low: float = 0.0, high: float = 1.0) -> Array:
-        """Return numbers drawn uniformly between `low` and `high`.
-
-        Parameters
-        ----------
-        shape : tuple of int or int
-            Shape of the result, such as (X.shape[0], 1) for one number per row.
-        low, high : float
-            Smallest and largest number.
-
-        Returns
-        -------
-        array
-            In the network's dtype.
-        """
-        return self._ops.from_host(self.host.uniform(low, high, shape), self._dtype)
-
-    def normal(self, shape: Shape | int, mean: float = 0.0, deviation: float = 1.0) -> Array:
-        """Return numbers drawn from a normal distribution.
-
-        Parameters
-        ----------
-        shape : tuple of int or int
-            As for `uniform`.
-        mean, deviation : float
-            Mean and standard deviation.
-
-        Returns
-        -------
-        array
-            In the network's dtype.
-        """
-        return self._ops.from_host(self.host.normal(mean, deviation, shape), self._dtype)
-
-    def integers(self, low: int, high: int, shape: Shape | int) -> Array:
-        """Return integers drawn uniformly from `low` to `high` - 1.
-
-        Parameters
-        ----------
-        low, high : int
-            The smallest integer, and the largest integer plus one.
-        shape : tuple of int or int
-            As for `uniform`.
-
-        Returns
-        -------
-        int64 array
-            The integers.
-        """
-        return self._ops.from_host(self.host.integers(low, high, shape), "int64")
-
-    def permutation(self, count: int) -> Array:
-        """Return the integers from 0 to `count` - 1 in random order.
-
-        Parameters
-        ----------
-        count : int
-            The number of integers, such as X.shape[0] to pair each row with another row.
-
-        Returns
-        -------
-        int64 array, shape (count,)
-            The permutation.
-        """
-        return self._ops.from_host(self.host.permutation(count), "int64")
+__all__ = ["Augment", "Augmenter", "as_augment"]
 
 
 INTEGER = ("int", "uint")
@@ -131,7 +26,29 @@ Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""
 
 
-class Augmentation:
+def as_augment(value: Any) -> Augment | None:
+    """Return the function that a user's value describes: one function, or several in order.
+
+    A value is a function, a `gpunn.augmentations.Augmentation`, its name, its configuration, or a
+    list of these. None and an empty list mean no augmentation.
+    """
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list | tuple):
+        is_function = callable(value) and not isinstance(value, type)
+        return value if is_function else resolve(Augmentation, value, "augment")
+    functions = [as_augment(each) for each in value]
+
+    def augment(X: Array, y: Array, random: BatchRandom) -> tuple[Array, Array]:
+        for function in filter(None, functions):
+            result = function(X, y, random)
+            X, y = result if isinstance(result, tuple) else (result, y)
+        return X, y
+
+    return augment
+
+
+class Augmenter:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
     The function runs before the training step and is not recorded, because a recorded function

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gpunn.data.batches import DeviceRows
-from gpunn.training.batches.augmentation import Augmentation
+from gpunn.training.batches.augmentation import Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.dataset import HostRows, Subset
 from gpunn.training.batches.epoch_cursor import EpochCursor
@@ -31,7 +31,7 @@ class Feed:
         training: Subset,
         order: np.ndarray | None,
         settings: np.ndarray,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmenter | None = None,
     ) -> None:
         self.training, self.order, self.settings = training, order, settings
         self.augmentation = augmentation
@@ -125,7 +125,7 @@ class BatchFeed(Feed):
         stream: BatchStream,
         epoch: int,
         settings: np.ndarray,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmenter | None = None,
     ) -> None:
         self.settings, self.augmentation = settings, augmentation
         self.order, self.rows_left = None, 0

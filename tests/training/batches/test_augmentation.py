@@ -9,7 +9,7 @@ from equality import assert_same
 from kills import assert_resumes
 
 import gpunn
-from gpunn import layers
+from gpunn import augmentations, layers
 from gpunn.data import batches as data_batches
 from gpunn.distributed import run_threads
 from gpunn.errors import (
@@ -132,6 +132,28 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
         assert_same(each, resident)
 
 
+def test_several_are_called_in_order():
+    def swap(X, y, random):
+        return X[::-1, ...], y[::-1]
+
+    def train(augment):
+        each = trainer(layers=[layers.Flatten(), Dense(3)], shape=(4, 5, 1))
+        each.fit(PIXELS[..., None], Y, augment=augment, **GIVEN)
+        return each
+
+    shift = augmentations.Shift(1)
+    assert_same(
+        train([swap, "flip", {"name": "shift", "pixels": 1}]),
+        train(
+            lambda X, y, random: (
+                shift(augmentations.Flip()(X[::-1, ...], y, random), y, random),
+                y[::-1],
+            )
+        ),
+    )
+    assert_same(train([]), train(None))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_resumed_run_is_bitwise_identical(tmp_path, stream):
     def train(this, **options):
@@ -222,7 +244,9 @@ def test_what_it_raises_comes_through():
 
 
 def test_mistakes():
-    with pytest.raises(ArgumentTypeError, match="augment: expected a function of"):
+    with pytest.raises(ArgumentTypeError, match=r"augment: expected a name, .* an Augm"):
+        trainer().fit(X, Y, augment=3, **GIVEN)
+    with pytest.raises(ArgumentError, match="augment: 'flip' expects rows of shape"):
         trainer().fit(X, Y, augment="flip", **GIVEN)
 
     def fit(communicator):
