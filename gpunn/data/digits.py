@@ -13,7 +13,7 @@ __all__ = ["load_digits"]
 _FILE = Path(__file__).with_name("digits.npz")
 
 
-def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load the handwritten digits that come with gpunn.
 
     The digits are the test split of the data set by E. Alpaydin and C. Kaynak, "Optical Recognition
@@ -25,6 +25,11 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     The split is fixed and stored in the file. It equals `split_rows(1797, 0.2, seed=0, labels=y)`,
     is stratified by digit, keeps the order of the rows, and was not chosen for a good score. The
     same 13 people wrote the digits of both subsets, so a score says little about other people.
+
+    Parameters
+    ----------
+    flatten : bool
+        Whether an image is a vector of 64 pixels, not an array of shape (8, 8, 1).
 
     Returns
     -------
@@ -48,4 +53,6 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     X_test, y_test = load_npz(_FILE, "X_test", "y_test")
     assert y is not None
     assert y_test is not None
+    if not flatten:
+        X, X_test = X.reshape(-1, 8, 8, 1), X_test.reshape(-1, 8, 8, 1)
     return X, y.astype(np.int64), X_test, y_test.astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _FILES = (
 
 
 def load_mnist(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str], *, flatten: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load MNIST, or a data set in the same format such as Fashion-MNIST.
 
@@ -36,13 +37,15 @@ def load_mnist(
     Parameters
     ----------
     folder : path-like
-        Folder that holds the four files.
+        Folder that holds the four files. Images have two axes, or three with channels.
+    flatten : bool
+        Whether an image is a vector of pixels, not an array of shape (height, width, channels).
 
     Returns
     -------
-    X : uint8 array of shape (rows, height * width)
+    X : uint8 array of shape (rows, height * width * channels)
         Training images, flattened row by row. For MNIST, the shape is (60000, 784), with values
-        from 0 to 255.
+        from 0 to 255. Without `flatten`, the shape is (60000, 28, 28, 1).
     y : int64 array of shape (rows,)
         Training labels.
     X_test, y_test : arrays
@@ -78,7 +81,11 @@ def load_mnist(
             f"{folder}: expected training and test images of one size, got "
             f"{X.shape[1:]} in {images.name} and {X_test.shape[1:]} in {test_images.name}"
         )
-    return _flatten(X), y, _flatten(X_test), y_test
+    if X.ndim == 3:
+        X, X_test = X[..., None], X_test[..., None]
+    if flatten:
+        X, X_test = (each.reshape(len(each), math.prod(each.shape[1:])) for each in (X, X_test))
+    return X, y, X_test, y_test
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -87,8 +94,8 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
-    X = _read(images, 3, "images (rows, height, width)")
-    y = _read(labels, 1, "labels (rows,)")
+    X = _read(images, (3, 4), "images (rows, height, width) or (rows, height, width, channels)")
+    y = _read(labels, (1,), "labels (rows,)")
     if len(X) != len(y):
         raise DataFileError(
             f"{images}: {len(X)} images, but {labels.name} has {len(y)} labels; "
@@ -97,15 +104,10 @@ def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     return X, y.astype(np.int64)
 
 
-def _read(path: Path, dimensions: int, content: str) -> np.ndarray:
+def _read(path: Path, dimensions: tuple[int, ...], content: str) -> np.ndarray:
     items = read_idx(path)
-    if items.ndim != dimensions or items.dtype != np.uint8:
+    if items.ndim not in dimensions or items.dtype != np.uint8:
         raise DataFileError(
             f"{path}: expected {content} as uint8, got shape {items.shape} as {items.dtype}"
         )
     return items
-
-
-def _flatten(images: np.ndarray) -> np.ndarray:
-    rows, height, width = images.shape
-    return images.reshape(rows, height * width)

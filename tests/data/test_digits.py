@@ -19,6 +19,11 @@ def test_shapes_types_and_values():
         assert (images.min(), images.max()) == (0, 16)
 
 
+def test_images_with_axes():
+    for images, flat in zip(load_digits(flatten=False)[::2], load_digits()[::2], strict=True):
+        np.testing.assert_array_equal(images, flat.reshape(-1, 8, 8, 1))
+
+
 def test_is_scikit_learns_set_split_by_the_documented_rule():
     datasets = pytest.importorskip("sklearn.datasets", reason="compares with scikit-learn's copy")
     pixels, labels = datasets.load_digits(return_X_y=True)

@@ -58,6 +58,18 @@ def test_loads_images_flat_and_labels_as_int64(tmp_path, compressed):
         np.testing.assert_array_equal(labels, arrays[name])
 
 
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colors"])
+def test_images_with_axes(tmp_path, channels):
+    arrays = small_set()
+    for name in (FILES[0], FILES[2]):
+        arrays[name] = np.stack([arrays[name]] * 3, axis=-1) if channels else arrays[name]
+    write(tmp_path, arrays)
+    for flatten, shape in ((False, (2, 3, *(channels or (1,)))), (True, (18 if channels else 6,))):
+        X, _, X_test, _ = load_mnist(tmp_path, flatten=flatten)
+        np.testing.assert_array_equal(X, arrays[FILES[0]].reshape(5, *shape))
+        np.testing.assert_array_equal(X_test, arrays[FILES[2]].reshape(2, *shape))
+
+
 def test_uncompressed_file_is_preferred(tmp_path):
     arrays = small_set()
     write(tmp_path, arrays)
