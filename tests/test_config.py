@@ -75,7 +75,7 @@ BASES = {
         ("digits", "sed=1", "sed: unknown key; did you mean 'seed'?"),
         ("digits", "data.standardze=true", "data.standardze: ... 'standardize'?"),
         ("digits", "data.target=y", "data.target: unknown key"),
-        ("digits", "data={}", "data.dataset: this key is needed ... 'digits', 'mnist'"),
+        ("digits", "data={}", "data.dataset: this key is needed ... 'digits', 'images'"),
         ("digits", "data={dataset='csv'}", "data.path: this key is needed"),
         ("digits", "data.dataset=digts", "data.dataset: ... 'digts' ... 'digits'?"),
         ("digits", "data.dataset=3", "data.dataset: expected a string; got 3"),

@@ -43,7 +43,7 @@ FORMATS = click.Choice(["csv", "jsonl"])
 
 @click.command(short_help="Predict rows of data with a trained network.")
 @click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
-@click.argument("input_path", type=click.Path(path_type=Path), required=False, metavar="[INPUT]")
+@click.argument("input_paths", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT]...")
 @click.option(
     "--input",
     "named_input",
@@ -84,7 +84,7 @@ FORMATS = click.Choice(["csv", "jsonl"])
 @imports_option
 def predict(
     model_path: Path,
-    input_path: Path | None,
+    input_paths: tuple[Path, ...],
     named_input: Path | None,
     output_path: Path | None,
     probabilities: bool,
@@ -101,7 +101,7 @@ def predict(
 
     MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors). INPUT has the rows:
     CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. If INPUT is missing or is
-    -, gpunn reads standard input.
+    -, gpunn reads standard input. Several INPUTs are images, or folders of images.
 
     For classes, the prediction is a class name: the most probable class or, of two classes, the one
     that the model's threshold selects. For numbers, the prediction is the number.
@@ -109,13 +109,18 @@ def predict(
     CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. Only
     predictions for --output stay in memory until the last row.
     """
+    from gpunn.data.images import is_image
     from gpunn.errors import ArgumentError
     from gpunn.experiment.data import read_inputs
+    from gpunn.experiment.images import predicted_images
     from gpunn.experiment.predictions import interpret
     from gpunn.interchange.predictor.description import layout_of
     from gpunn.rows.csv_rows import wrong_delimiter
 
-    path = only_one(input_path, named_input, "INPUT", "--input")
+    path = only_one(next(iter(input_paths), None), named_input, "INPUT", "--input")
+    images = path is not None and (path.is_dir() or is_image(path))
+    if len(input_paths) > 1 and not images:
+        raise click.UsageError(f"{input_paths[1]}: only images can be several INPUTs")
     needed = "INPUT: give a file with rows to predict, or - for standard input"
     if path is None or str(path) == "-":
         if sys.stdin is None:
@@ -145,7 +150,7 @@ def predict(
     def meaning(outputs: Any) -> Predictions:
         return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
-    if path is not None and path.suffix in ARRAYS:
+    if path is not None and (images or path.suffix in ARRAYS):
         only_streams = chosen | {"from": form, "skip-broken": skip_broken}
         options = [option for option, value in only_streams.items() if value or option in chosen]
         if options:
@@ -153,7 +158,11 @@ def predict(
                 f"--{options[0]}: only for CSV and JSON lines; {path} is neither, so remove it"
             )
         write: Callable[[Predictions], None] = sink.begin("csv")
-        write(meaning(model.predict(read_inputs(path, data))))
+        if images:
+            for block in predicted_images(model, input_paths or [path], meaning):
+                write(block)
+        else:
+            write(meaning(model.predict(read_inputs(path, data))))
     else:
         layout = layout_of(model) | chosen
         with opened(path, model.schema is not None) as (title, known, file):
@@ -182,6 +191,7 @@ def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None,
 
     If `is_table`, the file's suffix may be any.
     """
+    from gpunn.data.images import SUFFIXES
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file
 
@@ -194,7 +204,7 @@ def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None,
         return
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if path.exists() and suffix not in TEXT and not is_table:
-        listed = ", ".join((*ARRAYS, *TEXT))
+        listed = ", ".join((*ARRAYS, *TEXT, *SUFFIXES))
         raise DataError(
             f"{path}: expected a file name that ends in {listed}; text files may also end in .gz"
         )

@@ -36,8 +36,8 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of a table's rows that is held out for testing. The same fraction of the remaining rows
-is held out for validation."""
+"""Fraction of a table's rows, or of images, that is held out for testing. The same fraction of the
+remaining rows is held out for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Maps options to their keys in `[data]`, if the names differ."""
@@ -104,14 +104,15 @@ def train(
 ) -> None:
     """Train a network and save the run in a folder.
 
-    CONFIG is a table, a configuration, or the folder of an earlier run. For a table (a CSV, TSV or
-    Parquet file), name the column to predict with --target; gpunn then writes the configuration
-    into the run folder. A configuration is a TOML file. For an earlier run, gpunn uses the run's
-    configuration again.
+    CONFIG is a table, a folder of images, a configuration, or the folder of an earlier run. For a
+    table (a CSV, TSV or Parquet file), name the column to predict with --target. A folder of images
+    has a subfolder for each class. For both, gpunn writes the configuration into the run folder. A
+    configuration is a TOML file. For an earlier run, gpunn uses the run's configuration again.
 
     To stop early, press Ctrl-C or send SIGTERM: training ends after the current step and saves its
     state. To continue, repeat the command with --resume.
     """
+    from gpunn.data.images import is_image_folder
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
@@ -127,8 +128,11 @@ def train(
         raise click.UsageError(
             f"{config} is a model; give a table, a configuration or a run folder"
         )
-    run_dir = config if config.is_dir() else None
-    config, output = _paths(config, output)
+    if is_image_folder(config):
+        run_dir, output = None, output or Path("runs", config.resolve().name)
+    else:
+        run_dir = config if config.is_dir() else None
+        config, output = _paths(config, output)
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
@@ -220,9 +224,11 @@ def _configuration(
     reading: Mapping[str, Any],
     settings: tuple[str, ...],
 ) -> Config:
-    """Return the configuration from a file, or a new configuration for a table."""
+    """Return the configuration from a file, or a new one for a table or a folder of images."""
     from gpunn.config import load_config, parse_config, set_value
+    from gpunn.experiment.images import default_configuration
 
+    raw: dict[str, Any]
     if not targets:
         if TABLE_SUFFIXES.intersection(path.suffixes):
             raise click.UsageError(f"{path} is a table; name the column to predict with --target")
@@ -233,8 +239,13 @@ def _configuration(
                     f"--{OPTIONS.get(key, key)}: only for a table with --target; in a "
                     f"configuration, set {path_of_key} instead"
                 )
-        return load_config(path, settings)
-    raw: dict[str, Any] = {
+        if not path.is_dir():
+            return load_config(path, settings)
+        raw = default_configuration(path, HELD_OUT)
+        for setting in settings:
+            set_value(raw, setting)
+        return parse_config(raw, Path())
+    raw = {
         "data": {
             "dataset": "table",
             "path": str(path.absolute()),

@@ -29,15 +29,15 @@ A configuration may have three optional tables. `[backend_options]` sets how a C
 CPU computes. `[distributed]` sets how several processes train together. `[sweep]` lists the keys
 that the trials of `gpunn sweep` vary.
 
-Each table of the file becomes an object of a class: `Config` (the top), `Digits`, `MNIST`, `CSV`,
-`TableFile`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`,
-`Distributed` and `Sweep`. Each key is an attribute of its class; docs/reference/configuration.md
-explains all keys. A configuration with a tabular model is first a `Draft`, until
-`gpunn.experiment.build` has made the model.
+Each table of the file becomes an object of a class: `Config` (the top), `Digits`, `MNIST`,
+`Images`, `CSV`, `TableFile`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model`, `Training`,
+`BackendOptions`, `Distributed` and `Sweep`. Each key is an attribute of its class;
+docs/reference/configuration.md explains all keys. A configuration with a tabular model is first a
+`Draft`, until `gpunn.experiment.build` has made the model.
 
-Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
-as a name, such as `"adam"`, or a table with the name and parameters, such as
-`{ name = "adam", learning_rate = 0.01 }`. The class with this name, for example
+Layers, activations, initializers, the loss, optimizer, schedule, metrics, callbacks and
+augmentations are written as a name, such as `"adam"`, or a table with the name and parameters, such
+as `{ name = "adam", learning_rate = 0.01 }`. The class with this name, for example
 `gpunn.optimizers.Adam`, describes the parameters. A name such as `"package.module:Class"` imports a
 custom class, which runs its module's code, so the caller must allow it.
 
@@ -69,6 +69,7 @@ from gpunn.config.tables import (
     Digits,
     Distributed,
     Draft,
+    Images,
     Model,
     SplitDataSet,
     Sweep,
@@ -93,6 +94,7 @@ __all__ = [
     "Digits",
     "Distributed",
     "Draft",
+    "Images",
     "Model",
     "SearchRange",
     "SplitDataSet",

@@ -38,6 +38,7 @@ __all__ = [
     "Digits",
     "Distributed",
     "Draft",
+    "Images",
     "Model",
     "SplitDataSet",
     "Sweep",
@@ -121,7 +122,7 @@ class DataSet(Table):
     Parameters
     ----------
     dataset : str
-        The kind of data set: "digits", "mnist", "table", "csv", "npz" or "npy".
+        The kind of data set: "digits", "mnist", "images", "table", "csv", "npz" or "npy".
     standardize : bool
         Whether the model's first layer centers and scales each feature by the training rows' mean
         and standard deviation.
@@ -145,7 +146,21 @@ class DataSet(Table):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(DataSet):
+class ImageArrays(DataSet):
+    """Keys of data sets of images as arrays.
+
+    Parameters
+    ----------
+    shape : {"images"} or None
+        With "images", each row has the shape (height, width, channels), as convolutions expect.
+        None means that each row is a vector of pixels.
+    """
+
+    shape: Literal["images"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(ImageArrays):
     """The handwritten digits that come with gpunn: `dataset = "digits"`.
 
     There are 1,797 rows, of which 360 are the test split. Inputs are 64 pixels from 0 to 16, and
@@ -167,7 +182,7 @@ class Digits(DataSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST(DataSet):
+class MNIST(ImageArrays):
     """MNIST, or a data set in its format, from a folder of four IDX files: `dataset = "mnist"`.
 
     Inputs are 784 pixels from 0 to 255, and targets are the digits; the data set defines the test
@@ -208,6 +223,36 @@ class FileDataSet(DataSet):
 
     path: str
     test_fraction: Fraction = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(FileDataSet):
+    """A folder of images with a subfolder for each class: `dataset = "images"`.
+
+    Inputs have the shape (height, width, channels), with pixels from 0 to 255. If the subfolders
+    are called "train", "validation" (or "val") and "test", each is a folder of images for that
+    split. See `gpunn.data.load_images`.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    size : int, list of int, or None
+        The side of the images, or height and width; None means that the files decide. A run's own
+        configuration has the size.
+    color : {"auto", "gray", "rgb", "color"}
+        The channels of the images; a run's own configuration has no "auto".
+
+    Examples
+    --------
+    >>> from gpunn.config import Images
+    >>> Images(path="photos", size=[48, 64], test_fraction=0.2).color
+    'auto'
+    """
+
+    dataset: Literal["images"] = "images"
+    size: int | list[int] | None = None
+    color: Literal["auto", "gray", "rgb", "color"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -498,7 +543,7 @@ class TableFile(SplitDataSet):
         return [*self.drop, *self.targets, *group_left_out(self.split, kinds)]
 
 
-AnyDataSet: TypeAlias = Digits | MNIST | CSV | TableFile | NPZ | NPY
+AnyDataSet: TypeAlias = Digits | MNIST | Images | CSV | TableFile | NPZ | NPY
 
 
 def check_layers(path: str, layers: list[Named]) -> list[Named]:
@@ -581,6 +626,8 @@ class Training(Table):
         At least 1: the number of batches whose gradients are combined into one update.
     shuffle : bool
         Whether each epoch visits the rows in a new order.
+    augment : list of str and mapping
+        Augmentations that change the training images randomly, in order.
     drop_last : bool
         Whether an epoch skips its last rows if they are too few for a whole update.
     shuffle_members : bool
@@ -622,6 +669,7 @@ class Training(Table):
     class_weight: Literal["balanced"] | dict[str, Weight] | None = None
     gradient_accumulation: Count = 1
     shuffle: bool = True
+    augment: list[Named] = field(default_factory=list)
     drop_last: bool = False
     shuffle_members: bool = False
     callbacks: list[Named] = field(default_factory=list)
@@ -771,7 +819,7 @@ class Config(Table):
 
     Parameters
     ----------
-    data : Digits, MNIST, CSV, TableFile, NPZ or NPY
+    data : Digits, MNIST, Images, CSV, TableFile, NPZ or NPY
         The data to train on.
     model : Model
         The model to train.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.augmentations import Augmentation
 from gpunn.backends import Backend
 from gpunn.config import Config, DataSet, Distributed, Draft, SplitDataSet, TableFile, Training
 from gpunn.distributed import Communicator
@@ -20,6 +21,7 @@ from gpunn.experiment.evaluation import (
     evaluated,
     has_exclusive_classes,
 )
+from gpunn.experiment.images import with_format
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, settled
 from gpunn.experiment.objects import Objects
@@ -31,6 +33,7 @@ from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.tables import Schema
 from gpunn.training import Trainer
+from gpunn.training.batches.augmentation import as_augment
 from gpunn.training.batches.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.callbacks import Callback
 from gpunn.training.callbacks.experiment_trackers import Tracker
@@ -66,6 +69,8 @@ class Experiment:
         The rows of the validation and test splits, checked and ready for the device.
     callbacks : list of Callback
         The callbacks of the configuration.
+    augment : list of Augmentation
+        The augmentations of the configuration.
     best : Best or None
         The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
@@ -101,6 +106,7 @@ class Experiment:
     validation: Subset | None
     test: Subset | None
     callbacks: list[Callback]
+    augment: list[Augmentation]
     best: Best | None
     start: WeightsReport | None = None
 
@@ -138,6 +144,7 @@ class Experiment:
             resume_from=resume_from,
             drop_last=config.drop_last,
             shuffle_members=config.shuffle_members,
+            augment=as_augment(self.augment),
         )
         session = TrainingSession(trainer, self.training, self.validation, options)
         return TrainingLoop(session).run()
@@ -241,6 +248,7 @@ def build(
     if isinstance(config, Draft):
         layers, config = settled(config, schema, parts, loss, ops.name == "numpy")
         objects = Objects(config, allow_imports)
+    objects.config = config = with_format(config, parts)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
     trainer = make_trainer(model, objects, config, communicator)
@@ -274,7 +282,17 @@ def build(
         if isinstance(callback, Tracker):
             callback.settings = description
     return Experiment(
-        config, description, trainer, parts, training, validation, test, callbacks, best, start
+        config,
+        description,
+        trainer,
+        parts,
+        training,
+        validation,
+        test,
+        callbacks,
+        objects.augment,
+        best,
+        start,
     )
 
 

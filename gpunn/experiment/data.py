@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
+from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, Digits, Images, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
+from gpunn.experiment.images import labeled_images, load_folder
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.split_keys import SplitKeys, split_keys
@@ -38,8 +39,12 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
         return load_table(data, loss)
     if isinstance(data, (NPZ, NPY)):
         return _load_arrays(data)
+    if isinstance(data, Images):
+        return load_folder(data)
     X, y, X_test, y_test = (
-        load_mnist(data.path) if isinstance(data, MNIST) and data.path else load_digits()
+        load_mnist(data.path, flatten=data.shape is None)
+        if isinstance(data, MNIST) and data.path
+        else load_digits(flatten=not isinstance(data, Digits) or data.shape is None)
     )
     return Parts(Part(X, y), None, Part(X_test, y_test), {})
 
@@ -71,10 +76,10 @@ def read_part(
     """Return rows with targets from files other than the configuration's, to evaluate a model.
 
     `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
-    network that was trained on a table, `path` is a table in any supported format. If `path` is an
-    NPY file, `target_path` is the NPY file with the targets. The configuration gives the names of
-    columns and arrays. The model's metadata gives the classes. A DataError is raised if a file does
-    not fit the model.
+    network that was trained on a table, `path` is a table in any supported format, and for a folder
+    of images, another such folder. If `path` is an NPY file, `target_path` is the NPY file with the
+    targets. The configuration gives the names of columns and arrays. The model's metadata gives the
+    classes. A DataError is raised if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -83,6 +88,8 @@ def read_part(
                 f"{target_path}: the targets of a table are among its columns; remove --target-path"
             )
         return labeled_rows(str(path), data, metadata.get("classes"), loss)
+    if isinstance(data, Images):
+        return labeled_images(path, data, metadata["classes"])
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
             raise DataError(
@@ -105,7 +112,8 @@ def read_part(
         table = _read_csv(str(path), data, config.dtype, _columns(metadata))
         return Part(table.X, _encoded(str(path), table, metadata.get("classes")))
     if path.is_dir():
-        _, _, X, y = load_mnist(path)
+        shape = data.shape if isinstance(data, (Digits, MNIST)) else None
+        _, _, X, y = load_mnist(path, flatten=shape is None)
         return Part(X, y)
     raise _unknown_kind(path, ".npz, .csv or .npy, or a folder of IDX files")
 

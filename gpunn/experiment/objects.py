@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 # A class is found by name once it is defined, so all built-in classes must be imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
+from gpunn.augmentations import Augmentation
 from gpunn.backends import Backend
 from gpunn.config import Config, TableFile
 from gpunn.configurable import Configurable, lookup, resolve
@@ -53,6 +54,7 @@ class Objects:
     metrics: list[Metric] = field(init=False)
     validation_metrics: list[Metric] = field(init=False)
     callbacks: list[Callback] = field(init=False)
+    augment: list[Augmentation] = field(init=False)
     imported: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class Objects:
         values = training.validation_metrics
         self.validation_metrics = self._make_all(Metric, values, "training.validation_metrics")
         self.callbacks = self._make_all(Callback, training.callbacks, "training.callbacks")
+        self.augment = self._make_all(Augmentation, training.augment, "training.augment")
 
     def _make(self, base: type[Kind], value: Any, path: str) -> Kind:
         try:
@@ -121,6 +124,7 @@ class Objects:
         further = [self._description(metric) for metric in self.validation_metrics]
         training["validation_metrics"] = further
         training["callbacks"] = [self._description(callback) for callback in self.callbacks]
+        training["augment"] = [self._description(each) for each in self.augment]
         return described
 
     def _description(self, item: Configurable) -> Any:

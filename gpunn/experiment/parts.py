@@ -91,6 +91,7 @@ class Parts:
     - "header" and "features" of a CSV file: whether it has a header, and the names of its columns,
       or their indices without a header;
     - "targets" of a table with several targets: their names;
+    - "color" of a folder of images, which is an argument of `gpunn.data.load_images`;
     - "reading" of a CSV file or table: see `gpunn.data.csv_format.CsvFormat`.
     """
 

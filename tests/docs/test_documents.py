@@ -319,7 +319,9 @@ TABLES = {
     "The top of the file": configuration.Config,
     "`[backend_options]`": configuration.BackendOptions,
     "`[data]`": configuration.DataSet,
+    '`dataset = "digits"`': configuration.Digits,
     '`dataset = "mnist"`': configuration.MNIST,
+    '`dataset = "images"`': configuration.Images,
     '`dataset = "table"`': configuration.TableFile,
     '`dataset = "csv"`': configuration.CSV,
     '`dataset = "npz"`': configuration.NPZ,
@@ -352,6 +354,7 @@ KINDS: dict[str, type[Configurable]] = {
     "Optimizers": gpunn.optimizers.Optimizer,
     "Schedules": gpunn.schedules.Schedule,
     "Callbacks": gpunn.callbacks.Callback,
+    "Augmentations": gpunn.augmentations.Augmentation,
 }
 
 

@@ -1,0 +1,143 @@
+"""Image folders of a configuration, and predictions for image files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.config import Config, Images
+from gpunn.data.image_files import read_images
+from gpunn.data.images import files_by_class, image_files, subfolders
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
+from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.predict_in_blocks import BLOCK
+from gpunn.experiment.predictions import Predictions
+from gpunn.network import Sequential
+
+__all__ = [
+    "default_configuration",
+    "labeled_images",
+    "load_folder",
+    "predicted_images",
+    "with_format",
+]
+
+SPLITS = {"train": "training", "validation": "validation", "val": "validation", "test": "test"}
+"""Names of folders that are splits, if a folder of images has only such subfolders."""
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folder of each split; without folders of splits, all images are for training."""
+    found = {SPLITS.get(path.name, ""): path for path in subfolders(folder)}
+    is_split = "training" in found and "" not in found
+    return found if is_split else {"training": folder}
+
+
+def load_folder(data: Images) -> Parts:
+    """Return the images of a configuration, with class indices as targets."""
+    folders = split_folders(Path(data.path))
+    for name in ("test", "validation"):
+        if name in folders and getattr(data, f"{name}_fraction"):
+            raise ConfigError(
+                f"data.{name}_fraction: {data.path} has a folder {folders[name].name!r} for this "
+                "split; set the key to 0"
+            )
+    paths, y, classes = files_by_class(folders["training"])
+    try:
+        X, color = read_images(paths, data.size, data.color)
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise ConfigError(f"data.{error}") from error
+    settled: dict[str, Any] = {"size": list(X.shape[1:3]), "color": color}
+    data = replace(data, **settled)
+    validation, test = (
+        labeled_images(folders[name], data, classes) if name in folders else None
+        for name in ("validation", "test")
+    )
+    return Parts(Part(X, y), validation, test, {"classes": classes, "color": color})
+
+
+def with_format(config: Config, parts: Parts) -> Config:
+    """Return the configuration with the size and color of the images that `load_folder` read."""
+    data, X = config.data, parts.training.source_inputs
+    if isinstance(data, Images) and isinstance(X, np.ndarray):
+        data = replace(data, size=list(X.shape[1:3]), color=parts.metadata["color"])
+    return replace(config, data=data)
+
+
+def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Part:
+    """Return the images of a folder, or of its test split, in the format of a run's images."""
+    paths, y, _ = files_by_class(split_folders(folder).get("test", folder), classes)
+    return Part(read_images(paths, data.size, data.color)[0], y)
+
+
+def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
+    """Return a configuration for a folder of images: a small convolutional network.
+
+    `fraction` is the fraction of the rows that is held out for each split that has no folder.
+    """
+    folders = split_folders(folder)
+    data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}
+    data |= {f"{each}_fraction": fraction for each in ("test", "validation") if each not in folders}
+    layers: list[Any] = ["rescaling"]
+    for filters in (32, 64, 128):
+        convolution = {"name": "conv_2d", "filters": filters, "kernel_size": 3, "padding": "same"}
+        pool = {"name": "max_pool_2d", "padding": "same"}
+        layers += [{**convolution, "bias": False}, "batch_norm", "activation", pool]
+    units = len(subfolders(folders["training"]))
+    layers += ["global_average_pool_2d", {"name": "dropout", "rate": 0.3}]
+    layers.append({"name": "dense", "units": units})
+    training = {
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"name": "adamw", "learning_rate": {"name": "one_cycle", "rate": 0.003}},
+        "epochs": 30,
+        "metrics": ["accuracy"],
+        "augment": ["shift", "rotate"],  # a mirrored digit or letter would not be one
+    }
+    return {"data": data, "model": {"layers": layers}, "training": training}
+
+
+@dataclass(frozen=True)
+class ImagePredictions(Predictions):
+    """The predictions for image files, with the probability of each predicted class."""
+
+    files: Sequence[str] = ()
+
+    def names(self, with_probabilities: bool) -> list[str]:
+        first, *others = super().names(with_probabilities)
+        return ["file", first, *(["probability"] * self._of_classes), *others]
+
+    def rows(self, with_probabilities: bool) -> Iterator[tuple[list[Any], list[float]]]:
+        for row, (values, more) in enumerate(super().rows(with_probabilities)):
+            if self._of_classes and self.probabilities is not None:
+                index = self.labels.index(str(values[0]))
+                values = [*values, float(self.probabilities[row, index])]
+            yield [self.files[row], *values], more
+
+    @property
+    def _of_classes(self) -> bool:
+        return self.probabilities is not None and self.values.ndim == 1
+
+
+def predicted_images(
+    model: Sequential, paths: Sequence[Path], meaning: Callable[[np.ndarray], Predictions]
+) -> Iterator[ImagePredictions]:
+    """Yield the predictions for image files, and for all images in folders, in blocks.
+
+    `meaning` interprets the network's outputs. A DataError is raised if the network does not expect
+    images, or if files of a block cannot be read.
+    """
+    shape = model.input_shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise DataError(f"{paths[0]}: the network expects no images, but rows of shape {shape}")
+    color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")
+    files = [file for path in paths for file in (image_files(path) if path.is_dir() else [path])]
+    for start in range(0, len(files), BLOCK):
+        block = files[start : start + BLOCK]
+        X, _ = read_images(block, shape[:2], color)
+        padding = np.zeros((BLOCK - len(X), *shape), np.uint8)
+        outputs = model.predict_encoded(np.concatenate([X, padding]), BLOCK)[: len(X)]
+        yield ImagePredictions(**vars(meaning(outputs)), files=[str(file) for file in block])
