@@ -1,5 +1,7 @@
 """Every layer: its chain rule, its configuration, and the arguments that it refuses."""
 
+import re
+
 import pytest
 from layers.blocks import BLOCKS
 from layers.checking import check_chain_rule
@@ -117,7 +119,17 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+OTHERS = "|".join(name for name in FUNCTIONS if name != "gelu")
+
+
+def by_default(kinds: str) -> list[object]:
+    """Return names of layers; by default, layers of some kinds have GELU alone."""
+    more = re.compile(f"({kinds}) ({OTHERS})(,.*)?")
+    full = [pytest.mark.full]
+    return [pytest.param(name, marks=full if more.fullmatch(name) else []) for name in LAYERS]
+
+
+@pytest.mark.parametrize("name", by_default("convolution"))
 def test_chain_rule(host_backend, name):
     make, shape = LAYERS[name]
     check_chain_rule(make(), shape, host_backend)
