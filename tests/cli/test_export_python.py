@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_files import run_file
 from processes import run_python
 
 from gpunn.data import load_digits
@@ -13,12 +14,17 @@ FLAVORS = [["--python", "a.py"], ["--python", "a.py", "--pure"]]
 SCALINGS = ["robust", "quantile", "standard", "none"]
 
 
-def predicted(path: str, *options: str, status: int = 0, given: bytes | None = None) -> str:
+def predicted(*arguments: str) -> str:
     """Return what a file prints for rows; the one without NumPy has no packages at all."""
     flags = ["-I"] if "import numpy" in Path("a.py").read_text() else ["-I", "-S"]
-    arguments = [*flags, "-W", "error", "a.py", *([path] if path else []), *options]
-    ran = run_python(*arguments, status=status, input=given, text=False)
-    return (ran.stderr if status else ran.stdout).decode()
+    return run_python(*flags, "-W", "error", "a.py", *arguments, text=False).stdout.decode()
+
+
+def predicted_here(*arguments: str, given: bytes = b"") -> str:
+    """Return the same, without another process."""
+    status, output, said = run_file("a.py", *arguments, given=given)
+    assert status == 0, said
+    return output
 
 
 def assert_same_table(found: str, expected: str, tolerance: float = 1e-5) -> None:
@@ -42,9 +48,10 @@ def test_classes_with_names(gpunn, flowers, flavor):
     reordered = "length;species;width\n" + "\n".join(
         ";".join(reversed(line.split(","))) for line in Path("flowers.csv").read_text().split()[1:]
     )
-    assert predicted("", given=reordered.encode()) == gpunn("predict", "run", "flowers.csv").stdout
-    predicted("flowers.csv", "--output", "y.csv")
-    assert Path("y.csv").read_text() == predicted("flowers.csv")
+    found = predicted_here(given=reordered.encode())
+    assert found == gpunn("predict", "run", "flowers.csv").stdout
+    predicted_here("flowers.csv", "--output", "y.csv")
+    assert Path("y.csv").read_text() == predicted_here("flowers.csv")
 
 
 @pytest.mark.parametrize("flavor", FLAVORS, ids=len)
@@ -65,8 +72,10 @@ def test_numbers_have_no_probabilities(gpunn, digits):
     Path("rows.csv").write_text("1,0\n0.5,0.25\n")
     np.save("rows.npy", np.array([[1, 0], [0.5, 0.25]]))
     expected = gpunn("predict", "run", "rows.npy").stdout
-    assert_same_table(predicted("rows.csv"), expected, 1e-12)
-    assert "does not predict probabilities" in predicted("rows.csv", "--probabilities", status=2)
+    assert_same_table(predicted_here("rows.csv"), expected, 1e-12)
+    status, _, said = run_file("a.py", "rows.csv", "--probabilities")
+    assert status == 2
+    assert "does not predict probabilities" in said
 
 
 FAST = ["model.parameters.hidden_layer_sizes=[8]", "training.epochs=2", "dtype='float64'"]
@@ -110,4 +119,5 @@ def test_tables(gpunn, flavor, scaling):
     gpunn("export", "run", *flavor)
     for path in ("people.csv", "new.csv"):
         expected = gpunn("predict", "run", path, "--probabilities").stdout
-        assert_same_table(predicted(path, "--probabilities"), expected, 1e-9)
+        run = predicted if path == "new.csv" else predicted_here
+        assert_same_table(run(path, "--probabilities"), expected, 1e-9)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from exported_files import run_file
 
 from gpunn import load_model
 from gpunn.cli import main
@@ -42,11 +43,7 @@ def outcomes(given: bytes, *options: str) -> list[tuple[int, str, str]]:
     """Return status, output and messages of each program."""
     result = CliRunner().invoke(main, ["predict", "run", "-", *options], input=given)
     found = [(result.exit_code, result.stdout, result.stderr)]
-    for name, flags in (("with_numpy.py", ["-I"]), ("pure.py", ["-I", "-S"])):
-        command = [sys.executable, *flags, "-W", "error", name, *options]
-        ran = subprocess.run(command, input=given, capture_output=True, check=False)
-        found.append((ran.returncode, ran.stdout.decode(), ran.stderr.decode()))
-    return found
+    return found + [run_file(name, *options, given=given) for name in ("with_numpy.py", "pure.py")]
 
 
 def same(given: bytes, *options: str) -> tuple[int, list[str], list[str]]:

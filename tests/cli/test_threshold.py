@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import run_python
+from exported_files import run_file
 from run_folders import edited, history
 
 from gpunn import load_model
@@ -141,12 +141,12 @@ def test_a_criterion_out_of_reach_is_said_once(gpunn, rare, caplog):
 def test_exported_python_decides_alike(gpunn, rare, flavor):
     gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
     gpunn("export", "run", "--python", "a.py", *flavor)
-    flags = ["-I", "-S"] if flavor else ["-I"]
     for options in [], ["--threshold", "0.8"], ["--threshold=0"]:
-        found = run_python(*flags, "a.py", "rare.csv", *options).stdout
-        assert found == gpunn("predict", "run", "rare.csv", *options).stdout
-    ran = run_python(*flags, "a.py", "rare.csv", "--threshold=2", status=2)
-    assert "--threshold: expected 0 to 1" in ran.stderr
+        expected = gpunn("predict", "run", "rare.csv", *options).stdout
+        assert run_file("a.py", "rare.csv", *options) == (0, expected, "")
+    status, _, said = run_file("a.py", "rare.csv", "--threshold=2")
+    assert status == 2
+    assert "--threshold: expected 0 to 1" in said
 
 
 def test_onnx_decides_alike(gpunn, rare):
