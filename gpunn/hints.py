@@ -11,10 +11,7 @@ from gpunn.errors import suggest
 
 __all__ = ["advice"]
 
-LIMITS = (
-    "gpunn has layers in sequence on vectors, without convolution, recurrence or attention (see "
-    "Limits in the README)"
-)
+LIMITS = "gpunn has layers in sequence, without recurrence or attention (see Limits in the README)"
 SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "
     "applies softmax to its outputs"
@@ -54,8 +51,10 @@ ELSEWHERE = {
         "remove 'loss', which is always reported": "loss",
     },
     "Layer": {
-        LIMITS: "conv conv1d conv2d conv3d maxpool2d maxpooling2d averagepooling2d lstm gru rnn "
-        "simplernn attention multiheadattention transformer",
+        LIMITS: "conv3d lstm gru rnn simplernn attention multiheadattention transformer",
+        "use 'conv_2d' for images, 'conv_1d' for signals": "conv convolution",
+        "max_pool_2d": "maxpool maxpooling maxpooling2d",
+        "average_pool_2d": "avgpool2d averagepooling2d",
         "dense": "linear fc fullyconnected",
         "batch_norm": "batchnorm1d batchnormalization",
         "layer_norm": "layernormalization",
@@ -97,6 +96,13 @@ ELSEWHERE = {
             "reducelronplateau"
         ),
         "set the optimizer's learning_rate to a schedule": "lrscheduler learningratescheduler",
+    },
+    "Augmentation": {
+        "flip": "randomflip randomhorizontalflip",
+        "shift": "randomtranslation translate",
+        "crop": "randomcrop randomresizedcrop randomzoom zoom",
+        "rotate": "randomrotation rotation",
+        "erase": "cutout randomerasing",
     },
     "parameter": {
         "learning_rate": "lr eta",

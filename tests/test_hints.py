@@ -3,7 +3,7 @@
 import pytest
 
 import gpunn
-from gpunn import callbacks, initializers, layers, losses, metrics, optimizers  # noqa: F401
+from gpunn import augmentations, callbacks, initializers, layers, losses, metrics, optimizers  # noqa: F401
 from gpunn.configurable import Configurable, is_built_in, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.hints import NAMES, plain
@@ -34,8 +34,10 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
         ("Metric", "f1_score", "use 'f1'"),
         ("Metric", "balanced_accuracy", "use 'recall' with average = 'macro'"),
         ("Metric", "brier", "use 'brier_score'"),
-        ("Layer", "conv2d", "without convolution, recurrence or attention (see"),
-        ("Layer", "LSTM", "without convolution, recurrence or attention (see"),
+        ("Layer", "Conv2D", "use 'conv_2d'"),
+        ("Layer", "MaxPooling2D", "use 'max_pool_2d'"),
+        ("Layer", "LSTM", "without recurrence or attention (see"),
+        ("Augmentation", "RandomRotation", "use 'rotate'"),
         ("Layer", "embeddings", "did you mean 'embedding'?"),
         ("Layer", "relu", "use the layer 'activation'"),
         ("Activation", "softmax", "use the loss 'softmax_cross_entropy', which applies softmax"),
@@ -58,7 +60,7 @@ def test_names(kind, name, advised):
 @pytest.mark.parametrize(
     ("module", "name", "advised"),
     [
-        (gpunn.layers, "Conv2D", "without convolution, recurrence or attention"),
+        (gpunn.layers, "MultiHeadAttention", "without recurrence or attention"),
         (gpunn.layers, "Linear", "use 'Dense'"),
         (gpunn.layers, "BatchNormalization", "use 'BatchNorm'"),
         (gpunn.losses, "MSELoss", "use 'MeanSquaredError'"),
