@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, missing_class, number
 from gpunn.errors import ArgumentTypeError
-from gpunn.expressions.derived import derived, forget_inherited, require_elementwise
+from gpunn.expressions.derived import default, derived, forget_inherited, require_elementwise
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -172,6 +172,7 @@ class Activation(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define value(xp, z)")
 
+    @default
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 

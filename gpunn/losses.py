@@ -22,7 +22,7 @@ from array_api_compat import device
 from gpunn.activations import sigmoid, softmax, softplus
 from gpunn.configurable import Configurable, check_fraction, missing_class, number
 from gpunn.errors import ArgumentError, DataError, ShapeError
-from gpunn.expressions.derived import derived, forget_inherited, require_separate_rows
+from gpunn.expressions.derived import default, derived, forget_inherited, require_separate_rows
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -105,6 +105,7 @@ class Loss(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define values")
 
+    @default
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
@@ -220,6 +221,7 @@ class ElementwiseLoss(Loss):
         """
         raise NotImplementedError(f"{type(self).__name__} must define terms")
 
+    @default
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerical import assert_same, gradient
 
+import gpunn
 from gpunn import losses
 from gpunn.configurable import known
-from gpunn.errors import DataError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.losses import Loss
 
 BUILTIN = [cls() for cls in known(Loss).values() if cls.__module__.startswith("gpunn.")]
@@ -319,3 +320,11 @@ def test_derived_gradients_are_finite(loss, targets, dtype):
     derived = Loss.gradients(loss, xp, predictions, targets)
     assert derived.dtype == dtype
     assert np.isfinite(derived).all()
+
+
+def test_target_scaling_needs_an_output_for_each_target():
+    layers = [gpunn.layers.Dense(2), gpunn.layers.TargetScaling()]
+    model = gpunn.Sequential(layers, 3, backend="numpy")
+    trainer = gpunn.Trainer(model, "gaussian_nll")
+    with pytest.raises(ArgumentError, match=r"got 2 outputs and 1 target\. Remove the layer"):
+        trainer.fit(np.ones((4, 3)), np.ones(4), progress=False)

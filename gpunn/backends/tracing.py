@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends.recording import Arguments
 from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import GpunnError
+from gpunn.expressions.derived import needs_trace
 from gpunn.expressions.graph import ARRAY, Graph, Node, Untraceable, in_order
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
@@ -122,7 +123,7 @@ named: set[type] = set()
 
 def hint(cls: type, reason: str) -> None:
     """Log, once for each custom class, why it is not compiled."""
-    if cls in named or is_built_in(cls):
+    if cls in named or is_built_in(cls) or needs_trace(cls):  # training will raise an error
         return
     named.add(cls)
     logger.warning(

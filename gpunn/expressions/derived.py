@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from gpunn.expressions.objects import copied, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn
 from gpunn.typing import Array
 
-__all__ = ["derived", "forget_inherited", "require_elementwise", "require_separate_rows"]
+__all__ = ["default", "derived", "forget_inherited", "needs_trace"]
+__all__ += ["require_elementwise", "require_separate_rows"]
+
+M = TypeVar("M", bound=Callable[..., Any])
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
 """Raises an `Untraceable` if results depend on inputs in a way that the derivative doesn't fit."""
@@ -47,6 +50,20 @@ def derived(
             f"{type(owner).__qualname__}: gpunn can't find the derivative of its method {method}. "
             f"Reason: {error}. Write the method {instead}"
         ) from error
+
+
+def default(method: M) -> M:
+    """Mark a method that calls `derived`, which classes may override by a written derivative."""
+    method.found_in_trace = True  # type: ignore[attr-defined]
+    return method
+
+
+def needs_trace(cls: type) -> bool:
+    """Return whether a class defines no derivative, so that it can't be trained without a trace."""
+    method = getattr(cls, "derivative", None) or getattr(cls, "gradients", None)
+    if hasattr(cls, "slopes") and str(getattr(method, "__module__", "")).startswith("gpunn."):
+        method = cls.slopes
+    return getattr(method, "found_in_trace", False)
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:

@@ -115,7 +115,8 @@ class TargetScaling(OutputLayer):
     Raises
     ------
     ArgumentError
-        If rows are not vectors, or the loss's output activation is not "identity".
+        If rows are not vectors, the loss's output activation is not "identity", or there is not one
+        output for each target, as with the loss `GaussianNLL`.
     DataError
         Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype.
 
@@ -156,6 +157,13 @@ class TargetScaling(OutputLayer):
     def adapt_to_targets(
         self, y: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> dict[str, np.ndarray]:
+        outputs, targets = self.values["mean"].shape[0], y.shape[1]
+        if targets != outputs:
+            raise ArgumentError(
+                f"layer {self.name!r}: expected one output for each target; got {outputs} outputs "
+                f"and {targets} target{'s' if targets > 1 else ''}. Remove the layer, and train on "
+                "(y - mean) / deviation"
+            )
         mean, std = standardization_of(y, indices, dtype, "y")
         ends = [(chunk.min(axis=0), chunk.max(axis=0)) for chunk in chunks_of(y, indices)]
         least, largest = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)

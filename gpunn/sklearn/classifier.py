@@ -121,8 +121,9 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         For each class, the factor of the sample weights. Class weights distort the predicted
         probabilities. To choose a threshold instead, use scikit-learn's
         `TunedThresholdClassifierCV`.
-    loss : {"log_loss"}, Loss or mapping, default="log_loss"
-        The training loss. A loss of gpunn must expect logits, which are the network's outputs.
+    loss : str, Loss or mapping, default="log_loss"
+        The training loss: "log_loss", or a loss of gpunn, such as "softmax_focal". The loss must
+        expect logits, which are the network's outputs.
     label_smoothing : float, default=0.0
         Fraction of each target to spread evenly over all classes.
 

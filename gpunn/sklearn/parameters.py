@@ -82,16 +82,18 @@ def among(*options: str) -> Constraint:
 
 
 def configurable(base: type[Configurable]) -> Constraint:
-    """Return a constraint for a gpunn object, or a mapping with its name and parameters."""
+    """Return a constraint for a gpunn object, its name, or a mapping of name and parameters."""
 
     def holds(value: Any) -> bool:
         if isinstance(value, Mapping):
             return value.get("name") in known(base)
+        if isinstance(value, str):
+            return value in known(base)
         return isinstance(value, base)
 
     return Constraint(
-        f"an instance of {base.__module__ + '.' + base.__qualname__!r} or a mapping of its "
-        "'name' and parameters",
+        f"an instance of {base.__module__ + '.' + base.__qualname__!r} or its 'name' or a mapping "
+        "of its 'name' and parameters",
         holds,
     )
 

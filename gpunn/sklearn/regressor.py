@@ -47,7 +47,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     loss : str, Loss or mapping, default="squared_error"
         The training loss. "squared_error" is (p - t)^2 / 2. "poisson" is half the Poisson deviance
         of exp(p), for targets >= 0. Other names are "absolute_error", "huber" and "quantile".
-        Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or
+        Losses of gpunn are also accepted, such as "log_cosh", `gpunn.losses.Quantile(0.9)` or
         `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
         Hidden layers: (100,) and "relu" by default.
@@ -155,7 +155,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         if self.loss == "squared_error":
             one = self.n_outputs_ == 1
             return MeanSquaredError("half_sum") if one else HalfMeanSquaredError()
-        if isinstance(self.loss, str):
+        if isinstance(self.loss, str) and self.loss in LOSSES:
             return LOSSES[self.loss]()
         return resolve(Loss, self.loss, "loss")
 

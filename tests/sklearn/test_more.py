@@ -125,7 +125,7 @@ def test_dtype(dtype, solver):
     "loss",
     [
         *("squared_error", "absolute_error", "huber", "quantile"),
-        *(losses.Huber(0.5), losses.Quantile(0.5), losses.MeanSquaredError()),
+        *(losses.Huber(0.5), losses.Quantile(0.5), losses.MeanSquaredError(), "log_cosh"),
         {"name": "huber", "delta": 2.0},
     ],
     ids=str,
@@ -450,7 +450,7 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
         ({"max_norm": 0}, "a float in the range (0.0, inf)"),
         ({"callbacks": "early_stopping"}, "a list of callbacks"),
         ({"class_weight": "even"}, "a str among {'balanced'}"),
-        ({"loss": "hinge"}, "The 'loss' parameter of MLPClassifier must be"),
+        ({"loss": "hing"}, "The 'loss' parameter of MLPClassifier must be"),
         ({"label_smoothing": 1}, "The 'label_smoothing' parameter"),
         ({"batch_norm": True, "layer_norm": True}, "set only one"),
         (

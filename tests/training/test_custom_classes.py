@@ -19,6 +19,7 @@ from gpunn.backends.recording import record
 from gpunn.backends.tracing import named
 from gpunn.configurable import is_built_in, known
 from gpunn.data.batches import DeviceRows
+from gpunn.errors import ArgumentError
 from gpunn.layers import Dense
 
 
@@ -115,6 +116,29 @@ def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_of
     turn_off_kernels()
     called = trained("loss", Sorted())
     np.testing.assert_allclose(compiled.history["loss"], called.history["loss"], rtol=1e-5)
+
+
+class SortedTerms(gpunn.losses.ElementwiseLoss):
+    name = "sorted_terms"
+
+    def terms(self, xp, predictions, targets):
+        return xp.sort((predictions - targets) ** 2)
+
+
+class SortedValue(gpunn.activations.Activation):
+    name = "sorted_value"
+
+    def value(self, xp, z):
+        return xp.sort(z)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"), [("loss", SortedTerms()), ("activation", SortedValue())], ids=["loss", "f"]
+)
+def test_a_class_that_can_not_be_trained_is_not_called_slow(caplog, kind, part):
+    with pytest.raises(ArgumentError, match="can't find the derivative"):
+        trained(kind, part)
+    assert not caplog.records
 
 
 class Slope(gpunn.activations.Activation):
