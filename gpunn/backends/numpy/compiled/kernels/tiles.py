@@ -127,30 +127,38 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     def store(builder: ir.IRBuilder, value: Any, address: Any, column: int) -> None:
         lanes.store(builder, value, address, column, mask if column == width - 1 else None)
 
-    start, offsets = [], [I64(0)]
-    for row in range(height):
+    start = []
+    for _ in range(height):
         start.append([load(begin, initial, column) for column in range(width)])
         initial = begin.add(initial, initial_row)
-        offsets.append(begin.add(offsets[row], a_row))
+    # Every third row of A has its own address. The others are one or two strides away, which costs
+    # no instruction.
+    firsts = [begin.add(a, begin.mul(a_row, I64(row))) for row in range(0, height, 3)]
     begin.branch(loop)
 
     add = ir.IRBuilder(loop)
-    run, term, a_address, b_address = (add.phi(I64) for _ in range(4))
+    run, term, b_address = (add.phi(I64) for _ in range(3))
+    a_addresses = [add.phi(I64) for _ in firsts]
     sums = [[add.phi(vector) for _ in range(width)] for _ in range(height)]
     b_vectors = [load(add, b_address, column) for column in range(width)]
     if height > 1:
         far = add.add(b_address, ahead)
         for column in range(width):
             lanes.fetch(add, far, column)
+    # LLVM would compute each address from the previous one, if it knew their differences.
+    unknown = ir.FunctionType(I64, [I64])
+    places = [add.asm(unknown, "", "=r,0", [each], False) for each in a_addresses]
     new_sums = []
     for row in range(height):
-        address = add.inttoptr(add.add(a_address, offsets[row]), number.as_pointer())
+        step = [I64(0), a_row, add.shl(a_row, I64(1))][row % 3]
+        address = add.inttoptr(add.add(places[row // 3], step), number.as_pointer())
         element = spread(add, add.load(address), lanes.count)
         new_sums.append(
             [add.call(fma, [element, b_vectors[j], sums[row][j]]) for j in range(width)]
         )
     next_term = add.add(term, I64(1))
-    a_next, b_next = add.add(a_address, a_column), add.add(b_address, b_row)
+    a_next = [add.add(each, a_column) for each in places]
+    b_next = add.add(b_address, b_row)
     add.cbranch(add.icmp_signed("<", next_term, terms), loop, turn)
 
     jump = ir.IRBuilder(turn)
@@ -159,7 +167,10 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
         # a value at first, after a term, and after a run
         (run, I64(0), run, next_run),
         (term, I64(0), next_term, I64(0)),
-        (a_address, a, a_next, jump.add(a_next, a_gap)),
+        *(
+            (a_addresses[i], firsts[i], a_next[i], jump.add(a_next[i], a_gap))
+            for i in range(len(firsts))
+        ),
         (b_address, b, b_next, jump.add(b_next, b_gap)),
         *(
             (sums[i][j], start[i][j], new_sums[i][j], new_sums[i][j])
