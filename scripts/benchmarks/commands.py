@@ -10,6 +10,7 @@ from benchmarks import (
     estimators,
     fma,
     footprint,
+    images,
     memory,
     overhead,
     step_times,
@@ -32,7 +33,7 @@ for each in (
     *(step_times.grid, step_times.realistic),
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
-    *(custom_classes.command, estimators.command, tables.command),
+    *(custom_classes.command, estimators.command, tables.command, images.command),
     *(table_epochs.command, table_ranks.command),
 ):
     command.add_command(each)

@@ -19,7 +19,7 @@ import numpy as np
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.layers import Dense
+from gpunn.layers import Conv2D, Dense, MaxPool2D
 
 ROWS, FEATURES = 333, 50
 INPUTS = np.random.default_rng(0).standard_normal((ROWS, FEATURES))
@@ -36,16 +36,18 @@ def trained(
     measured: Sequence[Any],
     targets: np.ndarray,
     accumulation: int = 1,
+    shape: tuple[int, ...] = (FEATURES,),
 ) -> dict[str, np.ndarray]:
     """Return the parameters, the trainer's state, the history and the predictions of a training."""
-    model = gpunn.Sequential(network, FEATURES, "numpy", seed=0, dtype=dtype)
+    inputs = INPUTS.reshape(ROWS, *shape)
+    model = gpunn.Sequential(network, shape, "numpy", seed=0, dtype=dtype)
     trainer = gpunn.Trainer(model, loss, optimizer, measured, gradient_accumulation=accumulation)
     given = {"sample_weight": WEIGHTS, "validation_split": 0.2, "progress": False}
-    trainer.fit(INPUTS, targets, epochs=4, batch_size=48, **given)
+    trainer.fit(inputs, targets, epochs=4, batch_size=48, **given)
     history = {name: np.array(trainer.history[name]) for name in trainer.history}
     left = {name: array for name, array in history.items() if name not in TIMES}
     left |= {**trainer.state(), **model.parameters.to_host()}
-    return {**left, "predictions": model.predict(INPUTS)}
+    return {**left, "predictions": model.predict(inputs)}
 
 
 def classifier(dtype: str) -> dict[str, np.ndarray]:
@@ -79,10 +81,26 @@ def regressor(dtype: str) -> dict[str, np.ndarray]:
     )
 
 
+def of_images(dtype: str) -> dict[str, np.ndarray]:
+    return trained(
+        dtype,
+        [
+            *(Conv2D(6, 3, padding="same", activation="relu"), MaxPool2D(2)),
+            *(Conv2D(33, 2), layers.BatchNorm(), layers.Activation("relu")),
+            *(Conv2D(33, 1, strides=(1, 2), padding="same"), layers.Flatten(), Dense(7)),
+        ],
+        losses.SoftmaxCrossEntropy(),
+        optimizers.Adam(0.01),
+        ["accuracy"],
+        np.arange(ROWS) % 7,
+        shape=(5, 10, 1),
+    )
+
+
 def main() -> None:
     ended = {
         f"{make.__name__}, {dtype}, {name}": hashlib.sha256(array.tobytes()).hexdigest()
-        for make in (classifier, regressor)
+        for make in (classifier, regressor, of_images)
         for dtype in ("float32", "float64")
         for name, array in make(dtype).items()
     }

@@ -23,11 +23,16 @@ SMALL_IMAGES = [
     (1, 1, 9, 4, 6, Window((1, 4), (1, 2), (0, 1)), (1, 4)),
     (2, 3, 3, 2, 1, Window((1, 1), (2, 2)), (2, 2)),
     (2, 2, 2, 1, 2, Window((4, 4), (1, 1), (1, 1)), (2, 2)),
+    (2, 2, 3, 1, 2, Window((2, 2), padding=(3, 0)), (5, 2)),  # some patches have only padding
+    (2, 9, 10, 2, 3, Window((3, 3), (2, 3), (1, 2), (3, 2)), (2, 4)),
+    (2, 7, 7, 3, 2, Window((3, 3), (2, 2), (2, 1), (2, 2)), (3, 3)),
 ]
 LARGE_IMAGES = [
     (4, 14, 14, 32, 64, Window((3, 3), padding=(1, 1)), (14, 14)),
     (3, 28, 28, 1, 6, Window((5, 5), padding=(2, 2)), (28, 28)),
     (4, 13, 13, 19, 37, Window((3, 3), (2, 2), (1, 1)), (7, 7)),
+    (1, 1, 300, 33, 5, Window((1, 5), padding=(0, 2)), (1, 300)),  # a row is divided
+    (18, 1, 16, 15, 500, Window((1, 9), padding=(0, 4)), (1, 16)),  # many weights, few pixels
 ]
 GROUPED = [
     # groups first

@@ -111,6 +111,18 @@ def test_competitors(load, monkeypatch):
         taking_part(None)
 
 
+def test_networks_of_images_train_and_convolutions_run(load):
+    pytest.importorskip("numba")
+    module = load("images")
+    layers, _ = module.NETWORKS["LeNet-5"]
+    history = module.gpunn_turn(layers, 1, 2)()
+    assert len(history["loss"]) == 1
+    operations, calls = module.convolutions((7, 7, 3, 3, 4))
+    assert operations >= 2 * 25 * 27 * 4
+    for call in calls:
+        call()
+
+
 def run(load, module, *arguments):
     done = CliRunner().invoke(load(module).command, list(map(str, arguments)))
     assert done.exit_code == 0, done.output

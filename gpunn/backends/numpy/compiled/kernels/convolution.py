@@ -98,7 +98,7 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, units * size
     row_bytes, kernel_row, own = wide * pixel, kernel_w * channels * PANEL, thread * buffer_bytes
     own += buffer
-    # Usually one product adds all rows of the kernel.
+    # A product adds all rows of the kernel, or else one row, whose pixels are apart.
     step, gap = kernel_h, down_gap * row_bytes - terms * size
     if taps > 1:
         step, gap = 1, right_gap * pixel - terms * size
@@ -114,25 +114,29 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
             for column in range(0, group_bytes, PANEL):
                 some = quotient(min(PANEL, group_bytes - column), size)
                 at = group * group_bytes + column
-                for row in range(rows):
-                    above = row * down - top
-                    begin, end = inside(height, kernel_h, down_gap, above)
-                    a, a_row, a_column, a_gap = source, right * pixel, size, gap
-                    a += (above + begin * down_gap) * row_bytes + group * channels * size
-                    if begin == end:  # All of the patch is padding.
-                        a, a_row, a_column, a_gap, begin, end = zero, 0, 0, 0, 0, 1
-                    c = y + (image * rows + row) * columns * y_pixel + at
-                    initial, initial_row = bias + at, 0
-                    while begin < end:
+                start = 0
+                while start < kernel_h:
+                    for row in range(rows):
+                        above = row * down - top
+                        begin, end = inside(height, kernel_h, down_gap, above)
+                        ky, stop = max(begin, start), min(end, start + step)
+                        a, a_row, a_column, a_gap = source, right * pixel, size, gap
+                        a += (above + ky * down_gap) * row_bytes + group * channels * size
+                        if begin == end and start == 0:  # All of the patch is padding.
+                            a, a_row, a_column, a_gap, begin, end = zero, 0, 0, 0, 0, 1
+                            ky, stop = begin, end
+                        if ky >= stop:
+                            continue
+                        c = y + (image * rows + row) * columns * y_pixel + at
+                        initial, initial_row = bias + at, 0
+                        if ky > begin:
+                            initial, initial_row = c, y_pixel
                         multiply_runs(
-                            dtype, size, a, a_row, a_column, a_gap, panel + begin * kernel_row,
-                            PANEL, 0, initial, initial_row, c, y_pixel, terms,
-                            min(step, end - begin) * taps,
-                            floor if begin + step >= end else -np.inf, columns, tall, some,
+                            dtype, size, a, a_row, a_column, a_gap, panel + ky * kernel_row, PANEL,
+                            0, initial, initial_row, c, y_pixel, terms, (stop - ky) * taps,
+                            floor if stop == end else -np.inf, columns, tall, some,
                         )  # fmt: skip
-                        initial, initial_row = c, y_pixel
-                        a += down_gap * row_bytes
-                        begin += step
+                    start += step
                 panel += kernel_h * kernel_row
 
 

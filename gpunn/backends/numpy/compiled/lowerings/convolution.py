@@ -22,7 +22,7 @@ from gpunn.typing import Array
 
 __all__ = ["Convolution"]
 
-TERMS = 256
+TERMS = 128
 """Number of pixels that a product of the weights' gradient adds at a time. Their gradients then
 stay in the L1 cache."""
 
