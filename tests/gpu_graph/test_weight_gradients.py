@@ -1,4 +1,4 @@
-"""Gradients of weights are computed in a second branch of a step's graph, with the same bits."""
+"""Gradients of weights run in a second branch of a graph, with bitwise identical results."""
 
 from collections.abc import Callable
 from contextlib import nullcontext

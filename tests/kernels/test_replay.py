@@ -274,6 +274,10 @@ PLANTED = {
     INDEX: {
         "one element past the end": ("sum", "-7", "k < size", "k <= size"),
         "one row past the end": ("layer_norm", "41x2", "row >= rows", "row > rows"),
+        "a pixel to the right of the image": (
+            *("convolution", "53112111-1"),
+            *("start + n < end", "start + n <= end"),
+        ),
         "a row too far": (
             *("gather_rows", "float-2d-13-as_is"),
             *("order[start[0] + row]", "order[start[0] + row + 1]"),

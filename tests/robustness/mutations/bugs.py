@@ -11,6 +11,7 @@ DEVICES = "tests/gpu/test_devices.py"
 IMPORTS = "tests/gpu/test_imports.py"
 GRAPH = "tests/gpu_graph/test_graph.py"
 SCRATCH = "tests/gpu_graph/test_scratch.py"
+CONVOLUTION = "tests/gpu_graph/test_convolution.py"
 SUMS = "tests/gpu_graph/test_sums.py"
 SCALE = "tests/gpu_graph/test_loss_scale.py"
 FAILURE = "tests/gpu_graph/test_failure.py"
@@ -138,6 +139,12 @@ BUGS = (
         f"{KERNELS}/raw.py", (PARITY, "-k", "layer_norm"),
         "kernel((-(-rows // ROWS),), (LANES, ROWS), tuple(arguments))",
         "kernel((max(rows // ROWS, 1),), (LANES, ROWS), tuple(arguments))"),
+    Bug("a gather that misses a tap: that of the first window in each row", 5,
+        f"{KERNELS}/windows.py", (PARITY, "-k", "convolution_inputs"),
+        "if (b < 0) continue;", "if (b <= 0) continue;"),
+    Bug("a gather that forgets the part of an image before", 5,
+        f"{KERNELS}/patches.py", (CONVOLUTION, "-k", "within_images"),
+        "T sum = image * out_height * out_width < first ? y : (T)0;", "T sum = 0;"),
     Bug("a missing bias", 5, f"{KERNELS}/activations.py", (PARITY, "-k", "activate-relu"),
         '"const T z = a + bias; VALUE"', '"const T z = a; VALUE"'),
     Bug("an overload of the wrong type: float's tanh for double", 5,
