@@ -15,11 +15,14 @@ from custom import LogCosh, Residual
 from gpunn.layers import (
     Activation,
     ColumnGroups,
+    Conv2D,
     Dense,
     Dropout,
     Embedding,
+    Flatten,
     Layer,
     LayerNorm,
+    MaxPool2D,
     MeanOverMembers,
     MemberDense,
     Members,
@@ -67,6 +70,16 @@ def step_of(layer: Layer, library: Any, at: str) -> Forward:
             return lambda values, x: f(
                 library.linear(x, values[f"{at}weights"], values[f"{at}biases"])
             )
+        case Conv2D(padding="same", kernel_size=(height, width)):
+            return lambda values, x: f(
+                library.convolution(
+                    x, values[f"{at}weights"], values[f"{at}biases"], (height, width, x.shape[-1])
+                )
+            )
+        case MaxPool2D(padding="same", pool_size=size, strides=strides) if size == strides:
+            return lambda values, x: library.max_pool(x, size)
+        case Flatten():
+            return lambda values, x: x.reshape(len(x), -1)
         case LayerNorm():
             return lambda values, x: library.layer_norm(
                 x, values[f"{at}scale"], values[f"{at}shift"], layer.epsilon

@@ -15,11 +15,14 @@ from gpunn.backends import Backend
 from gpunn.layers import (
     Activation,
     ColumnGroups,
+    Conv2D,
     Dense,
     Dropout,
     Embedding,
+    Flatten,
     Layer,
     LayerNorm,
+    MaxPool2D,
     MeanOverMembers,
     MemberDense,
     Members,
@@ -49,7 +52,7 @@ class Network(NamedTuple):
 
     def trainer(self, backend: str | Backend) -> gpunn.Trainer:
         """Return the network's trainer; only one, because a model keeps its layers."""
-        model = gpunn.Sequential(self.layers, self.X.shape[1], backend, seed=0)
+        model = gpunn.Sequential(self.layers, self.X.shape[1:], backend, seed=0)
         metrics = [self.metric] if self.metric else []
         return gpunn.Trainer(model, self.loss, self.optimizer, metrics)
 
@@ -121,6 +124,17 @@ def embedding(rows: int, numbers: int, units: int, categories: int = 100) -> Net
     return network
 
 
+def images(rows: int, numbers: int, units: int) -> Network:
+    """Return a network like LeNet-5, for gray images of `numbers` x `numbers` pixels."""
+    blocks = [
+        (Conv2D(filters, 5, padding="same", activation="relu"), MaxPool2D(padding="same"))
+        for filters in (units, 2 * units)
+    ]
+    layers = [*(each for block in blocks for each in block), Flatten(), Dense(84, "relu"), Dense(1)]
+    network = of_numbers(layers, rows, numbers * numbers)
+    return network._replace(X=network.X.reshape(rows, numbers, numbers, 1))
+
+
 def of_numbers(
     layers: Sequence[Layer], rows: int, numbers: int, loss: Loss | None = None
 ) -> Network:
@@ -144,6 +158,7 @@ SHARED: dict[str, Make] = {
     "100-256x3-1, layer norm, GELU": sized(table, 100, 256),
     "embedding of 100,000 categories": sized(embedding, 2, 256, categories=100_000),
     "custom layer and loss": sized(custom, 100, 256),
+    "images of 28x28, 5x5 to 8 and 16": sized(images, 28, 8),
 }
 INSPECTED: dict[str, Make] = {
     **SHARED,

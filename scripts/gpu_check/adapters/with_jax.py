@@ -55,13 +55,23 @@ def functions(key: Any) -> SimpleNamespace:
         scores = jax.nn.log_softmax(outputs)
         return -jnp.take_along_axis(scores, labels[:, None], 1).mean()
 
+    def convolution(x: Any, W: Any, b: Any, patch: tuple[int, int, int]) -> Any:
+        kernels, order = W.reshape(*patch, -1), ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernels, (1, 1), "SAME", None, None, order) + b
+
+    def max_pool(x: Any, size: tuple[int, int]) -> Any:
+        window = 1, *size, 1
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "SAME")
+
     return SimpleNamespace(
         **{name: getattr(jnp, name) for name in ("concatenate", "cos", "einsum", "exp", "log1p")},
         **{name: getattr(jax.nn, name) for name in ("gelu", "identity", "mish", "relu")},
         linear=lambda x, W, b: x @ W + b,
         embed=lambda codes, table: table[codes.astype(jnp.int32)],
         squared_error=lambda outputs, targets: ((outputs - targets) ** 2).mean(),
+        convolution=convolution,
         dropout=dropout,
+        max_pool=max_pool,
         layer_norm=layer_norm,
         cross_entropy=cross_entropy,
     )

@@ -47,10 +47,22 @@ def start(mode: str) -> str:
 def functions() -> SimpleNamespace:
     """Return PyTorch's functions for `elsewhere`."""
     nn = torch.nn.functional
+
+    def convolution(x: Any, W: Any, b: Any, patch: tuple[int, int, int]) -> Any:
+        kernels = W.reshape(-1, *patch).permute(0, 3, 1, 2)
+        images = x.permute(0, 3, 1, 2)  # channels last
+        return nn.conv2d(images, kernels, b, padding="same").permute(0, 2, 3, 1)
+
+    def max_pool(x: Any, size: tuple[int, int]) -> Any:
+        images = x.permute(0, 3, 1, 2)
+        return nn.max_pool2d(images, size, ceil_mode=True).permute(0, 2, 3, 1)
+
     return SimpleNamespace(
         **{name: getattr(torch, name) for name in ("concatenate", "cos", "einsum", "exp", "log1p")},
         **{name: getattr(nn, name) for name in ("cross_entropy", "dropout", "linear", "mish")},
         identity=lambda x: x,
+        convolution=convolution,
+        max_pool=max_pool,
         relu=nn.relu,
         gelu=functools.partial(nn.gelu, approximate="tanh"),
         layer_norm=lambda x, scale, shift, epsilon: nn.layer_norm(

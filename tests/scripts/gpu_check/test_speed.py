@@ -16,6 +16,7 @@ NETWORKS = {
     "100-256x3-1, layer norm, GELU": [("adam", "float32")],
     "embedding of 100,000 categories": [("adam", "float32")],
     "custom layer and loss": [("adam", "float32")],
+    "images of 28x28, 5x5 to 8 and 16": [("adam", "float32")],
     "TabM-mini, 8 members, 3 x 192": [("adamw", "float32")],
     "like RealMLP, 3 x 256": [("adam", "float32")],
 }
@@ -254,11 +255,11 @@ def test_the_cells_worth_most_come_first(load):
     first, rest = speed.first_turns(), speed.further_turns()
     assert [cell.network[:6] for cell, _ in first] == ["784-51", "100-25", "TabM-m"]
     assert all({"JAX, scan", "JAX, scan, defaults (TF32)"} <= {*forms} for _, forms in first)
-    assert {cell.network for cell, _ in [*first, *rest[:4]]} == {speed.NETWORKS[0], *speed.TIMED}
+    assert {cell.network for cell, _ in [*first, *rest[:5]]} == {speed.NETWORKS[0], *speed.TIMED}
     compiled = [cell for cell, forms in rest if "PyTorch, compiled" in forms]
-    assert compiled == [cell for cell, _ in rest[4:6]] == [cell for cell, _ in first[:2]]
+    assert compiled == [cell for cell, _ in rest[5:7]] == [cell for cell, _ in first[:2]]
     whole = [cell for cell, forms in [*first, *rest] if "gpunn" in forms]
-    assert len(set(whole)) == len(whole) == 4 * 3 * 2 * 3 + 5
+    assert len(set(whole)) == len(whole) == 4 * 3 * 2 * 3 + 6
     assert not any("defaults" in name for name in speed.variants(whole[-1]))
 
 
