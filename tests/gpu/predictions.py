@@ -17,7 +17,7 @@ from gpu import traffic
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.layers import Dense, Dropout, Layer, MemberDense
+from gpunn.layers import Dense, Dropout, Layer, MaxPool2D, MemberDense
 
 
 class Card(NamedTuple):
@@ -40,12 +40,12 @@ pessimistic number of seconds."""
 
 @dataclass(frozen=True)
 class Network:
-    """A network whose step is predicted; `before` is its number of nodes before fusion."""
+    """A network whose step is predicted; `before` is its number of nodes before fusion, or None."""
 
     name: str
-    before: int
+    before: int | None
     layers: Callable[[], list[Layer]]
-    columns: int
+    shape: tuple[int, ...]
     batch: int
     optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
     loss: str = "mean_squared_error"
@@ -58,17 +58,16 @@ class Network:
 
         from gpunn.backends.cupy import CupyBackend
 
-        X = np.random.default_rng(0).standard_normal((2 * self.batch, self.columns), np.float32)
+        X = np.random.default_rng(0).standard_normal((self.batch, *self.shape), np.float32)
         y = X[:, :1]
         if self.categories:
             X[:, -1] = np.arange(len(X)) % self.categories
         if self.loss == "softmax_cross_entropy":
             y = np.arange(len(X)) % 10
-        model = gpunn.Sequential(self.layers(), self.columns, CupyBackend(0, graph=False), seed=0)
+        model = gpunn.Sequential(self.layers(), self.shape, CupyBackend(0, graph=False), seed=0)
         step = step_of(
             gpunn.Trainer(model, self.loss, self.optimizer(), self.metrics), X, y, self.batch
         )
-        step.update(self.batch)  # compiles
         before = len(traffic.LAUNCHES)
         step.update(self.batch)
         return traffic.LAUNCHES[before:]
@@ -110,8 +109,24 @@ def embedding() -> list[Layer]:
     return [layers.ColumnGroups(groups), Dense(256, "relu"), Dense(1)]
 
 
+def lenet() -> list[Layer]:
+    """Return LeNet-5 with ReLU and max pooling."""
+    blocks = [(layers.Conv2D(filters, 5, activation="relu"), MaxPool2D()) for filters in (6, 16)]
+    dense = [Dense(120, "relu"), Dense(84, "relu"), Dense(10)]
+    return [*(each for block in blocks for each in block), layers.Flatten(), *dense]
+
+
+def wide_convolutions() -> list[Layer]:
+    blocks = [
+        (layers.Conv2D(filters, 3), layers.BatchNorm(), layers.Activation("relu"))
+        for filters in (32, 64)
+    ]
+    dense = [MaxPool2D(), layers.Flatten(), Dense(128, "relu"), Dense(10)]
+    return [*(each for block in blocks for each in block), *dense]
+
+
 CLASSES = "softmax_cross_entropy"
-TABULAR: dict[str, Any] = {"columns": 100, "batch": 256, "metrics": ("root_mean_squared_error",)}
+TABULAR: dict[str, Any] = {"shape": (100,), "batch": 256, "metrics": ("root_mean_squared_error",)}
 CLIPPED: dict[str, Any] = {
     **TABULAR,
     "metrics": (),
@@ -119,13 +134,19 @@ CLIPPED: dict[str, Any] = {
 }
 
 NETWORKS = [
-    Network("784-512-512-10, batch 128", 13, perceptron, 784, 128, loss=CLASSES),
-    Network("784-512-512-10, batch 1024", 13, perceptron, 784, 1024, loss=CLASSES),
-    Network("100-256x3-1, layer norm, GELU, batch 256", 29, normalized, 100, 256),
+    Network("784-512-512-10, batch 128", 13, perceptron, (784,), 128, loss=CLASSES),
+    Network("784-512-512-10, batch 1024", 13, perceptron, (784,), 1024, loss=CLASSES),
+    Network("100-256x3-1, layer norm, GELU, batch 256", 29, normalized, (100,), 256),
     Network("TabM-mini, 8 x 3x192, batch 256", 31, partial(tabm, False), **CLIPPED),
     Network("TabM-full, 8 x 3x192, batch 256", 49, partial(tabm, True), **CLIPPED),
     Network("like RealMLP, 3x256, batch 256", 49, realmlp, **TABULAR),
-    Network("embedding of 100,000 x 16, batch 256", 16, embedding, 2, 256, categories=100_000),
+    Network("embedding of 100,000 x 16, batch 256", 16, embedding, (2,), 256, categories=100_000),
+    Network("LeNet-5, 28x28, batch 128", None, lenet, (28, 28, 1), 128, loss=CLASSES),
+    Network(
+        *("3x3 to 32 and 64, batch norm, 28x28, batch 128", None, wide_convolutions),
+        *((28, 28, 1), 128),
+        loss=CLASSES,
+    ),
 ]
 
 
@@ -160,7 +181,8 @@ def costs() -> str:
         launches = counted(network)
         products = sum(each.operations > 0 for each in launches)
         most = max(taken.get(each.name, 0) for each in launches)
-        numbers = network.before, len(launches), len(launches) - products, products, most
+        before = "" if network.before is None else network.before
+        numbers = before, len(launches), len(launches) - products, products, most
         moved, done = (sum(each[column] for each in launches) for column in (1, 2))
         cells = [*map(str, numbers), f"{moved / 1e6:.3g}", f"{done / 1e9:.3g}"]
         lines.append(f"| {network.name} | {' | '.join(cells)} |")

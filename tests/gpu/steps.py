@@ -22,7 +22,7 @@ from gpu import predictions, traffic
 
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
-from gpunn.layers import Dense, Layer
+from gpunn.layers import Conv2D, Dense, Layer, MaxPool2D
 
 DOCUMENT = documented.GPU_TESTING
 BATCH, FEW, MANY = 16, 4, 12
@@ -51,7 +51,7 @@ class Steps:
     targets: Callable[[int], np.ndarray] = labels
     options: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
-    columns: int = 64
+    shape: tuple[int, ...] = (64,)
 
 
 def perceptron() -> list[Layer]:
@@ -189,7 +189,7 @@ def tabular(
         loss=recipe().loss,
         metrics=[recipe().metric],
         targets=numbers,
-        columns=columns,
+        shape=(columns,),
     )
 
 
@@ -203,6 +203,30 @@ TABULAR = [
     tabular("RealMLP", gpunn.tabular.realmlp, "robust", hidden_layer_sizes=(32, 32, 32)),
     tabm("TabM, 8 members"),
     tabm("TabM-full, 8 members", kind="full"),
+]
+
+
+def lenet() -> list[Layer]:
+    blocks = [(Conv2D(filters, 5, activation="relu"), MaxPool2D()) for filters in (3, 4)]
+    return [*(each for block in blocks for each in block), layers.Flatten(), *perceptron()]
+
+
+def normalized_convolutions() -> list[Layer]:
+    blocks = [(Conv2D(n, 3), layers.BatchNorm(), layers.Activation("relu")) for n in (3, 4)]
+    last = [MaxPool2D(), layers.Flatten(), Dense(8, "relu"), Dense(10)]
+    return [*(each for block in blocks for each in block), *last]
+
+
+def depthwise() -> list[Layer]:
+    first, separate = Conv2D(4, 3, 2, activation="relu"), Conv2D(4, 3, padding="same", groups=4)
+    last = [layers.BatchNorm(), Conv2D(8, 1, activation="relu"), layers.GlobalAveragePool2D()]
+    return [first, separate, *last, Dense(10)]
+
+
+IMAGES = [
+    Steps("LeNet-5", lenet, shape=(16, 16, 1)),
+    Steps("two 3x3 convolutions, batch norm, ReLU", normalized_convolutions, shape=(8, 8, 1)),
+    Steps("3x3, depthwise 3x3, batch norm, 1x1, global average", depthwise, shape=(9, 9, 1)),
 ]
 
 
@@ -256,9 +280,9 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
 
     rows = BATCH * updates * steps.accumulation
     random = np.random.default_rng(0)
-    X = random.integers(0, 256, (rows, steps.columns)).astype("u1" if steps.pixels else dtype)
+    X = random.integers(0, 256, (rows, *steps.shape)).astype("u1" if steps.pixels else dtype)
     backend = CupyBackend(1, graph=graph)
-    model = gpunn.Sequential(steps.network(), steps.columns, backend, seed=0, dtype=dtype)
+    model = gpunn.Sequential(steps.network(), steps.shape, backend, seed=0, dtype=dtype)
     trainer = gpunn.Trainer(
         model,
         steps.loss,
@@ -300,7 +324,12 @@ def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
 
 HEAD = ("training", "kernels", "kB by kernels", "products", "launches, recorded", "one by one")
 
-TABLES = {"steps": STEPS, "realistic steps": REALISTIC, "tabular steps": TABULAR}
+TABLES = {
+    "steps": STEPS,
+    "realistic steps": REALISTIC,
+    "tabular steps": TABULAR,
+    "image steps": IMAGES,
+}
 """The tables of docs/project/gpu_testing.md, by the names in the comments around them."""
 
 

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from documented import table_in
 from gpu.predictions import CARDS, seconds
-from gpu.steps import BATCH, REALISTIC, STEPS, WRITTEN, Steps, count, hidden, numbers, perceptron
+from gpu.steps import (
+    BATCH,
+    IMAGES,
+    REALISTIC,
+    STEPS,
+    WRITTEN,
+    Steps,
+    count,
+    hidden,
+    numbers,
+    perceptron,
+)
 from gpu.traffic import Launch
 from processes import run_python
 
@@ -23,6 +34,7 @@ TESTS = Path(__file__).parents[1]
 MORE = (
     *("64-32-16-10, ReLU, SGD", "64-32-16-10, ReLU, Adam"),
     *("the same with accuracy", "the same with dropout"),
+    *("LeNet-5", "two 3x3 convolutions, batch norm, ReLU"),
 )
 """Steps of the full run, whose kernels and products other steps have, too."""
 
@@ -35,7 +47,7 @@ HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
     "steps",
     [
         pytest.param(steps, marks=[pytest.mark.full] * (steps in REALISTIC or steps.name in MORE))
-        for steps in (*STEPS, *REALISTIC)
+        for steps in (*STEPS, *REALISTIC, *IMAGES)
     ],
     ids=lambda steps: steps.name,
 )

@@ -301,6 +301,26 @@ def train_with_factors(dtype: str) -> None:
         model.predict(inputs)
 
 
+def train_on_images(dtype: str) -> None:
+    """Train with every kernel of convolution and pooling."""
+    parts = [
+        layers.Conv2D(4, 3, padding="same", activation="relu"),
+        layers.MaxPool2D(2, 1),
+        layers.Conv2D(4, 2, groups=4),
+        layers.Conv2D(4, 2, groups=4, bias=False),
+        layers.AveragePool2D(2),
+        layers.Conv2D(4, 2, padding="same"),
+        layers.UpSampling2D(),
+        layers.SpatialDropout(0.3),
+        layers.Flatten(),
+        layers.Dense(CLASSES),
+    ]
+    model = gpunn.Sequential(parts, (7, 7, 2), get_backend("cupy:0"), seed=4, dtype=dtype)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", OPTIMIZERS["adam"]())
+    images = np.random.default_rng(0).normal(size=(ROWS, 7, 7, 2))
+    trainer.fit(images, np.arange(ROWS) % CLASSES, epochs=1, batch_size=8, progress=False)
+
+
 def train_members(dtype: str) -> None:
     """Train with kernels that fuse activations, dropout and factors of members."""
     parts = [
@@ -334,6 +354,7 @@ def training_runs(dtype: str) -> None:
     train(dtype, measured=True, loss="mean_squared_error")
     train_with_factors(dtype)
     train_members(dtype)
+    train_on_images(dtype)
     train(dtype, graph=False)
     train(dtype, fused_products=False)
     train(dtype, sample_weight=weights)
