@@ -75,15 +75,23 @@ def test_a_run_goes_on_with_other_ranks_and_has_the_same_bits(tmp_path):
 
 
 @needs_mpi
-def test_an_error_is_said_once(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("distributed.shards=3", "shards"),
+        pytest.param("model.layers.1.activation=rellu", "rellu", marks=pytest.mark.full),
+    ],
+)
+def test_an_error_is_said_once(tmp_path, setting, reason):
     config = tmp_path / "config.toml"
-    config.write_text(CONFIG.replace("relu", "rellu"))
-    status, said = run(2, "-m", "gpunn", "train", config, "--output", tmp_path / "run")
-    assert status != 0
-    assert said.count("rellu") == 1, said
-    status, said = run(2, "-m", "gpunn", "train", config, "--set", "distributed.shards=3")
+    config.write_text(CONFIG)
+    folder = tmp_path / "run"
+    status, said = run(
+        *(2, "-m", "gpunn", "train", config, "--output", folder, "--set", setting),
+    )
     assert status != 0
     assert said.count("Error") == 1, said
+    assert reason in said
 
 
 @needs_mpi
