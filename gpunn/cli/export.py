@@ -128,8 +128,8 @@ def export(
     if c_path is not None:
         from gpunn.interchange import save_c
 
-        network = of_integers(model, objects, config) if int8 else None
-        save_c(model, c_path, prefix=c_path.stem, int8=network)
+        network = of_integers(model, objects, config) if int8 else model
+        save_c(network, c_path, prefix=c_path.stem)
         say(summary(c_path, model))
 
 

@@ -57,19 +57,20 @@ NAMES = (
 """Names of types and functions of a header, without the prefix, that no function may get."""
 
 
-def c_source(model: Sequential, prefix: str = "predictor", int8: Int8Network | None = None) -> str:
+def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
             "prefix: expected letters, digits and underscores, a letter first, because C functions "
             f"are named after it; got {prefix!r}. On the command line, rename the file"
         )
+    model = network.model if isinstance(network, Int8Network) else network
     check_outputs(model)
     functions = Functions("c_functions.h", prefix, REALS[model.dtype])
-    if int8 is None:
-        network = real_network(model, functions)
+    if isinstance(network, Int8Network):
+        code = int8_network(network, Functions("c_int8.h", prefix, functions.real))
     else:
-        network = int8_network(int8, Functions("c_int8.h", prefix, functions.real))
+        code = real_network(model, functions)
     further = decision_sources(model, functions)
     head = HEAD.format(
         version=__version__,
@@ -77,15 +78,15 @@ def c_source(model: Sequential, prefix: str = "predictor", int8: Int8Network | N
         guard=prefix.upper(),
         inputs=math.prod(model.input_shape),
         outputs=model.output_shape[0],
-        parameters=sum(array.nbytes for array in network.arrays.values()),
-        stack=sum(network.buffers) * ITEMS[network.element],
-        buffers=len(network.buffers),
+        parameters=sum(array.nbytes for array in code.arrays.values()),
+        stack=sum(code.buffers) * ITEMS[code.element],
+        buffers=len(code.buffers),
     )
-    names = names_in_c(network.arrays, f"{prefix}_array")
-    data = [array_source(names[name], array, name) for name, array in network.arrays.items()]
+    names = names_in_c(code.arrays, f"{prefix}_array")
+    data = [array_source(names[name], array, name) for name, array in code.arrays.items()]
     rows = [] if model.schema is None else rows_source(model.schema, prefix, functions.real)
-    parts = [*data, *functions.used(), *network.functions, *rows]
-    parts += [predict_source(network, functions), *further]
+    parts = [*data, *functions.used(), *code.functions, *rows]
+    parts += [predict_source(code, functions), *further]
     return "\n".join([head, *parts, "#endif\n"])
 
 

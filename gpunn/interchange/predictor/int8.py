@@ -35,7 +35,7 @@ BATCH = 250
 PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 """The window of a dense layer, which is a convolution of images of one pixel."""
 
-AFFINE = ("batch_norm", "rescaling", "scale", "standardization")
+AFFINE = ("batch_norm", "rescaling", "standardization")
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Int8Network:
     ExportError
         If a layer or an activation is not supported.
     DataError
-        If X has no rows, or does not fit the network.
+        If X has no rows, does not fit the network, or has numbers that are not finite.
 
     See Also
     --------
@@ -192,6 +192,8 @@ class Int8Network:
         rows, shape = np.asarray(self.model.encoded(X), self.model.dtype), self.model.input_shape
         if rows.shape[1:] != shape:
             raise DataError(f"X: expected rows of shape {shape}; got {rows.shape[1:]}")
+        if not np.isfinite(rows).all():
+            raise DataError(f"X: expected finite numbers within the range of {rows.dtype}")
         return rows
 
     def _add(self, step: Step, steps: Steps) -> None:

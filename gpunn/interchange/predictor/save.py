@@ -55,13 +55,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     write_output(Path(path), python_source(model, pure).encode())
 
 
-def save_c(
-    model: Sequential,
-    path: str | Path,
-    *,
-    prefix: str = "predictor",
-    int8: Int8Network | None = None,
-) -> None:
+def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "predictor") -> None:
     """Write a network as a header in C99 that predicts without gpunn, atomically.
 
     The header includes only math.h, and allocates no memory: parameters are constants, and computed
@@ -74,14 +68,13 @@ def save_c(
 
     Parameters
     ----------
-    model : Sequential
-        On any device.
+    model : Sequential or Int8Network
+        A network on any device. With an `Int8Network`, which computes with 8-bit integers, inputs
+        and outputs are real numbers nevertheless.
     path : path-like
         File to write.
     prefix : str
         A prefix that every name in the header gets.
-    int8 : Int8Network or None
-        The network with 8-bit integers, to write instead. Inputs and outputs stay real numbers.
 
     Raises
     ------
@@ -107,4 +100,4 @@ def save_c(
     >>> "predictor_predict" in Path("predictor.h").read_text()
     True
     """
-    write_output(Path(path), c_source(model, prefix, int8).encode())
+    write_output(Path(path), c_source(model, prefix).encode())

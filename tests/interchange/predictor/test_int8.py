@@ -22,6 +22,7 @@ from gpunn.layers import (
     MaxPool2D,
     Rescaling,
     Residual,
+    Scale,
     SpatialDropout,
     Standardization,
 )
@@ -109,7 +110,7 @@ def test_programs_in_c(tmp_path):
     for name in NETWORKS:
         model, X = trained(name)
         network, X = Int8Network(model, X), np.concatenate([X, X * 1000])
-        save_c(model, tmp_path / f"{name}.h", prefix=name, int8=network)
+        save_c(network, tmp_path / f"{name}.h", prefix=name)
         expected.append(network.predict(X).ravel())
         real = {"float32": "float", "float64": "double"}[model.dtype]
         part = MAIN.format(prefix=name, guard=name.upper(), real=real, rows=rows_in_c(X))
@@ -144,6 +145,7 @@ def test_a_weight_of_zero_and_a_large_bias():
         ([Residual([Dense(4)]), Dense(2)], "not support this layer here; use convolution"),
         ([Dense(4, "relu"), Rescaling(2), Activation("relu")], "layer 'activation_1': 8-bit"),
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),
+        ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer here"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': 8-bit integers do not support"),
         ([Rescaling()], "model: 8-bit integers need a convolution, pooling or a dense layer"),
         ([Dense(2)], "layer 'dense_1': a unit has 4 weights; sums of 32 bits allow 3"),
@@ -159,8 +161,12 @@ def test_what_is_refused(monkeypatch, layers, problem):
 
 @pytest.mark.parametrize(
     ("rows", "problem"),
-    [((0, 4), "X: expected rows, from"), ((3, 5), r"X: expected rows of shape \(4,\); got \(5,\)")],
+    [
+        (np.ones((0, 4)), "X: expected rows, from"),
+        (np.ones((3, 5)), r"X: expected rows of shape \(4,\); got \(5,\)"),
+        (np.full((3, 4), np.nan), "X: expected finite numbers within the range of float32"),
+    ],
 )
 def test_rows_that_do_not_fit(rows, problem):
     with pytest.raises(DataError, match=problem):
-        Int8Network(gpunn.Sequential([Dense(2)], 4, "numpy"), np.ones(rows))
+        Int8Network(gpunn.Sequential([Dense(2)], 4, "numpy"), rows)
