@@ -44,6 +44,10 @@ if [[ -z ${GPUNN_DATA:-} && -d ../shared/data ]]; then
   export GPUNN_DATA
 fi
 
+# After a product, a thread of NumPy's OpenBLAS waits in a loop for the next one. Two processes share the cores, so it
+# sleeps after 2**4 instead of 2**26 cycles.
+export OPENBLAS_THREAD_TIMEOUT=4
+
 # All checks run, so that one call shows everything to fix.
 failed=""
 check() {
