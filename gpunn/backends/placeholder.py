@@ -25,16 +25,11 @@ import array_api_compat
 import numpy as np
 
 from gpunn.errors import ArgumentError
+from gpunn.expressions.variables import LIBRARIES
 from gpunn.typing import Array
 
 __all__ = ["Placeholder", "actual", "guarded", "operands", "released", "repeated", "stand_in"]
 __all__ += ["suspended"]
-
-LIBRARIES = sys.stdlib_module_names | frozenset(
-    ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
-)
-"""Packages whose own lines an error does not name; it names the user's line that called the
-package."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
 """Attributes of an array that a marked method may read, because they are known before the

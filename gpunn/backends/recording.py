@@ -23,9 +23,11 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from gpunn.backends.placeholder import operands
+from gpunn.configurable import Configurable
 from gpunn.errors import ArgumentError
 from gpunn.expressions.objects import elements, same
 from gpunn.expressions.tracing import shared_traces
+from gpunn.expressions.variables import value_of, variables_of
 
 __all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
 __all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
@@ -281,7 +283,8 @@ class RecordingCache:
     the loss, ...) has changed. A part has changed if a field has become another object, or a
     different number or string. Recursively, the cache compares the fields of dataclasses, the
     elements of lists, tuples and dicts, and the attributes that a method `recorded_attributes`
-    names. The cache is also cleared before it would have more than `size` entries.
+    names. It also compares the global variables that methods of custom classes read. The cache is
+    also cleared before it would have more than `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -304,12 +307,12 @@ class RecordingCache:
 
     def _remember(self) -> None:
         self._fields = fields_of(tuple(self._parts))
-        self._values = [getattr(part, name, None) for part, name in self._fields]
+        self._values = [value_of(*pair) for pair in self._fields]
         changeable = [each for each in self._values if isinstance(each, list | tuple | dict)]
         self._elements = [(each, elements(each)) for each in changeable]
 
     def _changed(self) -> bool:
-        values = [getattr(part, name, None) for part, name in self._fields]
+        values = [value_of(*pair) for pair in self._fields]
         if not same(values, self._values):
             return True
         return not all(same(elements(each), earlier) for each, earlier in self._elements)
@@ -333,6 +336,9 @@ def fields_of(part: object, known: dict[int, object] | None = None) -> list[tupl
     for name in names:
         result.append((part, name))
         result += fields_of(getattr(part, name), known)
+    cls = type(part)
+    if isinstance(part, Configurable) and known.setdefault(id(cls), part) is part:  # the first one
+        result += variables_of(cls)
     others = getattr(part, "recorded_attributes", tuple[str, ...])()
     result += [(part, name) for name in others if name not in names]
     if isinstance(part, list | tuple):

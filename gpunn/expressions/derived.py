@@ -15,8 +15,9 @@ from gpunn.expressions.derivatives import gradients
 from gpunn.expressions.expression import Expression, expression_of, require_separate_rows
 from gpunn.expressions.graph import Node, Untraceable, in_order
 from gpunn.expressions.namespace import Namespace
-from gpunn.expressions.objects import copied, kept_classes, same, state_of
+from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn
+from gpunn.expressions.variables import value_of, variables_of
 from gpunn.typing import Array
 
 __all__ = ["default", "derived", "forget_inherited", "needs_trace"]
@@ -177,7 +178,8 @@ def frozen(value: Any) -> Hashable:
     if isinstance(value, Configurable):
         names = [*getattr(value, "__dataclass_fields__", ()), *value.recorded_attributes()]
         attributes = [frozen(getattr(value, name, None)) for name in names]
-        return weakref.ref(type(value)), *attributes
+        variables = [described(value_of(*pair)) for pair in variables_of(type(value))]
+        return weakref.ref(type(value)), *attributes, *variables
     try:
         reference = weakref.ref(value)
         hash(reference)

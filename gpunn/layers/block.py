@@ -17,6 +17,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
 from gpunn.expressions.objects import described, elements, inner_states, kept_classes, same
 from gpunn.expressions.tracing import once
+from gpunn.expressions.variables import value_of, variables_of
 from gpunn.layers.base import Layer, family, operations_only
 from gpunn.layers.chain import Chain
 from gpunn.layers.formula import Formula, formula_of
@@ -315,15 +316,17 @@ def forward_of(formula: Any) -> Any:
 
 def attributes_of(block: Block) -> list[Any]:
     """Return all attributes that a trace may depend on, also those of inner layers."""
-    values: list[Any] = []
-    for layer in family(block):
+    values, layers, known = list[Any](), list(family(block)), dict[int, object]()
+    for layer in layers:
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
         of_class = Configurable.recorded_attributes(layer)
         values += [getattr(layer, name, None) for name in of_class if name != "__dict__"]
+    for cls in {type(layer): None for layer in layers}:
+        values += [value_of(*pair) for pair in variables_of(cls)]
     values += elements(values)
-    others = {id(each): each for each in values if isinstance(each, Configurable)}
-    pairs = [fields_of(each) for each in others.values() if not isinstance(each, Layer)]
-    inner = [getattr(*pair, None) for each in pairs for pair in each]
+    others = [each for each in values if isinstance(each, Configurable)]
+    pairs = [fields_of(each, known) for each in others if not isinstance(each, Layer)]
+    inner = [value_of(*pair) for each in pairs for pair in each]
     return [*values, *inner, *elements(inner)]
 
 

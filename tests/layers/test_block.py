@@ -418,6 +418,17 @@ def test_long_formulas_and_nested_blocks_are_traced_once():
     assert np.isfinite(trained(network(nested)).history["loss"]).all()
 
 
+FACTOR = 1.0
+
+
+def test_a_changed_global_variable_takes_effect():
+    globals()["FACTOR"] = 1.0
+    model = gpunn.Sequential([block(lambda self, x: FACTOR * x)], 4, "numpy")
+    for factor in 1.0, 3.0:
+        globals()["FACTOR"] = factor
+        np.testing.assert_allclose(model.predict(X), factor * X)
+
+
 TRACED = []
 
 

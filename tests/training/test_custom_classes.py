@@ -191,6 +191,32 @@ def of_new_class():
     return Shared()
 
 
+STEEPNESS, SETTINGS = 1.0, {"steepness": 1.0}
+
+
+def steepness():
+    return STEEPNESS * SETTINGS["steepness"]
+
+
+def of_variables():
+    """Return an object whose methods read global variables, by a function, and a closure."""
+    globals().update(STEEPNESS=1.0, SETTINGS={"steepness": 1.0})
+    here = 1.0
+
+    class Outer(Slope):
+        name = "outer"
+
+        def factor(self):
+            return steepness() * here
+
+        @staticmethod
+        def set_here(value):
+            nonlocal here
+            here = value
+
+    return Outer()
+
+
 def change_element(activation):
     activation.nested[0]["all"][0] *= 1.5
 
@@ -216,6 +242,9 @@ class Steeper(gpunn.callbacks.Callback):
         (Holder, lambda activation: setattr(activation.held, "factor", 1.5)),
         (of_new_class, lambda activation: setattr(activation.held, "factor", 1.5)),
         (of_new_class, lambda activation: setattr(type(activation), "pair", (1.5, 1.0))),
+        (of_variables, lambda activation: globals().update(STEEPNESS=1.5)),
+        (of_variables, lambda activation: SETTINGS.update(steepness=1.5)),
+        (of_variables, lambda activation: activation.set_here(1.5)),
     ],
 )
 def test_a_changed_attribute_takes_effect(kind, change, turn_off_kernels):

@@ -1,0 +1,105 @@
+"""The global variables and closures that the methods of a custom class read."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from gpunn.configurable import Configurable, is_built_in
+
+__all__ = ["LIBRARIES", "value_of", "variables_of"]
+
+LIBRARIES = sys.stdlib_module_names | frozenset(
+    ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
+)
+"""Packages whose code is not the user's."""
+
+STORES = dis.opmap["STORE_GLOBAL"]
+
+LARGE = 100
+"""The number of elements above which comparing them would take too long."""
+
+MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "update", "add"))
+
+
+class Globals:
+    """A module's global variables as attributes."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__ = values
+
+
+def variables_of(cls: type) -> list[tuple[object, str]]:
+    """Return variables outside of a class that its custom methods read, as owners and names.
+
+    The owner is a module, the global variables of a function, or a cell of a closure. Functions
+    that the methods call are followed, except those of libraries. Variables that the code changes
+    itself, such as counters of calls, are left out, and so are large lists and dicts.
+    """
+    if is_built_in(cls):
+        return []
+    pending = [
+        function
+        for each in cls.__mro__
+        if issubclass(each, Configurable) and not is_built_in(each)
+        for function in map(function_of, vars(each).values())
+        if function is not None
+    ]
+    found: dict[tuple[int, str], tuple[object, str]] = {}
+    known = set[int]()
+    while pending:
+        function = pending.pop()
+        variables, package = function.__globals__, str(function.__globals__.get("__name__"))
+        if id(function) in known or package.partition(".")[0] in LIBRARIES:
+            continue
+        known.add(id(function))
+        codes = list(codes_in(function.__code__))
+        names = {name for code in codes for name in code.co_names}
+        changed = {name for code in codes for name in stored_by(code)}
+        containers = {n for n in names if isinstance(variables.get(n), list | dict | tuple)}
+        mutates = bool(names & MUTATORS)
+        changed |= {n for n in containers if mutates or len(variables[n]) > LARGE}
+        pairs: list[tuple[object, str]] = []
+        for name in sorted((names & variables.keys()) - changed):
+            pairs.append((Globals(variables), name))
+            module = variables[name]
+            if isinstance(module, ModuleType) and module.__name__.split(".")[0] not in LIBRARIES:
+                pairs += [(module, each) for each in sorted(names & vars(module).keys())]
+        pairs += [(cell, "cell_contents") for cell in function.__closure__ or ()]
+        for owner, name in pairs:
+            key = id(owner.__dict__) if isinstance(owner, Globals) else id(owner)
+            found.setdefault((key, name), (owner, name))
+            value = value_of(owner, name)
+            pending += [value] if isinstance(value, FunctionType) else []
+    return list(found.values())
+
+
+def value_of(owner: object, name: str) -> Any:
+    """Return a variable's value, or None if it is not set."""
+    try:
+        return getattr(owner, name, None)
+    except ValueError:  # an empty cell
+        return None
+
+
+def function_of(member: object) -> FunctionType | None:
+    """Return the function of a class's member, or None."""
+    inner = getattr(member, "fget", None) or getattr(member, "__func__", member)
+    return inner if isinstance(inner, FunctionType) else None
+
+
+def stored_by(code: CodeType) -> list[str]:
+    """Return the global variables that a function's code assigns."""
+    pairs = zip(code.co_code[::2], code.co_code[1::2], strict=True)
+    return [code.co_names[index] for operation, index in pairs if operation == STORES]
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """Yield a function's code, and that of the functions within it."""
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from codes_in(each)
