@@ -11,11 +11,12 @@ import numpy as np
 
 from gpunn.data.image_files import read_images
 from gpunn.errors import DataFileError, suggest
+from gpunn.meaning import plural
 from gpunn.storage.files import confined
 from gpunn.storage.reading import checked_path
 
-__all__ = ["files_by_class", "image_files", "is_image", "is_image_folder", "load_images"]
-__all__ += ["subfolders"]
+__all__ = ["class_names", "files_by_class", "image_files", "is_image", "is_image_folder"]
+__all__ += ["load_images", "subfolders"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -85,14 +86,8 @@ def files_by_class(
     root: Path, classes: Sequence[str] | None = None
 ) -> tuple[list[Path], np.ndarray, list[str]]:
     """Return the files in a folder of images, the index of each file's class, and the classes."""
-    names = [path.name for path in subfolders(root)]
-    if classes is None:
-        classes = names
-        if len(names) < 2:
-            raise DataFileError(
-                f"{root}: expected a subfolder of images for each of at least two classes; got "
-                + (f"only {names[0]!r}" if names else "no subfolder")
-            )
+    names = class_names(root, 2 if classes is None else 1)
+    classes = names if classes is None else classes
     for name in names:
         if name not in classes:
             raise DataFileError(
@@ -103,6 +98,17 @@ def files_by_class(
     indices = np.array([classes.index(name) for name in names], np.int64)
     y = np.repeat(indices, [len(each) for each in files])
     return [path for each in files for path in each], y, list(classes)
+
+
+def class_names(folder: Path, at_least: int = 2) -> list[str]:
+    """Return the names of a folder's subfolders; raise a DataFileError if there are too few."""
+    names = [path.name for path in subfolders(folder)]
+    if len(names) < at_least:
+        raise DataFileError(
+            f"{folder}: expected at least {plural(at_least, 'subfolder')} of images, one for each "
+            f"class; got {f'only {names[0]!r}' if names else 'none'}"
+        )
+    return names
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -116,10 +122,10 @@ def is_image(path: Path) -> bool:
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Return whether a folder, which is no run, has subfolders with images, or splits of them."""
+    """Return whether a folder, which is no run, contains images, up to two levels below."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return False
-    return any(is_image(path) for pattern in ("*/*", "*/*/*") for path in folder.glob(pattern))
+    return any(is_image(path) for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern))
 
 
 def entries(folder: Path, root: Path) -> list[Path]:
@@ -129,7 +135,7 @@ def entries(folder: Path, root: Path) -> list[Path]:
     a name that is not UTF-8.
     """
     if not folder.is_dir():
-        raise DataFileError(f"{folder}: there is no such folder")
+        raise DataFileError(f"{folder}: expected a folder of images; there is no such folder")
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     for path in found:
         if path.is_symlink() and (path.is_dir() or confined(root, path.relative_to(root)) is None):

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.config import Config, Images
 from gpunn.data.image_files import read_images
-from gpunn.data.images import files_by_class, image_files, subfolders
+from gpunn.data.images import class_names, files_by_class, image_files, subfolders
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predict_in_blocks import BLOCK
@@ -87,7 +87,7 @@ def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
         convolution = {"name": "conv_2d", "filters": filters, "kernel_size": 3, "padding": "same"}
         pool = {"name": "max_pool_2d", "padding": "same"}
         layers += [{**convolution, "bias": False}, "batch_norm", "activation", pool]
-    units = len(subfolders(folders["training"]))
+    units = len(class_names(folders["training"]))
     layers += ["global_average_pool_2d", {"name": "dropout", "rate": 0.3}]
     layers.append({"name": "dense", "units": units})
     training = {

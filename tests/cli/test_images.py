@@ -115,7 +115,10 @@ def test_files_that_cannot_be_predicted(gpunn, photos, change, message):
     [
         (["train", "photos", "--target", "a"], "--target: photos is not a table"),
         (["train", "photos", "--model", "tabm"], "--model: only for a table with --target"),
-        (["train", "photos/up"], "photos/up: expected a folder that gpunn train wrote"),
+        (
+            ["train", "photos/up"],
+            "photos/up: expected at least 2 subfolders of images, one for each class; got none",
+        ),
         (["train", "photos", "--set", "data.size=[1,2,3]"], "data.size: expected an integer or"),
         (["train", "photos", "--set", "data.color=gry"], "data.color: there is no color 'gry'"),
         (["predict", "run", "a.csv", "b.csv"], "b.csv: only images can be several INPUTs"),

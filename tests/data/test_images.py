@@ -63,6 +63,8 @@ def test_classes_that_are_known(photos, save):
     assert (classes, y.tolist()) == (["c", "b", "a"], [2, 2, 1, 1])
     with pytest.raises(DataFileError, match=r"photos.b: 'b' is not a class of the training data"):
         files_by_class(photos, ["a", "c"])
+    with pytest.raises(DataFileError, match=r"a.deeper: expected at least 1 subfolder .* got none"):
+        files_by_class(photos / "a" / "deeper", ["a"])
 
 
 @pytest.mark.parametrize(
@@ -201,9 +203,12 @@ def link(target):
         (lambda photos: (photos / "c").mkdir(), r"photos.c: contains no images; gpunn reads \.bmp"),
         (
             lambda photos: (photos / "b").rename(photos.parent / "b"),
-            r"photos: expected a subfolder .* of at least two classes; got only 'a'",
+            r"photos: expected at least 2 subfolders of .*; got only 'a'",
         ),
-        (lambda photos: photos.rename(photos.parent / "x"), r"photos: there is no such folder"),
+        (
+            lambda photos: photos.rename(photos.parent / "x"),
+            r"photos: expected a folder of images; there is",
+        ),
     ],
 )
 def test_folders_that_cannot_be_read(photos, spoil, message):
