@@ -121,7 +121,7 @@ def wide_convolutions() -> list[Layer]:
         (layers.Conv2D(filters, 3), layers.BatchNorm(), layers.Activation("relu"))
         for filters in (32, 64)
     ]
-    dense = [MaxPool2D(), layers.Flatten(), Dense(128, "relu"), Dense(10)]
+    dense = [MaxPool2D(), layers.Flatten(), Dense(10)]
     return [*(each for block in blocks for each in block), *dense]
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import cupy
 import numpy as np
 
-from gpunn.activations import Identity
+from gpunn.activations import Identity, ReLU
 from gpunn.backends.collective import Collective
 from gpunn.backends.cupy.expressions import identifier, kernels_of, traced_function, traced_rule
 from gpunn.backends.cupy.kernels import (
@@ -175,13 +175,6 @@ def launched(
     return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
-def submitted(
-    function: Callable[[CupyLowerings, Arguments], Calls | None], condition: Condition
-) -> Lowering:
-    """Return a lowering whose function uses the products and scratch memory of the lowerings."""
-    return lambda launches, op: function(launches, op) if condition(op) else None
-
-
 def activated(lowering: Lowering) -> Lowering:
     """Return a lowering that gets the activation as `op.f`, a `Function` that kernels compute."""
 
@@ -252,10 +245,6 @@ class CupyLowerings:
         launched(row_normalization.layer_norm_activation_gradient)
     )
 
-    convolution = submitted(patches.convolution, filled)
-    convolution_weights = submitted(patches.convolution_weights, filled)
-    convolution_inputs = submitted(patches.convolution_inputs, filled)
-    convolve = submitted(patches.convolve, filled)
     max_pool = prepared(windows.max_pool, strided())
     max_pool_gradient = prepared(windows.max_pool_gradient, strided())
     average_pool = prepared(windows.average_pool, strided())
@@ -420,6 +409,24 @@ class CupyLowerings:
         if result is not None:
             calls.append(partial(self.product, gradient, op.weights, result, False, True))
         return calls
+
+    def convolution(self, op: Arguments) -> Calls | None:
+        return patches.convolution(self, op, Identity()) if filled(op) else None
+
+    def convolution_weights(self, op: Arguments) -> Calls | None:
+        return [patches.weights_gradient(self, op, op.out)] if filled(op) else None
+
+    def convolution_inputs(self, op: Arguments) -> Calls | None:
+        return patches.inputs_gradient(self, op, op.out) if filled(op) else None
+
+    def convolve(self, op: Arguments) -> Calls | None:
+        # Other activations have separate kernels, which may also contain dropout.
+        f, in_place = op.activation, op.z is op.out
+        return (
+            patches.convolution(self, op, f)
+            if type(f) is ReLU and in_place and filled(op)
+            else None
+        )
 
     @activated
     def convolve_gradient(self, op: Arguments) -> Calls | None:

@@ -14,7 +14,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from gpunn.activations import Activation, Identity, ReLU
+from gpunn.activations import Activation
 from gpunn.backends.cupy.kernels.activations import (
     EPILOGUES,
     forward,
@@ -34,8 +34,7 @@ from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window, groups_of
 from gpunn.typing import Array
 
-__all__ = ["convolution", "convolution_inputs", "convolution_weights", "convolve"]
-__all__ += ["inputs_gradient", "weights_gradient"]
+__all__ = ["convolution", "inputs_gradient", "weights_gradient"]
 
 PART_BYTES = 16 << 20
 """Maximum bytes of a part's columns, if the part has more than `ALIGNED` pixels."""
@@ -174,26 +173,17 @@ class Patches:
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)
 
 
-def convolution(launches: Any, op: Arguments) -> Calls:
-    """Convolve and add the bias, in one product if cuBLASLt can."""
+def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
+    """Convolve, add the bias and apply an activation in place, in one product if cuBLASLt can."""
+    f, pixels = function_of(activation), op.out.reshape(-1, op.out.shape[3])
+
+    def after(z: Array, bias: Array | None) -> Calls:
+        return forward(Arguments(f=f, activation=activation, z=z, bias=bias, out=z))
+
     if is_depthwise(op.x, op.weights, op.window):
-        return depthwise(op)
-    return convolved(launches, op, Identity())
-
-
-def convolve(launches: Any, op: Arguments) -> Calls | None:
-    """Convolve, add the bias and apply ReLU; other activations have separate kernels."""
-    is_relu = type(op.activation) is ReLU and op.z is op.out
-    if not is_relu or is_depthwise(op.x, op.weights, op.window):
-        return None
-    return convolved(launches, op, op.activation)
-
-
-def convolved(launches: Any, op: Arguments, activation: Activation) -> Calls:
-    """Convolve, add the bias and apply an activation in place."""
+        return [*depthwise(op), *after(pixels, None)]
     patches = Patches(launches, op.x, op.weights, op.window, op.out)
     weights, z = patches.by_groups(op.weights), patches.by_pixels(op.out)
-    pixels, f = op.out.reshape(-1, op.out.shape[3]), function_of(activation)
     epilogue = EPILOGUES.get((type(activation), op.bias is not None))
     fusible = epilogue is not None and z.ndim == 2 and z.dtype == np.float32
 
@@ -204,15 +194,7 @@ def convolved(launches: Any, op: Arguments, activation: Activation) -> Calls:
             for call in separate:
                 call()
 
-    def after(z: Array) -> Calls:
-        return forward(Arguments(f=f, activation=activation, z=z, bias=op.bias, out=z))
-
-    return [partial(multiply, part, after(pixels[part])) for part in patches.parts]
-
-
-def convolution_weights(launches: Any, op: Arguments) -> Calls:
-    """Set the gradient of the weights."""
-    return [weights_gradient(launches, op, op.out)]
+    return [partial(multiply, part, after(pixels[part], op.bias)) for part in patches.parts]
 
 
 def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], None]:
@@ -234,11 +216,6 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
                 cupy.add(out, product, out)
 
     return multiply
-
-
-def convolution_inputs(launches: Any, op: Arguments) -> Calls:
-    """Set the gradient of the images."""
-    return inputs_gradient(launches, op, op.out)
 
 
 def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
