@@ -78,12 +78,8 @@ def test_networks(outputs, name, dtype):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers_that_are_not_finite(outputs, name, dtype):
     """A number that overflows in a network gives the same result as in NumPy."""
-    rows = exported_networks.special_rows(name, dtype)
-    model = exported_networks.made(name, dtype)
-    expected = exported_networks.predictor_of(model)["network"](
-        rows.reshape(len(rows), *model.input_shape)
-    )
-    y = outputs[name, dtype].reshape(7 + len(rows), -1)[7:]
+    expected = exported_networks.outputs_of_special_rows(name, dtype)
+    y = outputs[name, dtype].reshape(7 + len(expected), -1)[7:]
     np.testing.assert_allclose(y.astype(dtype), expected, 1e-3 if dtype == "float32" else 1e-9)
 
 
