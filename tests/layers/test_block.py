@@ -492,12 +492,20 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPILED)
+OF_MEMBERS = {name: BLOCKS[name][0] for name in BLOCKS if BLOCKS[name][1] == (3, 4)}
+
+
+@pytest.mark.parametrize("name", [*COMPILED, *OF_MEMBERS])
 def test_a_step_is_one_table_without_calls(name):
     pytest.importorskip("numba")
     from gpunn.backends.numpy.compiled.program import Table
 
-    trainer = gpunn.Trainer(network(COMPILED[name]()), "mean_squared_error")
+    made = (
+        network(COMPILED[name]())
+        if name in COMPILED
+        else network(layers.Members(3), OF_MEMBERS[name](), layers.Flatten())
+    )
+    trainer = gpunn.Trainer(made, "mean_squared_error")
     step = step_of(trainer)
     step.load(DeviceRows(X, Y, None, np.arange(8), 8))
     program = trainer.model.backend._program(record(lambda: step._update(8)))

@@ -133,7 +133,8 @@ def test_optimizers(optimizer, threads, dtype):
         step=np.array([3]),
     )
     steps = compare(Operations.update.definition, arguments, dtype, threads)
-    assert len(steps) == 1  # numbers, such as Adam's corrections, are computed in the same loop
+    # Numbers, such as corrections of Adam, are computed in the same loop; norms need others.
+    assert len(steps) == (3 if optimizer.by_parameter else 1)
 
 
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
@@ -261,6 +262,28 @@ def test_no_result_overwrites_what_is_read_later(definition, threads):
         x=normal(shape, "float32"), y=normal(shape, "float32", 1), sums=normal(40, "float32", 2)
     )
     compare(definition, arguments, "float32", threads)
+
+
+@TYPES
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "shape", [(4,), (3, 1), (3, 4), (1, 1, 4), (1, 1), (9, 1, 1), (9, 3, 1), (9, 3, 4)], ids=str
+)
+def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
+    """Also of temporary arrays, in functions that follow one another, and in a change in place."""
+
+    def definition(backend, x, y, out, changed):
+        inner = backend.xp.exp(y) * backend.xp.tanh(x + y)
+        out[...] = backend.xp.where(inner > 0.5 * y, inner / (1 + y * y), x)
+        changed += x * y + backend.xp.max(x, axis=-1, keepdims=True)
+
+    x, y = normal((9, 3, 4), dtype), normal(shape, dtype, 1)
+    arguments = Arguments(x=x, y=y, out=np.empty_like(x), changed=normal(x.shape, dtype, 2))
+    compare(definition, arguments, dtype, threads)
+    if len(shape) == 2:  # parameters of four axes
+        x = normal((5, 2, 3, 4), dtype)
+        arguments = Arguments(x=x, y=y, out=np.empty_like(x), changed=normal(x.shape, dtype, 2))
+        compare(definition, arguments, dtype, threads)
 
 
 def test_an_unsupported_shape_is_refused():

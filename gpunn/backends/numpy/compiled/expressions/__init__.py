@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
 from gpunn.backends.numpy.compiled.expressions.steps import Step, steps_of
@@ -32,7 +33,7 @@ class Loops(NamedTuple):
 
 def loops_of(nodes: Sequence[Node]) -> Loops:
     """Return the loops that compute nodes."""
-    roots = roots_of(nodes)
+    roots = roots_of(with_broadcasts(nodes))
     stages, stored = stages_of(roots)
     return Loops(roots, stages, [steps_of(stage, stored) for stage in stages], stored)
 

@@ -1,0 +1,76 @@
+"""Rewrite nodes with several axes whose arguments a loop over rows and columns can't broadcast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gpunn.backends.numpy.compiled.expressions.loop import kind_of
+from gpunn.expressions import REDUCTIONS, Node, Untraceable, in_order, is_source
+from gpunn.expressions.graph import VIEWS
+from gpunn.typing import Shape
+
+__all__ = ["with_broadcasts"]
+
+
+def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes of the same elements, after rewriting the functions that they consist of.
+
+    An argument without rows is copied to the shape of a row. For an argument with rows, such as a
+    sum over the last axis, all axes but the last become rows.
+    """
+    made: dict[int, Node] = {}
+    for node in in_order(nodes):
+        args = tuple(made.get(id(each), each) for each in node.args)
+        elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
+        if elementwise and not all(fits(each, node.shape) for each in args):
+            made[id(node)] = rewritten(node, args)
+        elif any(each is not before for each, before in zip(args, node.args, strict=True)):
+            made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
+    return [made.get(id(node), node) for node in nodes]
+
+
+def fits(argument: Node, shape: Shape) -> bool:
+    """Return whether a loop can broadcast an argument to a shape."""
+    try:
+        kind_of(argument.shape, shape)
+    except Untraceable:
+        return False
+    return True
+
+
+def padded(argument: Node, shape: Shape) -> Shape:
+    """Return an argument's shape with as many axes as `shape`."""
+    return (1,) * (len(shape) - len(argument.shape)) + argument.shape
+
+
+def reshaped(node: Node, shape: Shape) -> Node:
+    """Return a node with another shape."""
+    return node if node.shape == shape else Node("reshape", (node,), shape, node.kind)
+
+
+def rewritten(node: Node, args: Sequence[Node]) -> Node:
+    """Return a node's elements, computed with arguments that loops can broadcast."""
+    shape, last = node.shape, node.shape[-1]
+    if all(fits(each, shape) or padded(each, shape)[0] == 1 for each in args):
+        args = [each if fits(each, shape) else copied(each, shape[1:]) for each in args]
+        return Node(node.op, tuple(args), shape, node.kind, node.data)
+    flat, given = (math.prod(shape[:-1]), last), list[Node]()
+    for each in args:
+        whole = padded(each, shape)
+        if whole[:-1] != shape[:-1] and math.prod(whole[:-1]) > 1:
+            each = copied(each, (*shape[:-1], whole[-1]))
+            whole = each.shape
+        rows = flat[:1] if whole[:-1] == shape[:-1] else ()
+        given.append(reshaped(each, (*rows, whole[-1])))
+    return reshaped(Node(node.op, tuple(given), flat, node.kind, node.data), shape)
+
+
+def copied(argument: Node, shape: Shape) -> Node:
+    """Return an argument that is broadcast to a shape."""
+    whole = padded(argument, shape)
+    argument = reshaped(argument, whole[len(whole) - len(shape) :])
+    copy = Node("copy", (argument,), shape, argument.kind)
+    if not fits(argument, shape) and padded(argument, shape)[0] == 1:
+        return Node("copy", (copied(argument, shape[1:]),), shape, argument.kind)
+    return copy
