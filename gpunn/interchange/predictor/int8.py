@@ -35,6 +35,8 @@ BATCH = 250
 PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 """The window of a dense layer, which is a convolution of images of one pixel."""
 
+DENSE = ("dense", "matmul")
+
 AFFINE = ("batch_norm", "rescaling", "standardization")
 
 
@@ -147,7 +149,7 @@ class Int8Network:
         if not self.operations:
             raise ExportError("model: 8-bit integers need a convolution, pooling or a dense layer")
         if not self._scaling.is_identity:
-            raise refusal(step)
+            raise refusal(self._scaled)
         rows = self._inputs(X)
         if len(rows) == 0:
             raise DataError("X: expected rows, from which the scales of layers are computed")
@@ -210,7 +212,7 @@ class Int8Network:
             self._append(Operation(step, image_sizes(window), groups, W, b))
         elif name in ("max_pool", "average_pool"):
             self._append(Operation(step, image_sizes(*arguments)))
-        elif name in ("dense", "matmul"):
+        elif name in DENSE:
             W, b = [*arguments, np.zeros(step.output_shape)][:2]
             self._append(Operation(step, PIXEL, 1, W, b))
         elif name in AFFINE:
@@ -220,10 +222,10 @@ class Int8Network:
             if last and self.ends_in_sums:
                 last.weights, last.biases = affine.after(last.weights, last.biases)
             else:
-                self._scaling = self._scaling.then(affine)
+                self._scaling, self._scaled = self._scaling.then(affine), step
         elif type(step.source) is activations.ReLU and self.operations:
             if not self._scaling.is_identity:
-                raise refusal(step)
+                raise refusal(self._scaled)
             self.operations[-1].least = POSITIVE
         elif name != "flatten":
             raise refusal(step)
@@ -234,8 +236,8 @@ class Int8Network:
         if not self.operations:
             self._first = scaling
         elif not scaling.is_identity:
-            if operation.window != PIXEL:
-                raise refusal(operation.step)
+            if operation.step.function not in DENSE:
+                raise refusal(self._scaled)
             merged = scaling.before(operation.weights, operation.biases)
             operation.weights, operation.biases = merged
         self.operations.append(operation)
@@ -276,5 +278,6 @@ def refusal(step: Step) -> ExportError:
     """Return the error for a step that is not supported after the previous steps."""
     return ExportError(
         f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
-        "pooling and dense layers with ReLU, in sequence, or export real numbers"
+        "pooling and dense layers in sequence, with batch normalization before ReLU, or export "
+        "real numbers"
     )

@@ -143,7 +143,7 @@ def test_a_weight_of_zero_and_a_large_bias():
             "layer 'dense_1': 8-bit integers do not support this layer here",
         ),
         ([Residual([Dense(4)]), Dense(2)], "not support this layer here; use convolution"),
-        ([Dense(4, "relu"), Rescaling(2), Activation("relu")], "layer 'activation_1': 8-bit"),
+        ([Dense(4, "relu"), Rescaling(2), Activation("relu")], "layer 'rescaling_1': 8-bit"),
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),
         ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer here"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': 8-bit integers do not support"),
@@ -157,6 +157,12 @@ def test_what_is_refused(monkeypatch, layers, problem):
     with pytest.raises(ExportError) as raised:
         Int8Network(model, np.ones((1, 4)))
     assert problem in str(raised.value)
+
+
+def test_a_scaling_before_pooling_is_refused():
+    layers = [Conv2D(2, 1, activation="relu"), BatchNorm(), MaxPool2D(1), Flatten()]
+    with pytest.raises(ExportError, match="layer 'batch_norm_1': 8-bit integers do not support"):
+        Int8Network(gpunn.Sequential(layers, (1, 1, 4), "numpy"), np.ones((1, 1, 1, 4)))
 
 
 @pytest.mark.parametrize(
