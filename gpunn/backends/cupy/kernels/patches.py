@@ -15,16 +15,13 @@ import cupy
 import numpy as np
 
 from gpunn.activations import Activation
-from gpunn.backends.cupy.kernels.activations import (
-    EPILOGUES,
-    forward,
-    function_of,
-)
+from gpunn.backends.cupy.kernels.activations import EPILOGUES, forward, function_of
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import LANES, Calls, raw_kernel
 from gpunn.backends.cupy.kernels.windows import (
     FROM_WINDOWS,
     GEOMETRY,
+    MOST,
     depthwise,
     depthwise_inputs,
     geometry,
@@ -122,7 +119,8 @@ class Patches:
         self._geometry, self._size = geometry(images, window, out), out.shape[1] * out.shape[2]
         runs = 1 if groups == window.dilation[1] == 1 else window.kernel[1]
         self._runs = groups, runs, self._patch // window.kernel[0] // runs
-        pixels, most = len(out) * self._size, PART_BYTES // (self._patch * groups * out.itemsize)
+        pixels, each = len(out) * self._size, self._patch * groups * out.itemsize
+        most = min(PART_BYTES // each, MOST // math.prod(images.shape[1:]) * self._size)
         self._same = window == Window((1, 1)) and out.shape[:3] == images.shape[:3]
         step = pixels if self._same else max(most // ALIGNED, 1) * ALIGNED
         self.parts = [slice(k, min(k + step, pixels)) for k in range(0, pixels, step)]
