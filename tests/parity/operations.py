@@ -691,7 +691,7 @@ def embeddings_of_numbers() -> Iterator[Case]:
 
 NORMALIZED = (
     *((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2), *TALL),
-    *((6, 1), (1, 300), (3, 7), (17, 33), (40, 256), (9, 300)),
+    *((6, 1), (1, 300), (3, 7), (17, 33), (40, 256), (8192, 3), (9, 300)),
 )
 """Rows and features: one, several, and numbers that no number of lanes divides."""
 

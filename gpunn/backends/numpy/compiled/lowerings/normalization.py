@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.pooling import Pooling
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
+from gpunn.backends.windows import Window
 from gpunn.typing import Array
 
 __all__ = ["Normalization"]
 
 
-class Normalization(Lowerings):
+FULL, MANY_ROWS = 64, 2048
+"""Rows of fewer than FULL columns are joined, if at least MANY_ROWS rows are left."""
+
+
+class Normalization(Pooling):
     """Returns instructions for batch and layer normalization."""
 
     def normalize(self, op: Arguments) -> Steps:
@@ -29,40 +37,51 @@ class Normalization(Lowerings):
         return [Instruction("normalize", args, read, [factors, out], [x, out])]
 
     def batch_norm(self, op: Arguments) -> Steps:
-        x, scale, inverse_std = op.x, op.scale, op.inverse_std
-        averages, results = [op.running_mean, op.running_variance], [op.normalized, op.out]
-        if not same_kind(*op.arrays) or not x.size:
+        scale, inverse_std = op.scale, op.inverse_std
+        averages = [op.running_mean, op.running_variance]
+        if not same_kind(*op.arrays) or not op.x.size:
             return None
+        self.products.divide(op.out, self.products.is_by_columns(op.x))
+        joined = joined_rows(*op.x.shape)
+        x, *results = (
+            each.reshape(-1, joined * scale.size) for each in (op.x, op.normalized, op.out)
+        )
         total, squares, mean = (np.empty_like(scale) for _ in range(3))
         sums, of_columns = [total, squares, *averages], [*averages, mean, inverse_std]
         numbers = float(op.momentum), float(op.epsilon)
-        args = [total, squares, *of_columns, *x.shape, *numbers]
+        args = [total, squares, *of_columns, *op.x.shape, *numbers]
         statistics = Instruction("batch_norm_statistics", args, sums, of_columns)
         multiple = self.multiple(x)
-        self.products.divide(op.out, self.products.is_by_columns(x))
-        read, by_rows = [x, mean, inverse_std, scale, op.shift], [] if multiple else [x, *results]
+        repeating, [center] = self.repeated(joined, divided=[total])
+        then, vectors = self.repeated(joined, [mean, inverse_std, scale, op.shift])
+        read, by_rows = [x, *vectors], [] if multiple else [x, *results]
         args = [*read, *results, *x.shape, multiple]
         return [
             *self.column_sums(x, None, total, multiple),
-            *self.column_sums(x, total, squares, multiple),
+            *repeating,
+            *self.column_sums(x, center, squares, multiple),
             statistics,
+            *then,
             Instruction("batch_norm", args, read, results, by_rows),
         ]
 
     def batch_norm_gradient(self, op: Arguments) -> Steps:
-        gradient, batch = op.gradient, [op.gradient, op.normalized]
-        read, sums = [*batch, op.inverse_std, op.scale], [op.scale_gradient, op.shift_gradient]
-        if not same_kind(*op.arrays) or not gradient.size:
+        sums = [op.scale_gradient, op.shift_gradient]
+        if not same_kind(*op.arrays) or not op.gradient.size:
             return None
-        multiple = self.multiple(gradient)
-        shape = [*gradient.shape, multiple]
-        parts = sums if multiple else [self.parts(each) for each in sums]
+        joined = joined_rows(*op.gradient.shape)
+        batch = [each.reshape(-1, joined * op.scale.size) for each in (op.gradient, op.normalized)]
+        multiple = self.multiple(batch[0])
+        shape = [*batch[0].shape, multiple]
+        parts, summing = self.parts(batch[0], sums, multiple)
         by_rows = [] if multiple else batch
-        args, last = [*batch, *parts, *shape], [*read, *sums, *shape]
+        repeating, vectors = self.repeated(joined, [op.inverse_std, op.scale], divided=sums)
+        args, last = [*batch, *parts, *shape], [*batch, *vectors, *shape]
         return [
             Instruction("batch_norm_gradient_sums", args, batch, parts, by_rows),
-            *([] if multiple else map(sum_rows, parts, sums)),
-            Instruction("batch_norm_gradient", last, [*read, *sums], [gradient], by_rows),
+            *summing,
+            *repeating,
+            Instruction("batch_norm_gradient", last, [*batch, *vectors], batch[:1], by_rows),
         ]
 
     def multiple(self, x: Array) -> int:
@@ -75,14 +94,44 @@ class Normalization(Lowerings):
     ) -> list[Instruction]:
         """Return instructions that sum x, or the squares of x - total / rows, over the rows."""
         read = [x] if total is None else [x, total]
-        sums = out if multiple else self.parts(out)
+        [sums], summing = self.parts(x, [out], multiple)
         args = [x, total, sums, *x.shape, multiple]
-        first = Instruction("column_sums", args, read, [sums], [] if multiple else [x])
-        return [first] if multiple else [first, sum_rows(sums, out)]
+        return [Instruction("column_sums", args, read, [sums], [] if multiple else [x]), *summing]
 
-    def parts(self, sums: Array) -> Array:
-        """Return an array for the threads' partial sums."""
-        return np.empty((self.threads, sums.size), sums.dtype)
+    def parts(
+        self, x: Array, sums: list[Array], multiple: int
+    ) -> tuple[list[Array], list[Instruction]]:
+        """Return arrays for sums over rows of x by threads, and instructions that add them.
+
+        The sums themselves are such arrays if threads divide the columns, which are not joined.
+        """
+        if multiple and x.shape[1] == sums[0].size:
+            return sums, []
+        threads = 1 if multiple else self.threads
+        parts = [np.empty((threads * x.shape[1] // out.size, out.size), x.dtype) for out in sums]
+        return parts, [*map(sum_rows, parts, sums)]
+
+    def repeated(
+        self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
+    ) -> tuple[list[Instruction], list[Array]]:
+        """Return instructions that repeat vectors, and the results.
+
+        Those in `divided` are divided by the number of times, which is exact for a power of two.
+        """
+        if times == 1:
+            return [], [*vectors, *divided]
+        window = Window((1, times), (1, times))
+        steps: list[Instruction] = []
+        results = []
+        for vector in (*vectors, *divided):
+            pixel = vector.reshape(1, 1, 1, -1)
+            out = np.empty((1, 1, times, vector.size), vector.dtype)
+            results.append(out.reshape(-1))
+            both = Arguments(x=pixel, gradient=pixel, window=window, out=out)
+            is_divided = any(vector is each for each in divided)
+            repeat = self.average_pool_gradient if is_divided else self.upsample
+            steps += repeat(both) or []
+        return steps, results
 
     def layer_norm(self, op: Arguments) -> Steps:
         x, read = op.x, [op.x, op.scale, op.shift]
@@ -103,3 +152,14 @@ class Normalization(Lowerings):
             Instruction("layer_norm_gradient", args, read, [gradient, sums], read[:3]),
             *map(sum_rows, sums, [op.scale_gradient, op.shift_gradient]),
         ]
+
+
+def joined_rows(rows: int, columns: int) -> int:
+    """Return how many rows to treat as one, a power of two.
+
+    Rows of few columns leave lanes empty. This matters for the pixels of images, which are many.
+    """
+    joined = 1
+    while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
+        joined *= 2
+    return joined
