@@ -64,6 +64,8 @@ class Instruction:
     """Returns this instruction combined with the update that reads its gradient. The update must be
     `early`, list the gradients first in `reads`, and have the arguments of an optimizer's
     kernel."""
+    then: Callable[[Instruction], Instruction | None] | None = None
+    """Returns this instruction combined with the next one, or None if they stay separate."""
     non_final: Sequence[float | np.ndarray | None] = ()
     """The arguments for all repetitions of a program except the final one, if they differ. Only the
     final repetition has to write results that are read after the program."""
@@ -113,7 +115,7 @@ class Program:
                     self._steps.append(operation)
             if not order:
                 continue
-            order = schedule(order)
+            order = combined(schedule(order))
             is_whole = len(order) == len(operations)
             if is_whole:
                 # Without calls between instructions, no code reads a gradient before the end.
@@ -192,6 +194,18 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
                 position -= 1
         order.insert(position, number)
     return [instructions[number] for number in order]
+
+
+def combined(order: Sequence[Instruction]) -> list[Instruction]:
+    """Combine instructions with the next one where they can be combined."""
+    result: list[Instruction] = []
+    for instruction in order:
+        both = result[-1].then(instruction) if result and result[-1].then else None
+        if both is None:
+            result.append(instruction)
+        else:
+            result[-1] = both
+    return result
 
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:

@@ -42,6 +42,12 @@ def where_equal(a: Number, b: Number, there: Number, elsewhere: Number) -> Numbe
     return where(a.equals(b), there, elsewhere)
 
 
+@lanewise
+def times_slope(gradient: Number, a: Number) -> Number:
+    """Return gradient * f', for the result a of f = ReLU; a product keeps NaN and infinity."""
+    return gradient * where(a > 0, a.like(1), 0)
+
+
 @compiled
 def clear(dtype: Any, address: int, first: int, last: int) -> None:
     """Set the numbers `first` to `last - 1`, counted from an address, to 0."""
@@ -112,10 +118,11 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.max_pool_gradient`.
 
     Arguments: x_ptr, output_ptr, gradient_ptr (images, rows, columns, channels), out_ptr, images,
-    size, line, channels, rows_ptr, rows, columns_ptr, columns, down, across, in_one.
+    size, line, channels, rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu. If
+    is_relu, x is the result of a ReLU, and out becomes the gradient of the ReLU's argument.
     """
     x, output, gradient, out, images, size, line, channels = integers(args, 0, 8)
-    rows_ptr, rows, columns_ptr, columns, down, across, in_one = integers(args, 8, 7)
+    rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu = integers(args, 8, 8)
     from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
     half = block_size(dtype) // 2
     first, last = partition(images, 1, thread, threads)
@@ -139,6 +146,8 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
                             value = load_half(dtype, x, place, left)
                             share = where_equal(value, y, rest, zero)
                             rest = where_equal(value, y, zero, rest)
+                            if is_relu:
+                                share = times_slope(share, value)
                             if not in_one:
                                 share = share + load_half(dtype, out, place, left)
                             store(share, out, place, left)

@@ -29,12 +29,18 @@ class Normalization(Pooling):
         x, mean, out, scale, shift = op.x, op.mean, op.out, op.scale, op.shift
         if scale is None or shift is None:
             scale, shift = np.ones_like(mean), np.zeros_like(mean)
-        read = [x, mean, op.variance, scale, shift]
-        if not same_kind(*read, out):
+        vectors = [mean, op.variance, scale, shift]
+        if not same_kind(x, out, *vectors) or not x.size:
             return None
-        factors = np.empty((self.threads, mean.size), mean.dtype)
-        args = [*read, factors, out, *x.shape, float(op.epsilon)]
-        return [Instruction("normalize", args, read, [factors, out], [x, out])]
+        joined = joined_rows(*x.shape)
+        x, out = (each.reshape(-1, joined * mean.size) for each in (x, out))
+        repeating, vectors = self.repeated(joined, vectors)
+        factors = np.empty((self.threads, x.shape[1]), mean.dtype)
+        args = [x, *vectors, factors, out, *x.shape, float(op.epsilon)]
+        return [
+            *repeating,
+            Instruction("normalize", args, [x, *vectors], [factors, out], [x, out]),
+        ]
 
     def batch_norm(self, op: Arguments) -> Steps:
         scale, inverse_std = op.scale, op.inverse_std

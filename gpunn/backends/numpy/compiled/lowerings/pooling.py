@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
-from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, Shape
 
 __all__ = ["Pooling"]
+
+RELU = ACTIVATIONS.index("relu")
 
 
 class Pooling(Lowerings):
@@ -33,8 +38,12 @@ class Pooling(Lowerings):
 
     def max_pool_gradient(self, op: Arguments) -> Steps:
         read, shapes = [op.x, op.output, op.gradient], (op.out.shape, op.output.shape, op.window)
-        args = [*read, op.out, *places(*shapes), in_one_window(*shapes)]
-        return self._by_images("max_pool_gradient", args, read, op.out)
+        in_one = in_one_window(*shapes)
+        args = [*read, op.out, *places(*shapes), in_one, False]
+        steps = self._by_images("max_pool_gradient", args, read, op.out)
+        if steps is None or not in_one:
+            return steps
+        return [replace(one, then=partial(with_relu, one)) for one in steps]
 
     def average_pool_gradient(self, op: Arguments) -> Steps:
         return self._spread(op.gradient, op.window, op.out, True)
@@ -77,6 +86,25 @@ class Pooling(Lowerings):
         lanes = BLOCK_BYTES // images.itemsize
         size = (images.shape[2] * images.shape[3] // lanes + 2) * lanes
         return np.empty((self.threads, size), images.dtype), size
+
+
+def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
+    """Return a pooling's gradient, times the derivative of the ReLU whose results were pooled.
+
+    Return None if the following instruction does not compute this product.
+    """
+    is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
+    expected = memory_of(
+        [pooling.reads[0], *pooling.writes]
+    )  # the ReLU's results, and the gradient
+    if not is_relu or len(following.writes) > 1 or memory_of(following.reads) != expected:
+        return None
+    return replace(pooling, args=[*pooling.args[:-1], True], then=None)
+
+
+def memory_of(arrays: Sequence[Array]) -> list[tuple[int, int]]:
+    """Return the address and the size of each array."""
+    return [(address(each), int(each.nbytes)) for each in arrays]
 
 
 def places(images: Shape, out: Shape, window: Window) -> list[Any]:
