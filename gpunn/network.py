@@ -38,7 +38,7 @@ from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
 from gpunn.layers.chain import unique_labels
-from gpunn.layers.outline import outline
+from gpunn.layers.outline import inner_layers, outline
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.losses import real_targets
 from gpunn.meaning import Described, feature_names_in, probabilities
@@ -831,7 +831,7 @@ class Sequential(Described):
         Returns
         -------
         str
-            One line per layer, and one for the total.
+            One line per layer, also for those within blocks, and one for the total.
         """
         rows = self.summary_rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -845,7 +845,8 @@ class Sequential(Described):
     def summary_rows(self) -> list[tuple[str, ...]]:
         """Return the cells of `summary`: a header, a row for each layer, and the total.
 
-        If layers are frozen, a fifth column marks them, and a last row has the number of trained
+        Indented rows show the layers that a block calls, whose parameters count as the block's. If
+        layers are frozen, a fifth column marks them, and a last row has the number of trained
         parameters.
 
         Returns
@@ -854,24 +855,32 @@ class Sequential(Described):
             The label, name, output shape and number of parameters of each layer.
         """
         rows = [("layer", "name", "output shape", "parameters", "")]
+        given = self.input_shape
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
-            specs = [
-                spec
-                for name, spec in self.parameters.specs.items()
-                if name.startswith(f"{label}.") and spec.learned
-            ]
-            count, trained = (
-                sum(math.prod(spec.shape) for spec in specs if spec.trainable or not only)
-                for only in (False, True)
-            )
-            remark = f"{count - trained:,} frozen" if trained else "frozen"
-            remark = remark if trained < count else ""
-            rows.append((label, layer.name, str(shape), f"{count:,}", remark))
+            rows.append((label, layer.name, str(shape), *self._counted(label)))
+            for name, depth, inner, output in inner_layers(layer, given):
+                counted = self._counted(f"{label}.{name}")
+                rows.append((f"{'  ' * depth}{name}", inner.name, str(output), *counted))
+            given = shape
         count, frozen = self.parameters.count, self.parameters.frozen
         rows.append(("total", "", "", f"{count:,}", ""))
         if not frozen:
             return [row[:4] for row in rows]
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
+
+    def _counted(self, label: str) -> tuple[str, str]:
+        """Return the number of a layer's parameters, and whether they are frozen, as text."""
+        specs = [
+            spec
+            for name, spec in self.parameters.specs.items()
+            if name.startswith(f"{label}.") and spec.learned
+        ]
+        count, trained = (
+            sum(math.prod(spec.shape) for spec in specs if spec.trainable or not only)
+            for only in (False, True)
+        )
+        remark = f"{count - trained:,} frozen" if trained else "frozen"
+        return f"{count:,}", remark if trained < count else ""
 
     def shapes_picture(self) -> str:
         """Return a list of a row's shapes: at the input and after each layer.

@@ -47,10 +47,12 @@ class Residual(Block):
     >>> block = gpunn.layers.Residual([Dense(8, "relu"), Dense(3)])
     >>> model = gpunn.Sequential([block, Dense(2)], 3, backend="numpy")
     >>> print(model.summary())
-    layer       name      output shape  parameters
-    residual_1  residual  (3,)                  59
-    dense_1     dense     (2,)                   8
-    total                                       67
+    layer             name      output shape  parameters
+    residual_1        residual  (3,)                  59
+      layers.dense_1  dense     (8,)                  32
+      layers.dense_2  dense     (3,)                  27
+    dense_1           dense     (2,)                   8
+    total                                             67
     """
 
     layers: Sequence[Layer | Any]

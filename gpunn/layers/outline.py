@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpunn.configurable import Configurable
@@ -15,7 +15,7 @@ from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.members import Members
 from gpunn.typing import Shape
 
-__all__ = ["outline"]
+__all__ = ["inner_layers", "outline"]
 
 
 def outline(
@@ -39,6 +39,24 @@ def outline(
             Block(label, detail, str(shape), count, still, many, layer.after_loss, inside)
         )
     return blocks
+
+
+def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, Shape]]:
+    """Yield the layers that a block calls: name within the block, depth, layer, output shape."""
+    known = set[str]()
+    for call in layer.traced(shape).calls() if isinstance(layer, BlockLayer) else ():
+        pairs, given = [(call.name, call.layer)], call.inputs[0].shape[1:]
+        if isinstance(call.layer, Chain):
+            children = call.layer.children().items()
+            pairs = [(f"{call.name}.{label}", child) for label, child in children]
+        for name, inner in pairs:
+            output = inner.output_shape(given)
+            if name not in known:
+                known.add(name)
+                yield name, 1, inner, output
+                for label, depth, part, after in inner_layers(inner, given):
+                    yield f"{name}.{label}", depth + 1, part, after
+            given = output
 
 
 def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:

@@ -512,12 +512,24 @@ def test_a_step_is_one_table_without_calls(name):
     assert [type(each) for each in program._steps] == [Table]
 
 
-def test_built_in_blocks_have_their_shapes_in_the_summary():
-    model = network(layers.Residual([Dense(8, "relu"), Dense(4)], trainable=False))
-    assert model.summary().splitlines()[1].split() == [
-        "residual_1",
-        "residual",
-        "(4,)",
-        "76",
-        "frozen",
+def test_the_summary_shows_the_layers_within_blocks():
+    inner = layers.Residual([Dense(4)])
+    model = network(
+        layers.Residual([Dense(8, "relu", trainable=False), Dense(4), inner]),
+        Twice(Dense(4)),
+        layers.Add([[Dense(4)], []]),
+    )
+    rows = [line.split() for line in model.summary().splitlines()]
+    assert rows[1:-2] == [
+        ["residual_1", "residual", "(4,)", "96", "40", "frozen"],
+        ["layers.dense_1", "dense", "(8,)", "40", "frozen"],
+        ["layers.dense_2", "dense", "(4,)", "36"],
+        ["layers.residual_1", "residual", "(4,)", "20"],
+        ["layers.residual_1.layers.dense_1", "dense", "(4,)", "20"],
+        ["test_twice_1", "test_twice", "(4,)", "20"],
+        ["body", "dense", "(4,)", "20"],
+        ["add_1", "add", "(4,)", "20"],
+        ["branches_1.dense_1", "dense", "(4,)", "20"],
+        ["dense_1", "dense", "(1,)", "5"],
     ]
+    assert model.summary().splitlines()[5].startswith("    layers.residual_1")
