@@ -94,9 +94,8 @@ def with_relu(pooling: Instruction, following: Instruction) -> Instruction | Non
     Return None if the following instruction does not compute this product.
     """
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
-    expected = memory_of(
-        [pooling.reads[0], *pooling.writes]
-    )  # the ReLU's results, and the gradient
+    x, gradient = pooling.reads[0], pooling.writes[0]
+    expected = memory_of([x, gradient])
     if not is_relu or len(following.writes) > 1 or memory_of(following.reads) != expected:
         return None
     return replace(pooling, args=[*pooling.args[:-1], True], then=None)
