@@ -112,7 +112,7 @@ def train(
     To stop early, press Ctrl-C or send SIGTERM: training ends after the current step and saves its
     state. To continue, repeat the command with --resume.
     """
-    from gpunn.data.images import is_image_folder
+    from gpunn.data.images import SUFFIXES, is_image_folder
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
@@ -138,7 +138,7 @@ def train(
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     try:
         if run_dir is not None:
-            require_run(run_dir)
+            require_run(run_dir, f", or one with images ({', '.join(SUFFIXES)})")
         described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
         Agreement.over(communicator()).fail(error)  # only one of several processes reports it

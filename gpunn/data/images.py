@@ -16,12 +16,16 @@ from gpunn.storage.files import confined
 from gpunn.storage.reading import checked_path
 
 __all__ = ["class_names", "files_by_class", "image_files", "is_image", "is_image_folder"]
-__all__ += ["load_images", "subfolders"]
+__all__ += ["load_images", "split_folders"]
 
 LOG = logging.getLogger("gpunn")
 
 SUFFIXES: tuple[str, ...] = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm")
 SUFFIXES += (".tif", ".tiff", ".webp")
+
+SPLITS = {"train": "training", "val": "validation", "valid": "validation", "testing": "test"}
+SPLITS |= {name: name for name in ("training", "validation", "test")}
+"""Maps names of folders that are splits, in lower case, to the splits."""
 
 
 def load_images(
@@ -77,7 +81,12 @@ def load_images(
     >>> X.shape, y.tolist(), classes
     ((2, 6, 8, 1), [0, 1], ['dark', 'light'])
     """
-    paths, y, classes = files_by_class(Path(checked_path(folder, "folder")))
+    root = Path(checked_path(folder, "folder"))
+    if root not in (splits := [*split_folders(root).values()]):
+        raise DataFileError(
+            f"{root}: has folders of splits; load each of them, such as {splits[0]}"
+        )
+    paths, y, classes = files_by_class(root)
     X, _ = read_images(paths, size, color)
     return X, y, classes, paths
 
@@ -94,6 +103,9 @@ def files_by_class(
                 f"{root / name}: {name!r} is not a class of the training data; "
                 f"{suggest(name, classes)}"
             )
+    if loose := [path for path in entries(root, root) if is_image(path) and not path.is_dir()]:
+        ignored = plural(len(loose), "image")
+        LOG.warning("%s: ignored %s beside the subfolders, such as %s", root, ignored, loose[0])
     files = [image_files(root / name, root) for name in names]
     indices = np.array([classes.index(name) for name in names], np.int64)
     y = np.repeat(indices, [len(each) for each in files])
@@ -102,7 +114,7 @@ def files_by_class(
 
 def class_names(folder: Path, at_least: int = 2) -> list[str]:
     """Return the names of a folder's subfolders; raise a DataFileError if there are too few."""
-    names = [path.name for path in subfolders(folder)]
+    names = subfolders(folder)
     if len(names) < at_least:
         raise DataFileError(
             f"{folder}: expected at least {plural(at_least, 'subfolder')} of images, one for each "
@@ -111,9 +123,28 @@ def class_names(folder: Path, at_least: int = 2) -> list[str]:
     return names
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Return the subfolders of a folder that are not hidden, sorted by name."""
-    return [path for path in entries(folder, folder) if path.is_dir()]
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of a folder's subfolders that are not hidden, sorted."""
+    return [path.name for path in entries(folder, folder) if path.is_dir()]
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folder of each split; without folders of splits, all images are for training.
+
+    Raise a DataFileError if only some folders are splits, two are the same split, or there is no
+    folder for training.
+    """
+    names = subfolders(folder)
+    known = [name for name in names if name.lower() in SPLITS]
+    if not known or len(known) == 1 < len(names):
+        return {"training": folder}
+    found = {SPLITS[name.lower()]: folder / name for name in known}
+    if len(found) < len(names) or "training" not in found:
+        raise DataFileError(
+            f"{folder}: expected one folder for each split: 'train', and optionally 'validation' "
+            f"and 'test'; got {', '.join(map(repr, names))}"
+        )
+    return found
 
 
 def is_image(path: Path) -> bool:
@@ -162,9 +193,8 @@ def image_files(folder: Path, root: Path | None = None) -> list[Path]:
             (folders if path.is_dir() else files).append(path)
     images = sorted(path for path in files if is_image(path))
     if others := [path for path in files if not is_image(path)]:
-        LOG.warning(
-            "%s: ignored %d files that are not images, such as %s", folder, len(others), others[0]
-        )
+        ignored = plural(len(others), "non-image file")
+        LOG.warning("%s: ignored %s, such as %s", folder, ignored, others[0])
     if not images:
         raise DataFileError(f"{folder}: contains no images; gpunn reads {', '.join(SUFFIXES)}")
     return images

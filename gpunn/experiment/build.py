@@ -358,7 +358,11 @@ def _network(
     try:
         model = Sequential(layers, shape, ops, config.seed, config.dtype)
     except ArgumentError as error:
-        raise ConfigError(f"model.layers: {error}") from error
+        flat = config.data.standardize and len(shape) > 1
+        hint = (
+            "data.standardize makes each row a vector; use 'batch_norm' instead. " if flat else ""
+        )
+        raise ConfigError(f"model.layers: {hint}{error}") from error
     return model
 
 

@@ -42,14 +42,14 @@ FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, W
 """The classes of callbacks that write to a path, which is an attribute of the callback."""
 
 
-def require_run(folder: Path) -> None:
-    """Raise a ConfigError if a folder is not a run folder."""
+def require_run(folder: Path, alternative: str = "") -> None:
+    """Raise a ConfigError, which names the `alternative`, if a folder is not a run folder."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         problem = "this is a file" if folder.is_file() else problem
         raise ConfigError(
-            f"{folder}: expected a folder that gpunn train wrote; {problem}. Check the path, or "
-            "list the runs with gpunn runs"
+            f"{folder}: expected a folder that gpunn train wrote{alternative}; {problem}. Check "
+            "the path, or list the runs with gpunn runs"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.config import Config, Images
 from gpunn.data.image_files import read_images
-from gpunn.data.images import class_names, files_by_class, image_files, subfolders
+from gpunn.data.images import class_names, files_by_class, image_files, split_folders
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predict_in_blocks import BLOCK
@@ -25,16 +25,6 @@ __all__ = [
     "predicted_images",
     "with_format",
 ]
-
-SPLITS = {"train": "training", "validation": "validation", "val": "validation", "test": "test"}
-"""Names of folders that are splits, if a folder of images has only such subfolders."""
-
-
-def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each split; without folders of splits, all images are for training."""
-    found = {SPLITS.get(path.name, ""): path for path in subfolders(folder)}
-    is_split = "training" in found and "" not in found
-    return found if is_split else {"training": folder}
 
 
 def load_folder(data: Images) -> Parts:

@@ -119,6 +119,7 @@ def test_files_that_cannot_be_predicted(gpunn, photos, change, message):
             ["train", "photos/up"],
             "photos/up: expected at least 2 subfolders of images, one for each class; got none",
         ),
+        (["train", "photos", "--set", "data.standardize=true"], "makes each row a vector"),
         (["train", "photos", "--set", "data.size=[1,2,3]"], "data.size: expected an integer or"),
         (["train", "photos", "--set", "data.color=gry"], "data.color: there is no color 'gry'"),
         (["predict", "run", "a.csv", "b.csv"], "b.csv: only images can be several INPUTs"),

@@ -45,7 +45,7 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, digits, tmp_path):
             ["train", "CONFIG", "--set", "training.metrics=[f1]"],
             'write strings in quotes and brackets, such as ["f1"]',
         ),
-        (["train", "."], ".: expected a folder that gpunn train wrote; it contains no config.json"),
+        (["train", "."], ".: expected a folder that gpunn train wrote, or one with images (.bmp, "),
         (["train", "final.safetensors"], "is a model; give a table, a configuration or a run"),
         (["sweep", "a.csv"], "a.csv is a table; a sweep needs a configuration"),
         (["evaluate", "CONFIG"], "expected a folder that gpunn train wrote; this is a file"),

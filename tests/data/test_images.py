@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpunn.data import load_images
 from gpunn.data.image_files import FORMATS, read_images
-from gpunn.data.images import files_by_class
+from gpunn.data.images import files_by_class, split_folders
 from gpunn.errors import ArgumentError, DataFileError, GpunnError
 
 Image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
@@ -49,13 +49,43 @@ def test_classes_order_and_files(photos, caplog):
     (photos / "b" / "notes.txt").write_text("not an image")
     (photos / "b" / "0.png").symlink_to("2.png")
     (photos / "list.csv").write_text("outside of the classes")
+    (photos / "loose.png").write_text("outside of the classes")
     X, y, classes, paths = load_images(photos)
     names = [path.relative_to(photos).as_posix() for path in paths]
     assert names == ["a/3.png", "a/deeper/1.png", "b/0.png", "b/10.png", "b/2.png"]
     assert (classes, y.tolist()) == (["a", "b"], [0, 0, 1, 1, 1])
     assert (X.dtype, y.dtype) == (np.uint8, np.int64)
     np.testing.assert_array_equal(X[0], PIXELS + np.uint8(len("a/3.png")))
-    assert "ignored 1 files that are not images, such as" in caplog.text
+    assert "b: ignored 1 non-image file, such as" in caplog.text
+    assert "photos: ignored 1 image beside the subfolders, such as" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        ("a b", {"training": ""}),
+        ("car train", {"training": ""}),
+        ("Test Train", {"training": "Train", "test": "Test"}),
+        ("testing training valid", {"training": "training", "validation": "valid"}),
+        ("train", {"training": "train"}),
+        ("test val", None),
+        ("test", None),
+        ("train val valid", None),
+        ("extra test train", None),
+    ],
+)
+def test_folders_of_splits(tmp_path, names, splits):
+    """They are not taken for classes, since a network would learn which split an image is in."""
+    for name in names.split():
+        (tmp_path / name).mkdir()
+    if splits is None:
+        with pytest.raises(DataFileError, match=r"expected one folder for each split: .*got '"):
+            split_folders(tmp_path)
+    else:
+        found = split_folders(tmp_path)
+        assert {name: found[name] for name in splits} == {
+            name: tmp_path / folder for name, folder in splits.items()
+        }
 
 
 def test_classes_that_are_known(photos, save):
@@ -190,6 +220,9 @@ def test_images_with_32_bits(save):
         read_images([save("1.tif", GRAY.astype(np.float32))])
 
 
+SPLIT = [("a", "train"), ("b", "val")]
+
+
 def link(target):
     return lambda photos: (photos / "a" / "link.png").symlink_to(target)
 
@@ -204,6 +237,10 @@ def link(target):
         (
             lambda photos: (photos / "b").rename(photos.parent / "b"),
             r"photos: expected at least 2 subfolders of .*; got only 'a'",
+        ),
+        (
+            lambda photos: [(photos / a).rename(photos / b) for a, b in SPLIT],
+            r"photos: has folders of splits; load each of them, such as .*train",
         ),
         (
             lambda photos: photos.rename(photos.parent / "x"),
