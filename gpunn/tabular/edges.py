@@ -14,19 +14,23 @@ __all__ = ["quantile_edges", "tree_edges"]
 
 
 def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
-    """Return at least two distinct numbers: the quantiles of a column at 0, 1/bins, ..., 1.
+    """Return bin edges of a column: frequent numbers, and quantiles of all other numbers.
+
+    A number is frequent if at least 1/bins of the rows have it, such as 0 in a column that is
+    mostly 0. Each frequent number is an edge. The remaining bins divide the other rows at their
+    quantiles. Without frequent numbers, the edges are the quantiles at 0, 1/bins, ..., 1.
 
     Parameters
     ----------
     x : ndarray, shape (rows,)
         Numbers of the training rows, without missing values.
     bins : int
-        Maximum number of bins. There are fewer bins if quantiles are equal.
+        Maximum number of bins. There are fewer bins if edges would be equal.
 
     Returns
     -------
     list of float
-        Ascending.
+        At least two distinct numbers, ascending.
 
     Raises
     ------
@@ -39,13 +43,21 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     >>> import gpunn
     >>> gpunn.tabular.quantile_edges(np.arange(9.0), bins=4)
     [0.0, 2.0, 4.0, 6.0, 8.0]
+    >>> gpunn.tabular.quantile_edges(np.array([0.0] * 12 + [1.0, 2.0, 3.0, 4.0]), bins=4)
+    [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     check_column(x)
     bins = check_integer("bins", bins)
-    edges = np.unique(np.quantile(x.astype(np.float64), np.linspace(0, 1, bins + 1)))
-    if len(edges) < 2:  # nearly all rows have the same number
-        edges = np.unique([*edges, x.min(), x.max()])
-    return at_least_two(edges)
+    numbers, positions, counts = np.unique(
+        x.astype(np.float64), return_inverse=True, return_counts=True
+    )
+    is_frequent = counts * bins >= len(x)
+    others = numbers[positions[~is_frequent[positions]]]
+    left = min(bins - int(is_frequent.sum()), len(others))
+    edges = [*numbers[is_frequent], numbers[0], numbers[-1]]
+    if left > 0:
+        edges += [*np.quantile(others, np.linspace(0, 1, left + 1))]
+    return at_least_two(np.unique(edges))
 
 
 def tree_edges(

@@ -21,12 +21,14 @@ def sklearn():
     ("x", "bins", "expected"),
     [
         (X, 3, [0, 11 / 3, 22 / 3, 11]),
-        (np.array([0.0, 1, 1, 1, 1, 1, 1, 1, 9]), 4, [0, 1, 9]),
+        (np.array([0.0, 1, 1, 1, 1, 1, 1, 1, 9]), 4, [0, 1, 4.5, 9]),
+        (np.array([0.0] * 60 + [*range(1, 41)]), 5, [0, 1, 10.75, 20.5, 30.25, 40]),
+        (np.repeat([5.0, 1.0, 2.0, 8.0], [40, 3, 40, 17]), 3, [1, 2, 5, 8]),
         (np.array([1.0] * 50 + [2]), 1, [1, 2]),
         (np.full(5, 3.0), 4, [3, 6]),
         (np.full(5, -1e20), 4, [-1e20, 0]),
     ],
-    ids=["spread", "repeated", "one bin", "constant", "large"],
+    ids=["spread", "repeated", "mostly zero", "all frequent", "one bin", "constant", "large"],
 )
 def test_quantiles(x, bins, expected):
     np.testing.assert_allclose(quantile_edges(x, bins), expected)
