@@ -26,9 +26,9 @@ TERMS = 128
 """Number of pixels that a product of the weights' gradient adds at a time. Their gradients then
 stay in the L1 cache."""
 
-LARGE_WEIGHTS = 1 << 16
-"""If there are more weights than this, their gradient leaves the cache between two products, so
-products of small images add the pixels of several images."""
+WEIGHTS_PER_PIXEL = 512
+"""If an image has fewer than TERMS pixels, and more weights per pixel than this, products add the
+pixels of several images. Otherwise most time would go into reading and writing the sums."""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
@@ -89,7 +89,7 @@ class Convolution(Depthwise, Dense):
         rows, columns, units = gradient.shape[1:]
         span = min(columns, TERMS)
         block, images = min(rows, TERMS // span), 1
-        if rows * columns < TERMS and out.size > LARGE_WEIGHTS:
+        if rows * columns < TERMS and out.size > WEIGHTS_PER_PIXEL * rows * columns:
             block, images = 1, min(TERMS // span, len(x))
         panel = self.products.vectors.panel
         copies = units * x.itemsize > panel
