@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -26,6 +27,16 @@ class Extent(NamedTuple):
     def meets(self, other: Extent) -> bool:
         """Return whether the two extents share memory."""
         return self.begin < other.end and other.begin < self.end
+
+    def is_divided_like(self, other: Extent, threads: int) -> bool:
+        """Return whether each thread has the same part of the memory of both extents.
+
+        If the number of threads divides both numbers of rows, all parts are equally large: for
+        example, parts of images and parts of their pixels.
+        """
+        if (self.begin, self.end) != (other.begin, other.end) or not self.rows * other.rows:
+            return False
+        return self.rows == other.rows or self.rows % threads == other.rows % threads == 0
 
 
 def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
@@ -55,8 +66,8 @@ class Conflicts(NamedTuple):
     """Without those that divide the memory's rows in the same way, so that no thread waits."""
 
 
-def conflicts_of(instructions: Sequence[User]) -> Conflicts:
-    """Return which instructions conflict."""
+def conflicts_of(instructions: Sequence[User], threads: int = sys.maxsize) -> Conflicts:
+    """Return which instructions of a program for this number of threads conflict."""
     found = Conflicts([set() for _ in instructions], [set() for _ in instructions])
     uses = sorted(
         (each, position, writes)
@@ -72,7 +83,7 @@ def conflicts_of(instructions: Sequence[User]) -> Conflicts:
             if (writes or other_writes) and number != position and other.meets(own):
                 found.all[position].add(number)
                 found.all[number].add(position)
-                if other != own or not own.rows:
+                if not own.is_divided_like(other, threads):
                     found.across_threads[position].add(number)
                     found.across_threads[number].add(position)
         before.append(use)

@@ -120,7 +120,7 @@ class Program:
             if is_whole:
                 # Without calls between instructions, no code reads a gradient before the end.
                 order = fuse_updates(order)
-            rows = table_of(order)
+            rows = table_of(order, threads)
             if is_whole and any(instruction.non_final for instruction in order):
                 self._non_final = Table(non_final_table(order, rows))
             self._steps.append(Table(rows))
@@ -226,7 +226,7 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     return result
 
 
-def table_of(order: Sequence[Instruction]) -> np.ndarray:
+def table_of(order: Sequence[Instruction], threads: int) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
     A row has the kernel's address, 1 if a barrier (a wait for all threads) follows or 0, and the
@@ -234,7 +234,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
     since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    conflicts, barrier = conflicts_of(order).across_threads, 0  # the latest one's position
+    conflicts, barrier = conflicts_of(order, threads).across_threads, 0  # the latest one's position
     for index, instruction in enumerate(order):
         if any(number in conflicts[index] for number in range(barrier, index)):
             table[index - 1, 1] = 1

@@ -30,7 +30,7 @@ def arrays():
 
 def test_what_touches_nothing_in_common_needs_no_barrier(arrays):
     a, b, c = arrays
-    table = table_of([fill(a, 1), fill(b, 2), fill(c, 3)])
+    table = table_of([fill(a, 1), fill(b, 2), fill(c, 3)], 2)
     assert list(table[:, 1]) == [
         0,
         0,
@@ -48,19 +48,27 @@ def test_what_touches_nothing_in_common_needs_no_barrier(arrays):
 )
 def test_what_touches_the_same_memory_waits(arrays, second):
     a, b, _ = arrays
-    assert list(table_of([fill(a, 1), second(a, b)])[:, 1]) == [1, 1]
+    assert list(table_of([fill(a, 1), second(a, b)], 2)[:, 1]) == [1, 1]
 
 
 def test_what_is_read_is_not_overwritten_before(arrays):
     a, b, _ = arrays
-    assert list(table_of([add(a, b), fill(a, 1)])[:, 1]) == [1, 1]
+    assert list(table_of([add(a, b), fill(a, 1)], 2)[:, 1]) == [1, 1]
+
+
+@pytest.mark.parametrize(("rows", "barriers"), [(6, [0, 1]), (5, [1, 1])])
+def test_equal_parts_of_images_and_of_their_pixels_need_no_barrier(rows, barriers):
+    images = np.zeros((rows, 4, 3), np.float32)
+    pixels = images.reshape(-1, 3)
+    by_rows = [Instruction("fill", [], [], [each], [each]) for each in (images, pixels)]
+    assert list(table_of(by_rows, 2)[:, 1]) == barriers
 
 
 def test_one_barrier_serves_all_before_it(arrays):
     a, b, c = arrays
-    table = table_of([fill(a, 1), fill(b, 1), add(a, c), add(b, c)])
+    table = table_of([fill(a, 1), fill(b, 1), add(a, c), add(b, c)], 2)
     assert list(table[:, 1]) == [0, 1, 1, 1]
-    assert list(table_of([fill(a, 1), add(a, b), add(a, c)])[:, 1]) == [1, 0, 1]
+    assert list(table_of([fill(a, 1), add(a, b), add(a, c)], 2)[:, 1]) == [1, 0, 1]
 
 
 def test_early_instructions_follow_what_they_wait_for(arrays):

@@ -22,7 +22,7 @@ def program(out, total, parts):
     doubled = Instruction("add", [out, out, SIZE], [out], [out])
     squares = Instruction("squares", [out, SIZE, parts], [out], [parts])
     summed = Instruction("sum_up", [parts, None, parts.size, total, 1], [parts], [total])
-    return Table(table_of([ones, doubled, squares, summed]))
+    return Table(table_of([ones, doubled, squares, summed], 3))
 
 
 @pytest.fixture
