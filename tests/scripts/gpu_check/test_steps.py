@@ -459,7 +459,7 @@ END
 @pytest.mark.parametrize(
     ("then", "status", "said"),
     [
-        (TABLE, "passed", "5 steps, with the time of each kernel"),
+        (TABLE, "passed", "6 steps, with the time of each kernel"),
         ("exit 1", "failed", "100-256x3-1, layer norm, GELU: exit status 1, 0 kernels"),
         ("", "failed", "exit status 0, 0 kernels"),
         ("echo '==ERROR== ERR_NVGPUCTRPERM - no permission'", "skipped", "counters"),
