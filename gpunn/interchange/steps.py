@@ -397,18 +397,11 @@ def pooling(function: str) -> Converter:
     """Return the converter of a pooling layer."""
 
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
-        shape = steps.shapes[x]
-        return steps.add(function, x, window_of(layer, shape), shape=layer.output_shape(shape))
+        shape, window = steps.shapes[x], window_of(layer, steps.shapes[x])
+        y = steps.add(function, x, window, shape=(*window[1], shape[-1]))
+        return y if len(layer.output_shape(shape)) > 1 else flatten(steps, layer, y)
 
     return converter
-
-
-def global_average(steps: Steps, layer: layers.Layer, x: str) -> str:
-    """Add steps for the mean of a window that is the whole image."""
-    *sizes, units = steps.shapes[x]
-    whole, ones = tuple(sizes), (1,) * len(sizes)
-    window = (whole, ones, whole, ones, (0,) * len(sizes), ones)
-    return flatten(steps, None, steps.add("average_pool", x, window, shape=(*ones, units)))
 
 
 def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
@@ -589,8 +582,8 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Dropout: unchanged,
     layers.Embedding: embedding,
     layers.Flatten: flatten,
-    layers.GlobalAveragePool1D: global_average,
-    layers.GlobalAveragePool2D: global_average,
+    layers.GlobalAveragePool1D: pooling("average_pool"),
+    layers.GlobalAveragePool2D: pooling("average_pool"),
     layers.LayerNorm: plain("layer_norm", "scale", "shift", numbers=("epsilon",)),
     layers.MaxPool1D: pooling("max_pool"),
     layers.MaxPool2D: pooling("max_pool"),

@@ -8,7 +8,6 @@ from typing import ClassVar
 from gpunn.backends.windows import Window
 from gpunn.configurable import check_choice
 from gpunn.layers.base import Layer, operations_only
-from gpunn.layers.views import reshaped, view
 from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, image_shape, windowed
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -22,6 +21,30 @@ __all__ = [
     "MaxPool2D",
     "UpSampling2D",
 ]
+
+
+class Averages(Layer):
+    """The passes of layers that average the windows of `_window`."""
+
+    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+        """Return the window, and the height and width of the output."""
+        raise NotImplementedError
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
+        y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
+        workspace.backend.average_pool(as_images(self, x, workspace), window, images)
+        return y
+
+    @operations_only
+    def backward(
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
+    ) -> Array:
+        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
+        gradient = as_images(self, gradient, workspace)
+        workspace.backend.average_pool_gradient(gradient, self._window(x.shape[1:])[0], images)
+        return dx
 
 
 @dataclass(eq=False)
@@ -77,24 +100,8 @@ class MaxPool(Pooling):
 
 
 @dataclass(eq=False)
-class AveragePool(Pooling):
-    """The base of the layers that average."""
-
-    @operations_only
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
-        y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
-        workspace.backend.average_pool(as_images(self, x, workspace), window, images)
-        return y
-
-    @operations_only
-    def backward(
-        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
-    ) -> Array:
-        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
-        gradient = as_images(self, gradient, workspace)
-        workspace.backend.average_pool_gradient(gradient, self._window(x.shape[1:])[0], images)
-        return dx
+class AveragePool(Pooling, Averages):
+    """The base of `AveragePool1D` and `AveragePool2D`."""
 
 
 @dataclass(eq=False)
@@ -241,36 +248,17 @@ class AveragePool1D(AveragePool):
 
 
 @dataclass(eq=False)
-class GlobalAveragePool(Layer):
+class GlobalAveragePool(Averages):
     """The base of `GlobalAveragePool1D` and `GlobalAveragePool2D`."""
 
     axes: ClassVar[int]
 
+    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+        size = image_shape(self, input_shape, self.axes)[:2]
+        return Window(size, size), (1, 1)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return (image_shape(self, input_shape, self.axes)[-1],)
-
-    @operations_only
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        images, rows, channels = as_images(self, x, workspace), x.shape[0], x.shape[-1]
-        y = workspace.rows(self, "output", rows, (channels,))
-        means = view(y, (rows, 1, 1, channels), workspace)
-        workspace.backend.average_pool(images, whole(images), means)
-        return y
-
-    @operations_only
-    def backward(
-        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
-    ) -> Array:
-        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
-        gradient = reshaped(self, gradient, (x.shape[0], 1, 1, x.shape[-1]), workspace)
-        workspace.backend.average_pool_gradient(gradient, whole(images), images)
-        return dx
-
-
-def whole(images: Array) -> Window:
-    """Return the window that is the whole image."""
-    size = images.shape[1], images.shape[2]
-    return Window(size, size)
 
 
 @dataclass(eq=False)

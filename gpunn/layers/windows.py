@@ -44,7 +44,7 @@ def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, 
             f"{layer.name}: expected rows of shape {AXES[axes]}; got rows of shape "
             f"{input_shape}{hint}"
         )
-    height, width, channels = (1, *input_shape)[-3:]
+    height, width, channels = image_of(input_shape)
     return height, width, channels
 
 
@@ -102,10 +102,10 @@ def pair(values: Any) -> tuple[int, int]:
 
 
 def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return rows (length, channels) as images of height 1, and images unchanged."""
+    """Return rows as images: those of shape (length, channels) or (channels,) get height 1."""
     if len(x.shape) == 4:
         return x
-    return reshaped(layer, x, (x.shape[0], 1, *x.shape[1:]), workspace)
+    return reshaped(layer, x, (x.shape[0], *image_of(x.shape[1:])), workspace)
 
 
 def image_buffer(
@@ -115,4 +115,9 @@ def image_buffer(
     buffer = workspace.rows(layer, name, rows, shape)
     if len(shape) == 3:
         return buffer, buffer
-    return buffer, view(buffer, (rows, 1, *shape), workspace)
+    return buffer, view(buffer, (rows, *image_of(shape)), workspace)
+
+
+def image_of(shape: Shape) -> Shape:
+    """Return the shape of a row as an image."""
+    return (1, 1, *shape)[-3:]
