@@ -218,11 +218,15 @@ class Int8Network:
         elif name in AFFINE:
             function = getattr(numpy_functions, name)
             zero, one = (function(np.full(1, x), *arguments) for x in (0.0, 1.0))
-            affine, last = Affine(one - zero, zero), self.operations and self.operations[-1]
-            if last and self.ends_in_sums:
-                last.weights, last.biases = affine.after(last.weights, last.biases)
-            else:
-                self._scaling, self._scaled = self._scaling.then(affine), step
+            affine = Affine(one - zero, zero)
+            if self.operations and self.ends_in_sums and self._scaling.is_identity:
+                last = self.operations[-1]
+                if affine.scale.size in (1, last.biases.size):  # else of each flattened pixel
+                    last.weights, last.biases = affine.after(last.weights, last.biases)
+                    return
+            size = max(np.size(self._scaling.scale), affine.scale.size)
+            parts = (np.resize(each, size) for each in (self._scaling.scale, self._scaling.shift))
+            self._scaling, self._scaled = Affine(*parts).then(affine), step
         elif type(step.source) is activations.ReLU and self.operations:
             if not self._scaling.is_identity:
                 raise refusal(self._scaled)

@@ -59,6 +59,22 @@ NETWORKS = {
         ],
         "float64",
     ),
+    "pixels": (
+        (4, 3, 2),
+        lambda: [
+            Conv2D(3, 2),
+            Flatten(),
+            BatchNorm(),
+            Rescaling(2, 0.5),
+            Dense(3),
+        ],
+        "float32",
+    ),
+    "positive": (
+        (4, 3, 2),
+        lambda: [Conv2D(3, 2, activation="relu"), BatchNorm(), Flatten(), BatchNorm(), Dense(3)],
+        "float32",
+    ),
     "vectors": (
         (4,),
         lambda: [Standardization(), Dense(9, "relu"), Dense(2), BatchNorm(), Activation("relu")],
