@@ -176,6 +176,10 @@ IMAGES: dict[str, tuple[tuple[int, ...], Callable[[], list[Any]]]] = {
         ],
     ),
     "one_pixel": ((2, 2, 3), lambda: [Conv2D(4, 2), Flatten(), gpunn.layers.Activation("tanh")]),
+    "periodic_pixels": (
+        (2, 3, 1),
+        lambda: [Conv2D(2, 2), Flatten(), PeriodicEmbedding(4), Dense(2)],
+    ),
     "flattened": ((2, 3, 1), lambda: [Conv2D(2, 1), Flatten()]),
 }
 """Shapes of rows that are images or signals, and lists of layers."""

@@ -47,7 +47,8 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
 
 def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtype: str) -> Rows:
     """Add the nodes of a step to a graph; return its output, with channels first if possible."""
-    x, vector, name = inputs[0], len(step.input_shape) == 1, step.function
+    x, name = inputs[0], step.function
+    vector = len(step.input_shape) == 1 or name == "append_input"
     function, is_first = function_of(step, dtype), any(each.channels_first for each in inputs)
     if step.expression is None:
         if name == SAME or (name == "flatten" and x.channels_first):
