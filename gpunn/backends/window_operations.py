@@ -11,7 +11,7 @@ from typing import Any
 
 from gpunn.backends.recording import operation
 from gpunn.backends.windows import Window, groups_of
-from gpunn.typing import Array, Namespace
+from gpunn.typing import Array, Namespace, Shape
 
 __all__ = ["WindowOperations"]
 
@@ -161,11 +161,8 @@ class WindowOperations:
         x, window, out : array, Window, array
             As in `max_pool`.
         """
-        xp, total = self.xp, None
-        padded = window.padded(xp, x, out.shape, 0.0)
-        for tap in window.taps(out.shape):
-            total = padded[tap] if total is None else total + padded[tap]
-        out[...] = total / pixels_of(xp, window, x, out)
+        xp = self.xp
+        out[...] = sum_over_taps(xp, window, x, out.shape) / pixels_of(xp, window, x, out)
 
     @operation
     def average_pool_gradient(self, gradient: Array, window: Window, out: Array) -> None:
@@ -232,8 +229,11 @@ def multiply_groups(
 def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
     """Return the number of image pixels in each window, in an array (1, height, width, 1)."""
     ones = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype, device=x.device)
-    shape, total = (1, *out.shape[1:3], 1), None
-    padded = window.padded(xp, ones, shape, 0.0)
-    for tap in window.taps(shape):
-        total = padded[tap] if total is None else total + padded[tap]
-    return total
+    return sum_over_taps(xp, window, ones, (1, *out.shape[1:3], 1))
+
+
+def sum_over_taps(xp: Namespace, window: Window, x: Array, out: Shape) -> Array:
+    """Return the sum of each channel in each window, for an output of shape `out`."""
+    padded = window.padded(xp, x, out, 0.0)
+    first, *others = (padded[tap] for tap in window.taps(out))
+    return sum(others, first)

@@ -198,24 +198,10 @@ class Conv1D(Convolution):
 
     Parameters
     ----------
-    filters : int
-        Number of output channels.
-    kernel_size : int
-        Length of a patch.
-    strides : int
-        Distance between neighboring patches.
-    padding : {"valid", "same"}
-        As in `Conv2D`.
-    dilation_rate : int
-        Distance between neighboring positions of a patch.
-    groups : int
-        Number of groups of channels, as in `Conv2D`.
-    activation : str, Activation or mapping
-        The function f, such as "relu".
-    bias : bool
-        Whether the layer adds b.
-    initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
+    filters, kernel_size, strides, padding, dilation_rate, groups : int, but padding is a str
+        As in `Conv2D`, along the one axis.
+    activation, bias, initializer, bias_initializer : as in `Conv2D`
+        The function f, whether the layer adds b, and initial values of W and b.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from gpunn.configurable import check_fraction, number, resolve
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer, operations_only
 from gpunn.layers.views import reshaped, view
+from gpunn.layers.windows import as_images, image_of
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -104,27 +105,28 @@ class Dropout(Layer):
         super().__post_init__()
         self.rate = as_setting(self.rate, "rate", check_fraction)
 
+    def _multiply(self, x: Array, y: Array, workspace: Workspace) -> Array:
+        """Set y = mask * x / (1 - rate), and return y."""
+        rate, key = workspace.setting(self, "rate"), workspace.dropout_key(self.key)
+        first = workspace.first_element(x)
+        workspace.backend.dropout(x, rate, key, workspace.passes, y, first)
+        return y
+
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         if not (workspace.training and self.rate):
             return x
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        rate = workspace.setting(self, "rate")
-        first, key = workspace.first_element(x), workspace.dropout_key(self.key)
-        workspace.backend.dropout(x, rate, key, workspace.passes, y, first)
-        return y
+        return self._multiply(x, workspace.rows(self, "output", x.shape[0], x.shape[1:]), workspace)
 
     @operations_only
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
-        if workspace.training and self.rate:
-            # This is the mask of the forward pass, since the key and the number of the pass are the
-            # same.
-            rate = workspace.setting(self, "rate")
-            first, key = workspace.first_element(gradient), workspace.dropout_key(self.key)
-            workspace.backend.dropout(gradient, rate, key, workspace.passes, gradient, first)
-        return gradient
+        if not (workspace.training and self.rate):
+            return gradient
+        # This is the mask of the forward pass, since the key and the number of the pass are the
+        # same.
+        return self._multiply(gradient, gradient, workspace)
 
 
 @dataclass(eq=False)
@@ -169,31 +171,12 @@ class SpatialDropout(Dropout):
         return input_shape
 
     def _multiply(self, x: Array, y: Array, workspace: Workspace) -> Array:
-        """Set y = mask * x / (1 - rate), and return y."""
-        rows, channels = x.shape[0], x.shape[-1]
-        factors = workspace.rows(self, "factors", rows, (channels,))
-        rate, key = workspace.setting(self, "rate"), workspace.dropout_key(self.key)
-        first = workspace.first_element(factors)
+        factors = workspace.rows(self, "factors", x.shape[0], x.shape[-1:])
         workspace.backend.fill(factors, 1.0)
-        workspace.backend.dropout(factors, rate, key, workspace.passes, factors, first)
-        shape = (rows, *(1, *x.shape[1:])[-3:])
-        images = (reshaped(self, x, shape, workspace), factors, view(y, shape, workspace))
-        workspace.backend.multiply_channels(*images)
+        super()._multiply(factors, factors, workspace)
+        images = view(y, (y.shape[0], *image_of(y.shape[1:])), workspace)
+        workspace.backend.multiply_channels(as_images(self, x, workspace), factors, images)
         return y
-
-    @operations_only
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        if not (workspace.training and self.rate):
-            return x
-        return self._multiply(x, workspace.rows(self, "output", x.shape[0], x.shape[1:]), workspace)
-
-    @operations_only
-    def backward(
-        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
-    ) -> Array:
-        if not (workspace.training and self.rate):
-            return gradient
-        return self._multiply(gradient, gradient, workspace)
 
 
 @dataclass(eq=False)

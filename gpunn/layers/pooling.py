@@ -153,12 +153,8 @@ class MaxPool1D(MaxPool):
 
     Parameters
     ----------
-    pool_size : int
-        Length of a window, 2 by default.
-    strides : int or None
-        Distance between neighboring windows; by default `pool_size`.
-    padding : {"valid", "same"}
-        As in `Conv1D`.
+    pool_size, strides, padding : int, int or None, str
+        As in `MaxPool2D`, along the one axis.
 
     Raises
     ------
@@ -187,12 +183,8 @@ class AveragePool2D(AveragePool):
 
     Parameters
     ----------
-    pool_size : int or tuple of int
-        Height and width of a window, 2 by default.
-    strides : int, tuple of int or None
-        Distance between neighboring windows, in pixels; by default `pool_size`.
-    padding : {"valid", "same"}
-        As in `Conv2D`.
+    pool_size, strides, padding : int or tuple of int, int, tuple of int or None, str
+        As in `MaxPool2D`.
 
     Raises
     ------
@@ -223,12 +215,8 @@ class AveragePool1D(AveragePool):
 
     Parameters
     ----------
-    pool_size : int
-        Length of a window, 2 by default.
-    strides : int or None
-        Distance between neighboring windows; by default `pool_size`.
-    padding : {"valid", "same"}
-        As in `Conv1D`.
+    pool_size, strides, padding : int, int or None, str
+        As in `MaxPool2D`, along the one axis.
 
     Raises
     ------
