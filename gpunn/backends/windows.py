@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpunn.typing import Array, Namespace, Shape
 
-__all__ = ["Window", "groups_of"]
+__all__ = ["Window", "groups_of", "is_depthwise"]
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,8 @@ class Window:
 def groups_of(channels: int, weights: Array, window: Window) -> int:
     """Return the number of groups of channels of a convolution, from the shape of its weights."""
     return channels * window.kernel[0] * window.kernel[1] // int(weights.shape[0])
+
+
+def is_depthwise(channels: int, weights: Array, window: Window) -> bool:
+    """Return whether each unit of a convolution reads only the channel of the same number."""
+    return channels > 1 and weights.shape == (window.kernel[0] * window.kernel[1], channels)

@@ -28,7 +28,7 @@ from gpunn.backends.cupy.kernels.windows import (
     window_kernel,
 )
 from gpunn.backends.recording import Arguments
-from gpunn.backends.windows import Window, groups_of
+from gpunn.backends.windows import Window, groups_of, is_depthwise
 from gpunn.typing import Array
 
 __all__ = ["convolution", "inputs_gradient", "weights_gradient"]
@@ -178,7 +178,7 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
     def after(z: Array, bias: Array | None) -> Calls:
         return forward(Arguments(f=f, activation=activation, z=z, bias=bias, out=z))
 
-    if is_depthwise(op.x, op.weights, op.window):
+    if is_depthwise(op.x.shape[3], op.weights, op.window):
         return [*depthwise(op), *after(pixels, None)]
     patches = Patches(launches, op.x, op.weights, op.window, op.out)
     weights, z = patches.by_groups(op.weights), patches.by_pixels(op.out)
@@ -197,7 +197,7 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
 
 def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], None]:
     """Return a call that sets `out` to the gradient of the weights, a sum over the parts."""
-    if is_depthwise(op.x, out, op.window):
+    if is_depthwise(op.x.shape[3], out, op.window):
         kernel = raw_kernel("gpunn_depthwise_weights", DEPTHWISE_WEIGHTS, T=out.dtype)
         arguments = op.x, op.gradient, out, *geometry(op.x, op.window, op.gradient)
         shape = op.gradient.size // out.shape[1], out.size
@@ -218,7 +218,7 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
 
 def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
     """Set `out` to the gradient of the images: for each part, a product, and a gather."""
-    if is_depthwise(out, op.weights, op.window):
+    if is_depthwise(out.shape[3], op.weights, op.window):
         return depthwise_inputs(op, out)
     patches = Patches(launches, out, op.weights, op.window, op.gradient)
     gradient, weights = patches.by_pixels(op.gradient), patches.by_groups(op.weights)
@@ -229,9 +229,3 @@ def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
         patches.add_to_images(columns, part)
 
     return [partial(multiply, part) for part in patches.parts]
-
-
-def is_depthwise(images: Array, weights: Array, window: Window) -> bool:
-    """Return whether each channel is a group with one unit."""
-    channels: int = images.shape[3]
-    return 1 < channels == groups_of(channels, weights, window) == int(weights.shape[1])

@@ -14,12 +14,7 @@ from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, HostArray
 
-__all__ = ["Depthwise", "is_depthwise"]
-
-
-def is_depthwise(channels: int, weights: Array, window: Window) -> bool:
-    """Return whether each unit of a convolution reads only the channel of the same number."""
-    return channels > 1 and weights.shape == (math.prod(window.kernel), channels)
+__all__ = ["Depthwise"]
 
 
 class Axis(NamedTuple):
