@@ -35,6 +35,7 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
         ("Metric", "balanced_accuracy", "use 'recall' with average = 'macro'"),
         ("Metric", "brier", "use 'brier_score'"),
         ("Layer", "Conv2D", "use 'conv_2d'"),
+        ("Layer", "DepthwiseConv2D", "use 'conv_2d' with groups equal to the channels"),
         ("Layer", "MaxPooling2D", "use 'max_pool_2d'"),
         ("Layer", "LSTM", "without recurrence or attention (see"),
         ("Augmentation", "RandomRotation", "use 'rotate'"),

@@ -38,9 +38,8 @@ def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, 
     Raises an ArgumentError if a row has another number of axes.
     """
     if len(input_shape) != axes + 1:
-        hint = ""
-        if axes == 2 and len(input_shape) == 2:
-            hint = ". For gray images, add an axis for the channel: X[..., None]"
+        lacks = len(input_shape) == axes
+        hint = ". For a single channel, such as gray, add an axis: X[..., None]" if lacks else ""
         raise ArgumentError(
             f"{layer.name}: expected rows of shape {AXES[axes]}; got rows of shape "
             f"{input_shape}{hint}"
@@ -66,9 +65,8 @@ def windowed(
     """
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)
-    if min(image) < 1:
-        raise ArgumentError(f"{layer.name}: rows of shape {input_shape} have no numbers")
     kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, strides, dilation))
+    fits = tuple((size - 1) // gap + 1 for size, gap in zip(image, gaps, strict=False))[-axes:]
     outputs, starts = [], []
     for size, length, stride, gap in zip(image, kernels, steps, gaps, strict=False):
         span = (length - 1) * gap + 1
@@ -79,12 +77,11 @@ def windowed(
             count = (size - span) // stride + 1
             starts.append(0)
             if count < 1:
-                fits = (size - 1) // gap + 1
                 raise ArgumentError(
                     f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
                     f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape "
-                    f"{input_shape} have only {size} along that axis; use at most {fits}"
-                    + ("" if argument == "pool_size" else ", or padding='same'")
+                    f"{input_shape} have only {size} along that axis; use at most {given(fits)}, "
+                    "or padding='same'"
                 )
         outputs.append(count)
     window = Window(pair(kernels), pair(steps), pair(starts), pair(gaps))
