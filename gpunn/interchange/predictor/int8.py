@@ -191,12 +191,7 @@ class Int8Network:
         return np.concatenate(parts).reshape(-1, *self.model.output_shape)
 
     def _inputs(self, X: HostArray) -> np.ndarray:
-        rows, shape = np.asarray(self.model.encoded(X), self.model.dtype), self.model.input_shape
-        if rows.shape[1:] != shape:
-            raise DataError(f"X: expected rows of shape {shape}; got {rows.shape[1:]}")
-        if not np.isfinite(rows).all():
-            raise DataError(f"X: expected finite numbers within the range of {rows.dtype}")
-        return rows
+        return self.model._checked_inputs(self.model.encoded(X)).astype(self.model.dtype)
 
     def _add(self, step: Step, steps: Steps) -> None:
         """Add a step to the operations, or merge it into an operation."""

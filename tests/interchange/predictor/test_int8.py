@@ -185,8 +185,8 @@ def test_a_scaling_before_pooling_is_refused():
     ("rows", "problem"),
     [
         (np.ones((0, 4)), "X: expected rows, from"),
-        (np.ones((3, 5)), r"X: expected rows of shape \(4,\); got \(5,\)"),
-        (np.full((3, 4), np.nan), "X: expected finite numbers within the range of float32"),
+        (np.ones((3, 5)), r"X: this network expects shape \(rows, 4\); got \(3, 5\)"),
+        (np.full((3, 4), np.nan), r"X: expected finite numbers; X\[0, 0\] is nan"),
     ],
 )
 def test_rows_that_do_not_fit(rows, problem):
