@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = [
     "predicted_images",
     "with_format",
 ]
+
+LOG = logging.getLogger("gpunn")
 
 
 def load_folder(data: Images) -> Parts:
@@ -123,6 +126,8 @@ def predicted_images(
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise DataError(f"{paths[0]}: the network expects no images, but rows of shape {shape}")
+    if "color" not in model.metadata:
+        LOG.warning("the network was not trained on image files; it gets pixels from 0 to 255")
     color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")
     files = [file for path in paths for file in (image_files(path) if path.is_dir() else [path])]
     for start in range(0, len(files), BLOCK):

@@ -150,7 +150,7 @@ augment = [{{ name = "shift", pixels = 1 }}]
 """
 
 
-def test_arrays_of_images(gpunn, tmp_path):
+def test_arrays_of_images(gpunn, tmp_path, caplog):
     """Rows of an NPZ file, of the digits and of IDX files may be images."""
     from gpunn.data import load_digits
 
@@ -176,4 +176,7 @@ def test_arrays_of_images(gpunn, tmp_path):
     for run in (idx, npz):
         assert same_weights(run, digits)
         assert evaluation(run) == evaluation(digits)
+    Image.fromarray(X[0, ..., 0]).save("0.png")
+    gpunn("predict", idx, "0.png")
+    assert "it gets pixels from 0 to 255" in caplog.text
     assert gpunn("evaluate", idx, ".").stdout == gpunn("evaluate", npz).stdout

@@ -50,6 +50,6 @@ def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
     if not network.ends_in_sums:
         scale = number_source(network.scale, functions.real)
         calls.append(f"{functions.name('dequantize')}({to}, {size}, {offset}, {scale}, output);")
-    return CNetwork(
-        arrays, functions.used(), calls, [each for each in buffers if each], "signed char"
-    )
+    check = f"typedef char {functions.prefix}_needs_int_of_32_bits[sizeof(int) < 4 ? -1 : 1];\n"
+    used = [each for each in buffers if each]
+    return CNetwork(arrays, [check, *functions.used()], calls, used, "signed char")

@@ -1,5 +1,7 @@
 """Networks of 8-bit integers: their accuracy, what they refuse, and their programs in C."""
 
+from subprocess import run
+
 import numpy as np
 import pytest
 from c_programs import SANITIZERS, compiled, rows_in_c
@@ -139,6 +141,8 @@ def test_programs_in_c(tmp_path):
     text = (tmp_path / "images.h").read_text()
     assert "#define IMAGES_BUFFER_0 72\n#define IMAGES_BUFFER_1 72\n" in text
     assert "a call takes about 144 bytes of stack" in text
+    short = ["gcc", "-fsyntax-only", "-Dint=short", "-x", "c", tmp_path / "images.h"]
+    assert "images_needs_int_of_32_bits" in run(short, capture_output=True, text=True).stderr
 
 
 def test_a_weight_of_zero_and_a_large_bias():
