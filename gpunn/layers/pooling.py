@@ -23,8 +23,11 @@ __all__ = [
 ]
 
 
-class Averages(Layer):
-    """The passes of layers that average the windows of `_window`."""
+class Reduction(Layer):
+    """The base of layers that reduce each window of each channel to one number."""
+
+    axes: ClassVar[int]
+    operation: ClassVar[str] = "average_pool"
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
         """Return the window, and the height and width of the output."""
@@ -34,7 +37,8 @@ class Averages(Layer):
     def forward(self, x: Array, workspace: Workspace) -> Array:
         shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
         y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
-        workspace.backend.average_pool(as_images(self, x, workspace), window, images)
+        reduce = getattr(workspace.backend, self.operation)
+        reduce(as_images(self, x, workspace), window, images)
         return y
 
     @operations_only
@@ -48,14 +52,12 @@ class Averages(Layer):
 
 
 @dataclass(eq=False)
-class Pooling(Layer):
-    """The base of layers that reduce each window of each channel to one number."""
+class Pooling(Reduction):
+    """The base of layers whose windows have a size that users choose."""
 
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
     padding: str = "valid"
-
-    axes: ClassVar[int]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +67,6 @@ class Pooling(Layer):
         check_choice("padding", self.padding, PADDINGS)
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
-        """Return the window, and the height and width of the output."""
         sizes = self.pool_size, self.strides, self.padding
         return windowed(self, input_shape, *sizes, argument="pool_size")  # type: ignore[arg-type]
 
@@ -77,12 +78,7 @@ class Pooling(Layer):
 class MaxPool(Pooling):
     """The base of `MaxPool1D` and `MaxPool2D`."""
 
-    @operations_only
-    def forward(self, x: Array, workspace: Workspace) -> Array:
-        shape, (window, _) = x.shape[1:], self._window(x.shape[1:])
-        y, images = image_buffer(self, "output", x.shape[0], self.output_shape(shape), workspace)
-        workspace.backend.max_pool(as_images(self, x, workspace), window, images)
-        return y
+    operation = "max_pool"
 
     @operations_only
     def backward(
@@ -97,11 +93,6 @@ class MaxPool(Pooling):
             images,
         )
         return dx
-
-
-@dataclass(eq=False)
-class AveragePool(Pooling, Averages):
-    """The base of `AveragePool1D` and `AveragePool2D`."""
 
 
 @dataclass(eq=False)
@@ -174,7 +165,7 @@ class MaxPool1D(MaxPool):
 
 
 @dataclass(eq=False)
-class AveragePool2D(AveragePool):
+class AveragePool2D(Pooling):
     """The mean of each channel in each window of an image.
 
     A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. Padding does
@@ -208,7 +199,7 @@ class AveragePool2D(AveragePool):
 
 
 @dataclass(eq=False)
-class AveragePool1D(AveragePool):
+class AveragePool1D(Pooling):
     """The mean of each channel in each window of a signal.
 
     A row has shape (length, channels). See `AveragePool2D` for the formula and the chain rule.
@@ -236,10 +227,8 @@ class AveragePool1D(AveragePool):
 
 
 @dataclass(eq=False)
-class GlobalAveragePool(Averages):
+class GlobalAveragePool(Reduction):
     """The base of `GlobalAveragePool1D` and `GlobalAveragePool2D`."""
-
-    axes: ClassVar[int]
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
         size = image_shape(self, input_shape, self.axes)[:2]
