@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,35 +27,25 @@ class Rows:
     value: Value
     shape: Shape
     channels_first: bool = False
-    other: Rows | None = None
-    """The same rows with channels first, if they were converted."""
 
     def first(self) -> Rows:
         """Return the rows with channels first."""
         if self.channels_first:
             return self
-        if self.other is None:
-            *sizes, channels = self.shape
-            value = self._moved((channels, *sizes), (len(sizes), *range(len(sizes))))
-            self.other = Rows(value, self.shape, True)
-        return self.other
+        axes = len(self.shape)
+        return Rows(self._transposed((axes, *range(1, axes))), self.shape, True)
 
     def last(self, vector: bool = False) -> Value:
         """Return the rows with channels last; `vector` tells that they are flattened."""
         if not self.channels_first:
             return self.value
-        shape = (math.prod(self.shape),) if vector else self.shape
-        value: Value = self._moved(shape, (*range(1, len(self.shape)), 0))
-        return value
+        value: Value = self._transposed((*range(2, len(self.shape) + 1), 1))
+        rows: Value = value.node("Flatten", value, axis=1) if vector else value
+        return rows
 
-    def _moved(self, shape: Shape, axes: Sequence[int]) -> Any:
-        """Return the value with axes of a row in another order, as rows of a shape."""
-        value: Any = self.value
-        if 1 not in (self.shape[-1], math.prod(self.shape[:-1])):
-            value = value.node("Transpose", value, perm=[0, *(1 + axis for axis in axes)])
-            if len(shape) == len(axes):
-                return value
-        return np.reshape(value, (-1, *shape))
+    def _transposed(self, axes: Sequence[int]) -> Any:
+        """Return the value with the axes of a row in another order."""
+        return self.value.node("Transpose", self.value, perm=[0, *axes])
 
 
 def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
