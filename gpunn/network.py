@@ -65,6 +65,9 @@ __all__ = ["Sequential"]
 
 DTYPES = ("float32", "float64")
 
+MEMORY = 2**30
+"""Bytes that the activations of a forward pass without gradients may take."""
+
 CACHE_SIZE = 16
 """Maximum number of recorded inference passes, one for each batch size and dtype."""
 
@@ -548,7 +551,8 @@ class Sequential(Described):
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
             selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass, which changes results only by rounding.
+            Rows per pass, which changes results only by rounding. A pass has fewer rows if their
+            activations take more than 1 GiB, as those of large images.
 
         Returns
         -------
@@ -595,7 +599,7 @@ class Sequential(Described):
         DataError, DeviceMemoryError, DeviceError
             As for `predict`.
         """
-        batch_size = check_integer("batch_size", batch_size)
+        batch_size = min(check_integer("batch_size", batch_size), self.rows_per_pass)
         X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
@@ -712,6 +716,17 @@ class Sequential(Described):
             self._inference = Workspace(self.backend, self.dtype, capacity)
             self._recordings.clear()
         return self._inference
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Memory of the activations of a row: the inputs, and the outputs of each layer."""
+        numbers = sum(math.prod(shape) for shape in (self.input_shape, *self.shapes))
+        return numbers * np.dtype(self.dtype).itemsize
+
+    @property
+    def rows_per_pass(self) -> int:
+        """Maximum number of rows of a forward pass without gradients."""
+        return max(1, MEMORY // self.bytes_per_row)
 
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype of rows on the device, given the dtype of the rows on the host.

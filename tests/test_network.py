@@ -14,6 +14,7 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
+from gpunn.training.evaluation import Evaluator
 from gpunn.workspace import Workspace
 
 
@@ -468,3 +469,26 @@ def test_many_layers_take_no_time():
     """Names and shapes are found in one pass; this would take minutes if each looked at all."""
     model = gpunn.Sequential([layers.Flatten() for _ in range(3000)], (2,), "numpy")
     assert model.labels[-1] == "flatten_3000"
+
+
+def test_rows_of_large_activations_are_computed_few_at_a_time(monkeypatch):
+    """Otherwise, evaluating images would take far more memory than training on them."""
+    found = []
+    prepared = Evaluator._prepared
+    monkeypatch.setattr(
+        Evaluator,
+        "_prepared",
+        lambda self, settings, size: found.append(size) or prepared(self, settings, size),
+    )
+    model, X = network(), np.random.default_rng(0).normal(size=(5, 3))
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    outputs, loss = model.predict(X), trainer.evaluate(X, X[:, :2])["loss"]
+    model = copy.deepcopy(model)
+    monkeypatch.setattr(gpunn.network, "MEMORY", 80)
+    assert (model.bytes_per_row, model.rows_per_pass) == (36, 2)
+    np.testing.assert_allclose(model.predict(X), outputs, atol=1e-6)
+    assert model._inference.capacity == 2
+    assert trainer.evaluate(X, X[:, :2])["loss"] == pytest.approx(loss)
+    assert found == [5, 2]
+    monkeypatch.setattr(gpunn.network, "MEMORY", 1)
+    assert model.rows_per_pass == 1

@@ -130,9 +130,10 @@ def predicted_images(
         LOG.warning("the network was not trained on image files; it gets pixels from 0 to 255")
     color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")
     files = [file for path in paths for file in (image_files(path) if path.is_dir() else [path])]
-    for start in range(0, len(files), BLOCK):
-        block = files[start : start + BLOCK]
+    size = min(BLOCK, max(1, model.rows_per_pass // 8))  # the same for all files
+    for start in range(0, len(files), size):
+        block = files[start : start + size]
         X, _ = read_images(block, shape[:2], color)
-        padding = np.zeros((BLOCK - len(X), *shape), np.uint8)
-        outputs = model.predict_encoded(np.concatenate([X, padding]), BLOCK)[: len(X)]
+        padding = np.zeros((size - len(X), *shape), np.uint8)
+        outputs = model.predict_encoded(np.concatenate([X, padding]), size)[: len(X)]
         yield ImagePredictions(**vars(meaning(outputs)), files=[str(file) for file in block])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import TracebackType
 
 import numpy as np
@@ -50,11 +49,11 @@ class BufferMemory:
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize
         copies = 2 + len(self._optimizer.slots)  # values, gradients, the optimizer's
-        row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
         reason = f" ({error})" if str(error) else ""
+        activations = batch_size * model.bytes_per_row
         return (
             f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
-            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and their gradients as "
+            f"of a batch take about {activations / 2**20:,.1f} MiB, and their gradients as "
             "much. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
             f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "

@@ -516,7 +516,7 @@ class Trainer:
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows per batch, which changes results only by rounding.
+            Rows per pass, as for `Sequential.predict`.
         sample_weight : array, shape (rows,)
             A weight for each row: a row with weight k counts as k rows.
         stream : bool or None
@@ -557,7 +557,7 @@ class Trainer:
         dict of str to float
             Loss and metrics, by name.
         """
-        model = self.model
+        model, batch_size = self.model, min(batch_size, self.model.rows_per_pass)
         memory = BufferMemory(model, self.optimizer, batch_size)
         with model.exclusion.held("evaluate", training=False):
             try:
