@@ -54,19 +54,16 @@ def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtyp
         if name == SAME or (name == "flatten" and x.channels_first):
             return x
         if name in IMAGES and not vector and dtype == "float32":
-            value = IMAGES[name](x.first().value, *arguments)
-            return Rows(value, step.output_shape, True)
+            return Rows(IMAGES[name](x.first(), *arguments), step.output_shape, True)
         if name in ("dense", "matmul") and vector and is_first:
             W, *b = arguments
             value = function(flatten(x.value), rows_of_channels(W, x.shape), *b)
             return Rows(value, step.output_shape)
         if name == "concatenate_vectors" and is_first:
-            value = concatenate([each.first().value for each in inputs])
+            value = concatenate([each.first() for each in inputs])
             return Rows(value, step.output_shape, True)
     if elementwise(step) and is_first and (len(inputs) == 1 or not vector):
-        images = [each.first() for each in inputs]
-        value = function(*(each.value for each in images), *arguments)
-        return Rows(value, images[0].shape, True)
+        return Rows(function(*(each.first() for each in inputs), *arguments), x.shape, True)
     value = function(*(each.last(vector) for each in inputs), *arguments)
     return Rows(value, step.output_shape)
 

@@ -28,24 +28,25 @@ class Rows:
     shape: Shape
     channels_first: bool = False
 
-    def first(self) -> Rows:
+    def first(self) -> Value:
         """Return the rows with channels first."""
         if self.channels_first:
-            return self
+            return self.value
         axes = len(self.shape)
-        return Rows(self._transposed((axes, *range(1, axes))), self.shape, True)
+        return self._transposed((axes, *range(1, axes)))
 
     def last(self, vector: bool = False) -> Value:
         """Return the rows with channels last; `vector` tells that they are flattened."""
         if not self.channels_first:
             return self.value
-        value: Value = self._transposed((*range(2, len(self.shape) + 1), 1))
+        value = self._transposed((*range(2, len(self.shape) + 1), 1))
         rows: Value = value.node("Flatten", value, axis=1) if vector else value
         return rows
 
-    def _transposed(self, axes: Sequence[int]) -> Any:
+    def _transposed(self, axes: Sequence[int]) -> Value:
         """Return the value with the axes of a row in another order."""
-        return self.value.node("Transpose", self.value, perm=[0, *axes])
+        value: Value = self.value.node("Transpose", self.value, perm=[0, *axes])
+        return value
 
 
 def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
