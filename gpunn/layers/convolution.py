@@ -198,8 +198,8 @@ class Conv1D(Convolution):
 
     Parameters
     ----------
-    filters, kernel_size, strides, padding, dilation_rate, groups : int, but padding is a str
-        As in `Conv2D`, along the one axis.
+    filters, kernel_size, strides, padding, dilation_rate, groups : as in `Conv2D`
+        The length of a patch, and distances along the axis, are integers.
     activation, bias, initializer, bias_initializer : as in `Conv2D`
         The function f, whether the layer adds b, and initial values of W and b.
 

@@ -144,8 +144,8 @@ class MaxPool1D(MaxPool):
 
     Parameters
     ----------
-    pool_size, strides, padding : int, int or None, str
-        As in `MaxPool2D`, along the one axis.
+    pool_size, strides, padding : as in `MaxPool2D`
+        The length of a window, and the distance between neighboring windows, are integers.
 
     Raises
     ------
@@ -174,8 +174,8 @@ class AveragePool2D(Pooling):
 
     Parameters
     ----------
-    pool_size, strides, padding : int or tuple of int, int, tuple of int or None, str
-        As in `MaxPool2D`.
+    pool_size, strides, padding : as in `MaxPool2D`
+        The size of a window, the distance between neighboring windows, and the padding.
 
     Raises
     ------
@@ -206,8 +206,8 @@ class AveragePool1D(Pooling):
 
     Parameters
     ----------
-    pool_size, strides, padding : int, int or None, str
-        As in `MaxPool2D`, along the one axis.
+    pool_size, strides, padding : as in `MaxPool2D`
+        The length of a window, and the distance between neighboring windows, are integers.
 
     Raises
     ------
