@@ -15,7 +15,14 @@ from gpunn.meaning import plural
 from gpunn.storage.files import confined
 from gpunn.storage.reading import checked_path
 
-__all__ = ["class_names", "files_by_class", "image_files", "is_image", "is_image_folder"]
+__all__ = [
+    "check_name",
+    "class_names",
+    "files_by_class",
+    "image_files",
+    "is_image",
+    "is_image_folder",
+]
 __all__ += ["load_images", "split_folders"]
 
 LOG = logging.getLogger("gpunn")
@@ -174,11 +181,16 @@ def entries(folder: Path, root: Path) -> list[Path]:
                 f"{path}: is a symbolic link {'to a folder' if path.is_dir() else f'out of {root}'}"
                 "; copy its target instead"
             )
-        try:
-            path.name.encode()
-        except UnicodeEncodeError:
-            raise DataFileError(f"{path}: the name is not UTF-8; rename it") from None
+        check_name(path)
     return found
+
+
+def check_name(path: Path) -> None:
+    """Raise a DataFileError if a path is not UTF-8, since predictions and runs contain it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataFileError(f"{path}: the name is not UTF-8; rename it") from None
 
 
 def image_files(folder: Path, root: Path | None = None) -> list[Path]:

@@ -12,7 +12,13 @@ import numpy as np
 
 from gpunn.config import Config, Images
 from gpunn.data.image_files import read_images
-from gpunn.data.images import class_names, files_by_class, image_files, split_folders
+from gpunn.data.images import (
+    check_name,
+    class_names,
+    files_by_class,
+    image_files,
+    split_folders,
+)
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predict_in_blocks import BLOCK
@@ -130,6 +136,8 @@ def predicted_images(
         LOG.warning("the network was not trained on image files; it gets pixels from 0 to 255")
     color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")
     files = [file for path in paths for file in (image_files(path) if path.is_dir() else [path])]
+    for file in files:
+        check_name(file)
     size = min(BLOCK, max(1, model.rows_per_pass // 8))  # the same for all files
     for start in range(0, len(files), size):
         block = files[start : start + size]

@@ -1,6 +1,7 @@
 """Images: a folder with a subfolder for each class, and arrays of them, through the command."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,14 @@ def test_files_that_cannot_be_predicted(gpunn, photos, change, message):
         given = photos if command == "evaluate" else photos / "up" / "1.png"
         status = 0 if (command, change) == ("evaluate", Path.unlink) else 2
         assert status == 0 or message in gpunn(command, "runs/photos", given, status=2).stderr
+
+
+@pytest.mark.skipif(os.sep != "/", reason="names are always UTF-16")
+def test_a_path_that_is_not_utf_8(gpunn, photos):
+    gpunn("train", photos, *FEW)
+    path = Path(os.fsdecode(b"\xff.png"))
+    shutil.copy(photos / "up" / "1.png", path)
+    assert "the name is not UTF-8" in gpunn("predict", "runs/photos", path, status=2).stderr
 
 
 @pytest.mark.parametrize(
