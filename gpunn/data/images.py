@@ -89,9 +89,9 @@ def load_images(
     ((2, 6, 8, 1), [0, 1], ['dark', 'light'])
     """
     root = Path(checked_path(folder, "folder"))
-    if root not in (splits := [*split_folders(root).values()]):
+    if root not in (splits := split_folders(root)).values():
         raise DataFileError(
-            f"{root}: has folders of splits; load each of them, such as {splits[0]}"
+            f"{root}: has folders of splits; load each of them, such as {splits['training']}"
         )
     paths, y, classes = files_by_class(root)
     X, _ = read_images(paths, size, color)
