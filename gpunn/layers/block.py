@@ -223,7 +223,10 @@ class Block(Layer):
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         passes: Passes = workspace.outputs[self]
-        return passes.backward(gradient, wants_input_gradient)
+        try:
+            return passes.backward(gradient, wants_input_gradient)
+        except Untraceable as error:
+            raise untraceable(self, f"the derivatives need {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
         """Return the traced forward pass; trace it again if an attribute has changed.
@@ -293,11 +296,15 @@ class Block(Layer):
             cause = error.__cause__
             if isinstance(cause, GpunnError) and not isinstance(cause, Untraceable):
                 raise ArgumentError(str(cause)) from None
-            raise ArgumentError(
-                f"{cls.__name__}: forward can't be traced: {error}. If the layer needs this, "
-                "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and "
-                "backward"
-            ) from error
+            raise untraceable(self, str(error)) from error
+
+
+def untraceable(block: Block, reason: str) -> ArgumentError:
+    """Return the error for a block whose pass can't be traced."""
+    return ArgumentError(
+        f"{type(block).__name__}: forward can't be traced: {reason}. If the layer needs this, "
+        "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and backward"
+    )
 
 
 def forward_of(formula: Any) -> Any:

@@ -90,6 +90,26 @@ def test_what_a_formula_must_not_contain(reason):
     assert "derive it from gpunn.layers.Layer" in str(caught.value)
 
 
+class Excited(Block):
+    """Images whose channels are multiplied by functions of their means."""
+
+    name = "test_excited"
+
+    def __init__(self):
+        super().__init__()
+        self.mean = layers.GlobalAveragePool2D()
+
+    def forward(self, x):
+        return x * self.mean(x)[:, None, None, :]
+
+
+def test_derivatives_that_cannot_be_traced():
+    model = gpunn.Sequential([layers.Conv2D(2, 1), Excited(), layers.Flatten()], (2, 2, 1), "numpy")
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    with pytest.raises(ArgumentError, match=r"Excited: forward can't be traced: the deriv.*axes"):
+        trainer.fit(np.ones((2, 2, 2, 1)), np.ones((2, 8)), progress=False)
+
+
 class Own(Block):
     """A function of x and a parameter."""
 
