@@ -149,13 +149,23 @@ class Augmentation(Configurable):
 
     def __call__(self, X: Array, y: Array, random: BatchRandom) -> Array:
         """Return the changed images of an update; the targets `y` do not change."""
-        if X.ndim != 4:
+        self.check_shape(X.shape[1:])
+        return self.changed(X, random)
+
+    def check_shape(self, shape: Shape) -> None:
+        """Raise an ArgumentError if rows of this shape are no images.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The shape of a row.
+        """
+        if len(shape) != 3:
             raise ArgumentError(
                 f"augment: {self.name!r} expects rows of shape (height, width, channels); got rows "
-                f"of shape {X.shape[1:]}. For vectors of pixels, reshape X; in a configuration, "
-                'set data.shape = "images"'
+                f"of shape {shape}. For vectors of pixels, reshape X; in a configuration, set "
+                'data.shape = "images"'
             )
-        return self.changed(X, random)
 
     def changed(self, X: Array, random: BatchRandom) -> Array:
         """Return changed images in the same shape.

@@ -251,6 +251,11 @@ def build(
     objects.config = config = with_format(config, parts)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
+    for each in objects.augment:  # before the run folder changes
+        try:
+            each.check_shape(model.input_shape)
+        except ArgumentError as error:
+            raise ConfigError(f"training.{error}") from error
     trainer = make_trainer(model, objects, config, communicator)
     parts = parts.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(parts.metadata)
