@@ -144,6 +144,16 @@ def images() -> list[Layer]:
     ]
 
 
+def signals() -> list[Layer]:
+    return [
+        layers.Conv1D(4, 3, padding="same", activation="relu"),
+        layers.MaxPool1D(2),
+        layers.AveragePool1D(2, 1),
+        layers.GlobalAveragePool1D(),
+        Dense(CLASSES),
+    ]
+
+
 IMAGES = _random.normal(size=(ROWS, 6, 5, 2)) + LABELS[:, None, None, None]
 
 EDGES = [[-1.5, -0.5, 0.0, 2.0], [-2.0, 0.5, 2.0]]
@@ -377,6 +387,7 @@ def table() -> Iterator[Run]:
     yield Run("blocks", blocks, optimizer=lambda: optimizers.SGD(0.01, momentum=0.5))
     yield Run("blocks, frozen", frozen_blocks, optimizer=lambda: optimizers.SGD(0.01))
     # Not Adam, for the same reason.
+    yield Run("signals", signals, X=IMAGES.reshape(ROWS, 30, 2))
     yield Run("images", images, optimizer=lambda: optimizers.SGD(0.05, momentum=0.5), X=IMAGES)
     yield Run("tables", table_layers, X=TABLE)
     yield Run("tables, frozen", frozen_table_layers, X=TABLE)
