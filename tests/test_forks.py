@@ -137,7 +137,7 @@ def run(script, *arguments):
     [
         ("gpunn.backends.numpy.compiled.lowerings", "fit"),
         ("gpunn.backends.numpy.compiled.backend", "fit"),
-        ("gpunn.training.loop", "fit"),
+        ("gpunn.training.fit", "fit"),
         ("safetensors", "load"),
         ("cupy", "load"),
     ],

@@ -38,8 +38,8 @@ from gpunn.training.batches.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.callbacks import Callback
 from gpunn.training.callbacks.experiment_trackers import Tracker
 from gpunn.training.checkpoints.checkpoint import Checkpoint
+from gpunn.training.fit import Fit
 from gpunn.training.history import History
-from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.transfer import WeightsReport
 
@@ -147,7 +147,7 @@ class Experiment:
             augment=as_augment(self.augment),
         )
         session = TrainingSession(trainer, self.training, self.validation, options)
-        return TrainingLoop(session).run()
+        return Fit(session).run()
 
     def choose_threshold(self, *, warn: bool = True) -> None:
         """Set the network's threshold between two classes, if `training.threshold_for` is set.

@@ -66,8 +66,8 @@ from gpunn.sklearn.policy import EstimatorPolicy, Score
 from gpunn.sklearn.solvers import optimizer_of
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.callbacks import Callback
+from gpunn.training.fit import Fit
 from gpunn.training.history import History
-from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.trainer import Trainer
 
@@ -371,7 +371,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             callbacks=callbacks,
             progress=bool(self.progress),
         )
-        TrainingLoop(TrainingSession(trainer, training, held, options)).run()
+        Fit(TrainingSession(trainer, training, held, options)).run()
         if self.early_stopping and policy.best is not None:
             trainer.restore(policy.best)
         convergence.store(self)

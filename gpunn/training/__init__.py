@@ -13,11 +13,12 @@ from gpunn.training.callbacks import (
     live_plot,
     norm_log,
 )
+from gpunn.training.fit import Fit
 from gpunn.training.history import History
 from gpunn.training.trainer import Trainer
 from gpunn.transfer import WeightsReport
 
-__all__ = ["BatchRandom", "History", "NormLog", "Trainer", "WeightsReport"]
+__all__ = ["BatchRandom", "Fit", "History", "NormLog", "Trainer", "WeightsReport"]
 
 # Pickles of earlier releases name these modules by their former paths.
 for _former, _module in {

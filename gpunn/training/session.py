@@ -240,6 +240,11 @@ class TrainingSession:
                         elsewhere=not self.ranks.first,
                     )
 
+    @property
+    def last_epoch(self) -> int:
+        """The number of the trainer's epochs after training."""
+        return self.trainer.progress.first_epoch + self.options.epochs
+
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
         """Call a function for each callback on rank 0; other ranks handle requests of rank 0.
 

@@ -38,8 +38,8 @@ from gpunn.training.checkpoints.checkpoint import (
 from gpunn.training.checkpoints.restore import restore_checkpoint
 from gpunn.training.divergence.detection import is_finite
 from gpunn.training.evaluation import Evaluator
+from gpunn.training.fit import Fit
 from gpunn.training.history import History
-from gpunn.training.loop import TrainingLoop
 from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
@@ -419,6 +419,84 @@ class Trainer:
         (200, True)
         """
         with self.ranks.agreement.failing_together():
+            fit = self.prepare(
+                X,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                callbacks=callbacks,
+                progress=progress,
+                stream=stream,
+                resume_from=resume_from,
+                drop_last=drop_last,
+                shuffle_members=shuffle_members,
+                steps_per_epoch=steps_per_epoch,
+                prefetch=prefetch,
+                augment=augment,
+            )
+            return fit.run()
+
+    def prepare(
+        self,
+        X: HostArray | Batches,
+        y: HostArray | None = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: tuple[HostArray, ...] | Batches | None = None,
+        validation_split: float = 0.0,
+        sample_weight: HostArray | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback | str | Mapping[str, Any]] = (),
+        progress: bool = True,
+        stream: bool | None = None,
+        resume_from: str | Path | Checkpoint | None = None,
+        drop_last: bool = False,
+        shuffle_members: bool = False,
+        steps_per_epoch: int | None = None,
+        prefetch: int = 2,
+        augment: Augment | str | Mapping[str, Any] | Sequence[Any] | None = None,
+    ) -> Fit:
+        """Check a call of `fit` without training; the result trains when it runs.
+
+        `fit(...)` is `prepare(...).run()`. `gpunn.train_together` trains several prepared networks
+        at the same time.
+
+        Parameters
+        ----------
+        X, y, epochs, batch_size, validation_data, validation_split : array, int, float
+            As for `fit`.
+        sample_weight, class_weight, shuffle, callbacks, progress, stream : array, sequence, bool
+            As for `fit`.
+        resume_from, drop_last, shuffle_members, steps_per_epoch, prefetch, augment : bool, int
+            As for `fit`.
+
+        Returns
+        -------
+        Fit
+            The prepared training.
+
+        Raises
+        ------
+        DataError, ArgumentError
+            As for `fit`.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+        >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
+        >>> fit = trainer.prepare([[0.0], [1.0]], [1.0, 1.0], epochs=20, progress=False)
+        >>> trainer.epoch, len(fit.run()["loss"])
+        (0, 20)
+        """
+        with self.ranks.agreement.failing_together():
             epochs = check_integer("epochs", epochs, at_least=0)
             batch_size = check_integer("batch_size", batch_size)
             shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
@@ -457,7 +535,7 @@ class Trainer:
                 shuffle_members=shuffle_members,
                 augment=as_augment(augment),
             )
-            return TrainingLoop(TrainingSession(self, training, validation, options)).run()
+            return Fit(TrainingSession(self, training, validation, options))
 
     @property
     def every_metric(self) -> list[Metric]:

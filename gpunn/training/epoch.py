@@ -1,26 +1,22 @@
-"""The training loop: epochs, and updates within each epoch.
+"""An epoch of training, or the rest of an epoch, by requests to the backend.
 
 In outline::
 
-    for each epoch:
-        for each request of a few updates:
-            do them on the next rows
-            at a logging step, read the statistics, and recover if training has diverged
-            call the callbacks
-        validate
-        add the epoch's logs to the history, and pass them to schedule, policy and callbacks
+    for each request of a few updates:
+        do them on the next rows
+        at a logging step, read the statistics, and recover if training has diverged
+        call the callbacks
+    validate
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
 from gpunn.training.batches.batch_feed import BatchFeed, Feed
@@ -29,19 +25,16 @@ from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.callbacks import Callback
 from gpunn.training.divergence.detection import HINTS, find_fault, hints
-from gpunn.training.history import History
 from gpunn.training.progress_bar import progress_bar
 from gpunn.training.session import TrainingSession
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.training.updates_per_request import UpdatesPerRequest
 
-__all__ = ["TrainingLoop"]
-
-LOG = logging.getLogger("gpunn")
+__all__ = ["EpochByRequests"]
 
 
-class TrainingLoop:
-    """Runs the epochs of one call of `Trainer.fit`, whose arguments were checked before."""
+class EpochByRequests:
+    """Trains the network of a session for one epoch after the other."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
@@ -52,29 +45,7 @@ class TrainingLoop:
         self.ranks = trainer.ranks
         self._agreed_signal = 0
 
-    def run(self) -> History:
-        """Train for the requested epochs, or until something ends training.
-
-        If another rank has failed, raise a DistributedError that names the rank and the reason.
-        """
-        with self.ranks.agreement.failing_together():
-            return self._run()
-
-    def _run(self) -> History:
-        session, progress, exit_status = self.session, self.progress, None
-        with self.trainer.model.exclusion.held("fit", training=True), session.running():
-            self.last_epoch = progress.first_epoch + session.options.epochs
-            while progress.epoch < self.last_epoch and not progress.stop_reason:
-                if self._interrupted:
-                    self._end_interrupted()
-                    exit_status = session.interruption.exit_status
-                elif logs := self._train_epoch():
-                    self._end_epoch(logs)
-        if exit_status is not None:
-            raise AgreedExit(exit_status)
-        return self.trainer.history
-
-    def _train_epoch(self) -> dict[str, float]:
+    def run(self) -> dict[str, float]:
         """Train for an epoch, or the rest of an epoch; return the logs, or {} if interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
@@ -83,7 +54,7 @@ class TrainingLoop:
         with closing(feed), closing(bar), np.errstate(over="ignore", invalid="ignore"):
             self._report_if_due(feed, bar)
             while not self.cursor.finished:
-                if self._interrupted and self._may_stop_here():
+                if self.interrupted and self._may_stop_here():
                     return {}
                 self.batching.begin()
                 recording = step.recording_seconds
@@ -107,19 +78,8 @@ class TrainingLoop:
         timings = float(feed.settings[-1, 0]), seconds, self.cursor.plan.visited / seconds
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
-    def _end_epoch(self, logs: dict[str, float]) -> None:
-        """Add an epoch to the history, and pass it to schedule, policy and callbacks."""
-        trainer, progress = self.trainer, self.progress
-        progress.epoch += 1
-        progress.cursor = None
-        row = {"epoch": progress.epoch, **logs}
-        trainer.history.append(row)
-        trainer.optimizer.schedule.observe(row)
-        progress.stop_reason = self.policy.observe(trainer, row) or progress.stop_reason
-        self.session.call(lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1]))
-
     @property
-    def _interrupted(self) -> bool:
+    def interrupted(self) -> bool:
         """Whether all ranks know that a rank has received Ctrl-C or SIGTERM."""
         return bool(self._agreed_signal) or (
             self.ranks.alone and self.session.interruption.requested
@@ -136,21 +96,6 @@ class TrainingLoop:
             interruption.adopt(self._agreed_signal)
         agreed: int = min(updates for updates, _ in requests)
         return agreed
-
-    def _end_interrupted(self) -> None:
-        """End training because of Ctrl-C or SIGTERM."""
-        progress, interruption = self.progress, self.session.interruption
-        self.session.call(lambda callback: callback.on_interruption(self.trainer))
-        progress.stop_reason, progress.interrupted = interruption.reason, True
-        if not self.ranks.first:
-            return
-        LOG.warning(
-            "Training was %s after update %d, with %d of %d epochs done",
-            progress.stop_reason,
-            progress.updates,
-            progress.epoch,
-            self.last_epoch,
-        )
 
     # ----------------------------------------------------------------------- within an epoch
 
@@ -170,12 +115,12 @@ class TrainingLoop:
             if plan.members > 1:
                 seed = trainer.model.seed
                 order = shuffled_order(seed, progress.epoch, plan.rows, plan.members)
-            rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
-            settings = session.step.scheduled.over_epoch(rates, progress.epoch, self.last_epoch)
+            rates = self.policy.learning_rates(trainer, plan.updates, session.last_epoch)
+            settings = session.step.scheduled.over_epoch(rates, progress.epoch, session.last_epoch)
         augmentation = session.augmentation
         if augmentation is not None:
             augmentation.epoch = progress.epoch
-        title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
+        title = f"Epoch {progress.epoch + 1}/{session.last_epoch}"
         shown = session.options.progress and self.ranks.first
         bar = progress_bar(title, plan.visited, shown)
         if progress.cursor is None:

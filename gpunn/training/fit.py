@@ -1,0 +1,166 @@
+"""A call of `Trainer.fit`: epoch after epoch, until all epochs are done or something ends training.
+
+In outline::
+
+    for each epoch:
+        train for the epoch, and validate
+        add the epoch's logs to the history, and pass them to schedule, policy and callbacks
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from gpunn.distributed.agreement import AgreedExit
+from gpunn.training.epoch import EpochByRequests
+from gpunn.training.history import History
+from gpunn.training.session import TrainingSession
+
+__all__ = ["Fit"]
+
+LOG = logging.getLogger("gpunn")
+
+
+class Fit:
+    """A prepared call of `Trainer.fit`, whose arguments have been checked; `run` trains.
+
+    `Trainer.prepare` returns this object. A caller that trains several networks in turn can also
+    train some epochs at a time: within the context of this object, `advance` trains.
+
+    Parameters
+    ----------
+    session : TrainingSession
+        The checked arguments.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        The trainer.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
+    >>> fit = trainer.prepare([[0.0], [1.0]], [1.0, 1.0], epochs=20, progress=False)
+    >>> with fit:
+    ...     ended = fit.advance(until=10)
+    >>> trainer.epoch, ended
+    (10, False)
+    """
+
+    def __init__(self, session: TrainingSession) -> None:
+        self.session, self.trainer = session, session.trainer
+        self._epoch = EpochByRequests(session)
+        self._contexts = ExitStack()
+        self._exit_status: int | None = None
+
+    @property
+    def first_epoch(self) -> int:
+        """The trainer's number of epochs before training; known within the context."""
+        return self.trainer.progress.first_epoch
+
+    @property
+    def last_epoch(self) -> int:
+        """The trainer's number of epochs after training; known within the context."""
+        return self.session.last_epoch
+
+    def run(self) -> History:
+        """Train for the requested epochs, or until something ends training.
+
+        Returns
+        -------
+        History
+            The logs of all epochs so far, including earlier calls of `fit`.
+
+        Raises
+        ------
+        DistributedError
+            If another rank has failed; the message names the rank and the reason.
+        """
+        with self:
+            self.advance()
+        return self.trainer.history
+
+    def __enter__(self) -> Self:
+        """Begin: load a checkpoint to resume from, make the step, and begin the callbacks."""
+        with ExitStack() as contexts:
+            contexts.enter_context(self.trainer.ranks.agreement.failing_together())
+            contexts.push(self._exit_program)
+            contexts.enter_context(self.trainer.model.exclusion.held("fit", training=True))
+            contexts.enter_context(self.session.running())
+            self._contexts = contexts.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """End the callbacks, and release everything."""
+        return self._contexts.__exit__(kind, error, traceback)
+
+    def advance(self, until: int | None = None) -> bool:
+        """Train until an epoch, or until training ends.
+
+        Parameters
+        ----------
+        until : int or None
+            The number of the trainer's epochs (`Trainer.epoch`) after which to return; None means
+            all requested epochs.
+
+        Returns
+        -------
+        bool
+            Whether training has ended: all epochs are done, or a rule or a signal has ended it.
+        """
+        progress = self.trainer.progress
+        last = self.last_epoch if until is None else min(until, self.last_epoch)
+        while progress.epoch < last and not progress.stop_reason:
+            if self._epoch.interrupted:
+                self._end_interrupted()
+            elif logs := self._epoch.run():
+                self._end_epoch(logs)
+        return progress.epoch >= self.last_epoch or bool(progress.stop_reason)
+
+    def _end_epoch(self, logs: dict[str, float]) -> None:
+        """Add an epoch to the history, and pass it to schedule, policy and callbacks."""
+        trainer, progress = self.trainer, self.trainer.progress
+        progress.epoch += 1
+        progress.cursor = None
+        row = {"epoch": progress.epoch, **logs}
+        trainer.history.append(row)
+        trainer.optimizer.schedule.observe(row)
+        reason = trainer.policy.observe(trainer, row)
+        progress.stop_reason = reason or progress.stop_reason
+        self.session.call(lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1]))
+
+    def _end_interrupted(self) -> None:
+        """End training because of Ctrl-C or SIGTERM."""
+        progress, interruption = self.trainer.progress, self.session.interruption
+        self.session.call(lambda callback: callback.on_interruption(self.trainer))
+        progress.stop_reason, progress.interrupted = interruption.reason, True
+        self._exit_status = interruption.exit_status
+        if not self.trainer.ranks.first:
+            return
+        LOG.warning(
+            "Training was %s after update %d, with %d of %d epochs done",
+            progress.stop_reason,
+            progress.updates,
+            progress.epoch,
+            self.last_epoch,
+        )
+
+    def _exit_program(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """After SIGTERM, end the program."""
+        if error is None and self._exit_status is not None:
+            raise AgreedExit(self._exit_status)
