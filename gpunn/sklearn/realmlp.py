@@ -142,6 +142,10 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see
         `gpunn.thresholds.best_threshold`. With None the threshold is 0.5.
+    temperature_scaling : bool, default=True
+        Whether to divide the logits by the temperature that minimizes the log loss of the
+        validation rows, if this helps; see `gpunn.tabular.scale_temperature`. With `class_weight`,
+        which distorts probabilities, logits are not scaled.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
         the accuracy, otherwise 0.
@@ -161,6 +165,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         The metric that selected the best epoch.
     validation_score_ : float
         Value of this metric on the validation rows at the best epoch.
+    temperature_ : float
+        The number by which the logits were divided after training; 1 if scaling did not help.
     threshold_ : float
         The second of two classes is predicted if its probability is at least this threshold.
     best_epoch_, n_iter_ : int

@@ -143,8 +143,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
-    class_weight, threshold_for : as for `RealMLPClassifier`
-        Class weights, and the criterion for the threshold: None by default.
+    class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
+        Class weights, the criterion for the threshold, and the scaling of the logits: None, None
+        and True by default.
     label_smoothing : float, default=0.0
         Fraction of each target to spread evenly over all classes.
 
@@ -154,6 +155,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         Sorted classes; with several labels, the indices of the labels.
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
         The fitted model, and the logs and result of the training.
+    temperature_ : as in `RealMLPClassifier`
+        The number by which the logits were divided.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 

@@ -57,7 +57,7 @@ from gpunn.sklearn.tabular_inputs import (
 )
 from gpunn.tables import Schema, Table
 from gpunn.tables.schema import checked_strings
-from gpunn.tabular import Recipe
+from gpunn.tabular import Recipe, scale_temperature
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
@@ -176,8 +176,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _name_outputs(self, network: Sequential) -> None:
         """Set the names of the network's classes, if it has classes."""
 
-    def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Choose the network's threshold by `threshold_for` on encoded validation rows."""
+    def _calibrate(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
+        """Fit to encoded validation rows how the network's outputs become predictions."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -349,7 +349,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if not stopping.best_epoch and trainer.stop_reason.startswith("interrupted"):
             raise KeyboardInterrupt  # there is no best epoch yet
         self._describe(network, schema)
-        self._decide(network, X_val, validation)
+        self._calibrate(network, X_val, validation)
         self.network_, self.schema_, self.history_ = network, schema, trainer.history
         self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
         self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
@@ -407,6 +407,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             validation_score=self.validation_score_,
             best_epoch=self.best_epoch_,
             n_iter=self.n_iter_,
+            temperature=getattr(self, "temperature_", 1.0),
         )
         network = self._placed_network()
         network.metadata[KEY] = asdict(record)
@@ -447,7 +448,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if record.feature_names is not None:
             estimator.feature_names_in_ = np.array(record.feature_names, dtype=object)
         if (classes := record.class_array()) is not None:
-            estimator.classes_ = classes
+            estimator.classes_, estimator.temperature_ = classes, record.temperature
         estimator.metric_, estimator.validation_score_ = record.metric, record.validation_score
         estimator.best_epoch_, estimator.n_iter_ = record.best_epoch, record.n_iter
         estimator._outputs = network.output_shape[0]
@@ -478,6 +479,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     class_weight: Any = parameter(None, NONE, among("balanced"), MAPPING)
     threshold_for: str | None = parameter(None, NONE, CRITERION)
+    temperature_scaling: bool = parameter(True, FLAG)
 
     @property
     def _task(self) -> str:
@@ -559,7 +561,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
                 f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
             )
 
+    def _calibrate(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
+        self.temperature_ = 1.0
+        if self.temperature_scaling and self.class_weight is None:
+            targets, weights = validation.targets, validation.weights
+            self.temperature_ = scale_temperature(network, X, targets, weights)
+        self._decide(network, X, validation)
+
     def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
+        """Choose the network's threshold by `threshold_for` on encoded validation rows."""
         criterion = self.threshold_for
         if criterion is None:
             return
@@ -575,7 +585,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             warnings.warn(
                 f"threshold_for: {reason}",
                 GpunnWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         network.threshold = None if choice is None else choice.threshold
 

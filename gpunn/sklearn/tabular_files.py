@@ -37,6 +37,7 @@ class EstimatorRecord:
     validation_score: float
     best_epoch: int
     n_iter: int
+    temperature: float = 1.0
 
     def original_parameters(self) -> dict[str, Any]:
         """Return the estimator's parameters in their original types, or raise an ArgumentError."""

@@ -7,10 +7,19 @@
 
 from __future__ import annotations
 
+from gpunn.tabular.calibration import scale_temperature
 from gpunn.tabular.columns import NUMBER_EMBEDDINGS
 from gpunn.tabular.edges import quantile_edges, tree_edges
 from gpunn.tabular.realmlp import realmlp
 from gpunn.tabular.recipe import Recipe
 from gpunn.tabular.tabm import tabm
 
-__all__ = ["NUMBER_EMBEDDINGS", "Recipe", "quantile_edges", "realmlp", "tabm", "tree_edges"]
+__all__ = [
+    "NUMBER_EMBEDDINGS",
+    "Recipe",
+    "quantile_edges",
+    "realmlp",
+    "scale_temperature",
+    "tabm",
+    "tree_edges",
+]

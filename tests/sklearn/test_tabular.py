@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import TunedThresholdClassifierCV
 
 import gpunn
@@ -196,6 +196,26 @@ def test_a_label_that_is_missing(gap, dtype):
     y.iloc[4, 1] = gap
     with pytest.raises(DataError, match="y: row 4 has no target"):
         RealMLPClassifier(**REALMLP).fit(X, y)
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_temperature_scaling(estimator, tmp_path):
+    y = np.roll(CLASS, 1)  # unlike what the network learns, so it is overconfident
+    first, second = (
+        clone(estimator).set_params(temperature_scaling=scaled).fit(X, CLASS, X_val=X, y_val=y)
+        for scaled in (True, False)
+    )
+    assert second.temperature_ == 1
+    assert first.temperature_ > 1
+    if not isinstance(estimator, TabMClassifier):  # which averages probabilities
+        ratio = second.network_.predict(X) / first.network_.predict(X)
+        np.testing.assert_allclose(ratio, first.temperature_, rtol=1e-3)
+    losses = [log_loss(y, each.predict_proba(X)) for each in (first, second)]
+    assert losses[0] < losses[1]
+    first.save(tmp_path / "fitted.safetensors")
+    loaded = type(estimator).load(tmp_path / "fitted.safetensors", backend="numpy")
+    assert loaded.temperature_ == first.temperature_
+    np.testing.assert_array_equal(loaded.predict_proba(X), first.predict_proba(X))
 
 
 DEAR = pd.Series(CLASS == "dear")
@@ -404,7 +424,8 @@ def test_a_metric_that_validation_rows_do_not_define(estimator):
 def test_a_network_that_is_written_in_training_takes_raw_rows(estimator, tmp_path):
     path = tmp_path / "best.safetensors"
     writes = {"name": "model_checkpoint", "path": str(path), "monitor": "val_accuracy"}
-    fitted = clone(estimator).set_params(callbacks=[writes], epochs=1).fit(X, CLASS)
+    classifier = clone(estimator).set_params(callbacks=[writes], epochs=1)
+    fitted = classifier.set_params(temperature_scaling=False).fit(X, CLASS)
     loaded = gpunn.load_model(path, backend="numpy")
     assert loaded.classes == ["cheap", "dear", "fair"]
     np.testing.assert_array_equal(loaded.predict(X), fitted.network_.predict(X))
