@@ -19,8 +19,9 @@ import inspect
 import math
 import numbers
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -86,16 +87,17 @@ class Configurable:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; for gpunn's own dataclasses, raise an error if the name is unknown."""
-        is_gpunn = type(self).__module__.startswith("gpunn.")
-        fields = vars(type(self)).get("__dataclass_fields__") if is_gpunn else None
-        known = fields is None or name in fields or name in self.extra_attributes
-        if not (known or name[0] == "_" or hasattr(type(self), name)):
-            raise unknown_attribute(self, name, fields or ())
+        cls = type(self)
+        if not (name[0] == "_" or hasattr(cls, name) or name in self.extra_attributes):
+            is_gpunn = cls.__module__.startswith("gpunn.")
+            fields = vars(cls).get("__dataclass_fields__") if is_gpunn else None
+            if fields is not None and name not in fields:
+                raise unknown_attribute(self, name, fields)
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Raise an ArgumentTypeError for an unknown parameter, and suggest the nearest name."""
-        if parameters.keys() - {field.name for field in _fields(cls)}:
+        if parameters and parameters.keys() - {field.name for field in _fields(cls)}:
             accepted = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
                 valid = [name for name in accepted if name != "self"]
@@ -125,10 +127,11 @@ class Configurable:
 
     def __post_init__(self) -> None:
         """Check the fields declared with `number`, `integer` or `flag`."""
-        # Without `dataclasses.fields`, which is slow for objects that are created often.
-        for each in getattr(self, "__dataclass_fields__", {}).values():
-            if check := _check(type(self), each.name):
-                self._keep(each.name, check(each.name, getattr(self, each.name)))
+        checks = CHECKS.get(type(self))
+        if checks is None:
+            checks = CHECKS[type(self)] = _checks(type(self))
+        for name, check in checks:
+            self._keep(name, check(name, getattr(self, name)))
 
     def config(self) -> dict[str, Any]:
         """Return the object's name and parameters.
@@ -225,11 +228,19 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(configurable) if is_dataclass else ()
 
 
-def _check(cls: type, name: str) -> Any:
-    """Return a field's check, or None. A subclass that changes the default inherits the check."""
-    declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
-    checks = (field.metadata.get("check") for field in declared if field)
-    return next(filter(None, checks), None)
+CHECKS: WeakKeyDictionary[type, list[tuple[str, Callable[[str, Any], Any]]]] = WeakKeyDictionary()
+"""The result of `_checks` for each class of which an object was created."""
+
+
+def _checks(cls: type) -> list[tuple[str, Callable[[str, Any], Any]]]:
+    """Return the checks of fields. A subclass that changes a default inherits the check."""
+    checks = []
+    for name in getattr(cls, "__dataclass_fields__", {}):
+        declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
+        found = (field.metadata.get("check") for field in declared if field)
+        if check := next(filter(None, found), None):
+            checks.append((name, check))
+    return checks
 
 
 def _plain(value: Any) -> Any:

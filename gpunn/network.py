@@ -36,14 +36,13 @@ from gpunn.expressions.tracing import shared_traces
 from gpunn.forks import IMPORTING, ForkableLock
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
-from gpunn.layers.base import family
+from gpunn.layers.base import family, mask_key
 from gpunn.layers.chain import unique_labels
 from gpunn.layers.outline import inner_layers, outline
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.losses import real_targets
 from gpunn.meaning import Described, feature_names_in, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
-from gpunn.randomness import generator
 from gpunn.storage.models import (
     SCHEMA,
     Description,
@@ -216,8 +215,7 @@ class Sequential(Described):
         self._schema: Schema | None = None
         self.labels = unique_labels(self.layers)
         with shared_traces():
-            self.shapes = self._infer_shapes()
-            declarations = self._declarations()
+            self.shapes, declarations = self._infer_shapes()
         self.output_shape = self.shapes[-1]
         if values is not None:
             check_values(declarations, values)
@@ -244,8 +242,7 @@ class Sequential(Described):
     def _attach_layers(self) -> None:
         """Give each layer the views of its parameters."""
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
-            key = int(generator(self.seed, "dropout", index).integers(2**32))
-            layer.attach(*self.parameters.views(label), key)
+            layer.attach(*self.parameters.views(label), mask_key(self.seed, index))
         for layer in family(*self.layers):
             vars(layer)["_network"] = weakref.ref(self)
 
@@ -283,8 +280,10 @@ class Sequential(Described):
             self.feature_names = None
         self._schema = schema
 
-    def _infer_shapes(self) -> list[Shape]:
+    def _infer_shapes(self) -> tuple[list[Shape], dict[str, ParameterSpec]]:
+        """Return the shape after each layer, and the declarations of all arrays by full name."""
         shapes: list[Shape] = []
+        declarations: dict[str, ParameterSpec] = {}
         shape = self.input_shape
         only_flatten = before_loss = True
         for label, layer in zip(self.labels, self.layers, strict=True):
@@ -306,22 +305,15 @@ class Sequential(Described):
                     "gpunn.layers.Flatten() may come before it"
                 )
             try:
-                layer.declared(shape)
+                declared = layer.declared(shape)
                 shape = layer.output_shape(shape)
             except ArgumentError as error:
                 chain = chain_of_shapes(self.input_shape, self.labels, shapes)
                 raise ArgumentError(f"layer {label!r}: {error}\n{chain}  <- here") from None
             only_flatten &= isinstance(layer, Flatten)
             shapes.append(shape)
-        return shapes
-
-    def _declarations(self) -> dict[str, ParameterSpec]:
-        inputs = [self.input_shape, *self.shapes[:-1]]
-        return {
-            f"{label}.{spec.name}": spec
-            for label, layer, shape in zip(self.labels, self.layers, inputs, strict=True)
-            for spec in layer.declared(shape)
-        }
+            declarations |= {f"{label}.{spec.name}": spec for spec in declared}
+        return shapes, declarations
 
     # ---------------------------------------------------------------------- freezing, transfer
 
@@ -378,9 +370,10 @@ class Sequential(Described):
             try:
                 for layer, flag in new.items():
                     vars(layer)["trainable"] = flag
+                _, declarations = self._infer_shapes()
                 with self.backend.device_errors():
                     parameters = Parameters(
-                        self._declarations(), self.backend, self.dtype, self.seed, values
+                        declarations, self.backend, self.dtype, self.seed, values
                     )
             except BaseException:
                 for layer, flag in before.items():

@@ -12,6 +12,7 @@ To define a new layer, write a dataclass; see the example of `Layer`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import textwrap
@@ -182,7 +183,7 @@ class Layer(Configurable):
         if not isinstance(self.label, str):
             raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
         for name in FACTORS:
-            setattr(self, name, checked_factor(name, getattr(self, name)))
+            self._keep(name, checked_factor(name, getattr(self, name)))
         if type(self).__hash__ is None:
             raise ArgumentTypeError(
                 f"{type(self).__name__}: layers must be compared by identity; define the class "
@@ -199,24 +200,24 @@ class Layer(Configurable):
         In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
         that determine shapes, parameters and activations cannot change.
         """
-        built_in, attributes = type(self).__module__.startswith("gpunn."), vars(self)
+        attributes = vars(self)
         if name == "trainable":
             value = check_flag(name, value)
+            network_of = attributes.get("_network")
+            if network_of is not None and (network := network_of()) is not None:
+                network.set_trainable({self: value})
+                return
         elif name in ("values", "gradients"):
             value = LiveViews(value)
-        network_of = attributes.get("_network")
-        network = None if network_of is None else network_of()
-        if name == "trainable" and network is not None:
-            network.set_trainable({self: value})
-            return
-        in_network = attributes.get("values") or attributes.get("key")
-        settled = name == "f" or (
-            name in self.__dataclass_fields__
-            and name != "trainable"
-            and not isinstance(attributes.get(name), float)
-        )
-        if in_network and ((built_in and settled) or name in FACTORS):
-            raise fixed_attribute(self, name)
+        if attributes.get("values") or attributes.get("key"):
+            settled = name == "f" or (
+                name in self.__dataclass_fields__
+                and name != "trainable"
+                and not isinstance(attributes.get(name), float)
+            )
+            built_in = type(self).__module__.startswith("gpunn.")
+            if (built_in and settled) or name in FACTORS:
+                raise fixed_attribute(self, name)
         super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
@@ -314,8 +315,8 @@ class Layer(Configurable):
         """
         self.values, self.gradients, self.key = values, gradients, key
         for index, (label, child) in enumerate(self.children().items()):
-            child_key = int(generator(key, "dropout", index).integers(2**32))
-            child.attach(within(values, label), within(gradients, label), child_key)
+            parts = within(values, label), within(gradients, label)
+            child.attach(*parts, mask_key(key, index))
 
     def recorded_attributes(self) -> list[str]:
         """Return attributes that are no fields, but that a custom layer's marked method may read.
@@ -486,6 +487,8 @@ class Layer(Configurable):
                 inner = child.factored(replace(spec, name=spec.name.removeprefix(prefix)))
                 spec = replace(inner, name=spec.name)
         rate, decay = self.learning_rate_factor, self.weight_decay_factor
+        if rate == 1.0 and decay is None and self.trainable:
+            return spec
         if isinstance(rate, Mapping):
             rate = rate.get(spec.name, 1.0)
         if isinstance(decay, Mapping):
@@ -522,6 +525,12 @@ class Layer(Configurable):
         specs = self.parameters(input_shape)
         check_factors(self, [spec.name for spec in specs if spec.trainable])
         return [self.factored(spec) if spec.trainable else spec for spec in specs]
+
+
+@functools.lru_cache(1024)
+def mask_key(seed: int, index: int) -> int:
+    """Return the key of a layer from its position, and the seed of the network or layer around."""
+    return int(generator(seed, "dropout", index).integers(2**32))
 
 
 def checked_factor(argument: str, value: Any) -> Any:
