@@ -570,7 +570,8 @@ def synchronizing(layers: Sequence[Layer]) -> list[Any]:
     """Return all layers, at any depth, that exchange numbers between ranks, once for each call."""
     found: list[Any] = []
     for layer in layers:
-        if isinstance(layer, Synchronizing) and not getattr(layer, "frozen", False):
+        # Not `isinstance`, which takes long with a protocol.
+        if hasattr(layer, "forward_without_rows") and not getattr(layer, "frozen", False):
             found.append(layer)
         found += synchronizing(layer._called())
     return found
@@ -594,7 +595,6 @@ class CallTracer(Protocol):
         """Return a stand-in for the output of a layer."""
 
 
-@runtime_checkable
 class Synchronizing(Protocol):
     """A layer that exchanges numbers between the ranks that share the rows of a batch.
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
@@ -18,6 +16,7 @@ from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.sklearn.base import BasePerceptron, Data
 from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
 from gpunn.sklearn.inputs import to_host
+from gpunn.sklearn.labels import accuracy, label_binarizer
 from gpunn.sklearn.losses import SummedBinaryCrossEntropy
 from gpunn.sklearn.parameters import (
     NONE,
@@ -239,7 +238,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             )
 
     def _learn_classes(self, y: Any) -> None:
-        self._label_binarizer = LabelBinarizer().fit(y)
+        self._label_binarizer = label_binarizer(y)
         self.classes_ = self._label_binarizer.classes_
 
     def _validated(
@@ -311,7 +310,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return positive
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
+        return accuracy(y, self._labels(outputs), weights)
 
     # ------------------------------------------------------------------------------- predicting
 
@@ -345,6 +344,25 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             Classes, as in `classes_`, or an indicator matrix of labels.
         """
         return self._returned(self._labels(self._outputs(X, "predict")), X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions for `X`, compared with `y`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
+        y : array-like, shape (rows,) or (rows, labels)
+            The classes, or an indicator matrix of labels; all labels of a row must be correct.
+        sample_weight : array-like, shape (rows,), or None
+            Sample weights.
+
+        Returns
+        -------
+        float
+            The fraction of the rows that are correct.
+        """
+        return accuracy(y, self.predict(X), sample_weight)
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class, or of each label.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn import get_config
+from sklearn.base import BaseEstimator
 
 from gpunn.activations import Activation
 from gpunn.backends import Backend
@@ -161,8 +162,22 @@ def estimator(cls: E) -> E:
     """
     changed: Any = cls
     changed._parameters = fields(cls)
+    changed._get_param_names = classmethod(parameter_names)
     changed.__dataclass_fields__ = Hidden()
     return cls
+
+
+def parameter_names(cls: Any) -> list[str]:
+    """Return the sorted names of an estimator's parameters.
+
+    In each call, scikit-learn's own method inspects the signature of the constructor, which takes
+    longer than all else that a search does for each fit. That method is only needed for subclasses,
+    whose constructors may have other parameters.
+    """
+    if "_parameters" in vars(cls):
+        return sorted(each.name for each in cls._parameters)
+    names: list[str] = BaseEstimator._get_param_names.__func__(cls)
+    return names
 
 
 def check_parameters(estimator: Any) -> None:

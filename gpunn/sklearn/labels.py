@@ -1,0 +1,38 @@
+"""Labels of classes without scikit-learn's checks, which take longer than some fits.
+
+The functions use scikit-learn for everything except vectors of checked integers or Booleans.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+
+__all__ = ["accuracy", "label_binarizer"]
+
+
+def is_plain(y: Any) -> bool:
+    """Return whether `y` is a vector of integers or Booleans."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.size > 0 and y.dtype.kind in "biu"
+
+
+def label_binarizer(y: Any) -> LabelBinarizer:
+    """Return `LabelBinarizer().fit(y)`."""
+    binarizer = LabelBinarizer()
+    if is_plain(y) and y.dtype.isnative:
+        classes = np.unique(y)
+        if 2 * len(classes) <= len(y):  # otherwise some releases of scikit-learn warn
+            binarizer.y_type_ = "binary" if len(classes) <= 2 else "multiclass"
+            binarizer.sparse_input_, binarizer.classes_ = False, classes
+            return binarizer
+    return binarizer.fit(y)
+
+
+def accuracy(y: Any, labels: Any, weights: Any = None) -> float:
+    """Return the accuracy of predicted labels, as `accuracy_score` computes it."""
+    if weights is None and is_plain(y) and is_plain(labels) and y.shape == labels.shape:
+        return float(np.average(y == labels))
+    return float(accuracy_score(y, labels, sample_weight=weights))

@@ -1,0 +1,51 @@
+"""Labels of classes are those of scikit-learn, also where its checks are left out."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+
+from gpunn.sklearn import MLPClassifier, RealMLPRegressor
+from gpunn.sklearn.labels import accuracy, label_binarizer
+
+TWO, THREE = np.array([3, 1, 1, 3, 3, 1]), np.array([2, 0, 1, 2, 0, 1])
+VECTORS = [
+    *(TWO.astype(dtype) for dtype in ("int8", ">i4", "uint64", "float32", "U3")),
+    *(
+        TWO == 3,
+        THREE,
+        THREE.astype("U3").astype(object),
+        THREE[:1],
+        np.ones(5, int),
+        np.eye(4, 3, dtype=int),
+    ),
+]
+
+
+@pytest.mark.parametrize("y", VECTORS, ids=str)
+def test_label_binarizer(y):
+    expected, actual = vars(LabelBinarizer().fit(y)), vars(label_binarizer(y))
+    assert actual.pop("classes_").tolist() == expected["classes_"].tolist()
+    assert label_binarizer(y).classes_.dtype == expected.pop("classes_").dtype
+    assert actual == expected
+
+
+@pytest.mark.parametrize("y", VECTORS, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accuracy(y, weighted):
+    weights = np.linspace(1, 2, len(y)) if weighted else None
+    for labels in (y, y[::-1]):
+        assert accuracy(y, labels, weights) == accuracy_score(y, labels, sample_weight=weights)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        accuracy(y, y[:0], weights)
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, RealMLPRegressor])
+def test_parameter_names(cls):
+    class Changed(cls):
+        def __init__(self, changed=1):
+            self.changed = changed
+
+    assert cls._get_param_names() == BaseEstimator._get_param_names.__func__(cls)
+    assert Changed._get_param_names() == ["changed"]
