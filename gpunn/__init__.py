@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from gpunn.load import load_model
     from gpunn.network import Sequential
     from gpunn.neural_network import NeuralNetwork
-    from gpunn.training import History, Trainer
+    from gpunn.training import Halving, History, Trainer, train_together
 
 __all__ = [
+    "Halving",
     "History",
     "NeuralNetwork",
     "Sequential",
@@ -58,10 +59,12 @@ __all__ = [
     "schedules",
     "tables",
     "tabular",
+    "train_together",
 ]
 
 # Everything is imported at its first use, so that `import gpunn` is fast.
 _MODULES = {
+    "Halving": "gpunn.training",
     "History": "gpunn.training",
     "NeuralNetwork": "gpunn.neural_network",
     "Sequential": "gpunn.network",
@@ -69,6 +72,7 @@ _MODULES = {
     "available_backends": "gpunn.backends",
     "get_backend": "gpunn.backends",
     "load_model": "gpunn.load",
+    "train_together": "gpunn.training",
 }
 
 

@@ -39,6 +39,12 @@ class Exclusion:
         """Whether a thread is training the network now."""
         return self._training
 
+    def move(self) -> None:
+        """Let this thread continue the training of another thread, which has paused it."""
+        with self._changed:
+            if self._training:
+                self._thread = threading.get_ident()
+
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
         """Hold the lock for the operation `what`.

@@ -41,6 +41,7 @@ SECTIONS = {
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",
         "Tune hyperparameters": "how_to/many_runs",
+        "Train many networks": "how_to/many_networks",
         "Resume a run": "how_to/resume",
         "Report a run": "how_to/report",
         "Compare runs": "how_to/compare_runs",

@@ -15,10 +15,24 @@ from gpunn.training.callbacks import (
 )
 from gpunn.training.fit import Fit
 from gpunn.training.history import History
+from gpunn.training.together.fit_result import FitResult, StopRule
+from gpunn.training.together.halving import Halving
+from gpunn.training.together.train_together import train_together
 from gpunn.training.trainer import Trainer
 from gpunn.transfer import WeightsReport
 
-__all__ = ["BatchRandom", "Fit", "History", "NormLog", "Trainer", "WeightsReport"]
+__all__ = [
+    "BatchRandom",
+    "Fit",
+    "FitResult",
+    "Halving",
+    "History",
+    "NormLog",
+    "StopRule",
+    "Trainer",
+    "WeightsReport",
+    "train_together",
+]
 
 # Pickles of earlier releases name these modules by their former paths.
 for _former, _module in {

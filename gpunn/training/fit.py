@@ -102,10 +102,13 @@ class Fit:
         traceback: TracebackType | None,
     ) -> bool | None:
         """End the callbacks, and release everything."""
+        self.trainer.model.exclusion.move()
         return self._contexts.__exit__(kind, error, traceback)
 
     def advance(self, until: int | None = None) -> bool:
         """Train until an epoch, or until training ends.
+
+        Each call may be made by another thread.
 
         Parameters
         ----------
@@ -118,6 +121,7 @@ class Fit:
         bool
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
+        self.trainer.model.exclusion.move()
         progress = self.trainer.progress
         last = self.last_epoch if until is None else min(until, self.last_epoch)
         while progress.epoch < last and not progress.stop_reason:

@@ -17,18 +17,20 @@ class Interruption:
 
     So a first signal never interrupts a training step, after which only some parameters would be
     updated. Outside the main thread, Python allows no signal handlers, and this context does
-    nothing. Custom signal handlers stay in place.
+    nothing; other threads can share the object of the main thread. Custom signal handlers stay in
+    place.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self._signal: int = signal.SIGINT
+        self._reason = ""
         self._previous: dict[int, Any] = {}
 
     @property
     def reason(self) -> str:
         """The reason why training ended, for messages and the history."""
-        return REASONS[signal.Signals(self._signal)]
+        return self._reason or REASONS[signal.Signals(self._signal)]
 
     @property
     def exit_status(self) -> int | None:
@@ -49,8 +51,13 @@ class Interruption:
         """Treat a signal that another process received as if this process had received it."""
         self.requested, self._signal = True, number
 
+    def cancel(self, reason: str) -> None:
+        """End training without a signal, for another reason."""
+        self._reason = self._reason or reason
+        self.requested = True
+
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
+        if in_main_thread():
             ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
             for number, handler in ordinary.items():
                 current = signal.getsignal(number)
@@ -65,8 +72,9 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if in_main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
@@ -75,3 +83,8 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = True
         self._signal = number
+
+
+def in_main_thread() -> bool:
+    """Return whether this is the thread in which Python handles signals."""
+    return threading.current_thread() is threading.main_thread()

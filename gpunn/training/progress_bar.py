@@ -1,4 +1,4 @@
-"""The progress bar of an epoch, in terminals and notebooks."""
+"""The progress bar of an epoch, or of many networks, in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn.terminal import is_terminal
 __all__ = ["progress_bar"]
 
 
-def progress_bar(title: str, rows: int, wanted: bool) -> Any:
+def progress_bar(title: str, rows: int, wanted: bool, unit: str = "samples") -> Any:
     """Return a bar with `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`.
 
     If standard error is a file or a pipe, the bar shows nothing.
@@ -22,7 +22,7 @@ def progress_bar(title: str, rows: int, wanted: bool) -> Any:
     notebook = in_notebook()
     if not wanted or not (notebook or is_terminal(sys.stderr)):
         return NoBar()
-    options: dict[str, Any] = {"desc": title, "unit": " samples", "unit_scale": True}
+    options: dict[str, Any] = {"desc": title, "unit": f" {unit}", "unit_scale": True}
     if notebook and has_widgets():
         with IMPORTING:
             from tqdm.notebook import tqdm as widget

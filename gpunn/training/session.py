@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -212,22 +213,10 @@ class TrainingSession:
         trainer, model = self.trainer, self.trainer.model
         local = {
             "version": __version__,
-            "backend": model.backend.name.partition(":")[0],
-            "backend's options": {
-                name: value for name, value in model.backend.options.items() if name != "threads"
-            },
-            "network": repr(model.config()),
-            "loss": repr(trainer.loss.config()),
-            "metrics": repr([metric.config() for metric in trainer.metrics]),
-            "optimizer": repr(trainer.optimizer.config()),
-            "epoch": f"number {trainer.epoch + 1}, {self.plan}",
-            "epochs": self.options.epochs,
+            **self.settings(),
+            "epoch": f"number {trainer.epoch + 1}",
             "shards": self.ranks.shares.shards,
             "batch_norm": trainer.batch_norm,
-            "on_divergence": trainer.on_divergence,
-            "report_every": trainer.report_every,
-            "data": checksum_of(self.training),
-            "validation data": self.validation and checksum_of(self.validation),
             "parameters": checksum(model.backend.to_host(model.parameters.values)),
         }
         gathered = self.ranks.gather(local, "the settings of the training")
@@ -239,6 +228,29 @@ class TrainingSession:
                         "ranks must train the same network on the same data",
                         elsewhere=not self.ranks.first,
                     )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that decide the results, in JSON types, with checksums of the data.
+
+        The callbacks and the initial parameters are not included.
+        """
+        trainer, model = self.trainer, self.trainer.model
+        return {
+            "backend": model.backend.name.partition(":")[0],
+            "backend's options": {
+                name: value for name, value in model.backend.options.items() if name != "threads"
+            },
+            "network": repr(model.config()),
+            "loss": repr(trainer.loss.config()),
+            "metrics": repr([metric.config() for metric in trainer.metrics]),
+            "optimizer": repr(trainer.optimizer.config()),
+            "epochs": self.options.epochs,
+            "batches": str(self.plan),
+            "on_divergence": trainer.on_divergence,
+            "report_every": trainer.report_every,
+            "data": checksum_of(self.training),
+            "validation data": self.validation and checksum_of(self.validation),
+        }
 
     @property
     def last_epoch(self) -> int:
@@ -368,8 +380,12 @@ def number_of_independent_members(model: Sequential) -> int:
 
 
 def checksum_of(subset: Subset | BatchStream) -> str:
-    """Return a string that identifies data, from a sample of its rows and weights."""
-    assert isinstance(subset, Subset)  # several ranks need arrays
+    """Return a string that identifies data, from a sample of its rows and weights.
+
+    The rows of batches are only counted.
+    """
+    if isinstance(subset, BatchStream):
+        return f"batches of {subset.rows} rows"
     data, rows = subset.dataset, subset.rows
     sample = np.linspace(0, rows - 1, min(rows, SAMPLED), dtype=np.int64)
     indices = sample if subset.indices is None else np.sort(subset.indices[sample])

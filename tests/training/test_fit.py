@@ -1,10 +1,12 @@
 """A prepared fit trains as `fit` does, at once or in parts."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import gpunn
-from gpunn.errors import DataError
+from gpunn.errors import ConcurrentUseError, DataError
 
 
 def trainer():
@@ -38,6 +40,21 @@ def test_in_parts(data, parts):
         assert fit.advance()
         assert (fit.first_epoch, fit.last_epoch) == (0, 6)
     np.testing.assert_equal(results(actual), results(expected))
+
+
+def test_another_thread_continues(data):
+    expected, actual = trainer(), trainer()
+    expected.fit(*data, **OPTIONS)
+    with ThreadPoolExecutor(2) as pool:
+        fit = pool.submit(actual.prepare(*data, **OPTIONS).__enter__).result()
+        pool.submit(fit.advance, 2).result()
+        with pytest.raises(ConcurrentUseError):
+            actual.evaluate(*data)
+        assert fit.advance()
+        actual.evaluate(*data)  # by the thread that continued
+        pool.submit(fit.__exit__, None, None, None).result()
+    np.testing.assert_equal(results(actual), results(expected))
+    assert actual.evaluate(*data) == expected.evaluate(*data)
 
 
 def test_a_rule_ends_training_early(data):

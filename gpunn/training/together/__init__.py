@@ -1,0 +1,1 @@
+"""Train many networks at the same time, compare them, and resume them."""

@@ -1,0 +1,105 @@
+"""A fit of `train_together`: threads train it in turn, from one comparison to the next."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from gpunn.distributed.agreement import AgreedExit
+from gpunn.training.fit import Fit
+from gpunn.training.interruption import Interruption
+from gpunn.training.together.fit_result import FitResult
+
+__all__ = ["FitJob"]
+
+SECONDS = 2.0
+"""Maximum time between two checkpoints of a network, if its epochs are shorter."""
+
+
+class FitJob:
+    """A fit that any thread can begin, continue and end.
+
+    All jobs share `interruption`. If `path` is given, the fit resumes from this checkpoint if it
+    exists, and writes it from time to time. `ended` is True after the fit has ended for any reason.
+    `index` is the position of the fit.
+    """
+
+    def __init__(
+        self, index: int, fit: Fit, interruption: Interruption, path: Path | None = None
+    ) -> None:
+        self.index, self.fit, self.path = index, fit, path
+        self.interruption = interruption
+        self.result = FitResult(fit.trainer)
+        self.begun = self.ended = False
+        self._contexts = ExitStack()
+        self._first = 0
+
+    @property
+    def size(self) -> int:
+        """An estimate of the work, to begin with the largest."""
+        session = self.fit.session
+        parameters = self.fit.trainer.model.parameters.count
+        return session.plan.visited * parameters * session.options.epochs
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that the fit has trained so far."""
+        return self.fit.trainer.epoch - self._first if self.begun else 0
+
+    def train(self, epochs: int | None) -> None:
+        """Train until the fit has this number of epochs, or until it ends; keep any error."""
+        try:
+            with self._contexts.pop_all() as contexts:
+                if not self.begun and not self._begin(contexts):
+                    return
+                if not self._advance(None if epochs is None else self.fit.first_epoch + epochs):
+                    self._contexts = contexts.pop_all()
+                    return
+            self.ended = True
+            if not self.fit.trainer.progress.interrupted:  # else the file has the position
+                self._save()
+        except AgreedExit:  # after SIGTERM; train_together ends the program
+            self.ended = True
+        except BaseException as error:
+            self.ended, self.result.error = True, error
+
+    def _begin(self, contexts: ExitStack) -> bool:
+        """Begin the fit, and return True; only end it if training has been interrupted."""
+        if self.interruption.requested:
+            self.fit.trainer.history.stopped = self.interruption.reason
+            self.ended = True
+            return False
+        session = self.fit.session
+        contexts.callback(setattr, session, "interruption", session.interruption)
+        contexts.callback(setattr, session, "options", session.options)
+        resume_from = session.options.resume_from
+        if self.path is not None and self.path.exists():
+            resume_from = self.path
+        session.options = replace(session.options, progress=False, resume_from=resume_from)
+        session.interruption = self.interruption
+        contexts.enter_context(self.fit)
+        self.begun, self._first = True, self.fit.trainer.epoch
+        return True
+
+    def _advance(self, until: int | None) -> bool:
+        """Train until an epoch; if there is a path, save checkpoints. Return whether it ended."""
+        if self.path is None:
+            return self.fit.advance(until)
+        last = self.fit.last_epoch if until is None else until
+        epochs = 1
+        while True:
+            began = time.monotonic()
+            ended = self.fit.advance(min(self.fit.trainer.epoch + epochs, last))
+            if not ended or self.fit.trainer.progress.interrupted:
+                self._save()
+            if ended or self.fit.trainer.epoch >= last:
+                return ended
+            took = time.monotonic() - began
+            epochs = epochs * 2 if took < SECONDS / 2 else max(1, epochs // 2)
+
+    def _save(self) -> None:
+        """Write a checkpoint, if a path is given and training can resume from here."""
+        if self.path is not None and self.fit.trainer.is_sound():
+            self.fit.trainer.save_checkpoint(self.path)

@@ -1,0 +1,115 @@
+"""The result of a fit among many, and the interface of rules that compare fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.training.fit import Fit
+from gpunn.training.history import History
+
+__all__ = ["FitResult", "StopRule"]
+
+
+@dataclass(eq=False)
+class FitResult:
+    """A trained network of `gpunn.train_together`.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer, with the trained network.
+    error : BaseException or None
+        The error that ended training, if any.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> fit = gpunn.Trainer(model, "mean_squared_error").prepare([[1.0]], [1.0], epochs=3)
+    >>> result = gpunn.train_together([fit])[0]
+    >>> len(result.history["loss"]), result.history.stopped, result.error
+    (3, '', None)
+    """
+
+    trainer: Any
+    error: BaseException | None = None
+
+    @property
+    def history(self) -> History:
+        """The logs of all epochs; `history.stopped` says why training ended early."""
+        history: History = self.trainer.history
+        return history
+
+
+class StopRule:
+    """Base class of rules for `gpunn.train_together`, which compare networks and end some early.
+
+    Networks train in rounds. After each round all networks wait, so the rule's decisions depend
+    neither on the number of threads nor on their speed.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> class DropWorst(gpunn.training.StopRule):
+    ...     def next_epoch(self, epoch):
+    ...         return epoch + 2
+    ...
+    ...     def compare(self, epoch, results):
+    ...         losses = {i: each.history["loss"][epoch - 1] for i, each in results.items()}
+    ...         worst = max(losses, key=losses.get)
+    ...         return {worst: "the worst"} if len(losses) > 1 else {}
+    >>> fits = []
+    >>> for rate in (0.3, 0.1, 0.01):
+    ...     layer = gpunn.layers.Dense(1, initializer="zeros")
+    ...     model = gpunn.Sequential([layer], 1, backend="numpy")
+    ...     trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(rate))
+    ...     fits.append(trainer.prepare([[1.0]], [1.0], epochs=6))
+    >>> results = gpunn.train_together(fits, stop=DropWorst())
+    >>> [(len(each.history["loss"]), each.history.stopped) for each in results]
+    [(6, ''), (4, 'the worst'), (2, 'the worst')]
+    """
+
+    def begin(self, fits: Sequence[Fit]) -> None:
+        """Check the fits before the first one trains; the base class does nothing.
+
+        Parameters
+        ----------
+        fits : sequence of Fit
+            All fits.
+        """
+
+    def next_epoch(self, epoch: int) -> int | None:
+        """Return after how many epochs to compare the networks next.
+
+        Parameters
+        ----------
+        epoch : int
+            The number of epochs before the last comparison; at first 0. Epochs before this call of
+            `train_together` do not count.
+
+        Returns
+        -------
+        int or None
+            A larger number, or None for no further comparison.
+        """
+        raise NotImplementedError
+
+    def compare(self, epoch: int, results: Mapping[int, FitResult]) -> Mapping[int, str]:
+        """Return which networks end.
+
+        Parameters
+        ----------
+        epoch : int
+            The number of epochs. A network that resumed from a file may have more.
+        results : mapping of int to FitResult
+            The networks that this rule has not ended, by their index. Some may have ended earlier
+            for another reason, such as `EarlyStopping` or an error.
+
+        Returns
+        -------
+        mapping of int to str
+            Maps the index of each network that ends to the reason, for `history.stopped`.
+        """
+        raise NotImplementedError

@@ -1,0 +1,119 @@
+"""Successive halving: train many candidates for few epochs, and the best ones for more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError
+from gpunn.monitor import check_mode, direction, monitored
+from gpunn.training.fit import Fit
+from gpunn.training.together.fit_result import FitResult, StopRule
+
+__all__ = ["Halving"]
+
+
+@dataclass(eq=False)
+class Halving(StopRule):
+    """A rule for `gpunn.train_together`: successive halving of the candidates.
+
+    After `first` epochs, the best 1 / `factor` of the groups continue, and the other groups end.
+    The rule repeats this after `first` * `factor` epochs, and so on, while there are several
+    groups. A group's value is the mean of its networks' values in that epoch. If groups have equal
+    values, those that come first in `groups` continue.
+
+    Parameters
+    ----------
+    monitor : str
+        The log that compares groups, such as "val_loss".
+    groups : sequence of hashable, or None
+        The group of each network, in the order of the fits: such as the number of its candidate,
+        whose seeds and folds share a group. None makes each network a group.
+    factor : int
+        The factor between two comparisons, at least 2.
+    first : int
+        The number of epochs before the first comparison.
+    mode : {"auto", "min", "max"}
+        Whether smaller ("min") or larger ("max") values are better. "auto" uses
+        `Metric.larger_is_better` for metrics, and "min" for losses.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is invalid. Or, before training, if the log does not exist, or `groups` has
+        another length than the fits.
+
+    See Also
+    --------
+    train_together : Trains networks with this rule.
+
+    Notes
+    -----
+    A network that `EarlyStopping` has ended competes with the values of its last epoch. A group
+    with a network that failed is worse than all other groups.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> fits = []
+    >>> for rate in (0.4, 0.2, 0.1, 0.05):
+    ...     layer = gpunn.layers.Dense(1, initializer="zeros")
+    ...     model = gpunn.Sequential([layer], 1, backend="numpy")
+    ...     trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(rate))
+    ...     fits.append(trainer.prepare([[1.0]], [1.0], epochs=8))
+    >>> halving = gpunn.Halving("loss", factor=2, first=2)
+    >>> results = gpunn.train_together(fits, stop=halving)
+    >>> [len(result.history["loss"]) for result in results]
+    [4, 8, 2, 2]
+    """
+
+    monitor: str
+    groups: Sequence[Hashable] | None = None
+    factor: int = 3
+    first: int = 1
+    mode: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_integer("factor", self.factor, at_least=2)
+        check_integer("first", self.first)
+        check_mode(self.mode)
+
+    def begin(self, fits: Sequence[Fit]) -> None:
+        if self.groups is not None and len(self.groups) != len(fits):
+            raise ArgumentError(
+                f"groups: expected a group for each of {len(fits)} fits; got {len(self.groups)}"
+            )
+        for fit in fits:
+            logs = fit.trainer.log_names_of(fit.session.validation is not None)
+            monitored(dict.fromkeys(logs, 0.0), self.monitor)
+            self._direction = direction(self.mode, self.monitor, fit.trainer.larger_is_better)
+
+    def next_epoch(self, epoch: int) -> int:
+        return epoch * self.factor or self.first
+
+    def compare(self, epoch: int, results: Mapping[int, FitResult]) -> Mapping[int, str]:
+        sign = 1 if self._direction == "min" else -1
+        group_of = {i: i if self.groups is None else self.groups[i] for i in sorted(results)}
+        members: dict[Hashable, list[float]] = {}
+        for index, group in group_of.items():
+            value = sign * self._value(epoch, results[index])
+            members.setdefault(group, []).append(value if math.isfinite(value) else math.inf)
+        means = {group: sum(values) / len(values) for group, values in members.items()}
+        count = max(1, len(means) // self.factor)
+        ended = set(sorted(means, key=lambda group: means[group])[count:])
+        return {
+            index: f"{self.monitor} {sign * means[group]:.6g} is not among the best {count} of "
+            f"{len(means)} after epoch {epoch}"
+            for index, group in group_of.items()
+            if group in ended
+        }
+
+    def _value(self, epoch: int, result: FitResult) -> float:
+        """Return a network's value after an epoch, or after its last epoch if it ended earlier."""
+        first = result.trainer.first_epoch
+        rows = [row for row in result.history.rows if first < row["epoch"] <= first + epoch]
+        return (
+            math.nan if result.error is not None or not rows else monitored(rows[-1], self.monitor)
+        )

@@ -1,0 +1,52 @@
+"""The progress bar of many networks that train together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gpunn.monitor import default_monitor
+from gpunn.training.progress_bar import progress_bar
+from gpunn.training.together.fit_job import FitJob
+
+__all__ = ["SECONDS", "NetworksBar"]
+
+SECONDS = 0.1
+"""Minimum time between two updates of the bar."""
+
+
+class NetworksBar:
+    """Shows how many networks have ended, epochs per second, and the best values so far."""
+
+    def __init__(self, jobs: Sequence[FitJob], wanted: bool) -> None:
+        self._bar = progress_bar("Networks", len(jobs), wanted, "networks")
+        self._jobs = jobs
+        self._best: dict[str, float] = {}
+        self._began = self._shown = time.monotonic()
+
+    def __enter__(self) -> NetworksBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def count(self, job: FitJob) -> None:
+        """Count a job if it has ended."""
+        if job.ended:
+            self._bar.update(1)
+            history = job.result.history
+            name = default_monitor(history)
+            if name is not None:
+                better = max if history.larger_is_better.get(name) else min
+                best = better(history[name])
+                self._best[name] = better(best, self._best.get(name, best))
+        self.show()
+
+    def show(self) -> None:
+        """Show epochs per second and the best values, unless they were shown just now."""
+        now = time.monotonic()
+        if now - self._shown >= SECONDS:
+            self._shown = now
+            rate = sum(job.epochs for job in self._jobs) / (now - self._began)
+            best = {f"best {name}": value for name, value in self._best.items()}
+            self._bar.set_postfix({"epochs/s": rate, **best})

@@ -1,0 +1,195 @@
+"""Train many networks at the same time, each in one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from gpunn.backends.thread_count import requested_threads, usable_cores
+from gpunn.configurable import check_choice, check_flag
+from gpunn.distributed.agreement import AgreedExit
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.training.fit import Fit
+from gpunn.training.interruption import Interruption
+from gpunn.training.together.fit_job import FitJob
+from gpunn.training.together.fit_result import FitResult, StopRule
+from gpunn.training.together.fit_threads import FitThreads
+from gpunn.training.together.fits_folder import FitsFolder
+from gpunn.training.together.networks_bar import NetworksBar
+
+__all__ = ["train_together"]
+
+
+def train_together(
+    fits: Sequence[Fit],
+    threads: int | None = None,
+    stop: StopRule | None = None,
+    on_error: str = "raise",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> list[FitResult]:
+    """Train prepared networks at the same time, the largest first.
+
+    Each thread trains one network at a time. Parameters and histories are bitwise identical to
+    those of `Trainer.fit`, for any number of threads and in any order.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        The results of `Trainer.prepare`, each with a separate trainer.
+    threads : int or None
+        The number of threads. None means `GPUNN_THREADS` if set, else all cores of this process. On
+        CUDA devices there is always one thread: each network trains after the other.
+    stop : StopRule or None
+        A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
+    on_error : {"raise", "keep"}
+        What to do if the training of a network fails, such as with a `DivergenceError`, or if a
+        callback fails. With "raise", the other networks end after the current update, and the
+        error is raised. With "keep", the network ends alone, and its result has the error.
+    folder : str or Path or None
+        If set, each network writes checkpoints to this folder, at least every few seconds between
+        two epochs. After a kill or Ctrl-C, the same call with the same fits resumes: networks that
+        have ended don't train again.
+    progress : bool
+        Whether to show one progress bar for all networks; the bars of the fits are off.
+
+    Returns
+    -------
+    list of FitResult
+        The trainer, the history and the error of each fit, in the order of `fits`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is invalid. If two fits share a trainer, a network, a callback or a schedule
+        with a state. If the networks in the folder belong to other fits.
+    Exception
+        With `on_error="raise"`, the first error of a network.
+    SystemExit
+        After SIGTERM, when all networks have ended.
+
+    See Also
+    --------
+    Trainer.prepare : Checks the arguments of `fit` without training.
+    Halving : Ends the worse candidates early.
+
+    Notes
+    -----
+    Ctrl-C ends all running networks after their current update, as in `Trainer.fit`. Networks that
+    wait do not begin. All results so far are returned. A second Ctrl-C acts immediately.
+
+    Callbacks run in the threads that train. Callbacks of several networks may run at the same
+    time, so each fit needs separate callback objects.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> X, y, X_test, y_test = gpunn.data.load_digits()
+    >>> fits = []
+    >>> for units in (8, 16):
+    ...     layers = [gpunn.layers.Dense(units, activation="relu"), gpunn.layers.Dense(10)]
+    ...     model = gpunn.Sequential(layers, 64, backend="numpy", seed=0)
+    ...     trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+    ...     fits.append(trainer.prepare(X / 16, y, epochs=3, validation_split=0.2))
+    >>> results = gpunn.train_together(fits, progress=False)
+    >>> [len(result.history["val_accuracy"]) for result in results]
+    [3, 3]
+    """
+    check_choice("on_error", on_error, ("raise", "keep"))
+    fits = check_fits(fits)
+    threads = number_of_threads(fits, threads)
+    if stop is not None:
+        stop.begin(fits)
+    interruption = Interruption()
+    with ExitStack() as contexts:
+        paths: Sequence[Path | None] = [None] * len(fits)
+        if folder is not None:
+            paths = contexts.enter_context(FitsFolder(Path(folder), fits)).paths
+        jobs = [FitJob(i, fit, interruption, paths[i]) for i, fit in enumerate(fits)]
+        bar = contexts.enter_context(NetworksBar(jobs, check_flag("progress", progress)))
+        contexts.enter_context(interruption)
+        pool = contexts.enter_context(FitThreads(threads, interruption, on_error == "keep"))
+        for epochs in rounds(jobs, stop, interruption):
+            pool.train([job for job in jobs if not job.ended], epochs, bar)
+    if pool.errors:
+        raise pool.errors[0]
+    if interruption.requested and interruption.exit_status is not None:
+        raise AgreedExit(interruption.exit_status)
+    return [job.result for job in jobs]
+
+
+def rounds(
+    jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
+) -> Iterator[int | None]:
+    """Yield up to which epoch to train; compare the jobs in between. None means to the end."""
+    if stop is not None:
+        try:
+            yield from compared_rounds(jobs, stop, interruption)
+        except Exception as error:  # end the networks that wait, then raise the rule's error
+            interruption.cancel(f"ended by an error of the rule, {error!r}")
+            yield None
+            raise
+    yield None
+
+
+def compared_rounds(
+    jobs: list[FitJob], stop: StopRule, interruption: Interruption
+) -> Iterator[int]:
+    """Yield up to which epoch to train, until the rule compares no more; end the worse jobs."""
+    results = {job.index: job.result for job in jobs}
+    epoch, until = 0, stop.next_epoch(0)
+    while until is not None and not all(job.ended for job in jobs):
+        if until <= epoch:
+            raise ArgumentError(f"stop: next_epoch({epoch}) must return more; got {until}")
+        yield until
+        if interruption.requested:
+            return
+        for index, reason in stop.compare(until, dict(results)).items():
+            del results[index]
+            if not jobs[index].ended:
+                jobs[index].fit.trainer.stop_reason = reason
+        epoch, until = until, stop.next_epoch(until)
+
+
+def check_fits(fits: Sequence[Fit]) -> list[Fit]:
+    """Return the fits as a list; raise an error unless they can train at the same time."""
+    checked = list(fits) if isinstance(fits, Iterable) else [fits]
+    if isinstance(fits, Fit) or not all(isinstance(fit, Fit) for fit in checked):
+        raise ArgumentTypeError(
+            "fits: expected a list of fits; make each with Trainer.prepare, which takes the "
+            "arguments of Trainer.fit"
+        )
+    owners: dict[int, int] = {}
+    for index, fit in enumerate(checked):
+        if not fit.trainer.ranks.alone:
+            raise ArgumentError(
+                f"fits[{index}]: several processes train this network together; give its trainer "
+                "no communicator. To use several processes, give each process some of the fits"
+            )
+        for what, owned, advice in owned_by(fit):
+            other = owners.setdefault(id(owned), index)
+            if other != index:
+                raise ArgumentError(
+                    f"fits[{index}]: has the same {what} as fits[{other}]; {advice} for each fit"
+                )
+    return checked
+
+
+def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
+    """Yield the objects that training changes, with their names and advice."""
+    trainer = fit.trainer
+    yield "trainer", trainer, "make a network and a trainer, such as with copy.deepcopy(trainer),"
+    yield "network", trainer.model, "make a network, such as with copy.deepcopy(model),"
+    if trainer.optimizer.schedule.state():
+        yield "schedule", trainer.optimizer.schedule, "make an optimizer and a schedule"
+    for callback in fit.session.callbacks:
+        yield f"callback {callback.name!r}", callback, "make a callback"
+
+
+def number_of_threads(fits: list[Fit], threads: int | None) -> int:
+    """Return the number of threads: one on devices, which train one network after the other."""
+    threads = requested_threads(threads) or usable_cores()
+    if any(fit.trainer.model.backend.name != "numpy" for fit in fits):
+        return 1
+    return max(1, min(threads, len(fits)))
