@@ -507,8 +507,7 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float or Schedule
         A number in [0, 1). Targets become (1 - label_smoothing) * t + label_smoothing / classes
         (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
-        7). With a schedule, evaluation uses no smoothing, which makes the losses of different
-        epochs comparable.
+        7). Evaluation uses no smoothing, so losses are comparable.
 
     Raises
     ------
@@ -548,8 +547,7 @@ class SoftmaxCrossEntropy(Loss):
         )
 
     def evaluated(self) -> Loss:
-        scheduled = isinstance(self.label_smoothing, Schedule)
-        return replace(self, label_smoothing=0.0) if scheduled else self
+        return replace(self, label_smoothing=0.0) if self.label_smoothing else self
 
     def probabilities(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the smoothed targets as probabilities.

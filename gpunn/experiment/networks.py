@@ -23,14 +23,6 @@ from gpunn.tabular.tabm import PRESETS
 __all__ = ["NETWORKS", "network_of", "settled"]
 
 
-FURTHER: Mapping[str, list[str]] = {
-    "classification": ["log_loss", "auc"],
-    "multilabel": ["auc"],  # their log-loss is the loss
-    "regression": [],
-}
-"""For each task, the validation metrics besides the metric that selects the best epoch."""
-
-
 class Network(NamedTuple):
     """A tabular model.
 
@@ -88,7 +80,7 @@ def settled(
             f"{recipe.loss.name!r}, or set model.layers instead of model.name"
         )
     config = replace(config, model=model)
-    return list(recipe.layers), config.settled(training_of(recipe, task))
+    return list(recipe.layers), config.settled(training_of(recipe))
 
 
 def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
@@ -122,14 +114,13 @@ def recipe_of(
         raise ConfigError(f"model.parameters.{error}") from error
 
 
-def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
+def training_of(recipe: Recipe) -> dict[str, Any]:
     """Return a tabular model's default training settings (recipe) as the table `[training]`."""
-    metrics = [recipe.metric, "r2"] if task == "regression" else [recipe.metric]
     return {
         **recipe.options,
         "callbacks": [callback.config() for callback in recipe.options["callbacks"]],
         "loss": recipe.loss.config(),
         "optimizer": recipe.optimizer.config(),
-        "metrics": list(dict.fromkeys(metrics)),
-        "validation_metrics": list(FURTHER[task]),
+        "metrics": recipe.metrics,
+        "validation_metrics": recipe.validation_metrics,
     }

@@ -316,7 +316,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             X_val = schema.encode(validation.table, self.dtype)
         recipe = self._recipe(schema, X)
         network = Sequential(recipe.layers, schema.width, self.backend, seed, self.dtype)
-        trainer = Trainer(network, recipe.loss, recipe.optimizer, [recipe.metric])
+        trainer = Trainer(
+            network,
+            recipe.loss,
+            recipe.optimizer,
+            recipe.metrics,
+            validation_metrics=recipe.validation_metrics,
+        )
         options = dict(recipe.options)
         stopping, epochs = options["callbacks"][0], options["epochs"]
         custom = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")

@@ -122,9 +122,8 @@ def realmlp(
         Rows per update. None means 64 below 1,024 training rows, 128 from 1,024 rows, 256 from
         8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
     metric : str or None
-        The metric that selects the best epoch. None means accuracy for classes, and binary accuracy
-        for labels. For regression, None means the root mean squared error, or R2 with several
-        outputs.
+        The metric that selects the best epoch. None means the log loss for classes and labels. For
+        regression, None means the root mean squared error, or R2 with several outputs.
 
     Returns
     -------
@@ -143,7 +142,7 @@ def realmlp(
     >>> schema = gpunn.tables.Schema.fit(people)
     >>> recipe = gpunn.tabular.realmlp(schema, schema.encode(people), 2, "classification")
     >>> recipe.loss, recipe.metric
-    (SoftmaxCrossEntropy(label_smoothing=0.1), 'accuracy')
+    (SoftmaxCrossEntropy(label_smoothing=0.0), 'log_loss')
     """
     outputs = check_outputs(task, outputs)
     check_encoded(schema, X)
@@ -200,7 +199,7 @@ def realmlp(
         "drop_last": True,
         "callbacks": [best],
     }
-    return Recipe(layers, loss, optimizer, metric, options)
+    return Recipe(layers, loss, optimizer, task, metric, options)
 
 
 def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Dense:

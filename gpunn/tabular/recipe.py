@@ -18,6 +18,12 @@ __all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric", "
 TASKS = ("classification", "multilabel", "regression")
 """Kinds of targets: one class per row, several binary labels, or numbers."""
 
+COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
+"""For each task, a metric that is computed on the training rows and the validation rows."""
+
+FURTHER = {"classification": ("log_loss", "auc"), "multilabel": ("log_loss", "auc")}
+"""Metrics that are computed only on the validation rows, by task."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -34,11 +40,18 @@ class Recipe:
         The loss to minimize.
     optimizer : Optimizer
         The optimizer, including the schedule of the learning rate.
+    task : {"classification", "multilabel", "regression"}
+        Whether targets are classes, several binary labels, or numbers.
     metric : str
         The metric that selects the best epoch; training therefore needs validation data.
     options : dict
         Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
+
+    Attributes
+    ----------
+    metrics, validation_metrics : list of str
+        Arguments of `Trainer`: metrics to log, including `metric`.
 
     See Also
     --------
@@ -53,7 +66,8 @@ class Recipe:
     >>> recipe = gpunn.tabular.realmlp(schema, schema.encode(people), 2, "classification")
     >>> model = gpunn.Sequential(recipe.layers, schema.width, backend="numpy")
     >>> model.schema = schema
-    >>> trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
+    >>> metrics = {"metrics": recipe.metrics, "validation_metrics": recipe.validation_metrics}
+    >>> trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, **metrics)
     >>> model.predict(people).shape
     (4, 2)
     """
@@ -61,8 +75,20 @@ class Recipe:
     layers: Sequence[Layer]
     loss: Loss
     optimizer: Optimizer
+    task: str
     metric: str
     options: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics to compute on the training rows and the validation rows."""
+        both = dict.fromkeys((self.metric, COMMON[self.task]))
+        return [name for name in both if name not in self.validation_metrics]
+
+    @property
+    def validation_metrics(self) -> list[str]:
+        """Metrics to compute only on the validation rows."""
+        return list(FURTHER.get(self.task, ()))
 
 
 def check_outputs(task: str, outputs: Any) -> int:
@@ -74,13 +100,12 @@ def check_outputs(task: str, outputs: Any) -> int:
 def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    None means accuracy if each row has one class, and binary accuracy if it has several labels. For
-    regression, None means the root mean squared error, or with several outputs R2, which gives all
-    outputs equal weight.
+    None means the log loss of classes and labels. For regression, None means the root mean squared
+    error, or with several outputs R2, which gives all outputs equal weight.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
-        return {"classification": "accuracy", "multilabel": "binary_accuracy"}.get(task, error)
+        return error if task == "regression" else "log_loss"
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
     resolved = resolve(Metric, metric, "metric")

@@ -218,7 +218,7 @@ def tabm(
         "shuffle_members": check_flag("shuffle_members", shuffle_members),
         "callbacks": [EarlyStopping(f"val_{metric}", patience=patience)],
     }
-    return Recipe(layers, loss, optimizer, metric, options)
+    return Recipe(layers, loss, optimizer, task, metric, options)
 
 
 def chunks_of(group: Group) -> list[int]:

@@ -299,8 +299,8 @@ def test_tables_without_names_add_to_earlier_settings(folder, whole, settings, e
 
 
 def test_metrics_without_the_one_that_is_monitored(folder):
-    with pytest.raises(ConfigError, match=r"no metric 'val_accuracy'.* add it to training.metrics"):
-        described(raw_of("tabm"), folder, "training.metrics=['log_loss']")
+    with pytest.raises(ConfigError, match=r"no metric 'val_log_loss'.* add it to training.metrics"):
+        described(raw_of("tabm"), folder, "training.validation_metrics=[]")
 
 
 @pytest.mark.parametrize("make", [realmlp, tabm])
@@ -308,7 +308,7 @@ def test_parameters_of_the_network_are_not_in_vain(folder, make):
     """Where a run has written out what a parameter decides, setting it names the right key."""
     name = make.__name__
     before = described(raw_of(name), folder)
-    values = {"patience": 7, "metric": "log_loss", "max_norm": 2.5, "label_smoothing": 0.3}
+    values = {"patience": 7, "metric": "accuracy", "max_norm": 2.5, "label_smoothing": 0.3}
     values |= {"learning_rate": 0.5, "weight_decay": 0.5, "epochs": 9, "batch_size": 9}
     values |= {"shuffle_members": "true"}
     for parameter in set(make.__kwdefaults__) & set(values):
@@ -334,7 +334,7 @@ VALUES = {
     "label_smoothing": "0.2",
     "learning_rate": "0.03",
     "max_norm": "0.5",
-    "metric": "log_loss",
+    "metric": "accuracy",
     "number_embedding": "plr",
     "patience": "9",
     "batch_size": "9",
@@ -386,8 +386,8 @@ def test_a_file_may_change_parts_too(folder, descriptions):
 
 
 def test_the_mode_of_another_monitor_is_forgotten(folder, descriptions):
-    stopping = {"monitor": "val_accuracy", "mode": "max"}
+    stopping = {"monitor": "val_log_loss", "mode": "min"}
     assert descriptions["realmlp"]["training"]["callbacks"][0].items() >= stopping.items()
     for raw in (raw_of("realmlp"), descriptions["realmlp"]):
-        after = described(raw, folder, "training.callbacks.0.monitor=val_loss")
-        assert after["training"]["callbacks"][0]["mode"] == "min"
+        after = described(raw, folder, "training.callbacks.0.monitor=val_accuracy")
+        assert after["training"]["callbacks"][0]["mode"] == "max"

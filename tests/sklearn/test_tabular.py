@@ -55,7 +55,7 @@ def test_classes_of_a_raw_frame(estimator):
     assert list(fitted.feature_names_in_) == list(X)
     kinds = [column.kind for column in fitted.schema_.columns]
     assert kinds == ["number", "category", "datetime", "boolean"]
-    assert fitted.history_.rows[fitted.best_epoch_ - 1]["val_accuracy"] == fitted.validation_score_
+    assert fitted.history_.rows[fitted.best_epoch_ - 1]["val_log_loss"] == fitted.validation_score_
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
@@ -130,11 +130,11 @@ def test_rows_without_weight_are_not_held_out(estimator):
 
 
 def test_balanced_classes_and_other_metrics():
-    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 4}, metric="log_loss")
+    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 4}, metric="accuracy")
     fitted = classifier.set_params(class_weight="balanced").fit(X, CLASS)
-    assert fitted.metric_ == "log_loss"
-    losses = [row["val_log_loss"] for row in fitted.history_.rows]
-    assert fitted.validation_score_ == min(losses)
+    assert fitted.metric_ == "accuracy"
+    accuracies = [row["val_accuracy"] for row in fitted.history_.rows]
+    assert fitted.validation_score_ == max(accuracies)
 
 
 def test_several_targets():
@@ -150,7 +150,7 @@ def test_several_labels(estimator, tmp_path):
     labels = pd.DataFrame({"fair": CLASS == "fair", "large": np.median(AGE) < AGE})
     y = labels.astype(int)
     fitted = clone(estimator).fit(X, y)
-    assert fitted.metric_ == "binary_accuracy"
+    assert fitted.metric_ == "log_loss"
     p, predicted = fitted.predict_proba(X), fitted.predict(X)
     assert p.shape == predicted.shape == (len(X), 2)
     np.testing.assert_array_equal(predicted, p > 0.5)

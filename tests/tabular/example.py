@@ -23,6 +23,7 @@ def trained(recipe, schema, y):
     """Return a trainer after training on targets of the table."""
     model = network(recipe, schema)
     model.schema = schema
-    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
+    metrics = {"metrics": recipe.metrics, "validation_metrics": recipe.validation_metrics}
+    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, **metrics)
     trainer.fit(FRAME, y, validation_data=(FRAME, y), progress=False, **recipe.options)
     return trainer

@@ -20,11 +20,32 @@ def test_td():
     # 2 numbers as 4 each, an indicator, an output for each color, a town as 8 numbers, and a sign.
     assert network(recipe, SCHEMA).shapes[0] == (2 * 4 + 1 + 3 + 8 + 1,)
     assert recipe.layers[3].f.name == "selu"
-    assert recipe.loss.label_smoothing == 0.1
+    assert recipe.loss.label_smoothing == 0
     assert recipe.optimizer.learning_rate.rate == 0.04
-    assert recipe.options["callbacks"][0].monitor == "val_accuracy"
+    assert recipe.options["callbacks"][0].monitor == "val_log_loss"
     assert recipe.options["callbacks"][0].ties == "last"
     assert recipe.options["drop_last"]
+
+
+def test_accuracy_instead_of_log_loss():
+    recipe = realmlp(SCHEMA, X, 3, "classification", metric="accuracy")
+    assert recipe.options["callbacks"][0].monitor == "val_accuracy"
+    assert recipe.loss.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "metrics", "validation_metrics"),
+    [
+        ("classification", None, ["accuracy"], ["log_loss", "auc"]),
+        ("classification", "accuracy", ["accuracy"], ["log_loss", "auc"]),
+        ("classification", "brier_score", ["brier_score", "accuracy"], ["log_loss", "auc"]),
+        ("multilabel", None, ["binary_accuracy"], ["log_loss", "auc"]),
+        ("regression", None, ["r2"], []),
+    ],
+)
+def test_metrics(task, metric, metrics, validation_metrics):
+    recipe = realmlp(SCHEMA, X, 2, task, metric=metric)
+    assert (recipe.metrics, recipe.validation_metrics) == (metrics, validation_metrics)
 
 
 def test_td_for_regression():
