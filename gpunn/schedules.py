@@ -102,6 +102,21 @@ class Schedule(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
+    def cycle_ends(self, duration: float) -> list[float]:
+        """Return the times at which the rate's cycles end.
+
+        Parameters
+        ----------
+        duration : float
+            Planned length of the training, in epochs.
+
+        Returns
+        -------
+        list of float
+            Epochs since training began; empty by default, since most schedules have no cycles.
+        """
+        return []
+
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
         """Before training, raise an ArgumentError if `observe` needs a log that will be missing.
 
@@ -406,6 +421,10 @@ class CosineLog(Schedule):
         cycle = np.log2(1 + (2.0**self.cycles - 1) * progress)
         return self.rate * (1 - np.cos(2 * math.pi * cycle)) / 2
 
+    def cycle_ends(self, duration: float) -> list[float]:
+        last = 2.0**self.cycles - 1
+        return [duration * (2.0**k - 1) / last for k in range(1, self.cycles + 1)]
+
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
@@ -478,6 +497,10 @@ class WarmUp(Schedule):
         rest = max(duration - self.epochs, np.finfo(float).tiny)  # a warm-up may last to the end
         after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
         return after
+
+    def cycle_ends(self, duration: float) -> list[float]:
+        ends = self.schedule.cycle_ends(max(duration - self.epochs, 0.0))
+        return [self.epochs + end for end in ends]
 
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
         self.schedule.check(larger_is_better)

@@ -77,7 +77,10 @@ class TrainingProgress(Callback):
             self._bar.close()
 
     def _last_epoch(self) -> int:
-        return min(self.epochs, self.stopping.best_epoch + self.stopping.patience)
+        patience = self.stopping.patience
+        if isinstance(patience, str):
+            return self.epochs
+        return min(self.epochs, self.stopping.best_epoch + patience)
 
     def _show(self, rows: int) -> None:
         self._bar.update(rows - self._done)

@@ -48,6 +48,7 @@ class RealMLPParameters:
     dropout: float = parameter(0.15, real(0, 1))
     weight_decay: float = parameter(0.02, real(0))
     epochs: int = parameter(256, integer(1))
+    patience: Any = parameter("cycle", among("cycle"), integer(1))
     batch_size: Any = parameter(256, AUTO, integer(1))
 
 
@@ -107,7 +108,10 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     weight_decay : float, default=0.02
         The highest weight decay; see `gpunn.optimizers.Optimizer`.
     epochs : int, default=256
-        Number of epochs.
+        Maximum number of epochs, which determines the lengths of the learning rate's cycles.
+    patience : int or "cycle", default="cycle"
+        When training ends early. "cycle": when a cycle of the learning rate ends with a worse
+        metric than the cycle before. An integer: after this number of epochs without improvement.
     batch_size : int or "auto", default=256
         Rows per update. "auto" depends on the number of training rows: 64 below 1,024 rows, 128
         from 1,024 rows, 256 from 8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
@@ -213,8 +217,8 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
         Limit of one-hot encoding, and length of embedding vectors: 8 and 8 by default.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest rates: "auto", 0.15 and 0.02 by default.
-    epochs, batch_size : as for `RealMLPClassifier`
-        Number of epochs and batch size: 256 and 256 by default.
+    epochs, patience, batch_size : as for `RealMLPClassifier`
+        Length of the training, and batch size: 256, "cycle" and 256 by default.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.

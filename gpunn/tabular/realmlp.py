@@ -60,6 +60,7 @@ def realmlp(
     weight_decay: float = 0.02,
     label_smoothing: float | None = None,
     epochs: int = 256,
+    patience: int | str = "cycle",
     batch_size: int | None = 256,
     metric: str | None = None,
 ) -> Recipe:
@@ -117,7 +118,10 @@ def realmlp(
         For classification, the fraction of each target to spread evenly over all classes. None
         means 0.1 if the metric is the accuracy, otherwise 0.
     epochs : int
-        Number of epochs.
+        Maximum number of epochs, which determines the lengths of the learning rate's cycles.
+    patience : int or "cycle"
+        When training ends early; see `gpunn.callbacks.EarlyStopping`. "cycle" means that training
+        ends when a cycle of the learning rate ends with a worse metric than the cycle before.
     batch_size : int or None
         Rows per update. None means 64 below 1,024 training rows, 128 from 1,024 rows, 256 from
         8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
@@ -192,7 +196,7 @@ def realmlp(
         FlatCosine(weight_decay, time_of_update=0) if weight_decay else 0.0,
         beta2=0.95,
     )
-    best = EarlyStopping(f"val_{metric}", patience=epochs, ties="last")
+    best = EarlyStopping(f"val_{metric}", patience=patience, ties="last")
     options = {
         "epochs": epochs,
         "batch_size": batch_rows(batch_size, len(X), BATCHES),

@@ -115,12 +115,12 @@ class EpochByRequests:
             if plan.members > 1:
                 seed = trainer.model.seed
                 order = shuffled_order(seed, progress.epoch, plan.rows, plan.members)
-            rates = self.policy.learning_rates(trainer, plan.updates, session.last_epoch)
-            settings = session.step.scheduled.over_epoch(rates, progress.epoch, session.last_epoch)
+            rates = self.policy.learning_rates(trainer, plan.updates, progress.last_epoch)
+            settings = session.step.scheduled.over_epoch(rates, progress.epoch, progress.last_epoch)
         augmentation = session.augmentation
         if augmentation is not None:
             augmentation.epoch = progress.epoch
-        title = f"Epoch {progress.epoch + 1}/{session.last_epoch}"
+        title = f"Epoch {progress.epoch + 1}/{progress.last_epoch}"
         shown = session.options.progress and self.ranks.first
         bar = progress_bar(title, plan.visited, shown)
         if progress.cursor is None:

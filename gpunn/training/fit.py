@@ -66,7 +66,7 @@ class Fit:
     @property
     def last_epoch(self) -> int:
         """The trainer's number of epochs after training; known within the context."""
-        return self.session.last_epoch
+        return self.trainer.progress.last_epoch
 
     def run(self) -> History:
         """Train for the requested epochs, or until something ends training.

@@ -252,11 +252,6 @@ class TrainingSession:
             "validation data": self.validation and checksum_of(self.validation),
         }
 
-    @property
-    def last_epoch(self) -> int:
-        """The number of the trainer's epochs after training."""
-        return self.trainer.progress.first_epoch + self.options.epochs
-
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
         """Call a function for each callback on rank 0; other ranks handle requests of rank 0.
 
@@ -328,6 +323,7 @@ class TrainingSession:
             elif not self._can_continue_epoch():
                 LOG.warning("The interrupted epoch starts again, since the data or batches differ")
                 progress.cursor = None
+        progress.last_epoch = progress.first_epoch + self.options.epochs
         return states
 
     def _checkpoint(self) -> Checkpoint | None:

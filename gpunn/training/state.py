@@ -44,6 +44,7 @@ class Progress:
     epoch: int = 0
     updates: int = 0
     first_epoch: int = 0
+    last_epoch: int = 0
     cursor: EpochCursor | None = None
     recoveries: int = 0
     stop_reason: str = ""

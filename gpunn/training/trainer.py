@@ -108,6 +108,8 @@ class Trainer:
         Epochs and updates done so far, including updates that were left out.
     first_epoch : int
         Epochs done when this call of `fit` (or the interrupted call that it resumes) began.
+    last_epoch : int
+        Epochs that will be done when this call of `fit` ends, unless something ends it earlier.
     cursor : EpochCursor or None
         The position within the current epoch; None between epochs.
     recoveries : int
@@ -174,6 +176,7 @@ class Trainer:
     epoch = ProgressAttribute[int]("epoch")
     updates = ProgressAttribute[int]("updates")
     first_epoch = ProgressAttribute[int]("first_epoch")
+    last_epoch = ProgressAttribute[int]("last_epoch")
     cursor = ProgressAttribute[EpochCursor | None]("cursor")
     recoveries = ProgressAttribute[int]("recoveries")
     stop_reason = ProgressAttribute[str]("stop_reason")

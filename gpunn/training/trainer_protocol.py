@@ -39,6 +39,7 @@ class TrainerProtocol(Protocol):
     device_state: TrainingState
     evaluator: Evaluator
     epoch: int
+    last_epoch: int
     updates: int
     cursor: EpochCursor | None
     stop_reason: str

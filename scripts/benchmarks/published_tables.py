@@ -27,7 +27,7 @@ class PublishedTable(NamedTuple):
     dates: tuple[str, ...] = ()
 
 
-RMSE, ACCURACY = ("rmse",), ("accuracy",)
+RMSE, ACCURACY = ("rmse",), ("accuracy", "log_loss")
 
 TABLES = {
     "diamonds": PublishedTable("diamonds.csv", "price", False, scores=RMSE),
@@ -35,7 +35,7 @@ TABLES = {
         "electricity.csv", "class", True, ("Unnamed: 0",), scores=ACCURACY
     ),
     "credit risk": PublishedTable(
-        "credit_risk.csv", "loan_status", True, scores=("accuracy", "auc")
+        "credit_risk.csv", "loan_status", True, scores=("accuracy", "auc", "log_loss")
     ),
     "Ames": PublishedTable("ames.tsv", "SalePrice", False, ("Order", "PID"), True, RMSE),
     "dry beans": PublishedTable("dry_beans.csv", "Class", True, scores=ACCURACY),

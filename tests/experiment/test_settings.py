@@ -323,7 +323,6 @@ def test_parameters_of_the_network_are_not_in_vain(folder, make):
 FURTHER = {
     "simplified": ("optimizer.weight_decay",),
     "metric": ("metrics", "validation_metrics", "loss.label_smoothing", "callbacks[0].mode"),
-    "epochs": ("callbacks[0].patience",),
     "batch_size": ("callbacks[0].patience",),
 }
 """What else a parameter decides, as the parameter's description says."""

@@ -202,7 +202,9 @@ def test_a_label_that_is_missing(gap, dtype):
 def test_temperature_scaling(estimator, tmp_path):
     y = np.roll(CLASS, 1)  # unlike what the network learns, so it is overconfident
     first, second = (
-        clone(estimator).set_params(temperature_scaling=scaled).fit(X, CLASS, X_val=X, y_val=y)
+        clone(estimator)
+        .set_params(metric="accuracy", temperature_scaling=scaled)
+        .fit(X, CLASS, X_val=X, y_val=y)
         for scaled in (True, False)
     )
     assert second.temperature_ == 1

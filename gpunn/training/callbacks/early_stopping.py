@@ -14,6 +14,8 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 
 __all__ = ["EarlyStopping"]
 
+CYCLE = "cycle"
+
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
@@ -30,8 +32,10 @@ class EarlyStopping(Callback):
     mode : {"auto", "min", "max"}
         Whether smaller ("min") or larger ("max") values are better. "auto" uses
         `Metric.larger_is_better` for metrics, and "min" for losses.
-    patience : int
-        Epochs without improvement before training ends, at least 1.
+    patience : int or "cycle"
+        Epochs without improvement before training ends, at least 1. With "cycle", training ends
+        when a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the
+        cycle before.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     restore_best : bool
@@ -67,7 +71,7 @@ class EarlyStopping(Callback):
 
     monitor: str = "val_loss"
     mode: str = "auto"
-    patience: int = 10
+    patience: int | str = 10
     min_delta: float = 0.0
     restore_best: bool = True
     ties: str = "first"
@@ -76,19 +80,21 @@ class EarlyStopping(Callback):
     extra_attributes = frozenset(("best", "best_epoch"))
 
     def __post_init__(self) -> None:
-        check_integer("patience", self.patience)
+        if self.patience != CYCLE:
+            check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         self.require_flag("restore_best")
         check_choice("ties", self.ties, ("first", "last"))
         check_mode(self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
-        self._search = BestSoFar()
+        self._search, self._cycle_value = BestSoFar(), math.nan
         self._snapshot: Any = None
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
         self._direction = monitored_direction(trainer, self.mode, self.monitor)
         self.best, self.best_epoch = self.rule.start, trainer.epoch
-        self._search, self._snapshot = BestSoFar(), None
+        self._search, self._cycle_value = BestSoFar(), self.rule.start
+        self._snapshot = None
 
     @property
     def rule(self) -> Best:
@@ -101,10 +107,22 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
+        if self.patience == CYCLE:
+            self._end_cycle(trainer, value)
         self._stop_if_due(trainer)
 
+    def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
+        """If a cycle ends with this epoch, compare its last value with that of the cycle before."""
+        ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
+        if trainer.epoch in {round(end) for end in ends}:
+            if not self.rule.improved(value, self._cycle_value):
+                trainer.stop_reason = (
+                    f"{self.monitor} is worse than after the cycle before ({self._cycle_value:.6g})"
+                )
+            self._cycle_value = value
+
     def _stop_if_due(self, trainer: TrainerProtocol) -> None:
-        if self._search.waited >= self.patience:
+        if self.patience != CYCLE and self._search.waited >= float(self.patience):
             trainer.stop_reason = self._reason
 
     @property
@@ -117,6 +135,7 @@ class EarlyStopping(Callback):
             "figure": [self.monitor, self._direction],
             "best": self.best,
             "best_epoch": self.best_epoch,
+            "cycle_value": self._cycle_value,
             **arrays,
         }
 
@@ -125,6 +144,7 @@ class EarlyStopping(Callback):
             return  # the run had no such callback, or it monitored another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
+        self._cycle_value = float(state.get("cycle_value", self.rule.start))
         if self.restore_best and "values" in state:
             self._snapshot = trainer.snapshot_from_host(state)
         # The resumed call may have a larger `patience`.

@@ -7,6 +7,7 @@ from scripted_trainer import Scripted, fit, trainer
 import gpunn
 from gpunn.callbacks import EarlyStopping
 from gpunn.optimizers import Adam
+from gpunn.schedules import Cosine, CosineLog, WarmUp
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,41 @@ def test_early_stopping(options, losses, epochs, best):
         assert this.stop_reason == (
             f"val_loss has not improved since epoch {best} ({losses[best - 1]:.6g})"
         )
+
+
+RISING = [9, 8, 7, 6, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options", "losses", "epochs"),
+    [  # with 15 epochs, cycles end after epochs 1, 3, 7 and 15
+        (CosineLog(), {}, [3, 9, 2, 9, 9, 9, 1, *RISING, 4, 0], 15),
+        (CosineLog(), {}, [3, 9, 2, 0, 1, 1, 2.5, *RISING, 4, 0], 7),
+        (CosineLog(), {}, [3, 0, 4], 3),
+        (CosineLog(), {}, [3, 0, 3, 0, 0, 0, 0], 3),
+        (CosineLog(), {"ties": "last"}, [3, 0, 3, 0, 0, 0, 4], 7),
+        (WarmUp(CosineLog(cycles=3), 1), {}, [9, 9, 2, 9, 9, 9, 3], 7),  # 3, 7 and 15
+        (Cosine(), {}, [*range(15)], 15),
+    ],
+)
+def test_early_stopping_at_the_end_of_a_cycle(schedule, options, losses, epochs):
+    this, callback = Scripted(), EarlyStopping(patience="cycle", **options)
+    this.optimizer, this.last_epoch = Adam(schedule), 15
+    assert this.run(callback, losses) == epochs
+    assert callback.best == min(losses[:epochs])
+    assert ("worse than after the cycle before" in this.stop_reason) == (epochs < 15)
+
+
+def test_the_value_of_the_cycle_before_is_restored():
+    this, before = Scripted(), EarlyStopping(patience="cycle", restore_best=False)
+    this.optimizer, this.last_epoch = Adam(CosineLog()), 15
+    this.run(before, [3, 2, 1])
+    again = EarlyStopping(patience="cycle", restore_best=False)
+    again.on_train_begin(this)
+    again.restore(before.state(this), this)
+    for this.epoch in range(4, 8):
+        again.on_epoch_end(this, {"val_loss": 2})
+    assert "cycle before (1)" in this.stop_reason
 
 
 def test_early_stopping_knows_what_is_better():
