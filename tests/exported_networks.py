@@ -244,6 +244,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     ],
     "targets": lambda: [Dense(2), TargetScaling()],
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
+    "logarithm of targets": lambda: [Dense(2), TargetScaling(log=True)],
     **{name: make for name, (_, make) in IMAGES.items()},
     "custom": lambda: [Dense(4, Snake()), Dense(4, Predict()), Dense(4, Snake(2.0)), Dense(4)],
     "undefined": lambda: [gpunn.layers.Activation(Logarithm()), Dense(2)],

@@ -46,7 +46,7 @@ PARAMETERS = {
     layers.Members: {"count": 2},
     layers.OneHot: {"sizes": [3, 4], "on": [1.0, 1.0, 0.5, 0.5]},
     layers.PiecewiseLinearEmbedding: {"edges": [[0.0, 1.0, 3.0]]},
-    layers.TargetScaling: {"clip": False},
+    layers.TargetScaling: {"clip": False, "log": True},
     **{
         cls: {
             "learning_rate": schedules.Cosine(0.2),

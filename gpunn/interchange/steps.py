@@ -18,6 +18,7 @@ from gpunn.expressions import ARRAY, Expression, Node, Untraceable, expression_o
 from gpunn.interchange.expressions.names import legal_name
 from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
 from gpunn.layers.formula import Call, Product
+from gpunn.layers.outputs import elementwise
 from gpunn.layers.windows import as_sizes
 from gpunn.network import Sequential
 from gpunn.typing import Shape
@@ -543,10 +544,18 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
     """Add steps for mean + deviation x, clipped to the range of the training targets."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
-    if not layer.clip:
-        return x
-    bounds = (steps.parameter(name) for name in ("least", "largest"))
-    return steps.add("clip", x, *bounds)
+    if layer.clip:
+        bounds = (steps.parameter(name) for name in ("least", "largest"))
+        x = steps.add("clip", x, *bounds)
+    if layer.log:
+        summary = "Return the exponential of z."
+        x = steps.compute(
+            "exponential",
+            elementwise("exp", (ROWS, *steps.shapes[x]), steps.dtype),
+            [x],
+            summary=summary,
+        )
+    return x
 
 
 def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from gpunn.configurable import check_choice, flag
 from gpunn.data.preprocessing import chunks_of
-from gpunn.errors import ArgumentError, GpunnWarning
+from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.expressions import Expression, expression_of
 from gpunn.initializers import Normal, Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
 from gpunn.layers.normalization import standardization_of
@@ -111,6 +113,11 @@ class TargetScaling(OutputLayer):
     clip : bool
         Whether predictions are clipped to [minimum, maximum] of the training targets. Training does
         not clip.
+    log : bool
+        Whether the network learns the logarithms of the targets, which must be positive. The loss
+        compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A prediction
+        is then the exponential of a mean logarithm. This is about the median of a skewed target,
+        and less than its mean.
 
     Raises
     ------
@@ -118,7 +125,8 @@ class TargetScaling(OutputLayer):
         If rows are not vectors, the loss's output activation is not "identity", or there is not one
         output for each target, as with the loss `GaussianNLL`.
     DataError
-        Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype.
+        Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype, or if
+        `log` is set and a target is not positive.
 
     Warns
     -----
@@ -141,6 +149,7 @@ class TargetScaling(OutputLayer):
     """
 
     clip: bool = flag(True)
+    log: bool = flag(False)
 
     name = "target_scaling"
     adapts_to_targets = True
@@ -164,6 +173,10 @@ class TargetScaling(OutputLayer):
                 f"and {targets} target{'s' if targets > 1 else ''}. Remove the layer, and train on "
                 "(y - mean) / deviation"
             )
+        if self.log:
+            y = np.asarray(y if indices is None else y[indices], np.float64)
+            check_positive(y, "y")
+            y, indices = np.log(y), None
         mean, std = standardization_of(y, indices, dtype, "y")
         ends = [(chunk.min(axis=0), chunk.max(axis=0)) for chunk in chunks_of(y, indices)]
         least, largest = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
@@ -174,6 +187,10 @@ class TargetScaling(OutputLayer):
     def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
         scaled = workspace.rows(self, "targets", targets.shape[0], targets.shape[1:])
         mean, std = self.values["mean"], self.values["deviation"]
+        if self.log:
+            logs = workspace.rows(self, "logarithms", targets.shape[0], targets.shape[1:])
+            compute("log", targets, logs, workspace)
+            targets = logs
         workspace.backend.standardize(targets, mean, std, scaled)
         return scaled
 
@@ -185,7 +202,33 @@ class TargetScaling(OutputLayer):
         if self.clip and not workspace.training:
             bounds = values["least"], values["largest"]
         workspace.backend.unstandardize(x, values["mean"], values["deviation"], *bounds, y)
+        if self.log:
+            powers = workspace.rows(self, "exponentials", x.shape[0], x.shape[1:])
+            compute("exp", y, powers, workspace)
+            return powers
         return y
+
+
+def check_positive(y: np.ndarray, argument: str) -> None:
+    """Raise a DataError if a target has no logarithm."""
+    if not (y > 0).all():
+        raise DataError(
+            f"{argument}: logarithms need positive targets; the smallest is {np.min(y):.6g}. Leave "
+            "the logarithm out, or add a constant to the targets"
+        )
+
+
+def compute(function: str, x: Array, out: Array, workspace: Workspace) -> None:
+    """Set out to a function of x, which has one axis besides the rows."""
+    dtype = workspace.backend.dtype_name(x)
+    expression = elementwise(function, tuple(x.shape), dtype)
+    workspace.backend.compute(expression, [x], [out])
+
+
+@lru_cache(maxsize=64)
+def elementwise(function: str, shape: Shape, dtype: str) -> Expression:
+    """Return a function of the array-API standard as an expression of an array."""
+    return expression_of(lambda xp, x: getattr(xp, function)(x), {"x": (shape, "float")}, dtype)
 
 
 def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:

@@ -69,6 +69,7 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
             learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=none_if_auto(getattr(self, "label_smoothing", "auto")),
             metric=none_if_auto(self.metric),
+            target_transform=getattr(self, "target_transform", None),
             **settings,
         )
 
@@ -225,6 +226,11 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
+    target_transform : {"log"} or None, default=None
+        With "log", the model learns the logarithms of the targets, which must be positive. Use it
+        for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
+        of the targets. They are near the median instead of the mean, so they are too low on
+        average. The loss selects the best epoch: the squared error of the logarithms.
 
     Attributes
     ----------

@@ -82,6 +82,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
             learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             metric=none_if_auto(self.metric),
+            target_transform=getattr(self, "target_transform", None),
             **settings,
         )
 
@@ -205,6 +206,8 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
+    target_transform : as for `RealMLPRegressor`
+        Whether to learn logarithms of the targets: None by default.
 
     Attributes
     ----------

@@ -19,6 +19,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_number, resolve_all
 from gpunn.data.frames import column_names
 from gpunn.errors import DataError, GpunnWarning
+from gpunn.layers.outputs import check_positive
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
@@ -649,18 +650,24 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return tags
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the regressors."""
+
+    target_transform: str | None = parameter(None, NONE, among("log"))
 
     _task = "regression"
 
     def _learn_targets(self, y: Any) -> np.ndarray:
-        targets = checked_numbers(y, self._markers())
+        targets = self._checked_targets(y, "y")
         self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
         return targets
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
-        return checked_numbers(y, self._markers(), argument)
+        targets = checked_numbers(y, self._markers(), argument)
+        if self.target_transform == "log":
+            check_positive(targets, argument)
+        return targets
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the target of each row.

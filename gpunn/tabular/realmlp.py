@@ -30,7 +30,14 @@ from gpunn.tabular.columns import (
     embedding_of_numbers,
     first_layers,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
+from gpunn.tabular.recipe import (
+    Recipe,
+    batch_rows,
+    check_outputs,
+    check_transform,
+    checked_metric,
+    loss_of,
+)
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["realmlp"]
@@ -63,6 +70,7 @@ def realmlp(
     patience: int | str = "cycle",
     batch_size: int | None = 256,
     metric: str | None = None,
+    target_transform: str | None = None,
 ) -> Recipe:
     """Return a RealMLP for a table, with settings that RealMLP's authors tuned on many tables.
 
@@ -127,7 +135,11 @@ def realmlp(
         8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
     metric : str or None
         The metric that selects the best epoch. None means the log loss for classes and labels. For
-        regression, None means the root mean squared error, or R2 with several outputs.
+        regression, None means the root mean squared error, or R2 with several outputs. With
+        `target_transform`, None means "loss".
+    target_transform : {"log"} or None
+        For regression, a function of the targets for the model to learn. With "log", targets must
+        be positive; see `gpunn.layers.TargetScaling`.
 
     Returns
     -------
@@ -154,7 +166,8 @@ def realmlp(
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     epochs = check_integer("epochs", epochs)
     regression = task == "regression"
-    metric = checked_metric(task, metric, outputs)
+    transform = check_transform(task, target_transform)
+    metric = checked_metric(task, metric, outputs, transform)
     f = activation or ("mish" if regression else "selu")
     if learning_rate is None:
         learning_rate = 0.04 if not regression else 0.07 if simplified else 0.2
@@ -189,7 +202,7 @@ def realmlp(
         last = replace(last, initializer="zeros", bias_initializer="zeros")
     layers.append(last)
     if regression:
-        layers.append(TargetScaling(clip=not simplified))
+        layers.append(TargetScaling(clip=not simplified, log=transform == "log"))
     loss = loss_of(task, label_smoothing)
     optimizer = Adam(
         CosineLog(learning_rate, time_of_update=0),

@@ -13,10 +13,26 @@ from gpunn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCros
 from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
-__all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric", "loss_of"]
+__all__ = [
+    "LOSS",
+    "TASKS",
+    "TRANSFORMS",
+    "Recipe",
+    "batch_rows",
+    "check_outputs",
+    "check_transform",
+    "checked_metric",
+    "loss_of",
+]
 
 TASKS = ("classification", "multilabel", "regression")
 """Kinds of targets: one class per row, several binary labels, or numbers."""
+
+TRANSFORMS = ("log",)
+"""Functions of targets that models can learn instead of the targets."""
+
+LOSS = "loss"
+"""The name that selects the best epoch by the loss instead of a metric."""
 
 COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
 """For each task, a metric that is computed on the training rows and the validation rows."""
@@ -43,7 +59,7 @@ class Recipe:
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     metric : str
-        The metric that selects the best epoch; training therefore needs validation data.
+        The metric that selects the best epoch, or "loss"; training therefore needs validation data.
     options : dict
         Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
@@ -83,7 +99,7 @@ class Recipe:
     def metrics(self) -> list[str]:
         """Metrics to compute on the training rows and the validation rows."""
         both = dict.fromkeys((self.metric, COMMON[self.task]))
-        return [name for name in both if name not in self.validation_metrics]
+        return [name for name in both if name not in (LOSS, *self.validation_metrics)]
 
     @property
     def validation_metrics(self) -> list[str]:
@@ -97,15 +113,29 @@ def check_outputs(task: str, outputs: Any) -> int:
     return check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
 
 
-def checked_metric(task: str, metric: str | None, outputs: int) -> str:
+def check_transform(task: str, transform: str | None) -> str | None:
+    """Return the transform of targets, or raise an error; classes have no transform."""
+    if transform is not None:
+        check_choice("target_transform", transform, TRANSFORMS)
+        if task != "regression":
+            raise ArgumentError(f"target_transform: only for regression; got {transform!r}")
+    return transform
+
+
+def checked_metric(
+    task: str, metric: str | None, outputs: int, transform: str | None = None
+) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
     None means the log loss of classes and labels. For regression, None means the root mean squared
-    error, or with several outputs R2, which gives all outputs equal weight.
+    error, or with several outputs R2, which gives all outputs equal weight. With a transform of the
+    targets, None means the loss, which refers to the transformed targets.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
-        return error if task == "regression" else "log_loss"
+        metric = LOSS if transform else error if task == "regression" else "log_loss"
+    if metric == LOSS:
+        return metric
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
     resolved = resolve(Metric, metric, "metric")

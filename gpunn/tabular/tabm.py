@@ -29,7 +29,14 @@ from gpunn.tabular.columns import (
     embedding_of_numbers,
     first_layers,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
+from gpunn.tabular.recipe import (
+    Recipe,
+    batch_rows,
+    check_outputs,
+    check_transform,
+    checked_metric,
+    loss_of,
+)
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["PRESETS", "tabm"]
@@ -79,6 +86,7 @@ def tabm(
     batch_size: int | None = None,
     shuffle_members: bool = False,
     metric: str | None = None,
+    target_transform: str | None = None,
 ) -> Recipe:
     """Return a TabM for a table, with settings that TabM's authors recommend without tuning.
 
@@ -147,7 +155,7 @@ def tabm(
         Whether each member sees the rows in a separate order, as in the paper. Separate orders are
         slightly better on some tables, but slower, because the first layers are computed for each
         member.
-    metric : str or None
+    metric, target_transform : str or None
         As for `realmlp`.
 
     Returns
@@ -175,7 +183,8 @@ def tabm(
     check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     embedding_size = check_integer("embedding_size", embedding_size, at_least=2)
-    metric = checked_metric(task, metric, outputs)
+    transform = check_transform(task, target_transform)
+    metric = checked_metric(task, metric, outputs, transform)
 
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
         return OneHot(sizes, binary_as_sign=False) if few else Embedding(sizes, embedding_size)
@@ -206,7 +215,7 @@ def tabm(
     loss = loss_of(task, label_smoothing)
     layers.append(MeanOverMembers(loss.output_activation))
     if task == "regression":
-        layers.append(TargetScaling(clip=False))
+        layers.append(TargetScaling(clip=transform is not None, log=transform == "log"))
     optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
     batch_size = batch_rows(batch_size, len(X), BATCHES)
     if patience is None:

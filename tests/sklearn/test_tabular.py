@@ -67,6 +67,19 @@ def test_numbers_of_a_raw_frame(estimator):
     assert fitted.validation_score_ == min(errors)
 
 
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+def test_logarithms_of_targets(estimator, tmp_path):
+    regressor = clone(estimator).set_params(target_transform="log", epochs=8)
+    fitted = regressor.fit(X, RENT)
+    assert fitted.score(X, RENT) > 0.5
+    assert fitted.validation_score_ == min(row["val_loss"] for row in fitted.history_.rows)
+    fitted.save(tmp_path / "a")
+    predicted = gpunn.load_model(tmp_path / "a", "numpy").predict(X)
+    np.testing.assert_array_equal(fitted.predict(X), predicted[:, 0])
+    with pytest.raises(DataError, match="y_val: logarithms need positive targets"):
+        clone(regressor).fit(X, RENT, X_val=X, y_val=-RENT)
+
+
 @pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
 def test_same_random_state_same_bits(estimator):
     y = CLASS if is_classifier(estimator) else RENT

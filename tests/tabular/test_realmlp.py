@@ -56,6 +56,8 @@ def test_td_for_regression():
     assert recipe.optimizer.learning_rate.rate == 0.2
     assert recipe.metric == "r2"
     assert realmlp(SCHEMA, X, 1, "regression").metric == "root_mean_squared_error"
+    recipe = realmlp(SCHEMA, X, 1, "regression", target_transform="log")
+    assert (recipe.metric, recipe.metrics, recipe.layers[-1].log) == ("loss", ["r2"], True)
 
 
 def test_simplified():
@@ -139,6 +141,8 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
             "metric: 'f1' evaluates one of two classes, but .* 3 outputs",
         ),
         ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' evaluates classes"),
+        ({"target_transform": "log"}, "target_transform: only for regression; got 'log'"),
+        ({"target_transform": "sqrt"}, "target_transform: there is no target_transform 'sqrt'"),
     ],
 )
 def test_invalid_arguments(options, message):

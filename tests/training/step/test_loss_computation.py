@@ -55,6 +55,23 @@ def test_training_is_that_on_standardized_targets(loss, metrics, backend):
     np.testing.assert_allclose(with_layer.model.predict(X), inside, rtol=1e-5)
 
 
+def test_training_is_that_on_standardized_logarithms(backend):
+    logs = Y / np.abs(Y).max()
+    y = np.exp(logs)
+    inner, options = [Dense(8, "tanh"), Dense(2)], {"backend": backend, "dtype": "float32"}
+    with_layer = trainer([*inner, TargetScaling(log=True)], **options)
+    plain = trainer([Dense(8, "tanh"), Dense(2), TargetScaling()], **options)
+    fit(with_layer, y, validation_data=(X, y))
+    fit(plain, logs, validation_data=(X, logs))
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(with_layer.history[name], plain.history[name], rtol=1e-5)
+    predictions = with_layer.model.predict(X)
+    np.testing.assert_allclose(predictions, np.exp(plain.model.predict(X)), rtol=1e-5)
+    more = np.vstack([y, np.zeros((1, 2))])
+    with pytest.raises(DataError, match="y: logarithms need positive targets; the smallest is 0"):
+        with_layer.model.adapt(np.vstack([X, X[:1]]), more)
+
+
 def test_metrics_speak_the_unit_of_the_targets():
     this = fit(trainer([Dense(2), TargetScaling()], metrics=["root_mean_squared_error"]), epochs=9)
     found = this.evaluate(X, Y)
