@@ -246,7 +246,7 @@ def test_fit_learns_from_training_rows_alone(given, weighted):
 ESTIMATORS = {
     "RealMLPClassifier": {"hidden_layer_sizes": (8,), "class_weight": "balanced"},
     "RealMLPRegressor": {"hidden_layer_sizes": (8,)},
-    "TabMClassifier": {"hidden_layer_sizes": (8,), "members": 2},
+    "TabMClassifier": {"hidden_layer_sizes": (8,), "members": 2, "temperature_scaling": False},
     "TabMRegressor": {"hidden_layer_sizes": (8,), "members": 2},
 }
 
