@@ -1,4 +1,4 @@
-"""Select a backend by name. gpunn never changes the selection without a warning."""
+"""Select a backend by name. gpunn never replaces a backend that a user named by another one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from gpunn.backends.base import Backend
 from gpunn.backends.claims import claim
 from gpunn.backends.cupy.options import CudaOptions
+from gpunn.backends.cupy.signs import has_signs_of_gpu
 from gpunn.backends.thread_count import check_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
 from gpunn.forks import IMPORTING
@@ -87,9 +88,9 @@ def get_backend(
     backend : str, Backend or None
         "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
         device number 1. "auto" selects a CUDA device if one is usable. Otherwise "auto" selects the
-        CPU and logs a warning, once for a process and its workers. With None, the environment
-        variable GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned
-        unchanged.
+        CPU. If the machine has signs of a GPU, such as CuPy or NVIDIA's driver, "auto" also logs a
+        warning then, once for a process and its workers. With None, the environment variable
+        GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned unchanged.
     graph : bool
         On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
         the host launches one graph instead of many kernels. Results are the same.
@@ -237,7 +238,8 @@ def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
         return _cupy(None, options)
     except BackendUnavailableError as error:
-        _warn_once(error.problem)
+        if has_signs_of_gpu():
+            _warn_once(error.problem)
         return _numpy(threads)
 
 

@@ -166,14 +166,18 @@ def test_auto_warns_once_among_worker_processes(tmp_path):
     assert done.stderr.count("backend 'auto' chose 'numpy'") == 1, done.stderr
 
 
-def test_auto_falls_back_and_warns_once(no_device, caplog):
+@pytest.mark.parametrize("has_signs", [True, False])
+def test_auto_falls_back_and_warns_once_if_there_are_signs_of_a_gpu(
+    no_device, caplog, monkeypatch, has_signs
+):
+    monkeypatch.setattr(selection, "has_signs_of_gpu", lambda: has_signs)
     with caplog.at_level(logging.WARNING, "gpunn"):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)
     assert [record.getMessage() for record in caplog.records] == [
         "gpunn: backend 'auto' chose 'numpy': no CUDA device. To use a GPU, run: gpunn doctor. "
         "To hide this warning, set GPUNN_BACKEND=numpy"
-    ]
+    ][: int(has_signs)]
 
 
 @pytest.mark.parametrize(

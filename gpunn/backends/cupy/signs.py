@@ -1,0 +1,39 @@
+"""Signs of an NVIDIA GPU, or of a user who wants to use one, detected without CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["has_signs_of_gpu"]
+
+FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
+"""Files and folders of NVIDIA's driver, also in the Windows Subsystem for Linux."""
+
+NVIDIA, DISPLAY = "0x10de", "0x03"
+"""The vendor of a PCI device, and the first byte of the class of graphics cards."""
+
+
+def has_signs_of_gpu(root: Path = Path("/")) -> bool:
+    """Return whether CuPy or NVIDIA's driver is installed, or the machine has an NVIDIA GPU.
+
+    Users of a machine without any sign of a GPU need no message about a missing GPU.
+    """
+    return bool(
+        importlib.util.find_spec("cupy")
+        or os.environ.get("CUDA_VISIBLE_DEVICES")
+        or shutil.which("nvidia-smi")
+        or any((root / file).exists() for file in FILES)
+        or any(map(is_nvidia_gpu, root.glob("sys/bus/pci/devices/*")))
+    )
+
+
+def is_nvidia_gpu(device: Path) -> bool:
+    """Return whether a PCI device's folder describes an NVIDIA graphics card."""
+    try:
+        vendor, kind = ((device / name).read_text() for name in ("vendor", "class"))
+    except OSError:
+        return False
+    return vendor.strip() == NVIDIA and kind.startswith(DISPLAY)
