@@ -29,6 +29,7 @@ SECTIONS = {
     "How to": {
         "Train on a table": "how_to/tables",
         "在表格上训练": "how_to/tables.zh",
+        "Find mistakes in a table": "how_to/inspect",
         "Choose a model and its settings": "how_to/choosing",
         "Use RealMLP and TabM": "how_to/tabular",
         "Recognize images of digits": "how_to/images",

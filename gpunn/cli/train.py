@@ -174,9 +174,12 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
+    from gpunn.experiment.inspection import warn_of_findings
     from gpunn.training.callbacks.live_plot import LivePlot, surface
 
     checkpoint = folder.attach(experiment)
+    if checkpoint is None:
+        warn_of_findings(experiment)
     tell = _silence if quiet else say
     bars = not quiet and is_terminal(sys.stderr)
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import category_names, coded
+from gpunn.tables.column_names import is_named_as_identifier, is_named_as_time, quoted
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete
@@ -40,22 +40,6 @@ of kinds, such as "phone"."""
 SHARED = 0.1
 """Minimum fraction of rows that share an identifier with another row; otherwise the column is not
 reported."""
-
-WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))
-"""Words with which names of identifiers begin or end."""
-
-OWNERS = re.compile(
-    "(account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
-    "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
-    "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
-)
-"""Matches names of columns that identify the person or thing of a row, without separators of
-words."""
-
-TIMES = frozenset(("date", "datetime", "timestamp"))
-"""Words with which names of columns end if their numbers are times, such as 20260531."""
 
 UNSURE = ", so the row can't be assigned to a split"
 
@@ -182,24 +166,7 @@ def has_times(table: Table, column: Column) -> bool:
     """Return whether a column has different dates, or integers under a name that means dates."""
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
-    return words_of(column.name)[-1] in TIMES and has_integers(table, column.name)
-
-
-def is_named_as_identifier(name: str) -> bool:
-    """Return whether a column's name suggests that it identifies the person or thing of a row."""
-    words = words_of(name)
-    named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
-    return named or OWNERS.fullmatch("".join(words)) is not None
-
-
-def words_of(name: str) -> list[str]:
-    """Return the words of a name such as "patient_id" or "patientID"; [""] if it has no words."""
-    return [word.lower() for word in WORDS.findall(name)] or [""]
-
-
-def quoted(name: str) -> str:
-    """Return a name, quoted for a shell if necessary."""
-    return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
+    return is_named_as_time(column.name) and has_integers(table, column.name)
 
 
 def has_integers(table: Table, name: str) -> bool:

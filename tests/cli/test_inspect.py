@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,9 @@ def test_what_is_in_a_table(gpunn):
         "What looks wrong:\n"
         "  city: the target has no value in 1 row, the first in line 5: fill in these targets, or "
         "remove the rows\n"
-        "  city: 1 class of the target, such as 'Rome', has only one row, which can't be in "
-        "both the training and the held-out rows\n"
+        "  city: 2 classes of the target have fewer than 10 rows, such as 'Rome' with 1 row. The "
+        "network hardly learns such a class, and few of its rows, or none, are in the test split. "
+        "Collect more rows of the class, merge it with a similar class, or remove its rows\n"
     )
 
 
@@ -108,11 +110,15 @@ def test_a_column_without_values(gpunn):
 def test_numbers_far_from_all_others(gpunn):
     cells = "".join(f"{number}\n" for number in [*range(20, 60), 999, -500])
     Path("ages.csv").write_text("age\n" + cells)
+    advice = (
+        "Scaling limits the influence of such a number. If it is wrong, correct the cell, or use"
+    )
     assert gpunn("inspect", "ages.csv").stdout.endswith(
         "What looks wrong:\n"
-        "  age: every row has a different integer: if the column is an identifier, drop it\n"
-        "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median\n"
-        "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median\n"
+        "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median. "
+        f"{advice} --missing -500\n"
+        "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median. "
+        f"{advice} --missing 999\n"
     )
 
 
@@ -158,3 +164,20 @@ def test_numbers_near_the_largest_one(gpunn, largest, others):
     rows = [f"{others[row % 2]}" for row in range(40)]
     Path("a.csv").write_text("\n".join(["x", largest, *rows, f"-{largest}"]) + "\n")
     assert f"to {max(float(largest), *others):g}" in gpunn("inspect", "a.csv").stdout
+
+
+def test_training_repeats_each_finding_once(gpunn, caplog):
+    draw = random.Random(0)
+    rows = [(draw.randrange(50), draw.choice(["yes", "no"])) for _ in range(200)]
+    lines = [f"{age},{'paid' * (left == 'yes')},{left}" for age, left in rows]
+    Path("people.csv").write_text("\n".join(["age,fee,left", *lines]))
+    training = ["--set=training.epochs=1", "--set=training.batch_size=64", "--output=run"]
+    gpunn("train", "people.csv", "--target=left", *training)
+    (found,) = [each for each in caplog.messages if "the column alone" in each]
+    remedy = "Unless the column is known before the target, use --drop fee"
+    what = f"fee: the column alone predicts 100 % of 100 rows correctly. {remedy}"
+    assert found == f"{Path('people.csv').absolute()}: {what}"
+    caplog.clear()
+    gpunn("train", "run", "--resume", "--set=training.epochs=2")
+    assert not any("the column alone" in each for each in caplog.messages)
+    assert f"{remedy}\n" in gpunn("inspect", "people.csv", "--target=left").stdout

@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
+from gpunn.tables.column_names import is_named_as_identifier, is_named_as_period
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders.base import CSource, Rows, wrong_cell
 from gpunn.tables.encoders.numeric import Numeric, encode_parts
@@ -21,7 +22,13 @@ from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import FEW, Remarks
 from gpunn.tables.table import Cells, Coded, Table
 
-__all__ = ["Number", "finite_numbers"]
+__all__ = ["Number", "finite_numbers", "identifiers"]
+
+UNIQUE = 0.95
+"""Minimum fraction of different numbers in a column of identifiers."""
+
+DIGITS = 7
+"""Integers with fewer digits, such as incomes, may have equally many digits by chance."""
 
 
 def encode_number(
@@ -75,10 +82,11 @@ class Number(Numeric):
         cells = rows.table.column(rows.name)
         if not (constant or rows.chosen):
             remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
-        if is_identifier(present):
-            remarks.add(
-                "every row has a different integer: if the column is an identifier, drop it"
-            )
+        if count := identifiers(rows.name, present):
+            what = "every row has a different integer"
+            if count < len(present):
+                what = f"{count:,} different integers in {len(present):,} rows"
+            remarks.add(f"{what}: if the column is an identifier, drop it")
         return constant and may_be_rounded(cells, present)
 
     def parts(self, column: Column) -> Sequence[str]:
@@ -117,8 +125,19 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
     return is_float or len(coded(cells).values) > 1
 
 
-def is_identifier(numbers: np.ndarray) -> bool:
-    """Return whether numbers are all different integers."""
+def identifiers(name: str, numbers: np.ndarray) -> int:
+    """Return how many identifiers a column has; 0 if the numbers are not identifiers.
+
+    Identifiers are nearly all different integers that count the rows, or have at least `DIGITS`
+    digits each and equally many, or whose column is named like an identifier.
+    """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
-        return False
-    return len(np.unique(numbers)) == len(numbers)
+        return 0
+    values = np.unique(numbers)
+    if len(values) < UNIQUE * len(numbers):
+        return 0
+    low, high = float(values[0]), float(values[-1])
+    counts_rows = len(values) == len(numbers) and high - low < 2 * len(values)
+    have_equal_digits = low >= 10 ** (DIGITS - 1) and len(f"{low:.0f}") == len(f"{high:.0f}")
+    is_like = (counts_rows or have_equal_digits) and not is_named_as_period(name)
+    return len(values) if is_like or is_named_as_identifier(name) else 0

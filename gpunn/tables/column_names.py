@@ -1,0 +1,71 @@
+"""What a column's name says about its values."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "is_named_as_code",
+    "is_named_as_identifier",
+    "is_named_as_period",
+    "is_named_as_time",
+    "quoted",
+    "words_of",
+]
+
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))
+"""Words with which names of identifiers begin or end."""
+
+OWNERS = re.compile(
+    "(account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
+    "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
+    "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
+)
+"""Matches names of columns that identify the person or thing of a row, without separators of
+words."""
+
+TIMES = frozenset(("date", "datetime", "timestamp"))
+"""Words with which names of columns end if their numbers are the times of rows, such as
+20260531."""
+
+PERIODS = TIMES | {"year", "quarter", "month", "week", "day"}
+"""Words with which names of columns end if their numbers are times or parts of times."""
+
+CODES = frozenset(("zip", "zipcode", "postal", "postcode", "postalcode", "pincode", "plz", "cep"))
+"""Words of names of columns with postal codes."""
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name such as "patient_id" or "patientID"; [""] if it has no words."""
+    return [word.lower() for word in WORDS.findall(name)] or [""]
+
+
+def is_named_as_identifier(name: str) -> bool:
+    """Return whether a column's name suggests that it identifies the person or thing of a row."""
+    words = words_of(name)
+    named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
+    return named or OWNERS.fullmatch("".join(words)) is not None
+
+
+def is_named_as_time(name: str) -> bool:
+    """Return whether a column's name suggests that its numbers are the times of rows."""
+    return words_of(name)[-1] in TIMES
+
+
+def is_named_as_period(name: str) -> bool:
+    """Return whether a column's name suggests that its numbers are times, or parts of times."""
+    words = words_of(name)
+    return words[-1] in PERIODS or words == ["time"]
+
+
+def is_named_as_code(name: str) -> bool:
+    """Return whether a column's name suggests that its numbers are codes, such as postal codes."""
+    words = words_of(name)
+    return words[-1] in ("code", "codes") or not CODES.isdisjoint(words)
+
+
+def quoted(name: str) -> str:
+    """Return a name, quoted for a shell if necessary."""
+    return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'

@@ -1,0 +1,35 @@
+"""Classes of the target that have too few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpunn.meaning import plural
+from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.sample import Sample
+
+__all__ = ["small_classes"]
+
+SMALL = 10
+"""A class with fewer rows is reported. By default 20 % of the rows are test rows, so a metric of
+the class would be computed from at most one row."""
+
+
+def small_classes(sample: Sample) -> Iterator[Finding]:
+    """Yield classes that have too few rows."""
+    for target in sample.targets:
+        small = [(text, count) for text, count in target.counts if count < SMALL]
+        if not target.has_classes or target.is_label or len(target.counts) < 2 or not small:
+            continue
+        text, count = small[-1]
+        found = (
+            f"{plural(len(small), 'class')} of the target {'has' if len(small) == 1 else 'have'} "
+        )
+        found += f"fewer than {SMALL} rows, such as {text!r:.40} with {plural(count, 'row')}"
+        yield Finding(
+            target.name,
+            found,
+            "The network hardly learns such a class, and few of its rows, or none, are in the test "
+            "split.",
+            "Collect more rows of the class, merge it with a similar class, or remove its rows",
+        )

@@ -1,0 +1,42 @@
+"""Codes that are read as numbers, such as postal codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpunn.tables.column_names import is_named_as_code, quoted
+from gpunn.tables.encoders.number import identifiers
+from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.inspection.values import spelled
+from gpunn.tables.table import row_name
+
+__all__ = ["codes_as_numbers"]
+
+FEW_ROWS = 2
+"""Codes that on average have fewer rows than this say nothing about new rows."""
+
+
+def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
+    """Yield columns of integers whose names say that the integers are codes."""
+    for name, numbers in sample.numbers.items():
+        present = numbers[~np.isnan(numbers)]
+        if not is_named_as_code(name) or name in sample.chosen or (present % 1 != 0).any():
+            continue
+        count = len(np.unique(present))
+        if count <= 2 or identifiers(name, present):
+            continue
+        row = int(np.isfinite(numbers).argmax())
+        as_categories = f"use --column {quoted(name)}=category"
+        yield Finding(
+            name,
+            f"codes such as {spelled(numbers[row])} ({row_name(sample.table, row)}) are read as "
+            "numbers",
+            "The network then computes with codes, as if a larger code meant more.",
+            f"{as_categories.capitalize()}"
+            if count * FEW_ROWS <= len(present)
+            else f"Most of the {count:,} codes have one row, so use --drop {quoted(name)}, or "
+            "replace the codes by larger areas",
+        )

@@ -1,0 +1,32 @@
+"""A problem with a table: where it is, its consequence, and how to fix it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ROWS", "Finding"]
+
+ROWS = "rows"
+"""The subject of findings about whole rows."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem with a column, or with rows.
+
+    Each part begins with a small letter and has no final point, except that `consequence` and
+    `remedy` are sentences. `found` names rows or their number.
+    """
+
+    subject: str
+    found: str
+    consequence: str
+    remedy: str
+
+    @property
+    def brief(self) -> str:
+        """The finding without its consequence."""
+        return f"{self.subject}: {self.found}. {self.remedy}"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.found}. {self.consequence} {self.remedy}"

@@ -1,0 +1,214 @@
+"""Single columns that predict the target, and are probably filled in after it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gpunn.meaning import plural
+from gpunn.randomness import generator
+from gpunn.tables.column_names import is_named_as_identifier, is_named_as_period, quoted
+from gpunn.tables.columns import Column
+from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.inspection.sums import formula_of
+from gpunn.tables.inspection.targets import Target
+from gpunn.tables.splitting import shared_values, split_by
+
+__all__ = ["leaks"]
+
+PERFECT = 0.98
+"""A column with at least this score is reported. The score is the fraction of the error of the best
+constant that a column removes, on rows that were not used to learn from: 1 without an error."""
+
+GOOD_FOR_CLASSES, GOOD_FOR_NUMBERS, BETTER = 0.85, 0.95, 1.6
+"""A column with a lower score, but at least one of the first two, is also reported, if its score is
+this many times that of all other columns together. A dominant cause, such as the temperature for
+sales of ice cream, often explains 80 or 90 % of the variance of numbers, but seldom tells classes
+apart as well."""
+
+MIN_ROWS, MAX_ROWS = 50, 10_000
+"""Tables with fewer rows are not checked; of larger tables, rows are drawn at random."""
+
+MIN_GROUPS = 10
+"""A column with fewer values probably does not name groups of rows."""
+
+NEIGHBORS = (1, 15)
+"""Numbers of rows with the nearest values, from which a number predicts the target."""
+
+MAX_OTHERS, BINS = 60, 16
+"""The other columns together are the best ones, each in intervals with equally many rows."""
+
+FREQUENT = 100
+"""The most frequent classes of a target, which are compared."""
+
+
+def leaks(sample: Sample) -> Iterator[Finding]:
+    """Yield columns that predict a target alone."""
+    for target in sample.targets:
+        rows = sample.some_rows(MAX_ROWS)
+        rows = rows[target.present[rows]]
+        if len(rows) >= MIN_ROWS and len(target.counts) > 1:
+            formula = formula_of(sample, target)
+            yield from [formula] if formula else Comparison(sample, target, rows).findings()
+
+
+class Comparison:
+    """Compares columns by how well each one predicts the target of held-out rows.
+
+    One half of the rows is held out. If rows have groups, the groups are divided, since any column
+    that tells groups apart would predict what all rows of a group have in common.
+    """
+
+    def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
+        self.sample, self.rows = sample, rows
+        self.answers = answers_of(target, rows)
+        self.is_numbers = self.answers.shape[1] == 1
+        draw = generator(0, "inspection of columns")
+        group = group_of(sample)
+        keys = np.arange(len(rows)) if group is None else sample.codes(group)[rows] + 1
+        # A key is held out as a whole; -1 (no group) is a group as well.
+        self.held = draw.permutation(int(keys.max()) + 1)[keys] % 2 == 1
+        self.group = group
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield columns that predict the target alone."""
+        if not (self.held.any() and (~self.held).any()) or self._baseline() == 0:
+            return
+        positions = {column.name: self.positions(column) for column in self.sample.inputs}
+        scores = {name: self.score_of(*each) for name, each in positions.items()}
+        for name, score in scores.items():
+            good = GOOD_FOR_NUMBERS if self.is_numbers else GOOD_FOR_CLASSES
+            if score < good or name == self.group:
+                continue
+            others = None
+            if score < PERFECT:
+                names = [other for other in scores if other != name]
+                best = sorted(names, key=lambda other: -scores[other])[:MAX_OTHERS]
+                others = self.score_together([positions[other][0] for other in best])
+                if score < BETTER * others:
+                    continue
+            yield self.finding(name, score, others)
+
+    def finding(self, name: str, score: float, others: float | None) -> Finding:
+        """Return the finding for a column, given its score and any score of the other columns."""
+        rows = plural(int(self.held.sum()), "row")
+        if self.is_numbers:
+            found = f"the column alone explains {percent(score)} of the target's variance in {rows}"
+        else:
+            found = f"the column alone predicts {self.accuracy(score)} of {rows} correctly"
+        if others is not None:
+            together = percent(max(others, 0.0)) if self.is_numbers else self.accuracy(others)
+            found += f", and all other columns together {together}"
+        remedy = f"Unless the column is known before the target, use --drop {quoted(name)}"
+        if self.sample.column(name).kind == "category" and (
+            shared_values(self.sample.table, name, self.sample.markers) >= MIN_GROUPS
+        ):
+            remedy += f"; if its values name groups of rows, use --split group={quoted(name)}"
+        return Finding(
+            name,
+            found,
+            "A column that is filled in after the target is known makes test metrics too good, and "
+            "later predictions wrong.",
+            remedy,
+        )
+
+    def positions(self, column: Column) -> tuple[np.ndarray, bool]:
+        """Return a number for each row's value, and whether near numbers are similar.
+
+        For times, only their presence counts, since rows near in time are no leak but a reason for
+        a split by time.
+        """
+        name = column.name
+        if column.kind == "datetime" or is_named_as_period(name):
+            return (self.sample.codes(name)[self.rows] >= 0).astype(np.float64), False
+        if column.kind == "number":
+            numbers = self.sample.numbers[name][self.rows]
+            return np.where(np.isnan(numbers), -np.inf, numbers), True
+        return self.sample.codes(name)[self.rows].astype(np.float64), False
+
+    def score_of(self, positions: np.ndarray, is_ordered: bool) -> float:
+        """Return the score of a column."""
+        order = np.argsort(positions[~self.held], kind="stable")
+        known = positions[~self.held][order]
+        totals = np.zeros((len(known) + 1, self.answers.shape[1]))
+        np.cumsum(self.answers[~self.held][order], axis=0, out=totals[1:])
+        values, inverse = np.unique(positions[self.held], return_inverse=True)
+        start, stop = np.searchsorted(known, values), np.searchsorted(known, values, "right")
+        best = -np.inf
+        for count in NEIGHBORS if is_ordered else (0,):
+            # Widen intervals of equal values that have fewer than `count` rows.
+            spare = np.maximum(count - (stop - start), 0)
+            low = np.clip(start - spare // 2, 0, len(known))
+            high = np.clip(stop + spare - spare // 2, 0, len(known))
+            sizes = (high - low)[:, None]
+            means = np.where(
+                sizes > 0,
+                (totals[high] - totals[low]) / np.maximum(sizes, 1),
+                totals[-1] / len(known),
+            )
+            best = max(best, self.score(means[inverse]))
+        return best
+
+    def score_together(self, columns: Sequence[np.ndarray]) -> float:
+        """Return the score of a sum of functions of columns, by ridge regression."""
+        blocks = []
+        for positions in columns:
+            values, codes = np.unique(positions, return_inverse=True)
+            if len(values) > BINS:
+                order = np.argsort(np.argsort(positions, kind="stable"), kind="stable")
+                codes = order * BINS // len(order)
+            blocks.append(np.eye(int(codes.max()) + 1)[codes])
+        if not blocks:
+            return 0.0
+        X = np.column_stack(blocks)
+        known, answers = X[~self.held], self.answers[~self.held]
+        mean = answers.mean(axis=0)
+        products = known.T @ known + np.eye(X.shape[1])
+        weights = np.linalg.solve(products, known.T @ (answers - mean))
+        return self.score(X[self.held] @ weights + mean)
+
+    def score(self, predicted: np.ndarray) -> float:
+        """Return the fraction of the error of the best constant that predictions remove."""
+        return 1 - self._error(predicted) / self._baseline()
+
+    def accuracy(self, score: float) -> str:
+        """Return the percentage of correct predictions that belongs to a score."""
+        return percent(1 - (1 - score) * self._baseline())
+
+    def _error(self, predicted: np.ndarray) -> float:
+        answers = self.answers[self.held]
+        if self.is_numbers:
+            return float(((predicted - answers) ** 2).mean())
+        return float((predicted.argmax(axis=1) != answers.argmax(axis=1)).mean())
+
+    def _baseline(self) -> float:
+        """Return the error of the best constant on the rows that are not held out."""
+        constant = self.answers[~self.held].mean(axis=0)
+        return self._error(np.broadcast_to(constant, (int(self.held.sum()), len(constant))))
+
+
+def group_of(sample: Sample) -> str | None:
+    """Return the column by which rows belong together, or None."""
+    kind, name = split_by(sample.split) or ("", "")
+    if kind == "group":
+        return name
+    names = (column.name for column in sample.inputs if is_named_as_identifier(column.name))
+    return next((name for name in names if shared_values(sample.table, name, sample.markers)), None)
+
+
+def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
+    """Return the ranks of numbers in one column, or a column of zeros and ones for each class."""
+    if target.numbers is not None and not (target.has_classes or target.is_label):
+        _, ranks, counts = np.unique(target.numbers[rows], return_inverse=True, return_counts=True)
+        return ((np.cumsum(counts) - counts / 2) / len(rows))[ranks][:, None]
+    names = {text: min(k, FREQUENT) for k, (text, _) in enumerate(target.counts)}
+    codes = np.array([-1 if text is None else names[text] for text in target.texts])
+    answers: np.ndarray = np.eye(min(len(names), FREQUENT + 1))[codes[target.values.codes[rows]]]
+    return answers
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage, rounded down."""
+    return f"{int(100 * fraction + 1e-9)} %"

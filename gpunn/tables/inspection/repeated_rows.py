@@ -1,0 +1,100 @@
+"""Copies of rows, which a random split would put into both training and test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpunn.randomness import generator
+from gpunn.tables.encoders.number import identifiers
+from gpunn.tables.inspection.finding import ROWS, Finding
+from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.table import row_name
+
+__all__ = ["repeated_rows"]
+
+MIN_SHARE = 0.02
+"""Minimum fraction of rows that repeat an earlier row. Fewer rows change a metric by less than its
+random error."""
+
+FINE = 0.05
+"""Rows may agree by chance unless there is a column in which two rows agree with less than this
+probability. Such a column is called fine."""
+
+COPIED, LIFT = 0.2, 20
+"""Rows are copies only if rows that agree in all columns except one also agree in this one. They do
+so more often than any two rows: `LIFT` times as often in a fine column, or in the fraction
+`COPIED` of the pairs that would differ by chance."""
+
+MAX_ROWS = 100_000
+"""Number of rows among which pairs of rows are counted."""
+
+
+def repeated_rows(sample: Sample) -> Iterator[Finding]:
+    """Yield a finding if many rows are copies of earlier rows, in all inputs and targets.
+
+    Rows of a few rough values, such as answers of a questionnaire, agree without being copies.
+    """
+    if not (sample.is_split_at_random and sample.inputs):
+        return
+    columns = [
+        sample.codes(column.name)
+        for column in sample.inputs
+        if not (column.kind == "number" and is_counter(column.name, sample.numbers[column.name]))
+    ]
+    columns += [target.values.codes for target in sample.targets]
+    draw = generator(0, "inspection of rows")
+    hashes = [hash_of(codes, draw) for codes in columns]
+    whole = np.zeros(sample.table.rows, np.uint64)
+    for each in hashes:
+        whole += each
+    values, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    repeated = sample.table.rows - len(values)
+    if repeated < max(2, MIN_SHARE * sample.table.rows):
+        return
+    rows = sample.some_rows(MAX_ROWS)
+    pairs = pairs_in(whole[rows])
+    chances = [2 * pairs_in(each[rows]) / (len(rows) * (len(rows) - 1)) for each in hashes]
+    shares = [pairs / max(1, pairs_in((whole - each)[rows])) for each in hashes]
+    if min(chances) > FINE or not all(map(are_copies, shares, chances)):
+        return
+    copy = int((first[inverse] < np.arange(sample.table.rows)).argmax())
+    original = int(first[inverse[copy]])
+    table = sample.table
+    yield Finding(
+        ROWS,
+        f"{repeated:,} of {table.rows:,} rows repeat an earlier row in every column; for example, "
+        f"{row_name(table, copy)} is equal to {row_name(table, original)}",
+        "A random split puts equal rows into both training and test rows, so test metrics are too "
+        "good.",
+        "Remove the copies from the file; if a column names what the rows describe, use "
+        "--split group=COLUMN",
+    )
+
+
+def are_copies(share: float, chance: float) -> bool:
+    """Return whether rows that agree in all other columns agree in a column more than by chance.
+
+    `share` is the fraction of these pairs of rows that agree, and `chance` the fraction of all
+    pairs.
+    """
+    return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
+
+
+def is_counter(name: str, numbers: np.ndarray) -> bool:
+    """Return whether a column only identifies rows, so that copies differ in it."""
+    return identifiers(name, numbers[~np.isnan(numbers)]) > 0
+
+
+def hash_of(codes: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Return a random 64-bit integer for each code, so that sums of hashes identify rows."""
+    numbers = draw.integers(2**63, size=int(codes.max()) + 2, dtype=np.uint64)
+    hashed: np.ndarray = numbers[codes]  # the code -1 is the last number
+    return hashed
+
+
+def pairs_in(values: np.ndarray) -> float:
+    """Return the number of pairs of equal values."""
+    counts = np.unique(values, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / 2)

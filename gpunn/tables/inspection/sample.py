@@ -1,0 +1,83 @@
+"""What the checks of a table read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gpunn.randomness import generator
+from gpunn.rows.cells import Markers
+from gpunn.tables.cells import category_names, coded
+from gpunn.tables.columns import Column
+from gpunn.tables.encoders.datetime import valid_dates
+from gpunn.tables.encoders.number import finite_numbers
+from gpunn.tables.inspection.targets import Target
+from gpunn.tables.table import Coded, Table
+
+__all__ = ["Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A table, its inputs and its targets.
+
+    `split` is "time=COLUMN", "group=COLUMN", "random" or None, which also means a random split.
+    `chosen` has the columns whose kinds the user chose.
+    """
+
+    table: Table
+    inputs: tuple[Column, ...]
+    targets: tuple[Target, ...]
+    markers: Markers
+    split: str | None = None
+    chosen: Collection[str] = ()
+
+    @property
+    def is_split_at_random(self) -> bool:
+        """Whether rows are held out at random."""
+        return self.split in (None, "random")
+
+    def column(self, name: str) -> Column:
+        """Return an input."""
+        return next(column for column in self.inputs if column.name == name)
+
+    @cached_property
+    def numbers(self) -> dict[str, np.ndarray]:
+        """The columns of numbers, with NaN for missing values."""
+        return {
+            column.name: finite_numbers(self.table, column.name, self.markers)
+            for column in self.inputs
+            if column.kind == "number"
+        }
+
+    def dates(self, name: str) -> np.ndarray:
+        """Return a column of dates as microseconds since 1970, with NaN for missing dates."""
+        dates = valid_dates(self.table, name, self.markers)
+        microseconds = dates.astype(np.int64).astype(np.float64)
+        microseconds[np.isnat(dates)] = np.nan
+        return microseconds
+
+    def codes(self, name: str) -> np.ndarray:
+        """Return an integer for each row's value in any column; -1 if the value is missing."""
+        if name in self.numbers:
+            cells = coded(self.numbers[name])
+            return cells.codes
+        cells = coded(self.table.column(name))
+        return codes_of(cells, category_names(cells.values, self.markers))
+
+    def some_rows(self, most: int) -> np.ndarray:
+        """Return the numbers of rows drawn at random, in ascending order, or of all rows."""
+        if self.table.rows <= most:
+            return np.arange(self.table.rows)
+        draw = generator(0, "inspection")
+        return np.sort(draw.choice(self.table.rows, most, replace=False, shuffle=False))
+
+
+def codes_of(cells: Coded, texts: Sequence[str | None]) -> np.ndarray:
+    """Return the number of each row's category; -1 if the category is missing."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    codes = [-1 if text is None else numbers[text] for text in texts]
+    return cells.take(np.array(codes, dtype=np.int64), -1)

@@ -1,0 +1,63 @@
+"""Targets with a long tail, such as incomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.inspection.values import spelled
+from gpunn.tables.table import row_name
+
+__all__ = ["skewed_targets"]
+
+SKEWED = 2.5
+"""Skewness from which a target is reported. Exponential numbers have a skewness of 2, and
+lognormal numbers with sigma = 1 have 3.4, without one row in a thousand at each end."""
+
+TRIMMED = 1000
+"""One row in this many, but at least one, is left out at each end, so that no single wrong number
+makes a target skewed."""
+
+LARGE = 0.08
+"""Minimum fraction of the target's sum in the largest 1 % of the rows."""
+
+MIN_ROWS = 100
+
+
+def skewed_targets(sample: Sample) -> Iterator[Finding]:
+    """Yield positive targets that are skewed, but whose logarithms are not."""
+    for target in sample.targets:
+        if target.numbers is None or target.has_classes or target.is_label:
+            continue
+        rows = np.flatnonzero(~np.isnan(target.numbers))
+        rows = rows[np.argsort(target.numbers[rows], kind="stable")]
+        cut = max(1, len(rows) // TRIMMED)
+        y = target.numbers[rows[cut:-cut]]
+        if len(rows) < MIN_ROWS or target.numbers[rows[0]] < 0 or not y[-1] > y[0]:
+            continue
+        skewness = skewness_of(y)
+        if skewness < SKEWED or abs(skewness_of(np.log1p(y / np.median(y[y > 0])))) > skewness / 2:
+            continue
+        share = target.numbers[rows[-max(1, len(rows) // 100) :]].sum() / target.numbers[rows].sum()
+        if share < LARGE:
+            continue
+        largest = int(rows[-1])
+        yield Finding(
+            target.name,
+            f"the target is skewed: the largest 1 % of the rows, such as "
+            f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), have "
+            f"{share:.0%} of its sum",
+            "A squared error then depends mostly on these rows.",
+            "If relative differences matter, make a column of logarithms the target; or use "
+            "--set training.loss=mean_absolute_error",
+        )
+
+
+def skewness_of(numbers: np.ndarray) -> float:
+    """Return the third standardized moment."""
+    scaled = numbers / np.abs(numbers).max()  # so that no power overflows
+    deviations = scaled - scaled.mean()
+    return float((deviations**3).mean() / (deviations**2).mean() ** 1.5)

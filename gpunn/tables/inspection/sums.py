@@ -1,0 +1,130 @@
+"""Targets that are a sum, a difference or a product of columns, or a copy of one column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gpunn.tables.column_names import quoted
+from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.inspection.targets import Target
+
+__all__ = ["formula_of"]
+
+MAX_ROWS = 2000
+"""Number of rows for the least squares."""
+
+MAX_COLUMNS = 200
+"""Number of columns for the least squares, those with the largest correlations with the target."""
+
+MAX_MISSING = 0.2
+"""Columns with a larger fraction of missing values are no parts."""
+
+EXACT = 1e-3
+"""Largest standard deviation of the remaining differences, as a ratio to the target's standard
+deviation. Rounded parts are not exact."""
+
+FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "sum": (np.asarray, -np.inf),
+    "product": (np.log, 0.0),
+}
+"""Maps each form to the function whose values add up, and to the number that all values exceed."""
+
+
+def formula_of(sample: Sample, target: Target) -> Finding | None:
+    """Return a finding if the target is a number that other columns determine by a formula."""
+    if target.numbers is None or target.is_label or len(target.counts) < 3:
+        return None
+    for name, each in sample.numbers.items():
+        if np.array_equal(each, target.numbers, equal_nan=True):
+            return finding_of(target, "copy", [(name, 1.0)], len(each))
+    for form in FORMS:
+        parts, rows = parts_of(sample, target, form)
+        if parts:
+            return finding_of(target, form, parts, rows)
+    return None
+
+
+def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], rows: int) -> Finding:
+    """Return the finding for a target with these parts, each with its factor or exponent."""
+    names = [repr(name) for name, _ in parts]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    factors = np.array([factor for _, factor in parts])
+    if len(parts) == 1:
+        formula = {"copy": "a copy", "sum": "a linear function", "product": "a power"}[form]
+    elif (np.abs(factors - 1) < EXACT).all():
+        formula = f"the {form}"
+    elif (np.abs(np.abs(factors) - 1) < EXACT).all():
+        formula = "a difference" if form == "sum" else "a ratio"
+    else:
+        formula = "a linear function" if form == "sum" else "a product of powers"
+    options = " ".join(f"--drop {quoted(name)}" for name, _ in parts)
+    return Finding(
+        target.name,
+        f"the target is {formula} of {listed} in all {rows:,} compared rows",
+        "The network only learns this formula.",
+        f"If {'this column is' if len(parts) == 1 else 'these columns are'} unknown at prediction "
+        f"time, use {options}",
+    )
+
+
+def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str, float]], int]:
+    """Return the columns whose weighted sum or product is the target, and how many rows show it.
+
+    Each column is returned with its weight, or in a product with its exponent.
+    """
+    assert target.numbers is not None
+    function, above = FORMS[form]
+    numbers = {
+        name: each
+        for name, each in sample.numbers.items()
+        if sample.column(name).is_number
+        and np.isnan(each).mean() <= MAX_MISSING
+        and not (each <= above).any()
+    }
+    complete = ~np.isnan(target.numbers)
+    for each in numbers.values():
+        complete &= ~np.isnan(each)
+    rows = np.flatnonzero(complete)
+    rows = rows[:: -(-len(rows) // MAX_ROWS)] if len(rows) else rows
+    if not numbers or len(rows) < 30 or (target.numbers[rows] <= above).any():
+        return [], 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = standardized(function(target.numbers[rows]))
+        X = np.column_stack([standardized(function(each[rows])) for each in numbers.values()])
+        correlations = np.abs(y @ X)
+    most = min(MAX_COLUMNS, len(rows) // 4)
+    chosen = [int(k) for k in np.argsort(-correlations) if np.isfinite(X[:, k]).all()][:most]
+    if not (np.isfinite(y).all() and y.any() and chosen):
+        return [], 0
+    if difference(X[:, chosen], y) > EXACT:
+        return [], 0
+    for k in reversed(chosen):
+        fewer = [each for each in chosen if each != k]
+        if fewer and difference(X[:, fewer], y) <= EXACT:
+            chosen = fewer
+    chosen = sorted(chosen)
+    weights = np.linalg.lstsq(X[:, chosen], y, rcond=None)[0]
+    names = list(numbers)
+    scale = function(target.numbers[rows]).std()
+    parts = [
+        (names[k], float(weight * scale / function(numbers[names[k]][rows]).std()))
+        for k, weight in zip(chosen, weights, strict=True)
+    ]
+    return parts, len(rows)
+
+
+def standardized(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers with mean 0 and standard deviation 1, or zeros if the numbers are equal."""
+    deviations = numbers - numbers.mean()
+    deviation = deviations.std()
+    scaled: np.ndarray = deviations / deviation if deviation > 0 else np.zeros(len(numbers))
+    return scaled
+
+
+def difference(X: np.ndarray, y: np.ndarray) -> float:
+    """Return the root mean square of what the best linear function of `X` leaves of `y`."""
+    weights = np.linalg.lstsq(X, y, rcond=None)[0]
+    return float(np.sqrt(((X @ weights - y) ** 2).mean()))

@@ -1,0 +1,131 @@
+"""The target columns of a table: classes, labels or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.meaning import plural
+from gpunn.rows.cells import Markers
+from gpunn.rows.predictions import text_of_cell
+from gpunn.tables.cells import category_names, coded, numbers_of
+from gpunn.tables.encoders import kind_of
+from gpunn.tables.encoders.number import finite_numbers
+from gpunn.tables.inspection.values import counted, extremes
+from gpunn.tables.table import Coded, Table, row_name
+
+__all__ = ["MAX_CLASSES", "Target", "class_names", "target_of"]
+
+MAX_CLASSES = 20
+"""If a target of integers has more distinct values than this, the integers are numbers, not
+classes."""
+
+LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+"""Maps the text of a label to its value; labels are several targets that are true or false."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target column.
+
+    `values` has the classes or numbers in dictionary encoding, and `texts` the name of each value.
+    `numbers` is None if a cell is not a number; then `is_text` is True unless the cells are
+    Booleans. `present` marks rows with a value. `counts` has the number of rows of each class, the
+    most frequent first.
+    """
+
+    name: str
+    values: Coded
+    texts: list[str | None]
+    numbers: np.ndarray | None
+    present: np.ndarray
+    counts: list[tuple[str, int]]
+    is_text: bool
+    is_one_of_several: bool
+
+    @property
+    def is_label(self) -> bool:
+        """Whether the target is one of several that are true or false in each row."""
+        return self.is_one_of_several and all(text.casefold() in LABELS for text, _ in self.counts)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the target has classes, which for one target also may be integers."""
+        return self.numbers is None or (
+            not self.is_one_of_several
+            and len(self.counts) <= MAX_CLASSES
+            and not (self.numbers[self.present] % 1 != 0).any()
+        )
+
+    @property
+    def description(self) -> str:
+        """A summary, such as "2 classes: '0' (769 rows), '1' (219 rows)"."""
+        if self.is_label:
+            yes = sum(count for text, count in self.counts if LABELS[text.casefold()])
+            return f"label; yes in {yes:,} of {plural(int(self.present.sum()), 'row')}"
+        if not self.has_classes and self.numbers is not None:
+            return f"numbers, {extremes(self.numbers)}"
+        first = self.counts[:MAX_CLASSES]
+        shown = [f"{text!r:.30} ({plural(count, 'row')})" for text, count in first]
+        listed = ", ".join([*shown, "..."] if len(self.counts) > MAX_CLASSES else shown)
+        return f"{plural(len(self.counts), 'class')}: {listed}"
+
+    def problems(self, table: Table) -> list[str]:
+        """Return why training would refuse the target, or might have read it wrongly."""
+        name, problems = self.name, []
+        if self.numbers is not None and name in table.doubts:
+            problems.append(f"{name}: {table.doubts[name]}")
+        if not self.present.all():
+            location = row_name(table, int(self.present.argmin()))
+            count = plural(int((~self.present).sum()), "row")
+            problems.append(
+                f"{name}: the target has no value in {count}, the first in {location}: fill in "
+                "these targets, or remove the rows"
+            )
+        if len(self.counts) < 2:
+            problems.append(
+                f"{name}: the target is the same in every row, so there is nothing to learn"
+            )
+        if self.is_one_of_several and self.is_text:
+            problems.append(
+                f"{name}: with several targets, each must hold numbers, or labels 0 and 1; this "
+                "target is text"
+            )
+        return problems
+
+
+def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool) -> Target:
+    """Return a target column; raise a DataError if the column has dates."""
+    cells = table.column(name)
+    kind = kind_of(cells, markers)
+    if kind == "datetime":
+        raise DataError(f"{table.title}: the target {name!r} contains dates; choose another column")
+    # Codes such as 007 count as numbers if there are too many of them for classes.
+    are_codes = kind == "category" and not numbers_of(cells, markers)[1]
+    numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
+    unnamed = None if are_codes and not is_one_of_several else numbers
+    values = coded(cells if unnamed is None else unnamed)
+    texts = class_names(values.values, markers)
+    present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
+    return Target(
+        name,
+        values,
+        texts,
+        numbers,
+        present,
+        counted(values, texts),
+        kind == "category" and numbers is None,
+        is_one_of_several,
+    )
+
+
+def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
+    """Return the class name of each value of a target, or None if the value is missing.
+
+    An apostrophe that keeps a spreadsheet from running a name as a formula is not part of the name.
+    """
+    plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
+    return category_names(plain, markers)

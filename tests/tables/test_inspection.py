@@ -1,0 +1,215 @@
+"""What `gpunn inspect` finds in a table of numbers, text and dates, and that it finds no more."""
+
+import numpy as np
+import pytest
+
+from gpunn.tables import table_of
+from gpunn.tables.inspection import inspect
+
+ROWS = 600
+
+
+def flats():
+    """A table in which nothing looks wrong."""
+    draw = np.random.default_rng(0)
+    area = draw.gamma(9, 8, ROWS).round(1)
+    rooms = draw.integers(1, 6, ROWS)
+    rent = (9 * area + 50 * rooms + draw.normal(0, 90, ROWS)).round(2)
+    return {
+        "area": area,
+        "rooms": rooms,
+        "floor": draw.integers(0, 30, ROWS),
+        "district": draw.choice(["north", "east", "south", "west"], ROWS),
+        "rent": rent,
+        "let": np.where(rent + draw.normal(0, 100, ROWS) > 850, "no", "yes"),
+    }
+
+
+FLATS = flats()
+DRAW = np.random.default_rng(1)
+NOISE = DRAW.normal(size=ROWS)
+FEW = DRAW.random(ROWS) < 0.05
+GROUPS = DRAW.integers(0, 150, ROWS)
+
+
+def problems(target, columns, drop=(), **options):
+    """Return the problems of the table with some other columns."""
+    frame = {**FLATS, **columns}
+    for name in drop:
+        del frame[name]
+    return inspect(table_of(frame), [target], **options).problems
+
+
+def dates(since, days):
+    return [str(np.datetime64(since) + int(day)) for day in days]
+
+
+def test_nothing_is_found_in_a_table_without_problems():
+    assert problems("rent", {}, ["let"]) == []
+    assert problems("let", {}, ["rent"]) == []
+
+
+RENT = FLATS["rent"]
+LET = FLATS["let"]
+SINCE = dates("2026-01-01", GROUPS)
+SECOND = np.where(LET == "yes", DRAW.choice(["mail", "phone"], ROWS), "")
+NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "target", "expected"),
+    [
+        ({"paid": RENT}, "rent", "rent: the target is a copy of 'paid' in all 600 compared rows. "),
+        ({"cents": 100 * RENT + 3}, "rent", "rent: the target is a linear function of 'cents'"),
+        ({"squared": RENT**2}, "rent", "rent: the target is a power of 'squared'"),
+        (
+            {"bills": FLATS["area"], "rent": (FLATS["area"] + FLATS["rooms"]).round(1)},
+            "rent",
+            "rent: the target is ",
+        ),
+        (
+            {"a": RENT - FLATS["floor"] - 2, "rent": RENT - 2},
+            "rent",
+            "rent: the target is the sum of 'floor' and 'a' in all 600 compared rows. ",
+        ),
+        (
+            {"a": RENT + FLATS["floor"]},
+            "rent",
+            "rent: the target is a difference of 'floor' and 'a'",
+        ),
+        (
+            {"per_m2": RENT / FLATS["area"]},
+            "rent",
+            "rent: the target is the product of 'area' and 'per_m2'",
+        ),
+        (
+            {"all": RENT * FLATS["rooms"]},
+            "rent",
+            "rent: the target is a ratio of 'rooms' and 'all'",
+        ),
+        ({"paid": RENT * (1 + NOISE / 100)}, "rent", "paid: the column alone explains 99 % of the"),
+        ({"way": SECOND}, "let", "way: the column alone predicts 100 % of 300 rows correctly. "),
+        ({"since": np.where(LET == "yes", SINCE, "")}, "let", "since: the column alone "),
+        ({"agent": NOISY}, "let", "agent: the column alone predicts 9"),
+        ({"row": np.argsort(np.argsort(RENT))}, "rent", "row: the column alone explains 9"),
+        (
+            {"floor": np.where(FEW, 999, FLATS["floor"])},
+            "rent",
+            "floor: 999 in 28 rows, the first ",
+        ),
+        ({"floor": np.where(FEW, -1, FLATS["floor"])}, "rent", "floor: -1 in 28 rows, the first "),
+        (
+            {"floor": np.where(FEW, -999 + FLATS["floor"] % 2, FLATS["floor"])},
+            "rent",
+            "floor: -999 and -998 in 28 rows, ",
+        ),
+        (
+            {"built": np.where(FEW, "9999-12-31", dates("1990-01-01", 9 * FLATS["floor"]))},
+            "rent",
+            "built: 9999-12-31 in 28 rows, ",
+        ),
+        ({"postal_code": 10115 + GROUPS}, "rent", "postal_code: codes such as 10"),
+        ({"zip": 10115 + 60 * np.arange(ROWS) + GROUPS}, "rent", "zip: codes such as 10"),
+        ({"lot": np.arange(ROWS)}, "rent", "lot: every row has a different integer: "),
+        (
+            {"customerId": np.where(FEW, 7 * 10**8, 10**6 * np.arange(ROWS))},
+            "rent",
+            "customerId: 573 different integers in 600 rows: if the column is an identifier",
+        ),
+        ({"area": np.where(np.arange(ROWS) == 7, 1e5, FLATS["area"])}, "rent", "area: the largest"),
+        (
+            {"age": np.where(np.arange(ROWS) < 2, [150] * ROWS, 40 + GROUPS % 9)},
+            "rent",
+            "age: the l",
+        ),
+        (
+            {"let": np.where(np.arange(ROWS) < 5, "maybe", LET)},
+            "let",
+            "let: 1 class of the target has fewer than 10 rows, such as 'maybe' with 5 rows. ",
+        ),
+        ({"rent": np.exp(1.3 * NOISE)}, "rent", "rent: the target is skewed: the largest 1 % of "),
+    ],
+)
+def test_one_problem_is_found(columns, target, expected):
+    other = ["let"] if target == "rent" else ["rent"]
+    found = problems(target, columns, other, split="random")
+    mine = [problem for problem in found if problem.startswith(expected)]
+    assert len(mine) == 1, found
+    others = [each for each in found if each not in mine and "like an identifier" not in each]
+    assert others == [] or expected.startswith(("row:", "zip:")), others
+
+
+def shuffled(columns, positions):
+    return {name: np.asarray(cells)[positions] for name, cells in columns.items()}
+
+
+def test_copies_of_rows_are_found():
+    again = np.sort(np.append(np.arange(ROWS - 50), np.arange(50)))
+    copies = shuffled(FLATS, again)
+    (found,) = problems("let", copies, ["rent"])
+    assert found.startswith(
+        "rows: 50 of 600 rows repeat an earlier row in every column; for example, row 1 is equal "
+        "to row 0. A random split"
+    )
+    numbered = {"number": np.arange(ROWS), **copies}
+    assert any(each.startswith("rows: 50 of 600") for each in problems("let", numbered, ["rent"]))
+    times = {"day": GROUPS, **copies}
+    assert problems("let", times, ["rent"], split="time=day") == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"ill": GROUPS % 2, "a": GROUPS % 3, "b": FLATS["rooms"]},
+        {f"{letter}": DRAW.random(ROWS) < 0.1 for letter in ("a", "b", "c", "d", "ill")},
+    ],
+)
+def test_answers_that_agree_by_chance_are_no_copies(columns):
+    assert inspect(table_of(columns), ["ill"]).problems == []
+
+
+def test_what_all_rows_of_a_group_have_in_common_is_no_leak():
+    """A patient's birthday predicts what all of the patient's rows have in common."""
+    born = np.random.default_rng(2).permutation(150)[GROUPS] + 0.5
+    columns = {"born": born, "ill": np.where(GROUPS % 2, "yes", "no"), "patient_id": GROUPS}
+    (found,) = problems("ill", columns, ["rent", "let"])
+    assert found.startswith("patient_id: 1")
+    assert "use --split group=patient_id" in found
+    assert problems("ill", columns, ["rent", "let"], split="group=patient_id") == []
+    del columns["patient_id"]
+    (found,) = problems("ill", columns, ["rent", "let"])
+    assert found.startswith("born: the column alone predicts 9")
+
+
+@pytest.mark.parametrize(
+    ("columns", "target"),
+    [
+        ({"rent": 999 * NOISE + 99 * FLATS["area"]}, "rent"),  # a dominant cause
+        ({"income": np.exp(1.5 * NOISE)}, "rent"),  # a long tail of an input
+        ({"change": GROUPS % 3 - 1}, "rent"),
+        ({"balance": np.round(30 * NOISE)}, "rent"),  # negative numbers
+        ({"year": np.arange(ROWS)}, "rent"),
+        ({"salary": 20000 + 97 * np.arange(ROWS)[::-1] ** 2 % 39119}, "rent"),
+        ({"percent": np.where(FEW, 99, GROUPS % 98)}, "rent"),
+        ({"a": np.where(FEW, 1e308, NOISE), "rent": 3e307 * NOISE}, "rent"),
+        ({"a": np.where(FEW, np.nan, NOISE), "b": np.full(ROWS, np.nan)}, "rent"),
+        ({"built": dates("1990-01-01", GROUPS)}, "rent"),
+    ],
+)
+def test_usual_columns_are_no_problem(columns, target):
+    found = problems(target, columns, ["let"], split="random")
+    assert [each for each in found if "no row has a value" not in each] == []
+
+
+def test_few_rows_are_not_compared():
+    rows = {name: cells[:20] for name, cells in FLATS.items()}
+    assert problems("rent", {**rows, "paid": rows["rent"] * (1 + NOISE[:20] / 99)}, ["let"]) == []
+
+
+def test_large_tables_are_sampled():
+    many = 12_000
+    draw = np.random.default_rng(0)
+    y = draw.normal(size=many)
+    frame = {"x": draw.normal(size=many), "leak": y + draw.normal(size=many) / 99, "y": y}
+    (found,) = inspect(table_of(frame), ["y"]).problems
+    assert found.startswith("leak: the column alone explains 99 % of the target's variance in 5,0")
