@@ -33,6 +33,14 @@ FALSE = ("false", "f", "no", "n", "0", "0.0")
 SEPARATORS = ("", " ", "T")
 """Accepted between a date and a time; Python would accept any character."""
 
+MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july"),
+    *("august", "september", "october", "november", "december"),
+)
+
+ENDINGS = ("st", "nd", "rd", "th")
+"""Endings of ordinal numbers, such as 26th."""
+
 
 class Markers:
     """Strings that mean a missing value.
@@ -109,10 +117,13 @@ def boolean_text(text: str) -> str:
 def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     """Return the date and time in a cell; None if it is not a date.
 
-    The format is ISO 8601, or has slashes with the year first. An offset from UTC is dropped,
-    unless `keep_offset`: the hour stays the local hour.
+    The format is ISO 8601, has slashes with the year first, or has the English name of the month,
+    such as December 26th, 2013, or 26 Dec 2013 14:30. An offset from UTC is dropped, unless
+    `keep_offset`: the hour stays the local hour.
     """
     text = cell.strip()
+    if text[4:5] not in ("-", "/") and text[-1:].isdecimal():
+        text = with_number_of_month(text)
     if text[4:5] == "/":
         text = text.replace("/", "-")
     if text[4:5] != "-" or text[10:11] not in SEPARATORS:
@@ -122,3 +133,19 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     except ValueError:
         return None
     return date if keep_offset else date.replace(tzinfo=None)
+
+
+def with_number_of_month(text: str) -> str:
+    """Return a date with a named month in ISO 8601; other strings unchanged."""
+    words = [word.strip(".,").lower() for word in text.replace("-", " ").split()]
+    if len(words) not in (3, 4):
+        return text
+    day, name, year = words[1::-1] + words[2:3] if words[0].isalpha() else words[:3]
+    if day[-2:] in ENDINGS:
+        day = day[:-2]
+    month = next((k for k, each in enumerate(MONTHS, 1) if name in (each, each[:3])), None)
+    if name == "sept":
+        month = 9
+    if month is None or not (day.isdecimal() and year.isdecimal() and len(year) == 4):
+        return text
+    return " ".join([f"{year}-{month:02}-{day:0>2}", *words[3:]])

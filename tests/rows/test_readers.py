@@ -177,3 +177,25 @@ def test_markers_of_missing_values():
     assert date_of(" 2026/05/31 14:30 ").isoformat() == "2026-05-31T14:30:00"
     assert date_of("2026-05-31T14:30+02:00").isoformat() == "2026-05-31T14:30:00"
     assert [date_of(text) for text in ("20260531", "2026-02-30", "31.05.2026", "")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("December 26th, 2013", "2013-12-26T00:00:00"),
+        (" 26 Dec 2013", "2013-12-26T00:00:00"),
+        ("26-DEC-2013", "2013-12-26T00:00:00"),
+        ("Sept. 1st 2013 14:30", "2013-09-01T14:30:00"),
+        ("3 may, 2013", "2013-05-03T00:00:00"),
+        ("29 Feb 2013", None),
+        ("26 De 2013", None),
+        ("26 Dec 13", None),
+        ("Dec 2013", None),
+        ("Room 26, 2013", None),
+        ("\u0663 Dec 2013", None),
+        ("26 Dec 2013 or 2014", None),
+    ],
+)
+def test_dates_with_named_months(text, expected):
+    date = date_of(text)
+    assert (None if date is None else date.isoformat()) == expected
