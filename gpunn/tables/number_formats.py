@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["AMBIGUOUS", "decimal_commas", "with_sign", "with_thousands"]
+__all__ = ["AMBIGUOUS", "common_unit", "decimal_commas", "with_sign", "with_thousands"]
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -25,6 +25,11 @@ AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 SPELLED = rf"[-+]?\d[\d.,{BETWEEN}]*"
 SIGNED = re.compile(rf"[-+]?[{SIGNS}] ?{SPELLED}|{SPELLED}[{SIGNS}]")
+
+UNIT = re.compile(rf"{SPELLED}((?:\xb0|[^\W\d_])[\w\xb2\xb3/]{{0,9}})")
+"""Matches a number and a unit, such as kg or km/h, or with a degree sign or an exponent."""
+
+MIN_NUMBERS = 3
 
 
 def decimal_commas(texts: Sequence[str]) -> bool:
@@ -52,3 +57,14 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 def with_sign(texts: Sequence[str]) -> str | None:
     """If all strings are numbers with a currency or percent sign, return the first of them."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None
+
+
+def common_unit(texts: Sequence[str]) -> str:
+    """Return the unit that follows the number in every string, or "" if there is none.
+
+    At least `MIN_NUMBERS` strings are required, since "2WD" and "4WD" are names.
+    """
+    matches = [UNIT.fullmatch(text) for text in texts]
+    units = {match and match[1] for match in matches}
+    unit = units.pop() if len(units) == 1 and len(texts) >= MIN_NUMBERS else None
+    return unit or ""

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.number_formats import AMBIGUOUS, decimal_commas, with_sign, with_thousands
+from gpunn.tables.number_formats import (
+    AMBIGUOUS,
+    common_unit,
+    decimal_commas,
+    with_sign,
+    with_thousands,
+)
 from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
@@ -56,12 +62,24 @@ def remarks_on_categories(
                 is_other = True
     spelled = [texts[position] or "" for position in named]
     if named and all(map(DATE_LIKE.fullmatch, spelled)):
-        marked = f"dates such as {spelled[0]!r}: write dates with the year first (2026-05-31)"
+        marked = remark_on_dates(spelled)
     else:
         marked = remark_on_marks(spelled)
     if marked:
         remarks.append(marked)
     return remarks, is_other or bool(marked)
+
+
+def remark_on_dates(texts: Sequence[str]) -> str:
+    """Return why dates with the year last are not read, and which of their parts is the day."""
+    pairs = [[int(part) for part in re.split("[./-]", text)[:2]] for text in texts]
+    first, second = map(max, zip(*pairs, strict=True))
+    order = "either the day or the month comes first"
+    if (first > 12) != (second > 12):
+        order = f"the {'day' if first > 12 else 'month'} comes first"
+    return (
+        f"dates such as {texts[0]!r}, where {order}: write dates with the year first (2026-05-31)"
+    )
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:
@@ -79,6 +97,8 @@ def remark_on_marks(texts: Sequence[str]) -> str:
         return f"numbers with thousands separators, such as {grouped!r}: remove the separators"
     if signed := with_sign(texts):
         return f"numbers with a currency or percent sign, such as {signed!r}: remove the sign"
+    if unit := common_unit(texts):
+        return f"numbers with the unit {unit!r}, such as {texts[0]!r}: remove the unit"
     return ""
 
 

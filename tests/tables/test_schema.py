@@ -445,11 +445,29 @@ MEND = (
             )
             for spelled in ("$%d", "-$1,0%02d.50", "%d%%", "%d \u20ac")
         ),
-        ([f"{number} kg" for number in range(30)], True, IDENTIFIER),
-        (
-            ["1.2.2026", "31.12.2026"],
-            False,
-            "dates such as '1.2.2026': write dates with the year first (2026-05-31)",
+        *(
+            (
+                [spelled % number for number in range(30)],
+                False,
+                f"numbers with the unit {unit!r}, such as {spelled % 0!r}: remove the unit",
+            )
+            for spelled, unit in (("%d kg", "kg"), ("-%d.5km/h", "km/h"), ("1,%03d \xb0C", "\xb0C"))
+        ),
+        (["2WD", "4WD"], False, ""),
+        (["1st", "2nd", "3rd"], False, ""),
+        *(
+            (
+                cells,
+                False,
+                f"dates such as {cells[0]!r}, where {order} comes first: write dates with the year "
+                "first (2026-05-31)",
+            )
+            for cells, order in (
+                (["1.2.2026", "31.12.2026"], "the day"),
+                (["10/11/2014", "10/13/2014"], "the month"),
+                (["10/11/2014", "11/12/2014"], "either the day or the month"),
+                (["10/13/2014", "13/10/2014"], "either the day or the month"),
+            )
         ),
     ],
     ids=str,
