@@ -1,10 +1,16 @@
 """What `gpunn inspect` finds in a table of numbers, text and dates, and that it finds no more."""
 
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from gpunn.tables import table_of
+from gpunn.tables import read_table, table_of
 from gpunn.tables.inspection import inspect
+
+TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
 
 ROWS = 600
 
@@ -213,3 +219,35 @@ def test_large_tables_are_sampled():
     frame = {"x": draw.normal(size=many), "leak": y + draw.normal(size=many) / 99, "y": y}
     (found,) = inspect(table_of(frame), ["y"]).problems
     assert found.startswith("leak: the column alone explains 99 % of the target's variance in 5,0")
+
+
+FOUND = {
+    "ames.tsv": ("SalePrice", ["Order", "PID"], set()),
+    "bike_sharing.csv": ("count", [], {"count", "datetime"}),
+    "credit_risk.csv": ("loan_status", [], {"person_age", "person_emp_length", "person_income"}),
+    "diamonds.csv": ("price", [], {"y", "z"}),
+    "dry_beans.csv": ("Class", [], set()),
+    "electricity.csv": ("class", [], {"Unnamed: 0"}),
+    "heart_2020.csv.gz": ("HeartDisease", [], set()),
+    "mushroom.csv": ("class", [], {"veil_type"}),
+}
+"""For each real table the target, dropped columns, and the columns in which something is wrong: a
+sum of other columns, dates, impossible ages, an income of 6,000,000 at the age of 144, diamonds
+thicker than a thumb, a saved index, and a constant."""
+
+USUAL = re.compile("missing in|'020' begins with 0")
+"""Matches remarks that are true and no mistake of the table."""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", FOUND)
+def test_only_mistakes_are_found_in_real_tables(name):
+    target, drop, expected = FOUND[name]
+    if not (TABLES / name).exists():
+        pytest.skip(f"the variable GPUNN_DATA names no folder with tables/{name}")
+    table = read_table(TABLES / name)
+    found = inspect(table, [target], drop).problems
+    wrong = [each for each in found if not USUAL.search(each)]
+    assert {
+        next(name for name in table.names if each.startswith(f"{name}: ")) for each in wrong
+    } == (expected)
