@@ -24,6 +24,13 @@ __all__ = ["sweep"]
     type=click.IntRange(min=1),
     help="Number of trials in total, over all processes and calls.  [default: sweep.trials]",
 )
+@click.option(
+    "--together",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of trials to train at the same time in this process, each in one thread.",
+)
 @backend_option
 @click.option(
     "--set",
@@ -49,6 +56,7 @@ __all__ = ["sweep"]
 def sweep(
     config: Path,
     trials: int | None,
+    together: int,
     backend: str | None,
     settings: tuple[str, ...],
     output: Path | None,
@@ -78,5 +86,7 @@ def sweep(
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and is_terminal(sys.stderr)
     events = None if quiet else SweepOutput(output)
-    result = run_worker(source, output, trials, reclaim=reclaim, events=events, progress=bars)
+    result = run_worker(
+        source, output, trials, reclaim=reclaim, events=events, progress=bars, together=together
+    )
     say(f"\n{table(result)}\n\n{conclusion(result, output)}")

@@ -134,6 +134,27 @@ class Experiment:
         DivergenceError
             If the loss stops being a finite number.
         """
+        return self.prepare(*extra, progress=progress, resume_from=resume_from).run()
+
+    def prepare(
+        self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
+    ) -> Fit:
+        """Return the training of `run`, without training.
+
+        Parameters
+        ----------
+        *extra : Callback
+            As for `run`.
+        progress : bool
+            As for `run`.
+        resume_from : Checkpoint or None
+            As for `run`.
+
+        Returns
+        -------
+        Fit
+            The prepared training.
+        """
         config, trainer = self.config.training, self.trainer
         options = FitOptions(
             epochs=config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
@@ -146,8 +167,7 @@ class Experiment:
             shuffle_members=config.shuffle_members,
             augment=as_augment(self.augment),
         )
-        session = TrainingSession(trainer, self.training, self.validation, options)
-        return Fit(session).run()
+        return Fit(TrainingSession(trainer, self.training, self.validation, options))
 
     def choose_threshold(self, *, warn: bool = True) -> None:
         """Set the network's threshold between two classes, if `training.threshold_for` is set.

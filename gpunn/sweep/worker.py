@@ -7,9 +7,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from gpunn.configurable import check_integer
 from gpunn.errors import (
     ArgumentError,
     ConfigError,
@@ -20,11 +22,14 @@ from gpunn.errors import (
 from gpunn.experiment import Experiment, RunFolder
 from gpunn.sweep.checks import check_sweep
 from gpunn.sweep.journal import optuna
+from gpunn.sweep.process import neighbors
 from gpunn.sweep.pruning import Pruning
 from gpunn.sweep.source import Source
 from gpunn.sweep.space import settings_of
 from gpunn.sweep.study import Claim, Study
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
+from gpunn.training.interruption import Interruption
+from gpunn.training.together.threads import Threads
 
 __all__ = ["Events", "run_worker"]
 
@@ -71,6 +76,7 @@ def run_worker(
     reclaim: bool = False,
     events: Events | None = None,
     progress: bool = False,
+    together: int = 1,
 ) -> Trials:
     """Train trials of a sweep until all processes together reach the total number of trials.
 
@@ -87,7 +93,10 @@ def run_worker(
     events : Events or None
         An object whose methods the worker calls when trials begin and end.
     progress : bool
-        Whether to show progress bars.
+        Whether to show progress bars; with several trials at the same time, there are none.
+    together : int
+        The number of trials to train at the same time, each in a thread. On CUDA devices, trials
+        always train one after another.
 
     Returns
     -------
@@ -123,18 +132,32 @@ def run_worker(
     ['complete', 'complete']
     """
     optuna()  # first, because it raises an error if the package is missing
+    check_integer("together", together)
     config, sweep = source.read()
+    if config.get_backend(source.backend, neighbors()).name != "numpy":
+        together = 1
     with exit_on_sigterm():
         study = Study(folder, config, sweep, check_sweep(source, sweep))
         maximum = sweep.trials if trials is None else trials
-    worker = Worker(source, folder, study, events or Events(), progress)
-    while True:
-        with exit_on_sigterm():
-            claim = study.claim(maximum, reclaim=reclaim)
-            reclaim = False  # trials that begin later belong to running processes
-        if claim is None:
-            return study.summary()
-        worker.train(claim)
+    bars = progress and together == 1
+    worker = Worker(source, folder, study, events or Events(), bars)
+    worker.reclaim = reclaim
+    if together == 1:
+        worker.train_all(maximum)
+    else:
+        train_in_threads(worker, maximum, together)
+    return study.summary()
+
+
+def train_in_threads(worker: Worker, maximum: int, threads: int) -> None:
+    """Train all trials in several threads; on a signal or an error, end all trials."""
+    worker.interruption = shared = Interruption()
+    with shared, Threads(threads, shared) as pool:
+        pool.run([partial(worker.train_all, maximum)] * threads)
+    if pool.errors:
+        raise pool.errors[0]
+    if shared.requested:  # between two trials
+        raise KeyboardInterrupt if shared.exit_status is None else SystemExit(shared.exit_status)
 
 
 class Worker:
@@ -145,20 +168,35 @@ class Worker:
     ) -> None:
         self.source, self.folder, self.study = source, folder, study
         self.events, self.progress = events, progress
+        self.interruption: Interruption | None = None
+        self.reclaim = False
+        self._alone = threading.RLock()  # only the training itself runs in several threads
+
+    def train_all(self, maximum: int) -> None:
+        """Train trials until all processes together have begun `maximum` trials."""
+        while self.interruption is None or not self.interruption.requested:
+            with self._alone, exit_on_sigterm():
+                claim = self.study.claim(maximum, reclaim=self.reclaim)
+                self.reclaim = False  # trials that begin later belong to running processes
+            if claim is None:
+                return
+            self.train(claim)
 
     def train(self, claim: Claim) -> None:
         """Train a trial, and record how it ended."""
         try:
-            with exit_on_sigterm():
+            with self._alone, exit_on_sigterm():
                 experiment = self._built(claim)
             if experiment is not None:
                 self._run(claim, experiment)
         except BaseException as error:
             # These errors are not the trial's fault: signals, full disks, missing files.
-            self.study.end(claim, "interrupted", reason=interruption(error))
-            self._tell(claim)
+            with self._alone:
+                self.study.end(claim, "interrupted", reason=interruption(error))
+                self._tell(claim)
             raise
-        self._tell(claim)
+        with self._alone:
+            self._tell(claim)
         gc.collect()  # a device may have too little memory for the arrays of two trials
 
     def _built(self, claim: Claim) -> Experiment | None:
@@ -175,30 +213,33 @@ class Worker:
         pruning = Pruning(claim.trial, self.study.rule.monitor, experiment.config.training.epochs)
         history = experiment.trainer.history
         with RunFolder(self.folder / claim.folder) as folder:
-            folder.attach(experiment)
-            self.events.began(
-                Trial(
-                    number=claim.number,
-                    folder=claim.folder,
-                    state="running",
-                    parameters=claim.values,
-                ),
-                experiment,
-            )
+            with self._alone:
+                folder.attach(experiment)
+                self.events.began(
+                    Trial(
+                        number=claim.number,
+                        folder=claim.folder,
+                        state="running",
+                        parameters=claim.values,
+                    ),
+                    experiment,
+                )
             state, reason = COMPLETE, ""
             try:
-                history = experiment.run(pruning, folder, progress=self.progress)
+                fit = experiment.prepare(pruning, folder, progress=self.progress)
+                fit.session.interruption = self.interruption or fit.session.interruption
+                history = fit.run()
             except DivergenceError as error:
                 state, reason = "diverged", str(error)
             except MemoryError as error:
                 state, reason = "failed", str(error) or "out of memory"
-            with exit_on_sigterm():
+            with self._alone, exit_on_sigterm():
                 if state == COMPLETE:
                     reason = history.stopped
                     folder.save_model()
                 folder.finish(reason, None, failed=state != COMPLETE)
-                if "Ctrl-C" in reason:
-                    raise KeyboardInterrupt
+                if state == COMPLETE and experiment.trainer.progress.interrupted:
+                    raise KeyboardInterrupt(reason)
                 if pruning.pruned:
                     state = "pruned"
                 best = None if experiment.best is None else experiment.best.find(history.rows)
@@ -215,7 +256,7 @@ def interruption(error: BaseException) -> str:
     """Return a short description of the error that interrupted a trial."""
     if isinstance(error, SystemExit):
         return "ended by SIGTERM"
-    return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+    return str(error) or "interrupted by Ctrl-C"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from run_folders import evaluation, history
+from run_folders import assert_same_run, evaluation, history
 
 from gpunn.monitor import Best
 from gpunn.sweep import Events, Source, read_trials, run_worker
@@ -215,6 +215,57 @@ def test_an_error_that_is_no_trial_s_ends_the_worker(config, monkeypatch):
     (trial,) = read_trials(Path("sweep")).trials
     assert trial.state == "interrupted"
     assert "No space left" in trial.reason
+
+
+GRID = (
+    *("sweep.sampler=grid", "sweep.pruner=none"),
+    "sweep.parameters={'seed'={low=0, high=3}, 'model.layers.1.units'={choices=[4, 8]}}",
+)
+
+
+def test_trials_that_train_together_are_those_of_one_after_another(config, monkeypatch):
+    monkeypatch.setenv("GPUNN_THREADS", "1")
+    source = Source(config, GRID)
+    expected = run_worker(source, Path("other"))
+    found = run_worker(source, Path("sweep"), together=2)
+    assert found == expected
+    for trial in found.trials:
+        assert_same_run(Path("sweep", trial.folder), Path("other", trial.folder))
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "reason"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, "interrupted by Ctrl-C"),
+        (signal.SIGTERM, SystemExit, "ended by SIGTERM"),
+    ],
+)
+def test_a_signal_ends_all_trials(config, number, error, reason):
+    class Killer(Events):
+        def began(self, trial, experiment):
+            if trial.number == 1:
+                os.kill(os.getpid(), number)
+
+    source = Source(config, (*GRID, "training.epochs=1000"))
+    with pytest.raises(error):
+        run_worker(source, Path("sweep"), events=Killer(), together=2)
+    found = read_trials(Path("sweep")).trials
+    assert [(trial.state, trial.reason) for trial in found] == [("interrupted", reason)] * 2
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_an_error_that_is_no_trial_s_ends_all_trials(config):
+    class Failing(Events):
+        def began(self, trial, experiment):
+            if trial.number == 1:
+                raise OSError(28, "No space left on device")
+
+    source = Source(config, (*GRID, "training.epochs=1000"))
+    with pytest.raises(OSError, match="No space left"):
+        run_worker(source, Path("sweep"), events=Failing(), together=2)
+    found = read_trials(Path("sweep")).trials
+    assert [trial.state for trial in found] == ["interrupted"] * 2
+    assert found[0].reason == "ended by the error of another network"
 
 
 def test_two_workers_at_once(config, environment):

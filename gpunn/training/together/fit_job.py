@@ -23,14 +23,14 @@ class FitJob:
 
     All jobs share `interruption`. If `path` is given, the fit resumes from this checkpoint if it
     exists, and writes it from time to time. `ended` is True after the fit has ended for any reason.
-    `index` is the position of the fit.
+    With `keep`, an error ends only this fit. `index` is the position of the fit.
     """
 
     def __init__(
-        self, index: int, fit: Fit, interruption: Interruption, path: Path | None = None
+        self, index: int, fit: Fit, interruption: Interruption, keep: bool, path: Path | None
     ) -> None:
         self.index, self.fit, self.path = index, fit, path
-        self.interruption = interruption
+        self.interruption, self.keep = interruption, keep
         self.result = FitResult(fit.trainer)
         self.begun = self.ended = False
         self._contexts = ExitStack()
@@ -49,7 +49,7 @@ class FitJob:
         return self.fit.trainer.epoch - self._first if self.begun else 0
 
     def train(self, epochs: int | None) -> None:
-        """Train until the fit has this number of epochs, or until it ends; keep any error."""
+        """Train until the fit has this number of epochs, or until it ends."""
         try:
             with self._contexts.pop_all() as contexts:
                 if not self.begun and not self._begin(contexts):
@@ -64,6 +64,9 @@ class FitJob:
             self.ended = True
         except BaseException as error:
             self.ended, self.result.error = True, error
+            if not self.keep or not isinstance(error, Exception):
+                error.add_note(f"in fits[{self.index}] of train_together")
+                raise
 
     def _begin(self, contexts: ExitStack) -> bool:
         """Begin the fit, and return True; only end it if training has been interrupted."""

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from gpunn.monitor import default_monitor
+from gpunn.training.history import History
 from gpunn.training.progress_bar import progress_bar
 from gpunn.training.together.fit_job import FitJob
 
-__all__ = ["SECONDS", "NetworksBar"]
+__all__ = ["NetworksBar"]
 
 SECONDS = 0.1
 """Minimum time between two updates of the bar."""
@@ -20,7 +21,7 @@ class NetworksBar:
 
     def __init__(self, jobs: Sequence[FitJob], wanted: bool) -> None:
         self._bar = progress_bar("Networks", len(jobs), wanted, "networks")
-        self._jobs = jobs
+        self._jobs, self._running = jobs, list(jobs)
         self._best: dict[str, float] = {}
         self._began = self._shown = time.monotonic()
 
@@ -28,25 +29,28 @@ class NetworksBar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._shown = 0.0
+        self.show()
         self._bar.close()
 
-    def count(self, job: FitJob) -> None:
-        """Count a job if it has ended."""
-        if job.ended:
-            self._bar.update(1)
-            history = job.result.history
-            name = default_monitor(history)
-            if name is not None:
-                better = max if history.larger_is_better.get(name) else min
-                best = better(history[name])
-                self._best[name] = better(best, self._best.get(name, best))
-        self.show()
-
     def show(self) -> None:
-        """Show epochs per second and the best values, unless they were shown just now."""
+        """Show the present state, unless it was shown just now."""
         now = time.monotonic()
-        if now - self._shown >= SECONDS:
-            self._shown = now
-            rate = sum(job.epochs for job in self._jobs) / (now - self._began)
-            best = {f"best {name}": value for name, value in self._best.items()}
-            self._bar.set_postfix({"epochs/s": rate, **best})
+        if now - self._shown < SECONDS:
+            return
+        self._shown = now
+        ended = {job for job in self._running if job.ended}
+        self._running = [job for job in self._running if job not in ended]
+        for job in ended:
+            self._compare(job.result.history)
+        self._bar.update(len(ended))
+        rate = sum(job.epochs for job in self._jobs) / (now - self._began)
+        best = {f"best {name}": value for name, value in self._best.items()}
+        self._bar.set_postfix({"epochs/s": rate, **best})
+
+    def _compare(self, history: History) -> None:
+        name = default_monitor(history)
+        if name is not None:
+            better = max if history.larger_is_better.get(name) else min
+            best = better(history[name])
+            self._best[name] = better(best, self._best.get(name, best))

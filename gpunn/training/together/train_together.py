@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from gpunn.backends.thread_count import requested_threads, usable_cores
@@ -14,9 +15,9 @@ from gpunn.training.fit import Fit
 from gpunn.training.interruption import Interruption
 from gpunn.training.together.fit_job import FitJob
 from gpunn.training.together.fit_result import FitResult, StopRule
-from gpunn.training.together.fit_threads import FitThreads
 from gpunn.training.together.fits_folder import FitsFolder
 from gpunn.training.together.networks_bar import NetworksBar
+from gpunn.training.together.threads import Threads
 
 __all__ = ["train_together"]
 
@@ -106,12 +107,14 @@ def train_together(
         paths: Sequence[Path | None] = [None] * len(fits)
         if folder is not None:
             paths = contexts.enter_context(FitsFolder(Path(folder), fits)).paths
-        jobs = [FitJob(i, fit, interruption, paths[i]) for i, fit in enumerate(fits)]
+        keep = on_error == "keep"
+        jobs = [FitJob(i, fit, interruption, keep, paths[i]) for i, fit in enumerate(fits)]
         bar = contexts.enter_context(NetworksBar(jobs, check_flag("progress", progress)))
         contexts.enter_context(interruption)
-        pool = contexts.enter_context(FitThreads(threads, interruption, on_error == "keep"))
+        pool = contexts.enter_context(Threads(threads, interruption, bar.show))
+        largest_first = sorted(jobs, key=lambda job: job.size, reverse=True)
         for epochs in rounds(jobs, stop, interruption):
-            pool.train([job for job in jobs if not job.ended], epochs, bar)
+            pool.run([partial(job.train, epochs) for job in largest_first if not job.ended])
     if pool.errors:
         raise pool.errors[0]
     if interruption.requested and interruption.exit_status is not None:

@@ -81,7 +81,7 @@ def test_an_error_ends_the_others():
     with pytest.raises(ZeroDivisionError, match="on purpose") as raised:
         gpunn.train_together([others[0], failing()[2], others[1]], 2)
     assert raised.value.__notes__ == ["in fits[1] of train_together"]
-    reason = "ended by an error in fits[1]"
+    reason = "ended by the error of another network"
     assert others[0].trainer.history.stopped == reason
     assert not others[0].trainer.model.exclusion.training
 

@@ -1,0 +1,61 @@
+"""Threads that train networks, and the thread that waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+
+from gpunn.training.interruption import Interruption
+
+__all__ = ["Threads"]
+
+SECONDS = 0.1
+"""Maximum time between two calls of `show`."""
+
+
+class Threads:
+    """Threads that run tasks, as a context at whose end the threads end.
+
+    The tasks share `interruption`, which an error of a task also cancels. `errors` contains the
+    errors of all tasks, in the order in which they were raised. While tasks run, the thread that
+    waits calls `show` from time to time.
+    """
+
+    def __init__(
+        self, threads: int, interruption: Interruption, show: Callable[[], None] = lambda: None
+    ) -> None:
+        self.errors: list[BaseException] = []
+        self._interruption, self._show = interruption, show
+        self._done: SimpleQueue[None] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(threads, "gpunn-together")
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # such as a second Ctrl-C, which does not wait
+            self._interruption.cancel("ended by an error")
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks in their order, and wait for all of them."""
+        for task in tasks:
+            self._pool.submit(self._run, task)
+        missing = len(tasks)
+        while missing:
+            try:
+                # With a timeout, since other waiting would delay signals on some systems.
+                self._done.get(timeout=SECONDS)
+                missing -= 1
+            except Empty:
+                pass
+            self._show()
+
+    def _run(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except BaseException as error:
+            self.errors.append(error)
+            self._interruption.cancel("ended by the error of another network")
+        self._done.put(None)
