@@ -25,6 +25,7 @@ from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.regressor import MLPRegressor
 from gpunn.sklearn.tabm import TabMClassifier, TabMRegressor
+from gpunn.sklearn.together import together
 
 __all__ = [
     "MLPClassifier",
@@ -34,6 +35,7 @@ __all__ = [
     "TabMClassifier",
     "TabMRegressor",
     "install",
+    "together",
     "uninstall",
 ]
 

@@ -6,12 +6,14 @@ import argparse
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 
 from gpunn.errors import GpunnError
 from gpunn.meaning import plural
 from gpunn.sklearn.acceleration import install
+from gpunn.sklearn.together import together
 from gpunn.terminal import write_last_words
 
 __all__ = ["main"]
@@ -21,13 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Call `gpunn.sklearn.install`, then run a script or a module as `python` does."""
     parser = argparse.ArgumentParser(
         prog="python -m gpunn.sklearn",
-        usage="%(prog)s [-h] [--backend NAME] [--count] (SCRIPT | -m MODULE) [ARGUMENT ...]",
+        usage="%(prog)s [-h] [--backend NAME] [--together] [--count] (SCRIPT | -m MODULE) "
+        "[ARGUMENT ...]",
         description="Run a program unchanged, and let gpunn train its scikit-learn MLPClassifier "
         "and MLPRegressor. If gpunn does not support an estimator's settings, scikit-learn trains "
         "it, and a warning gives the reason.",
         allow_abbrev=False,
     )
     parser.add_argument("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto")
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="train the networks of searches and ensembles in threads, several at a time",
+    )
     parser.add_argument(
         "--count", action="store_true", help="print how often each library trained, to stderr"
     )
@@ -45,12 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--backend: {error}")
     sys.argv = program
     try:
-        if options.module:
-            runpy.run_module(program[0], run_name="__main__", alter_sys=True)
-        else:
-            if not sys.flags.safe_path:
-                sys.path[0] = str(Path(program[0]).resolve().parent)
-            runpy.run_path(str(Path(program[0]).absolute()), run_name="__main__")
+        with together() if options.together else nullcontext():
+            if options.module:
+                runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+            else:
+                if not sys.flags.safe_path:
+                    sys.path[0] = str(Path(program[0]).resolve().parent)
+                runpy.run_path(str(Path(program[0]).absolute()), run_name="__main__")
     except Exception as error:
         error.__traceback__ = own_frames(error)
         sys.excepthook(type(error), error, error.__traceback__)

@@ -98,6 +98,11 @@ class Acceleration:
         move(estimator, twin)
         return twin
 
+    def count(self, library: str) -> None:
+        """Count a fit by a library; other threads may count at the same time."""
+        with self._lock:
+            self.fits[library] += 1
+
     def warn_once(self, estimator: Any, reason: str) -> None:
         """Warn, once for each reason, that scikit-learn trains an estimator."""
         warning = f"{type(estimator).__name__}: trained by scikit-learn, not by gpunn: {reason}"
@@ -205,12 +210,12 @@ def install(backend: str | None = None) -> Acceleration:
             acceleration.warn_once(self, reason)
             if before is not None:
                 random.set_state(before)
-            acceleration.fits["scikit-learn"] += 1
+            acceleration.count("scikit-learn")
             return acceleration.original(self, X, y, sample_weight, incremental)
         move(twin, self)
         for name in STALE:
             vars(self).pop(name, None)
-        acceleration.fits["gpunn"] += 1
+        acceleration.count("gpunn")
         return self
 
     BaseMultilayerPerceptron._fit = _fit

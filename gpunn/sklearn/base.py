@@ -279,6 +279,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         set_fitted_arrays(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+        if not incremental and not self.callbacks:  # which may keep the network
+            self._runtime().release_network(self)
         learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
         if not all(np.isfinite(array).all() for array in learned):
             raise ValueError(

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from gpunn.backends.thread_count import LIMIT
 from gpunn.forks import ForkableLock
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
 from gpunn.training.trainer import Trainer
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "reused_networks"]
 
 PREDICT_ROWS = 1024
 """Number of rows that are predicted at a time."""
+
+
+class Unused(threading.local):
+    """Networks of fitted estimators, which other estimators of this thread may use.
+
+    The keys describe the networks. The value is None outside of `reused_networks`.
+    """
+
+    networks: dict[tuple[Any, ...], Sequential] | None = None
+
+
+UNUSED = Unused()
+
+
+@contextmanager
+def reused_networks() -> Iterator[None]:
+    """Let estimators of this thread use the same networks, one estimator after another.
+
+    Then a network is made, and its predictions are recorded, only once for many estimators.
+    """
+    outer, UNUSED.networks = UNUSED.networks, {}
+    try:
+        yield
+    finally:
+        UNUSED.networks = outer
 
 
 class Engine:
@@ -49,33 +77,50 @@ class Engine:
             estimator.dropout,
             bool(estimator.batch_norm),
             bool(estimator.layer_norm),
+            self.seed,
+            LIMIT.threads,
         )
         with self._lock:
             if self._network is None or self._made_from != made_from:
-                self._forget_trainer()
+                self._network, self._made_from = None, made_from
+                if UNUSED.networks and isinstance(estimator.activation, str):
+                    self._network = UNUSED.networks.pop(made_from, None)
+            if self._network is None:
                 layers = layers_of(estimator, units)
                 self._network = Sequential(
                     layers, units[0], estimator.backend, self.seed, dtype, values
                 )
-                self._made_from = made_from
             else:
                 with self._network.exclusion.held("predict", training=False):
                     for name, value in values.items():
                         self._network.parameters[name] = value
             return self._network
 
+    def release_network(self, estimator: Any) -> None:
+        """Within `reused_networks`, let other estimators use the network."""
+        with self._lock:
+            if UNUSED.networks is not None and isinstance(estimator.activation, str):
+                assert self._network is not None
+                UNUSED.networks[self._made_from] = self._network
+                self._network = None
+
     def outputs(self, estimator: Any, X: Any, dtype: str) -> np.ndarray:
         """Return the network's outputs for checked rows, dense or sparse, on the host."""
         with self._lock:
+            borrowed = self._network is None
             network = self.network(estimator, dtype)
-            if not hasattr(X, "toarray"):
-                return network.predict(X, PREDICT_ROWS)
-            X = X.tocsr()
-            chunks = [
-                network.predict(X[start : start + PREDICT_ROWS].toarray(), PREDICT_ROWS)
-                for start in range(0, X.shape[0], PREDICT_ROWS)
-            ]
-            return np.concatenate(chunks)
+            if hasattr(X, "toarray"):
+                X = X.tocsr()
+                chunks = [
+                    network.predict(X[start : start + PREDICT_ROWS].toarray(), PREDICT_ROWS)
+                    for start in range(0, X.shape[0], PREDICT_ROWS)
+                ]
+                outputs = np.concatenate(chunks)
+            else:
+                outputs = network.predict(X, PREDICT_ROWS)
+            if borrowed:
+                self.release_network(estimator)
+            return outputs
 
     # ---------------------------------------------------------------------- continuing training
 
@@ -85,17 +130,13 @@ class Engine:
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
         """Replace the trainer by a new trainer with the state of the old trainer or of a pickle."""
-        saved = self._saved
+        saved = self._saved_state()
         self.set_trainer(trainer, rate)
         if saved:
             trainer.set_state(saved["state"])
             trainer.epoch = saved["epoch"]
             if rate is not None and saved["rate"] is not None:
                 rate.rate = saved["rate"]
-
-    def _forget_trainer(self) -> None:
-        self._saved = self._saved_state()
-        self.trainer = self.rate = None
 
     def _saved_state(self) -> dict[str, Any]:
         if self.trainer is None:

@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interruption"]
+__all__ = ["Interruption", "stopped_by"]
 
 REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIGTERM"}
+
+
+class Stop(threading.local):
+    """The event that ends training in this thread, or None."""
+
+    event: threading.Event | None = None
+
+
+STOP = Stop()
+
+
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Let an event end training in this thread, by a KeyboardInterrupt between two steps.
+
+    Signals reach only the main thread, which sets the event.
+    """
+    outer, STOP.event = STOP.event, event
+    try:
+        yield
+    finally:
+        STOP.event = outer
 
 
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
     So a first signal never interrupts a training step, after which only some parameters would be
-    updated. Outside the main thread, Python allows no signal handlers, and this context does
-    nothing; other threads can share the object of the main thread. Custom signal handlers stay in
-    place.
+    updated. Outside the main thread, Python allows no signal handlers, so this context does
+    nothing; other threads can share the object of the main thread, or end by `stopped_by`. Custom
+    signal handlers stay in place.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = False
         self._signal: int = signal.SIGINT
         self._reason = ""
         self._previous: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has been received. If the event is set, raise a KeyboardInterrupt."""
+        if STOP.event is not None and STOP.event.is_set():
+            raise KeyboardInterrupt
+        return self._requested
 
     @property
     def reason(self) -> str:
@@ -45,16 +76,16 @@ class Interruption:
     @property
     def signal(self) -> int:
         """The number of the received signal, or 0."""
-        return self._signal if self.requested else 0
+        return self._signal if self._requested else 0
 
     def adopt(self, number: int) -> None:
         """Treat a signal that another process received as if this process had received it."""
-        self.requested, self._signal = True, number
+        self._requested, self._signal = True, number
 
     def cancel(self, reason: str) -> None:
         """End training without a signal, for another reason."""
         self._reason = self._reason or reason
-        self.requested = True
+        self._requested = True
 
     def __enter__(self) -> Interruption:
         if in_main_thread():
@@ -77,11 +108,11 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._requested:
             if number == signal.SIGTERM:
                 raise SystemExit(128 + number)
             raise KeyboardInterrupt
-        self.requested = True
+        self._requested = True
         self._signal = number
 
 

@@ -6,6 +6,7 @@ import traceback
 import pytest
 from processes import run_python
 
+from gpunn.backends.thread_count import usable_cores
 from gpunn.sklearn import uninstall
 from gpunn.sklearn.__main__ import main
 
@@ -92,6 +93,19 @@ def test_a_module(folder, capsys):
     )
     main(["-m", "program", "--backend", "b"])
     assert capsys.readouterr().out == "['--backend', 'b'] 7 acceleration.py\n"
+
+
+def test_together(folder, capsys):
+    (folder / "script.py").write_text(
+        "import gpunn, joblib, numpy as np\nfrom sklearn.ensemble import BaggingRegressor\n"
+        "from sklearn.neural_network import MLPRegressor\n"
+        "BaggingRegressor(MLPRegressor(max_iter=900, tol=9), 3).fit(np.eye(9), np.ones(9))\n"
+        "print(gpunn.get_backend('numpy').threads, joblib.effective_n_jobs())\n"
+    )
+    main(["--backend", "numpy", "--together", "--count", "script.py"])
+    printed = capsys.readouterr()
+    assert printed.out == f"1 {usable_cores()}\n"
+    assert printed.err == "gpunn trained 3 times, scikit-learn 0 times (in this process)\n"
 
 
 ERRORS = {

@@ -1,0 +1,161 @@
+"""scikit-learn's searches, ensembles and pipelines in threads that each train whole networks."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.pool import ThreadPool
+
+from joblib import parallel_config
+from joblib.parallel import ParallelBackendBase, SequentialBackend, ThreadingBackend
+
+from gpunn.backends.thread_count import check_threads, one_compute_thread, usable_cores
+from gpunn.forks import renewed_in_children
+from gpunn.sklearn.engine import reused_networks
+from gpunn.training.interruption import stopped_by
+
+__all__ = ["together"]
+
+
+class WarningFilters:
+    """Restores Python's warning filters after calls of joblib.
+
+    The filters belong to the process. Each task of scikit-learn changes them and restores the
+    filters that it found, which may be those of another task at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renewed_in_children(self)
+
+    def renew(self) -> None:
+        """Start again in a forked process, in which no other thread exists."""
+        self._lock, self._calls, self._filters = threading.Lock(), 0, ExitStack()
+
+    def begin(self) -> None:
+        """Store the filters, unless another call has stored them."""
+        with self._lock:
+            self._calls += 1
+            if self._calls == 1:
+                self._filters.enter_context(warnings.catch_warnings())
+
+    def end(self) -> None:
+        """Restore the filters after the last of all calls that overlap."""
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                self._filters.close()
+
+
+FILTERS = WarningFilters()
+
+
+class Threads(ThreadingBackend):  # type: ignore[misc]
+    """joblib's threads, which last until `end`, and stop training when a task or Ctrl-C fails.
+
+    Tasks within tasks run one after another, so there are never more threads than requested.
+    """
+
+    _pool: ThreadPool | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = threading.Event()
+        self._size = 0
+
+    def _get_pool(self) -> ThreadPool:
+        if self._pool is None or self._size != self._n_jobs:
+            self.end()
+            self._size, self._stop = self._n_jobs, threading.Event()
+            self._pool = ThreadPool(self._size, begin_thread, (self._stop,))
+        return self._pool
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
+        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+    def start_call(self) -> None:
+        FILTERS.begin()
+
+    def stop_call(self) -> None:
+        FILTERS.end()
+
+    def terminate(self) -> None:
+        """Keep the threads, which have recorded networks, for the next call."""
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Let the threads stop training, and end without waiting for them."""
+        self._stop.set()
+        self.end()
+
+    def end(self) -> None:
+        """End the threads as soon as they have nothing to do."""
+        super().terminate()
+
+
+class Contexts(threading.local):
+    """The contexts of a thread of joblib, for as long as the thread lives."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+
+
+CONTEXTS = Contexts()
+
+
+def begin_thread(stop: threading.Event) -> None:
+    """Prepare a thread of joblib."""
+    for context in (one_compute_thread(), reused_networks(), stopped_by(stop)):
+        CONTEXTS.stack.enter_context(context)
+
+
+@contextmanager
+def together(threads: int | None = None) -> Iterator[None]:
+    """Let scikit-learn's searches, ensembles and pipelines train several networks at a time.
+
+    Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
+    `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
+    with ``n_jobs=None``. Each thread trains whole networks. So each network gets bitwise the same
+    parameters, losses and predictions as alone on one compute thread (GPUNN_THREADS=1), whatever is
+    trained at the same time.
+
+    Parameters
+    ----------
+    threads : int or None
+        The number of threads; None means one thread for each core that this process may use. If
+        scikit-learn's parameter `n_jobs` is set, it has priority. Within a task, such as a fit of a
+        search, further tasks run one after another.
+
+    Raises
+    ------
+    ArgumentError
+        If the number of threads is invalid.
+
+    See Also
+    --------
+    install : Let gpunn train scikit-learn's own estimators.
+
+    Notes
+    -----
+    On a CUDA device, networks are trained one after another.
+
+    Examples
+    --------
+    >>> import gpunn.sklearn
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = gpunn.sklearn.MLPClassifier(solver="lbfgs", random_state=0, backend="numpy")
+    >>> search = GridSearchCV(classifier, {"alpha": [0.01, 0.1]}, cv=3)
+    >>> with gpunn.sklearn.together():
+    ...     search.fit(X, y).best_score_ > 0.9
+    True
+    """
+    count = usable_cores() if threads is None else check_threads("threads", threads)
+    backend = Threads()
+    try:
+        with one_compute_thread(), reused_networks(), parallel_config(backend, n_jobs=count):
+            yield
+    finally:
+        backend.end()

@@ -1,0 +1,192 @@
+"""Networks that are trained together equal networks that are trained alone, on one thread."""
+
+import os
+import signal
+import threading
+import warnings
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from scipy.stats import loguniform
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import gpunn
+from gpunn.callbacks import Callback
+from gpunn.errors import ArgumentError
+from gpunn.sklearn import MLPClassifier, MLPRegressor, engine, together
+from gpunn.sklearn.base import BasePerceptron
+
+X, y = load_iris(return_X_y=True)
+RATES = {"learning_rate_init": [0.01, 0.1]}
+GRID = {"hidden_layer_sizes": [(4,), (6, 3)], **RATES}
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def mlp(cls=MLPClassifier, **parameters):
+    return cls(
+        **{
+            "hidden_layer_sizes": (4,),
+            "max_iter": 4,
+            "random_state": 0,
+            "backend": "numpy",
+            **parameters,
+        }
+    )
+
+
+def fitted(*kinds):
+    """Return a function that fits an estimator of scikit-learn to the data."""
+    return [(type(kind).__name__, lambda kind=kind: clone(kind).fit(X, y)) for kind in kinds]
+
+
+def folds(estimator, y=y):
+    return cross_validate(estimator, X, y, cv=3, return_estimator=True)
+
+
+TOOLS = [
+    *fitted(
+        GridSearchCV(mlp(early_stopping=True), GRID, cv=2),
+        GridSearchCV(mlp(), RATES, cv=2, n_jobs=3),
+        RandomizedSearchCV(
+            mlp(solver="sgd"), {"alpha": loguniform(1e-5, 1)}, n_iter=4, cv=2, random_state=0
+        ),
+        HalvingGridSearchCV(mlp(dropout=0.2), GRID, cv=2, random_state=0, min_resources=40),
+        BaggingClassifier(mlp(), 4, random_state=np.random.RandomState(1)),
+        StackingClassifier([("a", mlp()), ("b", mlp(batch_norm=True))], LogisticRegression(), cv=2),
+        GridSearchCV(
+            make_pipeline(StandardScaler(), BaggingClassifier(mlp(), 2, n_jobs=2, random_state=0)),
+            {"baggingclassifier__estimator__alpha": [1e-4, 1.0]},
+            cv=2,
+        ),
+    ),
+    ("cross_validate", lambda: folds(mlp(random_state=np.random.RandomState(2)))),
+    ("lbfgs", lambda: folds(mlp(solver="lbfgs"))),
+    ("regression", lambda: folds(mlp(MLPRegressor, dtype="float32"), X[:, 0])),
+]
+
+
+def learned(result):
+    """Return everything that networks and searches have learned, in one list."""
+    if isinstance(result, BasePerceptron):
+        names = ("coefs_", "intercepts_", "normalization_", "loss_curve_", "n_iter_")
+        return [learned(getattr(result, name, None)) for name in names]
+    if isinstance(result, dict):
+        return [(k, learned(v)) for k, v in result.items() if "_time" not in k]
+    if isinstance(result, list | tuple):
+        return list(map(learned, result))
+    if isinstance(result, np.ndarray):
+        return [result.dtype.str, result.tolist()]
+    if hasattr(result, "fit"):
+        return [learned(v) for k, v in vars(result).items() if k[-1] == "_" and "_time" not in k]
+    return repr(result)
+
+
+@pytest.mark.parametrize(("name", "run"), TOOLS, ids=[name for name, _ in TOOLS])
+def test_results_are_those_of_one_thread(name, run, monkeypatch):
+    with together(2):
+        actual = learned(run())
+    monkeypatch.setenv("GPUNN_THREADS", "1")
+    with parallel_config("sequential"):
+        assert actual == learned(run())
+
+
+def test_errors_and_warnings():
+    def run(context, **options):
+        search = GridSearchCV(mlp(), {"alpha": [1.0, -1.0]}, cv=3, refit=False, **options)
+        with warnings.catch_warnings(record=True) as caught, context:
+            warnings.simplefilter("always")
+            search.fit(X, y)
+        scores = search.cv_results_["mean_test_score"].tolist()
+        return scores, sorted(f"{each.category} {each.message}" for each in caught)
+
+    assert repr(run(together(2))) == repr(run(nullcontext()))  # with NaN
+    filters = warnings.filters, list(warnings.filters)
+    with pytest.raises(ValueError, match="'alpha' parameter of MLPClassifier"):
+        run(together(2), error_score="raise")
+    assert (warnings.filters, list(warnings.filters)) == filters
+    with pytest.raises(ArgumentError, match="threads: expected an integer >= 1; got 0"):
+        together(0).__enter__()
+
+
+def test_networks_are_made_once_per_thread(monkeypatch):
+    made = []
+
+    def make(*arguments):
+        made.append(threading.get_ident())
+        assert gpunn.get_backend("numpy").threads == 1
+        return gpunn.Sequential(*arguments)
+
+    monkeypatch.setattr(engine, "Sequential", make)
+    with together(2):
+        estimators = [folds(mlp(hidden_layer_sizes=(k,)))["estimator"] for k in (3, 4, 3, 4)]
+        assert max(map(made.count, made)) <= 2
+        assert threading.get_ident() not in made
+        first = estimators[0][0].predict(X)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(estimators[0][0].predict(X), first)
+
+
+def test_a_network_may_be_used_by_others_between_two_calls():
+    def train(other):
+        estimator = mlp().fit(X, y)
+        other()
+        estimator.partial_fit(X, y)
+        other()
+        return learned([estimator, estimator.predict_proba(X)])
+
+    with together(2):
+        assert train(lambda: mlp(alpha=1.0).fit(X, y).predict(X)) == train(lambda: None)
+
+
+def test_two_threads():
+    expected, found = learned(folds(mlp(backend=gpunn.get_backend("numpy", threads=1)))), []
+
+    def run():
+        with together(2):
+            found.append(learned(folds(mlp(backend=gpunn.get_backend("numpy", threads=1)))))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for function in (threading.Thread.start, threading.Thread.join):
+        list(map(function, threads))
+    assert found == [expected, expected]
+
+
+class Interrupt(Callback):
+    """Interrupts the main thread in the third epoch."""
+
+    name = "interrupt_in_test"
+
+    def on_epoch_end(self, trainer, logs):
+        if logs["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_all_threads():
+    endless = mlp(max_iter=10**9, n_iter_no_change=10**9, callbacks=[Interrupt()])
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), together(2):
+        folds(endless)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # soon, since training stops between two steps
