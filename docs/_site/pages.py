@@ -39,6 +39,7 @@ SECTIONS = {
         "Early stopping and overfitting": "how_to/early_stopping",
         "Prediction intervals": "how_to/prediction_intervals",
         "Migrate from scikit-learn": "how_to/sklearn",
+        "Search faster with scikit-learn": "how_to/search",
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",
         "Tune hyperparameters": "how_to/many_runs",
