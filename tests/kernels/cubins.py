@@ -1,7 +1,8 @@
 """Builds CUDA sources with NVRTC for real architectures, and reads the result's ELF file.
 
-`python cubins.py JOBS` builds the jobs in the JSON file JOBS. It needs no device and no driver. It
-is a separate process because it imports CuPy without the emulator, which tests must install first.
+`python cubins.py GROUPS` builds the sources in the JSON file GROUPS. It needs no device and no
+driver. It is a separate process because it imports CuPy without the emulator, which tests must
+install first. Reading headers takes longer than building most kernels, so a program has many.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,8 +26,8 @@ ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 """Options that CuPy adds to a kernel's options."""
 
-SPEED_OPTIONS = ("-pch",)
-"""Options with which the compiler caches the common headers; they change no result."""
+ENTRY = re.compile(r"^\.visible \.entry (\w+)\(.*?^}$", re.MULTILINE | re.DOTALL)
+"""A kernel in PTX."""
 
 WORKERS = os.cpu_count() or 1
 
@@ -139,7 +142,7 @@ class Built(NamedTuple):
     """The compiler's results for a source."""
 
     kernels: dict[str, Resources]
-    ptx: str
+    ptx: dict[str, str]
 
 
 def toolkit() -> str:
@@ -162,22 +165,42 @@ def compile_jobs(jobs: list[Job]) -> dict[Job, Built | str]:
     """Build every job that is not in the cache; return the result or errors of each."""
     from emulated_cuda import toolchain  # not in the process that imports CuPy
 
-    folder = toolchain.cache_folder() / "cubins"
+    folder = toolchain.cache_folder() / "compiled"
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job: folder / f"{job.key()}.json" for job in jobs}
     missing = [job for job, path in paths.items() if not path.exists()]
-    parts = [part for part in (missing[k::WORKERS] for k in range(WORKERS)) if part]
+    workers = min(WORKERS, -(-len(missing) // 20))  # importing CuPy takes as long as 20 kernels
+    parts = [missing[k::workers] for k in range(workers)]
     with tempfile.TemporaryDirectory() as scratch:
         processes = []
         for number, part in enumerate(parts):
             listed = Path(scratch, f"{number}.json")
-            listed_jobs = [[job.text, job.names, job.flags, str(paths[job])] for job in part]
-            listed.write_text(json.dumps(listed_jobs))
+            listed.write_text(json.dumps(programs(part, paths)))
             processes.append(subprocess.Popen([sys.executable, __file__, str(listed)]))
         codes = [process.wait() for process in processes]
     if any(codes):
         raise RuntimeError(f"cubins.py ended with {codes}")
     return {job: read_result(path) for job, path in paths.items()}
+
+
+def programs(jobs: Iterable[Job], paths: dict[Job, Path]) -> list[dict[str, Any]]:
+    """Describe the programs to build: the kernels of one begin alike and have different names."""
+    from emulated_cuda.kernels import COMMENTS, _kernel_names
+    from emulated_cuda.toolchain import leading_includes
+
+    used: Counter[Any] = Counter()
+    made: dict[Any, dict[str, Any]] = {}
+    for job in jobs:
+        head, names = leading_includes(job.text), job.names
+        kernels = names or _kernel_names(COMMENTS.sub(" ", job.text))
+        alike = head, job.flags, names
+        number = max(used[alike, kernel] for kernel in kernels)
+        used.update({(alike, kernel): number + 1 - used[alike, kernel] for kernel in kernels})
+        program = {"head": head, "flags": job.flags, "names": names, "sources": []}
+        made.setdefault((alike, number), program)["sources"].append(
+            {"text": job.text.removeprefix(head), "kernels": kernels, "path": str(paths[job])}
+        )
+    return [*made.values()]
 
 
 def read_result(path: Path) -> Built | str:
@@ -188,33 +211,42 @@ def read_result(path: Path) -> Built | str:
     return Built(kernels, content["ptx"])
 
 
-def build(text: str, names: list[str], flags: list[str]) -> Built:
-    """Return the compiler's result for a source, with CuPy's options."""
+def build(head: str, flags: list[str], names: list[str], sources: list[dict[str, Any]]) -> None:
+    """Build sources together, each in a namespace, with CuPy's options; after an error, alone."""
     from cupy.cuda import compiler
     from cupy_backends.cuda.libs import nvrtc
 
+    texts = [
+        f'namespace source_{number} {{\n#line 1 "kernel.cu"\n{source["text"]}\n}}\n'
+        for number, source in enumerate(sources)
+    ]
+    text = "".join((head, *texts)) if len(sources) > 1 else head + sources[0]["text"]
     program = compiler._NVRTCProgram(
         text, "kernel.cu", name_expressions=tuple(names) or None, method="cubin"
     )
-    image: bytes = program.compile((*flags, *SPEED_OPTIONS))[0]
-    return Built(read_cubin(image), nvrtc.getPTX(program.ptr).decode())
+    try:
+        kernels = read_cubin(program.compile(tuple(flags))[0])
+    except compiler.CompileException as error:
+        for source in sources if len(sources) > 1 else ():
+            build(head, flags, names, [source])
+        if len(sources) == 1:
+            write(sources[0], {"errors": str(error)})
+        return
+    listing = nvrtc.getPTX(program.ptr).decode()
+    ptx = {match[1]: match[0] for match in ENTRY.finditer(listing)}
+    for source in sources:
+        own = [name for name in kernels if len(sources) == 1 or name in source["kernels"]]
+        resources = {name: vars(kernels[name]) for name in own}
+        write(source, {"kernels": resources, "ptx": {name: ptx[name] for name in own}})
 
 
-def main(listed: Path) -> None:
-    from cupy.cuda.compiler import CompileException
-
-    for text, names, flags, path_text in json.loads(listed.read_text()):
-        result: dict[str, Any]
-        try:
-            kernels, ptx = build(text, names, flags)
-            result = {"kernels": {name: vars(r) for name, r in kernels.items()}, "ptx": ptx}
-        except CompileException as error:
-            result = {"errors": str(error)}
-        path = Path(path_text)
-        scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(result))
-        scratch.replace(path)
+def write(source: dict[str, Any], result: dict[str, Any]) -> None:
+    path = Path(source["path"])
+    scratch = path.with_suffix(f".{os.getpid()}")
+    scratch.write_text(json.dumps(result))
+    scratch.replace(path)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for program in json.loads(Path(sys.argv[1]).read_text()):
+        build(**program)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-ENTRY = re.compile(r"^\.visible \.entry (\w+)\(.*?^}$", re.MULTILINE | re.DOTALL)
 LABEL = re.compile(r"^(\$\w+):")
 BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
 STORE = re.compile(r"\bst\.global[.\w]*\s+\[(%\w+)")
 LOAD = re.compile(r"\bld\.global\.(?!nc)[.\w]*\s+%\w+, \[(%\w+)")
 DEFINED = re.compile(r"^(?:@!?%\w+\s+)?[\w.]+\s+\{?(%\w+)")
-
-
-def kernels(ptx: str) -> dict[str, list[str]]:
-    """Return the lines of each kernel."""
-    return {
-        match[1]: [line.strip() for line in match[0].splitlines()] for match in ENTRY.finditer(ptx)
-    }
 
 
 def innermost_loops(lines: list[str]) -> Iterator[list[str]]:

@@ -179,7 +179,8 @@ def test_both_types_are_among_the_sources(recording_of):
 # ----------------------------------------------------------------- the checkers are checked
 
 ERRORS = {
-    "an unknown function": 'extern "C" __global__ void k(float* x) { x[0] = mx(x[0], 0); }',
+    # It is built with SHARED first.
+    "an unknown function": 'extern "C" __global__ void wrong(float* x) { x[0] = mx(x[0], 0); }',
     "an ambiguous overload": """#include <cuda_fp16.h>
 extern "C" __global__ void k(__half* x) { x[0] = max(x[0], 0.5f); }""",
 }

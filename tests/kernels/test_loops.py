@@ -7,7 +7,7 @@ import re
 import pytest
 from kernels.cubins import build_sources
 from kernels.declared import is_of_project, of_each_kind
-from kernels.loops import adds_up_in_memory, kernels, loads_that_wait, multiplies_and_adds
+from kernels.loops import adds_up_in_memory, loads_that_wait, multiplies_and_adds
 
 pytestmark = pytest.mark.tier(3)
 
@@ -22,9 +22,9 @@ LAYOUT = re.compile(r"(?:, |(?<=<))\d, \d(?:, \d)?(?=>)")
 def lines_of(sources):
     """Return the PTX of each kernel of the project, by name and source."""
     return [
-        (name, lines)
+        (name, [line.strip() for line in ptx.splitlines()])
         for built in build_sources(sources, ARCHITECTURE)
-        for name, lines in kernels(built.ptx).items()
+        for name, ptx in built.ptx.items()
         if is_of_project(name)
     ]
 
