@@ -263,16 +263,25 @@ def test_an_output_that_cannot_be_written(tmp_path, write):
     assert (tmp_path / "circle").is_symlink()
 
 
+@pytest.mark.parametrize("at", ["open", "write"])
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit, ValueError])
-def test_an_interrupted_predictor_leaves_nothing(tmp_path, error):
+def test_an_interrupted_predictor_leaves_nothing(tmp_path, monkeypatch, error, at):
+    """Also if the signal comes when the file is open, before `open` returns."""
     (tmp_path / "y.csv").write_text("old")
 
     def interrupted(file: BinaryIO) -> None:
         file.write(b"prediction\n")
         raise error
 
+    def open_interrupted(path: Path, mode: str) -> BinaryIO:
+        path.touch()
+        raise error
+
+    if at == "open":
+        monkeypatch.setattr(Path, "open", open_interrupted)
     with pytest.raises(error):
         write_file(tmp_path / "y.csv", interrupted)
+    monkeypatch.undo()
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 

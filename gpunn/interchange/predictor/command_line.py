@@ -176,19 +176,18 @@ def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
     path = pathlib.Path(os.path.realpath(path))
     part = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
-        file = part.open("xb")  # a new file: not another's, and not the target of a link
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with file:
+        with part.open("xb") as file:  # a new file: not another's, and not the target of a link
             if existing:
                 part.chmod(existing.st_mode & 0o777)
             write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:  # also a signal's, even if it comes while the file is created
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError) and error.filename == str(part):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
