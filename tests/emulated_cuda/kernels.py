@@ -21,7 +21,7 @@ FLAGS = (
     "-O1",  # quick to compile
     "-ffp-contract=off",  # a*b+c rounds twice, as NumPy's does (nvcc would fuse it)
     "-fno-strict-aliasing",
-    "-Wl,-Bsymbolic",  # a kernel named like a C function ("step", "index") still calls itself
+    "-fwhole-program",  # so that a kernel named like a C function ("step", "index") calls itself
     "-nostdlib",  # linking with libraries takes as long as compiling; `launcher` loads them once
     "-fmax-errors=5",
     "-w",
@@ -219,8 +219,8 @@ def _translate(source: str, symbols: dict[str, str]) -> tuple[str, str]:
     if NEEDS_FIBERS.search(text):
         head += '#define EMULATED_FIBERS 1\n#include "fibers.h"\n'
     tail = "".join(f"EMULATED_KERNEL({s}, {expression})\n" for expression, s in symbols.items())
-    body = f'#line 1 "kernel.cu"\n{text}\n#line 1 "entry.cpp"\n#include "entry.h"\n{tail}'
-    return body, head + leading_includes(source)
+    body = f'#line 1 "kernel.cu"\n{text}\n#line 1 "entry.cpp"\n{tail}'
+    return body, f'{head}#include "entry.h"\n{leading_includes(source)}'
 
 
 def compile_source(

@@ -91,7 +91,7 @@ def translate(sources: dict[int, str], kernels: Iterable[Pair]) -> str:
             raise NotImplementedError("replay: a kernel with dynamic shared memory")
         text = source.replace('extern "C" ', "")  # names are in the source's namespace
         lines += [f"namespace source_{number} {{", '#line 1 "kernel.cu"', text, "}"]
-    lines += ['#line 1 "entry.cpp"', '#include "entry.h"', "SHARED"]
+    lines += ['#line 1 "entry.cpp"', "SHARED"]
     lines += [
         f"REPLAY({place}, source_{number}::{kernel})"
         for place, (number, kernel) in enumerate(kernels)

@@ -2,6 +2,9 @@
 // what its parameters are and a function that runs a whole grid.
 #pragma once
 
+template <typename T, int ndim, bool contiguous, bool narrow>
+class CArray;  // of cupy/carray.cuh, which may follow
+
 namespace emulated {
 
 struct Parameter {
@@ -34,13 +37,11 @@ struct Describe<T*> {
                                       (int)sizeof(T*)};
 };
 
-#ifdef CUPY_FOR  // cupy/carray.cuh was included
 template <class T, int n, bool contiguous, bool narrow>
 struct Describe<CArray<T, n, contiguous, narrow>> {
   static constexpr Parameter value = {'a', type_code<std::remove_cv_t<T>>(), (int)sizeof(T), n,
                                       (int)sizeof(CArray<T, n, contiguous, narrow>)};
 };
-#endif
 
 struct Grid {
   unsigned grid[3], block[3];
@@ -80,13 +81,15 @@ static const emulated::Shared emulated_shared = {__start_emulated_shared, __stop
 #define EMULATED_SHARED nullptr
 #endif
 
+// What a library exports. The compiler drops what else nothing uses (-fwhole-program), such as CuPy's
+// functions, which are not inline.
+#define EXPORTED extern "C" __attribute__((externally_visible))
+
 #define EMULATED_KERNEL(symbol, ...)                                                              \
-  extern "C" {                                                                                    \
-  extern const int symbol##_count = emulated::Kernel<&__VA_ARGS__>::count;                        \
-  extern const emulated::Parameter* const symbol##_parameters =                                   \
+  EXPORTED const int symbol##_count = emulated::Kernel<&__VA_ARGS__>::count;                      \
+  EXPORTED const emulated::Parameter* const symbol##_parameters =                                 \
       emulated::Kernel<&__VA_ARGS__>::values;                                                     \
-  int symbol##_run(void** arguments, const emulated::Grid* launch) {                              \
+  EXPORTED int symbol##_run(void** arguments, const emulated::Grid* launch) {                     \
     return emulated::run(emulated::Kernel<&__VA_ARGS__>::body, arguments, launch,                 \
                          EMULATED_SHARED);                                                        \
-  }                                                                                               \
   }

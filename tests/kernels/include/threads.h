@@ -13,6 +13,7 @@
 #undef atomicExch
 #undef atomicInc
 #undef __threadfence
+#include "entry.h"
 
 // Shared memory of the running block. It is all in one section, which the race checker recognizes.
 #define __shared__ static __attribute__((section("replay_shared")))
@@ -93,10 +94,10 @@ static inline unsigned __ballot_sync(unsigned mask, bool yes) { return replay_vo
 static inline int __any_sync(unsigned mask, bool yes) { return replay_vote(mask, yes) != 0; }
 static inline int __all_sync(unsigned mask, bool yes) { return replay_vote(mask, yes) == mask; }
 
-// After the sources and the emulator's entry.h: REPLAY(number, kernel) exports a function that runs one thread
-// of a kernel and returns an Outcome. SHARED exports the limits of all kernels' shared memory.
+// After the sources: REPLAY(number, kernel) exports a function that runs one thread of a kernel and returns an
+// Outcome. SHARED exports the limits of all kernels' shared memory.
 #define REPLAY(number, ...)                             \
-  extern "C" int replay_body_##number(void** arguments) { \
+  EXPORTED int replay_body_##number(void** arguments) { \
     try {                                               \
       emulated::Kernel<&__VA_ARGS__>::body(arguments);  \
     } catch (const emulated::Stop& stop) {              \
@@ -105,7 +106,7 @@ static inline int __all_sync(unsigned mask, bool yes) { return replay_vote(mask,
     return emulated::done;                              \
   }
 #define SHARED                                                                          \
-  extern "C" void replay_shared_memory(const char** begin, const char** end) {                 \
+  EXPORTED void replay_shared_memory(const char** begin, const char** end) {                 \
     *begin = __start_replay_shared;                                                     \
     *end = __stop_replay_shared;                                                        \
   }
