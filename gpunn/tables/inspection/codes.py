@@ -21,7 +21,7 @@ FEW_ROWS = 2
 
 def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
     """Yield columns of integers whose names say that the integers are codes."""
-    for name, numbers in sample.numbers.items():
+    for name, numbers in sample.columns_of_numbers():
         present = numbers[~np.isnan(numbers)]
         if not is_named_as_code(name) or name in sample.chosen or (present % 1 != 0).any():
             continue

@@ -49,7 +49,7 @@ def leaks(sample: Sample) -> Iterator[Finding]:
     for target in sample.targets:
         rows = sample.some_rows(MAX_ROWS)
         rows = rows[target.present[rows]]
-        if len(rows) >= MIN_ROWS and len(target.counts) > 1:
+        if len(rows) >= MIN_ROWS and target.distinct > 1:
             formula = formula_of(sample, target)
             yield from [formula] if formula else Comparison(sample, target, rows).findings()
 
@@ -124,7 +124,7 @@ class Comparison:
         if column.kind == "datetime" or is_named_as_period(name):
             return (self.sample.codes(name)[self.rows] >= 0).astype(np.float64), False
         if column.kind == "number":
-            numbers = self.sample.numbers[name][self.rows]
+            numbers = self.sample.numbers(name)[self.rows]
             return np.where(np.isnan(numbers), -np.inf, numbers), True
         return self.sample.codes(name)[self.rows].astype(np.float64), False
 

@@ -33,7 +33,7 @@ OLDEST = 120
 
 def outliers(sample: Sample) -> Iterator[Finding]:
     """Yield columns with numbers that are far from all other numbers."""
-    for name, numbers in sample.numbers.items():
+    for name, numbers in sample.columns_of_numbers():
         if not sample.column(name).is_number:
             continue
         # Half of each number, so that no difference overflows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,12 @@ COPIED, LIFT = 0.2, 20
 so more often than any two rows: `LIFT` times as often in a fine column, or in the fraction
 `COPIED` of the pairs that would differ by chance."""
 
+MIXING = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+"""Shifts and factors of SplitMix64, which change each bit of an integer into all other bits."""
+
 MAX_ROWS = 100_000
 """Number of rows among which pairs of rows are counted."""
 
@@ -38,25 +45,18 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
     """
     if not (sample.is_split_at_random and sample.inputs):
         return
-    columns = [
-        sample.codes(column.name)
-        for column in sample.inputs
-        if not (column.kind == "number" and is_counter(column.name, sample.numbers[column.name]))
-    ]
-    columns += [target.values.codes for target in sample.targets]
-    draw = generator(0, "inspection of rows")
-    hashes = [hash_of(codes, draw) for codes in columns]
     whole = np.zeros(sample.table.rows, np.uint64)
-    for each in hashes:
+    for each in hashes(sample):
         whole += each
     values, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     repeated = sample.table.rows - len(values)
     if repeated < max(2, MIN_SHARE * sample.table.rows):
         return
     rows = sample.some_rows(MAX_ROWS)
-    pairs = pairs_in(whole[rows])
-    chances = [2 * pairs_in(each[rows]) / (len(rows) * (len(rows) - 1)) for each in hashes]
-    shares = [pairs / max(1, pairs_in((whole - each)[rows])) for each in hashes]
+    whole = whole[rows]
+    some = [each[rows] for each in hashes(sample)]
+    chances = [2 * pairs_in(each) / (len(rows) * (len(rows) - 1)) for each in some]
+    shares = [pairs_in(whole) / max(1, pairs_in(whole - each)) for each in some]
     if min(chances) > FINE or not all(map(are_copies, shares, chances)):
         return
     copy = int((first[inverse] < np.arange(sample.table.rows)).argmax())
@@ -87,11 +87,20 @@ def is_counter(name: str, numbers: np.ndarray) -> bool:
     return identifiers(name, numbers[~np.isnan(numbers)]) > 0
 
 
-def hash_of(codes: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Return a random 64-bit integer for each code, so that sums of hashes identify rows."""
-    numbers = draw.integers(2**63, size=int(codes.max()) + 2, dtype=np.uint64)
-    hashed: np.ndarray = numbers[codes]  # the code -1 is the last number
-    return hashed
+def hashes(sample: Sample) -> Iterator[np.ndarray]:
+    """Yield a 64-bit integer for each row and column, so that sums over columns identify rows."""
+    draw = generator(0, "inspection of rows")
+    names = [
+        column.name
+        for column in sample.inputs
+        if not (column.kind == "number" and is_counter(column.name, sample.numbers(column.name)))
+    ]
+    columns = map(sample.values, names)
+    for values in itertools.chain(columns, (target.values.codes for target in sample.targets)):
+        numbers = (values + 0.0).view(np.uint64) + draw.integers(2**63, dtype=np.uint64)
+        for shift, factor in MIXING:
+            numbers = (numbers ^ (numbers >> shift)) * factor
+        yield numbers
 
 
 def pairs_in(values: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpunn.errors import ArgumentError
 from gpunn.rows.cells import Markers
@@ -14,7 +14,7 @@ from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.leaks import leaks
 from gpunn.tables.inspection.outliers import outliers
 from gpunn.tables.inspection.repeated_rows import repeated_rows
-from gpunn.tables.inspection.sample import Sample
+from gpunn.tables.inspection.sample import Sample, some_rows
 from gpunn.tables.inspection.sentinels import sentinels
 from gpunn.tables.inspection.skew import skewed_targets
 from gpunn.tables.inspection.targets import target_of
@@ -33,13 +33,17 @@ __all__ = ["Inspection", "findings", "inspect"]
 
 CHECKS = (
     leaks,
-    repeated_rows,
     sentinels,
     outliers,
     codes_as_numbers,
     small_classes,
     skewed_targets,
 )
+
+"""Checks that read at most `MAX_ROWS` rows."""
+
+MAX_ROWS = 200_000
+"""Of larger tables, most checks read rows drawn at random, since they sort each column."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,15 @@ def findings(
     whose kinds the user chose.
     """
     inputs = tuple(column for column in columns if not column.dropped)
-    read = tuple(target_of(table, name, markers, len(targets) > 1) for name in targets)
-    sample = Sample(table, inputs, read, markers, split, chosen)
-    return [finding for check in CHECKS for finding in check(sample)]
+
+    def sample_of(table: Table) -> Sample:
+        read = (target_of(table, name, markers, len(targets) > 1) for name in targets)
+        return Sample(table, inputs, tuple(read), markers, split, chosen)
+
+    found = [*repeated_rows(sample_of(table))]
+    rows = some_rows(table, MAX_ROWS)
+    part = sample_of(table.take(rows) if len(rows) < table.rows else table)
+    drawn = f", among {len(rows):,} rows drawn at random" if len(rows) < table.rows else ""
+    for check in CHECKS:
+        found += [replace(each, found=each.found + drawn) for each in check(part)]
+    return found

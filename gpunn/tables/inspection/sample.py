@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.inspection.targets import Target
 from gpunn.tables.table import Coded, Table
 
-__all__ = ["Sample"]
+__all__ = ["Sample", "some_rows"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,15 @@ class Sample:
         """Return an input."""
         return next(column for column in self.inputs if column.name == name)
 
-    @cached_property
-    def numbers(self) -> dict[str, np.ndarray]:
-        """The columns of numbers, with NaN for missing values."""
-        return {
-            column.name: finite_numbers(self.table, column.name, self.markers)
-            for column in self.inputs
-            if column.kind == "number"
-        }
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column of numbers, with NaN for missing values, as a new array."""
+        return finite_numbers(self.table, name, self.markers)
+
+    def columns_of_numbers(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the names and numbers of columns; only one column's numbers are in memory."""
+        for column in self.inputs:
+            if column.kind == "number":
+                yield column.name, self.numbers(column.name)
 
     def dates(self, name: str) -> np.ndarray:
         """Return a column of dates as microseconds since 1970, with NaN for missing dates."""
@@ -60,20 +60,28 @@ class Sample:
         microseconds[np.isnat(dates)] = np.nan
         return microseconds
 
+    def values(self, name: str) -> np.ndarray:
+        """Return a float for each row's value in an input; NaN or -1 if the value is missing."""
+        if self.column(name).kind == "number":
+            return self.numbers(name)
+        return self.codes(name).astype(np.float64)
+
     def codes(self, name: str) -> np.ndarray:
         """Return an integer for each row's value in any column; -1 if the value is missing."""
-        if name in self.numbers:
-            cells = coded(self.numbers[name])
-            return cells.codes
         cells = coded(self.table.column(name))
         return codes_of(cells, category_names(cells.values, self.markers))
 
     def some_rows(self, most: int) -> np.ndarray:
         """Return the numbers of rows drawn at random, in ascending order, or of all rows."""
-        if self.table.rows <= most:
-            return np.arange(self.table.rows)
-        draw = generator(0, "inspection")
-        return np.sort(draw.choice(self.table.rows, most, replace=False, shuffle=False))
+        return some_rows(self.table, most)
+
+
+def some_rows(table: Table, most: int) -> np.ndarray:
+    """Return the numbers of a table's rows drawn at random, in ascending order, or of all rows."""
+    if table.rows <= most:
+        return np.arange(table.rows)
+    draw = generator(0, "inspection")
+    return np.sort(draw.choice(table.rows, most, replace=False, shuffle=False))
 
 
 def codes_of(cells: Coded, texts: Sequence[str | None]) -> np.ndarray:

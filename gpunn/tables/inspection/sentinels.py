@@ -37,7 +37,7 @@ FILLERS = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01",
 
 def sentinels(sample: Sample) -> Iterator[Finding]:
     """Yield columns whose smallest or largest values probably mean a missing value."""
-    for name, numbers in sample.numbers.items():
+    for name, numbers in sample.columns_of_numbers():
         if found := marks_in(numbers):
             yield finding_of(sample, name, numbers, found, [*map(spelled, found)])
     for column in sample.inputs:

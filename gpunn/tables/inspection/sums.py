@@ -13,10 +13,10 @@ from gpunn.tables.inspection.targets import Target
 
 __all__ = ["formula_of"]
 
-MAX_ROWS = 2000
-"""Number of rows for the least squares."""
+MIN_ROWS, MAX_ROWS = 30, 3000
+"""Tables with fewer complete rows are not checked; of larger tables, rows are drawn at random."""
 
-MAX_COLUMNS = 200
+MAX_COLUMNS = 60
 """Number of columns for the least squares, those with the largest correlations with the target."""
 
 MAX_MISSING = 0.2
@@ -35,9 +35,9 @@ FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:
     """Return a finding if the target is a number that other columns determine by a formula."""
-    if target.numbers is None or target.is_label or len(target.counts) < 3:
+    if target.numbers is None or target.is_label or target.distinct < 3:
         return None
-    for name, each in sample.numbers.items():
+    for name, each in sample.columns_of_numbers():
         if np.array_equal(each, target.numbers, equal_nan=True):
             return finding_of(target, "copy", [(name, 1.0)], len(each))
     for form in FORMS:
@@ -77,25 +77,25 @@ def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str,
     """
     assert target.numbers is not None
     function, above = FORMS[form]
+    rows = sample.some_rows(MAX_ROWS)
+    y = target.numbers[rows]
+    numbers = {name: each[rows] for name, each in sample.columns_of_numbers()}
     numbers = {
         name: each
-        for name, each in sample.numbers.items()
-        if sample.column(name).is_number
-        and np.isnan(each).mean() <= MAX_MISSING
-        and not (each <= above).any()
+        for name, each in numbers.items()
+        if np.isnan(each).mean() <= MAX_MISSING and not (each <= above).any()
     }
-    complete = ~np.isnan(target.numbers)
-    for each in numbers.values():
-        complete &= ~np.isnan(each)
-    rows = np.flatnonzero(complete)
-    rows = rows[:: -(-len(rows) // MAX_ROWS)] if len(rows) else rows
-    if not numbers or len(rows) < 30 or (target.numbers[rows] <= above).any():
+    if not numbers:
         return [], 0
+    table = np.column_stack([y, *numbers.values()])
+    table = table[~np.isnan(table).any(axis=1)]
+    if len(table) < MIN_ROWS or (table[:, 0] <= above).any():
+        return [], 0
+    table = function(table)
     with np.errstate(over="ignore", invalid="ignore"):
-        y = standardized(function(target.numbers[rows]))
-        X = np.column_stack([standardized(function(each[rows])) for each in numbers.values()])
+        y, X = standardized(table[:, 0]), standardized(table[:, 1:])
         correlations = np.abs(y @ X)
-    most = min(MAX_COLUMNS, len(rows) // 4)
+    most = min(MAX_COLUMNS, len(table) // 4)
     chosen = [int(k) for k in np.argsort(-correlations) if np.isfinite(X[:, k]).all()][:most]
     if not (np.isfinite(y).all() and y.any() and chosen):
         return [], 0
@@ -108,19 +108,19 @@ def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str,
     chosen = sorted(chosen)
     weights = np.linalg.lstsq(X[:, chosen], y, rcond=None)[0]
     names = list(numbers)
-    scale = function(target.numbers[rows]).std()
+    scales = table.std(axis=0)
     parts = [
-        (names[k], float(weight * scale / function(numbers[names[k]][rows]).std()))
+        (names[k], float(weight * scales[0] / scales[k + 1]))
         for k, weight in zip(chosen, weights, strict=True)
     ]
-    return parts, len(rows)
+    return parts, len(table)
 
 
 def standardized(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers with mean 0 and standard deviation 1, or zeros if the numbers are equal."""
-    deviations = numbers - numbers.mean()
-    deviation = deviations.std()
-    scaled: np.ndarray = deviations / deviation if deviation > 0 else np.zeros(len(numbers))
+    """Return columns with mean 0 and standard deviation 1, or with zeros if all rows are equal."""
+    deviations = numbers - numbers.mean(axis=0)
+    scales = deviations.std(axis=0)
+    scaled: np.ndarray = deviations / np.where(scales > 0, scales, 1)
     return scaled
 
 

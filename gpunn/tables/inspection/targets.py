@@ -34,7 +34,8 @@ class Target:
     `values` has the classes or numbers in dictionary encoding, and `texts` the name of each value.
     `numbers` is None if a cell is not a number; then `is_text` is True unless the cells are
     Booleans. `present` marks rows with a value. `counts` has the number of rows of each class, the
-    most frequent first.
+    most frequent first. If there are too many numbers for classes, `texts` and `counts` are empty.
+    `distinct` is the number of distinct values.
     """
 
     name: str
@@ -43,20 +44,23 @@ class Target:
     numbers: np.ndarray | None
     present: np.ndarray
     counts: list[tuple[str, int]]
+    distinct: int
     is_text: bool
     is_one_of_several: bool
 
     @property
     def is_label(self) -> bool:
         """Whether the target is one of several that are true or false in each row."""
-        return self.is_one_of_several and all(text.casefold() in LABELS for text, _ in self.counts)
+        if not self.is_one_of_several or self.distinct > len(self.counts):
+            return False
+        return all(text.casefold() in LABELS for text, _ in self.counts)
 
     @property
     def has_classes(self) -> bool:
         """Whether the target has classes, which for one target also may be integers."""
         return self.numbers is None or (
             not self.is_one_of_several
-            and len(self.counts) <= MAX_CLASSES
+            and self.distinct <= MAX_CLASSES
             and not (self.numbers[self.present] % 1 != 0).any()
         )
 
@@ -85,7 +89,7 @@ class Target:
                 f"{name}: the target has no value in {count}, the first in {location}: fill in "
                 "these targets, or remove the rows"
             )
-        if len(self.counts) < 2:
+        if self.distinct < 2:
             problems.append(
                 f"{name}: the target is the same in every row, so there is nothing to learn"
             )
@@ -108,15 +112,22 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
     numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
     unnamed = None if are_codes and not is_one_of_several else numbers
     values = coded(cells if unnamed is None else unnamed)
-    texts = class_names(values.values, markers)
-    present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
+    texts, counts = list[str | None](), list[tuple[str, int]]()
+    if unnamed is None or len(values.values) <= MAX_CLASSES:
+        texts = class_names(values.values, markers)
+        present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
+        counts = counted(values, texts)
+        distinct = len(counts)
+    else:
+        present, distinct = ~np.isnan(unnamed), len(values.values)
     return Target(
         name,
         values,
         texts,
         numbers,
         present,
-        counted(values, texts),
+        counts,
+        distinct,
         kind == "category" and numbers is None,
         is_one_of_several,
     )
