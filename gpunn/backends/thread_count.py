@@ -14,39 +14,13 @@ from typing import Any
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
-__all__ = [
-    "LIMIT",
-    "OPENMP",
-    "VARIABLE",
-    "check_threads",
-    "one_compute_thread",
-    "requested_threads",
-    "usable_cores",
-]
+__all__ = ["OPENMP", "VARIABLE", "check_threads", "is_alone", "one_thread", "requested_threads"]
+__all__ += ["usable_cores"]
 
 VARIABLE = "GPUNN_THREADS"
 OPENMP = "OMP_NUM_THREADS"
 
 logger = logging.getLogger("gpunn")
-
-
-class Limit(threading.local):
-    """The number of compute threads of backends that this Python thread makes, or None."""
-
-    threads: int | None = None
-
-
-LIMIT = Limit()
-
-
-@contextmanager
-def one_compute_thread() -> Iterator[None]:
-    """Let backends that this Python thread makes within the context compute on one thread."""
-    outer, LIMIT.threads = LIMIT.threads, 1
-    try:
-        yield
-    finally:
-        LIMIT.threads = outer
 
 
 def usable_cores() -> int:
@@ -74,16 +48,13 @@ def check_threads(name: str, threads: Any) -> int:
 def requested_threads(threads: int | None) -> int | None:
     """Return the number of threads from an argument or environment variable, or None.
 
-    The sources, in order of priority, are the argument, `one_compute_thread`, GPUNN_THREADS, and
-    OMP_NUM_THREADS, which libraries set in their workers. OMP_NUM_THREADS is limited to the number
-    of cores. If OMP_NUM_THREADS is a list for nested levels, its first number is used. As in
-    OpenMP, an invalid OMP_NUM_THREADS is ignored with a warning. Other invalid numbers raise an
-    error.
+    The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
+    libraries set in their workers. OMP_NUM_THREADS is limited to the number of cores. If
+    OMP_NUM_THREADS is a list for nested levels, its first number is used. As in OpenMP, an invalid
+    OMP_NUM_THREADS is ignored with a warning. Other invalid numbers raise an error.
     """
     if threads is not None:
         return check_threads("threads", threads)
-    if LIMIT.threads is not None:
-        return LIMIT.threads
     value = os.environ.get(VARIABLE, "").strip()
     if value:
         return check_threads(VARIABLE, int(value) if re.fullmatch("[0-9]{1,9}", value) else value)
@@ -101,3 +72,31 @@ def requested_threads(threads: int | None) -> int | None:
 def warn_once(value: str) -> None:
     """Log a warning that this value of OMP_NUM_THREADS is ignored."""
     logger.warning("gpunn: %s is ignored: expected an integer >= 1; got %r", OPENMP, value)
+
+
+class Alone(threading.local):
+    """How many contexts `one_thread` this thread is in."""
+
+    depth = 0
+
+
+ALONE = Alone()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Return a context in which backends of the CPU compute with this thread alone.
+
+    Results are bitwise those of a backend with `threads=1`. Several threads can then compute at the
+    same time, each for a separate network.
+    """
+    ALONE.depth += 1
+    try:
+        yield
+    finally:
+        ALONE.depth -= 1
+
+
+def is_alone() -> bool:
+    """Return whether this thread is in a context `one_thread`."""
+    return ALONE.depth > 0

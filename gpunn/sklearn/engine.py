@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.thread_count import LIMIT
+from gpunn.backends.thread_count import is_alone
 from gpunn.forks import ForkableLock
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
@@ -78,7 +78,7 @@ class Engine:
             bool(estimator.batch_norm),
             bool(estimator.layer_norm),
             self.seed,
-            LIMIT.threads,
+            is_alone(),
         )
         with self._lock:
             if self._network is None or self._made_from != made_from:

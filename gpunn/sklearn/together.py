@@ -11,7 +11,7 @@ from multiprocessing.pool import ThreadPool
 from joblib import parallel_config
 from joblib.parallel import ParallelBackendBase, SequentialBackend, ThreadingBackend
 
-from gpunn.backends.thread_count import check_threads, one_compute_thread, usable_cores
+from gpunn.backends.thread_count import check_threads, one_thread, usable_cores
 from gpunn.forks import renewed_in_children
 from gpunn.sklearn.engine import reused_networks
 from gpunn.training.interruption import stopped_by
@@ -106,7 +106,7 @@ CONTEXTS = Contexts()
 
 def begin_thread(stop: threading.Event) -> None:
     """Prepare a thread of joblib."""
-    for context in (one_compute_thread(), reused_networks(), stopped_by(stop)):
+    for context in (one_thread(), reused_networks(), stopped_by(stop)):
         CONTEXTS.stack.enter_context(context)
 
 
@@ -158,7 +158,7 @@ def together(threads: int | None = None) -> Iterator[None]:
     count = usable_cores() if threads is None else check_threads("threads", threads)
     backend = Threads()
     try:
-        with one_compute_thread(), reused_networks(), parallel_config(backend, n_jobs=count):
+        with one_thread(), reused_networks(), parallel_config(backend, n_jobs=count):
             yield
     finally:
         backend.end()

@@ -20,7 +20,7 @@ from gpunn.backends.numpy.lowerings import Calls, NumpyLowerings
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.recording import Trace, definition, lower_operations
-from gpunn.backends.thread_count import requested_threads, usable_cores
+from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
@@ -36,8 +36,13 @@ class NumpyBackend(Backend):
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}
         requested = requested_threads(threads)
-        self.threads = requested or usable_cores()
+        self._threads = requested or usable_cores()
         self._has_thread_limit = requested is not None
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that compute together."""
+        return 1 if is_alone() else self._threads
 
     def describe(self) -> dict[str, str]:
         return {
@@ -91,7 +96,8 @@ class NumpyBackend(Backend):
 
     def limited(self) -> AbstractContextManager[None]:
         """Return a context in which NumPy's products use at most the requested threads."""
-        return limit_threads(self.threads) if self._has_thread_limit else nullcontext()
+        limited = self._has_thread_limit or is_alone()
+        return limit_threads(self.threads) if limited else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
         return flushed_turn()
