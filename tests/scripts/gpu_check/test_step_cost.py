@@ -24,7 +24,7 @@ import numpy as np
 import gpunn, step_cost
 from gpunn.layers import Dense
 
-X, y = np.ones((512, 64), np.float32), np.arange(512) % 10
+X, y = np.ones((192, 64), np.float32), np.arange(192) % 10
 
 def launches(trainer, rows):
     with emulated_cuda.counters() as counts:
@@ -35,7 +35,7 @@ for optimizer in ("adam", "sgd"):
     backend = gpunn.get_backend("cupy", graph=False)
     model = gpunn.Sequential([Dense(48, "relu"), Dense(32, "relu"), Dense(10)], 64, backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", optimizer)
-    calls = step_cost.calls_of_an_update(backend, lambda: launches(trainer, 256))
+    calls = step_cost.calls_of_an_update(backend, lambda: launches(trainer, 128))
     found = []
     for call in calls:
         call.rewind(backend)
@@ -44,7 +44,7 @@ for optimizer in ("adam", "sgd"):
             backend.perform(call.operation)
         found.append([call.operation.name, *call.cost, traffic.MOVED.total() - moved,
                       counts.matmuls.total(), counts.launches])
-    print(json.dumps([found, (launches(trainer, 512) - launches(trainer, 256)) / 4]))
+    print(json.dumps([found, launches(trainer, 192) - launches(trainer, 128)]))
 """
 
 
