@@ -1136,9 +1136,9 @@ def schema_of(description: Description) -> Schema | None:
     """
     if description.schema is not None:
         with IMPORTING:
-            from gpunn.tables import Schema
+            from gpunn.tables.joined_schema import schema_from_json
 
-        return Schema.from_json(description.schema, description.schema_arrays)
+        return schema_from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
         raise ArgumentError("schema: the file has arrays of a schema, but no description")
     return None

@@ -6,7 +6,10 @@ everything in float64, with a few operators for all columns of a kind.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +58,27 @@ def used_columns(schema: Schema) -> list[Column]:
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     """Add nodes that encode rows as the schema does."""
+    columns = column_inputs(schema)
+    inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in columns.items()}
+    every, fits = zip(
+        *(encoded_by(part, inputs, graph.dtype) for part in schema.parts), strict=True
+    )
+    matrix = concatenate(every)
+    if not (checks := list(chain.from_iterable(fits))):
+        return EncodedRows(matrix.name, None)
+    checks.append(np.absolute(matrix) <= np.finfo(graph.dtype).max)
+    numbers = concatenate(checks).astype("int32")
+    accepted = numbers.node("ReduceMin", numbers, numbers.constant([1], "int64"), keepdims=1)
+    return EncodedRows(matrix.name, accepted.astype("bool").name)
+
+
+def encoded_by(schema: Schema, inputs: Mapping[str, Value], dtype: str) -> tuple[Any, list[Any]]:
+    """Add nodes that encode rows; return the matrix, and whether its numbers are valid."""
     if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # a subclass may differ
         raise ExportError(
             f"schema: can't export the custom scaling {type(schema.scaling).__name__} to ONNX; "
             "export the network with encoded=True (--encoded)"
         )
-    inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
     index = {feature: number for number, feature in enumerate(features_of(schema.columns))}
     rows = GraphRows(inputs, Markers.of(schema.missing_values), fits=[])
     every: list[Encoded] = []
@@ -78,10 +96,4 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     order = [index[feature] for block in blocks for feature in block.features]
     if order != sorted(order):
         matrix = matrix.take(np.argsort(order))
-    matrix = matrix.astype(graph.dtype)
-    if not rows.fits:
-        return EncodedRows(matrix.name, None)
-    finite = np.absolute(matrix) <= np.finfo(graph.dtype).max
-    checks = concatenate([*rows.fits, finite]).astype("int32")
-    accepted = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
-    return EncodedRows(matrix.name, accepted.astype("bool").name)
+    return matrix.astype(dtype), rows.fits

@@ -232,6 +232,11 @@ class Schema:
     # --------------------------------------------------------------------------------- encoding
 
     @property
+    def parts(self) -> tuple[Schema, ...]:
+        """The schemas whose matrices are side by side in this one's: by default, only itself."""
+        return (self,)
+
+    @property
     def width(self) -> int:
         """Number of columns of the matrix."""
         return len(self.numbers) + len(self.categories)

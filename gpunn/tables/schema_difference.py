@@ -16,6 +16,14 @@ def schema_difference(schema: Schema, other: Schema) -> str:
 
     An example is "column 'age' is a category there, and a number here": "there" means `other`.
     """
+    if len(schema.parts) != len(other.parts):
+        return f"there are {len(other.parts)} schemas there, and {len(schema.parts)} here"
+    differences = map(difference_of_parts, schema.parts, other.parts)
+    return next(filter(None, differences), "")
+
+
+def difference_of_parts(schema: Schema, other: Schema) -> str:
+    """Return a difference between two schemas that are not joined, or an empty string."""
     here, there = used(schema), used(other)
     for name in [*here, *there]:
         if name not in there or name not in here:

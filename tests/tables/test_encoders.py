@@ -20,6 +20,7 @@ from gpunn.interchange import save_c, to_onnx
 from gpunn.layers import Dropout
 from gpunn.rows.cells import Markers, boolean_text, date_of, number_of
 from gpunn.tables import Schema, read_table
+from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.scaling import SCALINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
@@ -338,22 +339,28 @@ POOLS = {
 
 
 def drawn(seed: int) -> tuple[Schema, Rows]:
-    """Return the schema of a random table, and other rows."""
+    """Return the schema of a random table, or several schemas of its rows; and other rows."""
     draw = random.Random(seed)
     while True:
         names = [f"{draw.choice('nntcbd')}{place}" for place in range(draw.randint(1, 4))]
         pools = {name: draw.sample(POOLS[name[0]], k=draw.randint(2, 6)) for name in names}
+        every = {name: draw.choices(pool, k=48) for name, pool in pools.items()}
+        options = {
+            "columns": {name: "category" for name in names if name[0] == "c"},
+            "missing_values": draw.choice([(), ("999",)]),
+            "scaling": draw.choice(sorted(SCALINGS)),
+            "every": every,
+        }
         try:
-            schema = Schema.fit(
-                {name: draw.choices(pool, k=24) for name, pool in pools.items()},
-                columns={name: "category" for name in names if name[0] == "c"},
-                missing_values=draw.choice([(), ("999",)]),
-                scaling=draw.choice(sorted(SCALINGS)),
-            )
+            schemas = [
+                Schema.fit({name: cells[rows] for name, cells in every.items()}, **options)
+                for rows in draw.choice([(slice(24),), (slice(24), slice(24, 48), slice(12, 36))])
+            ]
         except DataError:  # no column is left, or a number is infinite
             continue
-        every = [draw.choices(pools[name] + POOLS[name[0]], k=12) for name in used(schema)]
-        return schema, [list(row) for row in zip(*every, strict=True)]
+        schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
+        cells = [draw.choices(pools[name] + POOLS[name[0]], k=12) for name in used(schema)]
+        return schema, [list(row) for row in zip(*cells, strict=True)]
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

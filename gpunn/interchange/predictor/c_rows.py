@@ -71,8 +71,9 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     fields = names_in_c((column["name"] for column in columns), "column")
     functions = RowFunctions(schema, prefix)
     blocks = (
-        KINDS[column["kind"]].c(column, f"row->{fields[column['name']]}", functions)
+        KINDS[column["kind"]].c(column | encoding, f"row->{fields[column['name']]}", functions)
         for column in columns
+        for encoding in column["encodings"]
     )
     encode = ENCODE.format(
         prefix=prefix,

@@ -88,24 +88,42 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return the description of a schema that encodes rows; see `gpunn.tables.encoders.base`."""
-    columns: dict[str, dict[str, Any]] = {}
-    for column in schema.columns:
-        if not column.dropped:
-            columns[column.name] = {"name": column.name, "kind": column.kind, "places": {}}
-            if column.is_category:
-                codes = spellings(column.categories)
-                columns[column.name] |= {"codes": codes, "gaps": column.missing > 0}
-            else:
-                columns[column.name]["scales"] = {}
-    for number, feature in enumerate(features_of(schema.columns)):
-        columns[feature.column]["places"][feature.aspect] = number
-        if feature.group <= Group.PART:
-            scale = {name: array[number].tolist() for name, array in schema.arrays().items()}
-            columns[feature.column]["scales"][feature.aspect] = scale
+    """Return the description of a schema that encodes rows; see `gpunn.tables.encoders.base`.
+
+    Each column has an encoding for each of the schema's parts that use it.
+    """
+    columns: dict[str, dict[str, Any]] = {
+        column.name: {"name": column.name, "kind": column.kind, "encodings": []}
+        for column in schema.columns
+        if not column.dropped
+    }
+    start = 0
+    for part in schema.parts:
+        for name, encoding in encodings_of(part, start).items():
+            columns[name]["encodings"].append(encoding)
+        start += part.width
     return {
         "width": schema.width,
         "scaling": schema.scaling.name,
         "missing_values": list(schema.missing_values),
         "columns": list(columns.values()),
     }
+
+
+def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
+    """Return the encoding of each column whose numbers begin at `start` of a row or later."""
+    encodings: dict[str, dict[str, Any]] = {}
+    for column in schema.columns:
+        if not column.dropped:
+            encodings[column.name] = {"places": {}}
+            if column.is_category:
+                codes = spellings(column.categories)
+                encodings[column.name] |= {"codes": codes, "gaps": column.missing > 0}
+            else:
+                encodings[column.name]["scales"] = {}
+    for number, feature in enumerate(features_of(schema.columns)):
+        encodings[feature.column]["places"][feature.aspect] = start + number
+        if feature.group <= Group.PART:
+            scale = {name: array[number].tolist() for name, array in schema.arrays().items()}
+            encodings[feature.column]["scales"][feature.aspect] = scale
+    return encodings

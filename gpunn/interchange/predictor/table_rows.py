@@ -37,19 +37,23 @@ def encoded(
             cell = cell.strip()
             if markers.is_missing_number(cell) if column["kind"] == "number" else cell in markers:
                 cell = ""
+            encodings = column["encodings"]
             try:
-                ENCODERS[column["kind"]](column, cell, numbers_of_row, scaled)
+                for encoding in encodings:
+                    ENCODERS[column["kind"]](encoding, cell, numbers_of_row, scaled)
             except ValueError as error:
                 raise ValueError(f"column {column['name']!r}: {error}") from None
-            if counts is not None and is_unseen(column, cell, numbers_of_row):
+            if counts is not None and all(
+                is_unseen(encoding, cell, numbers_of_row) for encoding in encodings
+            ):
                 key = (column["name"], cell or None)
                 counts[key] = counts.get(key, 0) + 1
         encoded_rows.append(numbers_of_row)
     return encoded_rows
 
 
-def is_unseen(column: dict[str, Any], cell: str, row: list[float]) -> bool:
+def is_unseen(encoding: dict[str, Any], cell: str, row: list[float]) -> bool:
     """Return whether a category, or a missing value in this column, is unseen in training."""
-    if "codes" in column:
-        return row[column["places"][""]] == 0 and not (cell == "" and column["gaps"])
-    return cell == "" and "missing" not in column["places"]
+    if "codes" in encoding:
+        return row[encoding["places"][""]] == 0 and not (cell == "" and encoding["gaps"])
+    return cell == "" and "missing" not in encoding["places"]

@@ -1,0 +1,173 @@
+"""Schemas of one table that were learned from different rows, as one schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.meaning import plural
+from gpunn.tables.columns import Column, EncodedCategory
+from gpunn.tables.encoders.datetime import PARTS
+from gpunn.tables.features import distinct
+from gpunn.tables.frames import table_of
+from gpunn.tables.schema import Schema
+from gpunn.tables.unseen_values import UnseenValues
+
+__all__ = ["JoinedSchema", "schema_from_json"]
+
+KEY = "schemas"
+"""Key of the schemas in a description. Files contain it, so it must not change."""
+
+
+class JoinedSchema(Schema):
+    """The matrices of several schemas of one table, side by side.
+
+    The networks of an ensemble were trained on different rows, so each has its own medians,
+    categories and bins. `columns` combines what the schemas learned: a column is dropped if all of
+    them drop it, and has the categories of all of them. Only values that all schemas have not seen
+    in training cause warnings.
+
+    Parameters
+    ----------
+    parts : sequence of Schema
+        The schemas, whose tables have the same columns.
+
+    Raises
+    ------
+    ArgumentError
+        If the schemas are of different tables, or differ in their scaling or missing values.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from gpunn.tables.joined_schema import JoinedSchema
+    >>> tables = {"size": [1.0, 2.0, 3.0]}, {"size": [2.0, 4.0, None]}
+    >>> joined = JoinedSchema([gpunn.tables.Schema.fit(table) for table in tables])
+    >>> joined.names
+    ['size', "size'", 'size (missing)']
+    """
+
+    def __init__(self, parts: Sequence[Schema]) -> None:
+        self._parts = tuple(parts)
+        shared = {
+            (
+                *((column.name, column.kind) for column in part.columns),
+                (part.scaling.name, part.missing_values, part.named),
+            )
+            for part in parts
+        }
+        if len(shared) != 1:
+            raise ArgumentError(f"{KEY}: expected schemas of one table")
+        columns = zip(*(part.columns for part in parts), strict=True)
+        first = self._parts[0]
+        super().__init__(
+            [combined(each) for each in columns], first.scaling, first.missing_values, first.named
+        )
+        self._names = distinct([name for part in parts for name in part.names])
+        rest = iter(self._names)
+        self.numbers, self.categories = [], []
+        for part in parts:
+            self.numbers += [next(rest) for _ in part.numbers]
+            self.categories += [EncodedCategory(next(rest), c.size) for c in part.categories]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parts": self._parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["parts"])  # type: ignore[misc]
+
+    @property
+    def parts(self) -> tuple[Schema, ...]:
+        """The schemas."""
+        return self._parts
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names)
+
+    def encode_and_find(
+        self, frame: Any, dtype: str = "float32"
+    ) -> tuple[np.ndarray, UnseenValues]:
+        table = table_of(frame)
+        matrices, unseen = zip(
+            *(part.encode_and_find(table, dtype) for part in self._parts), strict=True
+        )
+        return np.concatenate(matrices, axis=1), self._unseen_by_all(unseen)
+
+    def _unseen_by_all(self, unseen: Sequence[UnseenValues]) -> UnseenValues:
+        """Return the values that are unseen in the training rows of all schemas."""
+        common = UnseenValues()
+        for place, column in enumerate(self.columns):
+            if column.dropped:
+                continue
+            using = [
+                each
+                for each, part in zip(unseen, self._parts, strict=True)
+                if not part.columns[place].dropped
+            ]
+            texts, *others = (each.unknown.get(column.name, {}) for each in using)
+            if shared := {t: n for t, n in texts.items() if all(t in each for each in others)}:
+                common.unknown[column.name] = shared
+            if all(column.name in each.missing for each in using):
+                common.missing[column.name] = using[0].missing[column.name]
+        return common
+
+    def __repr__(self) -> str:
+        """Return the numbers of schemas and columns."""
+        return (
+            f"<JoinedSchema: {plural(len(self._parts), 'schema')} of "
+            f"{plural(len(self.columns), 'column')}>"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another schema encodes all rows in the same way."""
+        return isinstance(other, JoinedSchema) and self._parts == other._parts
+
+    __hash__ = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {KEY: [part.to_json() for part in self._parts]}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {
+            f"{number}.{name}": array
+            for number, part in enumerate(self._parts)
+            for name, array in part.arrays().items()
+        }
+
+
+def combined(columns: Sequence[Column]) -> Column:
+    """Return what the schemas learned about a column, together."""
+    used = [column for column in columns if not column.dropped] or columns
+    return replace(
+        used[0],
+        categories=tuple(sorted({each for column in used for each in column.categories})),
+        parts=tuple(part for part in PARTS if any(part in column.parts for column in used)),
+        missing=max(column.missing for column in used),
+        constant=all(column.constant for column in used),
+        doubtful=any(column.doubtful for column in used),
+        reported=next((column.reported for column in used if column.reported), ""),
+    )
+
+
+def schema_from_json(description: Any, arrays: Mapping[str, np.ndarray]) -> Schema:
+    """Return the schema, of either class, that `to_json` and `arrays` describe.
+
+    Raises the errors of `Schema.from_json`, also if joined schemas don't fit each other.
+    """
+    if not isinstance(description, dict) or KEY not in description:
+        return Schema.from_json(description, arrays)
+    parts = description[KEY]
+    if not isinstance(parts, list):
+        raise ArgumentError(f"{KEY}: expected a list; got {parts!r:.80}")
+    arrays_of: dict[str, dict[str, np.ndarray]] = {str(number): {} for number in range(len(parts))}
+    for name, array in arrays.items():
+        number, _, rest = name.partition(".")
+        if number not in arrays_of:
+            raise ArgumentError(f"arrays: {name!r} belongs to none of {len(parts)} schemas")
+        arrays_of[number][rest] = array
+    return JoinedSchema(list(map(Schema.from_json, parts, arrays_of.values())))
