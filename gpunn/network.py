@@ -6,6 +6,7 @@ import copy
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -38,7 +39,7 @@ from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family, mask_key
 from gpunn.layers.chain import unique_labels
-from gpunn.layers.outline import inner_layers, outline
+from gpunn.layers.outline import inner_layers, numbers_of_row, outline
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.losses import real_targets
 from gpunn.meaning import Described, feature_names_in, probabilities
@@ -294,7 +295,8 @@ class Sequential(Described):
                     f"work after the loss; move {label!r} before them"
                 )
             for kind, what in OUTERMOST.items():
-                if any(getattr(each, kind) for each in family(layer) if each is not layer):
+                inner = [] if layer.after_loss else list(family(*layer.children().values()))
+                if any(getattr(each, kind) for each in inner):
                     raise ArgumentError(
                         f"layer {label!r}: contains a layer that {what}; move that layer to the "
                         "network's list of layers"
@@ -710,10 +712,11 @@ class Sequential(Described):
             self._recordings.clear()
         return self._inference
 
-    @property
+    @cached_property
     def bytes_per_row(self) -> int:
         """Memory of the activations of a row: the inputs, and the outputs of each layer."""
-        numbers = sum(math.prod(shape) for shape in (self.input_shape, *self.shapes))
+        inputs = [self.input_shape, *self.shapes[:-1]]
+        numbers = math.prod(self.input_shape) + sum(map(numbers_of_row, self.layers, inputs))
         return numbers * np.dtype(self.dtype).itemsize
 
     @property

@@ -27,6 +27,7 @@ from gpunn.layers import (
     Dense,
     Dropout,
     Embedding,
+    Ensemble,
     Flatten,
     GlobalAveragePool1D,
     GlobalAveragePool2D,
@@ -51,6 +52,7 @@ from gpunn.layers import (
     TargetScaling,
     UpSampling2D,
 )
+from gpunn.layers.outputs import COMBINATIONS
 
 EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
 
@@ -108,6 +110,18 @@ def in_threes(activations: list[Activation]) -> list[list[Activation]]:
 def piecewise(*arguments: Any) -> list[Layer]:
     group = {"columns": [2, 5], "layers": [PiecewiseLinearEmbedding(EDGES, 2, *arguments)]}
     return [ColumnGroups([group, {"columns": [1, 2]}]), Dense(2)]
+
+
+def ensemble(of: str) -> Ensemble:
+    members = [Members(2), MemberDense(3, separate=True), MeanOverMembers(of)]
+    return Ensemble(
+        [
+            {"columns": [1, 4], "layers": [Dense(4, "tanh"), Dense(3)]},
+            {"columns": [0, 5], "layers": members},
+            {"columns": [1, 4], "layers": [TargetScaling()]},
+        ],
+        of,
+    )
 
 
 def of_codes() -> list[Layer]:
@@ -243,6 +257,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
         MeanOverMembers("sigmoid"),
     ],
     "targets": lambda: [Dense(2), TargetScaling()],
+    **{f"ensemble_of_{of}": lambda of=of: [ensemble(of)] for of in COMBINATIONS},  # type: ignore[misc]
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
     "logarithm of targets": lambda: [Dense(2), TargetScaling(log=True)],
     **{name: make for name, (_, make) in IMAGES.items()},

@@ -423,8 +423,8 @@ def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: s
     return steps.add("blend", (x, value), steps.parameter("alpha"))
 
 
-def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
-    """Add steps that apply each group's layers to its columns, and concatenate the outputs."""
+def outputs_of_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> list[str]:
+    """Add steps that apply each group's layers to its columns; return the flattened outputs."""
     outputs = []
     for group in layer.parts:
         to = steps.variable("group")
@@ -433,8 +433,21 @@ def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
             y = convert(steps, group.chain, f"{steps.label}.{group.label}", y)
             y = flatten(steps, None, y)
         outputs.append(y)
+    return outputs
+
+
+def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
+    """Add a step that concatenates the groups' outputs."""
+    outputs = outputs_of_groups(steps, layer, x)
     width = sum(steps.shapes[y][0] for y in outputs)
     return steps.add("concatenate", outputs, shape=(width,), to=x)
+
+
+def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
+    """Add a step that stacks the networks' outputs, and a step that averages them."""
+    outputs = outputs_of_groups(steps, layer, x)
+    shape = (len(outputs), *steps.shapes[outputs[0]])
+    return mean(steps, layer.of, steps.add("stack", outputs, shape=shape, to=x))
 
 
 def members(steps: Steps, layer: layers.Members, x: str) -> str:
@@ -558,11 +571,15 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
     return x
 
 
-def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
+def mean(steps: Steps, of: str, x: str) -> str:
     """Add a step for the members' mean, or for the logits of their mean probabilities."""
     functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
-    function = functions.get(layer.of, "mean_of_sigmoid")
-    return steps.add(function, x, shape=steps.shapes[x][1:])
+    return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
+
+
+def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
+    """Add the step of the mean."""
+    return mean(steps, layer.of, x)
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
@@ -590,6 +607,7 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Dense: dense,
     layers.Dropout: unchanged,
     layers.Embedding: embedding,
+    layers.Ensemble: ensemble,
     layers.Flatten: flatten,
     layers.GlobalAveragePool1D: pooling("average_pool"),
     layers.GlobalAveragePool2D: pooling("average_pool"),

@@ -12,6 +12,7 @@ from gpunn.layers.combinations import Add, Concatenate, Multiply, Residual
 from gpunn.layers.convolution import Conv1D, Conv2D
 from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling, SpatialDropout
+from gpunn.layers.ensemble import Ensemble
 from gpunn.layers.members import MemberDense, Members
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
 from gpunn.layers.outputs import MeanOverMembers, TargetScaling
@@ -44,6 +45,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Ensemble",
     "Flatten",
     "GlobalAveragePool1D",
     "GlobalAveragePool2D",

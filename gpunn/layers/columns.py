@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError, ArgumentTypeError
@@ -91,6 +91,7 @@ class ColumnGroups(Layer):
     groups: Sequence[Mapping[str, Any] | Group]
 
     name = "column_groups"
+    overlapping: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +104,7 @@ class ColumnGroups(Layer):
         if len(set(labels)) < len(labels):
             raise ArgumentError(f"groups: two groups have the same label; got {labels}")
         for first, second in pairwise(sorted(self.parts, key=lambda group: group.start)):
-            if second.start < first.stop:
+            if second.start < first.stop and not self.overlapping:
                 raise ArgumentError(
                     f"groups: column {second.start} is in two groups, {first.label!r} and "
                     f"{second.label!r}"

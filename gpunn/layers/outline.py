@@ -15,7 +15,7 @@ from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.members import Members
 from gpunn.typing import Shape
 
-__all__ = ["inner_layers", "outline"]
+__all__ = ["inner_layers", "numbers_of_row", "outline"]
 
 
 def outline(
@@ -57,6 +57,22 @@ def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, 
                 for label, depth, part, after in inner_layers(inner, given):
                     yield f"{name}.{label}", depth + 1, part, after
             given = output
+
+
+def numbers_of_row(layer: Layer, shape: Shape) -> int:
+    """Return how many numbers a row's outputs have, of a layer and of layers in its columns."""
+    if isinstance(layer, Chain):
+        numbers = 0
+        for child in layer:
+            numbers += numbers_of_row(child, shape)
+            shape = child.output_shape(shape)
+        return numbers
+    groups = layer.parts if isinstance(layer, ColumnGroups) else ()
+    return math.prod(layer.output_shape(shape)) + sum(
+        group.width + numbers_of_row(group.chain, (group.width,))
+        for group in groups
+        if group.chain is not None
+    )
 
 
 def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:

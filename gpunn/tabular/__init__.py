@@ -10,6 +10,7 @@ from __future__ import annotations
 from gpunn.tabular.calibration import scale_temperature
 from gpunn.tabular.columns import NUMBER_EMBEDDINGS
 from gpunn.tabular.edges import quantile_edges, tree_edges
+from gpunn.tabular.ensemble import combined, separated
 from gpunn.tabular.realmlp import realmlp
 from gpunn.tabular.recipe import Recipe
 from gpunn.tabular.tabm import tabm
@@ -17,9 +18,11 @@ from gpunn.tabular.tabm import tabm
 __all__ = [
     "NUMBER_EMBEDDINGS",
     "Recipe",
+    "combined",
     "quantile_edges",
     "realmlp",
     "scale_temperature",
+    "separated",
     "tabm",
     "tree_edges",
 ]

@@ -15,7 +15,7 @@ from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
 
 __all__ = ["CNetwork", "calls_of", "store_sizes"]
 
-VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors")
+VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors", "stack")
 COPIES = ("columns", *JOINS)
 """Functions of steps that only name numbers, and of steps that only copy numbers."""
 
@@ -151,7 +151,7 @@ def call_lines(
         start = step.arguments[0]
         return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
     if calls_one_of(step, JOINS):
-        count, width = math.prod(step.output_shape[:-1]), step.output_shape[-1]
+        count, width = math.prod(step.input_shape[:-1]), step.output_shape[-1]
         starts = accumulate((value.size // count for value in values), initial=0)
         copies = [
             (location, value.size // count, f"{output} + {start}")

@@ -177,6 +177,11 @@ def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=-1)
 
 
+def stack(*parts: np.ndarray) -> np.ndarray:
+    """Return vectors of each row as members."""
+    return np.concatenate([part[:, None] for part in parts], axis=1)
+
+
 def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return each row once for each member, times the member's factors."""
     return x[:, None, :] * factors

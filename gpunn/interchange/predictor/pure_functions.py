@@ -261,6 +261,11 @@ def concatenate_vectors(*parts_and_count: Any) -> list[float]:
     return y
 
 
+def stack(*parts: list[float]) -> list[float]:
+    """Return vectors as members."""
+    return [number for part in parts for number in part]
+
+
 def per_member(x: list[float], factors: list[float]) -> list[float]:
     """Return the row once for each member, times the member's factors."""
     return [x[index % len(x)] * factor for index, factor in enumerate(factors)]

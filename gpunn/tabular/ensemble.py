@@ -1,0 +1,144 @@
+"""Trained networks as one network, whose predictions are the means of theirs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.layers import Ensemble
+from gpunn.network import Sequential
+from gpunn.tables import Schema
+from gpunn.tables.joined_schema import JoinedSchema
+
+__all__ = ["combined", "separated"]
+
+
+def combined(networks: Sequence[Sequential]) -> Sequential:
+    """Return a network that averages the predictions of trained networks for the same table.
+
+    Networks for classes average probabilities; the result's outputs are logits of these. Schemas
+    may have learned from different rows. A single network is returned unchanged.
+
+    Parameters
+    ----------
+    networks : sequence of Sequential
+        Trained networks with a schema, and with the same outputs. They are copied.
+
+    Returns
+    -------
+    Sequential
+        One network with an `Ensemble` layer, for one file, or one exported model. It can't be
+        trained.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no network, or the networks don't fit each other.
+
+    See Also
+    --------
+    separated : Returns the networks.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
+    >>> schema = gpunn.tables.Schema.fit(people)
+    >>> networks = []
+    >>> for seed in range(3):
+    ...     layers = [gpunn.layers.Dense(1)]
+    ...     network = gpunn.Sequential(layers, schema.width, backend="numpy", seed=seed)
+    ...     network.schema, network.output_activation = schema, "identity"
+    ...     networks.append(network)
+    >>> average = gpunn.tabular.combined(networks).predict(people)
+    >>> bool(abs(average - sum(network.predict(people) for network in networks) / 3).max() < 1e-5)
+    True
+    """
+    if not networks:
+        raise ArgumentError("networks: expected at least one network; got none")
+    first = networks[0]
+    if len(networks) == 1:
+        return first
+    parts, starts = list[Schema](), [0]
+    groups, values = list[dict[str, object]](), dict[str, np.ndarray]()
+    for number, network in enumerate(networks):
+        schema, of = network.schema, network.output_activation
+        if schema is None or len(schema.parts) > 1 or of is None:
+            raise ArgumentError(f"networks[{number}]: expected a trained network with one schema")
+        if (of, network.dtype) != (first.output_activation, first.dtype):
+            raise ArgumentError(
+                f"networks[{number}]: has another loss or dtype than the first network"
+            )
+        if schema not in parts:
+            parts.append(schema)
+            starts.append(starts[-1] + schema.width)
+        start, label = starts[parts.index(schema)], f"network_{number + 1}"
+        layers = copy.deepcopy(list(network.layers))
+        groups.append({"columns": (start, start + schema.width), "layers": layers, "label": label})
+        values |= {
+            f"ensemble_1.{label}.{name}": array
+            for name, array in network.parameters.to_host().items()
+        }
+    layer = Ensemble(groups, first.output_activation or "")
+    made = Sequential([layer], starts[-1], first.backend, first.seed, first.dtype, values)
+    made.metadata = copy.deepcopy(first.metadata)
+    made.schema = parts[0] if len(parts) == 1 else JoinedSchema(parts)
+    return made
+
+
+def separated(network: Sequential) -> list[Sequential]:
+    """Return copies of the networks from which `combined` made a network.
+
+    Parameters
+    ----------
+    network : Sequential
+        The result of `combined`. For any other network, the list contains only this network.
+
+    Returns
+    -------
+    list of Sequential
+        The networks, each with its schema.
+
+    Raises
+    ------
+    ArgumentError
+        If the columns of the network's groups don't fit its schema.
+
+    See Also
+    --------
+    combined : Returns the average of networks.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> alone = gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy")
+    >>> gpunn.tabular.separated(alone)
+    [<Sequential (2,) -> (1,) on numpy>]
+    """
+    layer, schema = network.layers[0], network.schema
+    if not isinstance(layer, Ensemble) or schema is None:
+        return [network]
+    by_start, start = dict[int, Schema](), 0
+    for part in schema.parts:
+        by_start[start] = part
+        start += part.width
+    values, networks = network.parameters.to_host(), []
+    for group in layer.parts:
+        if group.start not in by_start:
+            raise ArgumentError(f"network: group {group.label!r} has the columns of no schema")
+        prefix = f"{network.labels[0]}.{group.label}."
+        made = Sequential(
+            copy.deepcopy(list(group.chain or ())),
+            group.width,
+            network.backend,
+            network.seed,
+            network.dtype,
+            {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)},
+        )
+        made.metadata = copy.deepcopy(network.metadata)
+        made.adapted, made.schema = True, by_start[group.start]
+        networks.append(made)
+    return networks

@@ -1,0 +1,119 @@
+"""Trained networks that are combined into one, and separated again."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.errors import ArgumentError
+from gpunn.losses import MeanSquaredError
+from gpunn.tables import Schema
+from gpunn.tabular import combined, separated
+
+RANDOM = np.random.default_rng(0)
+TABLE = {"age": RANDOM.normal(40, 9, 60).tolist(), "city": RANDOM.choice(["Oslo", "Rome"], 60)}
+TARGETS = {"softmax": 3, "sigmoid": 2, "identity": 1}
+
+
+def network(rows, seed, of, width=4):
+    part = {name: np.asarray(cells)[rows] for name, cells in TABLE.items()}
+    schema = Schema.fit(part, every=TABLE)
+    last = [layers.TargetScaling()] if of == "identity" else []
+    made = gpunn.Sequential(
+        [layers.Dense(width, "tanh"), layers.Dense(TARGETS[of], label="last"), *last],
+        *(schema.width, "numpy", seed),
+    )
+    made.schema, made.output_activation = schema, of
+    if last:
+        made.parameters["target_scaling_1.deviation"] = [20.0]
+        made.parameters["target_scaling_1.largest"] = [5.0]
+    return made
+
+
+@pytest.mark.parametrize("of", TARGETS)
+def test_predictions_are_means(of, tmp_path):
+    first = network(slice(40), 0, of)
+    networks = [first, network(slice(20, 60), 1, of, width=7), first]
+    made = combined(networks)
+    outputs = [each.predict(TABLE) for each in networks]
+    if of != "identity":
+        outputs = [each.predict_proba(TABLE) for each in networks]
+        np.testing.assert_allclose(made.predict_proba(TABLE), np.mean(outputs, axis=0), 1e-5)
+    else:
+        np.testing.assert_allclose(made.predict(TABLE), np.mean(outputs, axis=0), 1e-5, 1e-5)
+        assert outputs[0].max() == 5, "else nothing is clipped"
+    assert made.input_shape == (2 * first.schema.width,), "two networks share a schema"
+    made.save(tmp_path / "a")
+    for again in (gpunn.load_model(tmp_path / "a", "numpy"), pickle.loads(pickle.dumps(made))):
+        np.testing.assert_array_equal(again.predict(TABLE), made.predict(TABLE))
+        for one, other in zip(separated(again), networks, strict=True):
+            assert one.schema == other.schema
+            assert one.output_activation == of
+            np.testing.assert_array_equal(one.predict(TABLE), other.predict(TABLE))
+
+
+def test_one_network_stays_as_it_is():
+    only = network(slice(40), 0, "softmax")
+    assert combined([only]) is only
+    assert separated(only) == [only]
+
+
+def test_memory_of_a_row():
+    networks = [network(slice(40), seed, "softmax", width=50) for seed in range(4)]  # one schema
+    inside = 4 * (2 + 50 + 3)
+    assert combined(networks).bytes_per_row == 4 * (2 + inside + 3)
+
+
+DIFFERENT = network(slice(20, 60), 0, "softmax")
+
+
+def without(name):
+    changed = network(slice(40), 0, "softmax")
+    setattr(changed, name, None)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("networks", "problem"),
+    [
+        ([], "networks: expected at least one network"),
+        ([network(slice(40), 0, "softmax"), without("schema")], r"networks\[1\]: expected a train"),
+        ([DIFFERENT, combined([DIFFERENT, network(slice(40), 0, "softmax")])], "with one schema"),
+        ([without("output_activation")] * 2, r"networks\[0\]: expected a trained network"),
+        ([network(slice(40), 0, of) for of in TARGETS], r"networks\[1\]: has another loss"),
+    ],
+)
+def test_networks_that_do_not_fit(networks, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        combined(networks)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ([layers.Dense(2), layers.Dense(3)], r"vectors of one size; got \[\(2,\), \(3,\)\]"),
+        ([layers.Members(2), layers.Members(2)], r"vectors of one size; got \[\(2, 3\), \(2, 3\)"),
+    ],
+)
+def test_outputs_that_do_not_fit(outputs, problem):
+    groups = [{"columns": [0, 3], "layers": [layer]} for layer in outputs]
+    with pytest.raises(ArgumentError, match=problem):
+        gpunn.Sequential([layers.Ensemble(groups)], 3, "numpy")
+
+
+def test_an_ensemble_is_not_trained():
+    made = combined([network(slice(40), seed, "identity") for seed in range(2)])
+    trainer = gpunn.Trainer(made, MeanSquaredError())
+    with pytest.raises(ArgumentError, match=r"'ensemble_1': .* train its networks separately"):
+        trainer.fit(TABLE, np.zeros((60, 1)), epochs=1)
+
+
+def test_a_damaged_file():
+    made = combined([network(slice(40), 0, "softmax"), network(slice(20, 60), 1, "softmax")])
+    group = {"columns": [1, 3], "layers": [layers.Dense(3)]}
+    other = gpunn.Sequential([layers.Ensemble([group])], made.input_shape, "numpy")
+    other.schema = made.schema
+    with pytest.raises(ArgumentError, match="group 'group_1' has the columns of no schema"):
+        separated(other)
