@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import best_option, imports_option, load_run, run_argument
+from gpunn.cli.options import best_option, imports_option, load_run, load_trained
 from gpunn.cli.text import metrics_text, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["export"]
 
 
 @click.command(cls=FileCommand, short_help="Export a trained network to ONNX, Python or C.")
-@run_argument
+@click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
 @click.option("--onnx", type=click.Path(path_type=Path), help="ONNX file to write.")
 @click.option(
     "--python",
@@ -66,7 +66,7 @@ __all__ = ["export"]
 @best_option
 @imports_option
 def export(
-    run_dir: Path,
+    model_path: Path,
     onnx: Path | None,
     python_path: Path | None,
     pure: bool,
@@ -81,7 +81,7 @@ def export(
 ) -> None:
     """Export a trained network, with its preprocessing, to ONNX, Python or C.
 
-    RUN_DIR is a folder that `gpunn train` wrote.
+    MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors).
     """
     if onnx is None and python_path is None and c_path is None:
         raise click.UsageError("give a file to write with --onnx, --python or --c")
@@ -97,19 +97,20 @@ def export(
     ):
         if value and onnx is None:
             raise click.UsageError(f"{option}: only for --onnx; add --onnx PATH")
-    model, objects, config = load_run(run_dir, best, "numpy", allow_imports)
+    if int8 and model_path.is_file():
+        raise click.UsageError(f"--int8: needs the rows of a run folder; {model_path} is a file")
+    model, function, loss, _ = load_trained(model_path, best, "numpy", allow_imports)
     if model.output_activation is None:  # in a file of an earlier release
-        model.output_activation = objects.loss.output_activation
+        model.output_activation = function
     if onnx is not None:
         from gpunn.interchange import save_onnx
 
         if encoded and model.schema is None:
             raise click.UsageError("--encoded: only for a network trained on a table; remove it")
-        function = model.output_activation
         if probabilities and function not in ("softmax", "sigmoid"):
+            trained = f" trained with {loss!r}" if loss else ""
             raise click.UsageError(
-                f"--probabilities: a network trained with {objects.loss.name!r} predicts no "
-                "probabilities; remove the option"
+                f"--probabilities: a network{trained} predicts no probabilities; remove the option"
             )
         save_onnx(
             model,
@@ -128,8 +129,8 @@ def export(
     if c_path is not None:
         from gpunn.interchange import save_c
 
-        network = of_integers(model, objects, config) if int8 else model
-        save_c(network, c_path, prefix=c_path.stem)
+        run = load_run(model_path, best, "numpy", allow_imports) if int8 else None
+        save_c(of_integers(*run) if run else model, c_path, prefix=c_path.stem)
         say(summary(c_path, model))
 
 

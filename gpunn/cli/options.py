@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gpunn.config import Config
+    from gpunn.config import Config, DataSet
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
@@ -22,6 +22,7 @@ __all__ = [
     "column_kinds",
     "imports_option",
     "load_run",
+    "load_trained",
     "only_one",
     "run_argument",
     "set_threshold",
@@ -195,6 +196,21 @@ def load_run(
         )
     model, objects = trained_network(config, path, backend, allow_imports)
     return model, objects, config
+
+
+def load_trained(
+    path: Path, best: bool, backend: str | None, allow_imports: bool
+) -> tuple[Sequential, str | None, str | None, DataSet | None]:
+    """Return a network, its loss's activation and name, and its run's settings for reading data."""
+    if path.is_dir() or path.suffix != ".safetensors":
+        model, objects, config = load_run(path, best, backend, allow_imports)
+        return model, objects.loss.output_activation, objects.loss.name, config.data
+    from gpunn.load import load_model
+
+    if best:
+        raise click.UsageError(f"--best: only for a run folder; {path} is a file")
+    model = load_model(path, backend, allow_imports=allow_imports)
+    return model, model.output_activation, None, None
 
 
 def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:

@@ -18,7 +18,7 @@ from gpunn.cli.options import (
     backend_option,
     best_option,
     imports_option,
-    load_run,
+    load_trained,
     only_one,
     set_threshold,
     threshold_option,
@@ -27,7 +27,6 @@ from gpunn.cli.text import lines_escaped, say
 from gpunn.terminal import is_terminal
 
 if TYPE_CHECKING:
-    from gpunn.config import DataSet
     from gpunn.experiment.predictions import Predictions
     from gpunn.network import Sequential
 
@@ -168,21 +167,6 @@ def predict(
         with opened(path, model.schema is not None) as (title, known, file):
             stream(model, layout, file, title, form or known, meaning, sink, skip_broken)
     sink.commit()
-
-
-def load_trained(
-    path: Path, best: bool, backend: str | None, allow_imports: bool
-) -> tuple[Sequential, str | None, str | None, DataSet | None]:
-    """Return a network, its loss's activation and name, and its run's settings for reading data."""
-    if path.is_dir() or path.suffix != ".safetensors":
-        model, objects, config = load_run(path, best, backend, allow_imports)
-        return model, objects.loss.output_activation, objects.loss.name, config.data
-    from gpunn.load import load_model
-
-    if best:
-        raise click.UsageError(f"--best: only for a run folder; {path} is a file")
-    model = load_model(path, backend, allow_imports=allow_imports)
-    return model, model.output_activation, None, None
 
 
 @contextlib.contextmanager

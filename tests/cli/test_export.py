@@ -56,6 +56,8 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
     count = load_model("run/final.safetensors").parameters.count
     assert result.stdout == f"flowers.h: {count:,} parameters\n"
     text = Path("flowers.h").read_text()
+    gpunn("export", "run/final.safetensors", "--c", "flowers.h")
+    assert Path("flowers.h").read_text() == text
     assert "void flowers_predict(const float *input, float *output)" in text
     assert "int flowers_class(const float *output)" in text
     assert '"lily"' in text
@@ -84,6 +86,8 @@ def test_a_header_of_integers_tells_its_accuracy(gpunn, run):
             ["run", "--onnx", "a.onnx", "--encoded"],
             "--encoded: only for a network trained on a table",
         ),
+        (["run/final.safetensors", "--c", "a.h", "--int8"], "--int8: needs the rows of a run"),
+        (["run/final.safetensors", "--onnx", "a.onnx", "--best"], "--best: only for a run folder"),
         (["none", "--onnx", "a.onnx"], "none: expected a folder that gpunn train wrote"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),
         (["run", "--onnx", "a.onnx", "--input-dtype", "uint9"], "did you mean 'uint8'"),
