@@ -121,22 +121,29 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         probabilities good. For regression, "auto" is "root_mean_squared_error", or "r2" with
         several outputs. If only correct classes matter, try "accuracy".
     validation_fraction : float, default=0.2
-        Fraction of the rows to hold out for validation, if `fit` gets no `X_val`.
+        Fraction of the rows to hold out for validation, if `fit` gets no `X_val` and `n_cv` is 1.
     columns : mapping of str to str or None, default=None
         Kinds of columns whose detected kind is wrong: "number", "category", "boolean" or
         "datetime".
     missing_values : list of str or None, default=None
         Additional strings that mark a missing value, besides "", "NA", "?" and similar text; see
         `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.
+    n_cv : int, default=1
+        Number of folds. With several folds, each is held out once, as the validation rows of
+        networks that are trained on the other folds. Folds have nearly equal proportions of the
+        classes. Classifiers average the probabilities of all networks, regressors the predictions.
+    n_ens : int, default=1
+        Number of networks for each fold, with different seeds. Their number does not change the
+        bits of a network.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
         GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"}, default="float32"
         Type of the network's numbers.
     random_state : int, RandomState or None, default=None
-        Seed of the validation rows, the initial weights, the order of rows and dropout.
+        Seed of the validation rows or folds, the initial weights, the order of rows and dropout.
     callbacks : list of str, Callback or mapping, default=()
-        Callbacks, which get each epoch's logs.
+        Callbacks, which get each epoch's logs. Each network has copies of them.
     progress : bool, default=False
         Whether to show a progress bar with the remaining time: on standard error if it is a
         terminal, or in a notebook's cell.
@@ -163,19 +170,30 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         The kinds of the columns and their encoding. `schema_.describe()` lists the columns, and
         `schema_.problems` lists likely mistakes.
     network_ : gpunn.Sequential
-        The trained network, which also accepts raw rows.
-    history_ : gpunn.History
-        Logs of each epoch.
+        The trained network, which also accepts raw rows. With several networks, their average.
+    estimators_ : list of gpunn.Sequential
+        Copies of the trained networks: those of the first fold, then of the second, and so on.
+    history_ : gpunn.History or list
+        Logs of each epoch. With several networks, one history for each.
     metric_ : str
         The metric that selected the best epoch.
     validation_score_ : float
-        Value of this metric on the validation rows at the best epoch.
-    temperature_ : float
-        The number by which the logits were divided after training; 1 if scaling did not help.
+        Value of this metric on the validation rows at the best epoch. With several networks, that
+        of their average, and with several folds, the mean of `cv_scores_`.
+    temperature_ : float or list of float
+        The number by which the logits were divided after training; 1 if scaling did not help. With
+        several networks, one number for each.
+    cv_scores_ : ndarray of float, shape (n_cv,)
+        Value of the metric on each fold, for `oof_predictions_`. Only with several folds.
+    oof_predictions_ : ndarray of float64
+        Out-of-fold predictions: for each row of `X`, the mean prediction of the networks that were
+        not trained on this row. For a classifier, probabilities. Only with several folds.
     threshold_ : float
-        The second of two classes is predicted if its probability is at least this threshold.
-    best_epoch_, n_iter_ : int
-        The epoch whose parameters were restored, and the number of trained epochs.
+        The second of two classes is predicted if its probability is at least this threshold. With
+        several folds, it is selected on `oof_predictions_`.
+    best_epoch_, n_iter_ : int or list of int
+        The epoch whose parameters were restored, and the number of trained epochs. With several
+        networks, one number for each.
     backend_, device_ : str
         Backend and device of the training.
     n_features_in_ : int
@@ -223,6 +241,8 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
+    n_cv, n_ens : as for `RealMLPClassifier`
+        Numbers of folds, and of networks for each fold: 1 and 1 by default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
@@ -236,6 +256,8 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     ----------
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
         The fitted model, and the logs and result of the training.
+    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
+        The networks, and with several folds the scores and predictions of held-out rows.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 

@@ -141,6 +141,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
+    n_cv, n_ens : as for `RealMLPClassifier`
+        Numbers of folds, and of networks for each fold: 1 and 1 by default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
@@ -158,6 +160,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         The fitted model, and the logs and result of the training.
     temperature_ : as in `RealMLPClassifier`
         The number by which the logits were divided.
+    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
+        The networks, and with several folds the scores and predictions of held-out rows.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 
@@ -203,6 +207,8 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
         Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
+    n_cv, n_ens : as for `TabMClassifier`
+        Numbers of folds, and of networks for each fold: 1 and 1 by default.
     backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
         Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
@@ -213,6 +219,8 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     ----------
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
         The fitted model, and the logs and result of the training.
+    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
+        The networks, and with several folds the scores and predictions of held-out rows.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 

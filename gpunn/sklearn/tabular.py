@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -18,13 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_number, resolve_all
 from gpunn.data.frames import column_names
-from gpunn.errors import DataError, GpunnWarning
+from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.layers.outputs import check_positive
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
 from gpunn.sklearn.base import INCOMPLETE_VALIDATION, device_of
 from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
+from gpunn.sklearn.folds import folds_of
 from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
@@ -37,6 +38,7 @@ from gpunn.sklearn.parameters import (
     InvalidParameterError,
     among,
     check_parameters,
+    integer,
     parameter,
     real,
 )
@@ -47,6 +49,7 @@ from gpunn.sklearn.tabular_files import (
     plain_parameters,
     read_estimator,
 )
+from gpunn.sklearn.tabular_fits import Encoded, Fit, Fitted, Fold, Rows, seed_of, trained
 from gpunn.sklearn.tabular_inputs import (
     checked_classes,
     checked_labels,
@@ -56,9 +59,10 @@ from gpunn.sklearn.tabular_inputs import (
     has_several,
     split,
 )
-from gpunn.tables import Schema, Table
+from gpunn.tables import Schema
+from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.schema import checked_strings
-from gpunn.tabular import Recipe, scale_temperature
+from gpunn.tabular import Recipe, combined, scale_temperature, separated
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
@@ -98,22 +102,14 @@ def problems_of(schema: Schema, chosen: Container[str]) -> str:
     )
 
 
+def one_or_all(values: Sequence[Any]) -> Any:
+    """Return the value of a single network, or the list of the values of several."""
+    return values[0] if len(values) == 1 else values
+
+
 def none_if_auto(parameter: Any) -> Any:
     """Return the value of a parameter, or None if it is "auto"."""
     return None if isinstance(parameter, str) and parameter == "auto" else parameter
-
-
-class Rows(NamedTuple):
-    """Checked rows: a table, targets for the loss, and sample weights or None."""
-
-    table: Table
-    targets: np.ndarray
-    weights: np.ndarray | None
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Return the rows with these indices."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.table.take(rows), self.targets[rows], weights)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -126,6 +122,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     validation_fraction: float = parameter(0.2, real(0, 1, ends="()"))
     columns: Any = parameter(None, NONE, MAPPING)
     missing_values: Any = parameter(None, NONE, ARRAY_LIKE)
+    n_cv: int = parameter(1, integer(1))
+    n_ens: int = parameter(1, integer(1))
     backend: Any = parameter(None, *BACKEND)
     dtype: str = parameter("float32", among("float32", "float64"))
     random_state: Any = parameter(None, RANDOM_STATE)
@@ -177,8 +175,27 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _name_outputs(self, network: Sequential) -> None:
         """Set the names of the network's classes, if it has classes."""
 
-    def _calibrate(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Fit to encoded validation rows how the network's outputs become predictions."""
+    def _scale(self, network: Sequential, X: np.ndarray, validation: Rows) -> float:
+        """Scale the network's logits, if it has logits, by a temperature fitted to these rows."""
+        return 1.0
+
+    @property
+    def _needs_outputs(self) -> bool:
+        """Whether `_decide` needs the outputs for the validation rows."""
+        return False
+
+    def _decide(
+        self,
+        network: Sequential,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> None:
+        """Choose the network's threshold by `threshold_for` from outputs for validation rows."""
+
+    @abstractmethod
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Return probabilities of classes or labels, or numbers, from the network's outputs."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -211,25 +228,27 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
-            `validation_fraction` of the rows is held out.
+            `validation_fraction` of the rows is held out, or with `n_cv` each fold in turn.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
             far as the groups allow.
         times : array-like, shape (rows,), or None
-            The time of each row, as dates or numbers. The latest rows are held out.
+            The time of each row, as dates or numbers. The latest rows are held out. Folds have no
+            such order, so `n_cv` must be 1.
 
         Returns
         -------
         Self
-            This estimator. After Ctrl-C, training ends with the best epoch so far.
+            This estimator. After Ctrl-C, training ends with the best epoch so far, if there is one
+            network.
 
         Raises
         ------
         ValueError
             If a parameter or the data is invalid; the message names the parameter or the cell.
         KeyboardInterrupt
-            If Ctrl-C is pressed during the first epoch.
+            If Ctrl-C is pressed during the first epoch, or the training of several networks.
 
         Warns
         -----
@@ -272,51 +291,121 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         every = Rows(table, targets, weights)
         seed = int(check_random_state(self.random_state).randint(2**31))
         if X_val is None:
-            labels = self._labels(targets)
-            fraction = self.validation_fraction
-            if split_by is None:
-                kept, held = split(table.rows, fraction, seed, labels, weights)
-            else:
-                kept, held = split_rows_by(split_by, table.rows, fraction, seed, labels, weights)
-            self._train(every.take(kept), every.take(held), every.table, seed, held_out=True)
+            self._train(self._folds(every, seed, split_by), seed)
         else:
+            if self.n_cv > 1:
+                raise ArgumentError(
+                    f"X_val: cannot be combined with n_cv={self.n_cv}, since the rows of each fold "
+                    "are validation rows; leave one of them out"
+                )
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
             check_consistent_length(table, targets)
             weights = checked_row_weights(
                 sample_weight_val, table.rows, self.dtype, "sample_weight_val"
             )
-            validation = Rows(table, targets, weights)
-            self._train(every, validation, every.table, seed, held_out=False)
+            self._train([Fold(every, None, None, Rows(table, targets, weights))], seed)
         return self
+
+    def _folds(self, every: Rows, seed: int, split_by: SplitBy) -> list[Fold]:
+        """Return the folds, or a single split into training rows and validation rows."""
+        rows, labels = every.table.rows, self._labels(every.targets)
+        if self.n_cv > 1:
+            fold_of = folds_of(self.n_cv, rows, seed, labels, every.weights, split_by)
+            splits = [
+                (np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold))
+                for fold in range(self.n_cv)
+            ]
+        elif split_by is None:
+            splits = [split(rows, self.validation_fraction, seed, labels, every.weights)]
+        else:
+            fraction = self.validation_fraction
+            splits = [split_rows_by(split_by, rows, fraction, seed, labels, every.weights)]
+        return [Fold(every, kept, held, every.take(held)) for kept, held in splits]
 
     def _markers(self) -> Markers:
         """Return the strings that mark missing targets, which are those of `X` except numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
-    def _train(
-        self, training: Rows, validation: Rows, table: Table, seed: int, *, held_out: bool
-    ) -> None:
-        """Fit the schema and the network to training rows; `table` has all rows."""
+    def _train(self, folds: Sequence[Fold], seed: int) -> None:
+        """Fit the schemas and the networks, and set the fitted attributes."""
+        schemas = [self._learn_schema(fold, seed) for fold in folds]
+        schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
+        if problems := problems_of(schema, self.columns or {}):
+            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
+        several = len(folds) * self.n_ens > 1
+        fitted, outputs = list[Fitted](), list[np.ndarray]()
+        for fit in trained(self._fits(folds, schemas, seed)):
+            if fit.interrupted and (several or not fit.stopping.best_epoch):
+                raise KeyboardInterrupt  # there is no best epoch, or not of every network
+            fold = len(fitted) // self.n_ens
+            self._describe(fit.trainer.model, schemas[fold])
+            temperature = self._scale(fit.trainer.model, fit.X_val, folds[fold].validation)
+            fitted.append(fit.result(temperature))
+            if len(fitted) % self.n_ens == 0 and (several or self._needs_outputs):
+                networks = [each.network for each in fitted[-self.n_ens :]]
+                outputs.append(combined(networks).predict_encoded(fit.X_val))
+        network = combined([each.network for each in fitted])
+        validation = [fold.validation for fold in folds]
+        if outputs:
+            weights = [rows.weights for rows in validation if rows.weights is not None]
+            self._decide(
+                network,
+                np.concatenate(outputs),
+                np.concatenate([rows.targets for rows in validation]),
+                np.concatenate(weights) if weights else None,
+            )
+        self.network_, self.schema_, self.metric_ = network, network.schema, fitted[0].metric
+        self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+        for name in ("cv_scores_", "oof_predictions_"):
+            self.__dict__.pop(name, None)  # of an earlier fit
+        self.history_ = one_or_all([each.history for each in fitted])
+        self.best_epoch_ = one_or_all([each.best_epoch for each in fitted])
+        self.n_iter_ = one_or_all([each.epochs for each in fitted])
+        if self._task != "regression":
+            self.temperature_ = one_or_all([each.temperature for each in fitted])
+        if not several:
+            self.validation_score_ = fitted[0].score
+            return
+        pairs = zip(outputs, validation, strict=True)
+        scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
+        self.validation_score_ = float(scores.mean())
+        if len(folds) > 1:
+            predictions = self._predictions(np.concatenate(outputs))
+            self.cv_scores_, self.oof_predictions_ = scores, np.empty_like(predictions)
+            self.oof_predictions_[np.concatenate([fold.held for fold in folds])] = predictions
+
+    def _learn_schema(self, fold: Fold, seed: int) -> Schema:
+        """Learn a schema from the training rows; all rows decide the kinds of columns."""
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
-        schema = Schema.fit(
-            training.table,
+        return Schema.fit(
+            fold.training.table,
             columns=self.columns,
             scaling=self._scaling,
             seed=seed,
-            every=table,
+            every=fold.every.table,
             **markers,
         )
-        if problems := problems_of(schema, self.columns or {}):
-            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
-        X = schema.encode(training.table, self.dtype)
-        with warnings.catch_warnings():
-            if held_out:  # held-out rows may by chance have categories unseen in training
-                warnings.simplefilter("ignore", GpunnWarning)
-            X_val = schema.encode(validation.table, self.dtype)
-        recipe = self._recipe(schema, X)
-        network = Sequential(recipe.layers, schema.width, self.backend, seed, self.dtype)
+
+    def _fits(self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int) -> Iterator[Fit]:
+        """Yield the fit of each network, for the folds in order."""
+        for number, (fold, schema) in enumerate(zip(folds, schemas, strict=True)):
+            training = fold.training
+            X = schema.encode(training.table, self.dtype)
+            with warnings.catch_warnings():
+                if fold.held is not None:  # may by chance have categories unseen in training
+                    warnings.simplefilter("ignore", GpunnWarning)
+                X_val = schema.encode(fold.validation.table, self.dtype)
+            encoded = Encoded(schema, X, training, X_val, fold.validation)
+            for member in range(self.n_ens):
+                place = number * self.n_ens + member + 1, len(folds) * self.n_ens
+                yield self._fit_of(encoded, seed_of(seed, number, member), place)
+
+    def _fit_of(self, rows: Encoded, seed: int, place: tuple[int, int]) -> Fit:
+        """Return the fit of one network; `place` has its number and the number of networks."""
+        recipe = self._recipe(rows.schema, rows.X)
+        network = Sequential(recipe.layers, rows.schema.width, self.backend, seed, self.dtype)
         trainer = Trainer(
             network,
             recipe.loss,
@@ -331,36 +420,27 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         custom.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
         others = sum(isinstance(callback, EarlyStopping) for callback in custom)
         callbacks = [
-            Describing(lambda: self._describe(network, schema)),
+            Describing(lambda: self._describe(network, rows.schema)),
             *custom[:others],
             stopping,
             DefinedMetric(stopping.monitor),
             *custom[others:],
         ]
         if self.progress:
-            title = type(self).__name__
-            callbacks.append(TrainingProgress(title, len(X), epochs, stopping))
-        options["callbacks"] = callbacks
-        held = [
-            each for each in (X_val, validation.targets, validation.weights) if each is not None
-        ]
-        trainer.fit(
-            X=X,
-            y=training.targets,
-            validation_data=tuple(held),
-            sample_weight=training.weights,
-            class_weight=self._class_weight(),
-            progress=False,
-            **options,
-        )
-        if not stopping.best_epoch and trainer.stop_reason.startswith("interrupted"):
-            raise KeyboardInterrupt  # there is no best epoch yet
-        self._describe(network, schema)
-        self._calibrate(network, X_val, validation)
-        self.network_, self.schema_, self.history_ = network, schema, trainer.history
-        self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
-        self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
-        self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+            number, count = place
+            title = type(self).__name__ + (f", network {number} of {count}" if count > 1 else "")
+            callbacks.append(TrainingProgress(title, len(rows.X), epochs, stopping))
+        held = (rows.X_val, rows.validation.targets, rows.validation.weights)
+        arguments = options | {
+            "X": rows.X,
+            "y": rows.training.targets,
+            "validation_data": tuple(each for each in held if each is not None),
+            "sample_weight": rows.training.weights,
+            "class_weight": self._class_weight(),
+            "progress": False,
+            "callbacks": callbacks,
+        }
+        return Fit(trainer, recipe.metric, stopping, arguments, rows.X_val)
 
     def _describe(self, network: Sequential, schema: Schema) -> None:
         """Set the network's schema and class names, so that the network accepts raw rows."""
@@ -382,6 +462,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             self.network_ = self.network_.to(backend)
         network: Sequential = self.network_
         return network
+
+    @property
+    def estimators_(self) -> list[Sequential]:
+        """Copies of the trained networks, fold by fold, each of which predicts raw rows."""
+        check_is_fitted(self)
+        return separated(self._placed_network())
 
     # ----------------------------------------------------------------------------------- saving
 
@@ -415,6 +501,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             best_epoch=self.best_epoch_,
             n_iter=self.n_iter_,
             temperature=getattr(self, "temperature_", 1.0),
+            cv_scores=self.cv_scores_.tolist() if hasattr(self, "cv_scores_") else None,
         )
         network = self._placed_network()
         network.metadata[KEY] = asdict(record)
@@ -424,8 +511,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
         """Load a fitted estimator from a file that `save` wrote.
 
-        The loaded estimator has no `history_`, `backend_` and `device_`, since these describe a
-        training.
+        The loaded estimator has no `history_`, `oof_predictions_`, `backend_` and `device_`, since
+        these describe a training.
 
         Parameters
         ----------
@@ -458,6 +545,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             estimator.classes_, estimator.temperature_ = classes, record.temperature
         estimator.metric_, estimator.validation_score_ = record.metric, record.validation_score
         estimator.best_epoch_, estimator.n_iter_ = record.best_epoch, record.n_iter
+        if record.cv_scores is not None:
+            estimator.cv_scores_ = np.array(record.cv_scores)
         estimator._outputs = network.output_shape[0]
         estimator._multilabel = network.output_activation == "sigmoid"
         return estimator
@@ -568,20 +657,27 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
                 f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
             )
 
-    def _calibrate(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        self.temperature_ = 1.0
-        if self.temperature_scaling and self.class_weight is None:
-            targets, weights = validation.targets, validation.weights
-            self.temperature_ = scale_temperature(network, X, targets, weights)
-        self._decide(network, X, validation)
+    def _scale(self, network: Sequential, X: np.ndarray, validation: Rows) -> float:
+        if not self.temperature_scaling or self.class_weight is not None:
+            return 1.0
+        return scale_temperature(network, X, validation.targets, validation.weights)
 
-    def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Choose the network's threshold by `threshold_for` on encoded validation rows."""
+    @property
+    def _needs_outputs(self) -> bool:
+        return self.threshold_for is not None
+
+    def _decide(
+        self,
+        network: Sequential,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> None:
         criterion = self.threshold_for
         if criterion is None:
             return
-        margin, second = margins(network.predict_encoded(X)), validation.targets == 1
-        choice = best_threshold(criterion, margin, second, validation.weights)
+        margin, second = margins(outputs), targets == 1
+        choice = best_threshold(criterion, margin, second, weights)
         if choice is None or not choice.reached:
             reason = (
                 "the validation rows are all of one class, so the threshold is 0.5"
@@ -592,7 +688,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             warnings.warn(
                 f"threshold_for: {reason}",
                 GpunnWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
         network.threshold = None if choice is None else choice.threshold
 
@@ -640,8 +736,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         ndarray of float64, shape (rows, classes)
             Probabilities. Each row sums to 1, unless there are several labels.
         """
+        return self._predictions(self._network_outputs(X))
+
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
         kind = "sigmoid" if self._multilabel else "softmax"
-        return probabilities(self._network_outputs(X).astype(np.float64), kind)
+        return probabilities(outputs.astype(np.float64), kind)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags, with the targets that the classifier accepts."""
@@ -683,8 +782,11 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         ndarray of float64, shape (rows,) or (rows, outputs)
             Predictions in the unit of the targets.
         """
-        outputs = self._network_outputs(X).astype(np.float64)
-        return outputs[:, 0] if self._outputs == 1 else outputs
+        return self._predictions(self._network_outputs(X))
+
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
+        numbers = outputs.astype(np.float64)
+        return numbers[:, 0] if self._outputs == 1 else numbers
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags, with the targets that the regressor accepts."""

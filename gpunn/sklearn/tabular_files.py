@@ -35,9 +35,10 @@ class EstimatorRecord:
     classes_dtype: str
     metric: str
     validation_score: float
-    best_epoch: int
-    n_iter: int
-    temperature: float = 1.0
+    best_epoch: int | list[int]
+    n_iter: int | list[int]
+    temperature: float | list[float] = 1.0
+    cv_scores: list[float] | None = None
 
     def original_parameters(self) -> dict[str, Any]:
         """Return the estimator's parameters in their original types, or raise an ArgumentError."""

@@ -1,0 +1,94 @@
+"""Divide rows into folds: each row is held out once, and groups stay together."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.randomness import generator
+from gpunn.sklearn.held_out import SplitBy
+
+__all__ = ["folds_of"]
+
+
+def folds_of(
+    count: int,
+    rows: int,
+    seed: int,
+    labels: np.ndarray | None,
+    weights: np.ndarray | None,
+    split_by: SplitBy,
+) -> np.ndarray:
+    """Return the number of each row's fold, from 0 to `count` - 1.
+
+    Folds have nearly equal numbers of rows, and of rows of each class. Rows with a weight of 0,
+    which don't count in a metric, are distributed in the same way.
+    """
+    is_counted = np.ones(rows, bool) if weights is None else weights > 0
+    if split_by is not None:
+        folds = folds_of_groups(count, rows, seed, labels, split_by)
+    elif is_counted.sum() < count:
+        counted = "rows" if weights is None else "rows with a weight above 0"
+        raise DataError(
+            f"n_cv: {count} folds need at least {count} {counted}; got n_samples={is_counted.sum()}"
+        )
+    else:
+        order = generator(seed, "folds").permutation(rows)
+        classes = np.zeros(rows, int) if labels is None else labels
+        order = order[np.lexsort((classes[order], ~is_counted[order]))]
+        folds = np.empty(rows, int)
+        folds[order] = np.arange(rows) % count
+    if missing := set(range(count)) - set(folds[is_counted].tolist()):
+        raise DataError(f"sample_weight: all rows of {len(missing)} folds have a weight of zero")
+    if labels is not None:
+        pairs = np.unique(np.stack([labels, folds]), axis=1)
+        single = int((np.bincount(pairs[0]) == 1).sum())
+        if single:
+            warnings.warn(
+                f"n_cv: {single} of the classes of y are in one fold only, so the networks that "
+                "predict these rows have not learned their class",
+                GpunnWarning,
+                stacklevel=5,
+            )
+    return folds
+
+
+def folds_of_groups(
+    count: int,
+    rows: int,
+    seed: int,
+    labels: np.ndarray | None,
+    split_by: tuple[str, np.ndarray],
+) -> np.ndarray:
+    """Return the number of each row's fold, such that no group has rows in two folds.
+
+    From the largest group to the smallest, each group is put into the fold with the fewest rows of
+    the group's classes. Groups of one size are in random order.
+    """
+    kind, values = split_by
+    if kind == "time":
+        raise ArgumentError(
+            f"times: cannot be combined with n_cv={count}, since networks would learn from rows "
+            "that are later than those that they predict. Use n_cv=1, which holds out the latest "
+            "rows, and n_ens for several networks"
+        )
+    if len(values) != rows:
+        raise DataError(f"groups: expected one value for each of {rows} rows; got {len(values)}")
+    _, groups, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    if len(sizes) < count:
+        raise DataError(f"groups: {count} folds need at least {count} groups; got {len(sizes)}")
+    classes = np.zeros(rows, int) if labels is None else labels
+    counts = np.zeros((len(sizes), int(classes.max()) + 1))
+    np.add.at(counts, (groups, classes), 1)
+    shares = counts / np.maximum(counts.sum(axis=0), 1)  # of the rows of each class
+    order = generator(seed, "folds").permutation(len(sizes))
+    folds, loads, held = np.empty(len(sizes), int), np.zeros((count, shares.shape[1])), [0] * count
+    for group in order[np.argsort(-sizes[order], kind="stable")].tolist():
+        crowding = (loads @ shares[group]).tolist()
+        fold = min(range(count), key=lambda each: (crowding[each], held[each]))
+        folds[group] = fold
+        loads[fold] += shares[group]
+        held[fold] += int(sizes[group])
+    return folds[groups]

@@ -1,0 +1,129 @@
+"""The training of a tabular estimator's networks: prepared fits, which are trained in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.layers import Flatten
+from gpunn.losses import Loss
+from gpunn.network import Sequential
+from gpunn.randomness import generator
+from gpunn.tables import Schema, Table
+from gpunn.training.callbacks import EarlyStopping
+from gpunn.training.history import History
+from gpunn.training.trainer import Trainer
+
+__all__ = ["Encoded", "Fit", "Fitted", "Fold", "Rows", "seed_of", "trained"]
+
+
+class Rows(NamedTuple):
+    """Checked rows: a table, targets for the loss, and sample weights or None."""
+
+    table: Table
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return the rows with these indices."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.table.take(rows), self.targets[rows], weights)
+
+
+class Fold(NamedTuple):
+    """All rows, the indices of those to train on, and the rows that choose the best epoch.
+
+    If `kept` is None, all rows are for training. `held` has the indices of the validation rows, or
+    None if they are other rows.
+    """
+
+    every: Rows
+    kept: np.ndarray | None
+    held: np.ndarray | None
+    validation: Rows
+
+    @property
+    def training(self) -> Rows:
+        """The training rows; they are copied, so that only one fold's copy is in memory."""
+        return self.every if self.kept is None else self.every.take(self.kept)
+
+
+class Encoded(NamedTuple):
+    """A fold's rows, encoded by the schema that its training rows have defined."""
+
+    schema: Schema
+    X: np.ndarray
+    training: Rows
+    X_val: np.ndarray
+    validation: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network, and what its training has found; `score` is that of the best epoch."""
+
+    network: Sequential
+    loss: Loss
+    metric: str
+    history: History
+    score: float
+    best_epoch: int
+    epochs: int
+    temperature: float
+
+    def score_of(self, outputs: np.ndarray, rows: Rows) -> float:
+        """Return the metric of any outputs."""
+        unchanged = Sequential([Flatten()], outputs.shape[1], "numpy", dtype="float64")
+        trainer = Trainer(unchanged, self.loss, metrics=[self.metric])
+        logs = trainer.evaluate(outputs, rows.targets, sample_weight=rows.weights)
+        return logs[self.metric]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A network that is ready to train, and its encoded validation rows.
+
+    `arguments` are those of `Trainer.fit`.
+    """
+
+    trainer: Trainer
+    metric: str
+    stopping: EarlyStopping
+    arguments: Mapping[str, Any]
+    X_val: np.ndarray
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C has ended the training."""
+        return self.trainer.stop_reason.startswith("interrupted")
+
+    def result(self, temperature: float) -> Fitted:
+        """Return the result of the training, without the rows; its logits have been scaled."""
+        trainer, stopping = self.trainer, self.stopping
+        return Fitted(
+            trainer.model,
+            trainer.loss,
+            self.metric,
+            trainer.history,
+            float(stopping.best),
+            int(stopping.best_epoch),
+            int(trainer.epoch),
+            temperature,
+        )
+
+
+def trained(fits: Iterable[Fit]) -> Iterator[Fit]:
+    """Train networks, and yield each fit when its network is trained, in order."""
+    for fit in fits:
+        fit.trainer.fit(**fit.arguments)
+        yield fit
+
+
+def seed_of(seed: int, fold: int, member: int) -> int:
+    """Return the seed of a network, which does not depend on the number of other networks."""
+    if fold == member == 0:
+        return seed
+    return int(generator(seed, "network", fold, member).integers(2**31))
