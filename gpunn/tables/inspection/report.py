@@ -43,7 +43,7 @@ CHECKS = (
 """Checks that read at most `MAX_ROWS` rows."""
 
 MAX_ROWS = 200_000
-"""Of larger tables, most checks read rows drawn at random, since they sort each column."""
+"""Most checks sort each column, so they read rows drawn at random from larger tables."""
 
 
 @dataclass(frozen=True)
