@@ -131,8 +131,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     epochs : int, default=1000
         Maximum number of epochs.
     patience : int or "auto", default="auto"
-        Number of epochs without improvement after which training ends. "auto" is 32 epochs, or as
-        many epochs as 256 updates take, if these are more.
+        Number of epochs without improvement after which training ends. "auto" is 32 epochs, or 24
+        with the log loss. If 256 updates take more epochs, "auto" is their number.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False

@@ -86,10 +86,19 @@ def test_defaults():
     assert not recipe.layers[-1].clip
 
 
-@pytest.mark.parametrize(("rows", "patience"), [(60, 256), (700, 86), (6400, 32), (20_000, 32)])
-def test_patience_is_in_epochs_and_updates(rows, patience):
+@pytest.mark.parametrize(
+    ("rows", "task", "patience"),
+    [
+        (60, "regression", 256),
+        (700, "classification", 86),
+        (6400, "regression", 32),
+        (20_000, "regression", 32),
+        (20_000, "classification", 24),
+    ],
+)
+def test_patience_is_in_epochs_and_updates(rows, task, patience):
     """A table of 700 rows has 3 updates an epoch, so 86 epochs have 256."""
-    recipe = tabm(SCHEMA, np.resize(X, (rows, SCHEMA.width)), 1, "regression")
+    recipe = tabm(SCHEMA, np.resize(X, (rows, SCHEMA.width)), 2, task)
     assert recipe.options["callbacks"][0].patience == patience
 
 
