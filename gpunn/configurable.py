@@ -466,6 +466,19 @@ def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[in
     )
 
 
+def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
+    """Return numbers as a tuple, or raise an error if they don't ascend or are not in (0, 1)."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise ArgumentTypeError(f"{argument}: expected a list of numbers; got {values!r}")
+    quantiles = tuple(
+        check_number(f"{argument}[{index}]", value, above=0, below=1)
+        for index, value in enumerate(values)
+    )
+    if not quantiles or list(quantiles) != sorted(set(quantiles)):
+        raise ArgumentError(f"{argument}: expected ascending numbers; got {values!r:.80}")
+    return quantiles
+
+
 def check_choice(
     argument: str, value: Any, choices: Collection[str], noun: str | None = None
 ) -> Any:

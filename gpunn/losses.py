@@ -13,6 +13,7 @@ write a subclass with `values`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -20,7 +21,13 @@ import numpy as np
 from array_api_compat import device
 
 from gpunn.activations import sigmoid, softmax, softplus
-from gpunn.configurable import Configurable, check_fraction, missing_class, number
+from gpunn.configurable import (
+    Configurable,
+    check_fraction,
+    check_quantiles,
+    missing_class,
+    number,
+)
 from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.expressions.derived import default, derived, forget_inherited, require_separate_rows
 from gpunn.schedules import Schedule, as_setting
@@ -41,6 +48,7 @@ __all__ = [
     "MeanSquaredError",
     "Poisson",
     "Quantile",
+    "Quantiles",
     "SoftmaxCrossEntropy",
     "SoftmaxFocal",
     "Tweedie",
@@ -1038,6 +1046,60 @@ class Quantile(ElementwiseLoss):
         sign = xp.sign(predictions - targets)
         # sign (1/2) + (1/2 - q) |sign|: 1 - q above the target, -q below it, 0 on it.
         return 0.5 * sign + (0.5 - self.quantile) * sign * sign
+
+
+@dataclass(frozen=True)
+class Quantiles(Loss):
+    """Mean quantile loss of several quantiles: l_i = mean_j max(q_j d_ij, (q_j - 1) d_ij).
+
+    As in `Quantile`, d_ij = t_i - p_ij. The network has one output for each quantile of its only
+    target. With the layer `gpunn.layers.SortedOutputs`, the predicted quantiles never cross.
+
+    Parameters
+    ----------
+    quantiles : sequence of float
+        The quantiles q_j in ascending order, in (0, 1).
+
+    Raises
+    ------
+    ArgumentError
+        If the quantiles are not ascending, or not in (0, 1).
+
+    Notes
+    -----
+    Targets have shape (rows,) or (rows, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Quantiles([0.1, 0.5, 0.9])
+    >>> targets = loss.check_targets(np.array([2.0]), outputs=3)
+    >>> loss.values(np, np.array([[1.0, 2.0, 3.0]]), targets).round(4)
+    array([0.0667])
+    """
+
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+
+    name = "quantiles"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantiles", check_quantiles("quantiles", self.quantiles))
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        total = 0.0
+        for j, q in enumerate(self.quantiles):
+            d = targets[:, j : j + 1] - predictions[:, j : j + 1]
+            total = total + xp.maximum(q * d, (q - 1) * d)
+        return xp.sum(total, axis=1) / len(self.quantiles)
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        if outputs != len(self.quantiles):
+            raise ShapeError(
+                f"y: {self.name} needs one output for each of {len(self.quantiles)} quantiles; "
+                f"the network has {outputs} outputs"
+            )
+        return np.repeat(real_targets(y, 1), outputs, axis=1)
 
 
 if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module

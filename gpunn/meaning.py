@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.intervals import check_intervals
 from gpunn.rows.csv_rows import first_few
 from gpunn.thresholds import TWO_CLASSES
 from gpunn.typing import Shape
@@ -143,6 +144,25 @@ class Described:
                 raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")
             value = float(value)
         self._remember("threshold", value)
+
+    @property
+    def intervals(self) -> dict[str, Any] | None:
+        """Scores of held-out rows for prediction intervals, or None; see `gpunn.intervals`.
+
+        `gpunn train` and the regressors for tables set them, for `gpunn predict --interval` and
+        `predict(X, interval=...)`.
+        """
+        value = self.metadata.get("intervals")
+        if value is None:
+            return None
+        try:
+            return check_intervals(value, self.output_shape[0])
+        except ValueError as error:
+            raise DataError(f"metadata['intervals']: {error}") from error
+
+    @intervals.setter
+    def intervals(self, value: dict[str, Any] | None) -> None:
+        self._remember("intervals", value)
 
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None

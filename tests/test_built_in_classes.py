@@ -91,6 +91,8 @@ def plateau(**parameters):
         (lambda: losses.MeanSquaredError("max"), "over_outputs: .* 'half_sum'; got 'max'"),
         (lambda: losses.Huber(0), "delta: expected a number > 0"),
         (lambda: losses.Quantile(1), "quantile: expected a number > 0 and < 1; got 1"),
+        (lambda: losses.Quantiles([0.5, 1]), r"quantiles\[1\]: expected a number > 0 and < 1"),
+        (lambda: losses.Quantiles([0.5, 0.1]), "quantiles: expected ascending numbers"),
         (lambda: losses.SoftmaxCrossEntropy(1.0), "label_smoothing: expected a number >= 0 and <"),
         (lambda: metrics.TopKAccuracy(0), "k: expected an integer"),
         (lambda: metrics.F1("makro"), "average: there is no 'makro'; did you mean 'macro'"),

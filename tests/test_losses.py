@@ -97,6 +97,20 @@ FORMULAS = [
         losses.Quantile(0.8),
         by_element(lambda p, t: 0.8 * (t - p) if t > p else 0.2 * (p - t)),
     ),
+    (
+        losses.Quantiles((0.1, 0.5, 0.8)),  # of the first three outputs
+        lambda p, t: np.array(
+            [
+                np.mean(
+                    [
+                        max(q * (b - a), (q - 1) * (b - a))
+                        for q, a, b in zip((0.1, 0.5, 0.8), x[:3], y[:3], strict=True)
+                    ]
+                )
+                for x, y in zip(p, t, strict=True)
+            ]
+        ),
+    ),
     (losses.LogCosh(), by_element(lambda p, t: math.log(math.cosh(p - t)))),
     (
         losses.BinaryFocal(1.5),

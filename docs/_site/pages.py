@@ -37,7 +37,7 @@ SECTIONS = {
         "Split time series and groups": "how_to/splits",
         "Handle imbalanced classes": "how_to/imbalanced",
         "Early stopping and overfitting": "how_to/early_stopping",
-        "Prediction intervals": "how_to/prediction_intervals",
+        "Probabilities and prediction intervals": "how_to/prediction_intervals",
         "Migrate from scikit-learn": "how_to/sklearn",
         "Search faster with scikit-learn": "how_to/search",
         "Train on a GPU": "how_to/gpu",

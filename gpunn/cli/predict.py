@@ -61,6 +61,13 @@ FORMATS = click.Choice(["csv", "jsonl"])
     is_flag=True,
     help="Add the class probabilities. An NPY file then contains only probabilities.",
 )
+@click.option(
+    "--interval",
+    type=click.IntRange(1, 99),
+    metavar="PERCENT",
+    help="For numbers: add columns with the bounds of intervals that contain this percentage of "
+    "the true values.",
+)
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
 @click.option(
@@ -87,6 +94,7 @@ def predict(
     named_input: Path | None,
     output_path: Path | None,
     probabilities: bool,
+    interval: int | None,
     threshold: float | None,
     form: str | None,
     to: str | None,
@@ -112,7 +120,7 @@ def predict(
     from gpunn.errors import ArgumentError
     from gpunn.experiment.data import read_inputs
     from gpunn.experiment.images import predicted_images
-    from gpunn.experiment.predictions import interpret
+    from gpunn.experiment.predictions import interpret, with_bounds
     from gpunn.interchange.predictor.description import layout_of
     from gpunn.rows.csv_rows import wrong_delimiter
 
@@ -144,9 +152,17 @@ def predict(
             f"--probabilities: a network{trained} predicts no probabilities; remove the option"
         )
     set_threshold(model, activation, threshold)
+    intervals = model.intervals
+    if interval is not None and intervals is None:
+        raise ArgumentError(
+            "--interval: the network has no intervals, which need a regression with validation "
+            "rows, trained by gpunn train, RealMLPRegressor or TabMRegressor; remove the option"
+        )
     sink = Sink(output_path, to, probabilities)
 
     def meaning(outputs: Any) -> Predictions:
+        if interval is not None and intervals is not None:
+            return with_bounds(outputs, intervals, interval, model.target_names)
         return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
     if path is not None and (images or path.suffix in ARRAYS):

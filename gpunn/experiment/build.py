@@ -20,6 +20,7 @@ from gpunn.experiment.evaluation import (
     classes_of,
     evaluated,
     has_exclusive_classes,
+    set_intervals,
 )
 from gpunn.experiment.images import with_format
 from gpunn.experiment.monitoring import best_rule, settle_monitors
@@ -180,6 +181,11 @@ class Experiment:
         criterion = self.config.training.threshold_for
         if criterion is not None and self.validation is not None:
             choose_threshold(self.trainer, self.validation, criterion, warn=warn)
+
+    def fit_intervals(self) -> None:
+        """Set a regression's prediction intervals from its errors on the validation rows."""
+        if self.validation is not None:
+            set_intervals(self.trainer, self.validation)
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the network on the test split.

@@ -10,7 +10,8 @@ import numpy as np
 
 from gpunn.config import DataSet, TableFile
 from gpunn.data.memory_maps import rows_of
-from gpunn.losses import Loss
+from gpunn.intervals import fit_intervals
+from gpunn.losses import Huber, LogCosh, Loss, MeanAbsoluteError, MeanSquaredError, Quantiles
 from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
 from gpunn.thresholds import DEFAULT, best_threshold, decide, decision_metrics, margins
@@ -23,7 +24,11 @@ __all__ = [
     "classes_of",
     "evaluated",
     "has_exclusive_classes",
+    "set_intervals",
 ]
+
+WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
+"""Losses whose predictions are in the middle of the targets, or quantiles with the median."""
 
 LOG = logging.getLogger("gpunn")
 
@@ -124,3 +129,19 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, wa
             criterion,
         )
     trainer.model.threshold = None if choice is None else choice.threshold
+
+
+def set_intervals(trainer: Trainer, validation: Subset) -> None:
+    """Set the network's intervals from validation rows, if the loss is for regression."""
+    loss, model = trainer.loss, trainer.model
+    quantiles = loss.quantiles if isinstance(loss, Quantiles) else ()
+    if not isinstance(loss, WITH_INTERVALS) or (quantiles and 0.5 not in quantiles):
+        return
+    targets, weights = validation.dataset.y, validation.dataset.weights
+    if validation.indices is not None:
+        targets = rows_of(targets, validation.indices)
+        weights = None if weights is None else rows_of(weights, validation.indices)
+    targets = targets[:, :1] if quantiles else targets
+    model.intervals = fit_intervals(predicted(model, validation), targets, weights, quantiles)
+    if quantiles:
+        model.remember(None, [str(each) for each in quantiles], model.output_activation)

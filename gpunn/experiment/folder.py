@@ -396,9 +396,11 @@ class RunFolder(Callback):
     def save_model(self) -> None:
         """Write the trained network, and remove the evaluation of the earlier network.
 
-        If `training.threshold_for` is set, the threshold is chosen first.
+        First, the threshold is chosen if `training.threshold_for` is set, and the prediction
+        intervals of a regression are computed.
         """
         self.experiment.choose_threshold()
+        self.experiment.fit_intervals()
         path, model = self.path / FINAL, self.experiment.trainer.model
         chunks = model_content(model.file_description(), model.file_arrays()).chunks
         if holds(path, *chunks):

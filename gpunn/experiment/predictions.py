@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.errors import DataError
+from gpunn.intervals import bound_names, bounds
 from gpunn.meaning import check_class_count, probabilities
 from gpunn.thresholds import decide
 
-__all__ = ["Predictions", "interpret"]
+__all__ = ["Predictions", "interpret", "with_bounds"]
 
 
 @dataclass(frozen=True)
@@ -20,18 +22,21 @@ class Predictions:
 
     `values`, of shape (rows,) or (rows, outputs), has the class names, or indices if the classes
     have no names. For several labels, it has 0 or 1 for each output; for any other loss, the
-    network's outputs. If it has several columns, `targets` has their names. `probabilities` has a
-    column for each class or label, with the names `labels`, or is None if the loss has no
-    probabilities.
+    network's outputs. If it has several columns, `targets` has the names of their targets, or
+    `columns` has their own names. `probabilities` has a column for each class or label, with the
+    names `labels`, or is None if the loss has no probabilities.
     """
 
     values: np.ndarray
     probabilities: np.ndarray | None
     labels: list[str]
     targets: Sequence[str] | None = None
+    columns: Sequence[str] = ()
 
     def names(self, with_probabilities: bool) -> list[str]:
         """Return the names of the columns of a file with the predictions."""
+        if self.columns:
+            return list(self.columns)
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
@@ -74,6 +79,25 @@ def interpret(
         check_class_count(classes, count, "classes")
     codes = decide(outputs, activation, threshold)
     return Predictions(_named(codes, classes), p, _labels(classes, p.shape[1]))
+
+
+def with_bounds(
+    outputs: np.ndarray,
+    intervals: dict[str, Any],
+    percent: int,
+    targets: Sequence[str] | None = None,
+) -> Predictions:
+    """Return predictions and bounds of intervals that contain `percent` % of the rows.
+
+    A DataError is raised if there were too few held-out rows for the percentage.
+    """
+    try:
+        found = bounds(outputs.T.astype(np.float64), intervals, percent)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    columns = [column for triple in found for column in triple]
+    values = np.stack(columns, axis=1).astype(outputs.dtype)
+    return Predictions(values, None, [], columns=bound_names(len(found), targets))
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

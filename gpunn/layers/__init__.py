@@ -29,6 +29,7 @@ from gpunn.layers.pooling import (
 )
 from gpunn.layers.prelu import PReLU
 from gpunn.layers.scale import ParametricActivation, Scale
+from gpunn.layers.sorted_outputs import SortedOutputs
 
 __all__ = [
     "Activation",
@@ -66,6 +67,7 @@ __all__ = [
     "Rescaling",
     "Residual",
     "Scale",
+    "SortedOutputs",
     "SpatialDropout",
     "Standardization",
     "TargetScaling",

@@ -70,6 +70,7 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
             label_smoothing=none_if_auto(getattr(self, "label_smoothing", "auto")),
             metric=none_if_auto(self.metric),
             target_transform=getattr(self, "target_transform", None),
+            quantiles=getattr(self, "quantiles", None),
             **settings,
         )
 
@@ -251,6 +252,10 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
         of the targets. They are near the median instead of the mean, so they are too low on
         average. The loss selects the best epoch: the squared error of the logarithms.
+    quantiles : list of float or None, default=None
+        Quantiles to predict in one network, such as (0.05, 0.5, 0.95), ascending and with 0.5.
+        `predict` returns the median, and `predict_quantiles` all quantiles, which never cross.
+        Without quantiles, `predict` returns the mean. For one target only.
 
     Attributes
     ----------

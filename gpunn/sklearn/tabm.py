@@ -83,6 +83,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             metric=none_if_auto(self.metric),
             target_transform=getattr(self, "target_transform", None),
+            quantiles=getattr(self, "quantiles", None),
             **settings,
         )
 
@@ -214,6 +215,8 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
         default.
     target_transform : as for `RealMLPRegressor`
         Whether to learn logarithms of the targets: None by default.
+    quantiles : as for `RealMLPRegressor`
+        Quantiles to predict: None by default.
 
     Attributes
     ----------

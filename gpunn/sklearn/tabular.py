@@ -19,6 +19,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_number, resolve_all
 from gpunn.data.frames import column_names
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.intervals import bounds, fit_intervals, percent_of
 from gpunn.layers.outputs import check_positive
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
@@ -191,7 +192,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         targets: np.ndarray,
         weights: np.ndarray | None,
     ) -> None:
-        """Choose the network's threshold by `threshold_for` from outputs for validation rows."""
+        """Set the network's threshold or intervals from outputs for validation rows."""
 
     @abstractmethod
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
@@ -754,6 +755,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the regressors."""
 
     target_transform: str | None = parameter(None, NONE, among("log"))
+    quantiles: Any = parameter(None, NONE, ARRAY_LIKE)
 
     _task = "regression"
 
@@ -762,31 +764,95 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
         return targets
 
+    _needs_outputs = True
+
+    def _decide(
+        self,
+        network: Sequential,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> None:
+        quantiles = [] if self.quantiles is None else [float(each) for each in self.quantiles]
+        network.intervals = fit_intervals(outputs, targets, weights, quantiles)
+        if quantiles:
+            network.remember(None, [str(each) for each in quantiles], network.output_activation)
+
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
         targets = checked_numbers(y, self._markers(), argument)
         if self.target_transform == "log":
             check_positive(targets, argument)
         return targets
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the target of each row.
+    def predict(
+        self, X: Any, interval: float | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict the target of each row, and an interval if wanted.
+
+        Intervals are conformal: their width comes from the errors on the validation rows, which
+        also selected the best epoch. If `times` were passed to `fit`, these are the latest rows.
+        Without `quantiles`, all intervals have the same width. See `gpunn.intervals`.
 
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
             Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
             warning reports the number of such cells.
+        interval : float or None
+            Fraction of the rows whose targets the intervals should contain, such as 0.9, in steps
+            of 0.01. With several targets, the fraction is for each target separately.
 
         Returns
         -------
         ndarray of float64, shape (rows,) or (rows, outputs)
-            Predictions in the unit of the targets.
+            Predictions in the unit of the targets; with `quantiles`, the medians. If `interval` is
+            set, a tuple of three such arrays: predictions, lower and upper bounds.
+
+        Raises
+        ------
+        ValueError
+            If `interval` is invalid, or there were too few validation rows for it.
         """
-        return self._predictions(self._network_outputs(X))
+        outputs = self._network_outputs(X)
+        if interval is None:
+            return self._predictions(outputs)
+        percent, intervals = percent_of("interval", interval), self.network_.intervals
+        if intervals is None:
+            raise ValueError("interval: the file is of an earlier release; fit again")
+        triples = bounds(outputs.T.astype(np.float64), intervals, percent)
+        columns = (np.stack(each, axis=1) for each in zip(*triples, strict=True))
+        predicted, low, high = (each[:, 0] if len(triples) == 1 else each for each in columns)
+        return predicted, low, high
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        numbers = outputs.astype(np.float64)
-        return numbers[:, 0] if self._outputs == 1 else numbers
+        numbers, intervals = outputs.astype(np.float64), self.network_.intervals
+        if intervals is not None and intervals["quantiles"]:
+            return numbers[:, intervals["quantiles"].index(0.5)]
+        return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+    def predict_quantiles(self, X: Any) -> np.ndarray:
+        """Predict the `quantiles` of each row, in ascending order; they never cross.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, quantiles)
+            Quantiles in the unit of the targets, as the network predicts them: without conformal
+            calibration.
+
+        Raises
+        ------
+        AttributeError
+            If the estimator has no `quantiles`.
+        """
+        outputs = self._network_outputs(X).astype(np.float64)
+        if not (self.network_.intervals or {}).get("quantiles"):
+            raise AttributeError("predict_quantiles: set the parameter quantiles, and fit again")
+        return outputs
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags, with the targets that the regressor accepts."""

@@ -13,6 +13,7 @@ from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 from gpunn.tables import Schema, Table
+from gpunn.tabular.recipe import LOSS
 from gpunn.training.callbacks import EarlyStopping
 from gpunn.training.history import History
 from gpunn.training.trainer import Trainer
@@ -77,7 +78,8 @@ class Fitted:
     def score_of(self, outputs: np.ndarray, rows: Rows) -> float:
         """Return the metric of any outputs."""
         unchanged = Sequential([Flatten()], outputs.shape[1], "numpy", dtype="float64")
-        trainer = Trainer(unchanged, self.loss, metrics=[self.metric])
+        metrics = [] if self.metric == LOSS else [self.metric]
+        trainer = Trainer(unchanged, self.loss, metrics=metrics)
         logs = trainer.evaluate(outputs, rows.targets, sample_weight=rows.weights)
         return logs[self.metric]
 

@@ -17,6 +17,7 @@ from gpunn.layers import (
     OneHot,
     ParametricActivation,
     Scale,
+    SortedOutputs,
     TargetScaling,
 )
 from gpunn.optimizers import Adam
@@ -33,10 +34,10 @@ from gpunn.tabular.columns import (
 from gpunn.tabular.recipe import (
     Recipe,
     batch_rows,
-    check_outputs,
     check_transform,
     checked_metric,
     loss_of,
+    with_quantiles,
 )
 from gpunn.training.callbacks import EarlyStopping
 
@@ -71,6 +72,7 @@ def realmlp(
     batch_size: int | None = 256,
     metric: str | None = None,
     target_transform: str | None = None,
+    quantiles: Sequence[float] | None = None,
 ) -> Recipe:
     """Return a RealMLP for a table, with settings that RealMLP's authors tuned on many tables.
 
@@ -140,6 +142,10 @@ def realmlp(
     target_transform : {"log"} or None
         For regression, a function of the targets for the model to learn. With "log", targets must
         be positive; see `gpunn.layers.TargetScaling`.
+    quantiles : sequence of float or None
+        Quantiles to predict in one network, ascending and with 0.5, or None for the mean. With
+        quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
+        crossing. The loss selects the best epoch. Only for the regression of one target.
 
     Returns
     -------
@@ -160,7 +166,7 @@ def realmlp(
     >>> recipe.loss, recipe.metric
     (SoftmaxCrossEntropy(label_smoothing=0.0), 'log_loss')
     """
-    outputs = check_outputs(task, outputs)
+    outputs, metric = with_quantiles(task, outputs, metric, quantiles)
     check_encoded(schema, X)
     check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
@@ -202,8 +208,9 @@ def realmlp(
         last = replace(last, initializer="zeros", bias_initializer="zeros")
     layers.append(last)
     if regression:
+        layers += [SortedOutputs()] if quantiles is not None else []
         layers.append(TargetScaling(clip=not simplified, log=transform == "log"))
-    loss = loss_of(task, label_smoothing)
+    loss = loss_of(task, label_smoothing, quantiles)
     optimizer = Adam(
         CosineLog(learning_rate, time_of_update=0),
         FlatCosine(weight_decay, time_of_update=0) if weight_decay else 0.0,

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunn.configurable import check_choice, check_integer, resolve
+from gpunn.configurable import check_choice, check_integer, check_quantiles, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
-from gpunn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy
+from gpunn.losses import (
+    BinaryCrossEntropy,
+    Loss,
+    MeanSquaredError,
+    Quantiles,
+    SoftmaxCrossEntropy,
+)
 from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
@@ -23,6 +29,7 @@ __all__ = [
     "check_transform",
     "checked_metric",
     "loss_of",
+    "with_quantiles",
 ]
 
 TASKS = ("classification", "multilabel", "regression")
@@ -98,6 +105,8 @@ class Recipe:
     @property
     def metrics(self) -> list[str]:
         """Metrics to compute on the training rows and the validation rows."""
+        if isinstance(self.loss, Quantiles):
+            return []  # metrics compare predictions with targets, but these are quantiles
         both = dict.fromkeys((self.metric, COMMON[self.task]))
         return [name for name in both if name not in (LOSS, *self.validation_metrics)]
 
@@ -164,8 +173,32 @@ def checked_metric(
     return metric
 
 
-def loss_of(task: str, label_smoothing: float) -> Loss:
+def with_quantiles(
+    task: str, outputs: int, metric: str | None, quantiles: Sequence[float] | None
+) -> tuple[int, str | None]:
+    """Return the numbers of outputs, and the metric; with quantiles, only the loss is possible."""
+    outputs = check_outputs(task, outputs)
+    if quantiles is None:
+        return outputs, metric
+    if task != "regression" or outputs != 1:
+        raise ArgumentError(
+            f"quantiles: only for the regression of one target; got {task} with {outputs} outputs"
+        )
+    if metric not in (None, LOSS):
+        raise ArgumentError(
+            f"metric: {metric!r} does not fit quantiles; remove it, or choose {LOSS!r}"
+        )
+    if 0.5 not in check_quantiles("quantiles", quantiles):
+        raise ArgumentError(
+            f"quantiles: add 0.5, since the median is the prediction; got {quantiles!r:.80}"
+        )
+    return len(quantiles), LOSS
+
+
+def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None = None) -> Loss:
     """Return the loss of a task; `label_smoothing` is for classification."""
+    if quantiles is not None:
+        return Quantiles(quantiles)
     if task == "multilabel" and label_smoothing:
         raise ArgumentError(
             "label_smoothing: expected 0 with several labels, since it is only for one class per "

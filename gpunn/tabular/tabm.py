@@ -17,6 +17,7 @@ from gpunn.layers import (
     MemberDense,
     Members,
     OneHot,
+    SortedOutputs,
     TargetScaling,
 )
 from gpunn.optimizers import AdamW
@@ -32,10 +33,10 @@ from gpunn.tabular.columns import (
 from gpunn.tabular.recipe import (
     Recipe,
     batch_rows,
-    check_outputs,
     check_transform,
     checked_metric,
     loss_of,
+    with_quantiles,
 )
 from gpunn.training.callbacks import EarlyStopping
 
@@ -88,6 +89,7 @@ def tabm(
     shuffle_members: bool = False,
     metric: str | None = None,
     target_transform: str | None = None,
+    quantiles: Sequence[float] | None = None,
 ) -> Recipe:
     """Return a TabM for a table, with settings that TabM's authors recommend without tuning.
 
@@ -158,6 +160,10 @@ def tabm(
         member.
     metric, target_transform : str or None
         As for `realmlp`.
+    quantiles : sequence of float or None
+        Quantiles to predict in one network, ascending and with 0.5, or None for the mean. With
+        quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
+        crossing. The loss selects the best epoch. Only for the regression of one target.
 
     Returns
     -------
@@ -178,7 +184,7 @@ def tabm(
     >>> recipe.layers[1].name, recipe.layers[1].count
     ('members', 32)
     """
-    outputs = check_outputs(task, outputs)
+    outputs, metric = with_quantiles(task, outputs, metric, quantiles)
     check_encoded(schema, X)
     check_choice("kind", kind, KINDS)
     check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
@@ -213,9 +219,10 @@ def tabm(
         )
         layers += [Dropout(dropout)] if dropout else []
     layers.append(MemberDense(outputs, separate=True))
-    loss = loss_of(task, label_smoothing)
+    loss = loss_of(task, label_smoothing, quantiles)
     layers.append(MeanOverMembers(loss.output_activation))
     if task == "regression":
+        layers += [SortedOutputs()] if quantiles is not None else []
         layers.append(TargetScaling(clip=transform is not None, log=transform == "log"))
     optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
     batch_size = batch_rows(batch_size, len(X), BATCHES)

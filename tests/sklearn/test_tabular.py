@@ -1,5 +1,6 @@
 """Tabular estimators: raw rows with text, dates and missing values."""
 
+import io
 import os
 import pickle
 import signal
@@ -7,6 +8,7 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
+from exported_files import run_file
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss, roc_auc_score
@@ -14,6 +16,7 @@ from sklearn.model_selection import TunedThresholdClassifierCV
 
 import gpunn
 from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
+from gpunn.interchange import save_python
 from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
 from gpunn.sklearn.parameters import InvalidParameterError
 
@@ -35,7 +38,7 @@ CLASS = np.where(X["city"] == "Rome", "dear", np.where(X["member"], "fair", "che
 FAST = {"hidden_layer_sizes": (32,), "batch_size": 16, "random_state": 0}
 REALMLP = {"epochs": 24, **FAST}
 TABM = {"epochs": 24, "learning_rate_init": 0.01, "members": 3, "bins": 8, **FAST}
-BRIEF = {**REALMLP, "epochs": 1}
+BRIEF, BRIEF_TABM = {**REALMLP, "epochs": 1}, {**TABM, "epochs": 1}
 CLASSIFIERS = [RealMLPClassifier(**REALMLP), TabMClassifier(**TABM)]
 REGRESSORS = [RealMLPRegressor(**REALMLP), TabMRegressor(**TABM)]
 
@@ -231,6 +234,67 @@ def test_temperature_scaling(estimator, tmp_path):
     loaded = type(estimator).load(tmp_path / "fitted.safetensors", backend="numpy")
     assert loaded.temperature_ == first.temperature_
     np.testing.assert_array_equal(loaded.predict_proba(X), first.predict_proba(X))
+
+
+@pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+def test_intervals(estimator, quantiles, tmp_path):
+    regressor = clone(estimator).set_params(quantiles=quantiles)
+    rent = RENT + RANDOM.normal(0, 30, ROWS)
+    fitted = regressor.fit(X[:60], rent[:60], X_val=X[60:], y_val=rent[60:])
+    predicted, low, high = fitted.predict(X, interval=0.8)
+    assert ((low <= predicted) & (predicted <= high)).all()
+    assert np.mean(((low <= rent) & (rent <= high))[60:]) >= 0.8
+    np.testing.assert_array_equal(predicted, fitted.predict(X))
+    assert fitted.metric_ == ("loss" if quantiles else "root_mean_squared_error")
+    if quantiles:
+        every = fitted.predict_quantiles(X)
+        assert (np.diff(every, axis=1) >= 0).all()
+        np.testing.assert_array_equal(every[:, 1], predicted)
+        assert np.ptp(high - low) > 0
+    path, program, rows = (tmp_path / name for name in ("a.safetensors", "a.py", "rows.csv"))
+    fitted.save(path)
+    loaded = type(estimator).load(path, backend="numpy")
+    np.testing.assert_array_equal(loaded.predict(X, interval=0.8), (predicted, low, high))
+    save_python(fitted.network_, program)
+    X.to_csv(rows, index=False)
+    status, output, _ = run_file(program, rows, "--interval", 80)
+    assert status == 0
+    table = pd.read_csv(io.StringIO(output))
+    assert list(table) == ["prediction", "lower", "upper"]
+    np.testing.assert_allclose(table, np.stack([predicted, low, high], axis=1), rtol=1e-5)
+
+
+def test_intervals_of_folds():
+    regressor = RealMLPRegressor(**BRIEF, quantiles=(0.1, 0.5, 0.9), n_cv=2)
+    fitted = regressor.fit(X, RENT)
+    _, low, high = fitted.predict(X, interval=0.8)
+    assert fitted.oof_predictions_.shape == low.shape == (ROWS,)
+    assert (low <= high).all()
+
+
+def test_intervals_of_several_targets():
+    Y = np.c_[RENT, -RENT / 1000]
+    predicted, low, high = TabMRegressor(**BRIEF_TABM).fit(X, Y).predict(X, interval=0.9)
+    assert predicted.shape == low.shape == high.shape == (ROWS, 2)
+    for width in (high - low).T:
+        np.testing.assert_allclose(width, width[0])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "interval", "message"),
+    [
+        ({}, 90, "interval: expected a fraction of the rows"),
+        ({}, 0.99, "needs at least 99 held-out rows"),
+        ({"quantiles": (0.1, 0.9)}, None, "quantiles: add 0.5"),
+        ({"quantiles": (0.5, 0.1)}, None, "quantiles: expected ascending numbers"),
+        ({"quantiles": (0.1, 0.5), "metric": "r2"}, None, "metric: 'r2' does not fit quantiles"),
+    ],
+)
+def test_intervals_that_do_not_exist(parameters, interval, message):
+    regressor = RealMLPRegressor(**BRIEF).set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        regressor.fit(X, RENT).predict(X, interval=interval)
 
 
 DEAR = pd.Series(CLASS == "dear")

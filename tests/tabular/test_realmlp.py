@@ -1,12 +1,15 @@
 """RealMLP, as in its paper and its authors' program."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from tabular.example import FRAME, network, trained
 
+import gpunn
 from gpunn.errors import ArgumentError
 from gpunn.tables import Schema
-from gpunn.tabular import realmlp
+from gpunn.tabular import realmlp, tabm
 
 SCHEMA = Schema.fit(FRAME)
 X = SCHEMA.encode(FRAME)
@@ -157,3 +160,14 @@ def test_it_learns(simplified):
     options = {"hidden_layer_sizes": (16,), "epochs": 8, "batch_size": 16}
     recipe = realmlp(SCHEMA, X, 2, "classification", simplified=simplified, **options)
     assert trained(recipe, SCHEMA, y).evaluate(FRAME, y)["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("make", [realmlp, partial(tabm, members=2)])
+def test_quantiles(make):
+    recipe = make(SCHEMA, X, 1, "regression", quantiles=[0.1, 0.5, 0.9], hidden_layer_sizes=[8])
+    assert recipe.loss == gpunn.losses.Quantiles([0.1, 0.5, 0.9])
+    assert recipe.options["callbacks"][0].monitor == "val_loss"
+    assert [layer.name for layer in recipe.layers[-2:]] == ["sorted_outputs", "target_scaling"]
+    for task, outputs in (("regression", 2), ("classification", 2)):
+        with pytest.raises(ArgumentError, match="quantiles: only for the regression of one target"):
+            make(SCHEMA, X, outputs, task, quantiles=[0.5])

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+from gpunn.intervals import bound_names, bounds
 from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.rows.lines import chunks_of
 from gpunn.rows.predict_stream import predict_stream
@@ -57,9 +58,17 @@ def decided(outputs: Sequence[float]) -> list[object]:
     return [classes[code] if classes else code]
 
 
-def names_of_predictions(with_probabilities: bool) -> list[str]:
+def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
+    """Return each target's prediction, and the bounds of its interval."""
+    found = bounds([float(output) for output in outputs], MODEL["intervals"], percent)
+    return [number for triple in found for number in triple]
+
+
+def names_of_predictions(with_probabilities: bool, percent: int | None) -> list[str]:
     """Return the names of the values that are written for each row."""
     count, targets = MODEL["outputs"], MODEL["targets"]
+    if percent is not None:
+        return bound_names(len(MODEL["intervals"]["scores"]), targets)
     single = count == 1 or MODEL["output_activation"] == "softmax"
     names = ["prediction"]
     if not single:
@@ -88,6 +97,12 @@ def arguments() -> argparse.ArgumentParser:
         type=float,
         help="predict the second of two classes if its probability is at least this; by default "
         "the model's threshold, or 0.5",
+    )
+    parser.add_argument(
+        "--interval",
+        type=int,
+        metavar="PERCENT",
+        help="for numbers: add the bounds of intervals that contain this percentage of the rows",
     )
     formats, detected = ["csv", "jsonl"], "detected by default"
     parser.add_argument(
@@ -124,6 +139,8 @@ def main() -> None:
         if not two or not 0 <= options.threshold <= 1:
             parser.error("--threshold: expected 0 to 1, for a network with two classes")
         MODEL["threshold"] = options.threshold
+    if options.interval is not None and (not MODEL["intervals"] or not 0 < options.interval < 100):
+        parser.error("--interval: expected 1 to 99, for a network with intervals")
     if options.delimiter is not None and (problem := wrong_delimiter(options.delimiter)):
         parser.error(f"--delimiter: {problem}")
     if options.input == "-" and sys.stdin is None:
@@ -213,10 +230,15 @@ def stream(
         counts: dict[tuple[str, str | None], int] = {}
         outputs = predict(encoded(rows, counts))
         p = probabilities(outputs) if options.probabilities else [()] * len(rows)
-        return zip(map(decided, outputs), p, strict=True), counts
+        percent = options.interval
+        values = (decided(row) if percent is None else with_bounds(row, percent) for row in outputs)
+        return zip(values, p, strict=True), counts
 
     def begin(form: str) -> Callable[[Any], None]:
-        names, form = names_of_predictions(options.probabilities), options.to or form
+        names, form = (
+            names_of_predictions(options.probabilities, options.interval),
+            options.to or form,
+        )
         header: list[Any] = [(names, [])] if form == "csv" else []
 
         def write(rows: Any) -> None:

@@ -36,6 +36,7 @@ def described(model: Sequential) -> dict[str, Any]:
         "output_activation": model.output_activation,
         "classes": model.classes,
         "threshold": model.threshold,
+        "intervals": model.intervals,
         "targets": model.target_names,
         "input": layout_of(model),
         "schema": None if model.schema is None else described_schema(model.schema),

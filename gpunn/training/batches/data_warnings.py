@@ -37,7 +37,15 @@ from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling
 from gpunn.layers.base import synchronizing
-from gpunn.losses import Huber, LogCosh, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
+from gpunn.losses import (
+    Huber,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Quantile,
+    Quantiles,
+)
 from gpunn.meaning import check_class_count
 from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
 from gpunn.metrics.confusion import CountMetric
@@ -73,7 +81,7 @@ BOUNDS = {
 }
 """Bounds of activations, below and above."""
 
-REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile)
+REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile, Quantiles)
 """Losses that compare the outputs directly with the targets."""
 
 EVERYTHING = (-math.inf, math.inf)

@@ -1,0 +1,133 @@
+"""Prediction intervals by split conformal prediction, from the errors of held-out rows.
+
+An interval of 90 % contains the true values of at least 90 % of new rows on average, for any
+network. This holds if new rows resemble the n held-out rows, which must not influence training (Lei
+et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
+of a held-out row is its absolute error. With quantiles, the score is the distance by which the true
+value is outside two predicted quantiles, negative inside (Romano et al. 2019, "Conformalized
+Quantile Regression")::
+
+    without quantiles   s_i = |t_i - p_i|                            [p - s, p + s]
+    with quantiles      s_i = max(low_i - t_i, t_i - high_i)         [low - s, high + s]
+
+Here s is the k-th smallest score, with k = ceil((n + 1) * percent / 100).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["bound_names", "bounds", "check_intervals", "fit_intervals", "percent_of"]
+
+PERCENTS = range(1, 100)
+"""Percentages of rows for which files have a score."""
+
+
+def fit_intervals(
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None = None,
+    quantiles: Sequence[float] = (),
+) -> dict[str, Any]:
+    """Return, in JSON types, what `bounds` needs, from the outputs for held-out rows.
+
+    `outputs` has a column for each target or, for one target, for each of the `quantiles`. A
+    row with weight k counts as k rows. A new row counts as a row of average weight. The score of a
+    percentage is None if there are too few rows.
+    """
+    targets = targets.reshape(len(targets), -1).astype(np.float64)
+    chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
+    weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
+    columns, scores = outputs[chosen].astype(np.float64).T, []
+    for target, true in enumerate(targets[chosen].T):
+        found: dict[tuple[int, int], list[float | None]] = {}
+        for percent in PERCENTS:
+            low, high = pair = ends(quantiles, percent)
+            if pair not in found:
+                distance = np.maximum(columns[target + low] - true, true - columns[target + high])
+                found[pair] = smallest(distance, weight)
+        scores.append([found[ends(quantiles, percent)][percent - 1] for percent in PERCENTS])
+    return {"quantiles": list(quantiles), "scores": scores}
+
+
+def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
+    """Return for each percentage the score of that many rows, of which one is infinite."""
+    order = np.argsort(scores, kind="stable")
+    counts = 100 * np.cumsum(weights[order])
+    limits = np.array(PERCENTS) * (weights.sum() + weights.mean())
+    places = np.searchsorted(counts, limits * (1 - 1e-12))
+    ranked = scores[order].tolist()
+    return [ranked[place] if place < len(ranked) else None for place in places]
+
+
+def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
+    """Return the indices of the two quantiles between which closest to `percent` % of rows are."""
+    if not quantiles:
+        return 0, 0
+    last = len(quantiles) - 1
+    pairs = [(low, last - low) for low in range(last // 2 + 1)]
+    return min(pairs, key=lambda pair: abs(quantiles[pair[1]] - quantiles[pair[0]] - percent / 100))
+
+
+def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[Any, Any, Any]]:
+    """Return the prediction, the lower and the upper bound of each target.
+
+    `outputs` has the network's outputs: numbers for one row, or arrays for many rows. If the two
+    bounds would cross, or exclude the prediction, the interval is extended to it.
+    """
+    quantiles, result = intervals["quantiles"], []
+    center = quantiles.index(0.5) if quantiles else 0
+    low, high = ends(quantiles, percent)
+    for target, scores in enumerate(intervals["scores"]):
+        score = scores[percent - 1]
+        if score is None:
+            rows = math.ceil(percent / (100 - percent))
+            raise ValueError(
+                f"an interval of {percent} % needs at least {rows} held-out rows; choose a smaller "
+                "percentage, or hold out more rows"
+            )
+        prediction = outputs[center + target]
+        below = prediction - outputs[low + target] + score
+        above = outputs[high + target] - prediction + score
+        # (x + |x|) / 2 is max(x, 0), of numbers as of arrays.
+        below, above = (below + abs(below)) / 2, (above + abs(above)) / 2
+        result.append((prediction, prediction - below, prediction + above))
+    return result
+
+
+def bound_names(targets: int, names: Sequence[str] | None) -> list[str]:
+    """Return the names of the columns that `bounds` returns for one or several targets."""
+    kinds = ("prediction", "lower", "upper")
+    if targets == 1:
+        return [*kinds]
+    return [f"{kind}_{name}" for name in names or range(targets) for kind in kinds]
+
+
+def percent_of(argument: str, level: Any) -> int:
+    """Return a fraction of rows as a percentage, or raise a ValueError."""
+    number = isinstance(level, (int, float)) and not isinstance(level, bool)
+    percent = round(100 * level) if number and math.isfinite(level) else 0
+    if percent not in PERCENTS or abs(100 * level - percent) > 1e-9:
+        raise ValueError(
+            f"{argument}: expected a fraction of the rows in steps of 0.01, such as 0.9; got "
+            f"{level!r}"
+        )
+    return percent
+
+
+def check_intervals(value: Any, outputs: int) -> dict[str, Any]:
+    """Return the intervals of a file, or raise a ValueError if they do not fit the network."""
+    match value:
+        case {"quantiles": list() as quantiles, "scores": list() as scores}:
+            rows = [each if isinstance(each, list) else [] for each in scores]
+            types = {type(each) for row in [quantiles, *rows] for each in row}
+            sizes = {len(row) for row in rows} == {len(PERCENTS)}
+            targets = outputs if not quantiles else 1 if len(quantiles) == outputs else 0
+            median = not quantiles or 0.5 in quantiles
+            if types <= {float, int, type(None)} and sizes and len(rows) == targets and median:
+                return dict(value)
+    raise ValueError(f"expected scores for {outputs} outputs; got {value!r:.80}")
