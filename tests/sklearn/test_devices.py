@@ -65,6 +65,7 @@ CASES_OF_TABLES = {
     "tabm mini": (sklearn.TabMClassifier, CLASS, TABM),
     "tabm full": (sklearn.TabMRegressor, NUMBER, {**TABM, "kind": "full"}),
     "tabm packed": (sklearn.TabMRegressor, NUMBER, {**TABM, "kind": "packed"}),
+    "folds": (sklearn.TabMClassifier, CLASS, {**TABM, "n_cv": 2, "n_ens": 2}),
 }
 
 
@@ -98,6 +99,8 @@ def test_training_on_tables_is_the_same_on_every_backend(backend, case):
         for name, value in values.items():
             np.testing.assert_allclose(value, expected[name], 1e-2, 1e-3, err_msg=name)
     assert type(here.predict(TABLE)) is np.ndarray
+    outputs = here.network_.predict(TABLE)
+    np.testing.assert_allclose(outputs, here.network_.to("numpy").predict(TABLE), 1e-4, 1e-4)
 
 
 def test_warm_starts_and_partial_fits_continue(backend):
