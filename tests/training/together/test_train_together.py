@@ -6,11 +6,12 @@ import threading
 
 import pytest
 from calls import Calls
-from equality import assert_same
+from equality import assert_same, rows
 from training.together.fits import different, fit, trainer
 
 import gpunn
 from gpunn.callbacks import EarlyStopping
+from gpunn.distributed.threads import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gpunn.layers import Dense
 from gpunn.optimizers import SGD
@@ -42,6 +43,18 @@ def test_more_fits_than_threads():
     tiny = {"epochs": 1, "validation_split": 0.0}
     results = gpunn.train_together([fit(trainer(), slice(8), **tiny) for _ in range(60)], 3)
     assert len({tuple(result.history["loss"]) for result in results}) == 1
+
+
+def test_each_rank_takes_some_of_the_networks(alone):
+    """As docs/how_to/many_networks.md describes; each rank is a thread of this process."""
+
+    def train(communicator):
+        rank, size = communicator.rank, communicator.size
+        mine = gpunn.train_together(different()[rank::size], 2)
+        gathered = communicator.gather([rows(result.history) for result in mine])
+        return [gathered[index % size][index // size] for index in range(len(alone))]
+
+    assert run_threads(4, train) == [[rows(each.history) for each in alone]] * 4
 
 
 def test_the_bar_of_a_fit_is_off_only_meanwhile():
