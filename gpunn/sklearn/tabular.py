@@ -64,6 +64,7 @@ from gpunn.tables import Schema
 from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe, combined, scale_temperature, separated
+from gpunn.tabular.recipe import LOSS
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
@@ -369,8 +370,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if not several:
             self.validation_score_ = fitted[0].score
             return
-        pairs = zip(outputs, validation, strict=True)
-        scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
+        if self.metric_ == LOSS:  # of transformed targets, unknown for the mean of networks
+            scores = np.reshape([each.score for each in fitted], (len(folds), -1)).mean(axis=1)
+        else:
+            pairs = zip(outputs, validation, strict=True)
+            scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
         self.validation_score_ = float(scores.mean())
         if len(folds) > 1:
             predictions = self._predictions(np.concatenate(outputs))

@@ -126,6 +126,13 @@ def test_only_folds_have_scores(fitted):
     assert estimator.estimators_ == [estimator.network_]
 
 
+def test_scores_by_the_loss_of_logarithms():
+    estimator = RealMLPRegressor(**FAST, target_transform="log", n_cv=2, n_ens=2)
+    estimator.fit(X[:40], RENT[:40])
+    losses = np.array([min(history["val_loss"]) for history in estimator.history_])
+    np.testing.assert_allclose(estimator.cv_scores_, losses.reshape(2, 2).mean(axis=1))
+
+
 @functools.cache
 def held_out(by_groups, name="", value=None):
     """Return the held-out predictions of networks for which the row 17 may have been changed."""
