@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from gpunn.configurable import check_choice, check_integer, check_number
@@ -15,6 +16,10 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 __all__ = ["EarlyStopping"]
 
 CYCLE = "cycle"
+
+MIN_CYCLE = 8
+"""Number of epochs of the shortest cycle that is compared with the next one. After fewer epochs,
+which cycle ends better is random."""
 
 
 @dataclass(eq=False)
@@ -35,7 +40,7 @@ class EarlyStopping(Callback):
     patience : int or "cycle"
         Epochs without improvement before training ends, at least 1. With "cycle", training ends
         when a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the
-        cycle before.
+        cycle before. Cycles of fewer than 8 epochs are not compared with the next one.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     restore_best : bool
@@ -107,19 +112,21 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
-        if self.patience == CYCLE:
+        if self.patience == CYCLE and trainer.epoch < trainer.last_epoch:
             self._end_cycle(trainer, value)
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
         """If a cycle ends with this epoch, compare its last value with that of the cycle before."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
-        if trainer.epoch in {round(end) for end in ends}:
-            if not self.rule.improved(value, self._cycle_value):
-                trainer.stop_reason = (
-                    f"{self.monitor} is worse than after the cycle before ({self._cycle_value:.6g})"
-                )
-            self._cycle_value = value
+        for start, end in pairwise([0.0, *ends]):
+            if trainer.epoch == round(end):
+                before = self._cycle_value
+                if not self.rule.improved(value, before):
+                    trainer.stop_reason = (
+                        f"{self.monitor} is worse than after the cycle before ({before:.6g})"
+                    )
+                self._cycle_value = value if end - start >= MIN_CYCLE else self.rule.start
 
     def _stop_if_due(self, trainer: TrainerProtocol) -> None:
         if self.patience != CYCLE and self._search.waited >= float(self.patience):

@@ -40,37 +40,36 @@ def test_early_stopping(options, losses, epochs, best):
         )
 
 
-RISING = [9, 8, 7, 6, 5, 4]
-
-
 @pytest.mark.parametrize(
-    ("schedule", "options", "losses", "epochs"),
-    [  # with 15 epochs, cycles end after epochs 1, 3, 7 and 15
-        (CosineLog(), {}, [3, 9, 2, 9, 9, 9, 1, *RISING, 4, 0], 15),
-        (CosineLog(), {}, [3, 9, 2, 0, 1, 1, 2.5, *RISING, 4, 0], 7),
-        (CosineLog(), {}, [3, 0, 4], 3),
-        (CosineLog(), {}, [3, 0, 3, 0, 0, 0, 0], 3),
-        (CosineLog(), {"ties": "last"}, [3, 0, 3, 0, 0, 0, 4], 7),
-        (WarmUp(CosineLog(cycles=3), 1), {}, [9, 9, 2, 9, 9, 9, 3], 7),  # 3, 7 and 15
-        (Cosine(), {}, [*range(15)], 15),
+    ("schedule", "options", "best", "epochs"),
+    [  # with 120 epochs, cycles end after epochs 8, 24, 56 and 120
+        (CosineLog(), {}, {8: 3, 24: 2, 56: 1, 120: 2}, 120),
+        (CosineLog(), {}, {8: 3, 24: 2, 30: 0, 56: 2.5}, 56),
+        (CosineLog(), {}, {8: 3, 20: 0, 24: 4}, 24),
+        (CosineLog(), {}, {8: 3, 24: 3}, 24),
+        (CosineLog(), {"ties": "last"}, {8: 3, 24: 3, 56: 4}, 56),
+        (CosineLog(cycles=5), {}, {4: 3, 12: 4, 27: 3.5, 58: 4}, 58),  # the first is too short
+        (WarmUp(CosineLog(cycles=3), 1), {}, {18: 2, 52: 3}, 52),
+        (Cosine(), {}, {8: 3, 24: 4}, 120),
     ],
 )
-def test_early_stopping_at_the_end_of_a_cycle(schedule, options, losses, epochs):
+def test_early_stopping_at_the_end_of_a_cycle(schedule, options, best, epochs):
     this, callback = Scripted(), EarlyStopping(patience="cycle", **options)
-    this.optimizer, this.last_epoch = Adam(schedule), 15
+    this.optimizer, this.last_epoch = Adam(schedule), 120
+    losses = [best.get(epoch, 9) for epoch in range(1, 121)]
     assert this.run(callback, losses) == epochs
     assert callback.best == min(losses[:epochs])
-    assert ("worse than after the cycle before" in this.stop_reason) == (epochs < 15)
+    assert ("worse than after the cycle before" in this.stop_reason) == (epochs < 120)
 
 
 def test_the_value_of_the_cycle_before_is_restored():
     this, before = Scripted(), EarlyStopping(patience="cycle", restore_best=False)
-    this.optimizer, this.last_epoch = Adam(CosineLog()), 15
-    this.run(before, [3, 2, 1])
+    this.optimizer, this.last_epoch = Adam(CosineLog()), 120
+    this.run(before, [1] * 10)
     again = EarlyStopping(patience="cycle", restore_best=False)
     again.on_train_begin(this)
     again.restore(before.state(this), this)
-    for this.epoch in range(4, 8):
+    for this.epoch in range(11, 25):
         again.on_epoch_end(this, {"val_loss": 2})
     assert "cycle before (1)" in this.stop_reason
 
