@@ -245,7 +245,7 @@ def train(
     measured: bool = False,
     **more: Any,
 ) -> None:
-    """Fit, continue, predict and evaluate, optionally with every metric."""
+    """Fit, predict and evaluate, optionally with every metric."""
     random = np.random.default_rng(0)
     inputs = random.normal(size=(ROWS, FEATURES))
     labels = random.integers(0, CLASSES, ROWS)
@@ -265,7 +265,6 @@ def train(
     model = gpunn.Sequential(network, FEATURES, backend, seed=4, dtype=dtype)
     trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
     options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
-    trainer.fit(inputs, targets, **options)
     trainer.fit(inputs, targets, **options)
     model.predict(inputs)
     trainer.evaluate(inputs, targets)
