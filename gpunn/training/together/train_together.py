@@ -101,6 +101,10 @@ def train_together(
     fits = check_fits(fits)
     threads = number_of_threads(fits, threads)
     if stop is not None:
+        if not isinstance(stop, StopRule):
+            raise ArgumentTypeError(
+                f"stop: expected a rule that compares networks, such as gpunn.Halving; got {stop!r}"
+            )
         stop.begin(fits)
     interruption = Interruption()
     with ExitStack() as contexts:

@@ -127,6 +127,7 @@ def test_two_fits_cannot_share(what):
         (list, {"threads": 0}, ArgumentError, "threads: expected an integer >= 1"),
         (list, {"on_error": "ignore"}, ArgumentError, "on_error: "),
         (list, {"progress": 2}, ArgumentTypeError, "progress: "),
+        (list, {"stop": EarlyStopping()}, ArgumentTypeError, "stop: expected a rule that comp"),
     ],
 )
 def test_bad_arguments(fits, options, error, message):
