@@ -16,7 +16,7 @@ from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.sklearn.base import BasePerceptron, Data
 from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
 from gpunn.sklearn.inputs import to_host
-from gpunn.sklearn.labels import accuracy, label_binarizer
+from gpunn.sklearn.labels import accuracy, label_binarizer, most_probable
 from gpunn.sklearn.losses import SummedBinaryCrossEntropy
 from gpunn.sklearn.parameters import (
     NONE,
@@ -327,8 +327,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         probabilities = self._activated(outputs)
         if self.n_outputs_ == 1:
             probabilities = probabilities.ravel()
-        labels: np.ndarray = self._label_binarizer.inverse_transform(probabilities)
-        return labels
+        return most_probable(self._label_binarizer, probabilities)
 
     def predict(self, X: Any) -> Any:
         """Predict the most probable class, or the labels, of each row.

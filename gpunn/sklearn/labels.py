@@ -1,6 +1,6 @@
 """Labels of classes without scikit-learn's checks, which take longer than some fits.
 
-The functions use scikit-learn for everything except vectors of checked integers or Booleans.
+scikit-learn does the rest: several labels per row, and labels that are not integers or Booleans.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 
-__all__ = ["accuracy", "label_binarizer"]
+__all__ = ["accuracy", "label_binarizer", "most_probable"]
 
 
 def is_plain(y: Any) -> bool:
@@ -29,6 +29,18 @@ def label_binarizer(y: Any) -> LabelBinarizer:
             binarizer.sparse_input_, binarizer.classes_ = False, classes
             return binarizer
     return binarizer.fit(y)
+
+
+def most_probable(binarizer: LabelBinarizer, probabilities: np.ndarray) -> np.ndarray:
+    """Return `binarizer.inverse_transform(probabilities)`: the most probable class of each row."""
+    classes: np.ndarray = binarizer.classes_
+    if binarizer.y_type_ == "multiclass":
+        labels: np.ndarray = classes[probabilities.argmax(axis=1)]
+    elif binarizer.y_type_ == "binary" and len(classes) == 2:
+        labels = classes[(probabilities > 0.5).astype(np.intp).ravel()]
+    else:
+        labels = binarizer.inverse_transform(probabilities)
+    return labels
 
 
 def accuracy(y: Any, labels: Any, weights: Any = None) -> float:

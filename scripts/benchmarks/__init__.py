@@ -16,5 +16,5 @@ compilation and first uses of memory, is reported separately. The modules::
     options       options of all subcommands         realistic     typical networks
     session       processes and their turns          figures       medians, ratios, tables
     fma           the processor's FMA peak           machine       its description
-    wheel, estimators, tables, memory, overhead, custom_classes    other measurements
+    wheel, estimators, searches, tables, memory, overhead, custom_classes    other measurements
 """

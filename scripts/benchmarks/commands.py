@@ -13,6 +13,7 @@ from benchmarks import (
     images,
     memory,
     overhead,
+    searches,
     step_times,
     table_epochs,
     table_ranks,
@@ -33,7 +34,7 @@ for each in (
     *(step_times.grid, step_times.realistic),
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
-    *(custom_classes.command, estimators.command, tables.command, images.command),
+    *(custom_classes.command, estimators.command, searches.command, tables.command, images.command),
     *(table_epochs.command, table_ranks.command),
 ):
     command.add_command(each)

@@ -158,6 +158,17 @@ def test_both_libraries_fit_alike_and_a_long_run_can_be_divided(load, tmp_path):
     assert scores[1] != scores[2]
 
 
+def test_searches_are_measured(load, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn.base", reason="needs scikit-learn, the extra 'sklearn'")
+    monkeypatch.setitem(load("searches").CASES, "scikit-learn, n_jobs=2", lambda *_: None)
+    path = tmp_path / "times.json"
+    options = ("--values", 1, "--epochs", 1, "--repeats", 2, "--json", path)
+    assert "gpunn, together |" in run(load, "searches", "table", *options)
+    (row,) = json.loads(path.read_text())["rows"]
+    assert all(len(pairs) == 2 for pairs in row["times"].values())
+    assert min(row["times"]["gpunn"]) > [0, 0]
+
+
 def write_table(folder, name, target, of_number):
     """Write a small table like the published one of this name."""
     random = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 
 from gpunn.sklearn import MLPClassifier, RealMLPRegressor
-from gpunn.sklearn.labels import accuracy, label_binarizer
+from gpunn.sklearn.labels import accuracy, label_binarizer, most_probable
 
 TWO, THREE = np.array([3, 1, 1, 3, 3, 1]), np.array([2, 0, 1, 2, 0, 1])
 VECTORS = [
@@ -29,6 +29,15 @@ def test_label_binarizer(y):
     assert actual.pop("classes_").tolist() == expected["classes_"].tolist()
     assert label_binarizer(y).classes_.dtype == expected.pop("classes_").dtype
     assert actual == expected
+
+
+@pytest.mark.parametrize("y", VECTORS, ids=str)
+def test_most_probable(y):
+    binarizer = LabelBinarizer().fit(y)
+    probabilities = np.random.default_rng(0).random((9, 1 if y.ndim < 2 and len(set(y)) < 3 else 3))
+    expected = binarizer.inverse_transform(probabilities)
+    actual = most_probable(binarizer, probabilities)
+    assert (actual.tolist(), actual.dtype) == (expected.tolist(), expected.dtype)
 
 
 @pytest.mark.parametrize("y", VECTORS, ids=str)
