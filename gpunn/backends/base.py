@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from gpunn.backends.operations import Operations
-from gpunn.backends.recording import Trace, record
+from gpunn.backends.recording import Repeated, Trace, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Namespace, Shape
@@ -312,6 +312,28 @@ class Backend(Operations):
         self.sum(sums, out)
 
     # ------------------------------------------------------------------------------ recording
+
+    @property
+    def joins_recordings(self) -> bool:
+        """Whether `sequence` is likely to join recorded functions."""
+        return False
+
+    def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
+        """Join several recorded functions, so that one call runs all of them.
+
+        Parameters
+        ----------
+        parts : sequence of (function, int)
+            Results of `recorded`, and how often to run each of them.
+
+        Returns
+        -------
+        Repeated or None
+            A function of the number of parts to run, in order. Several threads can run different
+            sequences at the same time. None if the backend can't run these parts in one call, as in
+            the base class.
+        """
+        return None
 
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.

@@ -317,6 +317,26 @@ class Operations(WindowOperations):
         out[...] = xp.astype(rows, out.dtype)
 
     @operation
+    def append(self, sources: Sequence[Array], tables: Sequence[Array], position: Array) -> None:
+        """Copy the rows of several arrays into tables, and count the rows.
+
+        In this order, where all sources have the same number of rows::
+
+            tables[k][position + i] ← sources[k][i]
+            position ← position + rows
+
+        Parameters
+        ----------
+        sources, tables, position : sequence of array, sequence of array, array
+            Arrays of shapes (rows, ...) and (n, ...), which have the same type in pairs, and an
+            array of type int64 and shape (1,). The definition waits for the device.
+        """
+        first, rows = int(position[0]), sources[0].shape[0]
+        for source, table in zip(sources, tables, strict=True):
+            table[first : first + rows, ...] = source
+        position += rows
+
+    @operation
     def sum(self, values: Array, out: Array) -> None:
         """Set out to the sum of a vector.
 

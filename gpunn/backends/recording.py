@@ -31,7 +31,7 @@ from gpunn.expressions.variables import value_of, variables_of
 
 __all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
 __all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
-__all__ += ["is_operation", "lower_operations", "lowered", "method_of", "operation"]
+__all__ += ["Repeated", "is_operation", "lower_operations", "lowered", "method_of", "operation"]
 __all__ += ["parameters_of", "record"]
 
 
@@ -70,6 +70,20 @@ class Performer(Protocol):
 
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, to which the lowerings apply."""
+
+
+class Repeated(Protocol):
+    """Recorded functions in order, each with a number of repetitions: see `Backend.sequence`."""
+
+    def __call__(self, count: int) -> None:
+        """Run the first `count` functions, each its number of times."""
+
+    def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
+        """Return a function that replaces these arguments by others, in the same order.
+
+        The arguments are arrays, and numbers of the types in `gpunn.backends.replaceable`; they are
+        found by identity. The result is None if the memory of an array is used in another way.
+        """
 
 
 F = TypeVar("F", bound=Callable[..., None])

@@ -38,10 +38,15 @@ class Stager:
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         """Copy host values to the first rows of the array `name`, which has `capacity` rows."""
+        array = self.reserve(name, capacity, dtype, values.shape[1:])
+        self.backend.copy_from_host(values, array[: len(values), ...])
+        return array
+
+    def reserve(self, name: str, capacity: int, dtype: str, shape: Shape = ()) -> Array:
+        """Return the array `name`, with at least `capacity` rows of the given shape."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < capacity:
-            array = self._arrays[name] = self.backend.zeros((capacity, *values.shape[1:]), dtype)
-        self.backend.copy_from_host(values, array[: len(values), ...])
+            array = self._arrays[name] = self.backend.zeros((capacity, *shape), dtype)
         return array
 
     def ready(self) -> None:

@@ -406,6 +406,15 @@ def gathers() -> Iterator[Case]:
             outs=[rows_taken(source, rows, same) for source, same in chosen.items()],
             passes=np.array([7]),
         )
+        if rows in (1, 13):
+            yield case(
+                f"append-{name}-{rows}",
+                "append",
+                exact=True,
+                sources=lambda g, tables=tables, n=rows: [drawn(each, g)[:n] for each in tables],
+                tables=lambda g, tables=tables: [drawn(each, g) for each in tables],
+                position=np.array([40 - rows]),
+            )
 
 
 def products() -> Iterator[Case]:

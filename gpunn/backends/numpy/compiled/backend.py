@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.compiled.library import library, loaded_library
 from gpunn.backends.recording import (
     Operation,
+    Repeated,
     Trace,
     arguments_of,
     expand_composites,
@@ -42,6 +43,20 @@ class CompiledBackend(NumpyBackend):
 
     def lower(self, trace: Trace) -> Callable[[int], None]:
         return self._program(trace) if library() else super().lower(trace)
+
+    @property
+    def joins_recordings(self) -> bool:
+        return library() is not None
+
+    def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
+        if not library():
+            return None
+        with IMPORTING:
+            from gpunn.backends.numpy.compiled.program import Program
+            from gpunn.backends.numpy.compiled.sequence import ProgramSequence
+
+        programs = [(each, times) for each, times in parts if isinstance(each, Program)]
+        return ProgramSequence.of(programs) if len(programs) == len(parts) else None
 
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array

@@ -28,7 +28,13 @@ __all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
 
 logger = logging.getLogger("gpunn")
 
-ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
+ENTRIES = {
+    "publish": 1,
+    "start_sleeping": 2,
+    "run_parts": 2,
+    "run_as_worker": 5,
+    "run_as_leader": 6,
+}
 """The names of the library's functions that Python calls, and their numbers of parameters."""
 
 SLOWER = "Without kernels, training takes 1.4 to 23 times as long, longest for small networks"
@@ -51,6 +57,7 @@ class Library:
 
     publish: Callable[[int], int]
     start_sleeping: Callable[[int, int], int]
+    run_parts: Callable[[int, int], int]
     run_as_worker: Callable[[int, int, int, int, int], int]
     run_as_leader: Callable[[int, int, int, int, int, int], int]
 

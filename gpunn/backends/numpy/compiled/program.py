@@ -20,7 +20,10 @@ from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
-__all__ = ["Instruction", "Program", "address", "pack"]
+__all__ = ["Cell", "Instruction", "Program", "address", "encoded", "pack"]
+
+Cell = tuple[np.ndarray, int, int]
+"""An instruction's row of a table, a column of the row, and the number of an argument."""
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -145,6 +148,45 @@ class Program:
                         run(step, 1)
                     else:
                         step()
+
+    def parts(self, times: int) -> list[tuple[int, ...]] | None:
+        """Return tables with their lengths and numbers of repetitions, for the entry `run_parts`.
+
+        None means that the operations need several threads, or Python.
+        """
+        if self._threads > 1 or len(self._steps) != 1 or not isinstance(self._steps[0], Table):
+            return None
+        earlier = times - 1 if self._non_final is not None else 0
+        tables = [(self._non_final, earlier), (self._steps[0], times - max(0, earlier))]
+        return [(t.address, len(t.rows), count) for t, count in tables if t and count > 0]
+
+    def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
+        """Return where a program without calls has some arguments, which are found by identity.
+
+        None means that an instruction uses the memory of an array that is not its argument.
+        """
+        numbers = {id(each): index for index, each in enumerate(arguments)}
+        memories = [
+            (index, extent(each, ()))
+            for index, each in enumerate(arguments)
+            if isinstance(each, np.ndarray)
+        ]
+        tables = [table for table in (*self._steps, self._non_final) if isinstance(table, Table)]
+        cells: list[Cell] = []
+        for number, instruction in enumerate(self._kept):
+            found = set()
+            for table in tables:
+                earlier = table is self._non_final and instruction.non_final
+                for column, each in enumerate(
+                    instruction.non_final if earlier else instruction.args
+                ):
+                    if id(each) in numbers:
+                        found.add(numbers[id(each)])
+                        cells.append((table.rows[number], 2 + column, numbers[id(each)]))
+            used = [*instruction.read_extents, *instruction.written_extents]
+            if any(i not in found and any(map(memory.meets, used)) for i, memory in memories):
+                return None
+        return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
         """Let the program read `argument` instead of `buffer`, the array that was recorded.

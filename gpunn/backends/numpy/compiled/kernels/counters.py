@@ -36,6 +36,25 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @kernel
+def append(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """In thread 0, copy rows of several arrays into tables, and set position = position + rows.
+
+    Arguments: position_ptr (1,) of int64, rows, copies_ptr (arrays, 3) of int64, arrays. Each row
+    of copies is: source_ptr (rows, ...), table_ptr (n, ...), row_bytes. Source and table have the
+    same type, which may be any type.
+    """
+    if thread == 0:
+        position_ptr, rows, copies_ptr, arrays = integers(args, 0, 4)
+        position = vector(args, position_ptr, 1)
+        copies = vector(args, copies_ptr, 3 * arrays)
+        for index in range(0, 3 * arrays, 3):
+            row_bytes = copies[index + 2]
+            target = copies[index + 1] + position[0] * row_bytes
+            copy_bytes(target, copies[index], rows * row_bytes)
+        position[0] += rows
+
+
+@kernel
 def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """In thread 0, set start = start + rows and passes = passes + 1.
 

@@ -123,6 +123,19 @@ def run_as_leader(
             call(sched_yield, mailbox, 0, 0)
 
 
+@entry
+def run_parts(parts: int, count: int) -> None:
+    """Run several programs in this thread alone, one after the other.
+
+    `parts` is the address of `count` rows of three numbers: a program's table, its length, and how
+    often to run it.
+    """
+    flags = flush_subnormals()
+    for part in range(parts, parts + count * 24, 24):
+        run(atomic_load(part), atomic_load(part + 8), atomic_load(part + 16), 0, 1, 0, 0)
+    set_float_flags(flags)
+
+
 @compiled
 def may_enter(mailbox: int) -> bool:
     """Try to join the program in the mailbox, and return whether that was possible."""

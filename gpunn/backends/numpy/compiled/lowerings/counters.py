@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
-from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
 
@@ -39,6 +39,17 @@ class Counters(Lowerings):
             return None
         rows = out.shape[0]
         return [Instruction("gather", [*read, out, rows, out.nbytes // rows], read, [out], [out])]
+
+    def append(self, op: Arguments) -> Steps:
+        sources, tables, position = [*op.sources], [*op.tables], op.position
+        pairs = list(zip(sources, tables, strict=True))
+        if not all(contiguous(*pair) for pair in pairs):
+            return None
+        rows = sources[0].shape[0]
+        places = [(address(a), address(b), a.nbytes // rows) for a, b in pairs]
+        copies = np.array(places, np.int64)
+        args = [position, rows, copies, len(sources)]
+        return [Instruction("append", args, [*sources, position], [*tables, position])]
 
     def sum(self, op: Arguments) -> Steps:
         values, out = op.values, op.out

@@ -41,9 +41,11 @@ class Optimizers(Expressions):
         values, gradients, loss_sum = op.values, op.gradients, op.loss_sum
         if not same_kind(*op.arrays):
             return None
-        sums = np.empty(self.threads)
+        sums, strength = np.empty(self.threads), op.strength
+        if not isinstance(strength, float):
+            strength = float(strength)
         read = [values, gradients, sums, op.weight, loss_sum]
-        args = [values, gradients, values.size, sums, op.weight, loss_sum, float(op.strength)]
+        args = [values, gradients, values.size, sums, op.weight, loss_sum, strength]
         return [
             Instruction("squares", [values, values.size, sums], [values], [sums]),
             Instruction("l2_penalty", args, read, [gradients, loss_sum]),

@@ -1,0 +1,58 @@
+"""Several programs that one thread runs in one call, and whose arguments can be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.library import loaded_library
+from gpunn.backends.numpy.compiled.program import Cell, Program, encoded
+
+__all__ = ["ProgramSequence"]
+
+
+class ProgramSequence:
+    """Programs in order, each of which runs a number of times.
+
+    A call runs the first `count` programs without Python's lock (GIL).
+    """
+
+    def __init__(self, programs: Sequence[Program], rows: Sequence[list[tuple[int, ...]]]) -> None:
+        self._programs = list(dict.fromkeys(programs))
+        self._table = np.array([row for each in rows for row in each], np.int64)
+        self._ends = np.cumsum([len(each) for each in rows]).tolist()
+        self._address = self._table.ctypes.data
+        self._run = loaded_library().run_parts
+        self._replacements: Sequence[Any] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Program, int]]) -> ProgramSequence | None:
+        """Return the sequence, or None if a program needs several threads, or Python."""
+        rows = [program.parts(times) for program, times in parts]
+        found = [row for row in rows if row is not None]
+        if len(found) < len(rows) or not any(found):
+            return None
+        return cls([program for program, _ in parts], found)
+
+    def __call__(self, count: int) -> None:
+        """Run the first `count` programs."""
+        self._run(self._address, self._ends[count - 1])
+
+    def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
+        """Return a function that replaces arguments; see `Backend.sequence`."""
+        cells: list[Cell] = []
+        for program in self._programs:
+            found = program.cells(arguments)
+            if found is None:
+                return None
+            cells += found
+
+        def replace(values: Sequence[Any]) -> None:
+            numbers = [encoded(value) for value in values]
+            for row, column, index in cells:
+                row[column] = numbers[index]
+            self._replacements = values  # since the tables contain only addresses
+
+        return replace
