@@ -17,7 +17,10 @@ from gpunn.backends.staging import Stager
 from gpunn.data.memory_maps import rows_of
 from gpunn.typing import Array
 
-__all__ = ["Dataset", "DeviceRows"]
+__all__ = ["Dataset", "DeviceRows", "Rows"]
+
+Rows = tuple[Array, Array, Array | None, Array | None]
+"""Rows on the device: inputs, targets, weights, and weights of the metrics."""
 
 STREAM_BYTES = 1 << 26
 """Bytes of a streamed chunk: small enough to save memory, and large enough that its computation
@@ -69,7 +72,7 @@ class Dataset:
         self.input_dtype, self.dtype = dtypes
         self.target_dtype = "int64" if y.ndim == 1 else self.dtype
         self.stream = self._too_large() if stream is None else stream
-        self._resident: tuple[Array, Array, Array | None, Array | None] | None = None
+        self._resident: Rows | None = None
         self._order = Stager(backend)
         self._stager: Stager | None = None
 
@@ -87,15 +90,8 @@ class Dataset:
         free = self.backend.free_memory()
         return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
-    def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
-        """Yield the rows that `order` lists, in this order, in chunks of whole batches.
-
-        If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
-        the last batch of the last chunk. Each chunk overwrites the previous chunk.
-        """
-        if self.stream:
-            yield from self._streamed(order, batch_size)
-            return
+    def resident(self) -> Rows:
+        """Return all rows on the device, which are copied there once."""
         if self._resident is None:
             weights, metric_weights = (
                 None if each is None else self.backend.from_host(each, self.dtype)
@@ -107,10 +103,28 @@ class Dataset:
                 weights,
                 metric_weights,
             )
+        return self._resident
+
+    def reserve(self, name: str, rows: int) -> Array:
+        """Return the array on the device for the order `name`, with at least `rows` indices."""
+        return self._order.reserve(name, rows, "int64")
+
+    def chunks(
+        self, order: np.ndarray | None, batch_size: int, name: str = "order"
+    ) -> Iterator[DeviceRows]:
+        """Yield the rows that `order` lists, in this order, in chunks of whole batches.
+
+        If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
+        the last batch of the last chunk. Each chunk overwrites the previous chunk of the order
+        `name`.
+        """
+        if self.stream:
+            yield from self._streamed(order, batch_size)
+            return
+        X, y, weights, metric_weights = self.resident()
         indices = np.arange(self.rows) if order is None else order
         capacity = max(self.rows, len(indices))
-        on_device = self._order.put("order", indices, capacity, "int64")
-        X, y, weights, metric_weights = self._resident
+        on_device = self._order.put(name, indices, capacity, "int64")
         yield DeviceRows(X, y, weights, on_device, len(indices), metric_weights)
 
     def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:

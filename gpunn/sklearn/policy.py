@@ -45,20 +45,40 @@ class EstimatorPolicy(TrainingPolicy):
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
         self.fault = ""
+        self.reads_state = convergence.early_stopping
         self._order_so_far: np.ndarray | None = None
+        self.mark_orders()
 
     def begin(self, trainer: TrainerProtocol) -> None:
         if self._convergence.early_stopping:
             self.best = trainer.snapshot()  # until an epoch has the best score
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
+        return self._shuffle(rows)
+
+    def _shuffle(self, rows: int) -> np.ndarray:
         # Each epoch shuffles the order of the previous epoch, as `sklearn.utils.shuffle` does.
         shuffled = np.arange(rows)
         self._random.shuffle(shuffled)
         if self._order_so_far is not None:
             shuffled = self._order_so_far[shuffled]
         self._order_so_far = shuffled
+        self._drawn += 1
         return shuffled
+
+    def mark_orders(self) -> None:
+        self._marked, self._drawn = (self._random.get_state(), self._order_so_far), 0
+
+    def undo_orders(self, count: int) -> None:
+        if not count:
+            return
+        assert self._order_so_far is not None
+        rows, kept = len(self._order_so_far), self._drawn - count
+        state, self._order_so_far = self._marked
+        self._random.set_state(state)
+        self._drawn = 0
+        for _ in range(kept):
+            self._shuffle(rows)
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         schedule = trainer.optimizer.schedule

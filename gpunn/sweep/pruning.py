@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.monitor import monitored
 from gpunn.sweep.journal import optuna
@@ -19,6 +19,8 @@ class Pruning(Callback):
     `epochs` is the planned number of epochs; a trial is never pruned after its last epoch. `pruned`
     is True if the trial has been pruned.
     """
+
+    reads_only: ClassVar[bool] = True
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:
         self.trial, self.metric, self.epochs = trial, metric, epochs

@@ -22,10 +22,8 @@ from gpunn.monitor import TIMINGS
 from gpunn.training.batches.batch_feed import BatchFeed, Feed
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.epoch_cursor import EpochCursor
-from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.callbacks import Callback
 from gpunn.training.divergence.detection import HINTS, find_fault, hints
-from gpunn.training.progress_bar import progress_bar
 from gpunn.training.session import TrainingSession
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.training.updates_per_request import UpdatesPerRequest
@@ -108,21 +106,14 @@ class EpochByRequests:
 
     def _begin_epoch(self) -> tuple[Feed, Any]:
         """Return the step's feed and a progress bar, for an epoch or the rest of an epoch."""
-        session, trainer, progress = self.session, self.trainer, self.progress
+        session, progress = self.session, self.progress
         plan = session.plan
         with session.memory:
-            order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
-            if plan.members > 1:
-                seed = trainer.model.seed
-                order = shuffled_order(seed, progress.epoch, plan.rows, plan.members)
-            rates = self.policy.learning_rates(trainer, plan.updates, progress.last_epoch)
-            settings = session.step.scheduled.over_epoch(rates, progress.epoch, progress.last_epoch)
+            order, settings = session.next_order(), session.next_settings()
         augmentation = session.augmentation
         if augmentation is not None:
             augmentation.epoch = progress.epoch
-        title = f"Epoch {progress.epoch + 1}/{progress.last_epoch}"
-        shown = session.options.progress and self.ranks.first
-        bar = progress_bar(title, plan.visited, shown)
+        bar = session.progress_bar()
         if progress.cursor is None:
             session.step.statistics.reset()
             progress.cursor = EpochCursor(plan)

@@ -60,7 +60,7 @@ class Evaluator:
         evaluates its share of the rows, but in callbacks, rank 0 evaluates all shares.
         """
         batch_size = min(batch_size, subset.rows)
-        batch_pass = self._prepared(settings, batch_size)
+        batch_pass = self.prepared(settings, batch_size)
         every, statistics = settings.report_every, batch_pass.statistics
         if ranks is None or ranks.shares.whole or outputs is not None:
             run(batch_pass, subset, batch_size, every, outputs)
@@ -79,7 +79,7 @@ class Evaluator:
         statistics.combine(rows)
         return statistics.result()
 
-    def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
+    def prepared(self, settings: Settings, batch_size: int) -> BatchPass:
         """Return the pass of a batch; make a new pass if the recipe has changed."""
         recipe = PassRecipe(
             model=settings.model,

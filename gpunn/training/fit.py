@@ -10,14 +10,17 @@ In outline::
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
+from gpunn.backends.thread_count import one_compute_thread
 from gpunn.distributed.agreement import AgreedExit
+from gpunn.training.blocks import EpochBlocks
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.history import History
 from gpunn.training.session import TrainingSession
+from gpunn.training.sharing import is_sharing
 
 __all__ = ["Fit"]
 
@@ -54,7 +57,7 @@ class Fit:
 
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
-        self._epoch = EpochByRequests(session)
+        self._epoch, self._blocks = EpochByRequests(session), EpochBlocks(session)
         self._contexts = ExitStack()
         self._exit_status: int | None = None
 
@@ -92,6 +95,7 @@ class Fit:
             contexts.push(self._exit_program)
             contexts.enter_context(self.trainer.model.exclusion.held("fit", training=True))
             contexts.enter_context(self.session.running())
+            self._blocks.begin()
             self._contexts = contexts.pop_all()
         return self
 
@@ -122,12 +126,19 @@ class Fit:
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
         self.trainer.model.exclusion.move()
+        with one_compute_thread() if is_sharing() else nullcontext():
+            return self._advance(until)
+
+    def _advance(self, until: int | None) -> bool:
         progress = self.trainer.progress
         last = self.last_epoch if until is None else min(until, self.last_epoch)
         while progress.epoch < last and not progress.stop_reason:
             if self._epoch.interrupted:
                 self._end_interrupted()
+            elif self._blocks.ready():
+                self._blocks.run(last, self._end_epoch)
             elif logs := self._epoch.run():
+                self._blocks.observe_time(logs["seconds"])
                 self._end_epoch(logs)
         return progress.epoch >= self.last_epoch or bool(progress.stop_reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -21,6 +21,7 @@ from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.batches.epoch_cursor import EpochPlan
+from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes_by_callbacks import Changes
 from gpunn.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
@@ -28,6 +29,7 @@ from gpunn.training.checkpoints.restore import CallbackStates, resume
 from gpunn.training.divergence.recovery import Recovery
 from gpunn.training.interruption import Interruption
 from gpunn.training.out_of_memory import BufferMemory
+from gpunn.training.progress_bar import progress_bar
 from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.version import __version__
@@ -82,6 +84,8 @@ class TrainingSession:
         validation: Subset | BatchStream | None,
         options: FitOptions,
     ) -> None:
+        if isinstance(validation, Subset):
+            validation = replace(validation, order="validation order")
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options
         self.ranks = trainer.ranks
@@ -251,6 +255,27 @@ class TrainingSession:
             "data": checksum_of(self.training),
             "validation data": self.validation and checksum_of(self.validation),
         }
+
+    def next_order(self) -> np.ndarray | None:
+        """Return the order of the rows in the next epoch; None keeps the order of the data."""
+        trainer, plan = self.trainer, self.plan
+        if plan.members > 1:
+            return shuffled_order(trainer.model.seed, trainer.epoch, plan.rows, plan.members)
+        order: np.ndarray | None = (
+            trainer.policy.order(trainer, plan.rows) if plan.shuffle else None
+        )
+        return order
+
+    def next_settings(self) -> np.ndarray:
+        """Return learning rate and other scheduled settings in each update of the next epoch."""
+        trainer, last = self.trainer, self.trainer.progress.last_epoch
+        rates = trainer.policy.learning_rates(trainer, self.plan.updates, last)
+        return self.step.scheduled.over_epoch(rates, trainer.epoch, last)
+
+    def progress_bar(self) -> Any:
+        """Return the progress bar of the next epoch."""
+        title = f"Epoch {self.trainer.epoch + 1}/{self.trainer.progress.last_epoch}"
+        return progress_bar(title, self.plan.visited, self.options.progress and self.ranks.first)
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
         """Call a function for each callback on rank 0; other ranks handle requests of rank 0.

@@ -24,6 +24,8 @@ class TrainingPolicy:
     finds_causes : bool
         Whether training looks for the cause of a divergence, which requires a copy of the training
         state.
+    reads_state : bool
+        Whether `observe` reads the network or the optimizer's state.
     batch_means : bool
         Whether an epoch's loss weights each batch by its number of rows instead of the sum of its
         sample weights.
@@ -31,6 +33,7 @@ class TrainingPolicy:
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
     finds_causes: ClassVar[bool] = True
+    reads_state: bool = True
     batch_means: bool = False
 
     def begin(self, trainer: TrainerProtocol) -> None:
@@ -39,6 +42,19 @@ class TrainingPolicy:
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
         return shuffled_order(trainer.model.seed, trainer.epoch, rows)
+
+    def mark_orders(self) -> None:
+        """Prepare for `undo_orders`, before the orders of several epochs are drawn.
+
+        If a subclass defines `order` without this method, orders are not drawn ahead, which makes
+        the training of small networks slower.
+        """
+
+    def undo_orders(self, count: int) -> None:
+        """Go back to before the last `count` orders since the last `mark_orders`.
+
+        Orders that depend only on seed and epoch need nothing.
+        """
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

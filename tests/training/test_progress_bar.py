@@ -99,7 +99,7 @@ def test_every_row_moves_it(monkeypatch):
         def close(self):
             moves.append("closed")
 
-    monkeypatch.setattr("gpunn.training.epoch.progress_bar", lambda *arguments: Bar())
+    monkeypatch.setattr("gpunn.training.session.progress_bar", lambda *arguments: Bar())
     fit(True, validation_data=(np.zeros((1, 2)), np.zeros(1)))
     epoch = [6, ["loss"], 4, ["loss"], ["loss", "val_loss"], "closed"]
     assert moves == 2 * epoch

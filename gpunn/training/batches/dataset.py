@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,11 +67,16 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """The rows of a data set with the given indices, or all rows; `names` are the column names."""
+    """The rows of a data set with the given indices, or all rows; `names` are the column names.
+
+    Subsets that are used in turn, such as training and validation rows, need different `order`
+    names, since each order has one array on the device.
+    """
 
     dataset: Dataset
     indices: np.ndarray | None = None
     names: Names = Names()
+    order: str = "order"
 
     @property
     def rows(self) -> int:
@@ -111,7 +116,7 @@ class Subset:
         """
         if self.indices is not None:
             order = self.indices if order is None else self.indices[order]
-        return self.dataset.chunks(order, batch_size)
+        return self.dataset.chunks(order, batch_size, self.order)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
         """Return loss weights in the given order, as float64 numbers rounded as on the device."""
@@ -127,7 +132,7 @@ class Subset:
     def part(self, start: int, stop: int) -> Subset:
         """Return the rows `start` to `stop` - 1."""
         rows = np.arange(start, stop) if self.indices is None else self.indices[start:stop]
-        return Subset(self.dataset, rows, self.names)
+        return replace(self, indices=rows)
 
     def unload(self) -> None:
         """Free the device's memory."""

@@ -23,6 +23,11 @@ class Callback(Configurable):
     saves : bool
         Whether the callback writes checkpoints. Callbacks that write checkpoints are called last,
         so that checkpoints contain the latest state of all other callbacks.
+    reads_only : bool
+        Whether the callback changes nothing in the trainer, except that it may end training. The
+        trainer may then compute further epochs before it calls `on_epoch_end`, which is faster for
+        small networks. `on_epoch_end` always finds the state after its epoch, except for
+        `last_gradients`. A subclass must set this attribute again.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.
@@ -44,6 +49,7 @@ class Callback(Configurable):
     """
 
     saves: ClassVar[bool] = False
+    reads_only: ClassVar[bool] = False
     every_updates: int | None = None
 
     def on_train_begin(self, trainer: Any) -> None:

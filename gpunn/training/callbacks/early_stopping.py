@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.configurable import check_choice, check_integer, check_number
 from gpunn.monitor import Best, BestSoFar, check_mode, monitored
@@ -74,6 +74,7 @@ class EarlyStopping(Callback):
     (3, 'loss has not improved since epoch 1 (0.562321)')
     """
 
+    reads_only: ClassVar[bool] = True
     monitor: str = "val_loss"
     mode: str = "auto"
     patience: int | str = 10

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.data.text_rows import open_rows
 from gpunn.errors import ArgumentError
@@ -89,6 +89,7 @@ class JSONLinesLog(EpochLog):
     [1, 2]
     """
 
+    reads_only: ClassVar[bool] = True
     name = "json_lines_log"
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
@@ -123,6 +124,7 @@ class CSVLog(EpochLog):
     'epoch,loss,learning_rate,seconds,samples_per_second'
     """
 
+    reads_only: ClassVar[bool] = True
     name = "csv_log"
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
@@ -166,6 +168,7 @@ class TensorBoard(Callback):
     TensorBoard(path='runs/board')
     """
 
+    reads_only: ClassVar[bool] = True
     path: str | Path = "tensorboard"
 
     name = "tensorboard"

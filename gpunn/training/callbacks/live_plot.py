@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TextIO
+from typing import ClassVar, Protocol, TextIO
 
 from gpunn.drawing import curves_drawing, text_curves
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
@@ -70,6 +70,7 @@ class LivePlot(Callback):
     ... )
     """
 
+    reads_only: ClassVar[bool] = True
     metrics: Sequence[str] = field(default_factory=list)
 
     name = "live_plot"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from gpunn.errors import ArgumentError
 from gpunn.monitor import Best, BestSoFar, check_mode, monitored
@@ -62,6 +63,7 @@ class ModelCheckpoint(Callback):
     <Sequential (1,) -> (1,) on numpy>
     """
 
+    reads_only: ClassVar[bool] = True
     path: str | Path
     monitor: str | None = None
     mode: str = "auto"

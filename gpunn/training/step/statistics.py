@@ -116,6 +116,10 @@ class Statistics:
     def reset(self) -> None:
         """Begin a new epoch."""
         self._backend.fill(self.vector, 0.0)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Set the totals to zero."""
         self._loss = self._weight = self._metric_weight = 0.0
         self._totals = self._zeros()
 
@@ -141,16 +145,31 @@ class Statistics:
         """
         rows = self._all_rows()
         self._backend.fill(self.vector, 0.0)
+        self._add(rows)
+        self.state_finite = self._finite_state(rows)
+        self.shown_loss_scale = float(rows[0, 4])
+        return int(min(row[2] for row in rows))
+
+    def _add(self, rows: np.ndarray) -> None:
+        """Add the vectors of all shards to the totals."""
         for row in rows:
             self._loss += row[0]
             self._metric_weight += row[-1] if self._separate_weights else 0.0
         self._weight += rows[0, 1]
         if not self._separate_weights:
             self._metric_weight += rows[0, 1]
-        self.state_finite = self._finite_state(rows)
-        self.shown_loss_scale = float(rows[0, 4])
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
-        return int(min(row[2] for row in rows))
+
+    def of_epoch(self, vectors: np.ndarray) -> tuple[dict[str, float], int]:
+        """Return the `result` and the number of finite losses of an epoch.
+
+        `vectors` are the values of `vector` at the epoch's logging steps. There is one shard.
+        """
+        rows = vectors.astype(np.float64)
+        self._forget()
+        for row in rows:
+            self._add(row[None])
+        return self.result(), int(rows[:, 2].sum())
 
     def _all_rows(self) -> np.ndarray:
         """Return the vectors of all shards of all processes, as float64."""

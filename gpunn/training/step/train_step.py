@@ -133,10 +133,14 @@ class BatchPass:
         """Load rows; the next batch starts with the first of these rows."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
-        self.ops.fill(self._start, 0)
+        self.rewind()
         arrays = data.X, data.y, data.weights, data.order, data.metric_weights
         self._source = (*map(id, arrays), data.batches)
         self._sources[self._source] = arrays  # referenced, so that no other array gets the same id
+
+    def rewind(self) -> None:
+        """Let the next batch start with the first of the loaded rows."""
+        self.ops.fill(self._start, 0)
 
     def unload(self) -> None:
         """Release the rows, whose memory may be large."""
@@ -149,8 +153,8 @@ class BatchPass:
         """Return other objects whose fields are fixed in the recording."""
         return []
 
-    def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
-        """Run operations `times` times, each on the next `rows` rows; record them if needed."""
+    def _recorded(self, operations: Callable[[int], None], rows: int) -> Callable[[int], None]:
+        """Return a function that repeats operations on the next rows; record them if needed."""
 
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
@@ -158,8 +162,7 @@ class BatchPass:
             self.recording_seconds += time.perf_counter() - began
             return recorded
 
-        with TURNS:
-            self._recordings.get((rows, *self._source), record)(times)
+        return self._recordings.get((rows, *self._source), record)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
@@ -254,7 +257,16 @@ class BatchPass:
 
         Return the network's outputs for the last batch; the next pass may overwrite them.
         """
-        self._repeat(self._evaluate, rows, times)
+        with TURNS:
+            self.recorded_evaluation(rows)(times)
+        return self.predictions(rows)
+
+    def recorded_evaluation(self, rows: int) -> Callable[[int], None]:
+        """Return a function that adds batches of `rows` rows to the statistics."""
+        return self._recorded(self._evaluate, rows)
+
+    def predictions(self, rows: int) -> Array:
+        """Return the array with the outputs for the last batch of `rows` rows."""
         return self._predictions[rows, *self._source]
 
     def _evaluate(self, rows: int) -> None:
@@ -306,7 +318,12 @@ class TrainStep(BatchPass):
 
     def update(self, rows: int, times: int = 1) -> None:
         """Do `times` updates, each from the next `rows` rows (at most `rows_per_update`)."""
-        self._repeat(self._update, rows, times)
+        with TURNS:
+            self.recorded_update(rows)(times)
+
+    def recorded_update(self, rows: int) -> Callable[[int], None]:
+        """Return a function that does updates, each from the next `rows` rows."""
+        return self._recorded(self._update, rows)
 
     def slot_length(self) -> int:
         """Return the number of parameters that this process updates."""

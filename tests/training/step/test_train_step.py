@@ -258,7 +258,7 @@ def test_recording_is_no_part_of_an_epochs_seconds(monkeypatch):
         def unpause(self):
             bars.append(passed[0])
 
-    monkeypatch.setattr("gpunn.training.epoch.progress_bar", lambda *_: Bar())
+    monkeypatch.setattr("gpunn.training.session.progress_bar", lambda *_: Bar())
     model = gpunn.Sequential([gpunn.layers.Dense(2)], input_shape=(3,), backend=Slow())
     trainer = gpunn.Trainer(model, "mean_squared_error")
     X, y = np.ones((20, 3), np.float32), np.ones((20, 2), np.float32)

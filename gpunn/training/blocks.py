@@ -1,0 +1,254 @@
+"""Train a small network for some epochs at a time, without Python between the updates.
+
+The first epoch is trained by requests, which shows how long an epoch takes. Then the host loads
+orders and settings of some epochs (a block), runs them as one program, and observes the epochs one
+by one. If a rule ends training at an epoch within the block, the state after this epoch is
+restored. If a number is not finite, the state before this epoch is restored, and requests train the
+rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import numpy as np
+
+from gpunn.monitor import TIMINGS
+from gpunn.schedules import Schedule
+from gpunn.training.batches.dataset import Subset
+from gpunn.training.epoch_program import EpochProgram, state_arrays
+from gpunn.training.session import TrainingSession
+from gpunn.training.sharing import SharedPrograms, kind_of, rows_of, shared_programs
+from gpunn.training.training_policy import TrainingPolicy
+from gpunn.typing import Array
+
+__all__ = ["EpochBlocks"]
+
+SECONDS = 0.02
+"""The time that a block takes: Ctrl-C has an effect after a block."""
+
+MAX_SECONDS = 0.05
+"""If an epoch takes longer, the host notices Ctrl-C within an epoch, between two requests."""
+
+MAX_BYTES = 2 << 20
+"""Memory of the orders and states of a block's epochs, so that they stay in the cache."""
+
+MAX_EPOCHS = 64
+
+
+class EpochBlocks:
+    """Trains the network of a session for several epochs at a time, if that is possible."""
+
+    def __init__(self, session: TrainingSession) -> None:
+        self.session, self.trainer = session, session.trainer
+        self._own: EpochProgram | None = None
+        self._shared: SharedPrograms | None = None
+        self._kind: Hashable | None = None
+        self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
+
+    def begin(self) -> None:
+        """Choose a program, and reserve its memory before the first epoch is recorded."""
+        left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
+        self._epochs = self._max_epochs()
+        self._ended = min(self._epochs, left) < 1 or not self._possible()
+        if self._ended:
+            return
+        self._shared = shared_programs()
+        self._kind = None if self._shared is None else kind_of(self.session)
+        if self._shared is not None and self._kind is not None:
+            self._seconds = self._shared.seconds.get(self._kind, 0.0)
+        elif left > 1:
+            self._own = self._own_program(min(self._epochs, left - 1))
+        else:
+            self._ended = True
+
+    def _own_program(self, epochs: int) -> EpochProgram:
+        """Return a program with the arrays of the session's step."""
+        session, plan = self.session, self.session.plan
+        training, validation = session.training, session.validation
+        assert isinstance(training, Subset)
+        passes, held_order, held = None, training.dataset.reserve("none", 0), 0
+        if isinstance(validation, Subset):
+            held = validation.rows
+            passes = self.trainer.evaluator.prepared(self.trainer, min(plan.batch_size, held))
+            held_order = validation.dataset.reserve(validation.order, epochs * held)
+        rows = epochs * plan.visited * plan.members
+        return EpochProgram(
+            session.step,
+            passes,
+            plan,
+            held,
+            report_every=self.trainer.report_every,
+            epochs=epochs,
+            orders=(training.dataset.reserve(training.order, rows), held_order),
+            outputs=passes is not None and bool(self.trainer.policy.validation_metrics),
+        )
+
+    @contextmanager
+    def _program(self) -> Iterator[EpochProgram | None]:
+        """Return a context with the program, or with None if requests must train."""
+        if self._shared is not None and self._kind is not None:
+            with self._shared.taken(self._kind, self.session, self._epochs) as program:
+                yield program
+            return
+        training, held = rows_of(self.session)
+        yield self._own if self._own is not None and self._own.prepare(training, held) else None
+
+    def _possible(self) -> bool:
+        """Return whether one process trains on arrays, and orders can be drawn ahead."""
+        session, ranks = self.session, self.session.ranks
+        rows, policy = (session.training, session.validation), type(self.trainer.policy)
+        own_order = policy.order is not TrainingPolicy.order
+        return (
+            session.step.ops.joins_recordings
+            and ranks.alone
+            and ranks.shares.whole
+            and session.augmentation is None
+            and not session.step.loss_scale.state
+            and not (own_order and policy.mark_orders is TrainingPolicy.mark_orders)
+            and all(callback.every_updates is None for callback in session.callbacks)
+            and all(
+                each is None or (isinstance(each, Subset) and not each.dataset.stream)
+                for each in rows
+            )
+        )
+
+    def _max_epochs(self) -> int:
+        session, plan = self.session, self.session.plan
+        step, validation = session.step, session.validation
+        held = 0 if validation is None else validation.rows
+        size = sum(step.ops.nbytes(array) for array in state_arrays(step))
+        size += 8 * (plan.visited * plan.members + held + plan.updates)
+        return min(MAX_EPOCHS, MAX_BYTES // size)
+
+    def observe_time(self, seconds: float) -> None:
+        """Remember how long an epoch took."""
+        self._seconds = seconds
+        if self._shared is not None and self._kind is not None:
+            self._shared.seconds[self._kind] = seconds
+
+    def ready(self) -> bool:
+        """Return whether the next epochs can be trained as a block."""
+        between = self.trainer.progress.cursor is None
+        return not self._ended and 0 < self._seconds < MAX_SECONDS and between
+
+    def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
+        """Train for some epochs, at most until the given one; pass each epoch's logs on."""
+        with self._program() as program:
+            self._ended = program is None
+            if program is not None:
+                with self.session.memory, np.errstate(over="ignore", invalid="ignore"):
+                    self._run(program, until, end_epoch)
+
+    def _run(
+        self, program: EpochProgram, until: int, end_epoch: Callable[[dict[str, float]], None]
+    ) -> None:
+        session, progress = self.session, self.trainer.progress
+        wanted = int(SECONDS / self._seconds), self._limit, program.epochs
+        epochs = max(1, min(until - progress.epoch, *wanted))
+        # A subclass does not inherit this promise of its base class.
+        if not all(vars(type(callback)).get("reads_only") for callback in session.callbacks):
+            epochs = 1
+        state = state_arrays(session.step)
+        shared = program.step is not session.step
+        if shared:
+            restore(program.state, state)
+        before = state if shared else [np.array(array) for array in state]
+        settings = self._load(program, epochs)
+        began = time.perf_counter()
+        program.run(epochs)
+        self.observe_time((time.perf_counter() - began) / epochs)
+        observed = (shared or epochs > 1) and self._observed
+        for epoch in range(epochs):
+            logs = self._logs(program, epoch, settings[epoch])
+            if not logs:  # requests find the cause
+                restore(state, program.state_after(epoch - 1) if epoch else before)
+                self.trainer.policy.undo_orders(epochs - epoch)
+                self._ended = True
+                return
+            if observed or (shared and epoch + 1 == epochs):
+                restore(state, program.state_after(epoch))
+            progress.updates += session.plan.updates
+            end_epoch(logs)
+            if epoch + 1 < epochs and (progress.stop_reason or self._outdated(settings, epoch)):
+                restore(state, program.state_after(epoch))
+                self.trainer.policy.undo_orders(epochs - epoch - 1)
+                self._limit = max(1, self._limit // 2)
+                return
+        self._limit *= 2
+
+    def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
+        """Load the orders and settings of the next epochs; return the settings."""
+        session, first = self.session, self.trainer.progress.epoch
+        training, validation = session.training, session.validation
+        assert isinstance(training, Subset)
+        self.trainer.policy.mark_orders()
+        orders, settings = [], []
+        for epoch in range(first, first + epochs):
+            with self._at(epoch):
+                order, values = session.next_order(), session.next_settings()
+            visited = session.plan.visited * session.plan.members
+            order = np.arange(visited) if order is None else order[:visited]
+            orders.append(order if training.indices is None else training.indices[order])
+            settings.append(values)
+        held = np.arange(0)
+        if isinstance(validation, Subset):
+            held = np.arange(validation.rows) if validation.indices is None else validation.indices
+        program.load(orders, np.concatenate(settings), held)
+        return settings
+
+    def _logs(self, program: EpochProgram, epoch: int, settings: np.ndarray) -> dict[str, float]:
+        """Return the logs of an epoch of the block, or {} if a number is not finite."""
+        policy = self.trainer.policy
+        logs, validation = program.logs(epoch), program.validation_logs(epoch)
+        if not logs or not program.is_finite(epoch):
+            return {}
+        if validation:
+            if not np.isfinite(validation["loss"]):
+                return {}
+            if policy.validation_metrics:
+                validation |= policy.score(program.outputs(epoch))
+        logs |= {f"val_{name}": value for name, value in validation.items()}
+        self._show(logs)
+        rate, seconds = float(settings[-1, 0]), self._seconds
+        timings = rate, seconds, self.session.plan.visited / seconds
+        return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
+
+    def _show(self, logs: dict[str, float]) -> None:
+        """Show the progress bar of an epoch that has ended."""
+        with closing(self.session.progress_bar()) as bar:
+            bar.update(self.session.plan.visited)
+            bar.set_postfix(logs)
+
+    @property
+    def _observed(self) -> bool:
+        """Whether a rule or callback may read the state after an epoch."""
+        policy = self.trainer.policy
+        reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
+        return bool(self.session.callbacks) or reads
+
+    def _outdated(self, settings: list[np.ndarray], epoch: int) -> bool:
+        """Return whether the next epoch would now have other settings than those loaded."""
+        schedule, policy = self.trainer.optimizer.schedule, type(self.trainer.policy)
+        observes = type(schedule).observe is not Schedule.observe
+        if not observes and policy.learning_rates is TrainingPolicy.learning_rates:
+            return False
+        return not np.array_equal(self.session.next_settings(), settings[epoch + 1])
+
+    @contextmanager
+    def _at(self, epoch: int) -> Iterator[None]:
+        """Let rules see an epoch that has not begun."""
+        progress = self.trainer.progress
+        current, progress.epoch = progress.epoch, epoch
+        try:
+            yield
+        finally:
+            progress.epoch = current
+
+
+def restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
+    """Copy values into arrays."""
+    for array, value in zip(arrays, values, strict=True):
+        array[...] = value

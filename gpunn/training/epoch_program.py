@@ -1,0 +1,238 @@
+"""Several epochs of training and validation as one program, without Python between the updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from gpunn.backends.recording import Repeated
+from gpunn.backends.turns import TURNS
+from gpunn.data.batches import DeviceRows, Rows
+from gpunn.training.batches.epoch_cursor import EpochPlan
+from gpunn.training.step.train_step import BatchPass, TrainStep
+from gpunn.typing import Array
+
+__all__ = ["EpochProgram", "state_arrays"]
+
+Part = tuple[Callable[[int], None], int]
+
+
+def state_arrays(step: TrainStep) -> list[Array]:
+    """Return all arrays that an update changes and later updates read."""
+    parameters = step.model.parameters
+    counters = [step.updates, step.workspace.passes]
+    arrays = parameters.values, parameters.running, *step.slots.values(), *counters
+    return [array for array in arrays if array.shape[0]]
+
+
+class Tables:
+    """A table for each of several arrays, to which a program appends the arrays' rows."""
+
+    def __init__(self, step: BatchPass, sources: Sequence[Array], rows: int) -> None:
+        ops = self._ops = step.ops
+        self._sources = sources
+        self.rows = [ops.zeros((rows, *a.shape[1:]), ops.dtype_name(a)) for a in sources]
+        self.position = ops.zeros((1,), "int64")
+
+    def append(self) -> None:
+        """Append the rows of the arrays."""
+        self.append_rows(self._sources)
+
+    def append_rows(self, sources: Sequence[Array]) -> None:
+        """Append rows of other arrays."""
+        self._ops.append(sources, self.rows, self.position)
+
+
+class Log:
+    """The sums of loss and metrics at each logging step of some epochs, or of their validations.
+
+    An epoch consists of `batches` batches, with a logging step after `every` of them.
+    """
+
+    def __init__(self, step: BatchPass, batches: int, every: int, epochs: int) -> None:
+        self._statistics, self._ops = step.statistics, step.ops
+        self.counts = [min(every, batches - start) for start in range(0, batches, every)]
+        rows = epochs * len(self.counts)
+        self.tables = Tables(step, [self._statistics.vector[None, :]], rows)
+
+    def report(self) -> None:
+        """Append the sums, and set them to zero."""
+        self.tables.append()
+        self._ops.fill(self._statistics.vector, 0.0)
+
+    def results(self, epoch: int) -> tuple[dict[str, float], int]:
+        """Return an epoch's loss and metrics by name, and its number of finite losses."""
+        first = epoch * len(self.counts)
+        return self._statistics.of_epoch(self.tables.rows[0][first : first + len(self.counts)])
+
+
+class EpochProgram:
+    """The program of up to `epochs` epochs on the host's memory, recorded at first use.
+
+    `run` may be called while other threads run other programs. Afterwards, the arrays of the step
+    have the state after the last epoch; `state_after` returns the state after each epoch.
+
+    `step` and `passes` compute training batches and, if there is validation data, its batches.
+    `orders` are arrays for the orders of the training rows and of the `held` validation rows in all
+    epochs. If `outputs`, the outputs for the validation rows are stored.
+    """
+
+    def __init__(
+        self,
+        step: TrainStep,
+        passes: BatchPass | None,
+        plan: EpochPlan,
+        held: int,
+        report_every: int,
+        epochs: int,
+        orders: tuple[Array, Array],
+        outputs: bool,
+    ) -> None:
+        ops = self._ops = step.ops
+        self.step, self.passes, self.plan, self.epochs = step, passes, plan, epochs
+        self.held, self.every = held, report_every
+        self.order, self.held_order = orders
+        self.state = state_arrays(step)
+        self._states = Tables(step, [array[None, :] for array in self.state], epochs)
+        self._log = Log(step, plan.updates, report_every, epochs)
+        self._held_log = None
+        if passes is not None:
+            self._held_log = Log(passes, -(-held // passes.batch_size), report_every, epochs)
+        self._outputs: Tables | None = None
+        if outputs:
+            like = ops.zeros((0, *step.model.output_shape), step.model.dtype)
+            self._outputs = Tables(step, [like], epochs * held)
+        self._recorded: list[Callable[[int], None]] = []
+        self._program: Repeated | None = None
+        self._parts = 0
+        self._small: dict[str, Callable[[int], None]] = {}
+        # Replacing the table of learning rates later would invalidate recorded programs.
+        step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
+
+    def rows_in(self, arrays: Rows, order: Array) -> DeviceRows:
+        """Return rows on the device in an order that the host sets."""
+        X, y, weights, metric_weights = arrays
+        return DeviceRows(X, y, weights, order, int(order.shape[0]), metric_weights)
+
+    def prepare(self, training: Rows, held: Rows | None) -> Repeated | None:
+        """Record what has changed; return None if the backend can't run epochs as one program."""
+        with TURNS:
+            self.step.load(self.rows_in(training, self.order))
+            if self.passes is not None:
+                assert held is not None
+                self.passes.load(self.rows_in(held, self.held_order))
+            recorded = list(self._batches())
+            if recorded != self._recorded or self._program is None:
+                self._recorded = recorded
+                parts = [*self._training(), *self._validation()]
+                self._parts = len(parts)
+                self._program = self._ops.sequence(parts * self.epochs)
+        return self._program
+
+    def _batches(self) -> Iterator[Callable[[int], None]]:
+        """Yield the recorded passes of whole batches and of smaller last batches."""
+        visited, rows = self.plan.visited, self.plan.rows_per_update
+        yield from (self.step.recorded_update(each) for each in sizes(visited, rows))
+        if self.passes is not None:
+            rows = self.passes.batch_size
+            yield from (self.passes.recorded_evaluation(n) for n in sizes(self.held, rows))
+
+    def _training(self) -> Iterator[Part]:
+        yield from self._logged(
+            self.step.recorded_update, self.plan.visited, self.plan.rows_per_update, self._log
+        )
+        yield self._once("states", self._states.append), 1
+
+    def _validation(self) -> Iterator[Part]:
+        passes, log = self.passes, self._held_log
+        if passes is not None and log is not None:
+            yield from self._logged(passes.recorded_evaluation, self.held, passes.batch_size, log)
+
+    def _logged(
+        self, recorded: Callable[[int], Callable[[int], None]], total: int, rows: int, log: Log
+    ) -> Iterator[Part]:
+        """Yield the batches of an epoch or of a validation, and its logging steps."""
+        left = total
+        for count in log.counts:
+            whole = min(count, left // rows)
+            yield from self._repeated(recorded, rows, whole, log)
+            left -= whole * rows
+            if whole < count:
+                yield from self._repeated(recorded, left, 1, log)
+            yield self._once(f"log {id(log)}", log.report), 1
+
+    def _repeated(
+        self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int, log: Log
+    ) -> Iterator[Part]:
+        batch, outputs = recorded(rows), self._outputs
+        if outputs is None or log is self._log or self.passes is None:
+            if times:
+                yield batch, times
+            return
+        predictions = [self.passes.predictions(rows)]
+        put = self._once(f"outputs {rows}", lambda: outputs.append_rows(predictions))
+        for _ in range(times):
+            yield batch, 1
+            yield put, 1
+
+    def _once(self, name: str, operations: Callable[[], object]) -> Callable[[int], None]:
+        if name not in self._small:
+            self._small[name] = self._ops.recorded(operations)
+        return self._small[name]
+
+    # --------------------------------------------------------------------------------- running
+
+    def load(self, orders: Sequence[np.ndarray], settings: np.ndarray, held: np.ndarray) -> None:
+        """Load the orders of the rows of some epochs, and the settings of their updates."""
+        ops = self._ops
+        for epoch, order in enumerate(orders):
+            ops.copy_from_host(order, self.order[epoch * len(order) : (epoch + 1) * len(order)])
+        self.step.load_settings(settings)
+        for start, stop in pairwise(range(0, (len(orders) + 1) * self.held, max(1, self.held))):
+            ops.copy_from_host(held, self.held_order[start:stop])
+        for tables in self._tables:
+            ops.fill(tables.position, 0)
+        for each in (self.step, self.passes):
+            if each is not None:
+                each.rewind()
+
+    @property
+    def _tables(self) -> list[Tables]:
+        logs = [log.tables for log in (self._log, self._held_log) if log is not None]
+        return [self._states, *logs, *([] if self._outputs is None else [self._outputs])]
+
+    def run(self, epochs: int) -> None:
+        """Run the loaded epochs."""
+        assert self._program is not None
+        self._program(epochs * self._parts)
+
+    def state_after(self, epoch: int) -> list[Array]:
+        """Return the state arrays after an epoch of the last run, from 0."""
+        return [table[epoch] for table in self._states.rows]
+
+    def is_finite(self, epoch: int) -> bool:
+        """Return whether state and losses of an epoch are finite."""
+        sums = (np.add.reduce(array) for array in self.state_after(epoch))
+        return all(map(np.isfinite, sums))
+
+    def logs(self, epoch: int) -> dict[str, float]:
+        """Return the epoch's loss and metrics; {} if a loss is not finite."""
+        logs, finite = self._log.results(epoch)
+        return logs if finite == self.plan.updates else {}
+
+    def validation_logs(self, epoch: int) -> dict[str, float]:
+        """Return loss and metrics on the validation rows after an epoch."""
+        return {} if self._held_log is None else self._held_log.results(epoch)[0]
+
+    def outputs(self, epoch: int) -> np.ndarray:
+        """Return the outputs for the validation rows after an epoch."""
+        assert self._outputs is not None
+        start = epoch * self.held
+        return self._ops.to_host(self._outputs.rows[0][start : start + self.held])
+
+
+def sizes(rows: int, batch: int) -> list[int]:
+    """Return the different numbers of rows of batches."""
+    return [size for size in (batch if rows >= batch else 0, rows % batch) if size]

@@ -1,0 +1,233 @@
+"""Share recorded programs between the fits of equal networks, in turn and in several threads.
+
+Within a context `sharing_programs`, a program is recorded for each kind of network, not for each
+network. A fit takes a program that no other fit uses, copies its state into the program's arrays,
+runs some epochs and copies the state back. So a further network of a kind records nothing, and
+buffers exist for each thread instead of each network.
+
+What belongs to a single network are its rows, its learning rates, the keys of its dropout masks and
+its L2 penalty. Rows, keys and penalty are arguments that the program lets replace; rates are loaded
+for each epoch anyway.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.replaceable import ReplaceableFloat, ReplaceableInt
+from gpunn.backends.turns import TURNS
+from gpunn.data.batches import Rows
+from gpunn.layers.base import Layer, family
+from gpunn.optimizers import Optimizer
+from gpunn.training.batches.dataset import Subset
+from gpunn.training.epoch_program import EpochProgram
+from gpunn.training.session import TrainingSession
+from gpunn.training.state import new_step
+from gpunn.training.step.train_step import BatchPass, PassRecipe
+
+__all__ = ["SharedPrograms", "is_sharing", "shared_programs", "sharing_programs"]
+
+MAX_PROGRAMS = 64
+"""The maximum number of programs that no fit uses at the moment."""
+
+
+class SharedProgram:
+    """A program of epochs, and the network of its arrays, which no user has."""
+
+    def __init__(self, session: TrainingSession, epochs: int) -> None:
+        trainer, plan = session.trainer, session.plan
+        model, optimizer = copy.deepcopy(trainer.model), copy.deepcopy(trainer.optimizer)
+        optimizer.l2_penalty = ReplaceableFloat(optimizer.l2_penalty)
+        layers = list(family(*model.layers))
+        for layer in layers:
+            layer.key = ReplaceableInt(layer.key)
+        recipe = replace(
+            session.recipe,
+            model=model,
+            loss=copy.deepcopy(trainer.loss),
+            metrics=copy.deepcopy(list(trainer.metrics)),
+            optimizer=optimizer,
+        )
+        held = 0 if session.validation is None else session.validation.rows
+        passes = None
+        if held:
+            metrics = copy.deepcopy(trainer.every_metric)
+            size = min(plan.batch_size, held)
+            passes = BatchPass(
+                PassRecipe(model=model, loss=recipe.loss, metrics=metrics, batch_size=size)
+            )
+        ops = model.backend
+        self.program = EpochProgram(
+            new_step(recipe),
+            passes,
+            plan,
+            held,
+            report_every=trainer.report_every,
+            epochs=epochs,
+            orders=(
+                ops.zeros((epochs * plan.visited * plan.members,), "int64"),
+                ops.zeros((epochs * held,), "int64"),
+            ),
+            outputs=bool(held and trainer.policy.validation_metrics),
+        )
+        training, validation = rows_of(session)
+        training, validation = views(training), validation and views(validation)
+        own = own_arguments(training, validation, layers, optimizer)
+        self._replace: Callable[[Sequence[Any]], None] | None = None
+        if found := self.program.prepare(training, validation):
+            self._replace = found.replacer(own)
+        self._session: TrainingSession | None = None
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether other networks can use the program."""
+        return self._replace is not None
+
+    def use_for(self, session: TrainingSession) -> EpochProgram:
+        """Return the program, which then uses the rows and settings of a session."""
+        if self._session is not session and self._replace is not None:
+            layers = list(family(*session.trainer.model.layers))
+            self._replace(own_arguments(*rows_of(session), layers, session.trainer.optimizer))
+        self._session = session
+        return self.program
+
+    def release(self) -> None:
+        """Forget the rows of the last network."""
+        self._session = None
+
+
+class SharedPrograms:
+    """The programs that no fit uses at the moment, by kind of network, and the epochs' times."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[tuple[Hashable, SharedProgram]] = []
+        self.seconds: dict[Hashable, float] = {}
+
+    @contextmanager
+    def taken(
+        self, kind: Hashable, session: TrainingSession, epochs: int
+    ) -> Iterator[EpochProgram | None]:
+        """Return a context with a program that uses a session's rows and settings.
+
+        The context yields None if networks of this kind can't share a program.
+        """
+        with self._lock:
+            numbers = [n for n, (other, _) in enumerate(self._free) if other == kind]
+            shared = self._free.pop(numbers[-1])[1] if numbers else None
+        if shared is None:
+            with TURNS:
+                shared = SharedProgram(session, epochs)
+        yield shared.use_for(session) if shared.is_shareable else None
+        with self._lock:  # after an error, the program is lost
+            self._free.append((kind, shared))
+            del self._free[:-MAX_PROGRAMS]
+
+
+def own_arguments(
+    training: Rows, validation: Rows | None, layers: Sequence[Layer], optimizer: Optimizer
+) -> list[Any]:
+    """Return what a network does not share: rows, keys of dropout masks, and L2 penalty."""
+    rows = [each for each in (*training, *(validation or ())) if each is not None]
+    penalty = optimizer.l2_penalty
+    own = penalty if isinstance(penalty, float) else float(penalty)
+    return [*rows, *(layer.key for layer in layers), own]
+
+
+def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
+    """Return the training rows and the validation rows on the device."""
+    training, validation = session.training, session.validation
+    assert isinstance(training, Subset)
+    held = validation.dataset.resident() if isinstance(validation, Subset) else None
+    return training.dataset.resident(), held
+
+
+def views(rows: Rows) -> Rows:
+    """Return views of arrays, so that each array is a separate object."""
+    X, y, weights, others = (None if each is None else each[...] for each in rows)
+    return X, y, weights, others
+
+
+def kind_of(session: TrainingSession) -> Hashable | None:
+    """Return what networks must have in common to share a program; None if they can't.
+
+    A custom part may have a state that its description lacks, so it is not shared.
+    """
+    trainer, model = session.trainer, session.trainer.model
+    parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
+    if not all(is_builtin(part) for part in parts):
+        return None
+    network, optimizer = model.config(), trainer.optimizer.config()
+    del network["seed"], optimizer["learning_rate"]
+    penalty = bool(optimizer.pop("l2_penalty"))
+    metrics = [metric.config() for metric in trainer.every_metric]
+    described = network, trainer.loss.config(), optimizer, penalty, metrics, trainer.metric_names
+    arrays = [
+        None if each is None else (each.dtype.str, each.shape[1:])
+        for rows in rows_of(session)
+        for each in rows or ()
+    ]
+    held = 0 if session.validation is None else session.validation.rows
+    names = type(trainer.policy), model.parameters.trained, model.backend.name
+    more = held, trainer.report_every, session.recipe.batch_means
+    return repr(described), repr(session.plan), repr(arrays), names, more
+
+
+def is_builtin(part: object) -> bool:
+    """Return whether a part and its fields belong to gpunn."""
+    if not is_dataclass(part):
+        return isinstance(part, str | float | int | tuple | list | dict | np.generic | None) or (
+            type(part).__module__.startswith("gpunn.")
+        )
+    if not type(part).__module__.startswith("gpunn."):
+        return False
+    return all(is_builtin(getattr(part, field.name)) for field in fields(part))
+
+
+class Active:
+    """The programs of this process's contexts `sharing_programs`, and the number of contexts."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.programs: SharedPrograms | None = None
+        self.contexts = 0
+
+
+ACTIVE = Active()
+
+
+@contextmanager
+def sharing_programs() -> Iterator[None]:
+    """Return a context in which all fits of this process use one thread each and share programs.
+
+    Parameters and history are then bitwise those of a backend with `threads=1`, and different
+    threads can train at the same time. Contexts can be nested and overlap.
+    """
+    with ACTIVE.lock:
+        ACTIVE.contexts += 1
+        if ACTIVE.programs is None:
+            ACTIVE.programs = SharedPrograms()
+    try:
+        yield
+    finally:
+        with ACTIVE.lock:
+            ACTIVE.contexts -= 1
+            if not ACTIVE.contexts:
+                ACTIVE.programs = None
+
+
+def shared_programs() -> SharedPrograms | None:
+    """Return the programs of the present contexts `sharing_programs`, or None outside."""
+    return ACTIVE.programs
+
+
+def is_sharing() -> bool:
+    """Return whether a context `sharing_programs` is open."""
+    return ACTIVE.programs is not None

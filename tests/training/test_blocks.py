@@ -1,0 +1,129 @@
+"""Blocks of epochs give the same bits as epochs by requests, whatever ends or changes training."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import callbacks, layers, optimizers, schedules
+from gpunn.errors import DivergenceError
+from gpunn.training import blocks
+from gpunn.training.epoch_program import EpochProgram
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(70, 4)).astype(np.float32)
+LABELS = RANDOM.integers(0, 3, 70)
+WEIGHTS = RANDOM.random(70)
+RUN = EpochProgram.run
+LOSS = "softmax_cross_entropy"
+
+
+class Changes(callbacks.Callback):
+    """Changes weights, a layer's setting and a rate; then ends training."""
+
+    name = "changes"
+
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == 3:
+            trainer.model.parameters["dense_1.biases"] = np.ones(6)
+        if trainer.epoch == 5:
+            trainer.model.layers[1].rate = 0.5
+            trainer.optimizer.learning_rate = 1e-3
+        if trainer.epoch == 11:
+            trainer.stop_reason = "enough"
+
+
+class Reads(callbacks.Callback):
+    """Reads the network after each epoch."""
+
+    name = "reads"
+    reads_only = True
+
+    def on_train_begin(self, trainer):
+        self.seen = []
+
+    def on_epoch_end(self, trainer, logs):
+        self.seen.append(trainer.model.predict(X[:1]).tolist())
+
+
+def stopping():
+    return [Reads(), callbacks.EarlyStopping("val_loss", patience=2, min_delta=0.05)]
+
+
+PLATEAU = schedules.ReduceOnPlateau(0.05, monitor="loss", patience=1, min_delta=0.02)
+HALVES = {"validation_split": 0.4}
+WIDE = {"validation_data": (X[:20], LABELS[:20]), "sample_weight": WEIGHTS}
+CASES = {
+    "adam": (optimizers.Adam(0.01), {}, {}),
+    "held_out": (optimizers.Adam(0.01), {}, HALVES),
+    "weights": (optimizers.SGD(0.05, momentum=0.9), {"report_every": 2}, WIDE),
+    "class_weights": (optimizers.Lion(0.001), {}, {"class_weight": {0: 2.0}, **HALVES}),
+    "rest_dropped": (optimizers.AdamW(0.01), {}, {"drop_last": True, "shuffle": False}),
+    "accumulated": (optimizers.RMSprop(0.01), {"gradient_accumulation": 3}, HALVES),
+    "schedule": (optimizers.Adam(schedules.Cosine(0.01, 5)), {}, {}),
+    "plateau": (optimizers.SGD(PLATEAU), {}, HALVES),
+    "stopped": (optimizers.Adam(0.05), {}, {"callbacks": stopping, **HALVES}),
+    "changed": (optimizers.Adam(0.01), {}, {"callbacks": lambda: [Changes()], **HALVES}),
+    "diverged": (optimizers.SGD(1e18), {}, {}),
+    "skipped": (optimizers.SGD(1e17), {"on_divergence": "skip"}, {}),
+}
+
+
+def run(case, monkeypatch, max_epochs, dtype):
+    """Train, and return everything that must not depend on blocks, and the blocks' epochs."""
+    monkeypatch.setattr(blocks, "MAX_EPOCHS", max_epochs)
+    monkeypatch.setattr(blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    ran = epochs_of_blocks(monkeypatch)
+    optimizer, settings, options = CASES[case]
+    parts = [layers.Dense(6, activation="relu"), layers.Dropout(0.2), layers.BatchNorm()]
+    model = gpunn.Sequential([*parts, layers.Dense(3)], 4, "numpy", seed=1, dtype=dtype)
+    trainer = gpunn.Trainer(model, LOSS, copy.deepcopy(optimizer), ["accuracy"], **settings)
+    rules = options.get("callbacks", list)()
+    options = {**options, "callbacks": rules, "progress": False, "batch_size": 16}
+    error = ""
+    try:
+        trainer.fit(X, LABELS, epochs=14, **options)
+    except DivergenceError as diverged:
+        error = str(diverged)
+    logs = {k: v for k, v in trainer.history.items() if not k.endswith(("seconds", "second"))}
+    seen = [each.seen for each in rules if isinstance(each, Reads)]
+    state = model.parameters.to_host(), trainer.state(), trainer.updates, trainer.epoch
+    return (logs, state, trainer.history.stopped, error, seen), ran
+
+
+def epochs_of_blocks(monkeypatch):
+    """Return a list that receives the number of epochs of each block."""
+    ran = []
+
+    def run(self, epochs):
+        ran.append(epochs)
+        RUN(self, epochs)
+
+    monkeypatch.setattr(EpochProgram, "run", run)
+    return ran
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+def test_bits_are_those_of_requests(case, dtype, monkeypatch, caplog):
+    expected, none = run(case, monkeypatch, 0, dtype)
+    actual, ran = run(case, monkeypatch, 5, dtype)
+    np.testing.assert_equal(actual, expected)
+    assert not none
+    if case not in ("diverged", "skipped"):
+        assert max(ran) == (1 if case == "changed" else 5)
+
+
+def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
+    class Own(Reads):
+        name = "own"
+
+    monkeypatch.setattr(blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    ran = epochs_of_blocks(monkeypatch)
+    model = gpunn.Sequential([layers.Dense(3)], 4, "numpy")
+    trainer = gpunn.Trainer(model, LOSS)
+    trainer.fit(X, LABELS, epochs=4, callbacks=[Own()], progress=False)
+    assert set(ran) == {1}
