@@ -15,6 +15,7 @@ from gpunn.backends.thread_count import check_threads, one_thread, usable_cores
 from gpunn.forks import renewed_in_children
 from gpunn.sklearn.engine import reused_networks
 from gpunn.training.interruption import stopped_by
+from gpunn.training.sharing import sharing_programs
 
 __all__ = ["together"]
 
@@ -158,7 +159,12 @@ def together(threads: int | None = None) -> Iterator[None]:
     count = usable_cores() if threads is None else check_threads("threads", threads)
     backend = Threads()
     try:
-        with one_thread(), reused_networks(), parallel_config(backend, n_jobs=count):
+        with (
+            sharing_programs(),
+            one_thread(),
+            reused_networks(),
+            parallel_config(backend, n_jobs=count),
+        ):
             yield
     finally:
         backend.end()

@@ -14,7 +14,7 @@ from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
-from gpunn.backends.thread_count import one_compute_thread
+from gpunn.backends.thread_count import one_thread
 from gpunn.distributed.agreement import AgreedExit
 from gpunn.training.blocks import EpochBlocks
 from gpunn.training.epoch import EpochByRequests
@@ -126,7 +126,7 @@ class Fit:
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
         self.trainer.model.exclusion.move()
-        with one_compute_thread() if is_sharing() else nullcontext():
+        with one_thread() if is_sharing() else nullcontext():
             return self._advance(until)
 
     def _advance(self, until: int | None) -> bool:

@@ -13,6 +13,7 @@ from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.training.fit import Fit
 from gpunn.training.interruption import Interruption
+from gpunn.training.sharing import sharing_programs
 from gpunn.training.together.fit_job import FitJob
 from gpunn.training.together.fit_result import FitResult, StopRule
 from gpunn.training.together.fits_folder import FitsFolder
@@ -33,7 +34,8 @@ def train_together(
     """Train prepared networks at the same time, the largest first.
 
     Each thread trains one network at a time. Parameters and histories are bitwise identical to
-    those of `Trainer.fit`, for any number of threads and in any order.
+    those of `Trainer.fit` on one compute thread (GPUNN_THREADS=1), for any number of threads and in
+    any order.
 
     Parameters
     ----------
@@ -115,6 +117,7 @@ def train_together(
         jobs = [FitJob(i, fit, interruption, keep, paths[i]) for i, fit in enumerate(fits)]
         bar = contexts.enter_context(NetworksBar(jobs, check_flag("progress", progress)))
         contexts.enter_context(interruption)
+        contexts.enter_context(sharing_programs())
         pool = contexts.enter_context(Threads(threads, interruption, bar.show))
         largest_first = sorted(jobs, key=lambda job: job.size, reverse=True)
         for epochs in rounds(jobs, stop, interruption):
