@@ -10,10 +10,23 @@ import numpy as np
 from gpunn.reporting.charts import COLORS, Chart, Line, unit_square
 from gpunn.reporting.text import number_text
 
-__all__ = ["Scores", "calibration", "precision_recall", "probability_charts", "roc"]
+__all__ = [
+    "Scores",
+    "calibration",
+    "calibration_error",
+    "precision_recall",
+    "probability_charts",
+    "roc",
+]
 
 BINS = 10
 """Number of bins of equal width in a calibration curve."""
+
+ERROR_BINS = 15
+"""Number of bins of equal width of a calibration error, as in Guo et al. 2017."""
+
+DRAWS = 1000
+"""Number of random calibration errors of perfect probabilities."""
 
 LISTED = 100
 """Maximum number of points per curve in the chart's table."""
@@ -73,6 +86,21 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
     return (mean, share), rows[filled]
 
 
+def calibration_error(scores: Scores) -> tuple[float, float]:
+    """Return the calibration error, and the 95th percentile for perfect probabilities.
+
+    The error is the mean over rows of |mean probability - share of yes| of the row's bin. In a bin
+    of perfect probabilities p_i, the sum of t_i - p_i has the variance sum_i p_i (1 - p_i), and is
+    about normally distributed. The percentile is that of random errors with these variances.
+    """
+    p, rows = scores.probability.astype(np.float64), len(scores.truth)
+    bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)
+    sums = np.bincount(bins, scores.truth - p, ERROR_BINS)
+    deviations = np.sqrt(np.bincount(bins, p * (1 - p), ERROR_BINS))
+    random = np.abs(np.random.default_rng(0).normal(size=(DRAWS, ERROR_BINS))) @ deviations
+    return float(np.abs(sums).sum() / rows), float(np.quantile(random, 0.95) / rows)
+
+
 def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Chart]:
     """Return ROC, precision-recall and calibration curves.
 
@@ -85,6 +113,8 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
     rates, areas = zip(*map(roc, shown), strict=True)
     precisions, averages = zip(*map(precision_recall, shown), strict=True)
     bins, rows = zip(*map(calibration, shown), strict=True)
+    errors, limits = zip(*map(calibration_error, shown), strict=True)
+    chance = ", ".join(map(number_text, limits))
     shares = ", ".join(number_text(float(each.truth.mean())) for each in shown)
     split = f"On the {part} split"
     return [
@@ -110,9 +140,11 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             shown,
             bins,
             ("mean probability", "share of yes"),
+            scores=("calibration error", errors),
             counts=rows,
             note=f"{split}, in {BINS} bins of probability. Points above the line show "
-            "probabilities that are too low.",
+            f"probabilities that are too low. The calibration error has {ERROR_BINS} bins. If all "
+            f"probabilities were perfect, it would be below {chance} in 95 % of such splits.",
             diagonal=True,
         ),
     ]

@@ -8,6 +8,7 @@ from gpunn.reporting.findings import Classes, Labels
 from gpunn.reporting.probabilities import (
     Scores,
     calibration,
+    calibration_error,
     precision_recall,
     probability_charts,
     roc,
@@ -49,6 +50,22 @@ def test_figures_and_curves_are_those_of_scikit_learn(case):
     assert rows.sum() == len(case.truth)
 
 
+def test_calibration_error():
+    """By hand: one bin with 0.2 and one yes of two, and one bin with 0.9 and one yes of one."""
+    probability, truth = np.array([0.2, 0.2, 0.9]), np.array([True, False, True])
+    error, _ = calibration_error(Scores("yes", truth, probability))
+    assert error == pytest.approx((abs(1 - 0.4) + abs(1 - 0.9)) / 3)
+    probability = RANDOM.random(20_000)
+    below = 0
+    for _ in range(40):
+        truth = RANDOM.random(20_000) < probability
+        error, limit = calibration_error(Scores("yes", truth, probability))
+        below += error < limit
+    assert 33 <= below < 40  # 95 % on average
+    error, limit = calibration_error(Scores("yes", truth, probability**1.2))
+    assert error > 2 * limit
+
+
 def test_charts_of_two_classes():
     probability = np.array([0.1, 0.4, 0.35, 0.8])
     truth = np.array([0, 0, 1, 1])
@@ -70,7 +87,7 @@ def test_charts_of_several_classes_and_labels():
     assert [line.name[:3] for line in curve.legend] == ["a, ", "b, ", "c, "]
     labels = results(findings(Labels(raw > 0.3, raw > 0.5, raw, ["late", "lost", "cold"])), "a")
     assert [len(chart.legend) for chart in labels.charts] == [3, 3, 3]
-    assert [line.name for line in labels.charts[-1].legend] == ["late", "lost", "cold"]
+    assert [line.name[:6] for line in labels.charts[-1].legend] == ["late, ", "lost, ", "cold, "]
     assert [row[0] for row in labels.tables[0].rows] == ["late", "lost", "cold"]
 
 
