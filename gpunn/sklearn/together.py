@@ -128,6 +128,11 @@ def together(threads: int | None = None) -> Iterator[None]:
         scikit-learn's parameter `n_jobs` is set, it has priority. Within a task, such as a fit of a
         search, further tasks run one after another.
 
+    Yields
+    ------
+    None
+        The context has no value.
+
     Raises
     ------
     ArgumentError

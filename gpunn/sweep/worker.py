@@ -29,6 +29,7 @@ from gpunn.sweep.space import settings_of
 from gpunn.sweep.study import Claim, Study
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
 from gpunn.training.interruption import Interruption
+from gpunn.training.sharing import sharing_programs
 from gpunn.training.together.threads import Threads
 
 __all__ = ["Events", "run_worker"]
@@ -95,8 +96,8 @@ def run_worker(
     progress : bool
         Whether to show progress bars; with several trials at the same time, there are none.
     together : int
-        The number of trials to train at the same time, each in a thread. On CUDA devices, trials
-        always train one after another.
+        The number of trials to train at the same time, each on one compute thread. On CUDA devices,
+        trials always train one after another.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def run_worker(
 def train_in_threads(worker: Worker, maximum: int, threads: int) -> None:
     """Train all trials in several threads; on a signal or an error, end all trials."""
     worker.interruption = shared = Interruption()
-    with shared, Threads(threads, shared) as pool:
+    with shared, sharing_programs(), Threads(threads, shared) as pool:
         pool.run([partial(worker.train_all, maximum)] * threads)
     if pool.errors:
         raise pool.errors[0]

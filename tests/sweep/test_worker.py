@@ -224,9 +224,10 @@ GRID = (
 
 
 def test_trials_that_train_together_are_those_of_one_after_another(config, monkeypatch):
-    monkeypatch.setenv("GPUNN_THREADS", "1")
     source = Source(config, GRID)
+    monkeypatch.setenv("GPUNN_THREADS", "1")
     expected = run_worker(source, Path("other"))
+    monkeypatch.setenv("GPUNN_THREADS", "2")
     found = run_worker(source, Path("sweep"), together=2)
     assert found == expected
     for trial in found.trials:
