@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cached_property
 
 import numpy as np
 
@@ -161,8 +162,7 @@ class EpochBlocks:
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
         observed = (shared or epochs > 1) and self._observed
-        for epoch in range(epochs):
-            logs = self._logs(program, epoch, settings[epoch])
+        for epoch, logs in enumerate(program.logs(epochs)):
             if not logs:  # requests find the cause
                 restore(state, program.state_after(epoch - 1) if epoch else before)
                 self.trainer.policy.undo_orders(epochs - epoch)
@@ -171,7 +171,7 @@ class EpochBlocks:
             if observed or (shared and epoch + 1 == epochs):
                 restore(state, program.state_after(epoch))
             progress.updates += session.plan.updates
-            end_epoch(logs)
+            end_epoch(self._completed(program, epoch, logs, settings[epoch]))
             if epoch + 1 < epochs and (progress.stop_reason or self._outdated(settings, epoch)):
                 restore(state, program.state_after(epoch))
                 self.trainer.policy.undo_orders(epochs - epoch - 1)
@@ -182,36 +182,43 @@ class EpochBlocks:
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
         """Load the orders and settings of the next epochs; return the settings."""
         session, first = self.session, self.trainer.progress.epoch
-        training, validation = session.training, session.validation
+        training = session.training
         assert isinstance(training, Subset)
         self.trainer.policy.mark_orders()
-        orders, settings = [], []
+        orders: list[np.ndarray | None] = []
+        settings: list[np.ndarray] = []
+        same = session.same_settings
         for epoch in range(first, first + epochs):
             with self._at(epoch):
-                order, values = session.next_order(), session.next_settings()
-            visited = session.plan.visited * session.plan.members
-            order = np.arange(visited) if order is None else order[:visited]
-            orders.append(order if training.indices is None else training.indices[order])
-            settings.append(values)
-        held = np.arange(0)
-        if isinstance(validation, Subset):
-            held = np.arange(validation.rows) if validation.indices is None else validation.indices
-        program.load(orders, np.concatenate(settings), held)
+                orders.append(session.next_order())
+                settings.append(settings[0] if same and settings else session.next_settings())
+        visited = session.plan.visited * session.plan.members
+        order = np.concatenate(
+            [np.arange(visited) if each is None else each[:visited] for each in orders]
+        )
+        if training.indices is not None:
+            order = training.indices[order]
+        program.load(order, np.concatenate(settings), self._held)
         return settings
 
-    def _logs(self, program: EpochProgram, epoch: int, settings: np.ndarray) -> dict[str, float]:
-        """Return the logs of an epoch of the block, or {} if a number is not finite."""
+    @cached_property
+    def _held(self) -> np.ndarray:
+        """The numbers of the validation rows."""
+        validation = self.session.validation
+        if not isinstance(validation, Subset):
+            return np.arange(0)
+        return np.arange(validation.rows) if validation.indices is None else validation.indices
+
+    def _completed(
+        self, program: EpochProgram, epoch: int, logs: dict[str, float], settings: np.ndarray
+    ) -> dict[str, float]:
+        """Return the logs of an epoch of the block with score, learning rate and times."""
         policy = self.trainer.policy
-        logs, validation = program.logs(epoch), program.validation_logs(epoch)
-        if not logs or not program.is_finite(epoch):
-            return {}
-        if validation:
-            if not np.isfinite(validation["loss"]):
-                return {}
-            if policy.validation_metrics:
-                validation |= policy.score(program.outputs(epoch))
-        logs |= {f"val_{name}": value for name, value in validation.items()}
-        self._show(logs)
+        if self._held.size and policy.validation_metrics:
+            scores = policy.score(program.outputs(epoch))
+            logs |= {f"val_{name}": value for name, value in scores.items()}
+        if self.session.options.progress:
+            self._show(logs)
         rate, seconds = float(settings[-1, 0]), self._seconds
         timings = rate, seconds, self.session.plan.visited / seconds
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
@@ -231,6 +238,8 @@ class EpochBlocks:
 
     def _outdated(self, settings: list[np.ndarray], epoch: int) -> bool:
         """Return whether the next epoch would now have other settings than those loaded."""
+        if self.session.same_settings:
+            return False
         schedule, policy = self.trainer.optimizer.schedule, type(self.trainer.policy)
         observes = type(schedule).observe is not Schedule.observe
         if not observes and policy.learning_rates is TrainingPolicy.learning_rates:

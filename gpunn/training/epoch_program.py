@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -62,10 +61,11 @@ class Log:
         self.tables.append()
         self._ops.fill(self._statistics.vector, 0.0)
 
-    def results(self, epoch: int) -> tuple[dict[str, float], int]:
-        """Return an epoch's loss and metrics by name, and its number of finite losses."""
-        first = epoch * len(self.counts)
-        return self._statistics.of_epoch(self.tables.rows[0][first : first + len(self.counts)])
+    def results(self, epochs: int) -> tuple[list[dict[str, float]], np.ndarray]:
+        """Return the epochs' losses and metrics by name, and their numbers of finite losses."""
+        rows = self.tables.rows[0]
+        shape = epochs, len(self.counts), rows.shape[1]
+        return self._statistics.of_epochs(rows[: shape[0] * shape[1]].reshape(shape))
 
 
 class EpochProgram:
@@ -92,7 +92,7 @@ class EpochProgram:
     ) -> None:
         ops = self._ops = step.ops
         self.step, self.passes, self.plan, self.epochs = step, passes, plan, epochs
-        self.held, self.every = held, report_every
+        self.held = held
         self.order, self.held_order = orders
         self.state = state_arrays(step)
         self._states = Tables(step, [array[None, :] for array in self.state], epochs)
@@ -107,6 +107,7 @@ class EpochProgram:
         self._recorded: list[Callable[[int], None]] = []
         self._program: Repeated | None = None
         self._parts = 0
+        self._held: np.ndarray | None = None
         self._small: dict[str, Callable[[int], None]] = {}
         # Replacing the table of learning rates later would invalidate recorded programs.
         step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
@@ -184,14 +185,16 @@ class EpochProgram:
 
     # --------------------------------------------------------------------------------- running
 
-    def load(self, orders: Sequence[np.ndarray], settings: np.ndarray, held: np.ndarray) -> None:
-        """Load the orders of the rows of some epochs, and the settings of their updates."""
+    def load(self, order: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
+        """Load the order of the rows of some epochs, and the settings of their updates."""
         ops = self._ops
-        for epoch, order in enumerate(orders):
-            ops.copy_from_host(order, self.order[epoch * len(order) : (epoch + 1) * len(order)])
+        ops.copy_from_host(order, self.order[: len(order)])
         self.step.load_settings(settings)
-        for start, stop in pairwise(range(0, (len(orders) + 1) * self.held, max(1, self.held))):
-            ops.copy_from_host(held, self.held_order[start:stop])
+        if held is not self._held:
+            self._held = held
+            ops.copy_from_host(
+                np.tile(held, self.epochs), self.held_order[: held.size * self.epochs]
+            )
         for tables in self._tables:
             ops.fill(tables.position, 0)
         for each in (self.step, self.passes):
@@ -212,19 +215,17 @@ class EpochProgram:
         """Return the state arrays after an epoch of the last run, from 0."""
         return [table[epoch] for table in self._states.rows]
 
-    def is_finite(self, epoch: int) -> bool:
-        """Return whether state and losses of an epoch are finite."""
-        sums = (np.add.reduce(array) for array in self.state_after(epoch))
-        return all(map(np.isfinite, sums))
-
-    def logs(self, epoch: int) -> dict[str, float]:
-        """Return the epoch's loss and metrics; {} if a loss is not finite."""
-        logs, finite = self._log.results(epoch)
-        return logs if finite == self.plan.updates else {}
-
-    def validation_logs(self, epoch: int) -> dict[str, float]:
-        """Return loss and metrics on the validation rows after an epoch."""
-        return {} if self._held_log is None else self._held_log.results(epoch)[0]
+    def logs(self, epochs: int) -> list[dict[str, float]]:
+        """Return loss and metrics after each epoch; {} if a loss or the state is not finite."""
+        logs, finite = self._log.results(epochs)
+        sound = finite == self.plan.updates
+        for table in self._states.rows:
+            sound &= np.isfinite(np.add.reduce(table[:epochs], axis=1))
+        if self._held_log is not None:
+            for log, held in zip(logs, self._held_log.results(epochs)[0], strict=True):
+                log |= {f"val_{name}": value for name, value in held.items()}
+            sound &= np.isfinite([log["val_loss"] for log in logs])
+        return [log if good else {} for log, good in zip(logs, sound.tolist(), strict=True)]
 
     def outputs(self, epoch: int) -> np.ndarray:
         """Return the outputs for the validation rows after an epoch."""

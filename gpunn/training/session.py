@@ -16,6 +16,7 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
+from gpunn.schedules import Constant
 from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
@@ -32,6 +33,7 @@ from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.progress_bar import progress_bar
 from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
+from gpunn.training.training_policy import TrainingPolicy
 from gpunn.version import __version__
 
 __all__ = ["FitOptions", "TrainingSession"]
@@ -271,6 +273,16 @@ class TrainingSession:
         trainer, last = self.trainer, self.trainer.progress.last_epoch
         rates = trainer.policy.learning_rates(trainer, self.plan.updates, last)
         return self.step.scheduled.over_epoch(rates, trainer.epoch, last)
+
+    @property
+    def same_settings(self) -> bool:
+        """Whether the settings of all epochs are equal: rules and schedules change nothing."""
+        trainer = self.trainer
+        return (
+            type(trainer.optimizer.schedule) is Constant
+            and type(trainer.policy).learning_rates is TrainingPolicy.learning_rates
+            and not self.step.scheduled.settings
+        )
 
     def progress_bar(self) -> Any:
         """Return the progress bar of the next epoch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -116,10 +116,6 @@ class Statistics:
     def reset(self) -> None:
         """Begin a new epoch."""
         self._backend.fill(self.vector, 0.0)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Set the totals to zero."""
         self._loss = self._weight = self._metric_weight = 0.0
         self._totals = self._zeros()
 
@@ -160,16 +156,44 @@ class Statistics:
             self._metric_weight += rows[0, 1]
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
-    def of_epoch(self, vectors: np.ndarray) -> tuple[dict[str, float], int]:
-        """Return the `result` and the number of finite losses of an epoch.
+    def of_epochs(self, vectors: np.ndarray) -> tuple[list[dict[str, float]], np.ndarray]:
+        """Return the `result` of each epoch, and the numbers of finite losses.
 
-        `vectors` are the values of `vector` at the epoch's logging steps. There is one shard.
+        `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
+        logging steps. There is one shard.
         """
         rows = vectors.astype(np.float64)
-        self._forget()
-        for row in rows:
-            self._add(row[None])
-        return self.result(), int(rows[:, 2].sum())
+        totals = np.zeros((len(rows), self._length))
+        for step in range(rows.shape[1]):  # in the order of `collect`
+            totals += rows[:, step]
+        summaries = [self._summaries(*each, rows, totals) for each in self._places()]
+        weights = totals[:, -1 if self._separate_weights else 1]
+        logs = []
+        for epoch, (loss, weight, *_) in enumerate(totals.tolist()):
+            log = {"loss": loss / weight} if weight else {}
+            for metric, summary in zip(self._metrics, summaries, strict=True):
+                result = metric.result(summary[epoch], weights[epoch])
+                log[metric.name] = number(metric, result)
+            logs.append(log)
+        return logs, rows[:, :, 2].sum(axis=1)
+
+    def _places(self) -> Iterator[tuple[Metric, int, int]]:
+        """Yield each metric with the first entry of its summary and the entry after it."""
+        bounds = map(int, self._bounds)
+        for metric, (start, stop) in zip(self._metrics, pairwise(bounds), strict=True):
+            yield metric, start, stop
+
+    def _summaries(
+        self, metric: Metric, start: int, stop: int, rows: np.ndarray, totals: np.ndarray
+    ) -> np.ndarray:
+        """Return a metric's summary of each epoch."""
+        if type(metric).combine is Metric.combine:
+            return totals[:, start:stop]
+        summaries = np.zeros((len(rows), stop - start))
+        for epoch, steps in enumerate(rows):
+            for step in steps:
+                summaries[epoch] = metric.combine(np, summaries[epoch], step[start:stop])
+        return summaries
 
     def _all_rows(self) -> np.ndarray:
         """Return the vectors of all shards of all processes, as float64."""
