@@ -16,12 +16,13 @@ from functools import cached_property
 
 import numpy as np
 
+from gpunn.backends.recording import RecordingCache
 from gpunn.monitor import TIMINGS
 from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram, state_arrays
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import SharedPrograms, kind_of, rows_of, shared_programs
+from gpunn.training.sharing import SharedPrograms, kind_of, parts_of, rows_of, shared_programs
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
@@ -47,6 +48,7 @@ class EpochBlocks:
         self._own: EpochProgram | None = None
         self._shared: SharedPrograms | None = None
         self._kind: Hashable | None = None
+        self._settings = RecordingCache(parts_of(self.trainer))
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
 
     def begin(self) -> None:
@@ -57,13 +59,17 @@ class EpochBlocks:
         if self._ended:
             return
         self._shared = shared_programs()
-        self._kind = None if self._shared is None else kind_of(self.session)
+        self._kind = None if self._shared is None else self._present_kind()
         if self._shared is not None and self._kind is not None:
             self._seconds = self._shared.seconds.get(self._kind, 0.0)
         elif left > 1:
             self._own = self._own_program(min(self._epochs, left - 1))
         else:
             self._ended = True
+
+    def _present_kind(self) -> Hashable | None:
+        """Return the kind of the network, whose settings a callback may have changed."""
+        return self._settings.get("kind", lambda: kind_of(self.session))
 
     def _own_program(self, epochs: int) -> EpochProgram:
         """Return a program with the arrays of the session's step."""
@@ -91,6 +97,10 @@ class EpochBlocks:
     def _program(self) -> Iterator[EpochProgram | None]:
         """Return a context with the program, or with None if requests must train."""
         if self._shared is not None and self._kind is not None:
+            self._kind = self._present_kind()
+            if self._kind is None:
+                yield None
+                return
             with self._shared.taken(self._kind, self.session, self._epochs) as program:
                 yield program
             return
@@ -158,11 +168,16 @@ class EpochBlocks:
             restore(program.state, state)
         before = state if shared else [np.array(array) for array in state]
         settings = self._load(program, epochs)
+        epochs = len(settings)
         began = time.perf_counter()
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
         observed = (shared or epochs > 1) and self._observed
-        for epoch, logs in enumerate(program.logs(epochs)):
+        try:
+            results = program.logs(epochs)
+        except Exception:
+            results = [{}]  # requests find the epoch in which a metric fails
+        for epoch, logs in enumerate(results):
             if not logs:  # requests find the cause
                 restore(state, program.state_after(epoch - 1) if epoch else before)
                 self.trainer.policy.undo_orders(epochs - epoch)
@@ -171,7 +186,13 @@ class EpochBlocks:
             if observed or (shared and epoch + 1 == epochs):
                 restore(state, program.state_after(epoch))
             progress.updates += session.plan.updates
-            end_epoch(self._completed(program, epoch, logs, settings[epoch]))
+            try:
+                end_epoch(self._completed(program, epoch, logs, settings[epoch]))
+            except BaseException:
+                if epoch + 1 < epochs:
+                    restore(state, program.state_after(epoch))
+                    self.trainer.policy.undo_orders(epochs - epoch - 1)
+                raise
             if epoch + 1 < epochs and (progress.stop_reason or self._outdated(settings, epoch)):
                 restore(state, program.state_after(epoch))
                 self.trainer.policy.undo_orders(epochs - epoch - 1)
@@ -190,8 +211,13 @@ class EpochBlocks:
         same = session.same_settings
         for epoch in range(first, first + epochs):
             with self._at(epoch):
+                try:
+                    settings.append(settings[0] if same and settings else session.next_settings())
+                except Exception:
+                    if not settings:
+                        raise
+                    break  # the error ends training when this epoch begins
                 orders.append(session.next_order())
-                settings.append(settings[0] if same and settings else session.next_settings())
         visited = session.plan.visited * session.plan.members
         order = np.concatenate(
             [np.arange(visited) if each is None else each[:visited] for each in orders]

@@ -24,6 +24,7 @@ import numpy as np
 from gpunn.backends.replaceable import ReplaceableFloat, ReplaceableInt
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import Rows
+from gpunn.expressions.objects import same
 from gpunn.layers.base import Layer, family
 from gpunn.optimizers import Optimizer
 from gpunn.training.batches.dataset import Subset
@@ -31,6 +32,7 @@ from gpunn.training.epoch_program import EpochProgram
 from gpunn.training.session import TrainingSession
 from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
+from gpunn.training.trainer_protocol import TrainerProtocol
 
 __all__ = ["SharedPrograms", "is_sharing", "shared_programs", "sharing_programs"]
 
@@ -83,7 +85,7 @@ class SharedProgram:
         self._replace: Callable[[Sequence[Any]], None] | None = None
         if found := self.program.prepare(training, validation):
             self._replace = found.replacer(own)
-        self._session: TrainingSession | None = None
+        self._own: list[Any] = []
 
     @property
     def is_shareable(self) -> bool:
@@ -91,16 +93,15 @@ class SharedProgram:
         return self._replace is not None
 
     def use_for(self, session: TrainingSession) -> EpochProgram:
-        """Return the program, which then uses the rows and settings of a session."""
-        if self._session is not session and self._replace is not None:
-            layers = list(family(*session.trainer.model.layers))
-            self._replace(own_arguments(*rows_of(session), layers, session.trainer.optimizer))
-        self._session = session
+        """Return the program, which then uses what a session does not share."""
+        model, optimizer = session.trainer.model, session.trainer.optimizer
+        own = own_arguments(*rows_of(session), list(family(*model.layers)), optimizer)
+        if self._replace is not None and not same(own, self._own):
+            self._replace(own)
+        self._own = own
+        # The state has the running averages among the buffers, but no frozen parameters.
+        self.program.step.model.parameters.buffers[...] = model.parameters.buffers
         return self.program
-
-    def release(self) -> None:
-        """Forget the rows of the last network."""
-        self._session = None
 
 
 class SharedPrograms:
@@ -155,14 +156,19 @@ def views(rows: Rows) -> Rows:
     return X, y, weights, others
 
 
+def parts_of(trainer: TrainerProtocol) -> list[object]:
+    """Return the parts of a training whose settings a program contains."""
+    layers = family(*trainer.model.layers)
+    return [*layers, trainer.loss, trainer.optimizer, *trainer.every_metric]
+
+
 def kind_of(session: TrainingSession) -> Hashable | None:
     """Return what networks must have in common to share a program; None if they can't.
 
     A custom part may have a state that its description lacks, so it is not shared.
     """
     trainer, model = session.trainer, session.trainer.model
-    parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
-    if not all(is_builtin(part) for part in parts):
+    if not all(is_builtin(part) for part in parts_of(trainer)):
         return None
     network, optimizer = model.config(), trainer.optimizer.config()
     del network["seed"], optimizer["learning_rate"]

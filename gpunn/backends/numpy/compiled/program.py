@@ -183,9 +183,12 @@ class Program:
                     if id(each) in numbers:
                         found.add(numbers[id(each)])
                         cells.append((table.rows[number], 2 + column, numbers[id(each)]))
-            used = [*instruction.read_extents, *instruction.written_extents]
-            if any(i not in found and any(map(memory.meets, used)) for i, memory in memories):
-                return None
+            # Arguments may overlap, such as training rows and validation rows.
+            given = [memory for index, memory in memories if index in found]
+            for used in (*instruction.read_extents, *instruction.written_extents):
+                is_argument = any(memory.meets(used) for _, memory in memories)
+                if is_argument and not any(memory.meets(used) for memory in given):
+                    return None
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:

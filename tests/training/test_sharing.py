@@ -1,0 +1,161 @@
+"""Networks that share programs get the bits of fits of their own on one thread."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import callbacks, layers, optimizers
+from gpunn.training import blocks, sharing
+from gpunn.training.sharing import sharing_programs
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(70, 4)).astype(np.float32)
+LABELS = RANDOM.integers(0, 3, 70)
+LOSS = "softmax_cross_entropy"
+
+
+class Change(callbacks.Callback):
+    """Calls a function of the trainer after the third epoch."""
+
+    name = "change"
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == 3:
+            self.change(trainer)
+
+
+class Fails(callbacks.Callback):
+    """Fails when further epochs have been computed, since it only reads."""
+
+    name = "fails"
+    reads_only = True
+
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == 3:
+            raise ValueError("failed")
+
+
+def frozen():
+    layer = layers.Dense(5)
+    layer.trainable = False
+    return layer
+
+
+def hidden(*others):
+    """Return functions that make layers."""
+    return [lambda: layers.Dense(5, activation="relu"), *others]
+
+
+def change(setting, value):
+    """Return options with a callback that changes a setting."""
+    return lambda: {"callbacks": [Change(lambda trainer: setattr(setting(trainer), *value))]}
+
+
+def fixed(**options):
+    return lambda: options
+
+
+DROPOUT = hidden(lambda: layers.Dropout(0.3))
+BATCH_NORM = hidden(lambda: layers.BatchNorm())
+HALVES = {"validation_split": 0.4}
+KINDS = {
+    "dropout": (DROPOUT, optimizers.Adam, fixed()),
+    "held_out": (DROPOUT, optimizers.SGD, fixed(**HALVES)),
+    "norm": (BATCH_NORM, optimizers.RMSprop, fixed(validation_data=(X[:20], LABELS[:20]))),
+    "frozen": ([frozen, *hidden()], optimizers.Adam, fixed()),
+    "adapted": ([lambda: layers.Standardization(), *hidden()], optimizers.Lion, fixed()),
+    "stopped": (
+        hidden(),
+        optimizers.AdamW,
+        lambda: {"callbacks": [callbacks.EarlyStopping("val_loss", patience=1)], **HALVES},
+    ),
+    "rate": (
+        DROPOUT,
+        optimizers.Adam,
+        change(lambda trainer: trainer.model.layers[1], ("rate", 0.6)),
+    ),
+    "penalty": (
+        hidden(),
+        optimizers.Adam,
+        change(lambda each: each.optimizer, ("l2_penalty", 1.0)),
+    ),
+    "beta": (hidden(), optimizers.Adam, change(lambda each: each.optimizer, ("beta1", 0.5))),
+    "fails": (hidden(), optimizers.Adam, lambda: {"callbacks": [Fails()]}),
+}
+"""Layers, optimizer, and options of `fit`, of kinds of networks."""
+
+
+def fitted(kind, number, backend, rows=X):
+    """Train a network; return everything that must not depend on sharing."""
+    parts, optimizer, options = KINDS[kind]
+    parts = [*(make() for make in parts), layers.Dense(3)]
+    model = gpunn.Sequential(parts, 4, backend, seed=number)
+    optimizer = optimizer(0.01 * number, l2_penalty=0.1 * number)
+    trainer = gpunn.Trainer(model, LOSS, optimizer, ["accuracy"])
+    error = ""
+    try:
+        trainer.fit(rows, LABELS, epochs=9, batch_size=16, progress=False, **options())
+    except ValueError as failed:
+        error = str(failed)
+    logs = {k: v for k, v in trainer.history.items() if not k.endswith(("seconds", "second"))}
+    state = model.parameters.to_host(), trainer.state(), trainer.updates, trainer.epoch
+    return logs, state, trainer.history.stopped, error
+
+
+@pytest.fixture
+def long_blocks(monkeypatch):
+    """Let blocks have up to five epochs on any machine."""
+    monkeypatch.setattr(blocks, "MAX_EPOCHS", 5)
+    monkeypatch.setattr(blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Return a list that receives a truth value for each program: whether it can be shared."""
+    programs, make = [], sharing.SharedProgram.__init__
+
+    def init(self, *args):
+        make(self, *args)
+        programs.append(self.is_shareable)
+
+    monkeypatch.setattr(sharing.SharedProgram, "__init__", init)
+    return programs
+
+
+def test_threads_that_share_programs_get_the_bits_of_separate_fits(long_blocks, recorded):
+    one = gpunn.get_backend("numpy", threads=1)
+    tasks = [(kind, number) for number in (1, 2, 3) for kind in KINDS]
+    left, actual = list(tasks), {}
+
+    def work():
+        while left:
+            task = left.pop()
+            actual[task] = fitted(*task, "numpy")
+
+    with sharing_programs():
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    for task in tasks:
+        np.testing.assert_equal(actual[task], fitted(*task, one), err_msg=str(task))
+    assert all(recorded)
+    assert {actual["fails", n][3] for n in (1, 2, 3)} == {"failed"}
+
+
+@pytest.mark.parametrize("kind", ["dropout", "held_out", "norm", "frozen"])
+def test_a_program_no_longer_reads_the_first_networks_arrays(kind, long_blocks, recorded):
+    expected = fitted(kind, 2, gpunn.get_backend("numpy", threads=1))
+    with sharing_programs():
+        first = X.copy()
+        fitted(kind, 1, "numpy", first)
+        first[:] = np.nan
+        np.testing.assert_equal(fitted(kind, 2, "numpy"), expected)
+    assert recorded == [True]
