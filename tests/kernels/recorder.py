@@ -252,6 +252,8 @@ def train(
     of_labels = loss == "softmax_cross_entropy"
     targets = labels if of_labels else np.eye(CLASSES)[labels] + (loss == "gamma")  # above 0
     outputs = 2 * CLASSES if loss == "gaussian_nll" else CLASSES
+    if loss == "quantiles":  # each has an output for the only target
+        targets = targets[:, :1]
     chosen = [
         m("macro") if issubclass(m, CountMetric) else m(16) if m is metrics.AUC else m()
         for m in operations.builtin(metrics.Metric)

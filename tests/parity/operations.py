@@ -863,6 +863,8 @@ def loss_cases() -> Iterator[Case]:
     ) -> dict[str, Any]:
         if isinstance(loss, losses.GaussianNLL):
             p = np.hstack([p, p])  # two outputs for each target
+        if isinstance(loss, losses.Quantiles):
+            p = np.resize(p, (len(p), len(loss.quantiles)))
         w = g.random(len(p))
         near = np.where(np.isfinite(p), p, 0)
         return {

@@ -261,7 +261,7 @@ def targets_of(loss: losses.Loss) -> np.ndarray:
         return LABELS
     if isinstance(loss, losses.BinaryCrossEntropy):
         return ONE_HOT
-    if isinstance(loss, losses.GaussianNLL):
+    if isinstance(loss, losses.GaussianNLL | losses.Quantiles):
         return NUMBERS[:, :1]
     if isinstance(loss, losses.Poisson | losses.Gamma | losses.Tweedie):
         return 3.0 * ONE_HOT + isinstance(loss, losses.Gamma)
@@ -273,6 +273,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     **{name: {"average": "macro"} for name in ("precision", "recall", "f1")},
 }
 """Averages of metrics that require one for three classes."""
+
+LAST = {losses.GaussianNLL: lambda: [Dense(2)], losses.Quantiles: lambda: [layers.SortedOutputs()]}
+"""Further layers for losses with several outputs for a target."""
 
 RATES = {
     optimizers.SGD: 0.1,
@@ -292,10 +295,9 @@ def table() -> Iterator[Run]:
         )
     for cls in builtin(losses.Loss):
         # Not Adam, which makes steps of full length from gradients that are only rounding errors.
-        two = cls is losses.GaussianNLL  # outputs
         yield Run(
             f"loss {cls.name}",
-            lambda two=two: [*every_layer(), *(Dense(2) for _ in range(two))],
+            lambda cls=cls: [*every_layer(), *LAST.get(cls, list)()],
             cls(),
             lambda: optimizers.SGD(0.02, momentum=0.9),
             y=targets_of(cls()),

@@ -123,7 +123,7 @@ def test_a_run_agrees_with_the_oracle(target, expected, no_float64, proved, run)
     ids=["layers", "losses", "metrics", "optimizers"],
 )
 def test_the_table_leaves_nothing_out(kind, used):
-    assert set(builtin(kind)) <= used
+    assert set(builtin(kind)) - {layers.Ensemble} <= used  # which can't be trained
 
 
 def test_a_repeated_run_is_bitwise_identical(target, proved):
