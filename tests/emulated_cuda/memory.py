@@ -23,8 +23,8 @@ from .order import Clock, Order, merge
 POISON = 0xFF  # every float16, bfloat16, float32 and float64 made of it is a NaN, every int is -1
 ALIGNMENT = 512
 RED_ZONE = 512  # poisoned bytes after each allocation
-# At each end: the 32 MiB that a library works in would take most of the time.
-POISONED_BYTES = 1 << 20
+# At each end; of memory as large as the 32 MiB that a library works in, less, since it is frequent.
+POISONED_BYTES, LARGE, POISONED_OF_LARGE = 1 << 20, 32 << 20, 64 << 10
 QUARANTINE_BYTES = 64 << 20  # freed memory that is kept poisoned before the host reuses it
 MEMORY_ALLOCATION_ERROR = 2
 INVALID_VALUE_ERROR = 1
@@ -66,7 +66,7 @@ class Block(Region):
 
 def poison(address: int, size: int) -> None:
     """Fill memory, or both ends of large memory, with NaN bytes."""
-    part = min(size, POISONED_BYTES)
+    part = min(size, POISONED_BYTES if size < LARGE else POISONED_OF_LARGE)
     ctypes.memset(address, POISON, part)
     ctypes.memset(address + size - part, POISON, part if size > POISONED_BYTES else 0)
 
