@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gpunn.schedules import Constant
 from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.state import Snapshot
 from gpunn.training.trainer_protocol import TrainerProtocol
@@ -85,6 +86,12 @@ class EstimatorPolicy(TrainingPolicy):
         if isinstance(schedule, LearningRate):
             return np.full(updates, schedule.rate)
         return super().learning_rates(trainer, updates, max(duration, self.duration))
+
+    def has_constant_rate(self, trainer: TrainerProtocol) -> bool:
+        schedule = trainer.optimizer.schedule
+        if isinstance(schedule, LearningRate):
+            return self._convergence.mode == "constant"
+        return type(schedule) is Constant
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:
         assert self._score is not None

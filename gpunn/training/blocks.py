@@ -264,13 +264,12 @@ class EpochBlocks:
 
     def _outdated(self, settings: list[np.ndarray], epoch: int) -> bool:
         """Return whether the next epoch would now have other settings than those loaded."""
-        if self.session.same_settings:
+        session, schedule = self.session, self.trainer.optimizer.schedule
+        own_rates = type(self.trainer.policy).learning_rates is not TrainingPolicy.learning_rates
+        observes = own_rates or type(schedule).observe is not Schedule.observe
+        if session.same_settings or not observes:
             return False
-        schedule, policy = self.trainer.optimizer.schedule, type(self.trainer.policy)
-        observes = type(schedule).observe is not Schedule.observe
-        if not observes and policy.learning_rates is TrainingPolicy.learning_rates:
-            return False
-        return not np.array_equal(self.session.next_settings(), settings[epoch + 1])
+        return not np.array_equal(session.next_settings(), settings[epoch + 1])
 
     @contextmanager
     def _at(self, epoch: int) -> Iterator[None]:

@@ -16,7 +16,6 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
-from gpunn.schedules import Constant
 from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
@@ -33,7 +32,6 @@ from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.progress_bar import progress_bar
 from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
-from gpunn.training.training_policy import TrainingPolicy
 from gpunn.version import __version__
 
 __all__ = ["FitOptions", "TrainingSession"]
@@ -277,12 +275,8 @@ class TrainingSession:
     @property
     def same_settings(self) -> bool:
         """Whether the settings of all epochs are equal: rules and schedules change nothing."""
-        trainer = self.trainer
-        return (
-            type(trainer.optimizer.schedule) is Constant
-            and type(trainer.policy).learning_rates is TrainingPolicy.learning_rates
-            and not self.step.scheduled.settings
-        )
+        same: bool = self.trainer.policy.has_constant_rate(self.trainer)
+        return same and not self.step.scheduled.settings
 
     def progress_bar(self) -> Any:
         """Return the progress bar of the next epoch."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gpunn.errors import DivergenceError
+from gpunn.schedules import Constant
 from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.trainer_protocol import TrainerProtocol
 
@@ -59,6 +60,11 @@ class TrainingPolicy:
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""
         return trainer.optimizer.schedule.over_epoch(trainer.epoch, updates, duration)
+
+    def has_constant_rate(self, trainer: TrainerProtocol) -> bool:
+        """Return whether all epochs of this call of `fit` have the same learning rates."""
+        own = type(self).learning_rates is not TrainingPolicy.learning_rates
+        return type(trainer.optimizer.schedule) is Constant and not own
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:
         """Return the `validation_metrics`, by name, from the outputs for all validation rows."""
