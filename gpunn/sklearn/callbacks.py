@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.errors import DataError
 from gpunn.training.callbacks import Callback, EarlyStopping
@@ -20,6 +20,7 @@ class Describing(Callback):
     """
 
     extra_attributes = frozenset(("describe",))
+    reads_only: ClassVar[bool] = True  # after an epoch
 
     def __init__(self, describe: Callable[[], None]) -> None:
         self.describe = describe
@@ -32,6 +33,7 @@ class DefinedMetric(Callback):
     """Raise a DataError if the metric that selects the best epoch is NaN."""
 
     extra_attributes = frozenset(("monitor",))
+    reads_only: ClassVar[bool] = True
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor

@@ -134,8 +134,9 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         networks that are trained on the other folds. Folds have nearly equal proportions of the
         classes. Classifiers average the probabilities of all networks, regressors the predictions.
     n_ens : int, default=1
-        Number of networks for each fold, with different seeds. Their number does not change the
-        bits of a network.
+        Number of networks for each fold, with different seeds. Several networks are trained in
+        threads, each on one compute thread. The number of threads and `n_ens` don't change the bits
+        of a network, but a single network (with `n_cv=1`) uses all compute threads.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
         GPUNN_BACKEND, or "auto".
@@ -144,10 +145,11 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     random_state : int, RandomState or None, default=None
         Seed of the validation rows or folds, the initial weights, the order of rows and dropout.
     callbacks : list of str, Callback or mapping, default=()
-        Callbacks, which get each epoch's logs. Each network has copies of them.
+        Callbacks, which get each epoch's logs. Each network has copies of them. Callbacks of
+        several networks may run at the same time, in different threads.
     progress : bool, default=False
-        Whether to show a progress bar with the remaining time: on standard error if it is a
-        terminal, or in a notebook's cell.
+        Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
+        cell. For a single network, it has the remaining time; otherwise, it counts networks.
     class_weight : dict, "balanced" or None, default=None
         Factors by class, which multiply the sample weights in the loss. Class weights distort the
         predicted probabilities.

@@ -338,7 +338,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
-        for fit in trained(self._fits(folds, schemas, seed)):
+        for fit in trained(self._fits(folds, schemas, seed, several), several, self.progress):
             if fit.interrupted and (several or not fit.stopping.best_epoch):
                 raise KeyboardInterrupt  # there is no best epoch, or not of every network
             fold = len(fitted) // self.n_ens
@@ -393,7 +393,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             **markers,
         )
 
-    def _fits(self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int) -> Iterator[Fit]:
+    def _fits(
+        self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int, several: bool
+    ) -> Iterator[Fit]:
         """Yield the fit of each network, for the folds in order."""
         for number, (fold, schema) in enumerate(zip(folds, schemas, strict=True)):
             training = fold.training
@@ -404,11 +406,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 X_val = schema.encode(fold.validation.table, self.dtype)
             encoded = Encoded(schema, X, training, X_val, fold.validation)
             for member in range(self.n_ens):
-                place = number * self.n_ens + member + 1, len(folds) * self.n_ens
-                yield self._fit_of(encoded, seed_of(seed, number, member), place)
+                yield self._fit_of(encoded, seed_of(seed, number, member), several)
 
-    def _fit_of(self, rows: Encoded, seed: int, place: tuple[int, int]) -> Fit:
-        """Return the fit of one network; `place` has its number and the number of networks."""
+    def _fit_of(self, rows: Encoded, seed: int, several: bool) -> Fit:
+        """Return the fit of one network, which has a progress bar unless there are several."""
         recipe = self._recipe(rows.schema, rows.X)
         network = Sequential(recipe.layers, rows.schema.width, self.backend, seed, self.dtype)
         trainer = Trainer(
@@ -431,9 +432,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             DefinedMetric(stopping.monitor),
             *custom[others:],
         ]
-        if self.progress:
-            number, count = place
-            title = type(self).__name__ + (f", network {number} of {count}" if count > 1 else "")
+        if self.progress and not several:
+            title = type(self).__name__
             callbacks.append(TrainingProgress(title, len(rows.X), epochs, stopping))
         held = (rows.X_val, rows.validation.targets, rows.validation.weights)
         arguments = options | {

@@ -1,4 +1,4 @@
-"""The training of a tabular estimator's networks: prepared fits, which are trained in order."""
+"""The training of a tabular estimator's networks, alone or in several threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.backends.thread_count import is_alone
 from gpunn.layers import Flatten
 from gpunn.losses import Loss
 from gpunn.network import Sequential
@@ -16,6 +17,7 @@ from gpunn.tables import Schema, Table
 from gpunn.tabular.recipe import LOSS
 from gpunn.training.callbacks import EarlyStopping
 from gpunn.training.history import History
+from gpunn.training.together.train_together import train_together
 from gpunn.training.trainer import Trainer
 
 __all__ = ["Encoded", "Fit", "Fitted", "Fold", "Rows", "seed_of", "trained"]
@@ -99,8 +101,8 @@ class Fit:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C has ended the training."""
-        return self.trainer.stop_reason.startswith("interrupted")
+        """Whether Ctrl-C has ended the training, or has kept it from beginning."""
+        return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
         """Return the result of the training, without the rows; its logits have been scaled."""
@@ -117,8 +119,19 @@ class Fit:
         )
 
 
-def trained(fits: Iterable[Fit]) -> Iterator[Fit]:
-    """Train networks, and yield each fit when its network is trained, in order."""
+def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
+    """Train networks, and yield the fits in order; with `together`, in several threads.
+
+    Each network is then trained on one compute thread. Within `gpunn.sklearn.together`, whose
+    threads train other networks, one network is trained after another, with bitwise identical
+    results.
+    """
+    if together and not is_alone():
+        fits = list(fits)
+        prepared = [fit.trainer.prepare(**fit.arguments) for fit in fits]
+        train_together(prepared, progress=progress)
+        yield from fits
+        return
     for fit in fits:
         fit.trainer.fit(**fit.arguments)
         yield fit

@@ -15,11 +15,13 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
 
 import gpunn
+from gpunn.backends.thread_count import one_thread
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.interchange import save_c, to_onnx
 from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
 from gpunn.sklearn.folds import folds_of
 from gpunn.sklearn.held_out import checked_split_by
+from gpunn.sklearn.tabular_fits import seed_of
 from gpunn.thresholds import best_threshold, margins
 
 ROWS = 120
@@ -175,9 +177,18 @@ def test_bits_of_a_network_do_not_depend_on_the_others(fitted):
             np.testing.assert_array_equal(value, values[parameter], parameter)
 
 
+def test_the_bits_of_networks_one_after_another(fitted):
+    estimator, y = ENSEMBLES["classes"]
+    with gpunn.sklearn.together(2):
+        cloned = clone(estimator)
+        cloned.fit(X, y)
+    np.testing.assert_array_equal(cloned.predict_proba(X), fitted["classes"].predict_proba(X))
+
+
 def test_the_first_seed_is_the_network_without_others(fitted):
     estimator, y = ENSEMBLES["seeds"]
-    alone = clone(estimator).set_params(n_ens=1).fit(X, y)
+    with one_thread():
+        alone = clone(estimator).set_params(n_ens=1).fit(X, y)
     np.testing.assert_array_equal(
         alone.network_.predict(X), fitted["seeds"].estimators_[0].predict(X)
     )
@@ -308,10 +319,8 @@ def test_warnings_come_once():
 class CtrlC(gpunn.callbacks.Callback):
     """Simulate Ctrl-C in the second network."""
 
-    every_updates = 1
-
-    def on_updates_end(self, trainer):
-        if trainer.model.seed != SEED and trainer.epoch == 1:
+    def on_epoch_end(self, trainer, logs):
+        if trainer.model.seed == seed_of(SEED, 0, 1) and trainer.epoch == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
 

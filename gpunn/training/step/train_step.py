@@ -17,6 +17,7 @@ import numpy as np
 
 from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.backends.recording import RecordingCache
+from gpunn.backends.thread_count import is_alone
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
 from gpunn.distributed.ranks import Ranks
@@ -164,6 +165,16 @@ class BatchPass:
 
         return self._recordings.get((rows, *self._source), record)
 
+    def _run(self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int) -> None:
+        """Run a recorded function; if possible, other threads run theirs at the same time."""
+        with TURNS:
+            program = recorded(rows)
+            joined = self.ops.sequence([(program, times)]) if is_alone() else None
+            if joined is None:
+                program(times)
+        if joined is not None:
+            joined(1)
+
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
 
@@ -257,8 +268,7 @@ class BatchPass:
 
         Return the network's outputs for the last batch; the next pass may overwrite them.
         """
-        with TURNS:
-            self.recorded_evaluation(rows)(times)
+        self._run(self.recorded_evaluation, rows, times)
         return self.predictions(rows)
 
     def recorded_evaluation(self, rows: int) -> Callable[[int], None]:
@@ -318,8 +328,7 @@ class TrainStep(BatchPass):
 
     def update(self, rows: int, times: int = 1) -> None:
         """Do `times` updates, each from the next `rows` rows (at most `rows_per_update`)."""
-        with TURNS:
-            self.recorded_update(rows)(times)
+        self._run(self.recorded_update, rows, times)
 
     def recorded_update(self, rows: int) -> Callable[[int], None]:
         """Return a function that does updates, each from the next `rows` rows."""

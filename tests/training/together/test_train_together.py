@@ -10,11 +10,14 @@ from equality import assert_same, rows
 from training.together.fits import different, fit, trainer
 
 import gpunn
+from gpunn.backends.numpy.compiled.sequence import ProgramSequence
+from gpunn.backends.turns import TURNS
 from gpunn.callbacks import EarlyStopping
 from gpunn.distributed.threads import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gpunn.layers import Dense
 from gpunn.optimizers import SGD
+from gpunn.training import blocks
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -37,6 +40,22 @@ def test_the_bits_of_own_fits(alone, threads, step):
         assert_same(result.trainer, expected)
         assert (result.history.stopped, result.error) == (expected.history.stopped, None)
     assert results[3].history.stopped.startswith("val_loss has not improved")
+
+
+def test_networks_compute_at_the_same_time(alone, monkeypatch):
+    """Without blocks, as large networks: no request needs its turn."""
+    takes_turn, run = [], ProgramSequence.__call__
+
+    def observed(self, count):
+        takes_turn.append(TURNS._lock._is_owned())
+        run(self, count)
+
+    monkeypatch.setattr(blocks, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(ProgramSequence, "__call__", observed)
+    results = gpunn.train_together(different()[:4], 2, progress=False)
+    assert set(takes_turn) == {False}
+    for result, expected in zip(results, alone, strict=False):
+        assert_same(result.trainer, expected)
 
 
 def test_more_fits_than_threads():
