@@ -252,7 +252,7 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
-        of the targets. They are near the median instead of the mean, so they are too low on
+        of the targets. They are near the median instead of the mean, so they may be too low on
         average. The loss selects the best epoch: the squared error of the logarithms.
     quantiles : list of float or None, default=None
         Quantiles to predict in one network, such as (0.05, 0.5, 0.95), ascending and with 0.5.
