@@ -465,6 +465,8 @@ class Trainer:
         steps_per_epoch: int | None = None,
         prefetch: int = 2,
         augment: Augment | str | Mapping[str, Any] | Sequence[Any] | None = None,
+        rows: HostArray | None = None,
+        validation_rows: HostArray | None = None,
     ) -> Fit:
         """Check a call of `fit` without training; the result trains when it runs.
 
@@ -479,6 +481,13 @@ class Trainer:
             As for `fit`.
         resume_from, drop_last, shuffle_members, steps_per_epoch, prefetch, augment : bool, int
             As for `fit`.
+        rows : array of int or None
+            The numbers of the rows of X to train on, in any order. None means all rows except
+            `validation_rows`.
+        validation_rows : array of int or None
+            The numbers of the rows of X for validation, instead of `validation_data` and
+            `validation_split`. So fits of several folds share one array X, without copies, if X is
+            contiguous and has the network's dtype. `sample_weight` has a weight for each row of X.
 
         Returns
         -------
@@ -488,7 +497,7 @@ class Trainer:
         Raises
         ------
         DataError, ArgumentError
-            As for `fit`.
+            As for `fit`. If a row number is not a row of X or occurs twice.
 
         Examples
         --------
@@ -517,6 +526,8 @@ class Trainer:
                 y,
                 validation_data,
                 validation_split=validation_split,
+                rows=rows,
+                validation_rows=validation_rows,
                 sample_weight=sample_weight,
                 class_weight=class_weight,
                 steps_per_epoch=steps_per_epoch,

@@ -21,6 +21,7 @@ from gpunn.network import Sequential
 from gpunn.training.batches.class_and_sample_weights import combined_weights
 from gpunn.training.batches.data_warnings import check_classes, warn_of_outputs, warn_of_scale
 from gpunn.training.batches.initial_values_from_data import start_from_data
+from gpunn.training.batches.row_numbers import training_and_validation_rows
 from gpunn.training.step.loss_computation import check_output_layers
 from gpunn.typing import HostArray
 
@@ -249,6 +250,19 @@ class DatasetBuilder:
                 "validation_split: every held-out row has a sample weight of zero; increase "
                 "validation_split, or give validation_data"
             )
+        return HeldOut(None, kept, held)
+
+    def held_out_by_number(
+        self, data: CheckedData, rows: HostArray | None, validation_rows: HostArray | None
+    ) -> HeldOut:
+        """Return the validation rows for `rows` and `validation_rows` of `Trainer.prepare`.
+
+        Raise an ArgumentError if the row numbers are not valid, and a DataError if all validation
+        rows have a weight of zero.
+        """
+        kept, held = training_and_validation_rows(len(data.X), rows, validation_rows)
+        if held is not None and data.weights is not None and not data.weights[held].any():
+            raise DataError("validation_rows: all of these rows have a sample weight of zero")
         return HeldOut(None, kept, held)
 
     def held_out_rows(self, validation_data: Any, names: Names | None = None) -> CheckedData:

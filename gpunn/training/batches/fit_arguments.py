@@ -34,6 +34,8 @@ class FitArguments:
         validation_data: Any,
         *,
         validation_split: float,
+        rows: Any,
+        validation_rows: Any,
         sample_weight: Any,
         class_weight: Mapping[int, float] | str | None,
         steps_per_epoch: int | None,
@@ -42,11 +44,18 @@ class FitArguments:
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
         """Return the training data, and the validation data or None.
 
-        The arguments are those of `Trainer.fit`; `for_arrays` contains further options that need
-        arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be combined, and a
-        DataError if arrays don't fit the network.
+        The arguments are those of `Trainer.prepare`; `for_arrays` contains further options that
+        need arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be combined,
+        and a DataError if arrays don't fit the network.
         """
         builder, streamed = self.builder, None
+        by_number = {"rows": rows, "validation_rows": validation_rows}
+        chosen = [name for name, value in by_number.items() if value is not None]
+        if chosen and (validation_data is not None or validation_split):
+            other = "validation_split" if validation_data is None else "validation_data"
+            raise ArgumentError(
+                f"{other}: can't be combined with {chosen[0]}; use validation_rows instead"
+            )
         if is_batches(validation_data):
             if validation_split:
                 raise ArgumentError(
@@ -61,7 +70,10 @@ class FitArguments:
                 )
             refuse_targets(X)
             data = builder.check(X, y, sample_weight)
-            held_out = builder.held_out(data, validation_data, validation_split)
+            if chosen:
+                held_out = builder.held_out_by_number(data, rows, validation_rows)
+            else:
+                held_out = builder.held_out(data, validation_data, validation_split)
             training, validation = builder.split(data, held_out, class_weight)
             return training, streamed or validation
         refuse(X)
@@ -69,6 +81,7 @@ class FitArguments:
             "validation_split": validation_split,
             "sample_weight": sample_weight,
             "class_weight": class_weight,
+            **by_number,
             **for_arrays,
         }
         for name, value in only_arrays.items():
