@@ -51,7 +51,7 @@ def test_figures_and_curves_are_those_of_scikit_learn(case):
 
 
 def test_calibration_error():
-    """By hand: one bin with 0.2 and one yes of two, and one bin with 0.9 and one yes of one."""
+    """Expected: one bin with 0.2 and one yes of two, and one bin with 0.9 and one yes of one."""
     probability, truth = np.array([0.2, 0.2, 0.9]), np.array([True, False, True])
     error, _ = calibration_error(Scores("yes", truth, probability))
     assert error == pytest.approx((abs(1 - 0.4) + abs(1 - 0.9)) / 3)
