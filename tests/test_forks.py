@@ -20,7 +20,7 @@ import gpunn
 def fitted():
     model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
     trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
-    trainer.fit(np.ones((4, 2)), np.ones(4), progress=False)
+    trainer.fit(np.ones((4, 2)), np.ones(4), epochs=3, progress=False)
     return trainer
 
 def forked(work):
@@ -104,6 +104,18 @@ for call in holds:
     begun.clear(), leave.clear()
 """
 
+SHARING = """\
+from gpunn.training.sharing import shared_programs, sharing_programs
+
+def hold():
+    with shared_programs()._lock:
+        begun.set()
+        leave.wait(60)
+
+with sharing_programs():
+    check_child(threading.Thread(target=hold), fitted)
+"""
+
 
 LOCKED = """\
 from gpunn.storage.files import FolderLock
@@ -146,8 +158,9 @@ def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path)
     run(SLOW_IMPORT, module, call, tmp_path / "model.safetensors")
 
 
-def test_a_child_of_a_process_whose_other_thread_holds_a_lock():
-    run(HOLDING)
+@pytest.mark.parametrize("script", [HOLDING, SHARING], ids=["network", "programs"])
+def test_a_child_of_a_process_whose_other_thread_holds_a_lock(script):
+    run(script)
 
 
 def test_a_child_holds_no_lock_on_a_folder(tmp_path):

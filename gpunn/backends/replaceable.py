@@ -2,7 +2,7 @@
 
 A recording contains numbers such as a network's L2 penalty. If a network records such a number as a
 `ReplaceableFloat` or `ReplaceableInt`, another network of the same kind can use the recording with
-a number of its own (`Backend.sequence`). The number is found by identity, never by its value.
+another number (`Backend.sequence`). The number is found by identity, never by its value.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ for each epoch anyway.
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
@@ -25,6 +24,7 @@ from gpunn.backends.replaceable import ReplaceableFloat, ReplaceableInt
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import Rows
 from gpunn.expressions.objects import same
+from gpunn.forks import ForkableLock
 from gpunn.layers.base import Layer, family
 from gpunn.optimizers import Optimizer
 from gpunn.training.batches.dataset import Subset
@@ -108,7 +108,7 @@ class SharedPrograms:
     """The programs that no fit uses at the moment, by kind of network, and the epochs' times."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkableLock()
         self._free: list[tuple[Hashable, SharedProgram]] = []
         self.seconds: dict[Hashable, float] = {}
 
@@ -201,7 +201,7 @@ class Active:
     """The programs of this process's contexts `sharing_programs`, and the number of contexts."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = ForkableLock()
         self.programs: SharedPrograms | None = None
         self.contexts = 0
 
