@@ -127,3 +127,18 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
     trainer = gpunn.Trainer(model, LOSS)
     trainer.fit(X, LABELS, epochs=4, callbacks=[Own()], progress=False)
     assert set(ran) == {1}
+
+
+def test_buffers_whose_sum_is_infinite(monkeypatch):
+    """A piecewise linear embedding has the largest number as a bound of each column."""
+    monkeypatch.setattr(blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    ran = epochs_of_blocks(monkeypatch)
+    embedding = layers.PiecewiseLinearEmbedding([[-1, 1]] * 4, size=2)
+    model = gpunn.Sequential([embedding, layers.Dense(3)], 4, "numpy")
+    trainer = gpunn.Trainer(model, LOSS)
+    trainer.fit(X, LABELS, epochs=4, progress=False)
+    assert ran == [3]
+    assert len(trainer.history.rows) == 4
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(model.parameters.running.sum())
