@@ -134,10 +134,11 @@ def test_buffers_whose_sum_is_infinite(monkeypatch):
     monkeypatch.setattr(blocks, "SECONDS", 1e9)
     monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
     ran = epochs_of_blocks(monkeypatch)
-    embedding = layers.PiecewiseLinearEmbedding([[-1, 1]] * 4, size=2)
-    model = gpunn.Sequential([embedding, layers.Dense(3)], 4, "numpy")
+    columns = np.tile(X, (1, 10))
+    embedding = layers.PiecewiseLinearEmbedding([[-1, 1]] * 40, size=2)
+    model = gpunn.Sequential([embedding, layers.Dense(3)], 40, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
-    trainer.fit(X, LABELS, epochs=4, progress=False)
+    trainer.fit(columns, LABELS, epochs=4, progress=False)
     assert ran == [3]
     assert len(trainer.history.rows) == 4
     with np.errstate(all="ignore"):
