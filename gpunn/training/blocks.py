@@ -132,7 +132,7 @@ class EpochBlocks:
         held = 0 if validation is None else validation.rows
         size = sum(step.ops.nbytes(array) for array in state_arrays(step))
         size += 8 * (plan.visited * plan.members + held + plan.updates)
-        return min(MAX_EPOCHS, MAX_BYTES // size)
+        return min(MAX_EPOCHS, max(1, MAX_BYTES // size))
 
     def observe_time(self, seconds: float) -> None:
         """Remember how long an epoch took."""

@@ -109,8 +109,8 @@ def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
     y = g.integers(0, 3, 70) if softmax else g.integers(0, 2, (70, outputs))
     options = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
     fit_with_everything(trainer, X, y, **options)
-    # Full batches and the last one, in training and validation.
-    assert len(made) == 4
+    # Full batches and the last one, in training and validation; logs and states of a block.
+    assert len(made) == 4 + 3
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
@@ -129,7 +129,7 @@ def test_so_is_one_with_moving_settings_factors_and_scaled_targets(made, classes
     g = np.random.default_rng(0)
     X = g.normal(size=(70, 5)).astype(np.float32)
     fit_with_everything(trainer, X, g.integers(0, 3, 70) if classes else 5 * X[:, :3])
-    assert len(made) == 4
+    assert len(made) == 4 + 3
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
@@ -171,7 +171,7 @@ def test_so_is_one_of_images(made, last):
     g = np.random.default_rng(0)
     X, y = g.integers(0, 256, (70, 6, 8, 1)).astype(np.uint8), g.integers(0, 3, 70)
     fit_with_everything(gpunn.Trainer(model, "softmax_cross_entropy"), X, y)
-    assert len(made) == 4
+    assert len(made) == 4 + 3
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
@@ -192,7 +192,7 @@ def test_so_is_one_of_members_with_metrics(made, of):
         "sigmoid": ("binary_cross_entropy", R2(), (X[:, :3] > 0).astype(float)),
     }[of]
     fit_with_everything(gpunn.Trainer(model, loss, "adam", [metric]), X, y)
-    assert len(made) == 4
+    assert len(made) == 4 + 3
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
