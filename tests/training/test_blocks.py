@@ -9,6 +9,7 @@ import gpunn
 from gpunn import callbacks, layers, optimizers, schedules
 from gpunn.errors import DivergenceError
 from gpunn.training import blocks
+from gpunn.training.epoch import EpochByRequests
 from gpunn.training.epoch_program import EpochProgram
 
 RANDOM = np.random.default_rng(0)
@@ -133,13 +134,13 @@ def test_buffers_whose_sum_is_infinite(monkeypatch):
     """A piecewise linear embedding has the largest number as a bound of each column."""
     monkeypatch.setattr(blocks, "SECONDS", 1e9)
     monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
-    ran = epochs_of_blocks(monkeypatch)
+    by_requests, run = [], EpochByRequests.run
+    monkeypatch.setattr(EpochByRequests, "run", lambda self: by_requests.append(1) or run(self))
     columns = np.tile(X, (1, 10))
     embedding = layers.PiecewiseLinearEmbedding([[-1, 1]] * 40, size=2)
     model = gpunn.Sequential([embedding, layers.Dense(3)], 40, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
     trainer.fit(columns, LABELS, epochs=4, progress=False)
-    assert ran == [3]
-    assert len(trainer.history.rows) == 4
+    assert len(by_requests) == 1
     with np.errstate(all="ignore"):
         assert not np.isfinite(model.parameters.running.sum())
