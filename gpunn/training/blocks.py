@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from gpunn.backends.recording import RecordingCache
+from gpunn.expressions.objects import same
 from gpunn.monitor import TIMINGS
 from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
@@ -54,7 +55,7 @@ class EpochBlocks:
     def begin(self) -> None:
         """Choose a program, and reserve its memory before the first epoch is recorded."""
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
-        self._epochs = self._max_epochs()
+        self._epochs, self._begun = self._max_epochs(), self._attributes()
         self._ended = min(self._epochs, left) < 1 or not self._possible()
         if self._ended:
             return
@@ -143,7 +144,13 @@ class EpochBlocks:
     def ready(self) -> bool:
         """Return whether the next epochs can be trained as a block."""
         between = self.trainer.progress.cursor is None
-        return not self._ended and 0 < self._seconds < MAX_SECONDS and between
+        possible = not self._ended and 0 < self._seconds < MAX_SECONDS and between
+        return possible and same(self._attributes(), self._begun)
+
+    def _attributes(self) -> list[object]:
+        """Return attributes of the trainer that a program contains, but a callback may replace."""
+        trainer = self.trainer
+        return [trainer.report_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
         """Train for some epochs, at most until the given one; pass each epoch's logs on."""
@@ -208,11 +215,13 @@ class EpochBlocks:
         self.trainer.policy.mark_orders()
         orders: list[np.ndarray | None] = []
         settings: list[np.ndarray] = []
-        same = session.same_settings
+        constant = session.same_settings
         for epoch in range(first, first + epochs):
             with self._at(epoch):
                 try:
-                    settings.append(settings[0] if same and settings else session.next_settings())
+                    settings.append(
+                        settings[0] if constant and settings else session.next_settings()
+                    )
                 except Exception:
                     if not settings:
                         raise
