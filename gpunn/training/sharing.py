@@ -40,6 +40,10 @@ MAX_PROGRAMS = 64
 """The maximum number of programs that no fit uses at the moment."""
 
 
+INITIAL = frozenset(("edges",))
+"""Settings of layers that only decide the initial values of buffers, which each network has."""
+
+
 class SharedProgram:
     """A program of epochs, and the network of its arrays, which no user has."""
 
@@ -174,6 +178,7 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     del network["seed"], optimizer["learning_rate"]
     penalty = bool(optimizer.pop("l2_penalty"))
     metrics = [metric.config() for metric in trainer.every_metric]
+    network = without_initial_values(network)
     described = network, trainer.loss.config(), optimizer, penalty, metrics, trainer.metric_names
     arrays = [
         None if each is None else (each.dtype.str, each.shape[1:])
@@ -181,9 +186,18 @@ def kind_of(session: TrainingSession) -> Hashable | None:
         for each in rows or ()
     ]
     held = 0 if session.validation is None else session.validation.rows
+    shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
     names = type(trainer.policy), model.parameters.trained, model.backend.name
     more = held, trainer.report_every, session.recipe.batch_means
-    return repr(described), repr(session.plan), repr(arrays), names, more
+    return repr(described), repr(session.plan), repr(arrays), repr(shapes), names, more
+
+
+def without_initial_values(config: Any) -> Any:
+    """Return a network's description without settings that only decide initial buffers."""
+    if isinstance(config, dict):
+        kept = {name: value for name, value in config.items() if name not in INITIAL}
+        return {name: without_initial_values(value) for name, value in kept.items()}
+    return [*map(without_initial_values, config)] if isinstance(config, list) else config
 
 
 def is_builtin(part: object) -> bool:

@@ -163,3 +163,19 @@ def test_a_program_no_longer_reads_the_first_networks_arrays(kind, long_blocks, 
         first[:] = np.nan
         np.testing.assert_equal(fitted(kind, 2, "numpy"), expected)
     assert recorded == [True]
+
+
+def test_edges_belong_to_a_network(long_blocks, recorded):
+    """As in TabM, whose folds have different edges."""
+
+    def fitted(middle, backend):
+        embedding = layers.PiecewiseLinearEmbedding([[-1, middle, 1], [0, 1]] * 2, size=2)
+        model = gpunn.Sequential([embedding, layers.Dense(3)], 4, backend)
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.fit(X, LABELS, epochs=6, progress=False)
+        return model.parameters.to_host(), trainer.history["loss"]
+
+    expected = [fitted(middle, gpunn.get_backend("numpy", threads=1)) for middle in (0, 0.5)]
+    with sharing_programs():
+        np.testing.assert_equal([fitted(0, "numpy"), fitted(0.5, "numpy")], expected)
+    assert recorded == [True]
