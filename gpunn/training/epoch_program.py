@@ -216,9 +216,9 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return loss and metrics after each epoch; {} if a loss or the state is not finite."""
+        """Return loss and metrics after each epoch; {} if not finite, or if all weights are 0."""
         logs, finite = self._log.results(epochs)
-        sound = finite == self.plan.updates
+        sound = (finite == self.plan.updates) & [bool(log) for log in logs]
         for number, table in enumerate(self._states.rows):
             good = np.isfinite(np.add.reduce(table[:epochs], axis=1))
             if number and not good.all():  # buffers may contain the largest number several times

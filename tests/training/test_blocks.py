@@ -55,6 +55,8 @@ def stopping():
 PLATEAU = schedules.ReduceOnPlateau(0.05, monitor="loss", patience=1, min_delta=0.02)
 HALVES = {"validation_split": 0.4}
 WIDE = {"validation_data": (X[:20], LABELS[:20]), "sample_weight": WEIGHTS}
+ROW_8 = np.eye(70)[8]
+"""Weights of which only one is not 0: that of a row that the fourth epoch leaves out."""
 CASES = {
     "adam": (optimizers.Adam(0.01), {}, {}),
     "held_out": (optimizers.Adam(0.01), {}, HALVES),
@@ -66,6 +68,7 @@ CASES = {
     "plateau": (optimizers.SGD(PLATEAU), {}, HALVES),
     "stopped": (optimizers.Adam(0.05), {}, {"callbacks": stopping, **HALVES}),
     "changed": (optimizers.Adam(0.01), {}, {"callbacks": lambda: [Changes()], **HALVES}),
+    "weightless": (optimizers.SGD(0.01), {}, {"drop_last": True, "sample_weight": ROW_8}),
     "diverged": (optimizers.SGD(1e18), {}, {}),
     "skipped": (optimizers.SGD(1e17), {"on_divergence": "skip"}, {}),
 }
@@ -113,6 +116,7 @@ def test_bits_are_those_of_requests(case, dtype, monkeypatch, caplog):
     actual, ran = run(case, monkeypatch, 5, dtype)
     np.testing.assert_equal(actual, expected)
     assert not none
+    assert (case == "weightless") == ("all updates of epoch 4" in expected[3])
     if case not in ("diverged", "skipped"):
         assert max(ran) == (1 if case == "changed" else 5)
 

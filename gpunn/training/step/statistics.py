@@ -168,13 +168,13 @@ class Statistics:
             totals += rows[:, step]
         summaries = [self._summaries(*each, rows, totals) for each in self._places()]
         weights = totals[:, -1 if self._separate_weights else 1]
-        logs = []
+        logs: list[dict[str, float]] = []
         for epoch, (loss, weight, *_) in enumerate(totals.tolist()):
-            log = {"loss": loss / weight} if weight else {}
+            logs.append({"loss": loss / weight} if weight else {})
             for metric, summary in zip(self._metrics, summaries, strict=True):
-                result = metric.result(summary[epoch], weights[epoch])
-                log[metric.name] = number(metric, result)
-            logs.append(log)
+                if weight:
+                    result = metric.result(summary[epoch], weights[epoch])
+                    logs[-1][metric.name] = number(metric, result)
         return logs, rows[:, :, 2].sum(axis=1)
 
     def _places(self) -> Iterator[tuple[Metric, int, int]]:
