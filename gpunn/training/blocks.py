@@ -38,6 +38,9 @@ MAX_SECONDS = 0.05
 MAX_BYTES = 2 << 20
 """Memory of the orders and states of a block's epochs, so that they stay in the cache."""
 
+MAX_EPOCH_BYTES = 8 << 20
+"""Larger networks train by requests, since a block would need more memory and save little time."""
+
 MAX_EPOCHS = 64
 
 
@@ -133,6 +136,8 @@ class EpochBlocks:
         held = 0 if validation is None else validation.rows
         size = sum(step.ops.nbytes(array) for array in state_arrays(step))
         size += 8 * (plan.visited * plan.members + held + plan.updates)
+        if size > MAX_EPOCH_BYTES:
+            return 0
         return min(MAX_EPOCHS, max(1, MAX_BYTES // size))
 
     def observe_time(self, seconds: float) -> None:
