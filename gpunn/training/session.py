@@ -288,6 +288,8 @@ class TrainingSession:
 
         If `between_updates`, the callbacks must not change the network.
         """
+        if not self.callbacks and self.ranks.alone:
+            return
 
         def call() -> None:
             for callback in self.callbacks:
