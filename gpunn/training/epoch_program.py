@@ -158,7 +158,8 @@ class EpochProgram:
         left = total
         for count in log.counts:
             whole = min(count, left // rows)
-            yield from self._repeated(recorded, rows, whole, log)
+            if whole:
+                yield from self._repeated(recorded, rows, whole, log)
             left -= whole * rows
             if whole < count:
                 yield from self._repeated(recorded, left, 1, log)
@@ -169,8 +170,7 @@ class EpochProgram:
     ) -> Iterator[Part]:
         batch, outputs = recorded(rows), self._outputs
         if outputs is None or log is self._log or self.passes is None:
-            if times:
-                yield batch, times
+            yield batch, times
             return
         predictions = [self.passes.predictions(rows)]
         put = self._once(f"outputs {rows}", lambda: outputs.append_rows(predictions))
