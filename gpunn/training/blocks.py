@@ -75,6 +75,13 @@ class EpochBlocks:
         """Return the kind of the network, whose settings a callback may have changed."""
         return self._settings.get("kind", lambda: kind_of(self.session))
 
+    def end(self) -> None:
+        """Release the program and its rows."""
+        if self._own is not None:
+            self._own.unload()
+        self._own = self._shared = None
+        self._ended = True
+
     def _own_program(self, epochs: int) -> EpochProgram:
         """Return a program with the arrays of the session's step."""
         session, plan = self.session, self.session.plan

@@ -132,6 +132,12 @@ class EpochProgram:
                 self._program = self._ops.sequence(parts * self.epochs)
         return self._program
 
+    def unload(self) -> None:
+        """Release the recorded program and the rows; the step releases its own rows."""
+        self._recorded, self._program = [], None
+        if self.passes is not None:
+            self.passes.unload()
+
     def _batches(self) -> Iterator[Callable[[int], None]]:
         """Yield the recorded passes of whole batches and of smaller last batches."""
         visited, rows = self.plan.visited, self.plan.rows_per_update

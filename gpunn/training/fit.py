@@ -107,6 +107,7 @@ class Fit:
     ) -> bool | None:
         """End the callbacks, and release everything."""
         self.trainer.model.exclusion.move()
+        self._blocks.end()
         return self._contexts.__exit__(kind, error, traceback)
 
     def advance(self, until: int | None = None) -> bool:

@@ -14,7 +14,7 @@ import training_steps
 import gpunn
 from gpunn.backends.cupy import capture
 from gpunn.data import batches
-from gpunn.training import loop
+from gpunn.training import epoch
 from gpunn.training.step.train_step import TrainStep
 
 __all__ = ["Unhurried", "launches_of_graphs", "step_of", "unhurried"]
@@ -49,7 +49,7 @@ class Unhurried:
 def unhurried(in_a_row: int = capture.UNROLLED) -> Iterator[None]:
     """Launch this many updates in one graph, from the second such request on."""
     with (
-        patch.object(loop, "UpdatesPerRequest", Unhurried),
+        patch.object(epoch, "UpdatesPerRequest", Unhurried),
         patch.object(capture, "UNROLLED", in_a_row),
         patch.object(capture, "UNROLL_AFTER", 2),
     ):
