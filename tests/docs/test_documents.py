@@ -312,7 +312,8 @@ def default_of(text: str) -> Any:
     """Return the value of a cell such as "needed", "none" or "`0.5`"."""
     words = {"needed": ..., "none": None, "true": True, "false": False}
     text = text.strip("`")
-    return words[text] if text in words else ast.literal_eval(text)
+    value = words[text] if text in words else ast.literal_eval(text)
+    return tuple(value) if isinstance(value, list) else value  # an array in TOML
 
 
 TABLES = {
