@@ -312,8 +312,7 @@ def default_of(text: str) -> Any:
     """Return the value of a cell such as "needed", "none" or "`0.5`"."""
     words = {"needed": ..., "none": None, "true": True, "false": False}
     text = text.strip("`")
-    value = words[text] if text in words else ast.literal_eval(text)
-    return tuple(value) if isinstance(value, list) else value  # an array in TOML
+    return words[text] if text in words else ast.literal_eval(text)
 
 
 TABLES = {
@@ -379,7 +378,7 @@ def test_every_name_is_documented_with_its_parameters(kind: str) -> None:
     }
     expected = {
         name: {
-            key: default
+            key: list(default) if isinstance(default, tuple) else default  # an array in TOML
             for key, default in parameters(cls).items()
             if key not in common or common[key] != default
         }
