@@ -192,6 +192,8 @@ class EpochBlocks:
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
         observed = (shared or epochs > 1) and self._observed
+        if shared and session.callbacks:  # which may read `last_gradients`
+            restore([session.step.gradients], [program.step.gradients])
         try:
             results = program.logs(epochs)
         except Exception:

@@ -264,6 +264,7 @@ def interrupt(monkeypatch, after):
             pass
 
     monkeypatch.setattr("gpunn.training.session.Interruption", Asked)
+    monkeypatch.setattr("gpunn.training.blocks.MAX_EPOCHS", 0)  # one check before each request
 
 
 def test_an_interrupted_fit_keeps_its_epochs(monkeypatch):
