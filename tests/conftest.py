@@ -146,7 +146,9 @@ def watch() -> Iterator[None]:
 
     with emulated_cuda.counters() as counts:
         yield
-    assert not counts.float64, f"double precision in {dict(counts.float64)}"
+    # CuPy passes a number that fills an array as a double, and computes nothing with it.
+    found = {name: n for name, n in counts.float64.items() if name != "cupy_copy__float_float32"}
+    assert not found, f"double precision in {found}"
 
 
 @pytest.fixture(autouse=True, scope="session")
