@@ -47,6 +47,7 @@ from gpunn.layers import (
     Rescaling,
     Residual,
     Scale,
+    SortedOutputs,
     SpatialDropout,
     Standardization,
     TargetScaling,
@@ -257,6 +258,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
         MeanOverMembers("sigmoid"),
     ],
     "targets": lambda: [Dense(2), TargetScaling()],
+    "sorted outputs": lambda: [Dense(3), SortedOutputs()],
     **{f"ensemble_of_{of}": lambda of=of: [ensemble(of)] for of in COMBINATIONS},  # type: ignore[misc]
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
     "logarithm of targets": lambda: [Dense(2), TargetScaling(log=True)],
