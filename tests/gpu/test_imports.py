@@ -27,6 +27,7 @@ CUPY = ("cupy", "cupyx", "cupy_backends", "cupy_*")
 
 UNSET = ("GPUNN_BACKEND", "CUDA_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
+SIGN = {**ENVIRONMENT, "CUDA_VISIBLE_DEVICES": "0"}  # without a sign of a GPU, nothing warns
 
 PROGRAM = """
 import sys
@@ -104,7 +105,7 @@ def machine(tmp_path):
         before = "import emulated_cuda; emulated_cuda.install(devices=2)" if emulated else ""
         program = PROGRAM.format(path=path, before=before, config=str(config))
         # -S: without the environment's own packages; -I: without what variables add.
-        result = run_python("-I", "-S", "-c", program, cwd=tmp_path, env=ENVIRONMENT)
+        result = run_python("-I", "-S", "-c", program, cwd=tmp_path, env=SIGN)
         return json.loads(result.stdout)
 
     return look
