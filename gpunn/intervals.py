@@ -55,7 +55,10 @@ def fit_intervals(
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """Return for each percentage the score of that many rows, of which one is infinite."""
+    """Return, for each percentage, the smallest score that this many rows do not exceed.
+
+    A further row with an infinite score, the new row, is counted; None means this score.
+    """
     order = np.argsort(scores, kind="stable")
     counts = 100 * np.cumsum(weights[order])
     limits = np.array(PERCENTS) * (weights.sum() + weights.mean())
@@ -65,7 +68,7 @@ def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
 
 
 def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
-    """Return the indices of the two quantiles between which closest to `percent` % of rows are."""
+    """Return the indices of the two quantiles whose distance is closest to `percent` %."""
     if not quantiles:
         return 0, 0
     last = len(quantiles) - 1
@@ -77,7 +80,7 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
     """Return the prediction, the lower and the upper bound of each target.
 
     `outputs` has the network's outputs: numbers for one row, or arrays for many rows. If the two
-    bounds would cross, or exclude the prediction, the interval is extended to it.
+    bounds would cross, or exclude the prediction, the interval is extended to the prediction.
     """
     quantiles, result = intervals["quantiles"], []
     center = quantiles.index(0.5) if quantiles else 0

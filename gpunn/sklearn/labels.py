@@ -1,4 +1,4 @@
-"""Labels of classes without scikit-learn's checks, which take longer than some fits.
+"""Labels of classes without scikit-learn's checks, which take long next to a short fit.
 
 scikit-learn does the rest: several labels per row, and labels that are not integers or Booleans.
 """

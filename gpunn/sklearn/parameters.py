@@ -171,7 +171,7 @@ def parameter_names(cls: Any) -> list[str]:
     """Return the sorted names of an estimator's parameters.
 
     In each call, scikit-learn's own method inspects the signature of the constructor, which takes
-    longer than all else that a search does for each fit. That method is only needed for subclasses,
+    long in a search of small networks. That method is only needed for subclasses,
     whose constructors may have other parameters.
     """
     if "_parameters" in vars(cls):

@@ -118,8 +118,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Rows per update. "auto" depends on the number of training rows: 64 below 1,024 rows, 128
         from 1,024 rows, 256 from 8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
     metric : str, default="auto"
-        The metric of `gpunn.metrics` that selects the best epoch. "auto" is "log_loss", which makes
-        probabilities good. For regression, "auto" is "root_mean_squared_error", or "r2" with
+        The metric of `gpunn.metrics` that selects the best epoch. "auto" is "log_loss", which
+        favors good probabilities. For regression, "auto" is "root_mean_squared_error", or "r2" with
         several outputs. If only correct classes matter, try "accuracy".
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out for validation, if `fit` gets no `X_val` and `n_cv` is 1.

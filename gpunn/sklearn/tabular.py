@@ -822,7 +822,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             return self._predictions(outputs)
         percent, intervals = percent_of("interval", interval), self.network_.intervals
         if intervals is None:
-            raise ValueError("interval: the file is of an earlier release; fit again")
+            raise ValueError("interval: an earlier release saved the file; fit again")
         triples = bounds(outputs.T.astype(np.float64), intervals, percent)
         columns = (np.stack(each, axis=1) for each in zip(*triples, strict=True))
         predicted, low, high = (each[:, 0] if len(triples) == 1 else each for each in columns)

@@ -54,7 +54,7 @@ FILTERS = WarningFilters()
 
 
 class Threads(ThreadingBackend):  # type: ignore[misc]
-    """joblib's threads, which last until `end`, and stop training when a task or Ctrl-C fails.
+    """joblib's threads, which last until `end`. An error or Ctrl-C ends training in all threads.
 
     Tasks within tasks run one after another, so there are never more threads than requested.
     """
@@ -117,9 +117,9 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
-    with ``n_jobs=None``. Each thread trains whole networks. So each network gets bitwise the same
-    parameters, losses and predictions as alone on one compute thread (GPUNN_THREADS=1), whatever is
-    trained at the same time.
+    with ``n_jobs=None``. Each thread trains whole networks. So the parameters, losses and
+    predictions of each network are bitwise identical to those on one compute thread
+    (GPUNN_THREADS=1). They do not depend on networks that are trained at the same time.
 
     Parameters
     ----------

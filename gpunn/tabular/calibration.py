@@ -38,7 +38,7 @@ def scale_temperature(
         minimize over T   sum_i l(z_i / T, t_i) + mean_ij l(z_i / T, j)
 
     T stays 1 unless this sum decreases by more than 1. By Akaike's information criterion (1974),
-    only then the loss of new rows is expected to decrease, because one number was fitted.
+    only then is the loss of new rows expected to decrease, because one number was fitted.
 
     Parameters
     ----------

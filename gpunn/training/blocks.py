@@ -30,7 +30,7 @@ from gpunn.typing import Array
 __all__ = ["EpochBlocks"]
 
 SECONDS = 0.02
-"""The time that a block takes: Ctrl-C has an effect after a block."""
+"""The time that a block should take: Ctrl-C has an effect after a block."""
 
 MAX_SECONDS = 0.05
 """If an epoch takes longer, the host notices Ctrl-C within an epoch, between two requests."""
@@ -39,7 +39,7 @@ MAX_BYTES = 2 << 20
 """Memory of the orders and states of a block's epochs, so that they stay in the cache."""
 
 MAX_EPOCH_BYTES = 8 << 20
-"""Larger networks train by requests, since a block would need more memory and save little time."""
+"""Larger networks train by requests, since a block stores the state after each of its epochs."""
 
 MAX_EPOCHS = 64
 

@@ -5,9 +5,9 @@ network. A fit takes a program that no other fit uses, copies its state into the
 runs some epochs and copies the state back. So a further network of a kind records nothing, and
 buffers exist for each thread instead of each network.
 
-What belongs to a single network are its rows, its learning rates, the keys of its dropout masks and
-its L2 penalty. Rows, keys and penalty are arguments that the program lets replace; rates are loaded
-for each epoch anyway.
+Each network has separate rows, learning rates, keys of dropout masks and a separate L2 penalty.
+Rows, keys and penalty are arguments of the program, which can be replaced. Rates are loaded for
+each epoch.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ MAX_PROGRAMS = 64
 
 
 INITIAL = frozenset(("edges",))
-"""Settings of layers that only decide the initial values of buffers, which each network has."""
+"""Settings of layers that only affect the initial values of buffers."""
 
 
 class SharedProgram:
-    """A program of epochs, and the network of its arrays, which no user has."""
+    """A program of epochs, with a copy of the network, whose arrays the program uses."""
 
     def __init__(self, session: TrainingSession, epochs: int) -> None:
         trainer, plan = session.trainer, session.plan
@@ -97,7 +97,7 @@ class SharedProgram:
         return self._replace is not None
 
     def use_for(self, session: TrainingSession) -> EpochProgram:
-        """Return the program, which then uses what a session does not share."""
+        """Return the program, with the rows, keys and L2 penalty of a session."""
         model, optimizer = session.trainer.model, session.trainer.optimizer
         own = own_arguments(*rows_of(session), list(family(*model.layers)), optimizer)
         if self._replace is not None and not same(own, self._own):
@@ -227,8 +227,8 @@ ACTIVE = Active()
 def sharing_programs() -> Iterator[None]:
     """Return a context in which all fits of this process use one thread each and share programs.
 
-    Parameters and history are then bitwise those of a backend with `threads=1`, and different
-    threads can train at the same time. Contexts can be nested and overlap.
+    Parameters and history are then bitwise identical to those of a backend with `threads=1`.
+    Different threads can train at the same time. Contexts can be nested and overlap.
     """
     with ACTIVE.lock:
         ACTIVE.contexts += 1

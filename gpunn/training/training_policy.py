@@ -47,14 +47,14 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` without this method, orders are not drawn ahead, which makes
-        the training of small networks slower.
+        If a subclass defines `order` without this method, orders are not drawn ahead, so small
+        networks do not train for several epochs at a time.
         """
 
     def undo_orders(self, count: int) -> None:
-        """Go back to before the last `count` orders since the last `mark_orders`.
+        """Undo the last `count` orders that were drawn after `mark_orders`.
 
-        Orders that depend only on seed and epoch need nothing.
+        The base class does nothing, since its orders depend only on seed and epoch.
         """
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:

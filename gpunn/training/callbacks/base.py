@@ -25,8 +25,8 @@ class Callback(Configurable):
         so that checkpoints contain the latest state of all other callbacks.
     reads_only : bool
         Whether the callback changes nothing in the trainer, except that it may end training. The
-        trainer may then compute further epochs before it calls `on_epoch_end`, which is faster for
-        small networks. `on_epoch_end` always finds the state after its epoch, except for
+        trainer may then compute further epochs of a small network before it calls `on_epoch_end`.
+        `on_epoch_end` always finds the state after its epoch, except for
         `last_gradients`. A subclass must set this attribute again.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of

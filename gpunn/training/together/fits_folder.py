@@ -56,8 +56,8 @@ class FitsFolder:
         if not path.exists():
             if any(self.folder.iterdir()):
                 raise ArgumentError(
-                    f"folder: {self.folder} has other files; choose a new folder, or that of an "
-                    "earlier call"
+                    f"folder: {self.folder} has other files; choose a new folder, or "
+                    "the folder of an earlier call"
                 )
             write_json(path, settings)
             return

@@ -43,13 +43,13 @@ def train_together(
         The results of `Trainer.prepare`, each with a separate trainer.
     threads : int or None
         The number of threads. None means `GPUNN_THREADS` if set, else all cores of this process. On
-        CUDA devices there is always one thread: each network trains after the other.
+        CUDA devices there is always one thread: networks train one after another.
     stop : StopRule or None
         A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
     on_error : {"raise", "keep"}
         What to do if the training of a network fails, such as with a `DivergenceError`, or if a
         callback fails. With "raise", the other networks end after the current update, and the
-        error is raised. With "keep", the network ends alone, and its result has the error.
+        error is raised. With "keep", the others continue, and the result has the error.
     folder : str or Path or None
         If set, each network writes checkpoints to this folder, at least every few seconds between
         two epochs. After a kill or Ctrl-C, the same call with the same fits resumes: networks that
@@ -132,7 +132,7 @@ def train_together(
 def rounds(
     jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
 ) -> Iterator[int | None]:
-    """Yield up to which epoch to train; compare the jobs in between. None means to the end."""
+    """Yield the epoch at which to pause, or None to train to the end; then compare the jobs."""
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
@@ -146,7 +146,7 @@ def rounds(
 def compared_rounds(
     jobs: list[FitJob], stop: StopRule, interruption: Interruption
 ) -> Iterator[int]:
-    """Yield up to which epoch to train, until the rule compares no more; end the worse jobs."""
+    """Yield the epoch of each comparison, at which to pause; then end the worse jobs."""
     results = {job.index: job.result for job in jobs}
     epoch, until = 0, stop.next_epoch(0)
     while until is not None and not all(job.ended for job in jobs):
@@ -198,7 +198,7 @@ def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
 
 
 def number_of_threads(fits: list[Fit], threads: int | None) -> int:
-    """Return the number of threads: one on devices, which train one network after the other."""
+    """Return the number of threads: one on devices, which train one network after another."""
     threads = requested_threads(threads) or usable_cores()
     if any(fit.trainer.model.backend.name != "numpy" for fit in fits):
         return 1
