@@ -151,8 +151,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
         cell. For a single network, it has the remaining time; otherwise, it counts networks.
     class_weight : dict, "balanced" or None, default=None
-        Factors by class, which multiply the sample weights in the loss. Class weights distort the
-        predicted probabilities.
+        Factors by class, which multiply the sample weights in the loss and in the metrics of the
+        validation rows, which select the epoch. Class weights distort the predicted probabilities.
     threshold_for : str or None, default=None
         The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see

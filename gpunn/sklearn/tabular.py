@@ -66,6 +66,7 @@ from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe, combined, scale_temperature, separated
 from gpunn.tabular.recipe import LOSS
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
+from gpunn.training.batches.class_and_sample_weights import class_factors
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
@@ -173,6 +174,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _class_weight(self) -> Mapping[int, float] | str | None:
         """Return class weights for `Trainer.fit`."""
         return None
+
+    def _validation_weights(self, training: Rows, validation: Rows) -> np.ndarray | None:
+        """Return the weights of the validation rows, with which a metric selects the epoch."""
+        return validation.weights
 
     def _name_outputs(self, network: Sequential) -> None:
         """Set the names of the network's classes, if it has classes."""
@@ -435,7 +440,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if self.progress and not several:
             title = type(self).__name__
             callbacks.append(TrainingProgress(title, len(rows.X), epochs, stopping))
-        held = (rows.X_val, rows.validation.targets, rows.validation.weights)
+        weights = self._validation_weights(rows.training, rows.validation)
+        held = (rows.X_val, rows.validation.targets, weights)
         arguments = options | {
             "X": rows.X,
             "y": rows.training.targets,
@@ -646,6 +652,17 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             indices[label]: check_number(f"class_weight[{label!r}]", factor, at_least=0)
             for label, factor in class_weight.items()
         }
+
+    def _validation_weights(self, training: Rows, validation: Rows) -> np.ndarray | None:
+        class_weight = self._class_weight()
+        if class_weight is None:
+            return validation.weights
+        # As in the loss: otherwise, the metric would select an epoch against the class weights.
+        counts = np.bincount(training.targets, training.weights, minlength=len(self.classes_))
+        weights = class_factors(class_weight, counts)[validation.targets]
+        if validation.weights is not None:
+            weights = weights * validation.weights
+        return weights if weights.any() else validation.weights
 
     def _name_outputs(self, network: Sequential) -> None:
         if self._multilabel:

@@ -29,10 +29,6 @@ ESTIMATORS = [
 
 FOR_TABLES = ("RealMLPClassifier", "RealMLPRegressor", "TabMClassifier", "TabMRegressor")
 INAPPLICABLE_FOR_TABLES = {
-    "check_class_weight_classifiers": (
-        "the log loss of validation rows, which have no class weights, selects the epoch; weights "
-        "of 1000 and 0.0001 contradict it"
-    ),
     "check_sample_weight_equivalence_on_dense_data": (
         "a row that is repeated is split and shuffled by itself, and counts in quantiles, as in "
         "scikit-learn's HistGradientBoosting, which fails likewise"
