@@ -83,9 +83,9 @@ class Interruption:
         self._requested, self._signal = True, number
 
     def cancel(self, reason: str) -> None:
-        """End training without a signal, for another reason."""
-        self._reason = self._reason or reason
-        self._requested = True
+        """End training without a signal, for another reason; the first reason counts."""
+        if not self._requested:
+            self._requested, self._reason = True, reason
 
     def __enter__(self) -> Interruption:
         if in_main_thread():

@@ -326,7 +326,7 @@ class CtrlC(gpunn.callbacks.Callback):
 
 def test_ctrl_c_keeps_no_part_of_an_ensemble(fitted):
     estimator = pickle.loads(pickle.dumps(fitted["seeds"]))
-    estimator.set_params(callbacks=[CtrlC()], batch_size=16)
+    estimator.set_params(callbacks=[CtrlC()], epochs=1000)  # so that none ends before
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(X, RENT)
     np.testing.assert_array_equal(estimator.predict(X), fitted["seeds"].predict(X))
