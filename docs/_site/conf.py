@@ -56,6 +56,7 @@ html_theme = "furo"
 html_title = project
 html_favicon = "static/icon.svg"
 html_static_path = ["static"]
+html_search_scorer = "scorer.js"
 html_css_files = ["site.css"]
 html_js_files = [("versions.js", {"defer": "defer"}), ("site.js", {"defer": "defer"})]
 html_domain_indices = False

@@ -215,6 +215,7 @@ SEARCHES = {
     "class weights": "how_to/imbalanced",
     "imbalanced": "how_to/imbalanced",
     "time series": "how_to/splits",
+    "prediction interval": "how_to/prediction_intervals",
     "prediction intervals": "how_to/prediction_intervals",
     "uncertainty": "how_to/prediction_intervals",
     "hyperparameter tuning": "how_to/many_runs",
