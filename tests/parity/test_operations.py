@@ -51,6 +51,10 @@ def runs():
             yield pytest.param(target, group, id=f"{name}-{group}", marks=in_which_run(name))
 
 
+FILLS = ["cupy_copy__float_float32"]
+"""CuPy's kernel that fills an array gets its number as a double, and computes nothing."""
+
+
 @pytest.mark.parametrize(("target", "group"), list(runs()), indirect=["target"])
 def test_gives_the_results_of_the_base(target, group, no_float64, proved):
     """Run all cases in float32, and the largest in float64.
@@ -63,7 +67,7 @@ def test_gives_the_results_of_the_base(target, group, no_float64, proved):
     for number, case in enumerate(reversed(cases)):  # the largest first
         every = case is LARGEST[case.operation] or (has_forms and number % 3 == 0)
         layouts = LAYOUTS if every and target.dtype == "float32" else LAYOUTS[:1]
-        with no_float64(target.dtype):
+        with no_float64(target.dtype, FILLS):
             check(target.backend, target.dtype, case, layouts)
         proved("operation cases agree with the oracle", len(layouts))
 
