@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from gpunn.backends.recording import RecordingCache
+from gpunn.backends.turns import TURNS
 from gpunn.expressions.objects import same
 from gpunn.monitor import TIMINGS
 from gpunn.schedules import Schedule
@@ -67,9 +68,24 @@ class EpochBlocks:
         if self._shared is not None and self._kind is not None:
             self._seconds = self._shared.seconds.get(self._kind, 0.0)
         elif left > 1:
-            self._own = self._own_program(min(self._epochs, left - 1))
+            self._epochs = min(self._epochs, left - 1)
+            self._orders = self._reserve()
         else:
             self._ended = True
+
+    def _reserve(self) -> tuple[Array, Array]:
+        """Return arrays for the orders of a block's epochs, which requests use as well.
+
+        Otherwise, a block would have to be recorded anew.
+        """
+        session, plan, epochs = self.session, self.session.plan, self._epochs
+        training, validation, step = session.training, session.validation, session.step
+        assert isinstance(training, Subset)
+        step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
+        order = training.dataset.reserve(training.order_name, epochs * plan.visited * plan.members)
+        if not isinstance(validation, Subset):
+            return order, step.ops.zeros((0,), "int64")
+        return order, validation.dataset.reserve(validation.order_name, epochs * validation.rows)
 
     def _present_kind(self) -> Hashable | None:
         """Return the kind of the network, whose settings a callback may have changed."""
@@ -82,27 +98,20 @@ class EpochBlocks:
         self._own = self._shared = None
         self._ended = True
 
-    def _own_program(self, epochs: int) -> EpochProgram:
-        """Return a program with the arrays of the session's step."""
-        session, plan = self.session, self.session.plan
-        training, validation = session.training, session.validation
-        assert isinstance(training, Subset)
-        passes, held_order, held = None, training.dataset.reserve("none", 0), 0
-        if isinstance(validation, Subset):
-            held = validation.rows
-            passes = self.trainer.evaluator.prepared(self.trainer, min(plan.batch_size, held))
-            held_order = validation.dataset.reserve(validation.order, epochs * held)
-        rows = epochs * plan.visited * plan.members
-        return EpochProgram(
-            session.step,
-            passes,
-            plan,
-            held,
-            report_every=self.trainer.report_every,
-            epochs=epochs,
-            orders=(training.dataset.reserve(training.order, rows), held_order),
-            outputs=passes is not None and bool(self.trainer.policy.validation_metrics),
-        )
+    def _own_program(self) -> EpochProgram | None:
+        """Return a program with the arrays of the session's step, or None if it needs a team."""
+        session, plan, step = self.session, self.session.plan, self.session.step
+        if self._own is None:
+            with TURNS:
+                update = step.recorded_update(min(plan.rows_per_update, plan.visited))
+                if step.ops.sequence([(update, 1)]) is None:
+                    return None
+            passes = None
+            if isinstance(session.validation, Subset):
+                size = min(plan.batch_size, session.validation.rows)
+                passes = self.trainer.evaluator.prepared(self.trainer, size)
+            self._own = EpochProgram(session, step, passes, self._epochs, self._orders)
+        return self._own if self._own.prepare(*rows_of(session)) else None
 
     @contextmanager
     def _program(self) -> Iterator[EpochProgram | None]:
@@ -115,8 +124,7 @@ class EpochBlocks:
             with self._shared.taken(self._kind, self.session, self._epochs) as program:
                 yield program
             return
-        training, held = rows_of(self.session)
-        yield self._own if self._own is not None and self._own.prepare(training, held) else None
+        yield self._own_program()
 
     def _possible(self) -> bool:
         """Return whether one process trains on arrays, and orders can be drawn ahead."""

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.backends.recording import Repeated
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows, Rows
-from gpunn.training.batches.epoch_cursor import EpochPlan
+from gpunn.training.session import TrainingSession
 from gpunn.training.step.train_step import BatchPass, TrainStep
 from gpunn.typing import Array
 
@@ -74,36 +74,33 @@ class EpochProgram:
     `run` may be called while other threads run other programs. Afterwards, the arrays of the step
     have the state after the last epoch; `state_after` returns the state after each epoch.
 
-    `step` and `passes` compute training batches and, if there is validation data, its batches.
-    `orders` are arrays for the orders of the training rows and of the `held` validation rows in all
-    epochs. If `outputs`, the outputs for the validation rows are stored.
+    `step` and `passes` compute the session's training batches and, if there is validation data, its
+    batches; they may belong to another network of the same kind. `orders` are arrays for the orders
+    of the training rows and of the validation rows in all epochs.
     """
 
     def __init__(
         self,
+        session: TrainingSession,
         step: TrainStep,
         passes: BatchPass | None,
-        plan: EpochPlan,
-        held: int,
-        report_every: int,
         epochs: int,
         orders: tuple[Array, Array],
-        outputs: bool,
     ) -> None:
-        ops = self._ops = step.ops
-        self.step, self.passes, self.plan, self.epochs = step, passes, plan, epochs
-        self.held = held
+        ops, plan, every = step.ops, session.plan, session.trainer.report_every
+        self._ops, self.step, self.passes = ops, step, passes
+        self.plan, self.epochs = plan, epochs
+        self.held = 0 if session.validation is None else session.validation.rows
         self.order, self.held_order = orders
         self.state = state_arrays(step)
         self._states = Tables(step, [array[None, :] for array in self.state], epochs)
-        self._log = Log(step, plan.updates, report_every, epochs)
-        self._held_log = None
+        self._log = Log(step, plan.updates, every, epochs)
+        self._held_log = self._outputs = None
         if passes is not None:
-            self._held_log = Log(passes, -(-held // passes.batch_size), report_every, epochs)
-        self._outputs: Tables | None = None
-        if outputs:
+            self._held_log = Log(passes, -(-self.held // passes.batch_size), every, epochs)
+        if passes is not None and session.trainer.policy.validation_metrics:
             like = ops.zeros((0, *step.model.output_shape), step.model.dtype)
-            self._outputs = Tables(step, [like], epochs * held)
+            self._outputs = Tables(step, [like], epochs * self.held)
         self._recorded: list[Callable[[int], None]] = []
         self._program: Repeated | None = None
         self._parts = 0
@@ -227,7 +224,8 @@ class EpochProgram:
         sound = (finite == self.plan.updates) & [bool(log) for log in logs]
         for number, table in enumerate(self._states.rows):
             good = np.isfinite(np.add.reduce(table[:epochs], axis=1))
-            if number and not good.all():  # buffers may contain the largest number several times
+            # Unlike parameters, buffers may contain the largest numbers, whose sum is infinite.
+            if number and not good.all():
                 good = np.isfinite(table[:epochs]).all(axis=1)
             sound &= good
         if self._held_log is not None:

@@ -20,7 +20,7 @@ from gpunn.training.blocks import EpochBlocks
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.history import History
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import is_sharing
+from gpunn.training.sharing import shared_programs
 
 __all__ = ["Fit"]
 
@@ -127,7 +127,7 @@ class Fit:
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
         self.trainer.model.exclusion.move()
-        with one_thread() if is_sharing() else nullcontext():
+        with one_thread() if shared_programs() else nullcontext():
             return self._advance(until)
 
     def _advance(self, until: int | None) -> bool:

@@ -85,7 +85,7 @@ class TrainingSession:
         options: FitOptions,
     ) -> None:
         if isinstance(validation, Subset):
-            validation = replace(validation, order="validation order")
+            validation = replace(validation, order_name="validation order")
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options
         self.ranks = trainer.ranks

@@ -34,11 +34,10 @@ from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["SharedPrograms", "is_sharing", "shared_programs", "sharing_programs"]
+__all__ = ["SharedPrograms", "shared_programs", "sharing_programs"]
 
 MAX_PROGRAMS = 64
 """The maximum number of programs that no fit uses at the moment."""
-
 
 INITIAL = frozenset(("edges",))
 """Settings of layers that only affect the initial values of buffers."""
@@ -69,20 +68,9 @@ class SharedProgram:
             passes = BatchPass(
                 PassRecipe(model=model, loss=recipe.loss, metrics=metrics, batch_size=size)
             )
-        ops = model.backend
-        self.program = EpochProgram(
-            new_step(recipe),
-            passes,
-            plan,
-            held,
-            report_every=trainer.report_every,
-            epochs=epochs,
-            orders=(
-                ops.zeros((epochs * plan.visited * plan.members,), "int64"),
-                ops.zeros((epochs * held,), "int64"),
-            ),
-            outputs=bool(held and trainer.policy.validation_metrics),
-        )
+        sizes = epochs * plan.visited * plan.members, epochs * held
+        order, held_order = (model.backend.zeros((size,), "int64") for size in sizes)
+        self.program = EpochProgram(session, new_step(recipe), passes, epochs, (order, held_order))
         training, validation = rows_of(session)
         training, validation = views(training), validation and views(validation)
         own = own_arguments(training, validation, layers, optimizer)
@@ -246,8 +234,3 @@ def sharing_programs() -> Iterator[None]:
 def shared_programs() -> SharedPrograms | None:
     """Return the programs of the present contexts `sharing_programs`, or None outside."""
     return ACTIVE.programs
-
-
-def is_sharing() -> bool:
-    """Return whether a context `sharing_programs` is open."""
-    return ACTIVE.programs is not None

@@ -70,14 +70,14 @@ class HostRows(NamedTuple):
 class Subset:
     """The rows of a data set with the given indices, or all rows; `names` are the column names.
 
-    Subsets that are used in turn, such as training and validation rows, need different `order`
-    names, since each order has one array on the device.
+    Subsets that are used in turn, such as training and validation rows, need different
+    `order_name`s, since each order has one array on the device.
     """
 
     dataset: Dataset
     indices: np.ndarray | None = None
     names: Names = Names()
-    order: str = "order"
+    order_name: str = "order"
 
     @property
     def rows(self) -> int:
@@ -117,7 +117,7 @@ class Subset:
         """
         if self.indices is not None:
             order = self.indices if order is None else self.indices[order]
-        return self.dataset.chunks(order, batch_size, self.order)
+        return self.dataset.chunks(order, batch_size, self.order_name)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
         """Return loss weights in the given order, as float64 numbers rounded as on the device."""

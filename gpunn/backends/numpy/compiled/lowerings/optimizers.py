@@ -42,7 +42,7 @@ class Optimizers(Expressions):
         if not same_kind(*op.arrays):
             return None
         sums, strength = np.empty(self.threads), op.strength
-        if not isinstance(strength, float):
+        if not isinstance(strength, float):  # keep a ReplaceableFloat, which is found by identity
             strength = float(strength)
         read = [values, gradients, sums, op.weight, loss_sum]
         args = [values, gradients, values.size, sums, op.weight, loss_sum, strength]
