@@ -474,10 +474,10 @@ def test_many_layers_take_no_time():
 def test_rows_of_large_activations_are_computed_few_at_a_time(monkeypatch):
     """Otherwise, evaluating images would take far more memory than training on them."""
     found = []
-    prepared = Evaluator._prepared
+    prepared = Evaluator.prepared
     monkeypatch.setattr(
         Evaluator,
-        "_prepared",
+        "prepared",
         lambda self, settings, size: found.append(size) or prepared(self, settings, size),
     )
     model, X = network(), np.random.default_rng(0).normal(size=(5, 3))

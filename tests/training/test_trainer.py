@@ -662,6 +662,7 @@ def test_the_device_is_waited_for_at_report_points_alone(work, monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
+    monkeypatch.setattr("gpunn.training.blocks.MAX_SECONDS", math.inf)  # also on a busy machine
     this = trainer(smooth())
     calls, recorded = [], this.model.backend.recorded
     monkeypatch.setattr(
