@@ -113,7 +113,7 @@ def piecewise(*arguments: Any) -> list[Layer]:
     return [ColumnGroups([group, {"columns": [1, 2]}]), Dense(2)]
 
 
-def ensemble(of: str) -> Ensemble:
+def ensemble(of: str, counts: list[int] | None = None) -> Ensemble:
     members = [Members(2), MemberDense(3, separate=True), MeanOverMembers(of)]
     return Ensemble(
         [
@@ -122,6 +122,7 @@ def ensemble(of: str) -> Ensemble:
             {"columns": [1, 4], "layers": [TargetScaling()]},
         ],
         of,
+        counts,
     )
 
 
@@ -260,6 +261,7 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
     "targets": lambda: [Dense(2), TargetScaling()],
     "sorted outputs": lambda: [Dense(3), SortedOutputs()],
     **{f"ensemble_of_{of}": lambda of=of: [ensemble(of)] for of in COMBINATIONS},  # type: ignore[misc]
+    "ensemble with counts": lambda: [ensemble("softmax", [2, 1, 3])],
     "target": lambda: [Dense(1), TargetScaling(clip=False)],
     "logarithm of targets": lambda: [Dense(2), TargetScaling(log=True)],
     **{name: make for name, (_, make) in IMAGES.items()},

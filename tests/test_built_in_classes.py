@@ -41,7 +41,11 @@ PARAMETERS = {
     layers.Conv2D: {"filters": 3, "kernel_size": 2},
     layers.Dense: {"units": 3},
     layers.Embedding: {"sizes": [3, 4]},
-    layers.Ensemble: {"groups": [{"columns": [0, 2], "layers": SOME_LAYERS}], "of": "softmax"},
+    layers.Ensemble: {
+        "groups": [{"columns": [0, 2], "layers": SOME_LAYERS}],
+        "of": "softmax",
+        "counts": [2],
+    },
     layers.MemberDense: {"units": 3},
     layers.MeanOverMembers: {"of": "softmax"},
     layers.Members: {"count": 2},

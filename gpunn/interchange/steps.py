@@ -445,7 +445,8 @@ def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
 
 def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
     """Add a step that stacks the networks' outputs, and a step that averages them."""
-    outputs = outputs_of_groups(steps, layer, x)
+    networks = outputs_of_groups(steps, layer, x)
+    outputs = [networks[index] for index in layer.repeated()]
     shape = (len(outputs), *steps.shapes[outputs[0]])
     return mean(steps, layer.of, steps.add("stack", outputs, shape=shape, to=x))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gpunn.configurable import check_choice
+from gpunn.configurable import check_choice, check_integers
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import operations_only
 from gpunn.layers.columns import ColumnGroups
@@ -31,11 +32,15 @@ class Ensemble(OutputLayer, ColumnGroups):
     of : {"identity", "softmax", "sigmoid"}
         The output activation of the networks' loss, which decides how predictions are averaged; see
         `MeanOverMembers`.
+    counts : sequence of int, optional
+        How often the mean counts each network: network i has the weight counts[i] / sum(counts).
+        Each network is computed once. By default, all counts are 1.
 
     Raises
     ------
     ArgumentError
-        If the networks' outputs have different shapes, or are not vectors.
+        If the networks' outputs have different shapes, or are not vectors, or if there is not one
+        count for each network.
 
     See Also
     --------
@@ -48,9 +53,15 @@ class Ensemble(OutputLayer, ColumnGroups):
     >>> model = gpunn.Sequential([gpunn.layers.Ensemble(networks)], 2, backend="numpy")
     >>> model.predict([[1.0, 3.0]]).tolist()
     [[2.0]]
+    >>> model = gpunn.Sequential(
+    ...     [gpunn.layers.Ensemble(networks, counts=[3, 1])], 2, backend="numpy"
+    ... )
+    >>> model.predict([[1.0, 3.0]]).tolist()
+    [[1.5]]
     """
 
     of: str = "identity"
+    counts: Sequence[int] | None = None
 
     name = "ensemble"
     overlapping: ClassVar[bool] = True
@@ -58,6 +69,24 @@ class Ensemble(OutputLayer, ColumnGroups):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("of", self.of, COMBINATIONS)
+        if self.counts is not None:
+            self.counts = check_integers("counts", self.counts)
+            if len(self.counts) != len(self.parts):
+                raise ArgumentError(
+                    f"counts: expected one count for each of the {len(self.parts)} networks; got "
+                    f"{len(self.counts)}"
+                )
+
+    def repeated(self) -> list[int]:
+        """Return the indices of the networks whose outputs the mean is over.
+
+        Returns
+        -------
+        list of int
+            Each network's index as often as the network counts, in the order of the networks.
+        """
+        counts = self.counts or [1] * len(self.parts)
+        return [index for index, count in enumerate(counts) for _ in range(count)]
 
     def takes(self, output_activation: str) -> bool:
         return False
@@ -78,7 +107,13 @@ class Ensemble(OutputLayer, ColumnGroups):
     def forward(self, x: Array, workspace: Workspace) -> Array:
         outputs = super().forward(x, workspace)
         rows, size = x.shape[0], outputs.shape[1] // len(self.parts)
-        members = view(outputs, (rows, len(self.parts), size), workspace)
+        repeated = self.repeated()
+        if len(repeated) > len(self.parts):
+            stacked = workspace.rows(self, "stacked", rows, (len(repeated) * size,))
+            for place, index in enumerate(repeated):
+                workspace.backend.copy_columns(outputs, index * size, stacked, place * size, size)
+            outputs = stacked
+        members = view(outputs, (rows, len(repeated), size), workspace)
         y = workspace.rows(self, "mean", rows, (size,))
         workspace.backend.mean_over_members(members, self.of, y)
         return y

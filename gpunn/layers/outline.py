@@ -12,6 +12,7 @@ from gpunn.layers.base import Layer
 from gpunn.layers.block import Block as BlockLayer
 from gpunn.layers.chain import Chain
 from gpunn.layers.columns import ColumnGroups
+from gpunn.layers.ensemble import Ensemble
 from gpunn.layers.members import Members
 from gpunn.typing import Shape
 
@@ -78,10 +79,11 @@ def numbers_of_row(layer: Layer, shape: Shape) -> int:
 def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
     """Return the branches to draw within a layer."""
     if isinstance(layer, ColumnGroups):
-        drawn = []
-        for group in layer.parts:
+        drawn, counts = [], layer.counts if isinstance(layer, Ensemble) else None
+        for index, group in enumerate(layer.parts):
             last = group.stop - 1
             title = f"columns {group.start} to {last}" if last > group.start else f"column {last}"
+            title += f", {counts[index]} times" if counts and counts[index] > 1 else ""
             unchanged = [Block("unchanged", shape=str((group.width,)))]
             inner = within(group.chain, (group.width,), frozen) if group.chain else unchanged
             drawn.append(Branch(title, inner))

@@ -16,7 +16,7 @@ from gpunn.tables.joined_schema import JoinedSchema
 __all__ = ["combined", "separated"]
 
 
-def combined(networks: Sequence[Sequential]) -> Sequential:
+def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None) -> Sequential:
     """Return a network that averages the predictions of trained networks for the same table.
 
     Networks for classes average probabilities; the result's outputs are logits of these. Schemas
@@ -26,6 +26,8 @@ def combined(networks: Sequence[Sequential]) -> Sequential:
     ----------
     networks : sequence of Sequential
         Trained networks with a schema, and with the same outputs. They are copied.
+    counts : sequence of int, optional
+        How often the average counts each network, by default once; see `Ensemble`.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def combined(networks: Sequence[Sequential]) -> Sequential:
             f"ensemble_1.{label}.{name}": array
             for name, array in network.parameters.to_host().items()
         }
-    layer = Ensemble(groups, first.output_activation or "")
+    layer = Ensemble(groups, first.output_activation or "", counts)
     made = Sequential([layer], starts[-1], first.backend, first.seed, first.dtype, values)
     made.metadata = copy.deepcopy(first.metadata)
     made.schema = parts[0] if len(parts) == 1 else JoinedSchema(parts)

@@ -8,6 +8,7 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.errors import ArgumentError
+from gpunn.interchange.steps import steps_of
 from gpunn.losses import MeanSquaredError
 from gpunn.tables import Schema
 from gpunn.tabular import combined, separated
@@ -32,20 +33,22 @@ def network(rows, seed, of, width=4):
     return made
 
 
+@pytest.mark.parametrize("counts", [None, (3, 1, 2)])
 @pytest.mark.parametrize("of", TARGETS)
-def test_predictions_are_means(of, tmp_path):
+def test_predictions_are_means(of, counts, tmp_path):
     first = network(slice(40), 0, of)
     networks = [first, network(slice(20, 60), 1, of, width=7), first]
-    made = combined(networks)
+    made = combined(networks, counts)
     outputs = [each.predict(TABLE) for each in networks]
     if of != "identity":
         outputs = [each.predict_proba(TABLE) for each in networks]
-        np.testing.assert_allclose(made.predict_proba(TABLE), np.mean(outputs, axis=0), 1e-5)
+        np.testing.assert_allclose(made.predict_proba(TABLE), np.average(outputs, 0, counts), 1e-5)
     else:
-        np.testing.assert_allclose(made.predict(TABLE), np.mean(outputs, axis=0), 1e-5, 1e-5)
+        np.testing.assert_allclose(made.predict(TABLE), np.average(outputs, 0, counts), 1e-5, 1e-5)
         assert outputs[0].max() == 5, "else nothing is clipped"
     assert made.input_shape == (2 * first.schema.width,), "two networks share a schema"
     made.save(tmp_path / "a")
+    assert gpunn.load_model(tmp_path / "a").layers[0].counts == counts
     for again in (gpunn.load_model(tmp_path / "a", "numpy"), pickle.loads(pickle.dumps(made))):
         np.testing.assert_array_equal(again.predict(TABLE), made.predict(TABLE))
         for one, other in zip(separated(again), networks, strict=True):
@@ -101,6 +104,25 @@ def test_outputs_that_do_not_fit(outputs, problem):
     groups = [{"columns": [0, 3], "layers": [layer]} for layer in outputs]
     with pytest.raises(ArgumentError, match=problem):
         gpunn.Sequential([layers.Ensemble(groups)], 3, "numpy")
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ([1], r"counts: expected one count for each of the 2 networks; got 1"),
+        ([1, 0], r"counts\[1"),
+    ],
+)
+def test_counts_that_do_not_fit(counts, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        combined([network(slice(40), seed, "softmax") for seed in range(2)], counts)
+
+
+def test_a_network_is_computed_once():
+    made = combined([network(slice(40), seed, "softmax") for seed in range(2)], [3, 1])
+    steps = steps_of(made).steps
+    assert [step.function for step in steps].count("dense") == 4
+    assert "columns 0 to 1, 3 times" in made.plot().svg
 
 
 def test_an_ensemble_is_not_trained():
