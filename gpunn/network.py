@@ -488,8 +488,11 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss; `TargetScaling`, for example, follows the loss."""
-        return sum(not layer.after_loss for layer in self.layers)
+        """The number of layers before the loss; `TargetScaling`, for example, follows the loss.
+
+        If all layers would follow the loss, as in an ensemble, the loss uses the outputs.
+        """
+        return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 
     @property
     def loss_shape(self) -> Shape:

@@ -16,6 +16,11 @@ from gpunn.tabular import combined, separated
 RANDOM = np.random.default_rng(0)
 TABLE = {"age": RANDOM.normal(40, 9, 60).tolist(), "city": RANDOM.choice(["Oslo", "Rome"], 60)}
 TARGETS = {"softmax": 3, "sigmoid": 2, "identity": 1}
+LOSSES = {
+    "softmax": "softmax_cross_entropy",
+    "sigmoid": "binary_cross_entropy",
+    "identity": "mean_squared_error",
+}
 
 
 def network(rows, seed, of, width=4):
@@ -116,6 +121,16 @@ def test_outputs_that_do_not_fit(outputs, problem):
 def test_counts_that_do_not_fit(counts, problem):
     with pytest.raises(ArgumentError, match=problem):
         combined([network(slice(40), seed, "softmax") for seed in range(2)], counts)
+
+
+@pytest.mark.parametrize("of", TARGETS)
+def test_the_loss_is_that_of_the_mean(of):
+    made = combined([network(slice(40), seed, of) for seed in range(2)])
+    targets = np.arange(60) % 3 if of == "softmax" else np.eye(3)[:, : TARGETS[of]].repeat(20, 0)
+    loss = LOSSES[of]
+    expected = gpunn.Sequential([layers.Flatten()], TARGETS[of], "numpy")
+    logs = gpunn.Trainer(expected, loss).evaluate(made.predict(TABLE), targets)
+    assert gpunn.Trainer(made, loss).evaluate(TABLE, targets) == pytest.approx(logs)
 
 
 def test_a_network_is_computed_once():
