@@ -19,9 +19,9 @@ from gpunn.sklearn.parameters import (
     real,
 )
 from gpunn.sklearn.tabular import (
-    TabularClassifier,
+    TabularClassifierBase,
     TabularEstimator,
-    TabularRegressor,
+    TabularRegressorBase,
     none_if_auto,
 )
 from gpunn.tables import Schema
@@ -77,7 +77,7 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
-class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
+class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     """RealMLP classifier for tables with text, dates and missing values; needs no tuning.
 
     RealMLP is a multi-layer perceptron with default settings that the authors tuned on many tables
@@ -223,7 +223,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
-class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
+class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     """RealMLP regressor for tables with text, dates and missing values; needs no tuning.
 
     See `RealMLPClassifier` for the method. Targets are standardized for training. Predictions are

@@ -21,9 +21,9 @@ from gpunn.sklearn.parameters import (
     real,
 )
 from gpunn.sklearn.tabular import (
-    TabularClassifier,
+    TabularClassifierBase,
     TabularEstimator,
-    TabularRegressor,
+    TabularRegressorBase,
     none_if_auto,
 )
 from gpunn.tables import Schema
@@ -90,7 +90,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabMClassifier(TabularClassifier, TabMEstimator):
+class TabMClassifier(TabularClassifierBase, TabMEstimator):
     """TabM classifier for tables with text, dates and missing values: an ensemble in one network.
 
     TabM is an ensemble whose members share most parameters and are trained together (Gorishniy et
@@ -185,7 +185,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabMRegressor(TabularRegressor, TabMEstimator):
+class TabMRegressor(TabularRegressorBase, TabMEstimator):
     """TabM regressor for tables with text, dates and missing values: an ensemble in one network.
 
     See `TabMClassifier` for the method. Targets are standardized for training. The prediction is

@@ -71,9 +71,9 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
 __all__ = [
-    "TabularClassifier",
+    "TabularClassifierBase",
     "TabularEstimator",
-    "TabularRegressor",
+    "TabularRegressorBase",
     "none_if_auto",
 ]
 
@@ -581,7 +581,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
+class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the classifiers."""
 
     class_weight: Any = parameter(None, NONE, among("balanced"), MAPPING)
@@ -772,7 +772,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
+class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the regressors."""
 
     target_transform: str | None = parameter(None, NONE, among("log"))
