@@ -13,12 +13,14 @@ from gpunn.tabular.edges import quantile_edges, tree_edges
 from gpunn.tabular.ensemble import combined, separated
 from gpunn.tabular.realmlp import realmlp
 from gpunn.tabular.recipe import Recipe
+from gpunn.tabular.selection import greedy_selection
 from gpunn.tabular.tabm import tabm
 
 __all__ = [
     "NUMBER_EMBEDDINGS",
     "Recipe",
     "combined",
+    "greedy_selection",
     "quantile_edges",
     "realmlp",
     "scale_temperature",
