@@ -186,11 +186,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Scale the network's logits, if it has logits, by a temperature fitted to these rows."""
         return 1.0
 
-    @property
-    def _needs_outputs(self) -> bool:
-        """Whether `_decide` needs the outputs for the validation rows."""
-        return False
-
     def _decide(
         self,
         network: Sequential,
@@ -300,7 +295,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if X_val is None:
             self._train(self._folds(every, seed, split_by), seed)
         else:
-            if self.n_cv > 1:
+            if (none_if_auto(self.n_cv) or 1) > 1:
                 raise ArgumentError(
                     f"X_val: cannot be combined with n_cv={self.n_cv}, since the rows of each fold "
                     "are validation rows; leave one of them out"
@@ -317,11 +312,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _folds(self, every: Rows, seed: int, split_by: SplitBy) -> list[Fold]:
         """Return the folds, or a single split into training rows and validation rows."""
         rows, labels = every.table.rows, self._labels(every.targets)
-        if self.n_cv > 1:
-            fold_of = folds_of(self.n_cv, rows, seed, labels, every.weights, split_by)
+        count = self._count_of_folds(every, split_by)
+        if count > 1:
+            fold_of = folds_of(count, rows, seed, labels, every.weights, split_by)
             splits = [
                 (np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold))
-                for fold in range(self.n_cv)
+                for fold in range(count)
             ]
         elif split_by is None:
             splits = [split(rows, self.validation_fraction, seed, labels, every.weights)]
@@ -330,6 +326,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             splits = [split_rows_by(split_by, rows, fraction, seed, labels, every.weights)]
         return [Fold(every, kept, held, every.take(held)) for kept, held in splits]
 
+    def _count_of_folds(self, every: Rows, split_by: SplitBy) -> int:
+        """Return the number of folds; 1 means a single split."""
+        return self.n_cv
+
     def _markers(self) -> Markers:
         """Return the strings that mark missing targets, which are those of `X` except numbers."""
         additional = () if self.missing_values is None else self.missing_values
@@ -337,10 +337,36 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
         """Fit the schemas and the networks, and set the fitted attributes."""
+        schemas = self._learn_schemas(folds, seed)
+        fitted, outputs = self._train_networks(folds, schemas, seed)
+        self._decide_from(combined([each.network for each in fitted]), folds, outputs)
+        self.metric_ = fitted[0].metric
+        self.history_ = one_or_all([each.history for each in fitted])
+        self.best_epoch_ = one_or_all([each.best_epoch for each in fitted])
+        self.n_iter_ = one_or_all([each.epochs for each in fitted])
+        if self._task != "regression":
+            self.temperature_ = one_or_all([each.temperature for each in fitted])
+        if len(fitted) == 1:
+            scores = np.array([fitted[0].score])
+        elif self.metric_ == LOSS:  # of transformed targets, unknown for the mean of networks
+            scores = np.reshape([each.score for each in fitted], (len(folds), -1)).mean(axis=1)
+        else:
+            pairs = zip(outputs, (fold.validation for fold in folds), strict=True)
+            scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
+        self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
+
+    def _learn_schemas(self, folds: Sequence[Fold], seed: int) -> list[Schema]:
+        """Learn the schema of each fold, and warn about problems of their columns."""
         schemas = [self._learn_schema(fold, seed) for fold in folds]
         schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
         if problems := problems_of(schema, self.columns or {}):
-            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
+            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=5)
+        return schemas
+
+    def _train_networks(
+        self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int
+    ) -> tuple[list[Fitted], list[np.ndarray]]:
+        """Train the networks; return them, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schemas, seed, several), several, self.progress):
@@ -350,39 +376,34 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             self._describe(fit.trainer.model, schemas[fold])
             temperature = self._scale(fit.trainer.model, fit.X_val, folds[fold].validation)
             fitted.append(fit.result(temperature))
-            if len(fitted) % self.n_ens == 0 and (several or self._needs_outputs):
+            if len(fitted) % self.n_ens == 0:
                 networks = [each.network for each in fitted[-self.n_ens :]]
                 outputs.append(combined(networks).predict_encoded(fit.X_val))
-        network = combined([each.network for each in fitted])
+        return fitted, outputs
+
+    def _decide_from(
+        self, network: Sequential, folds: Sequence[Fold], outputs: Sequence[np.ndarray]
+    ) -> None:
+        """Set the estimator's network, and its threshold or intervals from validation rows."""
         validation = [fold.validation for fold in folds]
-        if outputs:
-            weights = [rows.weights for rows in validation if rows.weights is not None]
-            self._decide(
-                network,
-                np.concatenate(outputs),
-                np.concatenate([rows.targets for rows in validation]),
-                np.concatenate(weights) if weights else None,
-            )
-        self.network_, self.schema_, self.metric_ = network, network.schema, fitted[0].metric
+        weights = [rows.weights for rows in validation if rows.weights is not None]
+        self._decide(
+            network,
+            np.concatenate(outputs),
+            np.concatenate([rows.targets for rows in validation]),
+            np.concatenate(weights) if weights else None,
+        )
+        self.network_, self.schema_ = network, network.schema
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+
+    def _set_scores(
+        self, folds: Sequence[Fold], scores: np.ndarray, predictions: np.ndarray
+    ) -> None:
+        """Set the validation score and, with several folds, their scores and predictions."""
         for name in ("cv_scores_", "oof_predictions_"):
             self.__dict__.pop(name, None)  # of an earlier fit
-        self.history_ = one_or_all([each.history for each in fitted])
-        self.best_epoch_ = one_or_all([each.best_epoch for each in fitted])
-        self.n_iter_ = one_or_all([each.epochs for each in fitted])
-        if self._task != "regression":
-            self.temperature_ = one_or_all([each.temperature for each in fitted])
-        if not several:
-            self.validation_score_ = fitted[0].score
-            return
-        if self.metric_ == LOSS:  # of transformed targets, unknown for the mean of networks
-            scores = np.reshape([each.score for each in fitted], (len(folds), -1)).mean(axis=1)
-        else:
-            pairs = zip(outputs, validation, strict=True)
-            scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
         self.validation_score_ = float(scores.mean())
         if len(folds) > 1:
-            predictions = self._predictions(np.concatenate(outputs))
             self.cv_scores_, self.oof_predictions_ = scores, np.empty_like(predictions)
             self.oof_predictions_[np.concatenate([fold.held for fold in folds])] = predictions
 
@@ -684,10 +705,6 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             return 1.0
         return scale_temperature(network, X, validation.targets, validation.weights)
 
-    @property
-    def _needs_outputs(self) -> bool:
-        return self.threshold_for is not None
-
     def _decide(
         self,
         network: Sequential,
@@ -710,7 +727,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             warnings.warn(
                 f"threshold_for: {reason}",
                 GpunnWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         network.threshold = None if choice is None else choice.threshold
 
@@ -784,8 +801,6 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         targets = self._checked_targets(y, "y")
         self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
         return targets
-
-    _needs_outputs = True
 
     def _decide(
         self,
