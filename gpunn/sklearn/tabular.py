@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -77,6 +77,9 @@ __all__ = [
     "none_if_auto",
 ]
 
+DROP = "drop"
+"""What leaves a column out, in place of its kind."""
+
 MAX_PROBLEMS = 10
 """Maximum number of columns that a warning describes."""
 
@@ -88,10 +91,12 @@ CRITERION = Constraint(
 )
 
 
-def problems_of(schema: Schema, chosen: Container[str]) -> str:
+def problems_of(schema: Schema, chosen: Mapping[str, str]) -> str:
     """Describe dropped columns, and suspicious columns with kinds that the user did not choose."""
     problems = []
     for column in schema.columns:
+        if chosen.get(column.name) == DROP:
+            continue
         if column.doubtful:
             problems.append(
                 f"column {column.name!r} is treated as categories; {column.reported}. If this is "
@@ -410,9 +415,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn_schema(self, fold: Fold, seed: int) -> Schema:
         """Learn a schema from the training rows; all rows decide the kinds of columns."""
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
+        chosen = dict(self.columns or {})
         return Schema.fit(
             fold.training.table,
-            columns=self.columns,
+            columns={name: kind for name, kind in chosen.items() if kind != DROP},
+            drop=[name for name, kind in chosen.items() if kind == DROP],
             scaling=self._scaling,
             seed=seed,
             every=fold.every.table,

@@ -345,6 +345,14 @@ def test_given_kinds_of_columns():
     assert columns["city"].categories == ("Bern", "Rome")
 
 
+def test_a_column_that_is_left_out(tmp_path):
+    frame = X.assign(name=[f"person{number}" for number in range(ROWS)])  # no warning, as requested
+    regressor = RealMLPRegressor(**BRIEF, columns={"name": "drop", "city": "drop"}).fit(frame, RENT)
+    assert [each.name for each in regressor.schema_.columns if each.dropped] == ["city", "name"]
+    regressor.save(tmp_path / "a")
+    assert RealMLPRegressor.load(tmp_path / "a").columns == regressor.columns
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_stray_cell_is_reported_for_any_split(seed):
     spent = [*map(str, AGE[1:]), "oops"]
