@@ -28,13 +28,12 @@ from gpunn.experiment.files import (
     csv_table,
     place_callback_files,
 )
+from gpunn.experiment.locked_folder import LockedFolder
 from gpunn.experiment.resume_checks import check_resumable, check_same_data, warn_of_changes
 from gpunn.monitor import BestSoFar, monitored
 from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import (
-    FolderLock,
     Replacement,
-    confined,
     holds,
     json_bytes,
     make_folder,
@@ -67,7 +66,7 @@ FRACTION = 0.01
 """Maximum fraction of the training time that checkpoints take, if `checkpoint_every` is not set."""
 
 
-class RunFolder(Callback):
+class RunFolder(LockedFolder, Callback):
     """Saves a run in a folder, epoch by epoch; nothing is written before training begins.
 
     Each file is written completely or not at all; only the histories grow, by one line per epoch.
@@ -129,63 +128,18 @@ class RunFolder(Callback):
     saves = True
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-        self.path = path
-        self.overwrite = overwrite
-        self.resume = resume
+        super().__init__(path, overwrite=overwrite, resume=resume)
         self._experiment: Experiment | None = None
         self._norms = NormLog(path / NORMS)
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
         self._written_at, self._took, self._due = 0.0, 0.0, False
         self._best = BestSoFar()
         self._held: CheckpointContent | None = None
-        self._lock: FolderLock | None = None
         self._removal: Removal | None = None
         self._data: dict[str, list[int]] = {}
         self._earlier_norms: dict[str, Any] = {}
         self.best_epoch: int | None = None
         self.kept_epoch = 0
-        if path.exists() and not path.is_dir():
-            raise ConfigError(
-                f"{path}: expected a folder for the run; this is a file. Choose another path with "
-                "--output"
-            )
-        if confined(path, CHECKPOINTS) is None:
-            raise ConfigError(
-                f"{path / CHECKPOINTS}: this link leads out of the run folder; remove it, or link "
-                "the whole run folder"
-            )
-        if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
-            raise ConfigError(
-                f"{path}: the folder is not empty. Continue the run with --resume, replace it with "
-                "--overwrite, or choose another folder with --output"
-            )
-
-    def __enter__(self) -> RunFolder:
-        """Return this folder."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Unlock the folder for other processes."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _take_lock(self) -> None:
-        """Lock the folder, or raise a ConfigError if another process trains in it."""
-        if self._lock is not None:
-            return
-        try:
-            self._lock = FolderLock(self.path)
-        except BlockingIOError:
-            raise ConfigError(
-                f"{self.path}: another process is training in this folder; wait until it ends, or "
-                "choose another folder with --output"
-            ) from None
-        if not (self.overwrite or self.resume) and (self.path / CONFIG).exists():
-            raise ConfigError(
-                f"{self.path}: another process has trained in this folder since this process "
-                "began; choose another folder with --output"
-            )
 
     @property
     def experiment(self) -> Experiment:
