@@ -4,7 +4,7 @@
 
 This import replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The following
 estimators accept raw tables with text, dates and missing values: `RealMLPClassifier`,
-`RealMLPRegressor`, `TabMClassifier`, `TabMRegressor`.
+`RealMLPRegressor`, `TabMClassifier`, `TabMRegressor`, `TabularClassifier`, `TabularRegressor`.
 """
 
 try:
@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 from typing import Any
 
 from gpunn.sklearn.acceleration import install, uninstall
+from gpunn.sklearn.automatic.estimators import TabularClassifier, TabularRegressor
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.regressor import MLPRegressor
@@ -34,6 +35,8 @@ __all__ = [
     "RealMLPRegressor",
     "TabMClassifier",
     "TabMRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
     "install",
     "together",
     "uninstall",

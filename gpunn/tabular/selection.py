@@ -24,8 +24,8 @@ def greedy_selection(
 
     The ensemble starts empty. In each round, it gets the model that makes the loss of the average
     smallest, with replacement: the same model may be added again. The result is the ensemble of
-    the best round (Caruana et al. 2004, "Ensemble Selection from Libraries of Models"). Of equally
-    good models or rounds, the first counts. So the loss is at most that of the best model.
+    the best round (Caruana et al. 2004, "Ensemble Selection from Libraries of Models"). If models
+    or rounds are equally good, the first counts. So the loss is at most that of the best model.
 
     Parameters
     ----------

@@ -1,0 +1,118 @@
+"""The models that are tried: TabM and RealMLP, first with defaults, then with random settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.network import Sequential
+from gpunn.randomness import generator
+
+__all__ = ["FAMILIES", "Candidate", "Trial", "Turns", "parameters_of"]
+
+FAMILIES = ("TabM", "RealMLP")
+"""The kinds of models, in turn. TabM is first since it learns at a constant rate: unlike RealMLP,
+it needs no plan for the number of epochs, which a time limit may cut."""
+
+MOST = 100
+"""Maximum number of candidates. All their networks are in memory."""
+
+
+class Trial(NamedTuple):
+    """A candidate's family, and its number in the family, from 0."""
+
+    family: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name in the leaderboard."""
+        return f"{self.family} {self.number + 1}"
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A trained candidate, or one that failed with an error.
+
+    `predictions` are for the held-out rows of each fold in turn: probabilities or numbers.
+    `stopped` says that the time limit or Ctrl-C has ended its training. `prediction_ms` is the CPU
+    time for 1,000 rows. There is one network, one number of epochs and one temperature for each
+    fold and seed.
+    """
+
+    trial: Trial
+    parameters: dict[str, Any]
+    seconds: float
+    networks: list[Sequential]
+    predictions: np.ndarray
+    metric: str = ""
+    best_epochs: tuple[int, ...] = ()
+    epochs: tuple[int, ...] = ()
+    temperatures: tuple[float, ...] = ()
+    prediction_ms: float = math.nan
+    stopped: str = ""
+    error: str = ""
+
+
+class Turns:
+    """Decides which candidate comes next.
+
+    Families take turns. A family whose candidates take longer on average than the time left is
+    left out. Without a time limit, there is one candidate of each family.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
+
+    def next(self, left: float) -> Trial | None:
+        """Return the next candidate, or None if there is no time for any."""
+        tried = {family: len(seconds) for family, seconds in self._seconds.items()}
+        if left <= 0 or sum(tried.values()) >= (len(FAMILIES) if left == math.inf else MOST):
+            return None
+        fitting = [each for each in FAMILIES if np.mean(self._seconds[each] or [0.0]) <= left]
+        if not fitting:
+            return None
+        family = min(fitting, key=tried.__getitem__)
+        return Trial(family, tried[family])
+
+    def add(self, candidate: Candidate) -> None:
+        """Record that a candidate has ended."""
+        self._seconds[candidate.trial.family].append(candidate.seconds)
+
+
+def parameters_of(trial: Trial, seed: int) -> dict[str, Any]:
+    """Return the parameters of a candidate's estimator; the first ones have only defaults.
+
+    The distributions are those with which the authors tuned the models. For TabM (Gorishniy et al.
+    2025), layers and members keep their defaults, which determine the time of a prediction. For
+    RealMLP (Holzmüller et al. 2024), label smoothing and the scaling layer keep their defaults.
+    """
+    if trial.number == 0:
+        return {}
+    family = FAMILIES.index(trial.family)
+    random = generator(seed, "candidate", family, trial.number)
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(random.uniform(math.log(low), math.log(high))))
+
+    if trial.family == "TabM":
+        return {
+            "learning_rate_init": log_uniform(1e-4, 5e-3),
+            "weight_decay": log_uniform(1e-4, 1e-1) if random.random() < 0.5 else 0.0,
+            "dropout": float(random.uniform(0, 0.5)) if random.random() < 0.5 else 0.0,
+            "bins": int(random.integers(2, 129)),
+            "embedding_size": int(4 * random.integers(2, 9)),
+        }
+    sizes = ((256, 256, 256), (64, 64, 64, 64, 64), (512,))
+    return {
+        "number_embedding": ("none", "pbld", "pl", "plr")[random.integers(4)],
+        "learning_rate_init": log_uniform(2e-2, 3e-1),
+        "dropout": float(random.choice([0.0, 0.15, 0.3], p=[0.3, 0.5, 0.2])),
+        "weight_decay": float(random.choice([0.0, 0.02])),
+        "activation": ("relu", "selu", "mish")[random.integers(3)],
+        "hidden_layer_sizes": sizes[random.choice(3, p=[0.6, 0.2, 0.2])],
+        "embedding_sigma": log_uniform(0.05, 0.5),
+    }

@@ -1,0 +1,149 @@
+"""`TabularClassifier` and `TabularRegressor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpunn.sklearn.automatic.search import TabularSearch
+from gpunn.sklearn.parameters import estimator
+from gpunn.sklearn.tabular import TabularClassifierBase, TabularRegressorBase
+
+__all__ = ["TabularClassifier", "TabularRegressor"]
+
+
+@estimator
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularClassifier(TabularClassifierBase, TabularSearch):
+    """The best classifier for a table in the time available: an ensemble of TabM and RealMLP.
+
+    Candidates are trained one after another: TabM and RealMLP in turn, first with their defaults,
+    then with random settings. Greedy selection combines the candidates that predict the held-out
+    rows best together; see `gpunn.tabular.greedy_selection`. Without a time limit, there is one
+    candidate of each model.
+
+    Parameters
+    ----------
+    metric : str, default="auto"
+        The metric of `gpunn.metrics` that selects each network's best epoch, and the ensemble.
+        "auto" is "log_loss". For regression, "auto" is "root_mean_squared_error", or "r2" with
+        several outputs.
+    validation_fraction : float, default=0.2
+        Fraction of the rows to hold out, if `fit` gets no `X_val` and there is one fold.
+    columns, missing_values : as for `RealMLPClassifier`
+        Reading of the table: None and None by default.
+    n_cv : int or "auto", default="auto"
+        Number of folds, which all candidates share. "auto" is 5 with a time limit, if `fit` gets at
+        most 10,000 rows and no `X_val` or `times`; otherwise 1.
+    n_ens : int, default=1
+        Number of networks of each candidate for each fold.
+    backend, dtype, random_state, callbacks : as for `RealMLPClassifier`
+        Device, dtype, seed and callbacks: None, "float32", None and () by default.
+    progress : bool, default=False
+        Whether to print a line about each candidate on standard error, and to show progress bars.
+    time_limit : float or None, default=None
+        Time for training in seconds. When it is over, each network ends with its current epoch, so
+        a short limit can be exceeded. None trains TabM and RealMLP with defaults.
+    max_networks : int, default=20
+        Maximum number of networks in the ensemble, which determines the time of a prediction. The
+        ensemble has at least one candidate, which has `n_cv` * `n_ens` networks.
+    class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
+        Class weights, threshold and calibration: None, None and True by default. The threshold is
+        selected for the ensemble.
+
+    Attributes
+    ----------
+    leaderboard_ : list of dict
+        The leaderboard in JSON types: the ensemble, then the candidates, the best first.
+
+        * "name", and "kind": "ensemble" or "candidate";
+        * "score", "standard_error": the metric on the held-out rows, and its standard error;
+        * "share": the candidate's fraction of the ensemble's average;
+        * "seconds": the time of training;
+        * "prediction_ms": the CPU time of predictions, in milliseconds per 1,000 rows;
+        * "size": the number of parameters;
+        * "settings": the parameters that are not defaults;
+        * "note": the error of a failed candidate, or why training ended early.
+
+        Unknown numbers are None.
+    classes_ : ndarray
+        Sorted classes; with several labels, the indices of the labels.
+    network_ : gpunn.Sequential
+        The ensemble as one network, which also accepts raw rows.
+    estimators_ : list of gpunn.Sequential
+        Copies of the ensemble's networks.
+    best_epoch_, n_iter_, temperature_ : list
+        As for `RealMLPClassifier`, for each of these networks.
+    validation_score_, cv_scores_, oof_predictions_, threshold_ : as for `RealMLPClassifier`
+        Scores and held-out predictions of the ensemble.
+    metric_, schema_, backend_, device_ : as for `RealMLPClassifier`
+        Metric, columns and device.
+    n_features_in_, feature_names_in_ : as for `RealMLPClassifier`
+        Number and names of the columns of `X`.
+
+    See Also
+    --------
+    TabMClassifier, RealMLPClassifier : The models.
+
+    Notes
+    -----
+    With the same candidates and epochs, all results are bitwise identical for a `random_state`. The
+    time only decides how many candidates there are, and after which epoch the limit ends a network.
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import TabularClassifier
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
+    >>> y = ["small", "small", "small", "large"] * 50
+    >>> classifier = TabularClassifier(time_limit=1, n_cv=1, random_state=0, backend="numpy")
+    >>> classifier.fit(X, y).predict_proba({"size": [1.5, 4.0], "color": ["blue", None]}).shape
+    (2, 2)
+    >>> classifier.leaderboard_[0]["name"]
+    'ensemble'
+    """
+
+
+@estimator
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularRegressor(TabularRegressorBase, TabularSearch):
+    """The best regressor for a table in the time available: an ensemble of TabM and RealMLP.
+
+    See `TabularClassifier` for the method.
+
+    Parameters
+    ----------
+    metric, validation_fraction, columns, missing_values : as for `TabularClassifier`
+        Selection of epochs and of the ensemble, and reading of the table: "auto", 0.2, None and
+        None by default.
+    n_cv, n_ens : as for `TabularClassifier`
+        Numbers of folds, and of networks for each fold: "auto" and 1 by default.
+    backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`
+        Device, dtype, seed, callbacks and progress: None, "float32", None, () and False by default.
+    time_limit, max_networks : as for `TabularClassifier`
+        Time in seconds, and size of the ensemble: None and 20 by default.
+    target_transform, quantiles : as for `RealMLPRegressor`
+        Transform of the targets, and quantiles to predict: None and None by default.
+
+    Attributes
+    ----------
+    leaderboard_, network_, estimators_, best_epoch_, n_iter_ : as for `TabularClassifier`
+        The ensemble and its candidates.
+    validation_score_, cv_scores_, oof_predictions_ : as for `RealMLPClassifier`
+        Scores and held-out predictions of the ensemble.
+    metric_, schema_, backend_, device_ : as for `RealMLPClassifier`
+        Metric, columns and device.
+    n_features_in_, feature_names_in_ : as for `RealMLPClassifier`
+        Number and names of the columns of `X`.
+
+    See Also
+    --------
+    TabularClassifier : The estimator of classes, whose page describes each parameter.
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import TabularRegressor
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
+    >>> regressor = TabularRegressor(time_limit=1, n_cv=1, random_state=0, backend="numpy")
+    >>> y = [10.0, 20.0, 10.0, 40.0] * 50
+    >>> regressor.fit(X, y).predict({"size": [1.5, 4.0], "color": ["blue", None]}).shape
+    (2,)
+    """

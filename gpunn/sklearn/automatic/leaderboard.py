@@ -1,0 +1,102 @@
+"""The leaderboard: one row for the ensemble, each candidate and each yardstick."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.forks import IMPORTING
+from gpunn.network import Sequential
+from gpunn.sklearn.automatic.candidates import Candidate
+from gpunn.sklearn.automatic.scoring import Scoring
+from gpunn.tables import Table
+
+__all__ = ["as_frame", "line_of", "milliseconds", "row_of", "row_of_candidate"]
+
+MEASURED = 1000
+"""Number of rows whose prediction is measured."""
+
+
+def row_of(
+    kind: str,
+    name: str,
+    scoring: Scoring,
+    predictions: np.ndarray | None,
+    seconds: float,
+    networks: Sequence[Sequential] = (),
+    *,
+    share: float = 0.0,
+    prediction_ms: float = math.nan,
+    settings: Mapping[str, Any] | None = None,
+    note: str = "",
+) -> dict[str, Any]:
+    """Return a row of the leaderboard in JSON types; unknown numbers are None."""
+    score = error = math.nan
+    if predictions is not None:
+        score = float(scoring.scores(predictions).mean())
+        error = scoring.standard_error(predictions)
+    numbers = {
+        "score": score,
+        "standard_error": error,
+        "share": share,
+        "seconds": round(seconds, 3),
+        "prediction_ms": round(prediction_ms, 3),
+    }
+    return {
+        "name": name,
+        "kind": kind,
+        **{key: value if math.isfinite(value) else None for key, value in numbers.items()},
+        "size": sum(network.parameters.count for network in networks),
+        "settings": dict(settings or {}),
+        "note": note,
+    }
+
+
+def row_of_candidate(candidate: Candidate, scoring: Scoring, share: float = 0.0) -> dict[str, Any]:
+    """Return the row of a candidate, whose part of the ensemble is `share`."""
+    return row_of(
+        "candidate",
+        candidate.trial.name,
+        scoring,
+        None if candidate.error else candidate.predictions,
+        candidate.seconds,
+        candidate.networks,
+        share=share,
+        prediction_ms=candidate.prediction_ms,
+        settings=candidate.parameters,
+        note=candidate.error or candidate.stopped,
+    )
+
+
+def line_of(row: Mapping[str, Any], metric: str) -> str:
+    """Return a line of text for a row."""
+    if row["score"] is None:
+        return f"{row['name']}: {row['note']}"
+    error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.2g}"
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{row['name']}: {metric} {row['score']:.5g}{error}, {row['seconds']:.3g} s{note}"
+
+
+def milliseconds(network: Sequential, table: Table) -> float:
+    """Return the CPU time of a prediction from raw rows, in milliseconds per 1,000 rows."""
+    some = table.take(np.arange(min(table.rows, MEASURED)))
+    seconds = 0.0
+    for _ in range(2):  # the first time includes preparations
+        began = time.process_time()
+        network.predict(some)
+        seconds = time.process_time() - began
+    return seconds * 1e6 / some.rows
+
+
+def as_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a data frame of pandas, or the list of rows if pandas is not installed."""
+    if importlib.util.find_spec("pandas") is None:
+        return rows
+    with IMPORTING:
+        return importlib.import_module("pandas").DataFrame(rows)

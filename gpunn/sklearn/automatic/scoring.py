@@ -1,0 +1,111 @@
+"""The metric of averaged predictions for the held-out rows of each fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.configurable import resolve
+from gpunn.metrics import Metric
+from gpunn.metrics.labels import for_loss
+from gpunn.randomness import generator
+from gpunn.tabular.recipe import LOSS, loss_of
+
+__all__ = ["HeldOut", "Scoring"]
+
+TINY = np.finfo(np.float64).tiny
+
+SAMPLES = 100
+"""Number of bootstrap samples for a standard error."""
+
+
+class HeldOut(NamedTuple):
+    """The targets of a fold's held-out rows, and their weights or None."""
+
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+class Scoring:
+    """The metric by which candidates are compared, and combined.
+
+    `metric` is a metric's name or "loss". The latter is the mean loss of the task: with `log`, the
+    squared error of logarithms; with `quantiles`, their mean loss. Predictions are probabilities or
+    numbers, shape (rows, outputs), for the held-out rows of each fold in turn.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        metric: str,
+        outputs: int,
+        held_out: Sequence[HeldOut],
+        log: bool = False,
+        quantiles: Sequence[float] | None = None,
+    ) -> None:
+        self._loss = loss_of(task, 0.0, quantiles)
+        self._metric: Metric | None = None
+        if metric != LOSS:
+            self._metric = for_loss(resolve(Metric, metric, "metric"), self._loss, outputs)
+        self._log = log and metric == LOSS
+        self._parts, start = list[tuple[slice, np.ndarray, np.ndarray]](), 0
+        for targets, weights in held_out:
+            end = start + len(targets)
+            checked = self._loss.check_targets(targets, outputs)
+            ones = np.ones(len(targets)) if weights is None else weights.astype(np.float64)
+            self._parts.append((slice(start, end), checked, ones))
+            start = end
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether larger scores are better."""
+        return self._metric is not None and bool(self._metric.larger_is_better)
+
+    def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
+        """Return outputs of a network with these predictions: logits, or the numbers."""
+        if self._loss.output_activation == "identity":
+            return predictions
+        logits: np.ndarray = np.log(np.maximum(predictions, TINY))
+        if self._loss.output_activation == "sigmoid":
+            logits -= np.log(np.maximum(1 - predictions, TINY))
+        return logits
+
+    def scores(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the score of each fold."""
+        return np.array([self._score(predictions, *part) for part in self._parts])
+
+    def loss(self, predictions: np.ndarray) -> float:
+        """Return the mean of the folds' scores, with the sign that makes smaller values better."""
+        score = float(self.scores(predictions).mean())
+        return -score if self.larger_is_better else score
+
+    def standard_error(self, predictions: np.ndarray) -> float:
+        """Return the standard error of the mean of the folds' scores.
+
+        With a single fold, it is the standard deviation over bootstrap samples of the rows.
+        """
+        if len(self._parts) > 1:
+            return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))
+        rows, targets, weights = self._parts[0]
+        random, scores = generator(0, "standard error"), list[float]()
+        for _ in range(SAMPLES):
+            counts = np.bincount(random.integers(len(weights), size=len(weights)))
+            sample = weights * np.pad(counts, (0, len(weights) - len(counts)))
+            if sample.any():
+                scores.append(self._score(predictions, rows, targets, sample))
+        return float(np.nanstd(scores)) if np.isfinite(scores).any() else float("nan")
+
+    def _score(
+        self, predictions: np.ndarray, rows: slice, targets: np.ndarray, weights: np.ndarray
+    ) -> float:
+        """Return the score of some rows."""
+        outputs = self.outputs_of(predictions[rows])
+        if self._log:
+            outputs, targets = np.log(np.maximum(outputs, TINY)), np.log(targets)
+        if self._metric is None:
+            values = self._loss.values(np, outputs, targets)
+            return float(values @ weights / weights.sum())
+        summary = self._metric.measure(np, outputs, targets, weights)
+        return self._metric.result(summary, float(weights.sum()))
