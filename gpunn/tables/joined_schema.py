@@ -27,7 +27,8 @@ class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
     The networks of an ensemble were trained on different rows, so each has its own medians,
-    categories and bins. `columns` combines what the schemas learned: a column is dropped if all of
+    categories and bins. Models may also differ in their scaling; `scaling` is that of the first
+    schema. `columns` combines what the schemas learned: a column is dropped if all of
     them drop it, and has the categories of all of them. Only values that all schemas have not seen
     in training cause warnings.
 
@@ -39,7 +40,7 @@ class JoinedSchema(Schema):
     Raises
     ------
     ArgumentError
-        If the schemas are of different tables, or differ in their scaling or missing values.
+        If the schemas are of different tables, or differ in their missing values.
 
     Examples
     --------
@@ -56,7 +57,7 @@ class JoinedSchema(Schema):
         shared = {
             (
                 *((column.name, column.kind) for column in part.columns),
-                (part.scaling.name, part.missing_values, part.named),
+                (part.missing_values, part.named),
             )
             for part in parts
         }

@@ -348,12 +348,16 @@ def drawn(seed: int) -> tuple[Schema, Rows]:
         options = {
             "columns": {name: "category" for name in names if name[0] == "c"},
             "missing_values": draw.choice([(), ("999",)]),
-            "scaling": draw.choice(sorted(SCALINGS)),
             "every": every,
         }
+        scalings = sorted(SCALINGS)
         try:
             schemas = [
-                Schema.fit({name: cells[rows] for name, cells in every.items()}, **options)
+                Schema.fit(
+                    {name: cells[rows] for name, cells in every.items()},
+                    scaling=draw.choice(scalings),
+                    **options,
+                )
                 for rows in draw.choice([(slice(24),), (slice(24), slice(24, 48), slice(12, 36))])
             ]
         except DataError:  # no column is left, or a number is infinite

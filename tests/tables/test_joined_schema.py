@@ -92,7 +92,6 @@ def test_damaged_descriptions(change, arrays, problem):
 @pytest.mark.parametrize(
     "other",
     [
-        some([0, 1, 2], scaling="standard"),
         some([0, 1, 2], missing_values=["x"], columns={"always": "category"}),
         some([0, 1, 2], columns={"size": "category"}),
         Schema.fit({"size": [1.0, 2.0]}),

@@ -50,18 +50,20 @@ class RowFunctions(Functions):
         super().__init__("c_rows.h", prefix, "double")
         numbers = sorted(n for n in Markers.of(schema.missing_values).numbers if n == n)
         self.markers = [constant(number, 8) for number in numbers]
-        self._scale = SCALINGS[schema.scaling.name].number.__name__
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
         """Return the C source of the constants and the expression that scale `number`."""
         constants, arguments = "", ["number"]
         for name, value in scale.items():
+            if name == "scaling":
+                continue
             if isinstance(value, list):
                 constants += self.array(name, value, name)
                 arguments += [name, str(len(value))]
             else:
                 arguments.append(repr(value))
-        return constants, f"{self.name(self._scale)}({', '.join(arguments)})"
+        function = self.name(SCALINGS[scale["scaling"]].number.__name__)
+        return constants, f"{function}({', '.join(arguments)})"
 
 
 def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:

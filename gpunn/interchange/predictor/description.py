@@ -105,7 +105,6 @@ def described_schema(schema: Schema) -> dict[str, Any]:
         start += part.width
     return {
         "width": schema.width,
-        "scaling": schema.scaling.name,
         "missing_values": list(schema.missing_values),
         "columns": list(columns.values()),
     }
@@ -125,6 +124,7 @@ def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
     for number, feature in enumerate(features_of(schema.columns)):
         encodings[feature.column]["places"][feature.aspect] = start + number
         if feature.group <= Group.PART:
-            scale = {name: array[number].tolist() for name, array in schema.arrays().items()}
+            scale: dict[str, Any] = {"scaling": schema.scaling.name}
+            scale |= {name: array[number].tolist() for name, array in schema.arrays().items()}
             encodings[feature.column]["scales"][feature.aspect] = scale
     return encodings

@@ -143,10 +143,13 @@ def print_expressions(
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return the names of the functions that encode the schema's columns, grouped by table."""
-    kinds, scaling = {column["kind"] for column in schema["columns"]}, schema["scaling"]
+    kinds = {column["kind"] for column in schema["columns"]}
+    encodings = [encoding for column in schema["columns"] for encoding in column["encodings"]]
+    scales = [scale for each in encodings for scale in each.get("scales", {}).values()]
+    scalings = sorted({scale["scaling"] for scale in scales})
     return {
         "ENCODERS": {name: kind.cell.__name__ for name, kind in KINDS.items() if name in kinds},
-        "SCALERS": {scaling: SCALINGS[scaling].number.__name__},
+        "SCALERS": {scaling: SCALINGS[scaling].number.__name__ for scaling in scalings},
     }
 
 

@@ -28,7 +28,6 @@ def encoded(
     a column that had none in training.
     """
     schema = MODEL["schema"]
-    scaled = SCALERS[schema["scaling"]]
     markers = Markers.of(schema["missing_values"])
     encoded_rows = []
     for row in rows:
@@ -50,6 +49,11 @@ def encoded(
                 counts[key] = counts.get(key, 0) + 1
         encoded_rows.append(numbers_of_row)
     return encoded_rows
+
+
+def scaled(number: float, scale: dict[str, Any]) -> float:
+    """Return a scaled number."""
+    return SCALERS[scale["scaling"]](number, scale)
 
 
 def is_unseen(encoding: dict[str, Any], cell: str, row: list[float]) -> bool:
