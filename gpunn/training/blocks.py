@@ -76,7 +76,7 @@ class EpochBlocks:
     def _reserve(self) -> tuple[Array, Array]:
         """Return arrays for the orders of a block's epochs, which requests use as well.
 
-        Otherwise, a block would have to be recorded anew.
+        Otherwise, a block would have to be recorded again.
         """
         session, plan, epochs = self.session, self.session.plan, self._epochs
         training, validation, step = session.training, session.validation, session.step
