@@ -102,7 +102,8 @@ TABLE_OPTIONS = (
         "columns",
         metavar="NAME=KIND",
         multiple=True,
-        help="Kind of a column: number, category, boolean or datetime. Can be repeated.",
+        help="Kind of a column: number, category, boolean or datetime; day/month/year or "
+        "month/day/year for dates that are written in this order. Can be repeated.",
     ),
     click.option(
         "--missing",

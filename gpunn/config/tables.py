@@ -23,7 +23,7 @@ from gpunn.distributed.communicator import TIMEOUT
 from gpunn.distributed.launch import local_device
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
-from gpunn.tables import Kind
+from gpunn.tables.columns import ColumnType
 from gpunn.tables.splitting import check_split, group_left_out, split_by
 from gpunn.thresholds import check_criterion
 
@@ -472,8 +472,9 @@ class TableFile(SplitDataSet):
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"
-        Kinds of columns: "number", "category", "boolean" or "datetime". For a column that is not in
-        the mapping, the kind is detected.
+        Kinds of columns: "number", "category", "boolean" or "datetime"; "day/month/year" or
+        "month/day/year" for dates that are written in this order. For a column that is not in the
+        mapping, the kind is detected.
     missing_values : list of str
         Further strings that mark missing values; see `gpunn.tables.Schema.fit`.
     scaling : {"auto", "robust", "quantile", "standard", "none"}
@@ -506,7 +507,7 @@ class TableFile(SplitDataSet):
     target: str | list[str]
     positive: str | None = None
     drop: list[str] = field(default_factory=list)
-    columns: Literal["auto"] | dict[str, Kind] = "auto"
+    columns: Literal["auto"] | dict[str, ColumnType] = "auto"
     missing_values: list[str] = field(default_factory=list)
     scaling: Literal["auto", "robust", "quantile", "standard", "none"] = "auto"
     header: bool | Literal["auto"] = "auto"
@@ -537,10 +538,14 @@ class TableFile(SplitDataSet):
         return [self.target] if isinstance(self.target, str) else self.target
 
     @property
+    def kinds(self) -> dict[str, ColumnType]:
+        """The kinds that the user chose."""
+        return {} if self.columns == "auto" else self.columns
+
+    @property
     def left_out(self) -> list[str]:
         """Names of the columns that are not inputs."""
-        kinds = {} if self.columns == "auto" else self.columns
-        return [*self.drop, *self.targets, *group_left_out(self.split, kinds)]
+        return [*self.drop, *self.targets, *group_left_out(self.split, self.kinds)]
 
 
 AnyDataSet: TypeAlias = Digits | MNIST | Images | CSV | TableFile | NPZ | NPY

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -52,10 +53,16 @@ class SplitKeys:
         return str(cells[row] if isinstance(cells, np.ndarray) else cells.values[cells.codes[row]])
 
 
-def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
+def split_keys(
+    data: SplitDataSet,
+    rows: Table,
+    missing: Sequence[str] = (),
+    kinds: Mapping[str, str] = MappingProxyType({}),
+) -> SplitKeys | None:
     """Return the keys by which a table's rows are split, or None for a random split.
 
-    `missing` has further strings that mark a missing value. A ConfigError is raised if the table
+    `missing` has further strings that mark a missing value, and `kinds` the columns' kinds that the
+    user chose. A ConfigError is raised if the table
     lacks the split's column. A DataError is raised if a row has no time or group.
     """
     if data.split_by is None:
@@ -65,5 +72,5 @@ def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> 
         raise ConfigError(
             f"data.split: {rows.title} has no column {column!r}; {suggest(column, rows.names)}"
         )
-    values = split_values(rows, kind, column, Markers.of(missing))
+    values = split_values(rows, kind, column, Markers.of(missing), kinds.get(column, ""))
     return SplitKeys(kind, column, values, rows.column(column))

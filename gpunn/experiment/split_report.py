@@ -96,9 +96,8 @@ def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
         assert isinstance(source, Table)
         assert isinstance(data, TableFile)
         try:
-            count = rows_in_common(
-                source, rows, keys.kind, keys.column, Markers.of(data.missing_values)
-            )
+            markers, chosen = Markers.of(data.missing_values), data.kinds.get(keys.column, "")
+            count = rows_in_common(source, rows, keys.kind, keys.column, markers, chosen)
         except DataError:  # the column is of another kind there
             continue
         if count:

@@ -42,7 +42,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     if classes is None:
         targets.check_variation(training.source_targets)
     validation, test = further(data.validation_path), further(data.test_path)
-    keys = split_keys(data, table, data.missing_values)
+    keys = split_keys(data, table, data.missing_values, data.kinds)
     return Parts(training, validation, test, metadata, keys)
 
 
@@ -68,7 +68,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
             f"model.start_from: the network of {path} was not trained on a table; choose another "
             "network"
         )
-    kinds = {column.name: column.kind for column in schema.columns if not column.dropped}
+    used = [column for column in schema.columns if not column.dropped]
+    kinds = {column.name: (column.kind, column.format) for column in used}
     for key, names in (("target", data.targets), ("drop", data.drop)):
         for name in names:
             if name in kinds:
@@ -77,10 +78,10 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
                     f"(model.start_from); remove the column from data.{key}"
                 )
     for name, kind in ({} if data.columns == "auto" else data.columns).items():
-        if kinds.get(name, kind) != kind:
+        if kind not in kinds.get(name, (kind,)):
             raise ConfigError(
                 f"data.columns.{name}: got {kind!r}, but the network {path} (model.start_from) "
-                f"has this column as a {kinds[name]}; remove the key"
+                f"has this column as a {kinds[name][0]}; remove the key"
             )
     if data.scaling not in ("auto", schema.scaling.name):
         raise ConfigError(

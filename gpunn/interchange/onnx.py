@@ -19,7 +19,13 @@ from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_functions import add_network
 from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.onnx_outputs import PROBABILITIES, add_outputs
-from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
+from gpunn.interchange.onnx_rows import (
+    ML,
+    column_inputs,
+    encoded_rows,
+    kinds_of_columns,
+    units_of_columns,
+)
 from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.optional import install_command, require
@@ -126,6 +132,7 @@ def to_onnx(
         inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
         y, accepted = rows.matrix, rows.accepted
         metadata["columns"] = json.dumps(kinds_of_columns(model.schema))
+        metadata["units"] = json.dumps(units_of_columns(model.schema))
     y = add_network(graph, steps, y)
     outputs = add_outputs(graph, model, y, accepted, probabilities=probabilities, labels=labels)
     check_names(graph, inputs)

@@ -24,7 +24,14 @@ from gpunn.tables.onnx_nodes import Value, concatenate, where
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
 
-__all__ = ["ML", "EncodedRows", "column_inputs", "encoded_rows", "kinds_of_columns"]
+__all__ = [
+    "ML",
+    "EncodedRows",
+    "column_inputs",
+    "encoded_rows",
+    "kinds_of_columns",
+    "units_of_columns",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
 def kinds_of_columns(schema: Schema) -> dict[str, str]:
     """Return the kind of column of each input, for the metadata of the ONNX file."""
     return {column.name: column.kind for column in used_columns(schema)}
+
+
+def units_of_columns(schema: Schema) -> dict[str, str]:
+    """Return the unit of each input with a unit, for the metadata of the ONNX file."""
+    return {column.name: column.unit for column in used_columns(schema) if column.unit}
 
 
 def used_columns(schema: Schema) -> list[Column]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Column", "EncodedCategory", "Kind"]
+from gpunn.rows.formats import parts_of_format
+
+__all__ = ["Column", "ColumnType", "EncodedCategory", "Kind"]
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
 """How the values of a column are interpreted."""
+
+ColumnType: TypeAlias = Literal[Kind, "day/month/year", "month/day/year"]
+"""What a user can choose for a column: its kind, or the order of the parts of its dates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,9 @@ class Column:
     doubtful : bool
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
+    format : str
+        How cells are written, if numbers have a unit, or dates the year last: zero as such a
+        number, as in "$0.0" or "0,0 kg"; "day/month/year" or "month/day/year".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
 
@@ -59,7 +67,14 @@ class Column:
     constant: bool = False
     dropped: bool = False
     doubtful: bool = False
+    format: str = ""
     reported: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the column's numbers, such as "kg", or ""."""
+        before, _, after = parts_of_format(self.format if self.kind == "number" else "")
+        return before + after
 
     @property
     def is_category(self) -> bool:

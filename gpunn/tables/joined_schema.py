@@ -56,7 +56,7 @@ class JoinedSchema(Schema):
         self._parts = tuple(parts)
         shared = {
             (
-                *((column.name, column.kind) for column in part.columns),
+                *((column.name, column.kind, column.format) for column in part.columns),
                 (part.missing_values, part.named),
             )
             for part in parts

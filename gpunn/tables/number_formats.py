@@ -1,11 +1,14 @@
-"""Formats of numbers in text: decimal commas, thousands separators, currency symbols."""
+"""Formats of numbers in text: decimal commas, thousands separators, units."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-__all__ = ["AMBIGUOUS", "common_unit", "decimal_commas", "with_sign", "with_thousands"]
+from gpunn.rows.cells import is_code
+from gpunn.rows.formats import AMOUNT, SIGNS, without_groups
+
+__all__ = ["AMBIGUOUS", "decimal_commas", "format_of_numbers", "units_of", "with_thousands"]
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -21,13 +24,6 @@ GROUPS_ONLY = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:([,.{BETWEEN}])\d{{3}})(?:\1\d
 
 AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
 """Matches a number whose mark may be a decimal mark or a thousands separator."""
-
-SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
-SPELLED = rf"[-+]?\d[\d.,{BETWEEN}]*"
-SIGNED = re.compile(rf"[-+]?[{SIGNS}] ?{SPELLED}|{SPELLED}[{SIGNS}]")
-
-UNIT = re.compile(rf"{SPELLED}((?:\xb0|[^\W\d_])[\w\xb2\xb3/]{{0,9}})")
-"""Matches a number and a unit, such as kg or km/h, or with a degree sign or an exponent."""
 
 MIN_NUMBERS = 3
 
@@ -54,17 +50,74 @@ def with_thousands(texts: Sequence[str]) -> str | None:
     return match if len(groups) > 1 or set(match) & {",", *APOSTROPHES} else None
 
 
-def with_sign(texts: Sequence[str]) -> str | None:
-    """If all strings are numbers with a currency or percent sign, return the first of them."""
-    return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None
+def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
+    """Return the format of numbers that all have the same unit, and a doubt about it, or "" twice.
 
-
-def common_unit(texts: Sequence[str]) -> str:
-    """Return the unit that follows the number in every string, or "" if there is none.
-
-    At least `MIN_NUMBERS` strings are required, since "2WD" and "4WD" are names.
+    See `gpunn.rows.formats`. Unless the user has `chosen` numbers, fewer than `MIN_NUMBERS` numbers
+    with a word, such as "2WD" and "4WD", are names, and digits after a zero are a code.
     """
-    matches = [UNIT.fullmatch(text) for text in texts]
-    units = {match and match[1] for match in matches}
-    unit = units.pop() if len(units) == 1 and len(texts) >= MIN_NUMBERS else None
-    return unit or ""
+    amounts = amounts_in(texts)
+    units = {(before, after) for before, _, after in amounts}
+    if len(units) != 1:
+        return "", ""
+    ((before, after),) = units
+    numbers = [number for _, number, _ in amounts]
+    is_word = not before and after not in SIGNS
+    few = is_word and len(set(numbers)) < MIN_NUMBERS
+    if (few or any(map(is_code, numbers))) and not chosen:
+        return "", ""
+    mark, is_sure = decimal_mark(numbers, bool({before, after} & {*SIGNS} - {"%"}))
+    if not mark:
+        return "", ""
+    form = f"{before}0{mark}0{' ' if after not in ('', '%') else ''}{after}"
+    position = next((k for k, number in enumerate(numbers) if AMBIGUOUS.fullmatch(number)), 0)
+    doubt = (
+        f"{texts[position]!r} was read as {without_groups(numbers[position], mark)}; if this is "
+        "wrong, write such numbers with a decimal point and without thousands separators"
+    )
+    return form, "" if is_sure else doubt
+
+
+def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the unit before each number, the number, and the unit after it.
+
+    The list is empty if a text is not a number with a unit.
+    """
+    matches = [match for match in map(AMOUNT.fullmatch, texts) if match]
+    found = [(match[2], match[1] + match[3].rstrip(), match[4] or "") for match in matches]
+    is_complete = len(found) == len(texts) and all(before or after for before, _, after in found)
+    return found if is_complete else []
+
+
+def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
+    """Return the decimal mark of numbers, or "" if no mark fits, and whether this is certain.
+
+    If three digits follow every mark, the mark may also separate thousands. It does so in amounts
+    of money, if it is a comma, or if all numbers without a mark are below 1000.
+    """
+    fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
+    marked = [number for number in numbers if {*number} & {*".,"}]
+    if len(fitting) < 2 or not marked:
+        return (fitting or [""])[0], True
+    used, other = (".,", ",.")["," in marked[0]]
+    plain = [number.lstrip("+-") for number in numbers if number not in marked]
+    has_small = bool(plain) and all(len(number) <= 3 for number in plain)
+    is_comma = used == ","
+    if is_money or is_comma or has_small:
+        return other, is_money or (is_comma and has_small)
+    return used, False
+
+
+def units_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return the units of numbers, each with an example, or an empty dict.
+
+    The dict is also empty if the strings look like codes, such as "12A" and "12B", or if there are
+    fewer than `MIN_NUMBERS` numbers for each unit.
+    """
+    units: dict[str, str] = {}
+    for text, (before, number, after) in zip(texts, amounts_in(texts), strict=False):
+        unit = before + after
+        if is_code(number) or (unit not in SIGNS and len(unit) < 2 and " " not in text):
+            return {}
+        units.setdefault(unit, text)
+    return units if len(texts) >= MIN_NUMBERS * len(units) or {*units} <= {*SIGNS} else {}

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
+from gpunn.tables.date_formats import remark_on_dates
 from gpunn.tables.number_formats import (
     AMBIGUOUS,
-    common_unit,
     decimal_commas,
-    with_sign,
+    format_of_numbers,
+    units_of,
     with_thousands,
 )
 from gpunn.tables.table import Coded, Table, row_name
@@ -30,8 +31,6 @@ ADVICE = (
 
 NAMELESS = re.compile(r"Unnamed: \d+")
 """Matches the name that gpunn and pandas give to an unnamed column of a file."""
-
-DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 
 
 def is_marker(value: object, markers: Markers) -> bool:
@@ -61,25 +60,10 @@ def remarks_on_categories(
                 remarks[-1] += f": {ADVICE}"
                 is_other = True
     spelled = [texts[position] or "" for position in named]
-    if named and all(map(DATE_LIKE.fullmatch, spelled)):
-        marked = remark_on_dates(spelled)
-    else:
-        marked = remark_on_marks(spelled)
+    marked = remark_on_dates(spelled) or remark_on_marks(spelled)
     if marked:
         remarks.append(marked)
     return remarks, is_other or bool(marked)
-
-
-def remark_on_dates(texts: Sequence[str]) -> str:
-    """Return why dates with the year last are not read, and which of their parts is the day."""
-    pairs = [[int(part) for part in re.split("[./-]", text)[:2]] for text in texts]
-    first, second = map(max, zip(*pairs, strict=True))
-    order = "either the day or the month comes first"
-    if (first > 12) != (second > 12):
-        order = f"the {'day' if first > 12 else 'month'} comes first"
-    return (
-        f"dates such as {texts[0]!r}, where {order}: write dates with the year first (2026-05-31)"
-    )
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:
@@ -95,10 +79,10 @@ def remark_on_marks(texts: Sequence[str]) -> str:
         return f"numbers with decimal commas, such as {texts[0]!r}: {read}"
     if grouped:
         return f"numbers with thousands separators, such as {grouped!r}: remove the separators"
-    if signed := with_sign(texts):
-        return f"numbers with a currency or percent sign, such as {signed!r}: remove the sign"
-    if unit := common_unit(texts):
-        return f"numbers with the unit {unit!r}, such as {texts[0]!r}: remove the unit"
+    if (units := units_of(texts)) and not format_of_numbers(texts, chosen=True)[0]:
+        listed = " and ".join(f"{text!r:.40}" for text in [*units.values()][:2])
+        what = "different units" if len(units) > 1 else "a unit and different decimal marks"
+        return f"numbers with {what}, such as {listed}: write all numbers in the same way"
     return ""
 
 

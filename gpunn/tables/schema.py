@@ -17,10 +17,12 @@ from gpunn.meaning import plural
 from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
+from gpunn.rows.formats import DATE_FORMATS
 from gpunn.schema import typed
-from gpunn.tables.columns import Column, EncodedCategory, Kind
-from gpunn.tables.encoders import KINDS, Rows, features_of, kind_of, scaled_features
+from gpunn.tables.columns import Column, ColumnType, EncodedCategory
+from gpunn.tables.encoders import KINDS, Rows, features_of, scaled_features
 from gpunn.tables.features import Feature, distinct
+from gpunn.tables.formats import in_format, reading_of, standard_cells
 from gpunn.tables.frames import table_of
 from gpunn.tables.imputation import fill_in
 from gpunn.tables.scaling import SCALINGS, Scaling
@@ -146,11 +148,12 @@ class Schema:
         frame : data frame, array, dict or list
             The training rows, of any type that `gpunn.tables.table_of` accepts.
         columns : mapping of str to str or None
-            Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other
-            columns are detected. A text column contains numbers (or dates) if every value in it is
-            a number (or a date). Other text columns are categories, but are dropped if all values
-            differ. Digits after a leading zero, such as "007", are a code, and a column that
-            contains a code is a category.
+            Kinds of columns: "number", "category", "boolean" or "datetime"; "day/month/year" or
+            "month/day/year" for dates that are written in this order. The kinds of other columns
+            are detected. A text column contains numbers (or dates) if every value in it is a number
+            (or a date). All numbers may have the same unit, such as "12 kg" or "$1,200". Other text
+            columns are categories, but are dropped if all values differ. Digits after a leading
+            zero, such as "007", are a code, and a column that contains a code is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
@@ -210,9 +213,14 @@ class Schema:
             if name in dropped:
                 fitted.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
                 continue
-            kind = kinds.get(name) or kind_of(all_rows.column(name), markers)
-            column, numbers = KINDS[kind].learn(Rows(table, name, markers, all_rows, name in kinds))
-            fitted.append(column)
+            reading = reading_of(all_rows.column(name), markers, kinds.get(name))
+            rows, every_row = (
+                in_format(each, name, reading, markers) for each in (table, all_rows)
+            )
+            column, numbers = KINDS[reading.kind].learn(
+                Rows(rows, name, markers, every_row, name in kinds)
+            )
+            fitted.append(replace(column, format=reading.form))
             scaled.update({Feature(name, aspect): each for aspect, each in numbers.items()})
         if all(column.dropped for column in fitted):
             reasons = [
@@ -276,7 +284,7 @@ class Schema:
         Warns
         -----
         UnknownCategoryWarning
-            If categories are unseen in training; the message counts the rows with these categories.
+            If categories or units are unseen in training; the message counts the rows with them.
         GpunnWarning
             If values are missing in columns that had no missing values in training.
         """
@@ -302,8 +310,8 @@ class Schema:
         matrix : ndarray of shape (rows, width)
             Finite numbers.
         unseen : UnseenValues
-            Unknown categories, and missing values in columns that had no missing values in
-            training.
+            Unknown categories and units, and missing values in columns that had no missing values
+            in training.
 
         Raises
         ------
@@ -326,6 +334,11 @@ class Schema:
     def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> UnseenValues:
         """Write a column's features into the matrix, and return its unseen values."""
         unseen = UnseenValues()
+        if column.format:
+            cells = table.column(column.name)
+            plain, others = standard_cells(cells, column.format, self._markers)
+            unseen.note_unknown(column.name, cells, others)
+            table = table.with_cells(column.name, plain)
         if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
             raise DataError(
                 f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
@@ -542,7 +555,7 @@ def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
     return listed
 
 
-def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Kind]:
+def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, ColumnType]:
     """Return the kinds that a user chose, or raise an error if a kind or column is unknown."""
     if kinds is None:
         return {}
@@ -553,5 +566,5 @@ def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Ki
             raise ArgumentError(
                 f"columns: there is no column {name!r}; {suggest(str(name), table.names)}"
             )
-        check_choice(f"columns.{name}", kind, KINDS, "kind")
+        check_choice(f"columns.{name}", kind, (*KINDS, *DATE_FORMATS), "kind")
     return dict(kinds)  # type: ignore[arg-type]

@@ -53,6 +53,8 @@ def column_difference(column: Column, other: Column) -> str:
     """Return a difference between two columns except their scaling, or an empty string."""
     if column.kind != other.kind:
         return f"is a {other.kind} there, and a {column.kind} here"
+    if column.format != other.format:
+        return f"has the format {other.format!r} there, and {column.format!r} here"
     if column.categories != other.categories:
         odd = min(set(column.categories) ^ set(other.categories))
         return f"has {'no ' if odd in column.categories else 'a '}category {odd!r:.60} there"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from gpunn.configurable import check_choice
 from gpunn.errors import ArgumentError
+from gpunn.rows.formats import AMOUNT, DATE_FORMATS
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.datetime import PARTS
@@ -49,5 +50,16 @@ def check_column(column: Column, path: str) -> None:
         raise ArgumentError(f"{path}.categories: expected 'False' and 'True'")
     if parts != tuple(part for part in PARTS if part in parts):
         raise ArgumentError(f"{path}.parts: expected some of {list(PARTS)}, in this order")
+    if not is_format(column):
+        raise ArgumentError(f"{path}.format: a {column.kind} column can't be {column.format!r:.40}")
     if parts and column.kind != "datetime":
         raise ArgumentError(f"{path}.parts: a {column.kind} column has no parts")
+
+
+def is_format(column: Column) -> bool:
+    """Return whether a column can have its format."""
+    if not column.format or column.kind == "datetime":
+        return column.format in ("", *DATE_FORMATS)
+    amount = AMOUNT.fullmatch(column.format)
+    is_zero = amount is not None and amount[3].rstrip() in ("0.0", "0,0")
+    return column.kind == "number" and is_zero and column.unit != ""

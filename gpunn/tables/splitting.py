@@ -10,13 +10,14 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.cells import Markers, date_of
+from gpunn.rows.formats import DATE_FORMATS
 from gpunn.tables.cells import category_names, coded
 from gpunn.tables.column_names import is_named_as_identifier, is_named_as_time, quoted
 from gpunn.tables.columns import Column
-from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete
 from gpunn.tables.encoders.datetime import valid_dates
 from gpunn.tables.encoders.number import finite_numbers
+from gpunn.tables.formats import Reading, in_format, reading_of
 from gpunn.tables.remarks import FEW
 from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
@@ -70,13 +71,15 @@ def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
     return [column] if kind == "group" and column not in columns else []
 
 
-def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
+def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.ndarray:
     """Return numbers that sort rows by a column's times; raise a DataError if a time is missing.
 
-    Dates with an offset from UTC are compared as instants.
+    Dates with an offset from UTC are compared as instants. `chosen` is the user's choice for the
+    column, if any; only the format of dates has an effect.
     """
+    reading = reading_of_times(table, name, markers, chosen)
+    table, kind = in_format(table, name, reading, markers), reading.kind
     cells = table.column(name)
-    kind = kind_of(cells, markers)
     if kind == "datetime":
         dates = valid_dates(table, name, markers)
         times = dates.astype(np.int64) - offsets_of(cells)
@@ -89,6 +92,13 @@ def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
     advice = "To split by time, every row needs a date or a number; correct these cells"
     valid_dates(table, name, markers, advice)
     raise DataError(f"{table.title}: column {name!r} has {kind} values, which are not times")
+
+
+def reading_of_times(table: Table, name: str, markers: Markers, chosen: str) -> Reading:
+    """Return how to read a column of times; see `times_of`."""
+    if chosen in DATE_FORMATS:
+        return Reading("datetime", chosen)
+    return reading_of(table.column(name), markers)
 
 
 def offsets_of(cells: Any) -> np.ndarray | int:
@@ -115,20 +125,33 @@ def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
     return groups
 
 
-def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.ndarray:
+def split_values(
+    table: Table, kind: str, name: str, markers: Markers, chosen: str = ""
+) -> np.ndarray:
     """Return the number of each row's time or group; see `times_of` and `groups_of`."""
-    return (times_of if kind == "time" else groups_of)(table, name, markers)
+    if kind == "time":
+        return times_of(table, name, markers, chosen)
+    return groups_of(table, name, markers)
 
 
-def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
+def rows_in_common(
+    table: Table,
+    others: Table,
+    kind: str,
+    name: str,
+    markers: Markers,
+    chosen: str = "",
+) -> int:
     """Return how many rows of `others` would be on the same side of a split as the table.
 
     In a split by time, the function counts rows that are not later than all rows of the table. In a
     split by group, the function counts rows whose group is also in the table.
     """
     if kind == "time":
-        latest = times_of(table, name, markers).max()
-        return int((times_of(others, name, markers) <= latest).sum())
+        latest = times_of(table, name, markers, chosen).max()
+        reading = reading_of_times(table, name, markers, chosen)
+        times = times_of(in_format(others, name, reading, markers), name, markers, chosen)
+        return int((times <= latest).sum())
     cells = coded(others.column(name))
     known = {*category_names(coded(table.column(name)).values, markers)} - {None}
     shared = [text in known for text in category_names(cells.values, markers)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -214,6 +215,28 @@ class Table:
             title=self.title,
             doubts=self.doubts,
         )
+
+    def with_cells(self, name: str, cells: Cells, doubt: str = "") -> Table:
+        """Return a table with other cells in a column.
+
+        Parameters
+        ----------
+        name : str
+            The column.
+        cells : ndarray or Coded
+            The new cells.
+        doubt : str
+            A warning that the cells may have been read wrongly.
+
+        Returns
+        -------
+        Table
+            The new table.
+        """
+        table = copy.copy(self)
+        table._columns = self._columns | {name: cells}
+        table.doubts = self.doubts | ({name: doubt} if doubt else {})
+        return table
 
     def content(self) -> bytes:
         """Return bytes for a checksum, which differ if names or cells of tables differ.

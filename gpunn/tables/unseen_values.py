@@ -1,4 +1,4 @@
-"""Warnings about values that are unseen in training: unknown categories, and missing values."""
+"""Warnings about values unseen in training: unknown categories and units, and missing values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from gpunn.errors import GpunnWarning, UnknownCategoryWarning
 from gpunn.meaning import plural, shown
-from gpunn.tables.table import Coded, Table
+from gpunn.tables.table import Cells, Coded, Table
 
 __all__ = ["UnseenValues"]
 
 
 class UnseenValues:
-    """Unknown categories in an encoded table, and missing values in columns that had none before.
+    """Unknown categories and units in an encoded table, and missing values in columns without any.
 
-    The dictionary `unknown` counts rows by column and category; `missing` counts rows without a
+    The dictionary `unknown` counts rows by column and text; `missing` counts rows without a
     value by column.
     """
 
@@ -34,8 +34,10 @@ class UnseenValues:
             union.missing |= part.missing
         return union
 
-    def note_unknown(self, name: str, cells: Coded, others: Mapping[int, str]) -> None:
-        """Count the rows of a column whose values are not known categories."""
+    def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
+        """Count the rows of a column with unknown strings, which are given by code."""
+        if not isinstance(cells, Coded):
+            return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]
         rows_with: dict[str, int] = {}
         for position, text in others.items():
@@ -52,7 +54,8 @@ class UnseenValues:
                 listed = shown(sorted(counts, key=lambda text: (-counts[text], text)))
                 parts.append(f"column {name!r}: {rows} with {listed}")
             warnings.warn(
-                f"{table.title}: categories unseen in training are treated as missing; "
+                f"{table.title}: categories or units unseen in training are treated as "
+                f"missing; "
                 f"{'; '.join(parts)}",
                 UnknownCategoryWarning,
                 stacklevel=3,

@@ -68,7 +68,7 @@ PEOPLE = "code;age;drop;y\n" + "".join(
     for row in range(42)
 )
 
-MARKED = "column 'code': 1 row has a category unseen in training, treated as missing"
+MARKED = "column 'code': 1 row has a category or unit unseen in training, treated as missing"
 
 
 def test_the_same_of_each_program(gpunn):

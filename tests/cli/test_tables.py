@@ -391,7 +391,7 @@ def test_rows_as_they_are(gpunn, run, tmp_path):
     result = gpunn("predict", run, "new.csv", "--probabilities")
     said = "new.csv: column 'since': 1 row has a missing value, unlike any training row"
     assert said in result.stderr
-    said = "new.csv: column 'city': 1 row has a category unseen in training"
+    said = "new.csv: column 'city': 1 row has a category or unit unseen in training"
     assert said in result.stderr
     assert "such as 'Paris'" in result.stderr
     header, *rows = predictions(result.stdout)

@@ -19,6 +19,7 @@ from gpunn.experiment.predict_in_blocks import RowsOfCells
 from gpunn.interchange import save_c, to_onnx
 from gpunn.layers import Dropout
 from gpunn.rows.cells import Markers, boolean_text, date_of, number_of
+from gpunn.rows.formats import in_standard_form
 from gpunn.tables import Schema, read_table
 from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.scaling import SCALINGS
@@ -91,6 +92,18 @@ def by_python(schema: Schema, rows: Rows, folder: Path) -> Encoded:
     return row_by_row(predictor_of(network(schema), pure=True)["encoded"], rows)
 
 
+def standard(schema: Schema, rows: Rows) -> Rows:
+    """Return rows in standard form, as callers of ONNX and C have to write them."""
+    forms = [column.format for column in schema.columns if not column.dropped]
+    markers = Markers.of(schema.missing_values)
+
+    def cell_of(cell: str, form: str) -> str:
+        plain = form and cell.strip() not in markers
+        return (in_standard_form(cell.strip(), form) or "") if plain else cell
+
+    return [[cell_of(*each) for each in zip(row, forms, strict=True)] for row in rows]
+
+
 def meaning(kind: str, cell: str, markers: Markers) -> Any:
     """Return text as a caller of ONNX or C would pass it, or raise a ValueError."""
     text = cell.strip()
@@ -129,7 +142,7 @@ def by_onnx(schema: Schema, rows: Rows, folder: Path) -> Encoded:
             raise ValueError("a row whose column '' is refused")
         return found
 
-    return row_by_row(encode, rows)
+    return row_by_row(encode, standard(schema, rows))
 
 
 def in_c(kind: str, value: Any) -> str:
@@ -168,7 +181,7 @@ def by_c(schema: Schema, rows: Rows, folder: Path) -> Encoded:
     kinds, markers = used(schema).values(), Markers.of(schema.missing_values)
 
     structs: list[str | None] = []
-    for row in rows:
+    for row in standard(schema, rows):
         cells = zip(kinds, row, strict=True)
         try:
             fields = [in_c(kind, meaning(kind, cell, markers)) for kind, cell in cells]
@@ -248,6 +261,32 @@ CASES: dict[str, Case] = {
             **dict.fromkeys(
                 ["31 June 2020", "10 Juni 2020", "Jun 10", "June 2020 10", "10 Jun 20"]
             ),
+        },
+    ),
+    "numbers with a unit": (
+        "number",
+        ["1 kg", "2kg", "4.0 kg", ""],
+        {
+            **dict.fromkeys(["", "?", "-999", "-999 kg", "3 lb", "3 KG", "$3", "3%"], (2, 1)),
+            **dict.fromkeys(["7 kg", "7kg", " +7.0  kg ", "7"], (7, 0)),
+            **dict.fromkeys(["1,200 kg", "1'200 kg", "1 200 kg", "1200.0kg", "1.2e3"], (1200, 0)),
+            **dict.fromkeys([".5 kg", "0.5 kg", "00.5 kg"], (0.5, 0)),
+            **dict.fromkeys(["x", "kg", "1,5 kg", "1,20 kg", "1 kg x", "1.2.3 kg", "1,200"]),
+        },
+    ),
+    "amounts of money": (
+        "number",
+        ["-€1.200,50", "€ 3", "€-4"],
+        {"€1.000.000": (1e6,), "-€,5": (-0.5,), "7": (7,), "$7": (-4,), "€1.5": None},
+    ),
+    "dates with the month first": (
+        "datetime",
+        ["6/5/2019", "06/13/2021", "6-07-2021 12:00", ""],
+        {
+            **dict.fromkeys(["6/10/2020", "06.10.2020", "2020-06-10"], date(2020, 10, 2, 0)),
+            **dict.fromkeys(["6/10/2020 6:00", "6/10/2020T06:00:00"], date(2020, 10, 2, 6)),
+            **dict.fromkeys(["", "NaT", "-999"], (2021, 7, 2, 0, 0, 0, 0, 0, 1)),
+            **dict.fromkeys(["13/6/2020", "6/31/2020", "6/10/20", "6/10-2020", "x", "7"]),
         },
     ),
     "booleans": (
@@ -335,14 +374,19 @@ POOLS = {
         *("2020-02-30", "2020-W01-1", "20200101", "2020-05-05 10:00:00+02:00", "2020-01-01 01"),
         *("2020-06-07 01:02:03.5", "2021-11-11T11:11:11Z", "1969-12-31 05:45", "0001-01-01"),
     ],
+    "u": ["1 kg", "2.5 kg", "-3kg", "1,200 kg", " 4 kg ", "", "999 kg", "NA", "5 kg"],
+    "m": ["1/2/2020", "10/13/2020", "12/31/2021 23:59", "2/3/2021 4:30", "", "10-14-2020", "NaT"],
 }
+
+ODD = {"u": ["6", "7 lb", "$8", "1,5 kg"], "m": ["2020-01-02", "13/1/2020", "999"]}
+"""Further cells of rows that are not training rows."""
 
 
 def drawn(seed: int) -> tuple[Schema, Rows]:
     """Return the schema of a random table, or several schemas of its rows; and other rows."""
     draw = random.Random(seed)
     while True:
-        names = [f"{draw.choice('nntcbd')}{place}" for place in range(draw.randint(1, 4))]
+        names = [f"{draw.choice('ntcbduum')}{place}" for place in range(draw.randint(1, 4))]
         pools = {name: draw.sample(POOLS[name[0]], k=draw.randint(2, 6)) for name in names}
         every = {name: draw.choices(pool, k=48) for name, pool in pools.items()}
         options = {
@@ -363,7 +407,8 @@ def drawn(seed: int) -> tuple[Schema, Rows]:
         except DataError:  # no column is left, or a number is infinite
             continue
         schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
-        cells = [draw.choices(pools[name] + POOLS[name[0]], k=12) for name in used(schema)]
+        wider = {name: pools[name] + POOLS[name[0]] + ODD.get(name[0], []) for name in names}
+        cells = [draw.choices(wider[name], k=12) for name in used(schema)]
         return schema, [list(row) for row in zip(*cells, strict=True)]
 
 

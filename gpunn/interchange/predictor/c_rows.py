@@ -85,16 +85,21 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     )
     dates = any(column["kind"] == "datetime" for column in columns)
     types = [DATE.format(prefix=prefix)] if dates else []
-    return [*types, type_of_rows(columns, fields, prefix), *functions.used(), encode]
+    units = {column.name: column.unit for column in schema.columns}
+    return [*types, type_of_rows(columns, fields, units, prefix), *functions.used(), encode]
 
 
 def type_of_rows(
-    columns: Iterable[Mapping[str, Any]], fields: Mapping[str, str], prefix: str
+    columns: Iterable[Mapping[str, Any]],
+    fields: Mapping[str, str],
+    units: Mapping[str, str],
+    prefix: str,
 ) -> str:
     """Return the C source of the struct for a row."""
     lines = []
     for column in columns:
         field = f"{KINDS[column['kind']].field.format(prefix=prefix)}{fields[column['name']]};"
-        # The name is written like a C string, so that nothing in it can end the comment.
-        lines.append(f"    {field} /* {string_source(column['name'])} */\n")
+        # Texts are written like C strings, so that nothing in them can end the comment.
+        unit = f", in {string_source(units[column['name']])}" if units[column["name"]] else ""
+        lines.append(f"    {field} /* {string_source(column['name'])}{unit} */\n")
     return f"{MEANING}typedef struct {{\n{''.join(lines)}}} {prefix}_row;\n"

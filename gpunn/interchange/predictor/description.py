@@ -94,7 +94,12 @@ def described_schema(schema: Schema) -> dict[str, Any]:
     Each column has an encoding for each of the schema's parts that use it.
     """
     columns: dict[str, dict[str, Any]] = {
-        column.name: {"name": column.name, "kind": column.kind, "encodings": []}
+        column.name: {
+            "name": column.name,
+            "kind": column.kind,
+            "format": column.format,
+            "encodings": [],
+        }
         for column in schema.columns
         if not column.dropped
     }

@@ -34,7 +34,7 @@ from gpunn.interchange.predictor.python_printer import WIDTH
 from gpunn.interchange.predictor.templates import Template, imports_of, names_in
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
-from gpunn.rows import cells, csv_rows, lines, predict_stream, predictions
+from gpunn.rows import cells, csv_rows, formats, lines, predict_stream, predictions
 from gpunn.tables.encoders import KINDS, numeric
 from gpunn.tables.scaling import SCALINGS, base
 from gpunn.version import __version__
@@ -60,7 +60,7 @@ COLUMNS = (
 )
 """Modules with the functions that encode a table's columns."""
 
-READING = (cells, lines, csv_rows, predict_stream, predictions)
+READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
 """Modules that read rows and write predictions. Modules whose constants are used by others come
 first."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.rows.cells import Markers
+from gpunn.rows.formats import in_standard_form
 from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
@@ -24,8 +25,8 @@ def encoded(
 ) -> list[list[float]]:
     """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
-    `counts` counts rows by column and unknown category. The category is None for a missing value in
-    a column that had none in training.
+    `counts` counts rows by column and unknown category or number with another unit. The category is
+    None for a missing value in a column that had none in training.
     """
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])
@@ -33,7 +34,11 @@ def encoded(
     for row in rows:
         numbers_of_row = [0.0] * schema["width"]
         for column, cell in zip(schema["columns"], row, strict=True):
-            cell = cell.strip()
+            text = cell.strip()
+            plain: str | None = text
+            if column["format"] and text not in markers:
+                plain = in_standard_form(text, column["format"])
+            cell = plain or ""
             if markers.is_missing_number(cell) if column["kind"] == "number" else cell in markers:
                 cell = ""
             encodings = column["encodings"]
@@ -42,10 +47,11 @@ def encoded(
                     ENCODERS[column["kind"]](encoding, cell, numbers_of_row, scaled)
             except ValueError as error:
                 raise ValueError(f"column {column['name']!r}: {error}") from None
-            if counts is not None and all(
-                is_unseen(encoding, cell, numbers_of_row) for encoding in encodings
+            if counts is not None and (
+                plain is None
+                or all(is_unseen(encoding, cell, numbers_of_row) for encoding in encodings)
             ):
-                key = (column["name"], cell or None)
+                key = (column["name"], text if plain is None else cell or None)
                 counts[key] = counts.get(key, 0) + 1
         encoded_rows.append(numbers_of_row)
     return encoded_rows

@@ -114,7 +114,8 @@ class Numeric(Encoder):
         return features
 
     def becomes(self, column: Column) -> str:
-        parts = [part or self.name for part in self.parts(column)]
+        name = f"{self.name} in {column.unit}" if column.unit else self.name
+        parts = [part or name for part in self.parts(column)]
         return ", ".join([*parts, "missing or not"] if column.has_indicator else parts)
 
     def encode(
@@ -124,8 +125,10 @@ class Numeric(Encoder):
         missing = np.isnan(values)
         if column.has_indicator:
             yield Encoded([Feature(column.name, MISSING)], missing)
-        elif missing.any():
-            unseen.missing[column.name] = int(missing.sum())
+        else:
+            others = sum(unseen.unknown.get(column.name, {}).values())  # have another unit
+            if (count := int(missing.sum())) > others:
+                unseen.missing[column.name] = count - others
         values[missing] = 0
         for part in self.parts(column):
             numbers = self.functions[part](values).astype(np.float64)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from gpunn.errors import ArgumentError
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column
+from gpunn.tables.formats import in_formats
 from gpunn.tables.inspection.classes import small_classes
 from gpunn.tables.inspection.codes import codes_as_numbers
 from gpunn.tables.inspection.finding import Finding
@@ -82,9 +83,10 @@ def inspect(
     if split is not None and (by := split_by(check_split("split", split))) is not None:
         if by[1] in targets:
             raise ArgumentError(f"split: column {by[1]!r} is the target; split by another column")
-        split_values(table, *by, markers)
+        split_values(table, *by, markers, (columns or {}).get(by[1], ""))
     left_out = [*drop, *targets, *group_left_out(split, columns or ())]
     schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)
+    standard = in_formats(table, schema.columns, markers)
     header, *rows = schema.describe()
     cells: list[tuple[str, ...]] = [(*header[:-1], "values")]
     for column, row in zip(schema.columns, rows, strict=True):
@@ -94,7 +96,7 @@ def inspect(
             cells.append((column.name, "", "left out", "", ""))
         else:
             becomes = "dropped" if column.dropped else row[2]
-            cells.append((*row[:2], becomes, row[3], values_of(table, column, markers)))
+            cells.append((*row[:2], becomes, row[3], values_of(standard, column, markers)))
     problems += schema.problems
     problems += map(str, findings(table, targets, schema.columns, markers, split, columns or ()))
     if split is None:
@@ -118,6 +120,7 @@ def findings(
     whose kinds the user chose.
     """
     inputs = tuple(column for column in columns if not column.dropped)
+    table = in_formats(table, inputs, markers)
 
     def sample_of(table: Table) -> Sample:
         read = (target_of(table, name, markers, len(targets) > 1) for name in targets)

@@ -1,0 +1,90 @@
+"""Formats of cells: numbers with a unit, and dates with the year last; exports copy this source.
+
+The format of a column of numbers with a unit is its spelling of zero, such as "$0.0" or "0,0 kg":
+the mark between the zeros is the decimal mark. The format of dates is one of `DATE_FORMATS`. Other
+columns have the format "".
+"""
+
+from __future__ import annotations
+
+import re
+
+from gpunn.rows.cells import date_of, number_of
+
+__all__ = [
+    "AMOUNT",
+    "DATE_FORMATS",
+    "LATE_YEAR",
+    "SIGNS",
+    "in_standard_form",
+    "parts_of_format",
+    "without_groups",
+]
+
+DATE_FORMATS = ("day/month/year", "month/day/year")
+
+SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
+
+GROUP_MARKS = "'\u2019 \xa0\u202f"
+"""Separate groups of digits, in addition to a comma or a point."""
+
+AMOUNT = re.compile(
+    rf"([-+]?)([{SIGNS}]?) ?([-+]?[.,]?\d[\d.,{GROUP_MARKS}]*)"
+    rf"([{SIGNS}]|(?:\xb0|[^\W\d_])(?:[^\W\d_]|/){{0,9}}[23]?)?"
+)
+"""Matches a sign, a unit, a number, and another unit, such as kg, km/h, m2 or a degree sign."""
+
+LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d\d?)(:.*))?", re.ASCII)
+"""Matches a date with the year last, and possibly a time."""
+
+GROUPED = {
+    mark: re.compile(
+        rf"[-+]?(?:\d+|[1-9]\d{{0,2}}(?:[{other}{GROUP_MARKS}]\d{{3}})+|(?=[.,]))(?:[{mark}]\d+)?"
+    )
+    for mark, other in ((".", ","), (",", "."))
+}
+"""Match a number that may have groups of three digits, by its decimal mark."""
+
+
+def in_standard_form(cell: str, form: str) -> str | None:
+    """Return a stripped cell of a column's format as a plain number, or with the year first.
+
+    Cells in other formats are unchanged, so numbers without a unit count as numbers in the column's
+    unit. None means a number with another unit.
+    """
+    if form in DATE_FORMATS:
+        return with_year_first(cell, form)
+    amount = None if number_of(cell) is not None else AMOUNT.fullmatch(cell)
+    if amount is None or not (amount[2] or amount[4]):
+        return cell
+    before, mark, after = parts_of_format(form)
+    if (before, after) != (amount[2], amount[4] or ""):
+        return None
+    return without_groups(amount[1] + amount[3].rstrip(), mark) or cell
+
+
+def parts_of_format(form: str) -> tuple[str, str, str]:
+    """Return the unit before the number, the decimal mark, and the unit after the number."""
+    mark = "," if "0,0" in form else "."
+    before, _, after = form.partition(f"0{mark}0")
+    return before, mark, after.strip()
+
+
+def without_groups(number: str, mark: str) -> str | None:
+    """Return a number without separators of groups, or None if it does not have the format."""
+    if GROUPED[mark].fullmatch(number) is None:
+        return None
+    plain = "".join(each for each in number if each in "+-" or each.isdecimal() or each == mark)
+    return plain.replace(mark, ".")
+
+
+def with_year_first(cell: str, form: str) -> str:
+    """Return a date with the year last in ISO 8601; cells that are not such dates unchanged."""
+    date = LATE_YEAR.fullmatch(cell)
+    if date is None:
+        return cell
+    first, _, second, year, hour, rest = date.groups()
+    day, month = (first, second) if form == DATE_FORMATS[0] else (second, first)
+    time = f" {hour:0>2}{rest}" if hour else ""
+    plain = f"{year}-{month:0>2}-{day:0>2}{time}"
+    return cell if date_of(plain) is None else plain

@@ -1,0 +1,42 @@
+"""Formats of dates in text whose year is last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gpunn.rows.cells import date_of
+from gpunn.rows.formats import DATE_FORMATS, LATE_YEAR, in_standard_form
+
+__all__ = ["format_of_dates", "remark_on_dates"]
+
+DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.pattern}", re.ASCII)
+
+
+def format_of_dates(texts: Sequence[str]) -> str:
+    """Return the format of dates; "" if no part above 12 decides, or if a text is not a date."""
+    late = late_parts(texts)
+    if sum(late) != 1:
+        return ""
+    form = DATE_FORMATS[late.index(True)]
+    return form if all(date_of(in_standard_form(text, form) or "") for text in texts) else ""
+
+
+def late_parts(texts: Sequence[str]) -> list[bool]:
+    """Return whether the first part, and the second, is above 12; an empty list if not dates."""
+    dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
+    if len(dates) < len(texts) or not texts:
+        return []
+    return [any(int(date[group]) > 12 for date in dates) for group in (1, 3)]
+
+
+def remark_on_dates(texts: Sequence[str]) -> str:
+    """Return why dates are not read, and what fixes it; "" for other strings."""
+    if not texts or format_of_dates(texts) or not all(map(DATE_LIKE.fullmatch, texts)):
+        return ""
+    if late_parts(texts) == [False, False]:
+        return (
+            f"dates such as {texts[0]!r}, where either the day or the month comes first: choose "
+            "--column NAME=day/month/year or --column NAME=month/day/year"
+        )
+    return f"dates such as {texts[0]!r}: write dates with the year first (2026-05-31)"

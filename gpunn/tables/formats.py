@@ -1,0 +1,86 @@
+"""Detecting the format of a column's cells, and reading cells in this format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.rows.cells import Markers
+from gpunn.rows.formats import in_standard_form
+from gpunn.tables.cells import dates_of, numbers_of
+from gpunn.tables.columns import Column, ColumnType, Kind
+from gpunn.tables.date_formats import format_of_dates
+from gpunn.tables.encoders import kind_of
+from gpunn.tables.number_formats import format_of_numbers
+from gpunn.tables.remarks import is_marker
+from gpunn.tables.table import Cells, Coded, Table
+
+__all__ = ["Reading", "in_format", "in_formats", "reading_of", "standard_cells"]
+
+
+class Reading(NamedTuple):
+    """The kind and the format of a column, and a doubt about the format."""
+
+    kind: Kind
+    form: str = ""
+    doubt: str = ""
+
+
+def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None) -> Reading:
+    """Return how to read a column; its cells decide what the user has not chosen."""
+    if chosen == "day/month/year" or chosen == "month/day/year":
+        return Reading("datetime", chosen)
+    kind = chosen or kind_of(cells, markers)
+    if isinstance(cells, np.ndarray) or cells.categorical:
+        return Reading(kind)
+    if chosen is None and kind == "category":
+        values = [value for value in cells.values if not is_marker(value, markers)]
+    elif chosen == "number" or chosen == "datetime":
+        find = numbers_of if chosen == "number" else dates_of
+        values = [cells.values[position] for position in find(cells, markers)[1]]
+    else:
+        return Reading(kind)
+    if not values or not all(isinstance(value, str) for value in values):
+        return Reading(kind)
+    texts = [value.strip() for value in values]
+    if chosen != "number" and (form := format_of_dates(texts)):
+        return Reading("datetime", form)
+    form, doubt = ("", "") if chosen == "datetime" else format_of_numbers(texts, bool(chosen))
+    return Reading("number", form, doubt) if form else Reading(kind)
+
+
+def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, dict[int, str]]:
+    """Return a column's cells in standard form, and the strings with another unit, by code.
+
+    Cells with another unit are missing in the result.
+    """
+    if not (form and isinstance(cells, Coded)):
+        return cells, {}
+    values: dict[object, int] = {}
+    positions, others = [], {}
+    for code, value in enumerate(cells.values):
+        plain = value
+        if isinstance(value, str) and not is_marker(value, markers):
+            plain = in_standard_form(value.strip(), form)
+        if plain is None:
+            others[code] = value.strip()
+        positions.append(-1 if plain is None else values.setdefault(plain, len(values)))
+    return Coded(cells.take(np.array(positions, np.int64), -1), list(values)), others
+
+
+def in_format(table: Table, name: str, reading: Reading, markers: Markers) -> Table:
+    """Return a table with a column in standard form."""
+    if not reading.form:
+        return table
+    cells = standard_cells(table.column(name), reading.form, markers)[0]
+    return table.with_cells(name, cells, reading.doubt)
+
+
+def in_formats(table: Table, columns: Iterable[Column], markers: Markers) -> Table:
+    """Return a table with all columns in standard form."""
+    for column in columns:
+        if column.name in table:
+            table = in_format(table, column.name, Reading(column.kind, column.format), markers)
+    return table
