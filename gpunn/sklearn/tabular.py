@@ -541,6 +541,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             n_iter=self.n_iter_,
             temperature=getattr(self, "temperature_", 1.0),
             cv_scores=self.cv_scores_.tolist() if hasattr(self, "cv_scores_") else None,
+            leaderboard=getattr(self, "leaderboard_", None),
         )
         network = self._placed_network()
         network.metadata[KEY] = asdict(record)
@@ -586,6 +587,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         estimator.best_epoch_, estimator.n_iter_ = record.best_epoch, record.n_iter
         if record.cv_scores is not None:
             estimator.cv_scores_ = np.array(record.cv_scores)
+        if record.leaderboard is not None:
+            estimator.leaderboard_ = record.leaderboard
         estimator._outputs = network.output_shape[0]
         estimator._multilabel = network.output_activation == "sigmoid"
         return estimator

@@ -39,6 +39,7 @@ class EstimatorRecord:
     n_iter: int | list[int]
     temperature: float | list[float] = 1.0
     cv_scores: list[float] | None = None
+    leaderboard: list[dict[str, Any]] | None = None
 
     def original_parameters(self) -> dict[str, Any]:
         """Return the estimator's parameters in their original types, or raise an ArgumentError."""
@@ -69,7 +70,7 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):
             value = list(value.items())  # since JSON would convert keys to strings
-        if name not in ("backend", "callbacks", "progress", "random_state"):
+        if name not in ("backend", "callbacks", "folder", "progress", "random_state"):
             try:
                 plain[name] = json.loads(json.dumps(value, default=plain_value))
             except (TypeError, ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 
-__all__ = ["FAMILIES", "Candidate", "Trial", "Turns", "parameters_of"]
+__all__ = ["FAMILIES", "Candidate", "Outcome", "Trial", "Turns", "parameters_of"]
 
 FAMILIES = ("TabM", "RealMLP")
 """The kinds of models, in turn. TabM is first since it learns at a constant rate: unlike RealMLP,
@@ -33,28 +33,42 @@ class Trial(NamedTuple):
         return f"{self.family} {self.number + 1}"
 
 
-@dataclass(eq=False)
-class Candidate:
-    """A trained candidate, or one that failed with an error.
+@dataclass(frozen=True)
+class Outcome:
+    """What the training of a candidate has found, in JSON types.
 
-    `predictions` are for the held-out rows of each fold in turn: probabilities or numbers.
-    `stopped` says that the time limit or Ctrl-C has ended its training. `prediction_ms` is the CPU
-    time for 1,000 rows. There is one network, one number of epochs and one temperature for each
-    fold and seed.
+    There is one number of epochs and one temperature for each network: for each fold and seed.
+    `stopped` says that the time limit or Ctrl-C has ended the training. `prediction_ms` is the CPU
+    time for 1,000 rows. A candidate with an `error` has no networks.
     """
 
-    trial: Trial
+    family: str
+    number: int
     parameters: dict[str, Any]
     seconds: float
-    networks: list[Sequential]
-    predictions: np.ndarray
-    metric: str = ""
     best_epochs: tuple[int, ...] = ()
     epochs: tuple[int, ...] = ()
     temperatures: tuple[float, ...] = ()
-    prediction_ms: float = math.nan
+    prediction_ms: float = 0.0
     stopped: str = ""
     error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name in the leaderboard."""
+        return Trial(self.family, self.number).name
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained candidate.
+
+    `predictions` are for the held-out rows of each fold in turn: probabilities or numbers.
+    """
+
+    outcome: Outcome
+    networks: list[Sequential]
+    predictions: np.ndarray
 
 
 class Turns:
@@ -68,19 +82,20 @@ class Turns:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
     def next(self, left: float) -> Trial | None:
-        """Return the next candidate, or None if there is no time for any."""
+        """Return the next candidate, or None if there is no time for any except the first."""
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
-        if left <= 0 or sum(tried.values()) >= (len(FAMILIES) if left == math.inf else MOST):
+        total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MOST
+        if total >= most or (total and left <= 0):
             return None
         fitting = [each for each in FAMILIES if np.mean(self._seconds[each] or [0.0]) <= left]
-        if not fitting:
+        if total and not fitting:
             return None
-        family = min(fitting, key=tried.__getitem__)
+        family = min(fitting or FAMILIES, key=tried.__getitem__)
         return Trial(family, tried[family])
 
-    def add(self, candidate: Candidate) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Record that a candidate has ended."""
-        self._seconds[candidate.trial.family].append(candidate.seconds)
+        self._seconds[outcome.family].append(outcome.seconds)
 
 
 def parameters_of(trial: Trial, seed: int) -> dict[str, Any]:
@@ -106,7 +121,7 @@ def parameters_of(trial: Trial, seed: int) -> dict[str, Any]:
             "bins": int(random.integers(2, 129)),
             "embedding_size": int(4 * random.integers(2, 9)),
         }
-    sizes = ((256, 256, 256), (64, 64, 64, 64, 64), (512,))
+    sizes = ([256] * 3, [64] * 5, [512])
     return {
         "number_embedding": ("none", "pbld", "pl", "plr")[random.integers(4)],
         "learning_rate_init": log_uniform(2e-2, 3e-1),

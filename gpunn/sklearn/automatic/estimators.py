@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gpunn.sklearn.automatic.search import TabularSearch
-from gpunn.sklearn.parameters import estimator
+from gpunn.sklearn.parameters import among, estimator, integer, parameter
 from gpunn.sklearn.tabular import TabularClassifierBase, TabularRegressorBase
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
+
+FOLDS = (among("auto"), integer(1))
 
 
 @estimator
@@ -46,6 +49,12 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     max_networks : int, default=20
         Maximum number of networks in the ensemble, which determines the time of a prediction. The
         ensemble has at least one candidate, which has `n_cv` * `n_ens` networks.
+    folder : str, Path or None, default=None
+        Folder for finished candidates. After a kill or Ctrl-C, the same call of `fit` resumes: it
+        reads these candidates, and their time counts. `random_state` must be an integer.
+    compare : list of str, default=()
+        Libraries whose boosted trees are trained on the same folds, as rows of the leaderboard:
+        "lightgbm", "catboost", "xgboost" or "sklearn". Their time does not count.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration: None, None and True by default. The threshold is
         selected for the ensemble.
@@ -53,9 +62,10 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     Attributes
     ----------
     leaderboard_ : list of dict
-        The leaderboard in JSON types: the ensemble, then the candidates, the best first.
+        The leaderboard in JSON types: the ensemble, the candidates with the best first, baselines,
+        and the libraries of `compare`.
 
-        * "name", and "kind": "ensemble" or "candidate";
+        * "name", and "kind": "ensemble", "candidate", "baseline" or "library";
         * "score", "standard_error": the metric on the held-out rows, and its standard error;
         * "share": the candidate's fraction of the ensemble's average;
         * "seconds": the time of training;
@@ -64,7 +74,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         * "settings": the parameters that are not defaults;
         * "note": the error of a failed candidate, or why training ended early.
 
-        Unknown numbers are None.
+        Unknown numbers are None. The baselines "constant" and "linear model" predict the
+        frequencies of the classes or the mean, and by logistic or ridge regression.
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     network_ : gpunn.Sequential
@@ -101,6 +112,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     'ensemble'
     """
 
+    n_cv: Any = parameter("auto", *FOLDS)
+
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -120,6 +133,8 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
         Device, dtype, seed, callbacks and progress: None, "float32", None, () and False by default.
     time_limit, max_networks : as for `TabularClassifier`
         Time in seconds, and size of the ensemble: None and 20 by default.
+    folder, compare : as for `TabularClassifier`
+        Folder of candidates, and libraries to compare with: None and () by default.
     target_transform, quantiles : as for `RealMLPRegressor`
         Transform of the targets, and quantiles to predict: None and None by default.
 
@@ -147,3 +162,5 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
     >>> regressor.fit(X, y).predict({"size": [1.5, 4.0], "color": ["blue", None]}).shape
     (2,)
     """
+
+    n_cv: Any = parameter("auto", *FOLDS)

@@ -52,7 +52,7 @@ def row_of(
         "name": name,
         "kind": kind,
         **{key: value if math.isfinite(value) else None for key, value in numbers.items()},
-        "size": sum(network.parameters.count for network in networks),
+        "size": sum(network.parameters.count for network in networks) or None,
         "settings": dict(settings or {}),
         "note": note,
     }
@@ -60,17 +60,18 @@ def row_of(
 
 def row_of_candidate(candidate: Candidate, scoring: Scoring, share: float = 0.0) -> dict[str, Any]:
     """Return the row of a candidate, whose part of the ensemble is `share`."""
+    outcome = candidate.outcome
     return row_of(
         "candidate",
-        candidate.trial.name,
+        outcome.name,
         scoring,
-        None if candidate.error else candidate.predictions,
-        candidate.seconds,
+        None if outcome.error else candidate.predictions,
+        outcome.seconds,
         candidate.networks,
         share=share,
-        prediction_ms=candidate.prediction_ms,
-        settings=candidate.parameters,
-        note=candidate.error or candidate.stopped,
+        prediction_ms=math.nan if outcome.error else outcome.prediction_ms,
+        settings=outcome.parameters,
+        note=outcome.error or outcome.stopped,
     )
 
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import get_backend
 from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
-from gpunn.errors import DivergenceError, GpunnWarning
+from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning
 from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
     Candidate,
+    Outcome,
     Trial,
     Turns,
     parameters_of,
 )
+from gpunn.sklearn.automatic.candidates_folder import CandidatesFolder, checksum
 from gpunn.sklearn.automatic.leaderboard import (
     as_frame,
     line_of,
@@ -31,11 +35,28 @@ from gpunn.sklearn.automatic.leaderboard import (
 )
 from gpunn.sklearn.automatic.scoring import HeldOut, Scoring
 from gpunn.sklearn.automatic.time_limit import REASON, Deadline, TimeLimit, TimeShare
+from gpunn.sklearn.automatic.yardsticks import (
+    BASELINES,
+    LIBRARIES,
+    Goal,
+    Model,
+    Part,
+    check_libraries,
+    predicted,
+)
 from gpunn.sklearn.held_out import SplitBy
-from gpunn.sklearn.parameters import NONE, among, integer, parameter, real
+from gpunn.sklearn.parameters import (
+    ARRAY_LIKE,
+    NONE,
+    Constraint,
+    integer,
+    parameter,
+    real,
+)
 from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.tabm import TabMClassifier, TabMRegressor
 from gpunn.sklearn.tabular import TabularEstimator, none_if_auto
+from gpunn.sklearn.tabular_files import plain_parameters
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, greedy_selection
@@ -49,17 +70,37 @@ FOLDS = 5
 MANY = 10_000
 """Largest number of rows for which several folds are worth their time."""
 
+SAMPLE = 1000
+"""Number of rows that identify a table."""
+
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
+
+CHANGEABLE = ("time_limit", "max_networks", "compare", "threshold_for")
+"""Parameters that may differ between a call and the call that resumes it."""
+
+PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
+
+
+class Plan(NamedTuple):
+    """What all candidates share; each family has a schema for each fold."""
+
+    folds: Sequence[Fold]
+    schemas: Mapping[str, list[Schema]]
+    seed: int
+    scoring: Scoring
+    limit: TimeLimit
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularSearch(TabularEstimator):
     """Base of both estimators: trains candidates, and combines the best ones."""
 
-    n_cv: Any = parameter("auto", among("auto"), integer(1))
+    n_cv: Any
     time_limit: float | None = parameter(None, NONE, real(0, ends="()"))
     max_networks: int = parameter(20, integer(1))
+    folder: Any = parameter(None, NONE, PATH)
+    compare: Any = parameter((), ARRAY_LIKE)
 
     def _count_of_folds(self, every: Rows, split_by: SplitBy) -> int:
         if self.n_cv != "auto":
@@ -78,22 +119,29 @@ class TabularSearch(TabularEstimator):
     # ----------------------------------------------------------------------------------- training
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
-        limit = TimeLimit(self.time_limit)
-        scoring = self._scoring(folds)
+        check_libraries(self.compare, getattr(self, "quantiles", None))
+        limit, scoring = TimeLimit(self.time_limit), self._scoring(folds)
         first, *others = (self._estimator(family, {}) for family in FAMILIES)
         schemas = {FAMILIES[0]: first._learn_schemas(folds, seed)}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GpunnWarning)  # those of the first schemas
+            warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first schemas
             for family, other in zip(FAMILIES[1:], others, strict=True):
                 schemas[family] = other._learn_schemas(folds, seed)
-        candidates = self._train_candidates(folds, schemas, seed, limit, scoring)
-        self._combine(candidates, folds, scoring, limit)
+        plan = Plan(folds, schemas, seed, scoring, limit)
+        rows = self._yardsticks(plan, BASELINES, "baseline")
+        candidates, interrupted = self._train_candidates(plan)
+        self._combine(plan, candidates)
+        if not interrupted:
+            with suppress(KeyboardInterrupt):
+                libraries = {name: LIBRARIES[name] for name in self.compare}
+                rows += self._yardsticks(plan, libraries, "library")
+        self.leaderboard_ += rows
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
         """Return the metric of the validation rows."""
-        quantiles, metric = getattr(self, "quantiles", None), none_if_auto(self.metric)
-        transform = getattr(self, "target_transform", None)
-        outputs, metric = with_quantiles(self._task, self._outputs, metric, quantiles)
+        metric = none_if_auto(self.metric)
+        outputs, metric = with_quantiles(self._task, self._outputs, metric, self._quantiles)
+        transform = "log" if self._log else None
         self.metric_ = checked_metric(self._task, metric, outputs, transform)
         held_out = [
             HeldOut(
@@ -102,8 +150,18 @@ class TabularSearch(TabularEstimator):
             )
             for fold in folds
         ]
-        log = transform == "log"
-        return Scoring(self._task, self.metric_, outputs, held_out, log, quantiles)
+        return Scoring(self._task, self.metric_, outputs, held_out, self._log, self._quantiles)
+
+    @property
+    def _quantiles(self) -> Sequence[float] | None:
+        """The quantiles to predict, or None."""
+        quantiles: Sequence[float] | None = getattr(self, "quantiles", None)
+        return quantiles
+
+    @property
+    def _log(self) -> bool:
+        """Whether the models learn logarithms of the targets."""
+        return getattr(self, "target_transform", None) == "log"
 
     def _estimator(self, family: str, parameters: dict[str, Any]) -> TabularEstimator:
         """Return a candidate's estimator, which has learned the targets."""
@@ -120,70 +178,94 @@ class TabularSearch(TabularEstimator):
                 setattr(estimator, name, getattr(self, name))
         return estimator
 
-    def _train_candidates(
-        self,
-        folds: Sequence[Fold],
-        schemas: dict[str, list[Schema]],
-        seed: int,
-        limit: TimeLimit,
-        scoring: Scoring,
-    ) -> list[Candidate]:
-        """Train candidates until the time is over, or Ctrl-C is pressed."""
+    def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
+        """Train candidates until the time is over; return them, and whether Ctrl-C was pressed."""
         candidates, turns = list[Candidate](), Turns()
-        while (trial := turns.next(limit.left)) is not None:
-            finished = [each for each in candidates if not each.error]
-            # The first candidate leaves time for one of another family.
-            seconds = limit.left if finished else limit.left / 2
-            try:
-                candidate = self._train_candidate(trial, folds, schemas, seed, seconds)
-            except KeyboardInterrupt:
-                if not finished:
+        with ExitStack() as contexts:
+            folder = None
+            if self.folder is not None:
+                settings = self._settings_of(plan)
+                folder = contexts.enter_context(CandidatesFolder(Path(self.folder), settings))
+                candidates += folder.read(self.backend)
+            for candidate in candidates:
+                turns.add(candidate.outcome)
+                plan.limit.use(candidate.outcome.seconds)
+                self._show(row_of_candidate(candidate, plan.scoring))
+            while (trial := turns.next(plan.limit.left)) is not None:
+                finished = any(not each.outcome.error for each in candidates)
+                try:
+                    candidate = self._train_candidate(plan, trial, alone=not finished)
+                except KeyboardInterrupt:
+                    if finished:
+                        return candidates, True
                     raise
-                break
-            turns.add(candidate)
-            candidates.append(candidate)
-            self._show(candidate, scoring)
-            if candidate.stopped.startswith("interrupted"):
-                break
-        return candidates
+                turns.add(candidate.outcome)
+                candidates.append(candidate)
+                self._show(row_of_candidate(candidate, plan.scoring))
+                if candidate.outcome.stopped not in ("", REASON):
+                    return candidates, True
+                if folder is not None:
+                    folder.add(candidate)
+        return candidates, False
 
-    def _train_candidate(
-        self,
-        trial: Trial,
-        folds: Sequence[Fold],
-        schemas: dict[str, list[Schema]],
-        seed: int,
-        seconds: float,
-    ) -> Candidate:
-        """Train a candidate's networks, each for its share of the time."""
-        watch, parameters = TimeLimit(None), parameters_of(trial, seed)
+    def _settings_of(self, plan: Plan) -> dict[str, Any]:
+        """Return the settings and checksums of data that determine the candidates."""
+        if self.random_state is None:
+            raise ArgumentError(
+                "folder: needs an integer as random_state, so that the same call can resume"
+            )
+        every = plan.folds[0].every
+        sample = np.linspace(0, every.table.rows - 1, SAMPLE).astype(int)
+        schema = plan.schemas[FAMILIES[0]][0]
+        X, _ = schema.encode_and_find(every.table.take(np.unique(sample)))
+        held = [fold.held for fold in plan.folds]
+        validation = [fold.validation.targets for fold in plan.folds]
+        parameters = plain_parameters(self.get_params(deep=False))
+        return {
+            "estimator": type(self).__name__,
+            "seed": plan.seed,
+            **{name: value for name, value in parameters.items() if name not in CHANGEABLE},
+            "rows": every.table.rows,
+            "X": checksum([X]),
+            "y": checksum([every.targets, every.weights]),
+            "folds": len(held),
+            "validation rows": checksum([*held, *validation]),
+        }
+
+    def _train_candidate(self, plan: Plan, trial: Trial, alone: bool) -> Candidate:
+        """Train a candidate's networks, each for its share of the time.
+
+        If no candidate is finished, this one is `alone`, and leaves half of the time for others.
+        """
+        folds, parameters = plan.folds, parameters_of(trial, plan.seed)
         estimator = self._estimator(trial.family, parameters)
-        if seconds < math.inf:
+        began, left = plan.limit.elapsed, plan.limit.left
+        if left < math.inf:
             count = len(folds) * self.n_ens
-            share = TimeShare(seconds, count, min(count, self._threads()))
+            threads = min(count, self._threads())
+            share = TimeShare(left / 2 if alone else left, count, threads)
             estimator.callbacks = [*self.callbacks, Deadline(share)]
         try:
-            fitted, outputs = estimator._train_networks(folds, schemas[trial.family], seed)
-        except (DivergenceError, MemoryError) as error:
-            nothing = np.empty(0)
-            return Candidate(
-                trial, parameters, watch.elapsed, [], nothing, error=f"{error}".splitlines()[0]
+            fitted, outputs = estimator._train_networks(
+                folds, plan.schemas[trial.family], plan.seed
             )
+        except (DivergenceError, MemoryError) as error:
+            seconds, text = plan.limit.elapsed - began, f"{error}".partition("\n")[0]
+            return Candidate(Outcome(*trial, parameters, seconds, error=text), [], np.empty(0))
         networks = [each.network for each in fitted]
-        stopped = {each.history.stopped for each in fitted}
-        early = [each for each in stopped if each == REASON or each.startswith("interrupted")]
-        return Candidate(
-            trial,
+        reasons = [each.history.stopped for each in fitted]
+        stopped = [each for each in reasons if each == REASON or each.startswith("interrupted")]
+        outcome = Outcome(
+            *trial,
             parameters,
-            watch.elapsed,
-            networks,
-            self._averaged(np.concatenate(outputs)),
+            plan.limit.elapsed - began,
             best_epochs=tuple(each.best_epoch for each in fitted),
             epochs=tuple(each.epochs for each in fitted),
             temperatures=tuple(each.temperature for each in fitted),
             prediction_ms=milliseconds(combined(networks), folds[0].every.table),
-            stopped=early[0] if early else "",
+            stopped=stopped[0] if stopped else "",
         )
+        return Candidate(outcome, networks, self._averaged(np.concatenate(outputs)))
 
     def _threads(self) -> int:
         """Return the number of networks that are trained at the same time."""
@@ -192,67 +274,100 @@ class TabularSearch(TabularEstimator):
         return requested_threads(None) or usable_cores()
 
     def _averaged(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the numbers that an ensemble averages: probabilities, or numbers."""
+        """Return what an ensemble averages: probabilities, or numbers."""
         if self._task == "regression":
             return outputs.astype(np.float64)
         return self._predictions(outputs)
 
-    def _show(self, candidate: Candidate, scoring: Scoring) -> None:
-        """Print a line about a candidate."""
+    def _show(self, row: Mapping[str, Any]) -> None:
+        """Print a row of the leaderboard."""
         if self.progress:
-            print(line_of(row_of_candidate(candidate, scoring), self.metric_), file=sys.stderr)
+            print(line_of(row, self.metric_), file=sys.stderr)
 
     # ---------------------------------------------------------------------------------- combining
 
-    def _combine(
-        self,
-        candidates: Sequence[Candidate],
-        folds: Sequence[Fold],
-        scoring: Scoring,
-        limit: TimeLimit,
-    ) -> None:
+    def _combine(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
         """Combine the best candidates, and set the fitted attributes."""
-        finished = [each for each in candidates if not each.error]
+        finished = [each for each in candidates if not each.outcome.error]
         if not finished:
-            raise DivergenceError(f"every candidate has failed; the first: {candidates[0].error}")
-        each_has = len(finished[0].networks)
+            first = candidates[0].outcome
+            raise DivergenceError(f"every candidate has failed; {first.name}: {first.error}")
+        scoring, table = plan.scoring, plan.folds[0].every.table
         counts = greedy_selection(
             [each.predictions for each in finished],
             scoring.loss,
-            max_models=max(1, self.max_networks // each_has),
+            max_models=max(1, self.max_networks // len(finished[0].networks)),
         )
         chosen = [(each, count) for each, count in zip(finished, counts, strict=True) if count]
-        total = sum(counts)
-        predictions = np.zeros_like(chosen[0][0].predictions)
-        for each, count in chosen:
-            predictions += each.predictions * (count / total)
+        shares = {each.outcome.name: count / sum(counts) for each, count in chosen}
         network = combined(
             [network for each, _ in chosen for network in each.networks],
             [count for each, count in chosen for _ in each.networks],
         )
+        predictions = np.zeros_like(finished[0].predictions)
+        for each, _ in chosen:
+            predictions += shares[each.outcome.name] * each.predictions
         outputs = scoring.outputs_of(predictions)
-        self._name_outputs(network)
-        self._decide_from(network, folds, [outputs])
-        self._set_scores(folds, scoring.scores(predictions), self._predictions(outputs))
-        self.best_epoch_ = [epoch for each, _ in chosen for epoch in each.best_epochs]
-        self.n_iter_ = [epochs for each, _ in chosen for epochs in each.epochs]
+        self._decide_from(network, plan.folds, [outputs])
+        self._set_scores(plan.folds, scoring.scores(predictions), self._predictions(outputs))
+        outcomes = [each.outcome for each, _ in chosen]
+        self.best_epoch_ = [epoch for each in outcomes for epoch in each.best_epochs]
+        self.n_iter_ = [epochs for each in outcomes for epochs in each.epochs]
         if self._task != "regression":
-            self.temperature_ = [number for each, _ in chosen for number in each.temperatures]
-        shares = {id(each): count / total for each, count in zip(finished, counts, strict=True)}
+            self.temperature_ = [number for each in outcomes for number in each.temperatures]
+        rows = [
+            row_of_candidate(each, scoring, shares.get(each.outcome.name, 0.0))
+            for each in candidates
+        ]
+        sign = -1 if scoring.larger_is_better else 1
+        rows.sort(key=lambda row: math.inf if row["score"] is None else sign * row["score"])
         ensemble = row_of(
             "ensemble",
             "ensemble",
             scoring,
             predictions,
-            limit.elapsed,
+            plan.limit.elapsed,
             [network],
             share=1.0,
-            prediction_ms=milliseconds(network, folds[0].every.table),
+            prediction_ms=milliseconds(network, table),
         )
-        rows = [row_of_candidate(each, scoring, shares.get(id(each), 0.0)) for each in candidates]
-        sign = -1 if scoring.larger_is_better else 1
-        rows.sort(key=lambda row: math.inf if row["score"] is None else sign * row["score"])
         self.leaderboard_ = [ensemble, *rows]
+
+    def _yardsticks(
+        self, plan: Plan, models: Mapping[str, Model], kind: str
+    ) -> list[dict[str, Any]]:
+        """Return the leaderboard's rows of other models on the same folds."""
+        goal = Goal(self._task, self._outputs, self._log, self._quantiles, plan.seed)
+        rows = list[dict[str, Any]]()
+        parts = self._parts(plan) if models else []
+        for name, model in models.items():
+            watch, note, predictions = TimeLimit(None), "", None
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    each = [predicted(model, *fold, goal) for fold in parts]
+                predictions = np.concatenate(each)
+            except Exception as error:  # a yardstick must not end the training
+                note = f"{type(error).__name__}: {error}".partition("\n")[0]
+            row = row_of(kind, name, plan.scoring, predictions, watch.elapsed, note=note)
+            self._show(row)
+            rows.append(row)
+        return rows
+
+    def _parts(self, plan: Plan) -> list[tuple[Part, Part, Schema]]:
+        """Return each fold's encoded training rows and held-out rows, and their schema."""
+
+        def encoded(rows: Rows, training: Rows, schema: Schema) -> Part:
+            X, _ = schema.encode_and_find(rows.table)
+            weights = self._validation_weights(training, rows)
+            return Part(X, rows.targets, np.ones(len(X)) if weights is None else weights)
+
+        parts = []
+        for fold, schema in zip(plan.folds, plan.schemas[FAMILIES[0]], strict=True):
+            training = fold.training
+            held = encoded(fold.validation, training, schema)
+            parts.append((encoded(training, training, schema), held, schema))
+        return parts
 
     def leaderboard(self) -> Any:
         """Return `leaderboard_` as a data frame of pandas.

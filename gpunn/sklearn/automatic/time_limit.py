@@ -20,14 +20,15 @@ clock = time.monotonic
 
 
 class TimeLimit:
-    """The time since training began, and the time that is left, both in seconds.
+    """The time since training began, and the time left, both in seconds; without a limit, inf."""
 
-    `used` is the time that an interrupted call had used. Without a limit, `left` is infinite.
-    """
-
-    def __init__(self, seconds: float | None, used: float = 0.0) -> None:
+    def __init__(self, seconds: float | None) -> None:
         self._seconds = math.inf if seconds is None else float(seconds)
-        self._began = clock() - used
+        self._began = clock()
+
+    def use(self, seconds: float) -> None:
+        """Add the time that an interrupted call has used."""
+        self._began -= seconds
 
     @property
     def elapsed(self) -> float:

@@ -1,0 +1,241 @@
+"""Other models on the same folds, as yardsticks: baselines, and libraries of boosted trees.
+
+All models get the rows that a schema encodes: numbers without missing values, then the codes of
+categories, of which 0 is missing or unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import OneHotEncoder
+
+from gpunn.errors import ArgumentError, suggest
+from gpunn.optional import require
+from gpunn.randomness import generator
+from gpunn.tables import Schema
+
+__all__ = ["BASELINES", "LIBRARIES", "Goal", "Part", "check_libraries", "predicted"]
+
+LINEAR_ROWS = 10_000
+"""Maximum number of training rows of linear models, so that they take little time."""
+
+TREES, PATIENCE = 4000, 50
+"""Maximum number of boosted trees, and of trees without improvement on the held-out rows."""
+
+BINS = 255
+"""Maximum number of codes of a column of categories in `HistGradientBoostingClassifier`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Encoded rows, their targets and weights."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What to predict: the task, and the numbers of outputs; numbers may be logarithms."""
+
+    task: str
+    outputs: int
+    log: bool
+    quantiles: Sequence[float] | None
+    seed: int
+
+
+Model = Callable[[Part, Part, Schema, bool, int], np.ndarray]
+"""A function of training rows, held-out rows, their schema, whether the targets are classes, and a
+seed. The function returns probabilities of all classes, or numbers, for the held-out rows. Each row
+has one target: a number, or a class from 0 of which the training rows have all."""
+
+
+def constant(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+    """Predict the frequencies of the classes, or the mean."""
+    if classes:
+        predicted = np.bincount(training.y, training.weights) / training.weights.sum()
+    else:
+        predicted = np.average(training.y, weights=training.weights)
+    return np.repeat(predicted[None], len(held.X), axis=0)
+
+
+def linear(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+    """Fit logistic or ridge regression on numbers and one-hot encoded categories."""
+    start = len(schema.numbers)
+    categories = [np.arange(column.size) for column in schema.categories]
+    encoder = OneHotEncoder(categories=categories)
+
+    def matrix(X: np.ndarray) -> Any:
+        numbers = scipy.sparse.csr_array(X[:, :start].astype(np.float64))
+        codes = encoder.fit_transform(X[:, start:]) if categories else numbers[:, :0]
+        return scipy.sparse.hstack([numbers, codes]).tocsr()
+
+    model = LogisticRegression(max_iter=200) if classes else Ridge(random_state=0)
+    rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
+    model.fit(matrix(training.X[rows]), training.y[rows], training.weights[rows])
+    if not classes:
+        return np.asarray(model.predict(matrix(held.X)))
+    probabilities = np.zeros((len(held.X), training.y.max() + 1))
+    probabilities[:, model.classes_] = model.predict_proba(matrix(held.X))
+    return probabilities
+
+
+def boosted_trees(
+    training: Part, held: Part, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
+    """Fit scikit-learn's boosted trees."""
+    numbers = [False] * len(schema.numbers)
+    mask = numbers + [column.size <= BINS for column in schema.categories]
+    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    model = kind(categorical_features=mask, random_state=seed)
+    model.fit(training.X, training.y, training.weights)
+    return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
+
+
+def lightgbm(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+    """Fit LightGBM."""
+    library = library_of("lightgbm")
+    kind = library.LGBMClassifier if classes else library.LGBMRegressor
+    model = kind(n_estimators=TREES, random_state=seed, verbose=-1)
+    model.fit(
+        training.X,
+        training.y,
+        sample_weight=training.weights,
+        eval_set=[(held.X, held.y)],
+        eval_sample_weight=[held.weights],
+        categorical_feature=list(range(len(schema.numbers), schema.width)),
+        callbacks=[library.early_stopping(PATIENCE, verbose=False)],
+    )
+    return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
+
+
+def xgboost(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+    """Fit XGBoost."""
+    library = library_of("xgboost")
+    kind = library.XGBClassifier if classes else library.XGBRegressor
+    model = kind(
+        n_estimators=TREES,
+        early_stopping_rounds=PATIENCE,
+        random_state=seed,
+        enable_categorical=True,
+        feature_types=["q"] * len(schema.numbers) + ["c"] * len(schema.categories),
+    )
+    model.fit(
+        training.X,
+        training.y,
+        sample_weight=training.weights,
+        eval_set=[(held.X, held.y)],
+        sample_weight_eval_set=[held.weights],
+        verbose=False,
+    )
+    return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
+
+
+def catboost(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+    """Fit CatBoost."""
+    library = library_of("catboost")
+    start = len(schema.numbers)
+
+    def pool(part: Part) -> Any:
+        X = part.X.astype(object)
+        X[:, start:] = part.X[:, start:].astype(int)
+        columns = list(range(start, schema.width))
+        return library.Pool(X, part.y, cat_features=columns, weight=part.weights)
+
+    kind = library.CatBoostClassifier if classes else library.CatBoostRegressor
+    model = kind(iterations=TREES, random_seed=seed, verbose=False, allow_writing_files=False)
+    rows = pool(held)
+    model.fit(pool(training), eval_set=rows, early_stopping_rounds=PATIENCE)
+    return np.asarray(model.predict_proba(rows) if classes else model.predict(rows))
+
+
+BASELINES: Mapping[str, Model] = {"constant": constant, "linear model": linear}
+"""Models that every leaderboard contains."""
+
+LIBRARIES: Mapping[str, Model] = {
+    "lightgbm": lightgbm,
+    "catboost": catboost,
+    "xgboost": xgboost,
+    "sklearn": boosted_trees,
+}
+"""Models by the names of their libraries."""
+
+
+def library_of(name: str) -> Any:
+    return require(name, f"compare: {name!r}", f"pip install {name}")
+
+
+def check_libraries(names: Iterable[str], quantiles: object) -> None:
+    """Raise an error unless all libraries exist and are installed."""
+    for name in names:
+        if name not in LIBRARIES:
+            raise ArgumentError(f"compare: no library {name!r}; {suggest(f'{name}', LIBRARIES)}")
+        if quantiles is not None:
+            raise ArgumentError("compare: cannot be combined with quantiles")
+        library_of(name)
+
+
+def predicted(model: Model, training: Part, held: Part, schema: Schema, goal: Goal) -> np.ndarray:
+    """Return a model's predictions for the held-out rows: probabilities or numbers, 2-dimensional.
+
+    With quantiles, they are the prediction plus the quantiles of the training rows' errors.
+    """
+    if goal.task == "classification":
+        return probabilities_of(model, training, held, schema, goal.outputs, goal.seed)
+    columns = list[np.ndarray]()
+    for y, y_held in zip(by_column(training.y), by_column(held.y), strict=True):
+        parts = Part(training.X, y, training.weights), Part(held.X, y_held, held.weights)
+        if goal.task == "multilabel":
+            columns.append(probabilities_of(model, *parts, schema, 2, goal.seed)[:, 1])
+        else:
+            columns += numbers_of(model, *parts, schema, goal)
+    return np.stack(columns, axis=1)
+
+
+def by_column(y: np.ndarray) -> np.ndarray:
+    """Return the targets of each output."""
+    return y.reshape(len(y), -1).T
+
+
+def probabilities_of(
+    model: Model, training: Part, held: Part, schema: Schema, classes: int, seed: int
+) -> np.ndarray:
+    """Return probabilities of all classes, some of which the training rows may lack."""
+    known, codes = np.unique(training.y, return_inverse=True)
+    probabilities = np.zeros((len(held.X), classes))
+    if len(known) == 1:
+        probabilities[:, known] = 1
+        return probabilities
+    # Held-out rows of other classes have no weight in early stopping.
+    places = np.minimum(np.searchsorted(known, held.y), len(known) - 1)
+    weights = np.where(known[places] == held.y, held.weights, 0.0)
+    parts = Part(training.X, codes, training.weights), Part(held.X, places, weights)
+    probabilities[:, known] = model(*parts, schema, True, seed)
+    return probabilities
+
+
+def numbers_of(
+    model: Model, training: Part, held: Part, schema: Schema, goal: Goal
+) -> list[np.ndarray]:
+    """Return the prediction of one target, or its quantiles."""
+    if goal.log:
+        training = Part(training.X, np.log(training.y), training.weights)
+        held = Part(held.X, np.log(held.y), held.weights)
+    numbers = model(training, held, schema, False, goal.seed)
+    columns = [numbers]
+    if goal.quantiles is not None:
+        errors = training.y - model(training, training, schema, False, goal.seed)
+        quantiles = np.quantile(
+            errors, goal.quantiles, weights=training.weights, method="inverted_cdf"
+        )
+        columns = [numbers + quantile for quantile in quantiles]
+    return [np.exp(column) for column in columns] if goal.log else columns

@@ -1,0 +1,302 @@
+"""The estimators that combine the best candidates: results, files, interruptions, failures."""
+
+import pickle
+
+import numpy as np
+import pytest
+from exported_networks import predictor_of
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss, root_mean_squared_error
+
+import gpunn.sklearn
+from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning, MissingPackageError
+from gpunn.sklearn import TabularClassifier, TabularRegressor
+from gpunn.sklearn.automatic import candidates, search, time_limit
+from gpunn.sklearn.automatic.search import TabularSearch
+
+ROWS = 90
+RANDOM = np.random.default_rng(0)
+AGE = RANDOM.integers(18, 80, ROWS).astype(float)
+CITY = RANDOM.choice(["Bern", "Oslo", "Rome"], ROWS)
+X = {"age": np.where(RANDOM.random(ROWS) < 0.1, np.nan, AGE), "city": CITY}
+RENT = 500.0 + 300 * (CITY == "Rome") + 5 * AGE
+DEAR = np.where(RENT > 900, "dear", "cheap")
+LABELS = np.column_stack([CITY == "Rome", AGE > 50]).astype(int)
+CELLS = [["" if age != age else str(age), city] for age, city in zip(*X.values(), strict=True)]
+
+SMALL = {
+    "TabM": {"members": 2, "hidden_layer_sizes": [8], "epochs": 3, "bins": 4, "patience": 3},
+    "RealMLP": {"hidden_layer_sizes": [8], "epochs": 3, "batch_size": 32},
+}
+SETTINGS = {"n_cv": 2, "time_limit": 1e6, "random_state": 0}
+ESTIMATORS = {
+    "classes": (TabularClassifier(**SETTINGS, threshold_for="f1"), DEAR),
+    "labels": (TabularClassifier(**SETTINGS, metric="binary_accuracy"), LABELS),
+    "numbers": (TabularRegressor(**SETTINGS), RENT),
+    "logarithms": (TabularRegressor(**SETTINGS, target_transform="log", n_ens=2), RENT),
+    "quantiles": (TabularRegressor(**SETTINGS, quantiles=(0.1, 0.5, 0.9)), RENT),
+}
+
+
+def small(trial, seed):
+    """Return parameters of small networks that learn fast."""
+    return candidates.parameters_of(trial, seed) | SMALL[trial.family]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _three_small_candidates():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "parameters_of", small)
+        patch.setattr(candidates, "MOST", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Return fitted estimators by name, which tests do not change."""
+    return {name: clone(each).fit(X, y) for name, (each, y) in ESTIMATORS.items()}
+
+
+def predicted(estimator, rows=X):
+    return estimator.predict_proba(rows) if is_classifier(estimator) else estimator.predict(rows)
+
+
+def of_kind(estimator, kind):
+    return [row for row in estimator.leaderboard_ if row["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_leaderboard(fitted, name):
+    estimator = fitted[name]
+    (ensemble,), rows = of_kind(estimator, "ensemble"), of_kind(estimator, "candidate")
+    assert estimator.leaderboard_[0] is ensemble
+    assert {row["name"] for row in rows} == {"TabM 1", "RealMLP 1", "TabM 2"}
+    assert [row["name"] for row in of_kind(estimator, "baseline")] == ["constant", "linear model"]
+    assert all(not row["note"] for row in estimator.leaderboard_)
+    sign = -1 if name == "labels" else 1
+    scores = [sign * row["score"] for row in rows]
+    assert scores == sorted(scores)
+    assert sign * ensemble["score"] <= scores[0]
+    assert ensemble["score"] == estimator.validation_score_ == estimator.cv_scores_.mean()
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    used = [row for row in rows if row["share"]]
+    assert len(estimator.estimators_) == 2 * estimator.n_ens * len(used)
+    assert len(estimator.best_epoch_) == len(estimator.n_iter_) == len(estimator.estimators_)
+    assert ensemble["size"] == sum(row["size"] for row in used)
+    assert list(estimator.leaderboard()["name"]) == [row["name"] for row in estimator.leaderboard_]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("classes", log_loss), ("numbers", root_mean_squared_error)]
+)
+def test_held_out_predictions(fitted, name, metric):
+    """The ensemble is scored by its predictions for rows that its networks have not seen."""
+    estimator, (_, y) = fitted[name], ESTIMATORS[name]
+    close = np.isclose(estimator.oof_predictions_, predicted(estimator))
+    assert not close.reshape(ROWS, -1).all(axis=1).any()
+    pooled = metric(y, estimator.oof_predictions_)
+    assert estimator.validation_score_ == pytest.approx(pooled, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_exports(fitted, name):
+    """One Python file predicts as the ensemble does."""
+    network = fitted[name].network_
+    predictor = predictor_of(network, pure=True)
+    outputs = predictor["predict"](predictor["encoded"](CELLS))
+    np.testing.assert_allclose(outputs, network.predict(X), 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_pickles_and_files(fitted, name, tmp_path):
+    estimator, path = fitted[name], tmp_path / "a.safetensors"
+    estimator.save(path)
+    loaded = type(estimator).load(path, backend="numpy")
+    for again in (loaded, pickle.loads(pickle.dumps(estimator))):
+        np.testing.assert_array_equal(predicted(again), predicted(estimator))
+        assert again.leaderboard_ == estimator.leaderboard_
+        assert again.get_params()["n_cv"] == 2
+    if name == "classes":
+        assert loaded.threshold_ == estimator.threshold_ != 0.5
+
+
+def test_intervals(fitted):
+    for name in ("numbers", "logarithms", "quantiles"):
+        _, low, high = fitted[name].predict(X, interval=0.8)
+        assert 0.7 < np.mean((low <= RENT) & (high >= RENT)) <= 1, name
+    quantiles = fitted["quantiles"].predict_quantiles(X)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_without_a_time_limit():
+    """There is one candidate of each family, and one split."""
+    estimator = TabularRegressor(random_state=0).fit(X, RENT)
+    names = {row["name"] for row in of_kind(estimator, "candidate")}
+    assert names == {"TabM 1", "RealMLP 1"}
+    assert not hasattr(estimator, "cv_scores_")
+    assert all(row["standard_error"] > 0 for row in estimator.leaderboard_)
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "folds"),
+    [
+        ({}, None, 5),
+        ({"groups": np.arange(ROWS) % 3}, None, 3),
+        ({"times": np.arange(ROWS)}, None, 1),
+        ({"sample_weight": (np.arange(ROWS) < 40) * 2.0}, None, 5),
+        ({"X_val": X, "y_val": DEAR}, None, 1),
+        ({}, 80, 1),
+    ],
+    ids=["rows", "groups", "times", "weights", "given", "many rows"],
+)
+def test_automatic_folds(options, rows, folds, monkeypatch):
+    monkeypatch.setattr(candidates, "MOST", 1)
+    monkeypatch.setattr(search, "MANY", rows or search.MANY)
+    classifier = TabularClassifier(time_limit=1e6, random_state=0, class_weight="balanced")
+    fitted = classifier.fit(X, DEAR, **options)
+    assert len(fitted.estimators_) == folds == len(getattr(fitted, "cv_scores_", [0]))
+
+
+def test_size_of_the_ensemble(fitted):
+    few = clone(ESTIMATORS["numbers"][0]).set_params(max_networks=3).fit(X, RENT)
+    assert len(few.estimators_) == 2
+    best = of_kind(few, "candidate")[0]
+    assert (best["share"], best["score"]) == (1, few.validation_score_)
+    assert few.validation_score_ >= fitted["numbers"].validation_score_
+
+
+# ------------------------------------------------------------------------ folders, interruptions
+
+
+class Killed(BaseException):
+    """A signal that kills the process."""
+
+
+@pytest.fixture
+def ended_by(monkeypatch):
+    """Return a function that lets an error end the training of some candidate."""
+    train, count = TabularSearch._train_candidate, []
+
+    def end(error, number):
+        def train_or_end(*arguments, **options):
+            count.append(arguments)
+            if len(count) == number:
+                raise error
+            return train(*arguments, **options)
+
+        count.clear()
+        monkeypatch.setattr(TabularSearch, "_train_candidate", train_or_end)
+        return count
+
+    return end
+
+
+def test_resume_after_a_kill(fitted, tmp_path, ended_by):
+    (estimator, y), expected = ESTIMATORS["classes"], fitted["classes"]
+    estimator = clone(estimator).set_params(folder=tmp_path / "folder")
+    ended_by(Killed(), 3)
+    with pytest.raises(Killed):
+        estimator.fit(X, y)
+    count = ended_by(Killed(), 0)
+    estimator.fit(X, y)
+    assert len(count) == 1, "finished candidates are trained again"
+    estimator.fit(X, y)
+    assert len(count) == 1
+    np.testing.assert_array_equal(predicted(estimator), predicted(expected))
+    np.testing.assert_array_equal(estimator.oof_predictions_, expected.oof_predictions_)
+    for row, other in zip(estimator.leaderboard_, expected.leaderboard_, strict=True):
+        for key in ("name", "score", "share", "size", "settings"):
+            assert row[key] == other[key]
+    with pytest.raises(ArgumentError, match=r"had other settings. settings.dtype was 'float32', "):
+        estimator.set_params(dtype="float64").fit(X, y)
+    with pytest.raises(ArgumentError, match=r"had other settings. settings.X was '"):
+        estimator.set_params(dtype="float32").fit({**X, "age": AGE + 1}, y)
+
+
+def test_wrong_folders(tmp_path):
+    estimator = TabularRegressor(folder=tmp_path, random_state=0)
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(ArgumentError, match=r"folder: .* has other files; choose a new folder"):
+        estimator.fit(X, RENT)
+    with pytest.raises(ArgumentError, match="folder: needs an integer as random_state"):
+        estimator.set_params(random_state=None).fit(X, RENT)
+
+
+def test_ctrl_c(ended_by):
+    estimator = clone(ESTIMATORS["numbers"][0])
+    ended_by(KeyboardInterrupt(), 1)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(X, RENT)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+    ended_by(KeyboardInterrupt(), 2)
+    estimator.fit(X, RENT)
+    assert [row["name"] for row in of_kind(estimator, "candidate")] == ["TabM 1"]
+
+
+# -------------------------------------------------------------------------------- time, failures
+
+
+def test_the_time_limit_ends_every_network(monkeypatch):
+    """The clock advances by one second whenever it is read."""
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(time_limit, "clock", lambda: float(next(seconds)))
+    monkeypatch.setattr(candidates, "MOST", 9)
+    monkeypatch.setitem(SMALL["TabM"], "epochs", 10**6)
+    monkeypatch.setitem(SMALL["TabM"], "patience", 10**6)
+    with gpunn.backends.thread_count.one_thread():
+        estimator = TabularRegressor(time_limit=200, n_cv=2, random_state=0).fit(X, RENT)
+    rows = {row["name"]: row for row in of_kind(estimator, "candidate")}
+    assert rows["TabM 1"]["note"] == "ended by the time limit"
+    assert 80 <= rows["TabM 1"]["seconds"] <= 120, "the first candidate has half of the time"
+    assert "RealMLP 1" in rows
+    assert "TabM 2" not in rows, "it would take longer than the time left"
+    assert next(seconds) < 240
+
+
+def test_a_time_that_is_too_short():
+    estimator = TabularRegressor(time_limit=1e-9, n_cv=2, random_state=0).fit(X, RENT)
+    assert estimator.n_iter_ == [1, 1]
+
+
+def test_failed_candidates(monkeypatch):
+    monkeypatch.setitem(SMALL["TabM"], "learning_rate_init", 1e30)
+    monkeypatch.setitem(SMALL["TabM"], "max_norm", None)
+    estimator = clone(ESTIMATORS["numbers"][0]).fit(X, RENT)
+    rows = of_kind(estimator, "candidate")
+    assert [row["name"] for row in rows] == ["RealMLP 1", "TabM 1", "TabM 2"]
+    assert rows[2]["score"] is None
+    assert "not a finite number" in rows[2]["note"]
+    monkeypatch.setattr(candidates, "MOST", 1)
+    with pytest.raises(DivergenceError, match="every candidate has failed; TabM 1: "):
+        estimator.fit(X, RENT)
+
+
+def test_warnings_are_given_once():
+    rows = X | {"same": ["x"] * ROWS}
+    with pytest.warns(GpunnWarning, match="column 'same': dropped") as record:
+        TabularRegressor(random_state=0).fit(rows, RENT)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+
+
+def test_progress(capsys):
+    TabularRegressor(random_state=0, progress=True, compare=["sklearn"]).fit(X, RENT)
+    lines = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    expected = ["constant", "linear model", "TabM 1", "RealMLP 1", "sklearn"]
+    assert [line for line in lines if line in expected] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "problem"),
+    [
+        ({"compare": ["lightgmb"]}, ArgumentError, "compare: no library 'lightgmb'; .*'lightgbm'"),
+        ({"compare": ["catboost"]}, MissingPackageError, "compare: 'catboost' needs the package"),
+        ({"metric": "accuracy"}, ArgumentError, "metric: 'accuracy' evaluates"),
+    ],
+)
+def test_wrong_parameters(options, error, problem, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "catboost", None)
+    with pytest.raises(error, match=problem):
+        TabularRegressor(**options).fit(X, RENT)

@@ -1,0 +1,80 @@
+"""Yardsticks: each model predicts each kind of target, even if classes are missing in a fold."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from gpunn.sklearn.automatic.yardsticks import (
+    BASELINES,
+    LIBRARIES,
+    Goal,
+    Part,
+    check_libraries,
+    predicted,
+)
+from gpunn.tables import Schema
+
+RANDOM = np.random.default_rng(0)
+ROWS = 80
+SIZE = RANDOM.normal(size=ROWS)
+CITY = RANDOM.choice(["Bern", "Oslo", "Rome"], ROWS)
+TABLE = {"size": SIZE, "city": CITY}
+SCHEMA = Schema.fit(TABLE)
+X = SCHEMA.encode(TABLE)
+NUMBER = np.exp(0.5 * SIZE + (CITY == "Rome"))
+CLASS = (SIZE > 0) * 1 + (CITY == "Rome")
+TARGETS = {
+    "classification": CLASS,
+    "multilabel": np.stack([SIZE > 0, CITY == "Rome", CITY == "Kiel"], axis=1) * 1,
+    "regression": np.stack([NUMBER, SIZE], axis=1),
+}
+MODELS = {**BASELINES, "sklearn": LIBRARIES["sklearn"]}
+
+
+def goal(task, outputs, log=False, quantiles=None):
+    return Goal(task, outputs, log, quantiles, 0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("task", TARGETS)
+def test_every_kind_of_target(name, task):
+    y, weights = TARGETS[task], np.ones(ROWS)
+    training, held = Part(X[:60], y[:60], weights[:60]), Part(X[60:], y[60:], weights[60:])
+    outputs = 4 if task == "classification" else y.shape[1]
+    predictions = predicted(MODELS[name], training, held, SCHEMA, goal(task, outputs))
+    assert predictions.shape == (20, outputs)
+    if task == "classification":
+        np.testing.assert_allclose(predictions.sum(axis=1), 1, 1e-5)
+        assert (predictions[:, 3] == 0).all(), "no row has this class"
+        guess = log_loss(y[60:], np.full((20, 3), 1 / 3))
+        assert log_loss(y[60:], predictions[:, :3]) < guess
+    elif task == "multilabel":
+        assert (predictions[:, 2] == 0).all()
+    elif name != "constant":
+        assert np.corrcoef(predictions[:, 0], y[60:, 0])[0, 1] > 0.7
+
+
+def test_classes_that_the_training_rows_lack():
+    rows = CLASS < 2
+    training = Part(X[rows], CLASS[rows], np.ones(rows.sum()))
+    held = Part(X, CLASS, np.ones(ROWS))
+    for model in MODELS.values():
+        predictions = predicted(model, training, held, SCHEMA, goal("classification", 3))
+        assert (predictions[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_logarithms_and_quantiles(name):
+    part = Part(X, NUMBER, np.ones(ROWS))
+    levels = (0.1, 0.5, 0.9)
+    for log in (False, True):
+        quantiles = predicted(
+            BASELINES[name], part, part, SCHEMA, goal("regression", 3, log, levels)
+        )
+        below = (NUMBER[:, None] <= quantiles).mean(axis=0)
+        np.testing.assert_allclose(below, levels, atol=0.02)
+
+
+def test_no_yardsticks_for_quantiles():
+    with pytest.raises(ValueError, match="compare: cannot be combined with quantiles"):
+        check_libraries(["sklearn"], (0.1, 0.5, 0.9))
