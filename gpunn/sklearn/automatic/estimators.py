@@ -76,6 +76,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 
         Unknown numbers are None. The baselines "constant" and "linear model" predict the
         frequencies of the classes or the mean, and by logistic or ridge regression.
+    stopped_ : str
+        Why training ended early: "interrupted by Ctrl-C", or an empty string.
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     network_ : gpunn.Sequential
@@ -140,8 +142,10 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
 
     Attributes
     ----------
-    leaderboard_, network_, estimators_, best_epoch_, n_iter_ : as for `TabularClassifier`
+    leaderboard_, stopped_, network_, estimators_ : as for `TabularClassifier`
         The ensemble and its candidates.
+    best_epoch_, n_iter_ : as for `TabularClassifier`
+        Numbers of epochs of the ensemble's networks.
     validation_score_, cv_scores_, oof_predictions_ : as for `RealMLPClassifier`
         Scores and held-out predictions of the ensemble.
     metric_, schema_, backend_, device_ : as for `RealMLPClassifier`

@@ -136,6 +136,7 @@ class TabularSearch(TabularEstimator):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
                 rows += self._yardsticks(plan, libraries, "library")
         self.leaderboard_ += rows
+        self.stopped_ = "interrupted by Ctrl-C" if interrupted else ""
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
         """Return the metric of the validation rows."""
