@@ -32,6 +32,7 @@ SECTIONS = {
         "Find mistakes in a table": "how_to/inspect",
         "Choose a model and its settings": "how_to/choosing",
         "Use RealMLP and TabM": "how_to/tabular",
+        "Train the best model in a given time": "how_to/time_limit",
         "Recognize images of digits": "how_to/images",
         "Classify signals": "how_to/signals",
         "Split time series and groups": "how_to/splits",

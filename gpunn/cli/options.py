@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ __all__ = [
     "load_trained",
     "only_one",
     "run_argument",
+    "seconds_of",
     "set_threshold",
     "table_options",
     "targets_option",
@@ -44,6 +46,20 @@ def check_settings(
                 f"--set {setting}: expected key=value without spaces, such as training.epochs=3"
             )
     return settings
+
+
+SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+"""Seconds per unit of time."""
+
+
+def seconds_of(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    """Return a time such as "90s", "10m" or "1.5h" in seconds, or None if it is not given."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(s|m|min|h|)", text.strip())
+    if match is not None and float(match[1]) > 0:
+        return float(match[1]) * SECONDS[match[2]]
+    raise click.UsageError(f"--time: expected a time such as 90s, 10m or 2h; got {text!r}")
 
 
 backend_option = click.option(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpunn.cli.automatic import automatic_settings, train_automatically
 from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import (
     TABLE_SUFFIXES,
     backend_option,
     check_settings,
     imports_option,
+    seconds_of,
     table_options,
     targets_option,
 )
@@ -61,7 +63,21 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--model",
     metavar="NAME",
-    help=f"Model for a table: realmlp, realmlp_s or tabm.  [default: {DEFAULT}]",
+    help=f"Model for a table: realmlp, realmlp_s, tabm or auto.  [default: {DEFAULT}]",
+)
+@click.option(
+    "--time",
+    "time_limit",
+    callback=seconds_of,
+    metavar="TIME",
+    help="Train as many models as fit into a time, such as 90s, 10m or 2h, and combine the best "
+    "ones (the model auto).",
+)
+@click.option(
+    "--compare",
+    metavar="NAMES",
+    help="For --time: also show the scores of other libraries on the same rows: lightgbm, "
+    "xgboost, catboost, sklearn, separated by commas.",
 )
 @table_options
 @backend_option
@@ -92,6 +108,8 @@ def train(
     positive: str | None,
     threshold_for: str | None,
     model: str | None,
+    time_limit: float | None,
+    compare: str | None,
     reading: Mapping[str, Any],
     backend: str | None,
     settings: tuple[str, ...],
@@ -112,11 +130,15 @@ def train(
     To stop early, press Ctrl-C or send SIGTERM: training ends after the current step and saves its
     state. To continue, repeat the command with --resume.
     """
+    from gpunn.config import Draft
     from gpunn.data.images import SUFFIXES, is_image_folder
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
+    from gpunn.experiment.automatic import prepared
+    from gpunn.experiment.automatic_folder import AutomaticFolder
     from gpunn.experiment.files import require_run
+    from gpunn.experiment.networks import AUTO
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume cannot be combined; remove one of them")
@@ -136,6 +158,12 @@ def train(
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
+    if time_limit is not None and targets:
+        if model not in (None, AUTO):
+            raise click.UsageError(f"--time: chooses the models itself; remove --model {model}")
+        model = AUTO
+    automatic = automatic_settings(time_limit, compare)
+    settings = (*settings, *automatic.values())
     try:
         if run_dir is not None:
             require_run(run_dir, f", or one with images ({', '.join(SUFFIXES)})")
@@ -143,6 +171,10 @@ def train(
     except GpunnError as error:
         Agreement.over(communicator()).fail(error)  # only one of several processes reports it
         raise
+    for option in automatic if described.model.name != AUTO else ():
+        raise click.UsageError(
+            f"{option}: only for a table with --target, or for the model {AUTO!r}"
+        )
     ranks = described.get_communicator()
 
     def experiment() -> Experiment:
@@ -150,7 +182,15 @@ def train(
         return build(described, ops, allow_imports=allow_imports, communicator=ranks)
 
     with Agreement.over(ranks).failing_together():
-        if ranks.rank:
+        if isinstance(described, Draft) and described.model.name == AUTO:
+            if live or ranks.size > 1:
+                raise click.UsageError(
+                    f"the model {AUTO!r} is trained by one process without --live"
+                )
+            with AutomaticFolder(output, overwrite=overwrite, resume=resume) as here:
+                run = prepared(described, backend, allow_imports=allow_imports)
+                stopped = train_automatically(run, here, quiet)
+        elif ranks.rank:
             stopped = _train_along(experiment)
         else:
             with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
@@ -179,7 +219,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
 
     checkpoint = folder.attach(experiment)
     if checkpoint is None:
-        warn_of_findings(experiment)
+        warn_of_findings(experiment.config, experiment.trainer.model.schema, experiment.parts)
     tell = _silence if quiet else say
     bars = not quiet and is_terminal(sys.stderr)
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
@@ -230,6 +270,7 @@ def _configuration(
     """Return the configuration from a file, or a new one for a table or a folder of images."""
     from gpunn.config import load_config, parse_config, set_value
     from gpunn.experiment.images import default_configuration
+    from gpunn.experiment.networks import AUTO
 
     raw: dict[str, Any]
     if not targets:
@@ -259,7 +300,9 @@ def _configuration(
     }
     for setting in settings:
         set_value(raw, setting)
-    for part in ("test", "validation"):
+    # The model "auto" holds out rows itself: each fold in turn.
+    parts = ["test"] if raw["model"]["name"] == AUTO else ["test", "validation"]
+    for part in parts:
         if f"{part}_path" not in raw["data"]:
             raw["data"].setdefault(f"{part}_fraction", HELD_OUT)
     return parse_config(raw, Path())

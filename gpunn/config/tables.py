@@ -566,11 +566,11 @@ class Model(Table):
     ----------
     layers : list of str and mapping, or None
         The layers in order, at least one; required unless `name` is set.
-    name : {"realmlp", "realmlp_s", "tabm"} or None
-        A tabular model.
+    name : {"realmlp", "realmlp_s", "tabm", "auto"} or None
+        A tabular model; "auto" trains as many models as the time allows, and combines the best.
     parameters : mapping of str to value
-        Parameters of the tabular model, such as `{"members": 8}`; see `gpunn.tabular.realmlp` and
-        `gpunn.tabular.tabm`.
+        Parameters of the tabular model, such as `{"members": 8}`; see `gpunn.tabular.realmlp`,
+        `gpunn.tabular.tabm` and, for "auto", `gpunn.sklearn.TabularClassifier`.
     start_from : str or None
         A run folder or a model file, from which the initial weights are copied.
     frozen : list of str

@@ -44,7 +44,7 @@ from gpunn.training.history import History
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.transfer import WeightsReport
 
-__all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
+__all__ = ["Experiment", "build", "class_weights", "evaluate_part", "make_trainer"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -287,7 +287,8 @@ def build(
     model.metadata = dict(parts.metadata)
     model.schema = schema
     start = _started(config, model)
-    class_weight = _class_weight(config.training, model)
+    classes = model.classes or [str(index) for index in range(max(model.output_shape[0], 2))]
+    class_weight = class_weights(config.training, classes)
     builder = DatasetBuilder(model, trainer.loss, trainer.every_metric)
     data = {
         name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
@@ -428,12 +429,11 @@ def _check_threshold(
         )
 
 
-def _class_weight(training: Training, model: Sequential) -> dict[int, float] | str | None:
+def class_weights(training: Training, classes: list[str]) -> dict[int, float] | str | None:
     """Return class weights with the index of each class in place of its name."""
     weights = training.class_weight
     if weights is None or isinstance(weights, str):
         return weights
-    classes = model.classes or [str(index) for index in range(max(model.output_shape[0], 2))]
     for label in weights:
         if label not in classes:
             raise ConfigError(

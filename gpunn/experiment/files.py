@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,15 @@ from gpunn.training.callbacks.epoch_logs import CSVLog, JSONLinesLog, TensorBoar
 from gpunn.training.callbacks.experiment_trackers import WandB
 from gpunn.training.callbacks.norm_log import NormLog
 
-__all__ = ["FILES", "Removal", "csv_table", "listing", "place_callback_files", "require_run"]
+__all__ = [
+    "FILES",
+    "Removal",
+    "csv_table",
+    "listing",
+    "place_callback_files",
+    "remove_candidates",
+    "require_run",
+]
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -24,6 +33,8 @@ NORMS = "norms.jsonl"
 CHECKPOINTS = FOLDER
 BEST = "best.safetensors"
 EVALUATION = "evaluation.json"
+LEADERBOARD = "leaderboard.csv"
+CANDIDATES = "candidates"
 
 FILES = {
     CONFIG: "the configuration with all defaults; gpunn train can use it again",
@@ -35,6 +46,8 @@ FILES = {
     BEST: "the network of the best epoch, with the optimizer's state",
     FINAL: "the trained network",
     EVALUATION: "how training ended, and the loss and metrics on the test split",
+    LEADERBOARD: "the score, time and share of each candidate, for --time",
+    CANDIDATES: "the finished candidates, for --resume",
 }
 """For every file of a run, a description."""
 
@@ -51,6 +64,16 @@ def require_run(folder: Path, alternative: str = "") -> None:
             f"{folder}: expected a folder that gpunn train wrote{alternative}; {problem}. Check "
             "the path, or list the runs with gpunn runs"
         )
+
+
+def remove_candidates(folder: Path) -> None:
+    """Remove what only a run of several candidates writes."""
+    (folder / LEADERBOARD).unlink(missing_ok=True)
+    candidates = folder / CANDIDATES
+    if candidates.is_symlink():  # whose files may belong to another run
+        candidates.unlink()
+    elif candidates.is_dir():
+        shutil.rmtree(candidates)
 
 
 def listing(folder: Path) -> str:

@@ -27,6 +27,7 @@ from gpunn.experiment.files import (
     Removal,
     csv_table,
     place_callback_files,
+    remove_candidates,
 )
 from gpunn.experiment.locked_folder import LockedFolder
 from gpunn.experiment.resume_checks import check_resumable, check_same_data, warn_of_changes
@@ -245,6 +246,7 @@ class RunFolder(LockedFolder, Callback):
                 self._checkpoints.clear()
                 for name in (FINAL, BEST):
                     (self.path / name).unlink(missing_ok=True)
+                remove_candidates(self.path)
             if not (self.path / FINAL).exists():
                 (self.path / EVALUATION).unlink(missing_ok=True)
             new.commit()

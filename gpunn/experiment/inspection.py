@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from gpunn.config import TableFile
-from gpunn.experiment.build import Experiment
+from gpunn.config import Config, TableFile
+from gpunn.experiment.parts import Parts
 from gpunn.rows.cells import Markers
-from gpunn.tables import Table
+from gpunn.tables import Schema, Table
 from gpunn.tables.inspection import ROWS, findings
 
 __all__ = ["warn_of_findings"]
@@ -15,14 +15,13 @@ __all__ = ["warn_of_findings"]
 LOG = logging.getLogger("gpunn")
 
 
-def warn_of_findings(experiment: Experiment) -> None:
-    """Log a line for each finding of `gpunn inspect` in the table of an experiment.
+def warn_of_findings(config: Config, schema: Schema | None, parts: Parts) -> None:
+    """Log a line for each finding of `gpunn inspect` in a run's table, if its data is a table.
 
     Nothing is logged if the network starts from another one, whose schema may be that of another
     table.
     """
-    config, schema = experiment.config, experiment.trainer.model.schema
-    table, data = experiment.parts.training.source_inputs, config.data
+    table, data = parts.training.source_inputs, config.data
     if schema is None or config.model.start_from is not None or not isinstance(data, TableFile):
         return
     assert isinstance(table, Table)

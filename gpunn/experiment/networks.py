@@ -20,7 +20,7 @@ from gpunn.tables import Schema
 from gpunn.tabular import Recipe, realmlp, tabm
 from gpunn.tabular.tabm import PRESETS
 
-__all__ = ["NETWORKS", "network_of", "settled"]
+__all__ = ["AUTO", "NETWORKS", "network_of", "settled", "task_of_numbers", "training_of"]
 
 
 class Network(NamedTuple):
@@ -36,6 +36,9 @@ class Network(NamedTuple):
     on_cpu: Mapping[str, Any] = {}
 
 
+AUTO = "auto"
+"""The name of the model that consists of several networks; see `gpunn.experiment.automatic`."""
+
 MEMBERS, SIZES = PRESETS["cpu"]
 TABM_ON_CPU = {"members": MEMBERS, "hidden_layer_sizes": list(SIZES or ())}
 
@@ -48,6 +51,11 @@ NETWORKS: Mapping[str, Network] = {
 
 def network_of(name: str) -> Network:
     """Return the tabular model called `name`, or raise a ConfigError if there is none."""
+    if name == AUTO:
+        raise ConfigError(
+            f"model.name: only gpunn train has the model {AUTO!r}, which trains several networks; "
+            f"choose one of {', '.join(NETWORKS)}"
+        )
     if name not in NETWORKS:
         raise ConfigError(f"model.name: there is no model {name!r}; {suggest(name, NETWORKS)}")
     return NETWORKS[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,18 @@ ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""
 
 
-def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+def check_resumable(
+    folder: Path, description: Mapping[str, Any], free: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the configuration of the run in a folder.
 
-    A ConfigError is raised if the run's data, network, seed or dtype differ from `description`.
+    A ConfigError is raised if the run's data, network, seed or dtype differ from `description`,
+    except for keys in `free`.
     """
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
         for path, old, new in network_differences(earlier.get(key), description[key], key):
-            if not path.endswith("path"):  # the files may have moved
+            if not (path.endswith("path") or path in free):  # the files may have moved
                 before = "does not set it" if old is None else f"has {old!r}"
                 after = "without it" if new is None else f"with {new!r}"
                 raise ConfigError(

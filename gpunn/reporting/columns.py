@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from gpunn.network import Sequential
 from gpunn.randomness import generator
 from gpunn.reporting.charts import Chart, ranking
 from gpunn.reporting.text import number_text
-from gpunn.tables import Table
+from gpunn.tables import Schema, Table
+from gpunn.tables.columns import Column
 from gpunn.thresholds import decide
 
 __all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]
@@ -166,16 +167,26 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 
 
+def codes_of(schema: Schema, part: Part, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
+    """Yield the columns of categories with the code of each row, as the first schema has them."""
+    found = set[str]()
+    for each in schema.parts:
+        columns = [column for column in each.columns if column.is_category]
+        if not found.issuperset(column.name for column in columns):
+            codes = each.encode(part.inputs(), dtype)[:, len(each.numbers) :].astype(np.int64)
+            for column, code in zip(columns, codes.T, strict=True):
+                if column.name not in found:
+                    yield column, code
+            found.update(column.name for column in columns)
+
+
 def spreads_of(
     model: Sequential, part: Part, errors: np.ndarray, are_squares: bool, order: Sequence[str]
 ) -> list[Spread]:
     """Return the errors by category for the most important columns."""
-    schema = model.schema
-    assert schema is not None
-    codes = schema.encode(part.inputs(), model.dtype)[:, len(schema.numbers) :].astype(np.int64)
-    columns = [column for column in schema.columns if column.is_category]
+    assert model.schema is not None
     spreads = {}
-    for column, code in zip(columns, codes.T, strict=True):
+    for column, code in codes_of(model.schema, part, model.dtype):
         names = ["missing or unknown", *column.categories]
         counts = np.bincount(code, minlength=len(names))
         sums = np.bincount(code, errors, minlength=len(names))

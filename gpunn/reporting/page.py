@@ -23,6 +23,7 @@ from gpunn.reporting.charts import Chart
 from gpunn.reporting.columns import column_charts
 from gpunn.reporting.curves import comparison, learning_curves, measured, norm_charts, speed_charts
 from gpunn.reporting.findings import Findings, examine
+from gpunn.reporting.leaderboard import leaderboard_of
 from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
 from gpunn.reporting.results import Results, Table, results
@@ -54,6 +55,7 @@ class Run:
     machine: list[tuple[str, str]] = field(default_factory=list)
     network: Table | None = None
     final: Table | None = None
+    leaderboard: Table | None = None
     curves: list[Chart] = field(default_factory=list)
     speed: list[Chart] = field(default_factory=list)
     norms: list[Chart] = field(default_factory=list)
@@ -214,9 +216,10 @@ def view(
 ) -> Run:
     """Return the page's content for one run."""
     run = Run(key, name, record)
-    run.curves = learning_curves(record, key)
-    run.speed = speed_charts(record, key)
-    run.norms = norm_charts(record, key)
+    if not record.automatic:
+        run.curves = learning_curves(record, key)
+        run.speed = speed_charts(record, key)
+        run.norms = norm_charts(record, key)
     if record.running:
         run.problems.append("The run is still running.")
     elif record.ending is None:
@@ -230,6 +233,7 @@ def view(
         run.problems.append(f"Training ended early: {record.ending.stopped}")
     model, findings = examined(run, backend, allow_imports)
     if model is not None:
+        run.leaderboard = leaderboard_of(model, record)
         run.network = network_table(model)
         run.weights = first_layer(model, findings.pixels if findings else None)
     if findings is not None:
@@ -269,10 +273,17 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
         shown.append((f"Test {lower(title_of(name))}", number_text(test[name], name), remark))
     best, monitor = record.best, record.monitor
     if best is not None and monitor is not None:
-        remark = f"{monitor} {number_text(best[monitor], monitor)}"
-        shown.append(("Best epoch", number_text(int(best["epoch"] or 0)), remark))
-    done, planned = len(record.history), record.config.training.epochs
-    shown.append(("Epochs", number_text(done), "" if done == planned else f"of {planned} planned"))
+        score = number_text(best[monitor], monitor)
+        if record.automatic:
+            title = f"Validation {lower(title_of(monitor.removeprefix(VALIDATION)))}"
+            shown.append((title, score, "of the ensemble"))
+            shown.append(("Time in training", duration(record.seconds), ""))
+        else:
+            shown.append(("Best epoch", number_text(int(best["epoch"] or 0)), f"{monitor} {score}"))
+    if not record.automatic:
+        done, planned = len(record.history), record.config.training.epochs
+        remark = "" if done == planned else f"of {planned} planned"
+        shown.append(("Epochs", number_text(done), remark))
     speeds = [speed for row in record.history if (speed := row.get("samples_per_second"))]
     if speeds:
         median = number_text(round(sorted(speeds)[len(speeds) // 2]))
@@ -291,29 +302,39 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
     """Return the metrics of the last and best epochs, of the test split, and of a baseline."""
     if not record.history:
         return None
-    names = measured(record.history[-1:])
-    last, best = record.history[-1], record.best
-    sources: list[tuple[str, Any, str]] = [(f"training, epoch {last['epoch']:.0f}", last, "")]
-    if best is not None and best is not last:
-        sources.append((f"training, best epoch {best['epoch']:.0f}", best, ""))
-    if any(name.startswith("val_") for name in last):
-        sources.append((f"validation, epoch {last['epoch']:.0f}", last, "val_"))
-        if best is not None and best is not last:
-            sources.append((f"validation, best epoch {best['epoch']:.0f}", best, "val_"))
-    if record.ending is not None and record.ending.test is not None:
-        sources.append(("test, trained network", record.ending.test, ""))
-    note = "Training metrics are measured while the network changes, with dropout."
+    tested = record.ending.test if record.ending is not None else None
+    names, notes = measured(record.history[-1:]), list[str]()
+    sources: list[tuple[str, Any, str]] = [("validation", record.history[-1], VALIDATION)]
+    if record.automatic:
+        names = list(dict.fromkeys([*names, *(name for name in tested or () if name != "rows")]))
+    else:
+        sources = epochs_shown(record)
+        notes.append("Training metrics are measured while the network changes, with dropout.")
+    if tested is not None:
+        sources.append(("test, trained network", tested, ""))
     if findings is not None:
         what, metrics = findings.baseline
         sources.append((f"{findings.part}, baseline: {what}", metrics, ""))
-        note += (
-            " The baseline predicts the same value for every row, learned from the training rows."
+        notes.append(
+            "The baseline predicts the same value for every row, learned from the training rows."
         )
     rows = [
         (label, *(number_text(row.get(prefix + name), name) for name in names))
         for label, row, prefix in sources
     ]
-    return Table("Final metrics", ("", *(title_of(name) for name in names)), rows, note)
+    return Table("Final metrics", ("", *(title_of(name) for name in names)), rows, " ".join(notes))
+
+
+def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
+    """Return names, rows and prefixes of the metrics of the last epoch and of the best epoch."""
+    last, best = record.history[-1], record.best
+    epochs = [(f"epoch {last['epoch']:.0f}", last)]
+    if best is not None and best is not last:
+        epochs.append((f"best epoch {best['epoch']:.0f}", best))
+    sources: list[tuple[str, Any, str]] = [(f"training, {name}", row, "") for name, row in epochs]
+    if any(name.startswith(VALIDATION) for name in last):
+        sources += [(f"validation, {name}", row, VALIDATION) for name, row in epochs]
+    return sources
 
 
 def network_table(model: Sequential) -> Table:
@@ -329,6 +350,7 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
     split = ", ".join(f"{count:,} {part}" for part, count in rows.items())
     named = training["optimizer"]
     optimizer = {"name": named} if isinstance(named, str) else dict(named)
+    limit = description["model"]["parameters"].get("time_limit")
     rate = optimizer.pop("learning_rate", None)
     target = description["data"].get("target")
     facts = [
@@ -337,10 +359,16 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
         ("Network", described(description["model"].get("name"))),
         ("Rows", split),
         ("Loss", described(training["loss"])),
-        ("Optimizer", described(optimizer)),
-        ("Learning rate", described(rate)),
-        ("Epochs", number_text(training["epochs"])),
-        ("Batch size", number_text(training["batch_size"])),
+        *(
+            [("Time limit", f"{number_text(limit)} s")]
+            if record.automatic
+            else [
+                ("Optimizer", described(optimizer)),
+                ("Learning rate", described(rate)),
+                ("Epochs", number_text(training["epochs"])),
+                ("Batch size", number_text(training["batch_size"])),
+            ]
+        ),
         ("Seed", str(description["seed"])),
         ("Type", description["dtype"]),
     ]

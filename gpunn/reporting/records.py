@@ -21,6 +21,7 @@ from gpunn.experiment.files import (
     NORMS,
     require_run,
 )
+from gpunn.experiment.networks import AUTO
 from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
 from gpunn.schema import typed
@@ -107,6 +108,11 @@ class Record:
     history: list[dict[str, float | None]]
     ending: Ending | None
     running: bool
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the run's model is "auto": an ensemble of networks, without a history."""
+        return self.config.model.name == AUTO
 
     @cached_property
     def norms(self) -> list[NormRow]:

@@ -1,0 +1,253 @@
+"""The model "auto": as many networks as the time allows, combined by a tabular estimator."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import Backend
+from gpunn.config import Config, Draft, TableFile, Training
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, GpunnWarning, suggest
+from gpunn.experiment.build import class_weights, evaluate_part, make_trainer
+from gpunn.experiment.data import load
+from gpunn.experiment.evaluation import Evaluation
+from gpunn.experiment.networks import AUTO, task_of_numbers, training_of
+from gpunn.experiment.objects import Objects
+from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.split_report import remarks_on_split
+from gpunn.experiment.tables import learned_schema
+from gpunn.network import Sequential
+from gpunn.optimizers import Adam
+from gpunn.optional import install_command, require
+from gpunn.tables import Schema
+from gpunn.tabular import Recipe
+from gpunn.tabular.recipe import LOSS, checked_metric, loss_of, with_quantiles
+from gpunn.training import Trainer
+
+__all__ = ["Automatic", "Candidate", "prepared"]
+
+LOG = logging.getLogger("gpunn")
+
+ELSEWHERE = {
+    "backend": "backend",
+    "callbacks": "training.callbacks",
+    "class_weight": "training.class_weight",
+    "columns": "data.columns",
+    "dtype": "dtype",
+    "folder": "--output",
+    "missing_values": "data.missing_values",
+    "progress": "--quiet",
+    "random_state": "seed",
+    "threshold_for": "training.threshold_for",
+    "validation_fraction": "data.validation_fraction",
+}
+"""Parameters of the estimators that a configuration sets elsewhere, and where."""
+
+CHANGEABLE = ("class_weight", "metrics", "threshold_for", "validation_metrics")
+"""Keys of `[training]` that the model does not set."""
+
+Candidate = Callable[[Mapping[str, Any]], None]
+"""A function that receives each finished candidate as a row of the leaderboard."""
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """An estimator that is ready to train, with its rows; `schema` describes all columns."""
+
+    config: Config
+    description: dict[str, Any]
+    objects: Objects
+    parts: Parts
+    schema: Schema
+    backend: Backend
+    estimator: Any
+
+    def fit(self, folder: Path, ended: Candidate) -> str:
+        """Train until the time is over or Ctrl-C is pressed; return why training ended early.
+
+        Each finished candidate is saved in `folder`. A KeyboardInterrupt is raised if Ctrl-C is
+        pressed before any candidate is finished.
+        """
+        estimator, training, validation = self.estimator, self.parts.training, self.parts.validation
+        keys, held, by = self.parts.keys, {}, {}
+        if validation is not None:
+            held = {"X_val": validation.inputs(), "y_val": targets_of(validation)}
+        elif keys is not None:
+            rows = slice(None) if training.indices is None else training.indices
+            by = {f"{keys.kind}s": keys.values[rows]}
+        estimator.folder = folder
+        estimator._show = ended
+        with warnings.catch_warnings():
+            # The columns were described before, and a fold may lack values of a rare column.
+            warnings.filterwarnings("ignore", "X: ", GpunnWarning)
+            estimator.fit(training.inputs(), targets_of(training), **held, **by)
+        self._name()
+        stopped: str = estimator.stopped_
+        return stopped
+
+    def _name(self) -> None:
+        """Set the names of classes and columns, in place of codes and of columns left out."""
+        estimator, classes = self.estimator, self.parts.metadata.get("classes")
+        if classes is not None:
+            estimator.classes_ = np.array(classes)
+        if self.schema.named:
+            names = [column.name for column in self.schema.columns if not column.dropped]
+            estimator.feature_names_in_ = np.array(names, dtype=object)
+            estimator.n_features_in_ = len(names)
+        self.network.metadata |= self.parts.metadata
+
+    @property
+    def targets(self) -> list[str]:
+        """The names of the columns to predict."""
+        assert isinstance(self.config.data, TableFile)
+        return self.config.data.targets
+
+    @property
+    def network(self) -> Sequential:
+        """The trained ensemble."""
+        network: Sequential = self.estimator.network_
+        return network
+
+    def trainer(self) -> Trainer:
+        """Return a trainer for the trained ensemble, which evaluates it."""
+        return make_trainer(self.network, self.objects, self.config)
+
+    def evaluate(self) -> Evaluation | None:
+        """Evaluate the ensemble on the test rows; return None if there are none."""
+        test = self.parts.test
+        if test is None:
+            return None
+        rows = Part(test.inputs(), test.targets())
+        return evaluate_part(self.trainer(), rows, self.config.data)
+
+
+def targets_of(part: Part) -> np.ndarray:
+    """Return targets as estimators accept them: a vector if there is one target."""
+    y = part.targets()
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def prepared(
+    config: Draft, backend: str | None = None, *, allow_imports: bool = False
+) -> Automatic:
+    """Return the training that a configuration with the model "auto" describes.
+
+    Parameters and errors are the same as for `gpunn.experiment.build`. A MissingPackageError is
+    raised if scikit-learn is not installed.
+    """
+    require("sklearn", f"the model {AUTO!r}", install_command("sklearn"))
+    from gpunn.sklearn import TabularClassifier, TabularRegressor
+    from gpunn.sklearn.automatic.yardsticks import check_libraries
+    from gpunn.sklearn.parameters import check_parameters
+
+    data, model = config.data, config.model
+    if not isinstance(data, TableFile):
+        raise ConfigError(f'model.name: {AUTO!r} is for tables; set data.dataset = "table"')
+    for path, value in (
+        ("model.start_from", model.start_from),
+        ("model.frozen", model.frozen),
+        ("data.scaling", None if data.scaling == "auto" else data.scaling),
+    ):
+        if value:
+            raise ConfigError(f"{path}: the model {AUTO!r} does not support this key; remove it")
+    ops = config.get_backend(backend)
+    loss = Objects(config, allow_imports).loss if config.decides("loss") else None
+    parts = load(config, loss).split(data, loss)
+    schema = learned_schema(config, data, parts.training, "robust")
+    for remark in remarks_on_split(data, parts, schema):
+        LOG.warning("%s: %s", data.path, remark)
+    classes = parts.metadata.get("classes", [])
+    task = "classification" if classes else task_of_numbers(parts, loss)
+    cls = TabularRegressor if task == "regression" else TabularClassifier
+    parameters = checked_parameters(model.parameters, cls._get_param_names())
+    outputs = len(classes) or len(parts.metadata.get("targets", [AUTO]))
+    settled = settled_training(config, task, outputs, parameters, allow_imports)
+    training = settled.training
+    check_classes(classes, parts.training, training)
+    if task != "regression":
+        weights = None if training.class_weight is None else class_weights(training, classes)
+        parameters |= {"threshold_for": training.threshold_for, "class_weight": weights}
+    kinds = {each.name: "drop" if each.dropped else each.kind for each in schema.columns}
+    estimator = cls(
+        **parameters,
+        columns=kinds,
+        missing_values=data.missing_values or None,
+        backend=ops,
+        dtype=config.dtype,
+        random_state=config.seed,
+    )
+    try:
+        check_parameters(estimator)
+    except ArgumentError as error:
+        raise ConfigError(f"model.parameters: {error}") from error
+    try:
+        check_libraries(estimator.compare, parameters.get("quantiles"))
+    except ArgumentError as error:
+        raise ConfigError(f"model.parameters.{error}") from error
+    objects = Objects(settled, allow_imports)
+    return Automatic(settled, objects.described(), objects, parts, schema, ops, estimator)
+
+
+def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
+    """Return `model.parameters`; raise a ConfigError for one that the estimator lacks."""
+    valid = [name for name in known if name not in ELSEWHERE]
+    for name in given:
+        if name in ELSEWHERE:
+            raise ConfigError(f"model.parameters.{name}: set {ELSEWHERE[name]} instead")
+        if name not in valid:
+            raise ConfigError(
+                f"model.parameters.{name}: {AUTO!r} has no such parameter; {suggest(name, valid)}"
+            )
+    return dict(given)
+
+
+def settled_training(
+    config: Draft,
+    task: str,
+    outputs: int,
+    parameters: Mapping[str, Any],
+    allow_imports: bool,
+) -> Config:
+    """Return the configuration with the loss and the metrics by which the result is evaluated.
+
+    A ConfigError is raised if the user set a key that has no effect on the ensemble.
+    """
+    quantiles, metric = parameters.get("quantiles"), parameters.get("metric", "auto")
+    try:
+        outputs, metric = with_quantiles(
+            task, outputs, None if metric == "auto" else metric, quantiles
+        )
+        metric = checked_metric(task, metric, outputs, parameters.get("target_transform"))
+        loss = loss_of(task, 0.0, quantiles)
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise ConfigError(f"model.parameters.{error}") from error
+    recipe = Recipe((), loss, Adam(), task, metric, {"epochs": 1, "callbacks": []})
+    defaults = {**training_of(recipe), "monitor": "val_loss" if metric == LOSS else f"val_{metric}"}
+    settled = config.settled(defaults)
+    unchanged = Objects(replace(config, given={}).settled(defaults)).described()["training"]
+    for key, value in Objects(settled, allow_imports).described()["training"].items():
+        if key not in CHANGEABLE and value != unchanged[key]:
+            raise ConfigError(f"training.{key}: the model {AUTO!r} sets this key; remove it")
+    return settled
+
+
+def check_classes(classes: list[str], training: Part, settings: Training) -> None:
+    """Raise a ConfigError if the targets lack the classes that settings or a network need."""
+    if settings.threshold_for is not None and len(classes) != 2:
+        raise ConfigError(
+            "training.threshold_for: only two classes have a threshold; remove the key"
+        )
+    if settings.class_weight is not None and not classes:
+        raise ConfigError("training.class_weight: the targets are not classes; remove the key")
+    absent = np.setdiff1d(np.arange(len(classes)), training.targets())
+    if classes and len(absent):
+        raise ConfigError(
+            f"data: no training row has the class {classes[absent[0]]!r}; remove its rows, or "
+            "divide the rows in another way"
+        )

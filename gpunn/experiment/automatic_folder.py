@@ -1,0 +1,121 @@
+"""Saves a run of the model "auto" in a folder, with the same files as other runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gpunn.doctor import environment
+from gpunn.errors import ConfigError
+from gpunn.experiment.automatic import Automatic
+from gpunn.experiment.files import (
+    BEST,
+    CANDIDATES,
+    CONFIG,
+    ENVIRONMENT,
+    EVALUATION,
+    FILES,
+    HISTORY,
+    LEADERBOARD,
+    NORMS,
+    TABLE,
+    csv_table,
+    remove_candidates,
+)
+from gpunn.experiment.locked_folder import LockedFolder
+from gpunn.experiment.resume_checks import check_resumable
+from gpunn.storage.checkpoint_folder import FOLDER, CheckpointFolder
+from gpunn.storage.files import (
+    Replacement,
+    confined,
+    json_bytes,
+    make_folder,
+    remove_leftovers,
+    write_json,
+)
+from gpunn.storage.models import FINAL
+from gpunn.training.callbacks.epoch_logs import log_line
+
+__all__ = ["AutomaticFolder"]
+
+FREE = frozenset(
+    f"model.parameters.{name}" for name in ("compare", "distill", "max_networks", "time_limit")
+)
+"""Keys that may differ when a run is resumed, since the finished candidates do not depend on them.
+"""
+
+COLUMNS = ("name", "score", "standard_error", "share", "seconds", "prediction_ms", "size", "note")
+"""Columns of the file of the leaderboard."""
+
+
+class AutomaticFolder(LockedFolder):
+    """The folder of a run of the model "auto".
+
+    The history has one row, for the ensemble: its validation score, and the time of the training.
+    """
+
+    def begin(self, run: Automatic) -> None:
+        """Lock the folder, check that an earlier run can be resumed, and describe this run.
+
+        A ConfigError is raised if the earlier run had other data, or another model, seed or dtype.
+        """
+        if self.path.is_dir():
+            self._take_lock()
+        if self.resume and (self.path / CONFIG).exists():
+            check_resumable(self.path, run.description, FREE)
+        if confined(self.path, CANDIDATES) is None:
+            raise ConfigError(
+                f"{self.path / CANDIDATES}: this link leads out of the run folder; remove it, or "
+                "link the whole run folder"
+            )
+        make_folder(self.path)
+        self._take_lock()
+        remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
+        if self.overwrite:
+            CheckpointFolder(self.path / FOLDER, 1).clear()
+            for name in (FINAL, BEST, EVALUATION, HISTORY, TABLE, NORMS):
+                (self.path / name).unlink(missing_ok=True)
+            remove_candidates(self.path)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        machine = {"started": started, **environment(run.backend)}
+        with Replacement() as new:
+            new.add(self.path / CONFIG, json_bytes(run.description))
+            new.add(self.path / ENVIRONMENT, json_bytes(machine))
+            new.commit()
+
+    def save(self, run: Automatic) -> dict[str, float]:
+        """Write the network, the leaderboard and the history; return the row of the history."""
+        rows = run.estimator.leaderboard_
+        score, seconds = rows[0]["score"], rows[0]["seconds"]
+        row = {"epoch": 1, str(run.config.training.monitor): score, "seconds": seconds}
+        run.estimator.save(self.path / FINAL)
+        with Replacement() as new:
+            new.add(self.path / HISTORY, log_line(row).encode())
+            new.add(self.path / TABLE, csv_table(list(row), [row]).encode())
+            new.add(self.path / LEADERBOARD, csv_of(rows).encode())
+            (self.path / EVALUATION).unlink(missing_ok=True)
+            new.commit()
+        return row
+
+    def finish(self, run: Automatic, stopped: str, metrics: Mapping[str, float] | None) -> None:
+        """Write how the run ended, and the metrics of the test rows, if there are any."""
+        report: dict[str, Any] = {"epochs": 1, "stopped": stopped, "test": None}
+        if metrics is not None and run.parts.test is not None:
+            report["test"] = {"rows": run.parts.test.rows, **metrics}
+        write_json(self.path / EVALUATION, report)
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a leaderboard as CSV; settings of a candidate are the last columns."""
+    settings = dict.fromkeys(name for row in rows for name in row["settings"])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *settings])
+    for row in rows:
+        values = [row[name] for name in COLUMNS]
+        writer.writerow([*values, *(row["settings"].get(name) for name in settings)])
+    return text.getvalue()
