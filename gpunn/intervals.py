@@ -21,7 +21,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bound_names", "bounds", "check_intervals", "fit_intervals", "percent_of"]
+__all__ = [
+    "PERCENTS",
+    "bound_names",
+    "bounds",
+    "check_intervals",
+    "fit_intervals",
+    "percent_of",
+    "smallest",
+    "too_few",
+]
 
 PERCENTS = range(1, 100)
 """Percentages of rows for which files have a score."""
@@ -59,6 +68,8 @@ def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
 
     A further row with an infinite score, the new row, is counted; None means this score.
     """
+    if not len(scores):
+        return [None for _ in PERCENTS]
     order = np.argsort(scores, kind="stable")
     counts = 100 * np.cumsum(weights[order])
     limits = np.array(PERCENTS) * (weights.sum() + weights.mean())
@@ -88,11 +99,7 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
     for target, scores in enumerate(intervals["scores"]):
         score = scores[percent - 1]
         if score is None:
-            rows = math.ceil(percent / (100 - percent))
-            raise ValueError(
-                f"an interval of {percent} % needs at least {rows} held-out rows; choose a smaller "
-                "percentage, or hold out more rows"
-            )
+            raise too_few("an interval", percent)
         prediction = outputs[center + target]
         below = prediction - outputs[low + target] + score
         above = outputs[high + target] - prediction + score
@@ -100,6 +107,15 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
         below, above = (below + abs(below)) / 2, (above + abs(above)) / 2
         result.append((prediction, prediction - below, prediction + above))
     return result
+
+
+def too_few(what: str, percent: int) -> ValueError:
+    """Return the error for a percentage that needs more held-out rows."""
+    rows = math.ceil(percent / (100 - percent))
+    return ValueError(
+        f"{what} of {percent} % needs at least {rows} held-out rows; choose a smaller percentage, "
+        "or hold out more rows"
+    )
 
 
 def bound_names(targets: int, names: Sequence[str] | None) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.intervals import check_intervals
+from gpunn.prediction_sets import check_sets
 from gpunn.rows.csv_rows import first_few
 from gpunn.thresholds import TWO_CLASSES
 from gpunn.typing import Shape
@@ -163,6 +164,25 @@ class Described:
     @intervals.setter
     def intervals(self, value: dict[str, Any] | None) -> None:
         self._remember("intervals", value)
+
+    @property
+    def prediction_sets(self) -> dict[str, Any] | None:
+        """Limits of probabilities for prediction sets, or None; see `gpunn.prediction_sets`.
+
+        `gpunn train` and the classifiers for tables set them, for `gpunn predict --sets` and
+        `predict_sets(X, coverage=...)`.
+        """
+        value = self.metadata.get("prediction_sets")
+        if value is None:
+            return None
+        try:
+            return check_sets(value)
+        except ValueError as error:
+            raise DataError(f"metadata['prediction_sets']: {error}") from error
+
+    @prediction_sets.setter
+    def prediction_sets(self, value: dict[str, Any] | None) -> None:
+        self._remember("prediction_sets", value)
 
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None

@@ -68,6 +68,13 @@ FORMATS = click.Choice(["csv", "jsonl"])
     help="For numbers: add columns with the bounds of intervals that contain this percentage of "
     "the true values.",
 )
+@click.option(
+    "--sets",
+    type=click.IntRange(1, 99),
+    metavar="PERCENT",
+    help="For classes: add a column for each class, which is 1 for the classes of a set. The sets "
+    "contain this percentage of the true classes. An NPY file then contains only the sets.",
+)
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
 @click.option(
@@ -95,6 +102,7 @@ def predict(
     output_path: Path | None,
     probabilities: bool,
     interval: int | None,
+    sets: int | None,
     threshold: float | None,
     form: str | None,
     to: str | None,
@@ -120,7 +128,7 @@ def predict(
     from gpunn.errors import ArgumentError
     from gpunn.experiment.data import read_inputs
     from gpunn.experiment.images import predicted_images
-    from gpunn.experiment.predictions import interpret, with_bounds
+    from gpunn.experiment.predictions import interpret, with_bounds, with_sets
     from gpunn.interchange.predictor.description import layout_of
     from gpunn.rows.csv_rows import wrong_delimiter
 
@@ -158,11 +166,22 @@ def predict(
             "--interval: the network has no intervals, which need a regression with validation "
             "rows, trained by gpunn train, RealMLPRegressor or TabMRegressor; remove the option"
         )
+    prediction_sets = model.prediction_sets
+    if sets is not None and prediction_sets is None:
+        raise ArgumentError(
+            "--sets: the network has no prediction sets, which need one class for each row and "
+            "validation rows, in gpunn train or a classifier for tables; remove the option"
+        )
     sink = Sink(output_path, to, probabilities)
 
     def meaning(outputs: Any) -> Predictions:
         if interval is not None and intervals is not None:
             return with_bounds(outputs, intervals, interval, model.target_names)
+        if sets is not None and prediction_sets is not None:
+            assert activation is not None
+            return with_sets(
+                outputs, activation, model.classes, model.threshold, prediction_sets, sets
+            )
         return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
     if path is not None and (images or path.suffix in ARRAYS):
@@ -269,6 +288,7 @@ class Sink:
             self._rows += len(block.values)
             if self.path is not None and self.path.suffix == ".npy":
                 array = block.probabilities if self.with_probabilities else block.values
+                array = array if block.sets is None else block.sets
                 self._written.append(array)
                 return
             names, rows = block.names(self.with_probabilities), block.rows(self.with_probabilities)

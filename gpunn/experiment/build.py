@@ -21,6 +21,7 @@ from gpunn.experiment.evaluation import (
     evaluated,
     has_exclusive_classes,
     set_intervals,
+    set_prediction_sets,
 )
 from gpunn.experiment.images import with_format
 from gpunn.experiment.monitoring import best_rule, settle_monitors
@@ -183,9 +184,10 @@ class Experiment:
             choose_threshold(self.trainer, self.validation, criterion, warn=warn)
 
     def fit_intervals(self) -> None:
-        """Set a regression's prediction intervals from its errors on the validation rows."""
+        """Set the network's prediction intervals or sets from the validation rows."""
         if self.validation is not None:
             set_intervals(self.trainer, self.validation)
+            set_prediction_sets(self.trainer, self.validation)
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the network on the test split.

@@ -12,9 +12,18 @@ from gpunn.config import DataSet, TableFile
 from gpunn.data.memory_maps import rows_of
 from gpunn.intervals import fit_intervals
 from gpunn.losses import Huber, LogCosh, Loss, MeanAbsoluteError, MeanSquaredError, Quantiles
+from gpunn.meaning import probabilities
 from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
-from gpunn.thresholds import DEFAULT, best_threshold, decide, decision_metrics, margins
+from gpunn.prediction_sets import fit_sets
+from gpunn.thresholds import (
+    DEFAULT,
+    TWO_CLASSES,
+    best_threshold,
+    decide,
+    decision_metrics,
+    margins,
+)
 from gpunn.training import Trainer
 from gpunn.training.batches.dataset import Subset
 
@@ -25,6 +34,7 @@ __all__ = [
     "evaluated",
     "has_exclusive_classes",
     "set_intervals",
+    "set_prediction_sets",
 ]
 
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
@@ -137,11 +147,26 @@ def set_intervals(trainer: Trainer, validation: Subset) -> None:
     quantiles = loss.quantiles if isinstance(loss, Quantiles) else ()
     if not isinstance(loss, WITH_INTERVALS) or (quantiles and 0.5 not in quantiles):
         return
-    targets, weights = validation.dataset.y, validation.dataset.weights
+    targets, weights = validation.dataset.y, weights_of(validation)
     if validation.indices is not None:
         targets = rows_of(targets, validation.indices)
-        weights = None if weights is None else rows_of(weights, validation.indices)
     targets = targets[:, :1] if quantiles else targets
     model.intervals = fit_intervals(predicted(model, validation), targets, weights, quantiles)
     if quantiles:
         model.remember(None, [str(each) for each in quantiles], model.output_activation)
+
+
+def set_prediction_sets(trainer: Trainer, validation: Subset) -> None:
+    """Set the network's prediction sets from validation rows, if each row has one class."""
+    model, truth = trainer.model, classes_of(trainer.loss, validation)
+    activation = model.output_activation or ""
+    has_classes = activation == "softmax" or (activation, model.output_shape) in TWO_CLASSES
+    if truth is not None and has_classes:
+        p = probabilities(predicted(model, validation).astype(np.float64), activation)
+        model.prediction_sets = fit_sets(p, truth, weights_of(validation))
+
+
+def weights_of(subset: Subset) -> np.ndarray | None:
+    """Return the rows' weights, or None."""
+    weights, indices = subset.dataset.weights, subset.indices
+    return weights if weights is None or indices is None else rows_of(weights, indices)

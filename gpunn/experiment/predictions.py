@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.intervals import bound_names, bounds
 from gpunn.meaning import check_class_count, probabilities
+from gpunn.prediction_sets import contained
 from gpunn.thresholds import decide
 
-__all__ = ["Predictions", "interpret", "with_bounds"]
+__all__ = ["Predictions", "interpret", "with_bounds", "with_sets"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Predictions:
     have no names. For several labels, it has 0 or 1 for each output; for any other loss, the
     network's outputs. If it has several columns, `targets` has the names of their targets, or
     `columns` has their own names. `probabilities` has a column for each class or label, with the
-    names `labels`, or is None if the loss has no probabilities.
+    names `labels`, or is None if the loss has no probabilities. `sets` is 1 for each class in a
+    row's prediction set, and 0 for other classes, or None.
     """
 
     values: np.ndarray
@@ -32,6 +34,7 @@ class Predictions:
     labels: list[str]
     targets: Sequence[str] | None = None
     columns: Sequence[str] = ()
+    sets: np.ndarray | None = None
 
     def names(self, with_probabilities: bool) -> list[str]:
         """Return the names of the columns of a file with the predictions."""
@@ -40,6 +43,8 @@ class Predictions:
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
+        if self.sets is not None:
+            names += [f"set_{label}" for label in self.labels]
         if with_probabilities and self.probabilities is not None:
             names += [f"probability_{label}" for label in self.labels]
         return names
@@ -48,6 +53,8 @@ class Predictions:
         """Return each row's values and probabilities."""
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         values = self.values.reshape(-1, width).tolist()
+        if self.sets is not None:
+            values = [[*row, *more] for row, more in zip(values, self.sets.tolist(), strict=True)]
         if with_probabilities and self.probabilities is not None:
             return zip(values, self.probabilities.tolist(), strict=True)
         return ((row, []) for row in values)
@@ -98,6 +105,27 @@ def with_bounds(
     columns = [column for triple in found for column in triple]
     values = np.stack(columns, axis=1).astype(outputs.dtype)
     return Predictions(values, None, [], columns=bound_names(len(found), targets))
+
+
+def with_sets(
+    outputs: np.ndarray,
+    activation: str,
+    classes: Sequence[str] | None,
+    threshold: float | None,
+    sets: dict[str, Any],
+    percent: int,
+) -> Predictions:
+    """Return predictions, and sets that contain the true classes of `percent` % of the rows.
+
+    A DataError is raised if there were too few held-out rows for the percentage.
+    """
+    predictions = interpret(outputs, activation, classes, None, threshold)
+    p = probabilities(outputs.astype(np.float64), activation)
+    try:
+        found = contained(p, decide(outputs, activation, threshold), sets, percent)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return replace(predictions, sets=found.astype(np.uint8))
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

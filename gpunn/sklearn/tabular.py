@@ -23,6 +23,7 @@ from gpunn.intervals import bounds, fit_intervals, percent_of
 from gpunn.layers.outputs import check_positive
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
+from gpunn.prediction_sets import contained, fit_sets
 from gpunn.rows.cells import Markers
 from gpunn.sklearn.base import INCOMPLETE_VALIDATION, device_of
 from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
@@ -198,7 +199,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         targets: np.ndarray,
         weights: np.ndarray | None,
     ) -> None:
-        """Set the network's threshold or intervals from outputs for validation rows."""
+        """Set the network's threshold, intervals or prediction sets from validation rows."""
 
     @abstractmethod
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
@@ -389,7 +390,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _decide_from(
         self, network: Sequential, folds: Sequence[Fold], outputs: Sequence[np.ndarray]
     ) -> None:
-        """Set the estimator's network, and its threshold or intervals from validation rows."""
+        """Set the estimator's network, and its threshold, intervals or prediction sets."""
         validation = [fold.validation for fold in folds]
         weights = [rows.weights for rows in validation if rows.weights is not None]
         self._decide(
@@ -722,6 +723,8 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         targets: np.ndarray,
         weights: np.ndarray | None,
     ) -> None:
+        if not self._multilabel:
+            network.prediction_sets = fit_sets(self._predictions(outputs), targets, weights)
         criterion = self.threshold_for
         if criterion is None:
             return
@@ -771,6 +774,41 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             return np.asarray(outputs > 0, dtype=np.int64)
         predicted: np.ndarray = self.classes_[decide(outputs, "softmax", self.network_.threshold)]
         return predicted
+
+    def predict_sets(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Predict, for each row, a set of classes that contains the true class.
+
+        The sets are conformal: a set has the predicted class, and each class whose probability is
+        at least a limit, which comes from the validation rows. The coverage is an average over all
+        rows; for rows of a rare class, it may be lower. See `gpunn.prediction_sets`.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            As for `predict`.
+        coverage : float, default=0.9
+            Fraction of the rows whose class the sets should contain, in steps of 0.01.
+
+        Returns
+        -------
+        ndarray of bool, shape (rows, classes)
+            Whether each class, in the order of `classes_`, is in the set.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is invalid, there were too few validation rows for it, or a row has
+            several labels.
+        """
+        percent = percent_of("coverage", coverage)
+        outputs, sets = self._network_outputs(X), self.network_.prediction_sets
+        if self._multilabel:
+            raise ValueError("predict_sets: needs one class for each row, and y has several labels")
+        if sets is None:
+            raise ValueError("predict_sets: an earlier release saved the file; fit again")
+        codes = decide(outputs, "softmax", self.network_.threshold)
+        found: np.ndarray = contained(self._predictions(outputs), codes, sets, percent)
+        return found
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class or label, in the order of `classes_`.

@@ -1,4 +1,6 @@
-"""Prediction intervals on the command line, up to the exported file."""
+"""Prediction intervals and sets on the command line, up to the exported file."""
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -53,10 +55,32 @@ def test_bounds(gpunn, targets, options, columns):
     assert (status, "99 % needs at least 99 held-out rows" in messages) == (2, True)
 
 
-def test_networks_without_intervals(gpunn):
-    gpunn(*TRAIN, "class_", "--output", "run")
-    result = gpunn("predict", "run", "rows.csv", "--interval", 90, status=2)
-    assert "--interval: the network has no intervals" in result.stderr
+@pytest.mark.parametrize("options", [(), ("--set", "model.name=tabm"), ("--threshold-for", "f1")])
+def test_sets(gpunn, options):
+    gpunn(*TRAIN, "class_", *options, "--output", "run")
+    wanted = ("--sets", 90, "--probabilities")
+    gpunn("predict", "run", "rows.csv", *wanted, "--output", "a.csv")
+    found = pd.read_csv("a.csv")
+    columns = [f"{kind}_{name}" for kind in ("set", "probability") for name in ("no", "yes")]
+    assert list(found) == ["prediction", *columns]
+    for name in ("no", "yes"):
+        assert found[f"set_{name}"][found["prediction"] == name].all()
     gpunn("export", "run", "--python", "a.py")
-    status, _, messages = run_file("a.py", "rows.csv", "--interval", 90)
-    assert (status, "--interval: expected 1 to 99, for a" in messages) == (2, True)
+    assert run_file("a.py", "rows.csv", *wanted, "--output", "b.csv")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv("b.csv"), found, rtol=1e-4)
+    gpunn("predict", "run", "rows.csv", "--sets", 90, "--output", "a.npy")
+    np.testing.assert_array_equal(np.load("a.npy"), found[columns[:2]])
+    result = gpunn("predict", "run", "rows.csv", "--sets", 99, status=2)
+    assert "a set of 99 % needs at least 99 held-out rows" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "option", "kind"), [("class_", "interval", "intervals"), ("y", "sets", "sets")]
+)
+def test_networks_without(gpunn, target, option, kind):
+    gpunn(*TRAIN, target, "--output", "run")
+    result = gpunn("predict", "run", "rows.csv", f"--{option}", 90, status=2)
+    assert re.search(f"--{option}: the network has no .*{kind}", result.stderr)
+    gpunn("export", "run", "--python", "a.py")
+    status, _, messages = run_file("a.py", "rows.csv", f"--{option}", 90)
+    assert (status, f"--{option}: expected 1 to 99, for a" in messages) == (2, True)

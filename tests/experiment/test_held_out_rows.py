@@ -281,7 +281,7 @@ def test_estimators_learn_from_training_rows_alone(monkeypatch, tmp_path, name, 
             epochs=1, random_state=0, backend="numpy", **ESTIMATORS[name]
         )
         network = estimator.fit(table, y, sample_weight=weights).network_
-        network.intervals = None  # the errors on the held-out rows
+        network.intervals = network.prediction_sets = None  # of the held-out rows
         network.save(tmp_path / file)
 
     train(CONTENT, "before")

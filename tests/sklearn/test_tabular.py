@@ -297,6 +297,51 @@ def test_intervals_that_do_not_exist(parameters, interval, message):
         regressor.fit(X, RENT).predict(X, interval=interval)
 
 
+@pytest.mark.parametrize(
+    ("classifier", "y"),
+    [
+        (RealMLPClassifier(**BRIEF), CLASS),
+        (RealMLPClassifier(**BRIEF, n_cv=2, threshold_for="f1"), CLASS == "dear"),
+        (TabMClassifier(**BRIEF_TABM), CLASS),
+    ],
+)
+def test_prediction_sets(classifier, y, tmp_path):
+    fitted = classifier.fit(X, y)
+    found = fitted.predict_sets(X, coverage=0.8)
+    assert found.dtype == bool
+    assert found.shape == (ROWS, len(fitted.classes_))
+    codes = np.searchsorted(fitted.classes_, fitted.predict(X))
+    assert found[np.arange(ROWS), codes].all()
+    assert found.sum() > ROWS
+    fitted.save(tmp_path / "a.safetensors")
+    loaded = type(classifier).load(tmp_path / "a.safetensors", backend="numpy")
+    np.testing.assert_array_equal(loaded.predict_sets(X, coverage=0.8), found)
+    loaded.network_.prediction_sets = None
+    with pytest.raises(ValueError, match="predict_sets: an earlier release saved the file"):
+        loaded.predict_sets(X)
+    save_python(fitted.network_, tmp_path / "a.py")
+    X.to_csv(tmp_path / "rows.csv", index=False)
+    status, output, _ = run_file(tmp_path / "a.py", tmp_path / "rows.csv", "--sets", 80)
+    assert status == 0
+    table = pd.read_csv(io.StringIO(output))
+    assert list(table) == ["prediction", *(f"set_{name}" for name in fitted.classes_)]
+    np.testing.assert_array_equal(table.to_numpy()[:, 1:].astype(bool), found)
+
+
+@pytest.mark.parametrize(
+    ("y", "coverage", "message"),
+    [
+        (CLASS, 90, "coverage: expected a fraction of the rows"),
+        (CLASS, 0.99, "a set of 99 % needs at least 99 held-out rows"),
+        (np.c_[AGE > 40, AGE > 30].astype(int), 0.9, "predict_sets: needs one class for each row"),
+    ],
+)
+def test_prediction_sets_that_do_not_exist(y, coverage, message):
+    fitted = RealMLPClassifier(**BRIEF).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        fitted.predict_sets(X, coverage=coverage)
+
+
 DEAR = pd.Series(CLASS == "dear")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 from gpunn.intervals import bound_names, bounds
+from gpunn.prediction_sets import set_of
 from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.rows.lines import chunks_of
 from gpunn.rows.predict_stream import predict_stream
@@ -49,13 +50,20 @@ def decided(outputs: Sequence[float]) -> list[object]:
         return [int(output > 0) for output in outputs]
     if activation not in ("softmax", "sigmoid"):
         return [float(output) for output in outputs]
+    code = code_of(outputs)
+    return [classes[code] if classes else code]
+
+
+def code_of(outputs: Sequence[float]) -> int:
+    """Return the index of the predicted class."""
+    activation = MODEL["output_activation"]
     # NaN is the largest, as in NumPy.
     largest = max(range(len(outputs)), key=lambda n: (outputs[n] != outputs[n], outputs[n]))
     code = largest if activation == "softmax" else int(outputs[0] > 0)
     if MODEL["threshold"] is not None:
         margin = float(outputs[-1]) - (float(outputs[0]) if len(outputs) == 2 else 0.0)
         code = int(margin >= limit_of(MODEL["threshold"]))
-    return [classes[code] if classes else code]
+    return code
 
 
 def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
@@ -64,7 +72,14 @@ def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
     return [number for triple in found for number in triple]
 
 
-def names_of_predictions(with_probabilities: bool, percent: int | None) -> list[str]:
+def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list[object]:
+    """Return the predicted class, and 1 or 0 for each class in and outside the prediction set."""
+    return [*decided(outputs), *set_of(p, code_of(outputs), MODEL["prediction_sets"], percent)]
+
+
+def names_of_predictions(
+    with_probabilities: bool, percent: int | None, has_sets: bool
+) -> list[str]:
     """Return the names of the values that are written for each row."""
     count, targets = MODEL["outputs"], MODEL["targets"]
     if percent is not None:
@@ -73,10 +88,9 @@ def names_of_predictions(with_probabilities: bool, percent: int | None) -> list[
     names = ["prediction"]
     if not single:
         names = [f"prediction_{name}" for name in targets or range(count)]
-    if with_probabilities:
-        labels = MODEL["classes"] if single else targets
-        names += [f"probability_{label}" for label in labels or range(max(count, 2))]
-    return names
+    labels = (MODEL["classes"] if single else targets) or range(max(count, 2))
+    names += [f"set_{label}" for label in labels] if has_sets else []
+    return names + ([f"probability_{label}" for label in labels] if with_probabilities else [])
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -103,6 +117,13 @@ def arguments() -> argparse.ArgumentParser:
         type=int,
         metavar="PERCENT",
         help="for numbers: add the bounds of intervals that contain this percentage of the rows",
+    )
+    parser.add_argument(
+        "--sets",
+        type=int,
+        metavar="PERCENT",
+        help="for classes: add 1 for the classes of sets that contain this percentage of the true "
+        "classes, and 0 for other classes",
     )
     formats, detected = ["csv", "jsonl"], "detected by default"
     parser.add_argument(
@@ -141,6 +162,8 @@ def main() -> None:
         MODEL["threshold"] = options.threshold
     if options.interval is not None and (not MODEL["intervals"] or not 0 < options.interval < 100):
         parser.error("--interval: expected 1 to 99, for a network with intervals")
+    if options.sets is not None and (not MODEL["prediction_sets"] or not 0 < options.sets < 100):
+        parser.error("--sets: expected 1 to 99, for a network with prediction sets")
     if options.delimiter is not None and (problem := wrong_delimiter(options.delimiter)):
         parser.error(f"--delimiter: {problem}")
     if options.input == "-" and sys.stdin is None:
@@ -229,14 +252,22 @@ def stream(
     def predict_rows(rows: list[list[str]]) -> tuple[Any, dict[tuple[str, str | None], int]]:
         counts: dict[tuple[str, str | None], int] = {}
         outputs = predict(encoded(rows, counts))
-        p = probabilities(outputs) if options.probabilities else [()] * len(rows)
-        percent = options.interval
-        values = (decided(row) if percent is None else with_bounds(row, percent) for row in outputs)
-        return zip(values, p, strict=True), counts
+        none: list[Sequence[float]] = [()] * len(rows)
+        with_p = options.probabilities or options.sets is not None
+        p = probabilities(outputs) if with_p else none
+        values = (
+            with_bounds(row, options.interval)
+            if options.interval is not None
+            else decided(row)
+            if options.sets is None
+            else with_set(row, p_of_row, options.sets)
+            for row, p_of_row in zip(outputs, p, strict=True)
+        )
+        return zip(values, p if options.probabilities else none, strict=True), counts
 
     def begin(form: str) -> Callable[[Any], None]:
         names, form = (
-            names_of_predictions(options.probabilities, options.interval),
+            names_of_predictions(options.probabilities, options.interval, options.sets is not None),
             options.to or form,
         )
         header: list[Any] = [(names, [])] if form == "csv" else []

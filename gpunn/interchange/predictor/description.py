@@ -37,6 +37,7 @@ def described(model: Sequential) -> dict[str, Any]:
         "classes": model.classes,
         "threshold": model.threshold,
         "intervals": model.intervals,
+        "prediction_sets": model.prediction_sets,
         "targets": model.target_names,
         "input": layout_of(model),
         "schema": None if model.schema is None else described_schema(model.schema),

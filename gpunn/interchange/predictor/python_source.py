@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import intervals, terminal, thresholds
+from gpunn import intervals, prediction_sets, terminal, thresholds
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.predictor import (
@@ -94,7 +94,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = number_rows if model.schema is None else table_rows
-    others = terminal, command_line, thresholds, intervals
+    others = terminal, command_line, thresholds, intervals, prediction_sets
     template = Template(functions, *READING, rows, *COLUMNS, *others)
     description = described(model)
     tables = {} if model.schema is None else functions_of_columns(description["schema"])

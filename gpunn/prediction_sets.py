@@ -1,0 +1,71 @@
+"""Prediction sets of classes by split conformal prediction, from probabilities of held-out rows.
+
+A set of 90 % contains the true class of at least 90 % of new rows on average, for any network. This
+holds if new rows resemble the n held-out rows, which must not influence training. The set has each
+class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous Set-Valued
+Classifiers With Bounded Error Levels"): the k-th largest probability of a held-out row's true
+class, with k = ceil((n + 1) * percent / 100). If the probabilities are right, no other sets with
+this coverage have fewer classes on average. The predicted class is always in the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.intervals import PERCENTS, smallest, too_few
+
+__all__ = ["check_sets", "contained", "fit_sets", "limit_of_set", "set_of"]
+
+ROUNDING = 1e-4
+"""Limits are lower by this fraction, since programs round probabilities differently."""
+
+
+def fit_sets(
+    p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return, in JSON types, what `contained` needs, from probabilities of held-out rows.
+
+    `p`, of shape (rows, classes), has the probabilities, and `classes` the index of each row's true
+    class. A row with weight k counts as k rows. A new row counts as a row of average weight. The
+    limit of a percentage is None if there are too few rows.
+    """
+    chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
+    weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
+    scores = smallest(-p[chosen, classes[chosen]].astype(np.float64), weight)
+    return {"limits": [None if each is None else -each * (1 - ROUNDING) for each in scores]}
+
+
+def limit_of_set(sets: dict[str, Any], percent: int) -> float:
+    """Return the smallest probability in sets that contain `percent` % of the true classes."""
+    limit: float | None = sets["limits"][percent - 1]
+    if limit is None:
+        raise too_few("a set", percent)
+    return limit
+
+
+def contained(p: np.ndarray, predicted: np.ndarray, sets: dict[str, Any], percent: int) -> Any:
+    """Return which classes each row's set contains, as Booleans of shape (rows, classes).
+
+    `p` has the probabilities, and `predicted` the index of each row's predicted class.
+    """
+    found = p >= limit_of_set(sets, percent)
+    found[np.arange(len(p)), predicted] = True
+    return found
+
+
+def set_of(p: Sequence[float], predicted: int, sets: dict[str, Any], percent: int) -> list[object]:
+    """Return 1 for each class in the set of one row, and 0 for other classes."""
+    limit = limit_of_set(sets, percent)
+    return [int(k == predicted or each >= limit) for k, each in enumerate(p)]
+
+
+def check_sets(value: Any) -> dict[str, Any]:
+    """Return the prediction sets of a file, or raise a ValueError if they are damaged."""
+    match value:
+        case {"limits": list() as limits} if len(limits) == len(PERCENTS):
+            if all(each is None or (isinstance(each, float) and 0 <= each <= 1) for each in limits):
+                return dict(value)
+    raise ValueError(f"expected a limit for each percentage; got {value!r:.80}")
