@@ -35,8 +35,8 @@ SPECIES = ["iris", "lily", "rose"]
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs in a separate folder, on NumPy."""
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -> None:
+    """Each test runs in a separate folder, on NumPy, and draws nothing in its reports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
 

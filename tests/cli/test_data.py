@@ -281,7 +281,6 @@ def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, proble
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.usefixtures("no_drawings")
 def test_a_constant_column_is_named_in_training_alone(gpunn, flowers, tmp_path, caplog):
     table = tmp_path / "flowers.csv"
     lines = table.read_text().splitlines()

@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("no_drawings")
-
 
 def test_a_report(gpunn, digits, run_before, tmp_path):
     run_before("one")

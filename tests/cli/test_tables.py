@@ -452,7 +452,7 @@ def test_usage(gpunn, run):
 # --------------------------------------------------------------------------------------- report
 
 
-def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path, no_drawings):
+def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path):
     gpunn("report", run)
     page = (tmp_path / "report.html").read_text()
     assert "Which columns matter" in page

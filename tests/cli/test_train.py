@@ -440,7 +440,6 @@ def test_a_refused_resumption_changes_nothing(gpunn, run, digits, tmp_path, sett
     assert len(history(tmp_path / "run")) == 5
 
 
-@pytest.mark.usefixtures("no_drawings")
 @pytest.mark.parametrize("metrics", ["[]", "['top_k_accuracy']", "['accuracy', 'top_k_accuracy']"])
 def test_other_metrics_from_now_on(gpunn, run, digits, tmp_path, metrics):
     """An epoch's line has the figures that it had, and the table has all that there were."""
@@ -522,7 +521,6 @@ def test_divergence_of_a_finished_run_that_goes_on(gpunn, digits, tmp_path):
     gpunn("evaluate", "run")
 
 
-@pytest.mark.usefixtures("no_drawings")
 def test_a_finished_run_that_is_killed_when_it_goes_on(gpunn, run, killed_after, digits, tmp_path):
     before = weights(tmp_path / "run")
     killed_after(5, "train", "run", "--resume", "--set", "training.epochs=6")

@@ -1,10 +1,12 @@
-"""Runs to report on, trained once for all tests."""
+"""Runs to report on, trained once for all tests, and reports, of which each is drawn once."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from click.testing import CliRunner
 from digits import BATCH_NORM, COSINE, DENSE, configuration, dropout
 
 from gpunn.cli import main
+from gpunn.reporting import charts
+from gpunn.reporting.page import report_html
 
 DIGITS = configuration(DENSE, BATCH_NORM, optimizer=COSINE, epochs=3, batch_size=64)
 
@@ -116,3 +120,26 @@ def mnist_run(train: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def flowers_run(train: Callable[..., Path]) -> Path:
     return train(FLOWERS, "flowers")
+
+
+@pytest.fixture(scope="session")
+def all_pages(digits_run: Path, wider_run: Path, numbers_run: Path, flowers_run: Path) -> list[str]:
+    """Return the page of one run, and that of the others."""
+    every = (digits_run, wider_run, numbers_run, flowers_run)
+    return [report_html(runs, "numpy") for runs in (every[:1], every[1:])]
+
+
+@pytest.fixture
+def draw_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """After `draw_only("loss")`, only charts whose keys contain the pattern are drawn."""
+    draw = charts.drawn
+
+    def chosen(pattern: str) -> None:
+        def drawn(key: str, *rest: Any, **more: Any) -> str:
+            if re.search(pattern, key):
+                return draw(key, *rest, **more)
+            return '<svg viewBox="0 0 1 1"></svg>'
+
+        monkeypatch.setattr(charts, "drawn", drawn)
+
+    return chosen

@@ -66,7 +66,7 @@ def test_labels():
     assert cells[1] == [1, "0", f"100.0{space}%", "–", "–"]
 
 
-def test_many_outputs():
+def test_many_outputs(no_drawings):
     truth = RANDOM.normal(size=(3000, 6))
     found = results(findings(Numbers(truth, truth + 0.1)), "a")
     assert len(found.charts) == 3 * 4
@@ -78,7 +78,7 @@ def test_many_outputs():
     assert "2,000 of 3,000 rows are shown." in found.charts[0].note
 
 
-def test_outputs_have_names():
+def test_outputs_have_names(no_drawings):
     truth = RANDOM.normal(size=(9, 2))
     found = results(findings(Numbers(truth, truth, ["rent", "price"])), "a")
     assert [row[0] for row in found.tables[0].rows] == ["rent", "price"]

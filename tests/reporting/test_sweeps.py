@@ -85,7 +85,8 @@ def test_the_comparison_has_no_test_figures(trained, no_drawings):
     assert "Test" not in compared.text
 
 
-def test_the_metric_beside_each_parameter(trained):
+def test_the_metric_beside_each_parameter(trained, draw_only):
+    draw_only("^sweep")
     document, found = Page(report_html([trained], "numpy")), read_trials(trained)
     charts = {key: chart for key, chart in document.charts().items() if re.match(r"sweep-\d", key)}
     assert list(charts) == [
