@@ -13,10 +13,10 @@ from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.rows.cells import Markers, boolean_text, number_of
 from gpunn.tables import Table
 from gpunn.tables.cells import category_names, coded, numbers_of
-from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete, wrong_cell
 from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.number import finite_numbers
+from gpunn.tables.formats import reading_of
 from gpunn.tables.inspection import MAX_CLASSES, class_names
 
 __all__ = [
@@ -251,7 +251,7 @@ class TargetColumn:
         read = table.column(name)
         self.read = read if isinstance(read, np.ndarray) else read.compact()
         self.cells = coded(self.read)
-        self.kind = kind_of(self.read, markers)
+        self.kind, self.form, _ = reading_of(self.read, markers)
         absent = [text is None for text in category_names(self.cells.values, markers)]
         check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
@@ -271,6 +271,8 @@ class TargetColumn:
                 return None
         if loss is None and len(names) > MAX_CLASSES and 2 * len(numbers) > len(names):
             self.refuse_text("as in most rows")
+        if loss is None and len(names) > MAX_CLASSES and self.form:
+            self.refuse_text("without a unit")
         for value, text in enumerate(texts):
             if text is not None and len(text) > MAX_NAME:
                 raise DataError(

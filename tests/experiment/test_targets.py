@@ -48,6 +48,7 @@ def of(*targets: str) -> TableFile:
         ([*range(20), 0], None, [str(number) for number in range(20)]),
         (["7", "007", "8", "7"], SOFTMAX, ["007", "7", "8"]),
         ([*range(21), 0], SOFTMAX, [str(number) for number in range(21)]),
+        (["2 kg", "1 kg", "3 kg", "1 kg"], None, ["1 kg", "2 kg", "3 kg"]),
     ],
 )
 def test_classes(cells, loss, classes):
@@ -92,6 +93,20 @@ def test_several_targets():
 def test_what_is_no_target(cells, classes, problem):
     with pytest.raises(DataError) as error:
         TableTargets(table_of({"y": cells}), of("y")).encoded(classes)
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "problem"),
+    [
+        ("${}", "row 0, column 'y': the target must be a number, without a unit; got '$1' (and 21"),
+        ("10/{}/2020", "the target 'y' contains dates"),
+    ],
+)
+def test_many_classes_that_are_not(spelled, problem):
+    table = table_of({"y": [spelled.format(k) for k in [*range(1, 22), 1]]})
+    with pytest.raises(DataError) as error:
+        TableTargets(table, of("y")).classes(None)
     assert problem in str(error.value)
 
 
