@@ -353,7 +353,7 @@ class RunFolder(LockedFolder, Callback):
         """Write the trained network, and remove the evaluation of the earlier network.
 
         First, the threshold is chosen if `training.threshold_for` is set, and the prediction
-        intervals of a regression are computed.
+        intervals or sets are computed.
         """
         self.experiment.choose_threshold()
         self.experiment.fit_intervals()
