@@ -284,8 +284,12 @@ SHAPES = {"flatten": (2, 3), **{name: shape for name, (shape, _) in IMAGES.items
 CODES = ("codes", "one_hot")
 
 
+@functools.cache
 def made(name: str, dtype: str) -> gpunn.Sequential:
-    """Return a network whose arrays no initializer gives: positive, so that variances are too."""
+    """Return a network whose arrays no initializer gives: positive, so that variances are too.
+
+    Tests do not change it.
+    """
     model = gpunn.Sequential(NETWORKS[name](), SHAPES.get(name, (5,)), "numpy", dtype=dtype)
     random = np.random.default_rng(1)
     for parameter, array in model.parameters.to_host().items():

@@ -38,7 +38,10 @@ CASES = {
     "another seed": (1, "seed", "-", ABORTED, "DistributedError: network: rank 1 has"),
 }
 
-ELSEWHERE = ("error in a callback", "exit in a step", "SIGSTOP between", "SIGINT", "another seed")
+ELSEWHERE = (
+    *("error in a callback", "error at the start", "exit in a step", "SIGSTOP between", "SIGINT"),
+    "another seed",
+)
 """Failures at other moments or found by the same exchange, for the full run."""
 
 

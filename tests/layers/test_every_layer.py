@@ -123,8 +123,11 @@ OTHERS = "|".join(name for name in FUNCTIONS if name != "gelu")
 
 
 def by_default(kinds: str) -> list[object]:
-    """Return names of layers; by default, layers of some kinds have GELU alone."""
-    more = re.compile(f"({kinds}) ({OTHERS})(,.*)?")
+    """Return names of layers; by default, layers of some kinds have GELU alone.
+
+    So do dense layers without a bias and activations of two axes.
+    """
+    more = re.compile(rf"({kinds}) ({OTHERS})(,.*)?|(dense|activation) ({OTHERS}), (False|\(2.*)")
     full = [pytest.mark.full]
     return [pytest.param(name, marks=full if more.fullmatch(name) else []) for name in LAYERS]
 

@@ -37,6 +37,7 @@ EVERY = [
     MLPClassifier(early_stopping=True, validation_fraction=0.2, max_iter=2, **FAST),
     MLPRegressor(early_stopping=True, validation_fraction=0.2, max_iter=2, **FAST),
 ]
+FOR_EVERY_TYPE = [EVERY[0], EVERY[4]]
 
 RANDOM = np.random.default_rng(0)
 ROWS = 100
@@ -65,14 +66,15 @@ def splits(monkeypatch):
 @pytest.mark.parametrize("estimator", EVERY, ids=lambda each: type(each).__name__)
 def test_rows_that_are_held_out(estimator, splits):
     names = np.array([f"patient {group}" for group in GROUPS])
-    for groups in (GROUPS, names.tolist(), pandas.Series(names, dtype="category")):
+    few = None if estimator in FOR_EVERY_TYPE else 1  # the others pass them on alike
+    for groups in (GROUPS, names.tolist(), pandas.Series(names, dtype="category"))[:few]:
         clone(estimator).fit(X, y, groups=groups)
         name, _, kept, held = splits.pop()
         assert name == "split_groups"
         assert not set(GROUPS[kept]) & set(GROUPS[held])
         assert len(held) == 20
     days = np.datetime64("2026-01-01") + TIMES
-    for times in (TIMES, TIMES / 7, days, days.astype(str), pandas.Series(days)):
+    for times in (TIMES, TIMES / 7, days, days.astype(str), pandas.Series(days))[:few]:
         clone(estimator).fit(X, y, times=times)
         name, _, kept, held = splits.pop()
         assert name == "split_times"
@@ -93,7 +95,7 @@ def test_held_out_rows_are_the_validation_rows():
 
 
 @pytest.mark.parametrize("routing", [False, True])
-@pytest.mark.parametrize("estimator", [EVERY[0], EVERY[4]], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("estimator", FOR_EVERY_TYPE, ids=lambda each: type(each).__name__)
 def test_cross_validation(estimator, routing, splits):
     with sklearn.config_context(enable_metadata_routing=routing):
         given = {"params": {"groups": GROUPS}} | ({} if routing else {"groups": GROUPS})
@@ -111,7 +113,7 @@ def test_cross_validation(estimator, routing, splits):
         assert [len(set(values)) for _, values, *_ in splits] == [10, 10, 20] * routing
 
 
-@pytest.mark.parametrize("estimator", [EVERY[0], EVERY[4]], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("estimator", FOR_EVERY_TYPE, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

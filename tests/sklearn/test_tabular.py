@@ -165,7 +165,7 @@ def test_several_targets():
 def test_several_labels(estimator, tmp_path):
     labels = pd.DataFrame({"fair": CLASS == "fair", "large": np.median(AGE) < AGE})
     y = labels.astype(int)
-    fitted = clone(estimator).fit(X, y)
+    fitted = clone(estimator).set_params(epochs=2).fit(X, y)
     assert fitted.metric_ == "log_loss"
     p, predicted = fitted.predict_proba(X), fitted.predict(X)
     assert p.shape == predicted.shape == (len(X), 2)
@@ -239,7 +239,7 @@ def test_temperature_scaling(estimator, tmp_path):
 @pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
 def test_intervals(estimator, quantiles, tmp_path):
-    regressor = clone(estimator).set_params(quantiles=quantiles)
+    regressor = clone(estimator).set_params(quantiles=quantiles, epochs=4)
     rent = RENT + RANDOM.normal(0, 30, ROWS)
     fitted = regressor.fit(X[:60], rent[:60], X_val=X[60:], y_val=rent[60:])
     predicted, low, high = fitted.predict(X, interval=0.8)
@@ -711,7 +711,7 @@ RARE_Y = np.where(RARE.random(400) < 1 / (1 + np.exp(4 - 2 * RARE_X[:, 0])), "ye
 @pytest.mark.parametrize("kind", [RealMLPClassifier, TabMClassifier])
 def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
     options = {"epochs": 15, "metric": "log_loss", "random_state": 0, "backend": "numpy"}
-    options["batch_size"] = 32
+    options |= {"batch_size": 32, "hidden_layer_sizes": (32,)}
     parts = RARE_X[:250], RARE_Y[:250]
     held = {"X_val": RARE_X[250:], "y_val": RARE_Y[250:]}
     plain = kind(**options).fit(*parts, **held)
