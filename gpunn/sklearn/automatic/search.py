@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import warnings
@@ -69,9 +70,6 @@ FOLDS = 5
 
 MANY = 10_000
 """Largest number of rows for which several folds are worth their time."""
-
-SAMPLE = 1000
-"""Number of rows that identify a table."""
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
@@ -215,12 +213,10 @@ class TabularSearch(TabularEstimator):
             raise ArgumentError(
                 "folder: needs an integer as random_state, so that the same call can resume"
             )
-        every = plan.folds[0].every
-        sample = np.linspace(0, every.table.rows - 1, SAMPLE).astype(int)
-        schema = plan.schemas[FAMILIES[0]][0]
-        X, _ = schema.encode_and_find(every.table.take(np.unique(sample)))
-        held = [fold.held for fold in plan.folds]
-        validation = [fold.validation.targets for fold in plan.folds]
+        every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]][0]
+        held = [array for fold in plan.folds for array in (fold.held, *fold.validation[1:])]
+        given = [fold.validation.table for fold in plan.folds if fold.held is None]
+        X, *X_val = (schema.encode_and_find(table)[0] for table in (every.table, *given))
         parameters = plain_parameters(self.get_params(deep=False))
         return {
             "estimator": type(self).__name__,
@@ -229,8 +225,8 @@ class TabularSearch(TabularEstimator):
             "rows": every.table.rows,
             "X": checksum([X]),
             "y": checksum([every.targets, every.weights]),
-            "folds": len(held),
-            "validation rows": checksum([*held, *validation]),
+            "folds": len(plan.folds),
+            "validation rows": checksum([*held, *X_val]),
         }
 
     def _train_candidate(self, plan: Plan, trial: Trial, alone: bool) -> Candidate:
@@ -266,7 +262,8 @@ class TabularSearch(TabularEstimator):
             prediction_ms=milliseconds(combined(networks), folds[0].every.table),
             stopped=stopped[0] if stopped else "",
         )
-        return Candidate(outcome, networks, self._averaged(np.concatenate(outputs)))
+        # Copies have no buffers of activations, which are larger than many networks.
+        return Candidate(outcome, copy.deepcopy(networks), self._averaged(np.concatenate(outputs)))
 
     def _threads(self) -> int:
         """Return the number of networks that are trained at the same time."""

@@ -219,6 +219,17 @@ def test_resume_after_a_kill(fitted, tmp_path, ended_by):
         estimator.set_params(dtype="float32").fit(changed, y, **OPTIONS["classes"])
 
 
+def test_a_folder_has_checksums_of_all_data(tmp_path):
+    estimator = TabularRegressor(time_limit=1, folder=tmp_path, random_state=0)
+    given = {"X": X, "y": RENT, "X_val": X, "y_val": RENT, "sample_weight_val": np.ones(ROWS)}
+    estimator.fit(**given)
+    one = np.arange(ROWS) == 7
+    changed = X | {"age": np.where(one, 50.5, X["age"])}
+    for change in ({"X": changed}, {"X_val": changed}, {"sample_weight_val": 1.0 + one}):
+        with pytest.raises(ArgumentError, match="had other settings"):
+            estimator.fit(**given | change)
+
+
 def test_wrong_folders(tmp_path):
     estimator = TabularRegressor(folder=tmp_path, random_state=0)
     (tmp_path / "a.csv").touch()
@@ -241,7 +252,17 @@ def test_ctrl_c(ended_by):
     assert estimator.stopped_ == "interrupted by Ctrl-C"
 
 
-# -------------------------------------------------------------------------------- time, failures
+# ------------------------------------------------------------------------ time, memory, failures
+
+
+def test_candidates_have_no_buffers(monkeypatch):
+    """All candidates are in memory, without activations."""
+    candidates = []
+    monkeypatch.setattr(TabularSearch, "_combine", lambda _, plan, all_: candidates.extend(all_))
+    monkeypatch.setattr(TabularSearch, "leaderboard_", [], raising=False)
+    TabularRegressor(random_state=0).fit(X, RENT)
+    networks = [network for candidate in candidates for network in candidate.networks]
+    assert [network._inference for network in networks] == [None, None]
 
 
 def test_the_time_limit_ends_every_network(monkeypatch):
