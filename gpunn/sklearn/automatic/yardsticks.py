@@ -209,9 +209,12 @@ def by_column(y: np.ndarray) -> np.ndarray:
 def probabilities_of(
     model: Model, training: Part, held: Part, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
-    """Return probabilities of all classes, some of which the training rows may lack."""
+    """Return probabilities of all classes, some of which the training rows may lack.
+
+    These are nearly impossible, as in scikit-learn's `log_loss`, so that the log loss is finite.
+    """
     known, codes = np.unique(training.y, return_inverse=True)
-    probabilities = np.zeros((len(held.X), classes))
+    probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)
     if len(known) == 1:
         probabilities[:, known] = 1
         return probabilities
