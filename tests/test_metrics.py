@@ -61,7 +61,7 @@ def test_figure_is_that_of_the_definition(host_backend, metric):
     assert figure_of(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("metric", BUILTIN, ids=repr)
 @pytest.mark.parametrize("backend", [NumpyBackend(), Backend(np)], ids=["numpy", "base"])

@@ -128,7 +128,7 @@ def exact_area(p, labels, w):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 2))])
 @pytest.mark.parametrize("form", FORMS)
 def test_auc_is_exact_within_its_bound(host_backend, form, seed, ties):
-    p, t, labels, w = example(form, 2000, seed, ties)
+    p, t, labels, w = example(form, 600, seed, ties)
     metric = metrics.AUC()
     summary = summary_of(host_backend, metric, p, t, w)
     error = abs(metric.result(summary, 0.0) - exact_area(p, labels, w))
@@ -156,7 +156,7 @@ def test_auc_of_a_coarse_grid_keeps_its_bound(host_backend):
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
 def test_auc_of_scores_of_any_size(host_backend, scale):
-    p, t, labels, w = example("one output", 2000)
+    p, t, labels, w = example("one output", 600)
     metric = metrics.AUC()
     summary = summary_of(host_backend, metric, scale * p, t, w)
     error = abs(metric.result(summary, 0.0) - exact_area(p, labels, w))
@@ -235,7 +235,7 @@ def test_training_and_stopping_by_them(host_backend, outputs):
     trainer = gpunn.Trainer(model, loss, "adam", names, report_every=3)
     stopping = gpunn.callbacks.EarlyStopping("val_auc", patience=3)
     history = trainer.fit(
-        X, labels, epochs=30, validation_split=0.3, callbacks=[stopping], progress=False
+        X, labels, epochs=8, validation_split=0.3, callbacks=[stopping], progress=False
     )
     assert history.best_epoch == 1 + int(np.argmax(history["val_auc"]))
     assert 0.5 < history["auc"][-1] <= 1

@@ -1034,9 +1034,9 @@ def updates() -> Iterator[Case]:
             name, clipped = "clipped_update", {**both, "max_norm": (0.5, 1e6)[index % 2]}
             if size == max(WIDTHS):
                 yield case(f"{name}-{at}", name, size, **clipped, counters=counted)
-        name, done, not_done = "update_if_finite", np.array([1]), np.array([0])
-        yield case(f"{name}-{at}", name, finite=done, **kwargs)
-        yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **kwargs)
+            name, done, not_done = "update_if_finite", np.array([1]), np.array([0])
+            yield case(f"{name}-{at}", name, finite=done, **kwargs)
+            yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **kwargs)
     yield from loss_scaling()
 
 

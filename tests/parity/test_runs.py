@@ -42,7 +42,7 @@ MOST = re.compile(
 """Every loss and optimizer, and ways of feeding and weighting; only the full run uses the rest."""
 
 FLOAT64 = re.compile("(loss|optimizer) .*")
-"""Runs that NumPy and devices train by default only in float64, which has the smaller tolerance.
+"""Runs that are trained by default only in float64, which has the smaller tolerance.
 
 `test_operations` computes each loss and update in float32, too.
 """
@@ -52,8 +52,8 @@ def cases():
     """Yield each run on each target."""
     for name, run in RUNS.items():
         for target in TARGETS:
-            in_float32 = target[0].startswith(("numpy", "cuda")) and target[1] == "float32"
-            default = MOST.fullmatch(name) and not (in_float32 and FLOAT64.fullmatch(name))
+            in_float32 = target[1] == "float32" and FLOAT64.fullmatch(name)
+            default = MOST.fullmatch(name) and not in_float32
             marks = devices.in_which_run("-".join(target)) if default else [pytest.mark.full]
             yield pytest.param(target, run, id=f"{'-'.join(target)}-{name}", marks=marks)
 

@@ -90,11 +90,12 @@ def test_processes_that_mpiexec_starts_train_each_for_itself(config, monkeypatch
 
 
 def test_a_sweep_goes_on(config):
-    run_worker(Source(config), Path("sweep"), 2)
-    went_on = run_worker(Source(config), Path("sweep"))
-    at_once = run_worker(Source(config), Path("other"))
+    source = Source(config, ("sweep.trials=2", "training.epochs=1"))
+    run_worker(source, Path("sweep"), 1)
+    went_on = run_worker(source, Path("sweep"))
+    at_once = run_worker(source, Path("other"))
     assert went_on == at_once
-    assert run_worker(Source(config), Path("sweep"), 1) == went_on
+    assert run_worker(source, Path("sweep"), 1) == went_on
 
 
 def test_a_metric_beside_that_of_the_best_epoch(config):

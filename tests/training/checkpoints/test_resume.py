@@ -59,7 +59,9 @@ def assert_same(one, other):
     ],
     ids=lambda options: " ".join(options) or "plain",
 )
-@pytest.mark.parametrize("at", [1, 4, 5, 8, 14])
+@pytest.mark.parametrize(
+    "at", [*(pytest.param(n, marks=pytest.mark.full) for n in (1, 4, 14)), 5, 8]
+)
 def test_from_any_update(options, at, tmp_path, monkeypatch):
     """Five or six updates per epoch."""
     monkeypatch.setattr(batches, "STREAM_BYTES", 500)
@@ -81,7 +83,7 @@ def moving_trainer(backend):
 
 
 @pytest.mark.parametrize("make", [trainer, moving_trainer])
-@pytest.mark.parametrize("at", [2, 7])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.full), 7])
 def test_on_every_backend(make, backend, at, tmp_path):
     assert_resumes(lambda: make(backend=backend), fit, tmp_path, at, epochs=2)
 
