@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["automatic_settings", "train_automatically"]
 
 
-def automatic_settings(time_limit: float | None, compare: str | None) -> dict[str, str]:
-    """Return the settings that `--time` and `--compare` stand for, by the name of the option."""
+def automatic_settings(
+    time_limit: float | None, compare: str | None, distill: bool
+) -> dict[str, str]:
+    """Return the settings that options of the model "auto" stand for, by the option's name."""
     settings = {}
     if time_limit is not None:
         settings["--time"] = f"model.parameters.time_limit={time_limit!r}"
     if compare is not None:
         names = [name.strip() for name in compare.split(",")]
         settings["--compare"] = f"model.parameters.compare={json.dumps(names)}"
+    if distill:
+        settings["--distill"] = "model.parameters.distill=true"
     return settings
 
 

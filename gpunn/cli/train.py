@@ -79,6 +79,12 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
     help="For --time: also show the scores of other libraries on the same rows: lightgbm, "
     "xgboost, catboost, sklearn, separated by commas.",
 )
+@click.option(
+    "--distill",
+    is_flag=True,
+    help="For --time: train one network on the predictions of the best models, and keep only it, "
+    "for fast predictions and small exported files.",
+)
 @table_options
 @backend_option
 @click.option(
@@ -110,6 +116,7 @@ def train(
     model: str | None,
     time_limit: float | None,
     compare: str | None,
+    distill: bool,
     reading: Mapping[str, Any],
     backend: str | None,
     settings: tuple[str, ...],
@@ -162,7 +169,7 @@ def train(
         if model not in (None, AUTO):
             raise click.UsageError(f"--time: chooses the models itself; remove --model {model}")
         model = AUTO
-    automatic = automatic_settings(time_limit, compare)
+    automatic = automatic_settings(time_limit, compare, distill)
     settings = (*settings, *automatic.values())
     try:
         if run_dir is not None:

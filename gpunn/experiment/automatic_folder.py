@@ -55,7 +55,7 @@ COLUMNS = ("name", "score", "standard_error", "share", "seconds", "prediction_ms
 class AutomaticFolder(LockedFolder):
     """The folder of a run of the model "auto".
 
-    The history has one row, for the ensemble: its validation score, and the time of the training.
+    The history has one row: the validation score of the final network, and the time of training.
     """
 
     def begin(self, run: Automatic) -> None:
@@ -90,8 +90,8 @@ class AutomaticFolder(LockedFolder):
     def save(self, run: Automatic) -> dict[str, float]:
         """Write the network, the leaderboard and the history; return the row of the history."""
         rows = run.estimator.leaderboard_
-        score, seconds = rows[0]["score"], rows[0]["seconds"]
-        row = {"epoch": 1, str(run.config.training.monitor): score, "seconds": seconds}
+        seconds = sum(row["seconds"] for row in rows if row["kind"] in ("ensemble", "distilled"))
+        row = {"epoch": 1, str(run.config.training.monitor): rows[0]["score"], "seconds": seconds}
         run.estimator.save(self.path / FINAL)
         with Replacement() as new:
             new.add(self.path / HISTORY, log_line(row).encode())

@@ -276,7 +276,7 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
         score = number_text(best[monitor], monitor)
         if record.automatic:
             title = f"Validation {lower(title_of(monitor.removeprefix(VALIDATION)))}"
-            shown.append((title, score, "of the ensemble"))
+            shown.append((title, score, ""))
             shown.append(("Time in training", duration(record.seconds), ""))
         else:
             shown.append(("Best epoch", number_text(int(best["epoch"] or 0)), f"{monitor} {score}"))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,12 @@ def test_ctrl_c_keeps_the_best_so_far(gpunn, tmp_path, monkeypatch):
             TabularRegressor,
         ),
         (["rent", "a"], ["--set", "training.loss=mean_squared_error"], "r2", TabularRegressor),
-        (["a", "b"], ["--set", "data.validation_fraction=0.2"], "log_loss", TabularClassifier),
+        (
+            ["a", "b"],
+            ["--distill", "--set", "data.validation_fraction=0.2"],
+            "log_loss",
+            TabularClassifier,
+        ),
         (["left"], ["--split", "time=visit"], "log_loss", TabularClassifier),
     ],
 )
@@ -148,6 +154,8 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
     assert json.loads(gpunn("evaluate", run, "--json").output).items() >= scores.items()
     predicted = gpunn("predict", run, "rows.csv").output.splitlines()
     assert len(predicted) == ROWS + 1
+    best = "distilled" if "--distill" in options else "ensemble"
+    assert pd.read_csv(run / "leaderboard.csv")["name"][0] == best
     assert kind.load(run / "final.safetensors").metric_ == metric
 
 
@@ -158,6 +166,7 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
         (["--time", "0"], "--time: expected a time"),
         (["--time", "1s", "--model", "tabm"], "--time: chooses the models itself; remove --model"),
         (["--compare", "lightgbm"], "--compare: only for a table with --target, or for the model"),
+        (["--distill"], "--distill: only for a table with --target, or for the model 'auto'"),
         (
             ["--time", "1s", "--compare", "lightgbn"],
             "model.parameters.compare: no library 'lightgb",
@@ -180,6 +189,12 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
 def test_errors(gpunn, tmp_path, arguments, problem):
     assert problem in gpunn("train", "rows.csv", *targets("left"), *arguments, status=2).stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_without_scikit_learn(gpunn, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    printed = gpunn("train", "rows.csv", *targets("left"), "--time", "1s", status=2).stderr
+    assert "the model 'auto' needs the package 'sklearn'" in printed
 
 
 def test_a_sweep_needs_one_network(gpunn):

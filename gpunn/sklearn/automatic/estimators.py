@@ -55,6 +55,11 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     compare : list of str, default=()
         Libraries whose boosted trees are trained on the same folds, as rows of the leaderboard:
         "lightgbm", "catboost", "xgboost" or "sklearn". Their time does not count.
+    distill : bool or list of int, default=False
+        Whether one RealMLP learns the ensemble's predictions, and replaces it, for fast predictions
+        and small exported files. A list has the sizes of its hidden layers, such as (32, 32). It
+        learns from the networks of the first fold, which have not seen its held-out rows. Its time
+        does not count. Its row in the leaderboard names the ensemble's score on the same rows.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration: None, None and True by default. The threshold is
         selected for the ensemble.
@@ -65,7 +70,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         The leaderboard in JSON types: the ensemble, the candidates with the best first, baselines,
         and the libraries of `compare`.
 
-        * "name", and "kind": "ensemble", "candidate", "baseline" or "library";
+        * "name", and "kind": "ensemble", "candidate", "baseline", "library" or "distilled";
         * "score", "standard_error": the metric on the held-out rows, and its standard error;
         * "share": the candidate's fraction of the ensemble's average;
         * "seconds": the time of training;
@@ -81,7 +86,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     network_ : gpunn.Sequential
-        The ensemble as one network, which also accepts raw rows.
+        The ensemble as one network, or the distilled network, which also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the ensemble's networks.
     best_epoch_, n_iter_, temperature_ : list
@@ -135,8 +140,9 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
         Device, dtype, seed, callbacks and progress: None, "float32", None, () and False by default.
     time_limit, max_networks : as for `TabularClassifier`
         Time in seconds, and size of the ensemble: None and 20 by default.
-    folder, compare : as for `TabularClassifier`
-        Folder of candidates, and libraries to compare with: None and () by default.
+    folder, compare, distill : as for `TabularClassifier`
+        Folder of candidates, libraries to compare with, and distillation: None, () and False by
+        default.
     target_transform, quantiles : as for `RealMLPRegressor`
         Transform of the targets, and quantiles to predict: None and None by default.
 

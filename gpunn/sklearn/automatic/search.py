@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from gpunn.backends import get_backend
 from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
 from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning
+from gpunn.network import Sequential
 from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
     Candidate,
@@ -27,6 +28,7 @@ from gpunn.sklearn.automatic.candidates import (
     parameters_of,
 )
 from gpunn.sklearn.automatic.candidates_folder import CandidatesFolder, checksum
+from gpunn.sklearn.automatic.distillation import check_distillation, distilled
 from gpunn.sklearn.automatic.leaderboard import (
     as_frame,
     line_of,
@@ -48,7 +50,9 @@ from gpunn.sklearn.automatic.yardsticks import (
 from gpunn.sklearn.held_out import SplitBy
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
+    FLAG,
     NONE,
+    SIZES,
     Constraint,
     integer,
     parameter,
@@ -71,10 +75,13 @@ FOLDS = 5
 MANY = 10_000
 """Largest number of rows for which several folds are worth their time."""
 
+STUDENT = "RealMLP"
+"""The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
+
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
 
-CHANGEABLE = ("time_limit", "max_networks", "compare", "threshold_for")
+CHANGEABLE = ("time_limit", "max_networks", "compare", "distill", "threshold_for")
 """Parameters that may differ between a call and the call that resumes it."""
 
 PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
@@ -99,6 +106,7 @@ class TabularSearch(TabularEstimator):
     max_networks: int = parameter(20, integer(1))
     folder: Any = parameter(None, NONE, PATH)
     compare: Any = parameter((), ARRAY_LIKE)
+    distill: Any = parameter(False, FLAG, *SIZES)
 
     def _count_of_folds(self, every: Rows, split_by: SplitBy) -> int:
         if self.n_cv != "auto":
@@ -117,7 +125,8 @@ class TabularSearch(TabularEstimator):
     # ----------------------------------------------------------------------------------- training
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
-        check_libraries(self.compare, getattr(self, "quantiles", None))
+        check_libraries(self.compare, self._quantiles)
+        check_distillation(self.distill, self._quantiles)
         limit, scoring = TimeLimit(self.time_limit), self._scoring(folds)
         first, *others = (self._estimator(family, {}) for family in FAMILIES)
         schemas = {FAMILIES[0]: first._learn_schemas(folds, seed)}
@@ -330,6 +339,46 @@ class TabularSearch(TabularEstimator):
             prediction_ms=milliseconds(network, table),
         )
         self.leaderboard_ = [ensemble, *rows]
+        if self.distill is not False:
+            of_first = [each.networks[: self.n_ens] for each, _ in chosen]
+            teacher = combined(
+                [network for networks in of_first for network in networks],
+                [count for _, count in chosen for _ in range(self.n_ens)],
+            )
+            self._distill(plan, teacher, predictions)
+
+    def _distill(self, plan: Plan, teacher: Sequential, predictions: np.ndarray) -> None:
+        """Replace the ensemble by a network that learns from the networks of the first fold.
+
+        `predictions` are those of the ensemble for the held-out rows of each fold in turn.
+        """
+        watch, fold = TimeLimit(None), plan.folds[0]
+        sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
+        student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
+        if self._task != "regression":  # the ensemble's probabilities contain their effects
+            student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
+        table, schema = fold.every.table, plan.schemas[STUDENT][0]
+        learned = self._averaged(teacher.predict(table))
+        fitted, outputs = distilled(student, fold, schema, plan.seed, learned)
+        scoring, rows = self._scoring([fold]), len(outputs)
+        score = float(scoring.scores(predictions[:rows]).mean())
+        row = row_of(
+            "distilled",
+            "distilled",
+            scoring,
+            self._averaged(outputs),
+            watch.elapsed,
+            [fitted.network],
+            prediction_ms=milliseconds(fitted.network, table),
+            note=f"on the same {rows} rows, the ensemble has {score:.5g}",
+        )
+        self._show(row)
+        self.leaderboard_.insert(0, row)
+        self._decide_from(fitted.network, [fold], [outputs])
+        self.validation_score_ = float(row["score"])
+        self.best_epoch_, self.n_iter_ = [fitted.best_epoch], [fitted.epochs]
+        if self._task != "regression":
+            self.temperature_ = [fitted.temperature]
 
     def _yardsticks(
         self, plan: Plan, models: Mapping[str, Model], kind: str

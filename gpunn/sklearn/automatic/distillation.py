@@ -1,0 +1,38 @@
+"""A single network that learns the predictions of an ensemble, for fast and small programs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.sklearn.tabular import TabularEstimator
+from gpunn.sklearn.tabular_fits import Fitted, Fold, Rows
+from gpunn.tables import Schema
+
+__all__ = ["check_distillation", "distilled"]
+
+
+def check_distillation(distill: object, quantiles: object) -> None:
+    """Raise an ArgumentError if quantiles should be distilled."""
+    if distill is not False and quantiles is not None:
+        raise ArgumentError("distill: cannot be combined with quantiles")
+
+
+def distilled(
+    student: TabularEstimator, fold: Fold, schema: Schema, seed: int, learned: np.ndarray
+) -> tuple[Fitted, np.ndarray]:
+    """Train the student's network on a fold; return it, and its outputs for the held-out rows.
+
+    `learned` has the predictions for all rows by the ensemble's networks of this fold, whose
+    training rows are the same (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
+    The true targets of the held-out rows select the epoch. Predictions by other folds' networks
+    would contain information about these rows.
+    """
+    held, outputs = fold.validation, learned.shape[1]
+    true = held.targets.reshape(len(held.targets), -1)
+    if student._task == "classification":
+        true = np.eye(outputs)[held.targets]
+    rows = Rows(fold.every.table, learned, fold.every.weights)
+    fold = Fold(rows, fold.kept, fold.held, held._replace(targets=true))
+    (fitted,), (held_outputs,) = student._train_networks([fold], [schema], seed)
+    return fitted, held_outputs

@@ -1,0 +1,94 @@
+"""A single network that has learned an ensemble's predictions, and replaces it."""
+
+import numpy as np
+import pytest
+from sklearn.base import is_classifier
+
+from gpunn.errors import ArgumentError
+from gpunn.sklearn import TabularClassifier, TabularRegressor
+from gpunn.sklearn.automatic import search
+from gpunn.sklearn.automatic.distillation import distilled
+from gpunn.sklearn.tabular_fits import Fold, Rows
+from gpunn.tables import table_of
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+X = {"a": RANDOM.normal(size=ROWS), "b": RANDOM.choice(["x", "y"], ROWS)}
+NUMBERS = 3 + X["a"] + 0.5 * (X["b"] == "x")
+SETTINGS = {"n_cv": 2, "random_state": 0, "distill": [8], "backend": "numpy"}
+SMALL = {
+    "TabM": {"members": 2, "hidden_layer_sizes": [16], "epochs": 8, "bins": 4},
+    "RealMLP": {"hidden_layer_sizes": [16], "epochs": 32},
+}
+
+
+class Student:
+    """Records the rows that a network would learn."""
+
+    def __init__(self, task):
+        self._task = task
+
+    def _train_networks(self, folds, schemas, seed):
+        (self.fold,) = folds
+        return ["network"], ["outputs"]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_the_network_learns(task):
+    """Predictions of the training rows, and the truth about the validation rows."""
+    truth = np.arange(6) % 2 if task == "classification" else np.arange(12.0).reshape(6, 2)
+    every = Rows(table_of({"a": np.arange(6.0)}), truth, np.arange(6.0))
+    held, learned, student = np.array([4, 1, 3]), np.arange(12).reshape(6, 2) / 12, Student(task)
+    fold = Fold(every, np.array([0, 2, 5]), held, every.take(held))
+    assert distilled(student, fold, None, 0, learned) == ("network", "outputs")
+    rows = student.fold.training
+    assert rows.table.column("a").tolist() == rows.weights.tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(rows.targets, learned[[0, 2, 5]])
+    true = np.eye(2)[[0, 1, 1]] if task == "classification" else truth[held]
+    np.testing.assert_array_equal(student.fold.validation.targets, true)
+
+
+def test_its_teacher_has_not_seen_the_held_out_rows(monkeypatch):
+    """Only the networks of the first fold teach, as often as the ensemble counts them."""
+    taught = {}
+
+    def recorded(student, fold, schema, seed, learned):
+        taught.update(fold=fold, learned=learned)
+        return distilled(student, fold, schema, seed, learned)
+
+    monkeypatch.setattr(search, "distilled", recorded)
+    monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
+    estimator = TabularRegressor(**SETTINGS).set_params(n_ens=2).fit(X, NUMBERS)
+    held, fold = estimator.oof_predictions_, taught["fold"]
+    np.testing.assert_allclose(taught["learned"][fold.held, 0], held[fold.held], 1e-5, 1e-5)
+    assert not np.isclose(taught["learned"][fold.kept, 0], held[fold.kept]).any()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y"),
+    [
+        (TabularClassifier(threshold_for="f1", class_weight="balanced"), NUMBERS > 3),
+        (TabularRegressor(target_transform="log"), np.exp(NUMBERS)),
+    ],
+)
+def test_one_network_in_place_of_the_ensemble(estimator, y, monkeypatch, tmp_path):
+    monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
+    estimator.set_params(**SETTINGS).fit(X, y)
+    first, ensemble, *_ = estimator.leaderboard_
+    assert (first["kind"], ensemble["kind"]) == ("distilled", "ensemble")
+    assert first["note"].startswith("on the same 30 rows, the ensemble has ")
+    assert first["score"] == estimator.validation_score_
+    assert first["size"] == estimator.network_.parameters.count < ensemble["size"]
+    assert len(estimator.estimators_) == len(estimator.best_epoch_) == 1
+    assert (estimator.network_.threshold is None) != is_classifier(estimator)
+    assert estimator.score(X, y) > 0.6
+    estimator.save(tmp_path / "a")
+    again = type(estimator).load(tmp_path / "a")
+    np.testing.assert_array_equal(again.predict(X), estimator.predict(X))
+    assert again.leaderboard_ == estimator.leaderboard_
+
+
+def test_quantiles_are_not_distilled():
+    regressor = TabularRegressor(**SETTINGS, quantiles=[0.1, 0.5, 0.9])
+    with pytest.raises(ArgumentError, match="distill: cannot be combined with quantiles"):
+        regressor.fit(X, NUMBERS)
