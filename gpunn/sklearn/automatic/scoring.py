@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn.configurable import resolve
-from gpunn.metrics import Metric
+from gpunn.metrics import AUC, Metric
 from gpunn.metrics.labels import for_loss
 from gpunn.randomness import generator
 from gpunn.tabular.recipe import LOSS, loss_of
 
-__all__ = ["HeldOut", "Scoring"]
+__all__ = ["HeldOut", "Scoring", "counts_of"]
 
 TINY = np.finfo(np.float64).tiny
 
@@ -107,5 +107,21 @@ class Scoring:
         if self._metric is None:
             values = self._loss.values(np, outputs, targets)
             return float(values @ weights / weights.sum())
-        summary = self._metric.measure(np, outputs, targets, weights)
+        if isinstance(self._metric, AUC):
+            summary = counts_of(self._metric, outputs, targets, weights)
+        else:
+            summary = self._metric.measure(np, outputs, targets, weights)
         return self._metric.result(summary, float(weights.sum()))
+
+
+def counts_of(
+    metric: AUC, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the summary of an AUC, faster than `measure`, which supports all devices."""
+    bins, truth = metric.bin_indices(np, outputs, targets)
+    counts = [
+        np.bincount(places, part * weights, metric.side**2)
+        for places, members in zip(bins.astype(np.int64).T, truth.T, strict=True)
+        for part in (members, 1 - members)
+    ]
+    return np.concatenate(counts)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from gpunn.sklearn.automatic.scoring import HeldOut, Scoring
+from gpunn.metrics import AUC
+from gpunn.sklearn.automatic.scoring import HeldOut, Scoring, counts_of
 
 RANDOM = np.random.default_rng(0)
 ROWS = 60
@@ -86,3 +87,10 @@ def test_standard_error_of_one_fold():
     scoring = Scoring("classification", "accuracy", 3, [HeldOut(CLASS, None)])
     p = float(scoring.scores(THREE)[0])
     assert scoring.standard_error(THREE) == pytest.approx(np.sqrt(p * (1 - p) / ROWS), rel=0.2)
+
+
+def test_counts_of_auc():
+    """The counts are those of the metric, which works on all devices but takes long."""
+    outputs = np.log(THREE)
+    expected = AUC().measure(np, outputs, CLASS[:, None], WEIGHTS)
+    np.testing.assert_allclose(counts_of(AUC(), outputs, CLASS[:, None], WEIGHTS), expected)
