@@ -199,21 +199,20 @@ class TabularSearch(TabularEstimator):
                 turns.add(candidate.outcome)
                 plan.limit.use(candidate.outcome.seconds)
                 self._show(row_of_candidate(candidate, plan.scoring))
-            while (trial := turns.next(plan.limit.left)) is not None:
-                finished = any(not each.outcome.error for each in candidates)
-                try:
-                    candidate = self._train_candidate(plan, trial, alone=not finished)
-                except KeyboardInterrupt:
-                    if finished:
+            try:
+                while (trial := turns.next(plan.limit.left)) is not None:
+                    candidate = self._train_candidate(plan, trial, alone=not finished(candidates))
+                    turns.add(candidate.outcome)
+                    candidates.append(candidate)
+                    self._show(row_of_candidate(candidate, plan.scoring))
+                    if candidate.outcome.stopped not in ("", REASON):
                         return candidates, True
+                    if folder is not None:
+                        folder.add(candidate)
+            except KeyboardInterrupt:
+                if not finished(candidates):
                     raise
-                turns.add(candidate.outcome)
-                candidates.append(candidate)
-                self._show(row_of_candidate(candidate, plan.scoring))
-                if candidate.outcome.stopped not in ("", REASON):
-                    return candidates, True
-                if folder is not None:
-                    folder.add(candidate)
+                return candidates, True
         return candidates, False
 
     def _settings_of(self, plan: Plan) -> dict[str, Any]:
@@ -295,23 +294,23 @@ class TabularSearch(TabularEstimator):
 
     def _combine(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
         """Combine the best candidates, and set the fitted attributes."""
-        finished = [each for each in candidates if not each.outcome.error]
-        if not finished:
+        usable = finished(candidates)
+        if not usable:
             first = candidates[0].outcome
             raise DivergenceError(f"every candidate has failed; {first.name}: {first.error}")
         scoring, table = plan.scoring, plan.folds[0].every.table
         counts = greedy_selection(
-            [each.predictions for each in finished],
+            [each.predictions for each in usable],
             scoring.loss,
-            max_models=max(1, self.max_networks // len(finished[0].networks)),
+            max_models=max(1, self.max_networks // len(usable[0].networks)),
         )
-        chosen = [(each, count) for each, count in zip(finished, counts, strict=True) if count]
+        chosen = [(each, count) for each, count in zip(usable, counts, strict=True) if count]
         shares = {each.outcome.name: count / sum(counts) for each, count in chosen}
         network = combined(
             [network for each, _ in chosen for network in each.networks],
             [count for each, count in chosen for _ in each.networks],
         )
-        predictions = np.zeros_like(finished[0].predictions)
+        predictions = np.zeros_like(usable[0].predictions)
         for each, _ in chosen:
             predictions += shares[each.outcome.name] * each.predictions
         outputs = scoring.outputs_of(predictions)
@@ -426,3 +425,8 @@ class TabularSearch(TabularEstimator):
         """
         check_is_fitted(self)
         return as_frame(self.leaderboard_)
+
+
+def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that have networks."""
+    return [each for each in candidates if not each.outcome.error]

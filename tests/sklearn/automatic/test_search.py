@@ -250,6 +250,15 @@ def test_ctrl_c(ended_by):
     estimator.fit(X, RENT)
     assert [row["name"] for row in of_kind(estimator, "candidate")] == ["TabM 1"]
     assert estimator.stopped_ == "interrupted by Ctrl-C"
+    ended_by(None, 0)
+
+    def show(row):
+        if row["name"] == "RealMLP 1":
+            raise KeyboardInterrupt
+
+    estimator._show = show
+    assert len(of_kind(estimator.fit(X, RENT), "candidate")) == 2, "it was finished"
+    assert estimator.stopped_ == "interrupted by Ctrl-C"
 
 
 # ------------------------------------------------------------------------ time, memory, failures
