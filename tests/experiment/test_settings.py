@@ -137,8 +137,18 @@ FOLLOWS = {
 """What a network with a name decides by the number of rows to train on, and the like."""
 
 
-@pytest.mark.parametrize("written", [False, True], ids=["as a user writes it", "written out"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        pytest.param(
+            *(name, written),
+            id=f"{name}, {'written out' if written else 'as a user writes it'}",
+            marks=pytest.mark.full if written and "of numbers" in name else (),
+        )
+        for name in NETWORKS
+        for written in (False, True)
+    ],
+)
 def test_each_key_changes_what_it_names(folder, descriptions, monkeypatch, name, written):
     monkeypatch.chdir(folder)
     before = descriptions[name]

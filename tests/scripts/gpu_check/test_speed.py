@@ -150,7 +150,7 @@ def time_libraries(load, run_step, tmp_path, monkeypatch):
     def timed(capsys, done=(), seconds=1e6, turns=None, **modes):
         forms = {name.replace("_", ", "): ("fake", mode) for name, mode in modes.items()}
         monkeypatch.setattr(speed, "VARIANTS", forms)
-        cells = [training.Cell("784-512-10", batch, "adam", "float32") for batch in (128, 1024)]
+        cells = [training.Cell("64-32-10", batch, "adam", "float32") for batch in (128, 1024)]
         first = turns or [(cell, [*forms]) for cell in cells]
         monkeypatch.setattr(speed, "first_turns", lambda: first)
         left = iter(seconds if isinstance(seconds, list) else [])
@@ -230,7 +230,7 @@ def test_gpunn_that_fails_is_a_failure(time_libraries, load, monkeypatch, capsys
 def test_cells_without_time_are_left_for_later(time_libraries, load, capsys):
     """Time is left for the first cell, and then for no compiled cell."""
     speed = load("steps.speed")
-    first, second = (load("training").Cell("784-9-10", n, "adam", "float32") for n in (128, 1024))
+    first, second = (load("training").Cell("64-9-10", n, "adam", "float32") for n in (128, 1024))
     turns = [(first, ["gpunn"]), (first, ["compiled"]), (second, ["gpunn"])]
     left = [speed.COMPILING, speed.COMPILING - 1, speed.FEWEST_LEFT]
     modes = {"gpunn": "well", "compiled": "well"}

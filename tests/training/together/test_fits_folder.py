@@ -20,12 +20,11 @@ TESTS = Path(__file__).parents[2]
 
 KILLED = """
 import os, signal
+from unittest.mock import patch
 from calls import Calls
 from training.together.fits import different
 from gpunn.training.together import fit_job
 import gpunn
-
-fit_job.SECONDS = 0.0  # a checkpoint after each epoch
 
 def kill(trainer, logs):
     if trainer.epoch == 3:
@@ -33,7 +32,8 @@ def kill(trainer, logs):
 
 fits = different()
 fits[5].session.callbacks.append(Calls(on_epoch_end=kill))  # the fourth in size
-gpunn.train_together(fits[::-1], 1, folder="fits")
+with patch.object(fit_job, "SECONDS", 0.0):  # a checkpoint after each epoch
+    gpunn.train_together(fits[::-1], 1, folder="fits")
 """
 
 
