@@ -27,23 +27,21 @@ class PublishedTable(NamedTuple):
     dates: tuple[str, ...] = ()
 
 
-RMSE, ACCURACY = ("rmse",), ("accuracy", "log_loss")
+RMSE, CLASSES = ("rmse",), ("accuracy", "auc", "log_loss", "calibration_error")
 
 TABLES = {
     "diamonds": PublishedTable("diamonds.csv", "price", False, scores=RMSE),
     "electricity": PublishedTable(
-        "electricity.csv", "class", True, ("Unnamed: 0",), scores=ACCURACY
+        "electricity.csv", "class", True, ("Unnamed: 0",), scores=CLASSES
     ),
-    "credit risk": PublishedTable(
-        "credit_risk.csv", "loan_status", True, scores=("accuracy", "auc", "log_loss")
-    ),
+    "credit risk": PublishedTable("credit_risk.csv", "loan_status", True, scores=CLASSES),
     "Ames": PublishedTable("ames.tsv", "SalePrice", False, ("Order", "PID"), True, RMSE),
-    "dry beans": PublishedTable("dry_beans.csv", "Class", True, scores=ACCURACY),
+    "dry beans": PublishedTable("dry_beans.csv", "Class", True, scores=CLASSES),
     "bike sharing": PublishedTable(
         *("bike_sharing.csv", "count", False, ("casual", "registered"), True, RMSE, ("datetime",))
     ),
-    "mushroom": PublishedTable("mushroom.csv", "class", True, scores=ACCURACY),
-    "heart": PublishedTable("heart_2020.csv.gz", "HeartDisease", True, scores=("auc", "log_loss")),
+    "mushroom": PublishedTable("mushroom.csv", "class", True, scores=CLASSES),
+    "heart": PublishedTable("heart_2020.csv.gz", "HeartDisease", True, scores=CLASSES),
 }
 
 FILES = ", ".join(f"{name} ({each.file})" for name, each in TABLES.items())

@@ -42,10 +42,10 @@ def estimator_of(kind: str, classes: bool, parts: Parts, **options: Any) -> Any:
     return estimator.fit(X, y, X_val=X_val, y_val=y_val)
 
 
-def gpunn(kind: str) -> Model:
-    """Return gpunn's estimator of this kind with default arguments and this seed."""
+def gpunn(kind: str, **options: Any) -> Model:
+    """Return gpunn's estimator of this kind with this seed, and otherwise default arguments."""
     return lambda parts, classes, seed: predictions_of(
-        estimator_of(kind, classes, parts, random_state=seed), classes
+        estimator_of(kind, classes, parts, random_state=seed, **options), classes
     )
 
 
@@ -170,6 +170,8 @@ def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
 MODELS: dict[str, Model] = {
     "gpunn-tabm": gpunn("TabM"),
     "gpunn-realmlp": gpunn("RealMLP"),
+    "gpunn-pair": gpunn("Tabular"),
+    "gpunn-10m": gpunn("Tabular", time_limit=600),
     "pytabkit-realmlp": pytabkit,
     "tabm-package": tabm_package,
     **{
@@ -182,6 +184,17 @@ MODELS: dict[str, Model] = {
 }
 
 
+def calibration_error(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the expected calibration error of the predicted classes, in 15 bins of equal width.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    confidence = predicted.max(axis=1)
+    excess = confidence - (predicted.argmax(axis=1) == y)
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    return float(np.abs(np.bincount(bins, excess)).sum() / len(y))
+
+
 def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Return the scores of a table's predictions."""
     from sklearn import metrics
@@ -189,8 +202,11 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
     functions: dict[str, Callable[[], float]] = {
         "rmse": lambda: metrics.root_mean_squared_error(y, predicted),
         "accuracy": lambda: metrics.accuracy_score(y, predicted.argmax(axis=1)),
-        "auc": lambda: metrics.roc_auc_score(y, predicted[:, 1]),
+        "auc": lambda: metrics.roc_auc_score(
+            y, predicted[:, 1] if predicted.shape[1] == 2 else predicted, multi_class="ovr"
+        ),
         "log_loss": lambda: metrics.log_loss(y, predicted),
+        "calibration_error": lambda: calibration_error(y, predicted),
     }
     return {score: float(functions[score]()) for score in TABLES[name].scores}
 

@@ -28,13 +28,24 @@ RANKED = {
 WITHOUT_ARGUMENTS = {name: models[: 2 if name == "gpunn" else 1] for name, models in RANKED.items()}
 """The same without early stopping of trees, which is not their default."""
 
+EARLY = {
+    "gpunn": ("gpunn-pair",),
+    **{name: models[-1:] for name, models in RANKED.items() if name != "gpunn"},
+}
+"""gpunn's ensemble of both models without arguments, and trees that all stop early."""
+
+TIMED = EARLY | {"gpunn": ("gpunn-10m",)}
+"""The same with gpunn's ensemble of ten minutes."""
+
+RANKINGS = (WITHOUT_ARGUMENTS, RANKED, EARLY, TIMED)
+
 DISTRIBUTIONS = (
     *("lightgbm", "lightgbm[scikit-learn]", "xgboost", "catboost", "scikit-learn"),
     *("pytabkit", "tabm"),
 )
 """The packages of the peers. gpunn's size is that of its wheel: the subcommand `wheel`."""
 
-SMALLER_IS_BETTER = ("rmse", "log_loss")
+SMALLER_IS_BETTER = ("rmse", "log_loss", "calibration_error")
 
 Fits = Mapping[str, Sequence[Mapping[str, Any]]]
 """The fits on one table, by model."""
@@ -81,16 +92,17 @@ def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
     }
 
 
-def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]]) -> str:
-    """Return a table of the ranks, and of how far gpunn is behind the best."""
+def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]], score: str) -> str:
+    """Return a table of the ranks by a score, and of how far gpunn is behind the best."""
     ranks_of: dict[str, list[float]] = {name: [] for name in ranked}
     lines = []
     for name, of_table in fits.items():
-        score = TABLES[name].scores[0]
+        if score not in TABLES[name].scores:
+            continue
         fits_of = {who: chosen(of_table, models, score) for who, models in ranked.items()}
-        if not all(fits_of.values()):
-            missing = ", ".join(who for who, each in fits_of.items() if not each)
-            click.echo(f"not ranked: {name}, because it has no fits of {missing}", err=True)
+        if missing := [who for who, each in fits_of.items() if not each]:
+            absent = ", ".join(missing)
+            click.echo(f"{score}: {name} is not ranked: it has no fits of {absent}", err=True)
             continue
         means = {who: mean(each, score) for who, each in fits_of.items()}
         of_all = ranks(means, score)
@@ -112,6 +124,7 @@ def command(files: tuple[Path, ...]) -> None:
 
     FILES contain the fits, each of some tables or models. gpunn's entry is the better of its two
     models on the validation rows. In the second ranking, trees may also stop early on these rows.
+    In the last two, they always do, and gpunn's entry is an ensemble of both models.
     """
     fits: dict[str, dict[str, dict[int, Any]]] = {}
     for file in files:
@@ -132,5 +145,7 @@ def command(files: tuple[Path, ...]) -> None:
     sizes = {name: installed_bytes([name]) / 1e6 for name in DISTRIBUTIONS}
     rows = [[name, f"{size:.0f}"] for name, size in sizes.items() if size]
     click.echo(f"\n{table(['installed', 'MB'], rows)}")
-    for ranked in (WITHOUT_ARGUMENTS, RANKED):
-        click.echo(f"\n{ranking(every, ranked)}")
+    for ranked in RANKINGS:
+        models_of_gpunn = ", ".join(ranked["gpunn"])
+        for score in dict.fromkeys(score for name in every for score in TABLES[name].scores):
+            click.echo(f"\n{score}, {models_of_gpunn}\n\n{ranking(every, ranked, score)}")
