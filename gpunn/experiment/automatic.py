@@ -173,7 +173,7 @@ def prepared(
     if task != "regression":
         weights = None if training.class_weight is None else class_weights(training, classes)
         parameters |= {"threshold_for": training.threshold_for, "class_weight": weights}
-    kinds = {each.name: "drop" if each.dropped else each.kind for each in schema.columns}
+    kinds = {each.name: "drop" if each.dropped else each.type for each in schema.columns}
     estimator = cls(
         **parameters,
         columns=kinds,

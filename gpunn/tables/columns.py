@@ -71,6 +71,14 @@ class Column:
     reported: str = ""
 
     @property
+    def type(self) -> ColumnType:
+        """What a user would choose to get this kind of column, and this order of dates."""
+        for order in ("day/month/year", "month/day/year"):
+            if self.format == order:
+                return order
+        return self.kind
+
+    @property
     def unit(self) -> str:
         """The unit of the column's numbers, such as "kg", or ""."""
         before, _, after = parts_of_format(self.format if self.kind == "number" else "")

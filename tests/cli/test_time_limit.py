@@ -125,6 +125,15 @@ def test_ctrl_c_keeps_the_best_so_far(gpunn, tmp_path, monkeypatch):
     assert evaluation(tmp_path / "runs" / "rows")["stopped"] == ""
 
 
+def test_dates_keep_the_order_that_the_user_chose(gpunn, table):
+    days = [f"{row % 12 + 1}/{row // 12 + 1}/2014" for row in range(ROWS)]
+    table.assign(visit=days)[["visit", "size", "rent"]].to_csv("rows.csv", index=False)
+    order = ("--column", "visit=day/month/year")
+    gpunn("train", "rows.csv", "--target=rent", *order, "--time", "9s", *SHORT, "--output", "run")
+    columns = TabularRegressor.load("run/final.safetensors").schema_.columns
+    assert columns[0].format == "day/month/year"
+
+
 @pytest.mark.parametrize(
     ("names", "options", "metric", "kind"),
     [
