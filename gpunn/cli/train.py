@@ -179,8 +179,9 @@ def train(
         Agreement.over(communicator()).fail(error)  # only one of several processes reports it
         raise
     for option in automatic if described.model.name != AUTO else ():
+        needed = "--target" if option == "--time" else "--target and --time"
         raise click.UsageError(
-            f"{option}: only for a table with --target, or for the model {AUTO!r}"
+            f"{option}: only for a table with {needed}, or for the model {AUTO!r}"
         )
     ranks = described.get_communicator()
 
