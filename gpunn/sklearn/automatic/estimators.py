@@ -60,6 +60,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         and small exported files. A list has the sizes of its hidden layers, such as (32, 32). It
         learns from the networks of the first fold, which have not seen its held-out rows. Its time
         does not count. Its row in the leaderboard names the ensemble's score on the same rows.
+        After Ctrl-C, or if its training fails, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration: None, None and True by default. The threshold is
         selected for the ensemble.

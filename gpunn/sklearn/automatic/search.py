@@ -78,6 +78,9 @@ MANY = 10_000
 STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
+INTERRUPTED = "interrupted by Ctrl-C"
+"""The reason for an early end of the training."""
+
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
 
@@ -137,13 +140,13 @@ class TabularSearch(TabularEstimator):
         plan = Plan(folds, schemas, seed, scoring, limit)
         rows = self._yardsticks(plan, BASELINES, "baseline")
         candidates, interrupted = self._train_candidates(plan)
+        self.stopped_ = INTERRUPTED if interrupted else ""
         self._combine(plan, candidates)
-        if not interrupted:
+        if not self.stopped_:
             with suppress(KeyboardInterrupt):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
                 rows += self._yardsticks(plan, libraries, "library")
         self.leaderboard_ += rows
-        self.stopped_ = "interrupted by Ctrl-C" if interrupted else ""
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
         """Return the metric of the validation rows."""
@@ -349,7 +352,8 @@ class TabularSearch(TabularEstimator):
     def _distill(self, plan: Plan, teacher: Sequential, predictions: np.ndarray) -> None:
         """Replace the ensemble by a network that learns from the networks of the first fold.
 
-        `predictions` are those of the ensemble for the held-out rows of each fold in turn.
+        `predictions` are those of the ensemble for the held-out rows of each fold in turn. If the
+        training fails or Ctrl-C is pressed, the ensemble remains.
         """
         watch, fold = TimeLimit(None), plan.folds[0]
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
@@ -358,8 +362,21 @@ class TabularSearch(TabularEstimator):
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
         table, schema = fold.every.table, plan.schemas[STUDENT][0]
         learned = self._averaged(teacher.predict(table))
-        fitted, outputs = distilled(student, fold, schema, plan.seed, learned)
-        scoring, rows = self._scoring([fold]), len(outputs)
+        scoring, problem = self._scoring([fold]), ""
+        try:
+            fitted, outputs = distilled(student, fold, schema, plan.seed, learned)
+            if fitted.history.stopped.startswith("interrupted"):
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            problem = self.stopped_ = INTERRUPTED
+        except (DivergenceError, MemoryError) as error:
+            problem = f"{error}".partition("\n")[0]
+        if problem:
+            row = row_of("distilled", "distilled", scoring, None, watch.elapsed, note=problem)
+            self._show(row)
+            self.leaderboard_.append(row)
+            return
+        rows = len(outputs)
         score = float(scoring.scores(predictions[:rows]).mean())
         row = row_of(
             "distilled",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import is_classifier
 
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.sklearn import TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import search
 from gpunn.sklearn.automatic.distillation import distilled
@@ -86,6 +86,24 @@ def test_one_network_in_place_of_the_ensemble(estimator, y, monkeypatch, tmp_pat
     again = type(estimator).load(tmp_path / "a")
     np.testing.assert_array_equal(again.predict(X), estimator.predict(X))
     assert again.leaderboard_ == estimator.leaderboard_
+
+
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [(KeyboardInterrupt(), "interrupted by Ctrl-C"), (DivergenceError("a NaN"), "")],
+)
+def test_the_ensemble_remains_after_an_error(error, stopped, monkeypatch):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(search, "distilled", failing)
+    monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
+    estimator = TabularRegressor(**SETTINGS).fit(X, NUMBERS)
+    assert estimator.leaderboard_[0]["kind"] == "ensemble"
+    assert estimator.stopped_ == stopped
+    (row,) = [each for each in estimator.leaderboard_ if each["kind"] == "distilled"]
+    assert (row["score"], row["note"]) == (None, stopped or "a NaN")
+    assert len(estimator.estimators_) > 1
 
 
 def test_quantiles_are_not_distilled():
