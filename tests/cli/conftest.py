@@ -26,8 +26,8 @@ layers = [{ name = "dense", units = 8, activation = "tanh" }, { name = "dense", 
 
 [training]
 loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = 0.05 }
-epochs = 20
+optimizer = { name = "adam", learning_rate = 0.1 }
+epochs = 8
 metrics = ["accuracy"]
 """
 

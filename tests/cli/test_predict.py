@@ -96,9 +96,9 @@ data = {dataset = "csv", path = "a.csv", target = TARGET, standardize = true}
 model.layers = [{name = "dense", units = 1}]
 [training]
 loss = "mean_squared_error"
-optimizer = {name = "adam", learning_rate = 0.1}
-epochs = 200
-batch_size = 16
+optimizer = {name = "adam", learning_rate = 0.2}
+epochs = 60
+batch_size = 8
 metrics = ["r2"]
 """
 

@@ -48,13 +48,23 @@ FLOAT64 = re.compile("(loss|optimizer) .*")
 """
 
 
+LESS = ("numpy-float32", "numpy:compiled-float64")
+"""Targets for the full run, since each backend has another, and `test_operations` has these."""
+
+
+def marks_of(target, in_float64=False):
+    name = "-".join(target)
+    less = name in LESS and not (in_float64 and target[1] == "float64")
+    return [pytest.mark.full] if less else devices.in_which_run(name)
+
+
 def cases():
     """Yield each run on each target."""
     for name, run in RUNS.items():
+        in_float64 = FLOAT64.fullmatch(name) is not None
         for target in TARGETS:
-            in_float32 = target[1] == "float32" and FLOAT64.fullmatch(name)
-            default = MOST.fullmatch(name) and not in_float32
-            marks = devices.in_which_run("-".join(target)) if default else [pytest.mark.full]
+            default = MOST.fullmatch(name) and not (in_float64 and target[1] == "float32")
+            marks = marks_of(target, in_float64) if default else [pytest.mark.full]
             yield pytest.param(target, run, id=f"{'-'.join(target)}-{name}", marks=marks)
 
 
@@ -63,9 +73,7 @@ MOVED = "models and checkpoints go from NumPy's backend and back"
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(target, marks=devices.in_which_run("-".join(target))) for target in TARGETS
-    ],
+    params=[pytest.param(target, marks=marks_of(target)) for target in TARGETS],
     ids=lambda target: "-".join(target),
 )
 def target(request):
