@@ -130,6 +130,10 @@ class TabularSearch(TabularEstimator):
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
         check_libraries(self.compare, self._quantiles)
         check_distillation(self.distill, self._quantiles)
+        if self.folder is not None and not isinstance(self.random_state, (int, np.integer)):
+            raise ArgumentError(
+                "folder: needs an integer as random_state, so that the same call can resume"
+            )
         limit, scoring = TimeLimit(self.time_limit), self._scoring(folds)
         first, *others = (self._estimator(family, {}) for family in FAMILIES)
         schemas = {FAMILIES[0]: first._learn_schemas(folds, seed)}
@@ -220,10 +224,6 @@ class TabularSearch(TabularEstimator):
 
     def _settings_of(self, plan: Plan) -> dict[str, Any]:
         """Return the settings and checksums of data that determine the candidates."""
-        if self.random_state is None:
-            raise ArgumentError(
-                "folder: needs an integer as random_state, so that the same call can resume"
-            )
         every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]][0]
         held = [array for fold in plan.folds for array in (fold.held, *fold.validation[1:])]
         given = [fold.validation.table for fold in plan.folds if fold.held is None]

@@ -235,8 +235,9 @@ def test_wrong_folders(tmp_path):
     (tmp_path / "a.csv").touch()
     with pytest.raises(ArgumentError, match=r"folder: .* has other files; choose a new folder"):
         estimator.fit(X, RENT)
-    with pytest.raises(ArgumentError, match="folder: needs an integer as random_state"):
-        estimator.set_params(random_state=None).fit(X, RENT)
+    for state in (None, np.random.RandomState(0)):
+        with pytest.raises(ArgumentError, match="folder: needs an integer as random_state"):
+            estimator.set_params(random_state=state).fit(X, RENT)
 
 
 def test_ctrl_c(ended_by):
