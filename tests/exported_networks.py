@@ -279,6 +279,13 @@ NETWORKS: dict[str, Callable[[], list[Any]]] = {
 }
 """Lists of layers, of new objects each time. They take rows of 5, or of `SHAPES`."""
 
+
+def in_turns(first: int = 0) -> list[tuple[str, str]]:
+    """Return the name and the type of each network: float32 and float64 in turns."""
+    types = ("float32", "float64")
+    return [(name, types[(first + number) % 2]) for number, name in enumerate(NETWORKS)]
+
+
 SHAPES = {"flatten": (2, 3), **{name: shape for name, (shape, _) in IMAGES.items()}}
 
 CODES = ("codes", "one_hot")

@@ -10,6 +10,7 @@ import array_api_compat
 import array_api_strict
 import numpy as np
 import pytest
+from devices import DEVICE
 from processes import run_python
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification
@@ -99,7 +100,13 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
         np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), 1e-2, 1e-3)
 
 
-@pytest.mark.parametrize("case", CASES_OF_TABLES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.full if DEVICE and case == "folds" else ())
+        for case in CASES_OF_TABLES
+    ],
+)
 def test_training_on_tables_is_the_same_on_every_backend(backend, case):
     kind, targets, options = CASES_OF_TABLES[case]
     here, there = kind(backend=backend, **options).fit(TABLE, targets), on_numpy(case)

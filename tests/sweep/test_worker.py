@@ -273,18 +273,18 @@ def test_an_error_that_is_no_trial_s_ends_all_trials(config):
 def test_two_workers_at_once(config, environment):
     workers = [
         subprocess.Popen(
-            command(config, "--trials", 4), env=environment, stdout=subprocess.PIPE, text=True
+            command(config, "--trials", 2), env=environment, stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]
     said = [worker.communicate()[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     found = read_trials(Path("sweep"))
-    assert [trial.number for trial in found.trials] == list(range(4))
+    assert [trial.number for trial in found.trials] == [0, 1]
     assert {trial.state for trial in found.trials} <= {"complete", "pruned"}
     began = [line for text in said for line in text.splitlines() if ": training.opt" in line]
-    assert len(began) == 4  # each by one of them
-    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 4
+    assert len(began) == 2  # each by one of them
+    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 2
 
 
 def test_a_killed_worker(config, environment):

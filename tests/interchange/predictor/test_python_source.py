@@ -35,15 +35,16 @@ for path in sorted(pathlib.Path().glob("*.py")):
 print("numpy" in sys.modules)
 """
 
-CASES = [(name, dtype) for name in exported_networks.NETWORKS for dtype in TOLERANCE]
+TYPES = {flavor: dict(exported_networks.in_turns(flavor == "pure")) for flavor in ("numpy", "pure")}
+"""The type of each network in each flavor of files, so that each network has both."""
 
 
-@pytest.fixture(scope="module", params=["numpy", "pure"])
-def folder(request, tmp_path_factory) -> Path:
-    """A folder with the predictions of each network's file."""
+@pytest.fixture(scope="module", params=TYPES)
+def predicted(request, tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A folder with the predictions of each network's file, and the networks' types."""
     found = tmp_path_factory.mktemp(request.param)
-    for name, dtype in CASES:
-        path = found / f"{name} {dtype}.py"
+    for name, dtype in TYPES[request.param].items():
+        path = found / f"{name}.py"
         save_python(exported_networks.made(name, dtype), path, pure=request.param == "pure")
         rows = exported_networks.rows_for(name, dtype)
         path.with_suffix(".json").write_text(json.dumps(rows.tolist()))
@@ -51,13 +52,15 @@ def folder(request, tmp_path_factory) -> Path:
     flags = ["-I", "-S"] if request.param == "pure" else ["-I"]
     ran = run_python(*flags, "-W", "error", "-c", ELSEWHERE, cwd=found)
     assert ran.stdout.split() == [str(request.param == "numpy")]
-    return found
+    return found, TYPES[request.param]
 
 
-@pytest.mark.parametrize(("name", "dtype"), CASES)
-def test_networks(folder, name, dtype):
+@pytest.mark.parametrize("name", exported_networks.NETWORKS)
+def test_networks(predicted, name):
+    folder, types = predicted
+    dtype = types[name]
     for count in (7, 1):
-        y = np.array(json.loads((folder / f"{name} {dtype}.{count}").read_text()))
+        y = np.array(json.loads((folder / f"{name}.{count}").read_text()))
         exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
 
 
