@@ -202,15 +202,17 @@ def load_run(
     path = run_dir / (BEST if best else FINAL)
     if not path.exists():
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
-        hint = (
-            "the run had no validation rows to select a best epoch; remove --best"
-            if best
-            else f"the run did not finish; continue it with gpunn train {run_dir} --resume, or use "
-            "the network of its best epoch with --best"
-        )
-        raise ModelFileError(
-            f"{path}: there is no such file: {hint} (the folder has: {', '.join(others)})"
-        )
+        if best:
+            hint = (
+                "the run had no validation rows to select a best epoch, or trained an ensemble; "
+                "remove --best"
+            )
+        else:
+            hint = f"the run did not finish; continue it with gpunn train {run_dir} --resume"
+            if BEST in others:
+                hint += ", or use the network of its best epoch with --best"
+        content = f" (the folder has: {', '.join(others)})" if others else ""
+        raise ModelFileError(f"{path}: there is no such file: {hint}{content}")
     model, objects = trained_network(config, path, backend, allow_imports)
     return model, objects, config
 

@@ -669,7 +669,9 @@ def test_a_diverged_run_goes_on_with_a_smaller_rate(gpunn, digits, tmp_path):
     assert "not a finite number" in evaluation(run)["stopped"]
     assert not (run / "final.safetensors").exists()
     assert history(run) == []
-    assert "the run did not finish" in gpunn("evaluate", "run", status=2).stderr
+    error = gpunn("evaluate", "run", status=2).stderr
+    assert "the run did not finish; continue it with gpunn train run --resume" in error
+    assert "--best" not in error
     smaller = "training.optimizer.learning_rate=0.001"
     gpunn("train", "run", "--resume", "--set", smaller)
     assert len(history(run)) == 4
