@@ -346,8 +346,7 @@ def test_reports_change_nothing(report_every):
     np.testing.assert_allclose(often.history["loss"], seldom.history["loss"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(("pixels", "mapped"), [(False, False), (True, True)])
 @pytest.mark.parametrize(
     "options",
     [
@@ -1064,7 +1063,7 @@ def exploding(update, per_epoch, optimizer=SGD, rate=1e38, **options):
 
 
 @pytest.mark.parametrize("report_every", [1, 2, 7, 100])
-@pytest.mark.parametrize("update", [1, 4, 6, 9, 13, 20])
+@pytest.mark.parametrize("update", [1, 6, 9, 20])
 @pytest.mark.parametrize("stream", [False, True])
 def test_divergence_names_epoch_and_step(update, report_every, stream, monkeypatch):
     """Update number `update - 1` throws the weights away, so the next loss is the first bad one."""

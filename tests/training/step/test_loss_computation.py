@@ -40,8 +40,10 @@ def standardized(y=Y):
 # ------------------------------------------------------------------------------ target scaling
 
 
-@pytest.mark.parametrize("loss", ["mean_squared_error", losses.Huber(0.5), losses.Quantile(0.3)])
-@pytest.mark.parametrize("metrics", [(), ("r2",)])
+@pytest.mark.parametrize(
+    ("loss", "metrics"),
+    [("mean_squared_error", ("r2",)), (losses.Huber(0.5), ()), (losses.Quantile(0.3), ())],
+)
 def test_training_is_that_on_standardized_targets(loss, metrics, backend):
     inner = [Dense(8, "tanh"), Dense(2)]
     with_layer = fit(trainer([*inner, TargetScaling()], loss, metrics, backend, "float32"))
