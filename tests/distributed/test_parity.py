@@ -20,7 +20,7 @@ BOUND = {"float64": 1e-13, "float32": 2e-6}
 )
 @pytest.mark.parametrize("case", CASES)
 def test_ranks_train_what_one_process_trains(case, dtype, size):
-    options = {"epochs": 5, **CASES[case]}  # 30 updates, unless the case has fewer
+    options = {"epochs": 3, **CASES[case]}  # 18 updates, unless the case has fewer
     one = trained(dtype=dtype, **options)
     ranks = run_threads(size, lambda communicator: trained(communicator, dtype, **dict(options)))
     for rank in ranks[1:]:
