@@ -6,7 +6,7 @@ import copy
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,14 +142,14 @@ class TabularSearch(TabularEstimator):
             for family, other in zip(FAMILIES[1:], others, strict=True):
                 schemas[family] = other._learn_schemas(folds, seed)
         plan = Plan(folds, schemas, seed, scoring, limit)
-        rows = self._yardsticks(plan, BASELINES, "baseline")
+        rows = [*self._yardsticks(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)
         self.stopped_ = INTERRUPTED if interrupted else ""
         self._combine(plan, candidates)
         if not self.stopped_:
             with suppress(KeyboardInterrupt):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
-                rows += self._yardsticks(plan, libraries, "library")
+                rows.extend(self._yardsticks(plan, libraries, "library"))
         self.leaderboard_ += rows
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
@@ -398,10 +398,9 @@ class TabularSearch(TabularEstimator):
 
     def _yardsticks(
         self, plan: Plan, models: Mapping[str, Model], kind: str
-    ) -> list[dict[str, Any]]:
-        """Return the leaderboard's rows of other models on the same folds."""
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the leaderboard's rows of other models on the same folds."""
         goal = Goal(self._task, self._outputs, self._log, self._quantiles, plan.seed)
-        rows = list[dict[str, Any]]()
         parts = self._parts(plan) if models else []
         for name, model in models.items():
             watch, note, predictions = TimeLimit(None), "", None
@@ -414,8 +413,7 @@ class TabularSearch(TabularEstimator):
                 note = f"{type(error).__name__}: {error}".partition("\n")[0]
             row = row_of(kind, name, plan.scoring, predictions, watch.elapsed, note=note)
             self._show(row)
-            rows.append(row)
-        return rows
+            yield row
 
     def _parts(self, plan: Plan) -> list[tuple[Part, Part, Schema]]:
         """Return each fold's encoded training rows and held-out rows, and their schema."""

@@ -14,6 +14,7 @@ from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning, MissingPa
 from gpunn.sklearn import TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import candidates, search, time_limit
 from gpunn.sklearn.automatic.search import TabularSearch
+from gpunn.sklearn.automatic.yardsticks import constant
 from gpunn.sklearn.folds import folds_of
 
 ROWS = 90
@@ -260,6 +261,19 @@ def test_ctrl_c(ended_by):
     estimator._show = show
     assert len(of_kind(estimator.fit(X, RENT), "candidate")) == 2, "it was finished"
     assert estimator.stopped_ == "interrupted by Ctrl-C"
+
+
+def test_ctrl_c_in_a_comparison(monkeypatch):
+    """The rows of the libraries that have ended remain."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "LIBRARIES", {"sklearn": constant, "xgboost": interrupted})
+    monkeypatch.setattr(search, "check_libraries", lambda *_: None)
+    estimator = TabularRegressor(random_state=0, compare=["sklearn", "xgboost"]).fit(X, RENT)
+    assert [row["name"] for row in of_kind(estimator, "library")] == ["sklearn"]
+    assert estimator.stopped_ == ""
 
 
 # ------------------------------------------------------------------------ time, memory, failures
