@@ -20,6 +20,9 @@ TINY = np.finfo(np.float64).tiny
 SAMPLES = 100
 """Number of bootstrap samples for a standard error."""
 
+SAMPLED = 10_000
+"""Maximum number of rows of such a sample."""
+
 
 class HeldOut(NamedTuple):
     """The targets of a fold's held-out rows, and their weights or None."""
@@ -84,23 +87,32 @@ class Scoring:
     def standard_error(self, predictions: np.ndarray) -> float:
         """Return the standard error of the mean of the folds' scores.
 
-        With a single fold, it is the standard deviation over bootstrap samples of the rows.
+        With a single fold, it is the standard deviation over bootstrap samples of the rows. Samples
+        of many rows are smaller, and their standard deviation is scaled (Bickel et al. 1997,
+        "Resampling Fewer Than n Observations").
         """
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))
-        rows, targets, weights = self._parts[0]
+        _, targets, weights = self._parts[0]
         random, scores = generator(0, "standard error"), list[float]()
+        rows = len(weights)
+        size = min(rows, SAMPLED)
         for _ in range(SAMPLES):
-            counts = np.bincount(random.integers(len(weights), size=len(weights)))
-            sample = weights * np.pad(counts, (0, len(weights) - len(counts)))
-            if sample.any():
-                scores.append(self._score(predictions, rows, targets, sample))
-        return float(np.nanstd(scores)) if np.isfinite(scores).any() else float("nan")
+            drawn = random.integers(rows, size=size)
+            if weights[drawn].any():
+                scores.append(self._score(predictions, drawn, targets[drawn], weights[drawn]))
+        if not np.isfinite(scores).any():
+            return float("nan")
+        return float(np.nanstd(scores) * np.sqrt(size / rows))
 
     def _score(
-        self, predictions: np.ndarray, rows: slice, targets: np.ndarray, weights: np.ndarray
+        self,
+        predictions: np.ndarray,
+        rows: slice | np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
     ) -> float:
-        """Return the score of some rows."""
+        """Return the score of some rows, which have these targets and weights."""
         outputs = self.outputs_of(predictions[rows])
         if self._log:
             outputs, targets = np.log(np.maximum(outputs, TINY)), np.log(targets)

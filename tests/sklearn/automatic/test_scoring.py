@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from gpunn.metrics import AUC
+from gpunn.sklearn.automatic import scoring as scoring_module
 from gpunn.sklearn.automatic.scoring import HeldOut, Scoring, counts_of
 
 RANDOM = np.random.default_rng(0)
@@ -83,7 +84,10 @@ def test_scores(name):
     assert scoring.standard_error(predictions) == pytest.approx(np.ptp(scores) / 2)
 
 
-def test_standard_error_of_one_fold():
+@pytest.mark.parametrize("sampled", [ROWS, ROWS // 2])
+def test_standard_error_of_one_fold(sampled, monkeypatch):
+    """Smaller samples vary more, but the standard error is that of all rows."""
+    monkeypatch.setattr(scoring_module, "SAMPLED", sampled)
     scoring = Scoring("classification", "accuracy", 3, [HeldOut(CLASS, None)])
     p = float(scoring.scores(THREE)[0])
     assert scoring.standard_error(THREE) == pytest.approx(np.sqrt(p * (1 - p) / ROWS), rel=0.2)
