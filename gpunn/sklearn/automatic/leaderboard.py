@@ -17,7 +17,7 @@ from gpunn.sklearn.automatic.candidates import Candidate
 from gpunn.sklearn.automatic.scoring import Scoring
 from gpunn.tables import Table
 
-__all__ = ["as_frame", "line_of", "milliseconds", "row_of", "row_of_candidate"]
+__all__ = ["as_frame", "line_of", "milliseconds", "outputs_of", "row_of", "row_of_candidate"]
 
 MEASURED = 1000
 """Number of rows whose prediction is measured."""
@@ -90,9 +90,19 @@ def milliseconds(network: Sequential, table: Table) -> float:
     seconds = 0.0
     for _ in range(2):  # the first time includes preparations
         began = time.process_time()
-        network.predict(some)
+        outputs_of(network, some)
         seconds = time.process_time() - began
     return seconds * 1e6 / some.rows
+
+
+def outputs_of(network: Sequential, table: Table) -> np.ndarray:
+    """Return a network's outputs for raw rows, without warnings about values that it has not seen.
+
+    Its held-out rows may by chance have categories that its training rows lack.
+    """
+    assert network.schema is not None
+    X, _ = network.schema.encode_and_find(table, network.dtype)
+    return network.predict_encoded(X)
 
 
 def as_frame(rows: Sequence[Mapping[str, Any]]) -> Any:

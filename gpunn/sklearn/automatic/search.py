@@ -33,6 +33,7 @@ from gpunn.sklearn.automatic.leaderboard import (
     as_frame,
     line_of,
     milliseconds,
+    outputs_of,
     row_of,
     row_of_candidate,
 )
@@ -361,7 +362,7 @@ class TabularSearch(TabularEstimator):
         if self._task != "regression":  # the ensemble's probabilities contain their effects
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
         table, schema = fold.every.table, plan.schemas[STUDENT][0]
-        learned = self._averaged(teacher.predict(table))
+        learned = self._averaged(outputs_of(teacher, table))
         scoring, problem = self._scoring([fold]), ""
         try:
             fitted, outputs = distilled(student, fold, schema, plan.seed, learned)

@@ -10,7 +10,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import root_mean_squared_error
 
 import gpunn.sklearn
-from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning, MissingPackageError
+from gpunn.errors import (
+    ArgumentError,
+    DivergenceError,
+    GpunnWarning,
+    MissingPackageError,
+    UnknownCategoryWarning,
+)
 from gpunn.sklearn import TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import candidates, search, time_limit
 from gpunn.sklearn.automatic.search import TabularSearch
@@ -330,6 +336,15 @@ def test_warnings_are_given_once():
         TabularRegressor(random_state=0).fit(rows, RENT)
     assert len(record) == 1
     assert record[0].filename == __file__
+
+
+def test_no_warnings_about_categories_of_held_out_rows():
+    """Each category has two rows; by chance, both are held out."""
+    rows = X | {"pair": [f"{row // 2}" for row in range(ROWS)]}
+    estimator = TabularRegressor(random_state=0, columns={"pair": "category"}, distill=[4])
+    assert estimator.fit(rows, RENT).leaderboard_[0]["kind"] == "distilled"
+    with pytest.warns(UnknownCategoryWarning):
+        estimator.predict(rows)
 
 
 def test_progress(capsys):
