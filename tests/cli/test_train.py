@@ -467,6 +467,7 @@ def test_metrics_that_were_not_there_before(gpunn, digits, tmp_path):
 
 LIMITED = """\
 import resource, sys
+sys.dont_write_bytecode = True  # which would be cut short, too
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 del sys.argv[1]
 from gpunn.cli import main

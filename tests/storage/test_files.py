@@ -206,7 +206,8 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 LIMITED = """\
-import resource
+import resource, sys
+sys.dont_write_bytecode = True  # which would be cut short, too
 resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
 """
 
