@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 from gpunn.backends import get_backend
 from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
 from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning
-from gpunn.network import Sequential
 from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
     Candidate,
@@ -67,6 +66,7 @@ from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, greedy_selection
 from gpunn.tabular.recipe import checked_metric, with_quantiles
+from gpunn.training.interruption import Interruption
 
 __all__ = ["TabularSearch"]
 
@@ -146,7 +146,14 @@ class TabularSearch(TabularEstimator):
         rows = [*self._yardsticks(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)
         self.stopped_ = INTERRUPTED if interrupted else ""
-        self._combine(plan, candidates)
+        with Interruption() as late:  # a first Ctrl-C must not lose the candidates
+            chosen, predictions = self._combine(plan, candidates)
+        if late.exit_status is not None:  # after SIGTERM
+            raise SystemExit(late.exit_status)
+        if late.requested:
+            self.stopped_ = INTERRUPTED
+        if self.distill is not False:
+            self._distill(plan, chosen, predictions)
         if not self.stopped_:
             with suppress(KeyboardInterrupt):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
@@ -296,8 +303,14 @@ class TabularSearch(TabularEstimator):
 
     # ---------------------------------------------------------------------------------- combining
 
-    def _combine(self, plan: Plan, candidates: Sequence[Candidate]) -> None:
-        """Combine the best candidates, and set the fitted attributes."""
+    def _combine(
+        self, plan: Plan, candidates: Sequence[Candidate]
+    ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
+        """Combine the best candidates, and set the fitted attributes.
+
+        Return these candidates with their counts, and the ensemble's predictions for the held-out
+        rows of each fold in turn.
+        """
         usable = finished(candidates)
         if not usable:
             first = candidates[0].outcome
@@ -342,20 +355,22 @@ class TabularSearch(TabularEstimator):
             prediction_ms=milliseconds(network, table),
         )
         self.leaderboard_ = [ensemble, *rows]
-        if self.distill is not False:
-            of_first = [each.networks[: self.n_ens] for each, _ in chosen]
-            teacher = combined(
-                [network for networks in of_first for network in networks],
-                [count for _, count in chosen for _ in range(self.n_ens)],
-            )
-            self._distill(plan, teacher, predictions)
+        return chosen, predictions
 
-    def _distill(self, plan: Plan, teacher: Sequential, predictions: np.ndarray) -> None:
+    def _distill(
+        self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
+    ) -> None:
         """Replace the ensemble by a network that learns from the networks of the first fold.
 
-        `predictions` are those of the ensemble for the held-out rows of each fold in turn. If the
-        training fails or Ctrl-C is pressed, the ensemble remains.
+        `chosen` has the ensemble's candidates with their counts, and `predictions` are those of the
+        ensemble for the held-out rows of each fold in turn. If the training fails or Ctrl-C is
+        pressed, the ensemble remains.
         """
+        of_first = [(each.networks[: self.n_ens], count) for each, count in chosen]
+        teacher = combined(
+            [network for networks, _ in of_first for network in networks],
+            [count for networks, count in of_first for _ in networks],
+        )
         watch, fold = TimeLimit(None), plan.folds[0]
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})

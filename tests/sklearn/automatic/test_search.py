@@ -1,6 +1,7 @@
 """The estimators that combine the best candidates: results, files, interruptions, failures."""
 
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from gpunn.sklearn.automatic import candidates, search, time_limit
 from gpunn.sklearn.automatic.search import TabularSearch
 from gpunn.sklearn.automatic.yardsticks import constant
 from gpunn.sklearn.folds import folds_of
+from gpunn.tabular import greedy_selection
 
 ROWS = 90
 RANDOM = np.random.default_rng(0)
@@ -269,6 +271,18 @@ def test_ctrl_c(ended_by):
     assert estimator.stopped_ == "interrupted by Ctrl-C"
 
 
+def test_ctrl_c_during_the_selection(monkeypatch):
+    def selection(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return greedy_selection(*arguments, **options)
+
+    monkeypatch.setattr(search, "greedy_selection", selection)
+    estimator = TabularRegressor(random_state=0, compare=["sklearn"]).fit(X, RENT)
+    assert len(of_kind(estimator, "candidate")) == 2
+    assert estimator.stopped_ == "interrupted by Ctrl-C"
+    assert not of_kind(estimator, "library")
+
+
 def test_ctrl_c_in_a_comparison(monkeypatch):
     """The rows of the libraries that have ended remain."""
 
@@ -287,12 +301,15 @@ def test_ctrl_c_in_a_comparison(monkeypatch):
 
 def test_candidates_have_no_buffers(monkeypatch):
     """All candidates are in memory, without activations."""
-    candidates = []
-    monkeypatch.setattr(TabularSearch, "_combine", lambda _, plan, all_: candidates.extend(all_))
-    monkeypatch.setattr(TabularSearch, "leaderboard_", [], raising=False)
+    combine, buffers = TabularSearch._combine, []
+
+    def recorded(self, plan, candidates):
+        buffers.extend(network._inference for each in candidates for network in each.networks)
+        return combine(self, plan, candidates)
+
+    monkeypatch.setattr(TabularSearch, "_combine", recorded)
     TabularRegressor(random_state=0).fit(X, RENT)
-    networks = [network for candidate in candidates for network in candidate.networks]
-    assert [network._inference for network in networks] == [None, None]
+    assert buffers == [None, None]
 
 
 def test_the_time_limit_ends_every_network(monkeypatch):
