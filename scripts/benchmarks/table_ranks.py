@@ -30,7 +30,10 @@ WITHOUT_ARGUMENTS = {name: models[: 2 if name == "gpunn" else 1] for name, model
 
 EARLY = {
     "gpunn": ("gpunn-pair",),
-    **{name: models[-1:] for name, models in RANKED.items() if name != "gpunn"},
+    "LightGBM": ("lightgbm-early",),
+    "XGBoost": ("xgboost-early",),
+    "CatBoost": ("catboost-early",),
+    "HistGradientBoosting": ("sklearn-hgb",),
 }
 """gpunn's ensemble of both models without arguments, and trees that all stop early."""
 
