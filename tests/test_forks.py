@@ -15,7 +15,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 BEGINNING = """\
 import os, sys, threading, time
 import numpy as np
-import gpunn
+import gpunn, gpunn.forks
+
+gpunn.forks.PATIENCE = 60  # on a busy machine, the import of a large package takes long
 
 def fitted():
     model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
