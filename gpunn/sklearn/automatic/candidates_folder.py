@@ -11,20 +11,13 @@ from zlib import crc32
 
 import numpy as np
 
-from gpunn.differences import differences
-from gpunn.errors import ArgumentError, DataFileError
+from gpunn.errors import DataFileError
 from gpunn.load import load_model
 from gpunn.schema import typed
 from gpunn.sklearn.automatic.candidates import Candidate, Outcome
-from gpunn.storage.files import (
-    FolderLock,
-    json_bytes,
-    make_folder,
-    remove_leftovers,
-    write_atomically,
-    write_json,
-)
-from gpunn.storage.reading import parsed_json, read_whole
+from gpunn.storage.files import write_atomically, write_json
+from gpunn.storage.reading import read_whole
+from gpunn.storage.training_folder import TrainingFolder
 from gpunn.tabular import combined, separated
 
 __all__ = ["CandidatesFolder", "checksum"]
@@ -44,63 +37,21 @@ class Contents:
     outcomes: list[Outcome]
 
 
-class CandidatesFolder:
-    """A folder with the networks and predictions of each candidate that has ended.
-
-    Until this process leaves the context, no other process can train in the folder. Entering raises
-    an ArgumentError if the folder belongs to other settings, or another process trains in it.
-    """
+class CandidatesFolder(TrainingFolder):
+    """A folder with the networks and predictions of each candidate that has ended."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self._folder = folder
-        self._settings: dict[str, Any] = parsed_json(json_bytes(settings))
+        super().__init__(folder, CONTENTS, settings, "settings", "candidates")
         self._outcomes = list[Outcome]()
 
-    def __enter__(self) -> CandidatesFolder:
-        make_folder(self._folder)
-        try:
-            self._lock = FolderLock(self._folder)
-        except BlockingIOError:
-            raise ArgumentError(
-                f"folder: another process trains in {self._folder}; choose another folder"
-            ) from None
-        try:
-            remove_leftovers(self._folder)
-            self._check()
-        except BaseException:
-            self._lock.release()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def _check(self) -> None:
-        """Read the description of the candidates, or write the first one."""
-        path = self._folder / CONTENTS
-        if not path.exists():
-            if any(self._folder.iterdir()):
-                raise ArgumentError(
-                    f"folder: {self._folder} has other files; choose a new folder, or the folder "
-                    "of an earlier call"
-                )
-            self._write()
-            return
-        try:
-            text = read_whole(path, DataFileError, LARGEST, "a description of candidates")
-            contents: Contents = typed(Contents, parsed_json(text), "candidates")
-        except ValueError as error:
-            raise DataFileError(f"{path}: damaged: {error}") from error
-        for where, old, new in differences(contents.settings, self._settings, "settings"):
-            raise ArgumentError(
-                f"folder: the candidates in {self._folder} had other settings. {where} was "
-                f"{old!r}, and is {new!r} now. Repeat the earlier call, or choose another folder"
-            )
+    def _read(self, description: Any) -> dict[str, Any]:
+        contents: Contents = typed(Contents, description, "candidates")
         self._outcomes = contents.outcomes
+        return contents.settings
 
     def _write(self) -> None:
         outcomes = [asdict(outcome) for outcome in self._outcomes]
-        write_json(self._folder / CONTENTS, {"settings": self._settings, "outcomes": outcomes})
+        write_json(self._file, {"settings": self._settings, "outcomes": outcomes})
 
     def read(self, backend: Any) -> list[Candidate]:
         """Return the candidates, in the order of their training."""

@@ -1,0 +1,83 @@
+"""A folder that belongs to one training, from which the same call resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from gpunn.differences import differences
+from gpunn.errors import ArgumentError, DataFileError
+from gpunn.storage.files import FolderLock, json_bytes, make_folder, remove_leftovers, write_json
+from gpunn.storage.reading import parsed_json, read_whole
+
+__all__ = ["TrainingFolder"]
+
+LARGEST = 2**30
+"""Maximum size in bytes of the file that describes the training."""
+
+
+class TrainingFolder:
+    """A folder with a JSON file that describes the training to which the folder belongs.
+
+    `described` names the settings in messages, and `content` what the folder contains. Until this
+    process leaves the context, no other process can train in the folder. Entering raises an
+    ArgumentError if the folder belongs to a training with other settings, or if another process
+    trains in it, and a DataFileError if the file is damaged.
+    """
+
+    def __init__(
+        self, folder: Path, file: str, settings: object, described: str, content: str
+    ) -> None:
+        self._folder, self._file = folder, folder / file
+        self._settings: Any = parsed_json(json_bytes(settings))
+        self._described, self._content = described, content
+
+    def __enter__(self) -> Self:
+        """Lock the folder, and check or write its description."""
+        make_folder(self._folder)
+        try:
+            self._lock = FolderLock(self._folder)
+        except BlockingIOError:
+            raise ArgumentError(
+                f"folder: another process trains in {self._folder}; choose another folder"
+            ) from None
+        try:
+            remove_leftovers(self._folder)
+            self._check()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unlock the folder for other processes."""
+        self._lock.release()
+
+    def _check(self) -> None:
+        """Write the description, or compare the settings with those in the folder."""
+        if not self._file.exists():
+            if any(self._folder.iterdir()):
+                raise ArgumentError(
+                    f"folder: {self._folder} has other files; choose a new folder, or the folder "
+                    "of an earlier call"
+                )
+            self._write()
+            return
+        try:
+            text = read_whole(self._file, DataFileError, LARGEST, "a description of a training")
+            earlier = self._read(parsed_json(text))
+        except ValueError as error:
+            raise DataFileError(f"{self._file}: damaged: {error}") from error
+        for where, old, new in differences(earlier, self._settings, self._described):
+            raise ArgumentError(
+                f"folder: the {self._content} in {self._folder} had other settings. {where} was "
+                f"{old!r}, and is {new!r} now. Repeat the earlier call, or choose another folder"
+            )
+
+    def _read(self, description: Any) -> Any:
+        """Return the settings in a description, or raise a ValueError if it is damaged."""
+        return description
+
+    def _write(self) -> None:
+        """Write the description."""
+        write_json(self._file, self._settings)
