@@ -44,6 +44,7 @@ from gpunn.sklearn.parameters import (
     parameter,
     real,
 )
+from gpunn.sklearn.scoring import HeldOut, Scoring
 from gpunn.sklearn.tabular_files import (
     KEY,
     EstimatorRecord,
@@ -65,7 +66,7 @@ from gpunn.tables import Schema
 from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe, combined, scale_temperature, separated
-from gpunn.tabular.recipe import LOSS
+from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.batches.class_and_sample_weights import class_factors
 from gpunn.training.callbacks import Callback, EarlyStopping
@@ -357,8 +358,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         elif self.metric_ == LOSS:  # of transformed targets, unknown for the mean of networks
             scores = np.reshape([each.score for each in fitted], (len(folds), -1)).mean(axis=1)
         else:
-            pairs = zip(outputs, (fold.validation for fold in folds), strict=True)
-            scores = np.array([fitted[0].score_of(*pair) for pair in pairs])
+            scores = self._scoring(folds).scores(self._averaged(np.concatenate(outputs)))
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
     def _learn_schemas(self, folds: Sequence[Fold], seed: int) -> list[Schema]:
@@ -401,6 +401,38 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         self.network_, self.schema_ = network, network.schema
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+
+    def _scoring(self, folds: Sequence[Fold]) -> Scoring:
+        """Return the metric of the validation rows."""
+        metric = none_if_auto(self.metric)
+        outputs, metric = with_quantiles(self._task, self._outputs, metric, self._quantiles)
+        transform = "log" if self._log else None
+        self.metric_ = checked_metric(self._task, metric, outputs, transform)
+        held_out = [
+            HeldOut(
+                fold.validation.targets,
+                self._validation_weights(fold.training, fold.validation),
+            )
+            for fold in folds
+        ]
+        return Scoring(self._task, self.metric_, outputs, held_out, self._log, self._quantiles)
+
+    @property
+    def _quantiles(self) -> Sequence[float] | None:
+        """The quantiles to predict, or None."""
+        quantiles: Sequence[float] | None = getattr(self, "quantiles", None)
+        return quantiles
+
+    @property
+    def _log(self) -> bool:
+        """Whether the models learn logarithms of the targets."""
+        return getattr(self, "target_transform", None) == "log"
+
+    def _averaged(self, outputs: np.ndarray) -> np.ndarray:
+        """Return what an ensemble averages: probabilities, or numbers."""
+        if self._task == "regression":
+            return outputs.astype(np.float64)
+        return self._predictions(outputs)
 
     def _set_scores(
         self, folds: Sequence[Fold], scores: np.ndarray, predictions: np.ndarray

@@ -9,12 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.thread_count import is_alone
-from gpunn.layers import Flatten
-from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 from gpunn.tables import Schema, Table
-from gpunn.tabular.recipe import LOSS
 from gpunn.training.callbacks import EarlyStopping
 from gpunn.training.history import History
 from gpunn.training.together.train_together import train_together
@@ -69,21 +66,12 @@ class Fitted:
     """A trained network, and what its training has found; `score` is that of the best epoch."""
 
     network: Sequential
-    loss: Loss
     metric: str
     history: History
     score: float
     best_epoch: int
     epochs: int
     temperature: float
-
-    def score_of(self, outputs: np.ndarray, rows: Rows) -> float:
-        """Return the metric of any outputs."""
-        unchanged = Sequential([Flatten()], outputs.shape[1], "numpy", dtype="float64")
-        metrics = [] if self.metric == LOSS else [self.metric]
-        trainer = Trainer(unchanged, self.loss, metrics=metrics)
-        logs = trainer.evaluate(outputs, rows.targets, sample_weight=rows.weights)
-        return logs[self.metric]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +97,6 @@ class Fit:
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
             trainer.model,
-            trainer.loss,
             self.metric,
             trainer.history,
             float(stopping.best),

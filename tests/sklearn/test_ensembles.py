@@ -12,7 +12,7 @@ import pytest
 from c_programs import compiled
 from exported_networks import onnx_session, predictor_of
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
+from sklearn.metrics import accuracy_score, f1_score, log_loss, root_mean_squared_error
 
 import gpunn
 from gpunn.backends.thread_count import one_thread
@@ -281,6 +281,18 @@ def test_weights():
     # Folds have equal sums of weights, up to one row.
     mean = (estimator.cv_scores_**2).mean()
     assert mean == pytest.approx(np.average(squares, weights=weights), 0.05)
+
+
+def test_scores_count_class_weights():
+    factors = {label: 1.0 + number for number, label in enumerate(np.unique(CLASS).tolist())}
+    weights, groups = np.array([factors[label] for label in CLASS.tolist()]), np.arange(ROWS) % 2
+    estimator = RealMLPClassifier(**FAST, n_cv=2, class_weight=factors)
+    estimator.fit(X, CLASS, groups=groups)
+    losses = [
+        log_loss(CLASS[rows], estimator.oof_predictions_[rows], sample_weight=weights[rows])
+        for rows in (groups == 0, groups == 1)
+    ]
+    np.testing.assert_allclose(sorted(estimator.cv_scores_), sorted(losses), 1e-5)
 
 
 def test_a_class_that_some_networks_do_not_learn():

@@ -14,7 +14,7 @@ import numpy as np
 from gpunn.forks import IMPORTING
 from gpunn.network import Sequential
 from gpunn.sklearn.automatic.candidates import Candidate
-from gpunn.sklearn.automatic.scoring import Scoring
+from gpunn.sklearn.scoring import Scoring
 from gpunn.tables import Table
 
 __all__ = ["as_frame", "line_of", "milliseconds", "outputs_of", "row_of", "row_of_candidate"]

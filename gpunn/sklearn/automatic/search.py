@@ -36,7 +36,6 @@ from gpunn.sklearn.automatic.leaderboard import (
     row_of,
     row_of_candidate,
 )
-from gpunn.sklearn.automatic.scoring import HeldOut, Scoring
 from gpunn.sklearn.automatic.time_limit import REASON, Deadline, TimeLimit, TimeShare
 from gpunn.sklearn.automatic.yardsticks import (
     BASELINES,
@@ -59,13 +58,13 @@ from gpunn.sklearn.parameters import (
     real,
 )
 from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
+from gpunn.sklearn.scoring import Scoring
 from gpunn.sklearn.tabm import TabMClassifier, TabMRegressor
-from gpunn.sklearn.tabular import TabularEstimator, none_if_auto
+from gpunn.sklearn.tabular import TabularEstimator
 from gpunn.sklearn.tabular_files import plain_parameters
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, greedy_selection
-from gpunn.tabular.recipe import checked_metric, with_quantiles
 from gpunn.training.interruption import Interruption
 
 __all__ = ["TabularSearch"]
@@ -159,32 +158,6 @@ class TabularSearch(TabularEstimator):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
                 rows.extend(self._yardsticks(plan, libraries, "library"))
         self.leaderboard_ += rows
-
-    def _scoring(self, folds: Sequence[Fold]) -> Scoring:
-        """Return the metric of the validation rows."""
-        metric = none_if_auto(self.metric)
-        outputs, metric = with_quantiles(self._task, self._outputs, metric, self._quantiles)
-        transform = "log" if self._log else None
-        self.metric_ = checked_metric(self._task, metric, outputs, transform)
-        held_out = [
-            HeldOut(
-                fold.validation.targets,
-                self._validation_weights(fold.training, fold.validation),
-            )
-            for fold in folds
-        ]
-        return Scoring(self._task, self.metric_, outputs, held_out, self._log, self._quantiles)
-
-    @property
-    def _quantiles(self) -> Sequence[float] | None:
-        """The quantiles to predict, or None."""
-        quantiles: Sequence[float] | None = getattr(self, "quantiles", None)
-        return quantiles
-
-    @property
-    def _log(self) -> bool:
-        """Whether the models learn logarithms of the targets."""
-        return getattr(self, "target_transform", None) == "log"
 
     def _estimator(self, family: str, parameters: dict[str, Any]) -> TabularEstimator:
         """Return a candidate's estimator, which has learned the targets."""
@@ -289,12 +262,6 @@ class TabularSearch(TabularEstimator):
         if is_alone() or get_backend(self.backend).name != "numpy":
             return 1
         return requested_threads(None) or usable_cores()
-
-    def _averaged(self, outputs: np.ndarray) -> np.ndarray:
-        """Return what an ensemble averages: probabilities, or numbers."""
-        if self._task == "regression":
-            return outputs.astype(np.float64)
-        return self._predictions(outputs)
 
     def _show(self, row: Mapping[str, Any]) -> None:
         """Print a row of the leaderboard."""

@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics
 
 from gpunn.metrics import AUC
-from gpunn.sklearn.automatic import scoring as scoring_module
-from gpunn.sklearn.automatic.scoring import HeldOut, Scoring, counts_of
+from gpunn.sklearn import scoring as scoring_module
+from gpunn.sklearn.scoring import HeldOut, Scoring, counts_of
 
 RANDOM = np.random.default_rng(0)
 ROWS = 60
