@@ -33,7 +33,7 @@ SECTIONS = {
         "Choose a model and its settings": "how_to/choosing",
         "Use RealMLP and TabM": "how_to/tabular",
         "Train the best model in a given time": "how_to/time_limit",
-        "Recognize images of digits": "how_to/images",
+        "Recognize images": "how_to/images",
         "Classify signals": "how_to/signals",
         "Split time series and groups": "how_to/splits",
         "Handle imbalanced classes": "how_to/imbalanced",
