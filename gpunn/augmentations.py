@@ -2,8 +2,8 @@
 
 An augmentation changes the images of an update: an array of shape (rows, height, width, channels).
 Pixels are gathered by index arrays, with plain array-API calls, so results are the same on every
-backend. Pixels beyond an edge repeat the edge. To define a new augmentation, write a subclass with
-`changed`.
+backend. Pixels from outside an image have the value of the nearest edge. To define a new
+augmentation, write a subclass with `changed`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class BatchRandom:
 
 
 class Augmentation(Configurable):
-    """Base of augmentations of images, which are functions for `Trainer.fit(augment=...)`.
+    """Base class of augmentations of images, for `Trainer.fit(augment=...)`.
 
     Examples
     --------
@@ -153,7 +153,7 @@ class Augmentation(Configurable):
         return self.changed(X, random)
 
     def check_shape(self, shape: Shape) -> None:
-        """Raise an ArgumentError if rows of this shape are no images.
+        """Raise an ArgumentError if rows of this shape are not images.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class Augmentation(Configurable):
         array
             The changed images.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define changed")
+        raise NotImplementedError(f"{type(self).__name__} must define the method changed")
 
 
 @dataclass(eq=False)
@@ -240,12 +240,13 @@ class Shift(Augmentation):
 
 @dataclass(eq=False)
 class Crop(Augmentation):
-    """Enlarges a random part of each image to the whole image, by bilinear interpolation.
+    """Enlarges a random part of each image to the image's size, by bilinear interpolation.
 
     Parameters
     ----------
     smallest : float
-        In (0, 1]: the smallest height and width of the part, as a fraction of the image's.
+        Minimum height and width of the part, as a fraction of the image's height and width; in (0,
+        1].
 
     Examples
     --------
@@ -274,7 +275,7 @@ class Rotate(Augmentation):
     Parameters
     ----------
     degrees : float
-        At most 90: the largest angle in both directions.
+        Maximum angle in each direction, at most 90.
 
     Examples
     --------
@@ -306,7 +307,8 @@ class Erase(Augmentation):
     Parameters
     ----------
     largest : float
-        In (0, 1]: the largest height and width of the rectangle, as a fraction of the image's.
+        Maximum height and width of the rectangle, as a fraction of the image's height and width; in
+        (0, 1].
 
     Examples
     --------

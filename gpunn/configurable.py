@@ -229,7 +229,7 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 CHECKS: WeakKeyDictionary[type, list[tuple[str, Callable[[str, Any], Any]]]] = WeakKeyDictionary()
-"""The result of `_checks` for each class of which an object was created."""
+"""The results of `_checks`, by class."""
 
 
 def _checks(cls: type) -> list[tuple[str, Callable[[str, Any], Any]]]:

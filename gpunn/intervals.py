@@ -1,11 +1,11 @@
 """Prediction intervals by split conformal prediction, from the errors of held-out rows.
 
-An interval of 90 % contains the true values of at least 90 % of new rows on average, for any
+At least 90 % of the intervals of 90 % contain the true value of their row, on average, for any
 network. This holds if new rows resemble the n held-out rows, which must not influence training (Lei
 et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
-of a held-out row is its absolute error. With quantiles, the score is the distance by which the true
-value is outside two predicted quantiles, negative inside (Romano et al. 2019, "Conformalized
-Quantile Regression")::
+of a held-out row is its absolute error. With quantiles, the score is the distance from the true
+value to the interval between two predicted quantiles, negative inside the interval (Romano et al.
+2019, "Conformalized Quantile Regression")::
 
     without quantiles   s_i = |t_i - p_i|                            [p - s, p + s]
     with quantiles      s_i = max(low_i - t_i, t_i - high_i)         [low - s, high + s]
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 PERCENTS = range(1, 100)
-"""Percentages of rows for which files have a score."""
+"""Percentages for which model files have a score."""
 
 
 def fit_intervals(
@@ -42,7 +42,7 @@ def fit_intervals(
     weights: np.ndarray | None = None,
     quantiles: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Return, in JSON types, what `bounds` needs, from the outputs for held-out rows.
+    """Return the `intervals` of `bounds`, in JSON types, from the outputs for held-out rows.
 
     `outputs` has a column for each target or, for one target, for each of the `quantiles`. A
     row with weight k counts as k rows. A new row counts as a row of average weight. The score of a
@@ -64,9 +64,9 @@ def fit_intervals(
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """Return, for each percentage, the smallest score that this many rows do not exceed.
+    """Return, for each percentage, the smallest score that this percentage of rows do not exceed.
 
-    A further row with an infinite score, the new row, is counted; None means this score.
+    The new row counts as a further row with an infinite score; None means this infinite score.
     """
     if not len(scores):
         return [None for _ in PERCENTS]
@@ -90,8 +90,8 @@ def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
 def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[Any, Any, Any]]:
     """Return the prediction, the lower and the upper bound of each target.
 
-    `outputs` has the network's outputs: numbers for one row, or arrays for many rows. If the two
-    bounds would cross, or exclude the prediction, the interval is extended to the prediction.
+    `outputs` has the network's outputs: numbers for one row, or arrays for many rows. If the
+    interval would be empty, or would not contain the prediction, it is extended to the prediction.
     """
     quantiles, result = intervals["quantiles"], []
     center = quantiles.index(0.5) if quantiles else 0

@@ -975,7 +975,7 @@ class GaussianNLL(Loss):
     -----
     Targets have shape (rows, outputs / 2), or (rows,) for two outputs. `Sequential.predict` returns
     the network's outputs: the means, then the logarithms s. The standard deviations are exp(s / 2).
-    Built-in metrics, the layer `TargetScaling` and the estimators of `gpunn.sklearn` have one
+    Built-in metrics, the layer `TargetScaling` and the estimators of `gpunn.sklearn` need one
     output for each target, so they can't be combined with this loss.
 
     Examples

@@ -148,7 +148,7 @@ class Described:
 
     @property
     def intervals(self) -> dict[str, Any] | None:
-        """Scores of held-out rows for prediction intervals, or None; see `gpunn.intervals`.
+        """Scores that determine prediction intervals, or None; see `gpunn.intervals`.
 
         `gpunn train` and the regressors for tables set them, for `gpunn predict --interval` and
         `predict(X, interval=...)`.
@@ -167,7 +167,7 @@ class Described:
 
     @property
     def prediction_sets(self) -> dict[str, Any] | None:
-        """Limits of probabilities for prediction sets, or None; see `gpunn.prediction_sets`.
+        """Limits that determine prediction sets, or None; see `gpunn.prediction_sets`.
 
         `gpunn train` and the classifiers for tables set them, for `gpunn predict --sets` and
         `predict_sets(X, coverage=...)`.

@@ -66,7 +66,7 @@ __all__ = ["Sequential"]
 DTYPES = ("float32", "float64")
 
 MEMORY = 2**30
-"""Bytes that the activations of a forward pass without gradients may take."""
+"""Maximum number of bytes for the activations of a forward pass without gradients."""
 
 CACHE_SIZE = 16
 """Maximum number of recorded inference passes, one for each batch size and dtype."""
@@ -490,7 +490,7 @@ class Sequential(Described):
     def trained_layers(self) -> int:
         """The number of layers before the loss; `TargetScaling`, for example, follows the loss.
 
-        If all layers would follow the loss, as in an ensemble, the loss uses the outputs.
+        If all layers come after the loss, as in an ensemble, the loss uses the network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 
@@ -549,8 +549,8 @@ class Sequential(Described):
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
             selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass, which changes results only by rounding. A pass has fewer rows if their
-            activations take more than 1 GiB, as those of large images.
+            Rows per pass, which changes results only by rounding. If the activations of these rows
+            take more than 1 GiB, such as for large images, a pass has fewer rows.
 
         Returns
         -------

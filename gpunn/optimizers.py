@@ -831,9 +831,9 @@ class Lion(Optimizer):
 
 @dataclass(eq=False)
 class Lamb(Optimizer):
-    """LAMB: Adam whose change of each parameter is scaled to the parameter's norm.
+    """LAMB: Adam; the change of each parameter is scaled to the parameter's norm.
 
-    For large batches. From You et al. 2020, "Large Batch Optimization for Deep Learning: Training
+    For large batches, from You et al. 2020, "Large Batch Optimization for Deep Learning: Training
     BERT in 76 Minutes", algorithm 2. Update t computes, for each layer's weights, biases, ...::
 
         mean   ← beta1 * mean   + (1 - beta1) * g
@@ -904,7 +904,7 @@ class Lamb(Optimizer):
 class Lars(Optimizer):
     """LARS: gradient descent with momentum, and a learning rate that fits each parameter's norm.
 
-    For large batches. From You et al. 2017, "Large Batch Training of Convolutional Networks",
+    For large batches, from You et al. 2017, "Large Batch Training of Convolutional Networks",
     algorithm 1. Each update computes, for each layer's weights, biases, ...::
 
         velocity ← momentum * velocity + learning_rate * trust * ||values|| / ||g|| * g
@@ -920,8 +920,8 @@ class Lars(Optimizer):
     momentum : float
         Weight of the old velocity, in [0, 1]; 0.9 by default.
     trust : float
-        Positive, by default 0.001: the length of a step for learning rate 1, relative to the
-        parameter's norm.
+        Ratio of the change's norm to the parameter's norm, for learning rate 1; positive, by
+        default 0.001.
     l2_penalty : float
         As in every `Optimizer`.
 

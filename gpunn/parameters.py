@@ -156,7 +156,7 @@ class Parameters:
     def segments(self, decay_all: bool = False, by_parameter: bool = False) -> list[Segment]:
         """Return segments of the flat vectors: ranges of parameters with the same factors.
 
-        If `by_parameter`, each segment is one parameter and the zeros after it.
+        With `by_parameter`, each segment is one parameter and the zeros after it.
         """
         segments: list[Segment] = []
         for spec, start, stop in self._groups:

@@ -1,11 +1,11 @@
 """Prediction sets of classes by split conformal prediction, from probabilities of held-out rows.
 
-A set of 90 % contains the true class of at least 90 % of new rows on average, for any network. This
-holds if new rows resemble the n held-out rows, which must not influence training. The set has each
-class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous Set-Valued
-Classifiers With Bounded Error Levels"): the k-th largest probability of a held-out row's true
-class, with k = ceil((n + 1) * percent / 100). If the probabilities are right, no other sets with
-this coverage have fewer classes on average. The predicted class is always in the set.
+At least 90 % of the sets of 90 % contain the true class of their row, on average, for any network.
+This holds if new rows resemble the n held-out rows, which must not influence training. A set
+contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
+Set-Valued Classifiers With Bounded Error Levels"): the k-th largest probability of a held-out row's
+true class, with k = ceil((n + 1) * percent / 100). If the probabilities are right, no other sets
+with this coverage have fewer classes on average. The predicted class is always in the set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return, in JSON types, what `contained` needs, from probabilities of held-out rows.
+    """Return the `sets` of `contained`, in JSON types, from probabilities of held-out rows.
 
     `p`, of shape (rows, classes), has the probabilities, and `classes` the index of each row's true
     class. A row with weight k counts as k rows. A new row counts as a row of average weight. The
@@ -39,7 +39,7 @@ def fit_sets(
 
 
 def limit_of_set(sets: dict[str, Any], percent: int) -> float:
-    """Return the smallest probability in sets that contain `percent` % of the true classes."""
+    """Return the minimum probability of a class in sets of `percent` %."""
     limit: float | None = sets["limits"][percent - 1]
     if limit is None:
         raise too_few("a set", percent)

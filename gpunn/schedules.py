@@ -103,7 +103,7 @@ class Schedule(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
     def cycle_ends(self, duration: float) -> list[float]:
-        """Return the times at which the rate's cycles end.
+        """Return the times at which cycles of the learning rate end.
 
         Parameters
         ----------

@@ -64,7 +64,7 @@ LINK = re.compile(r"!?\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])")
 NOT_WORDS = re.compile(r"<[^>]*>|\$\$.*\$\$|https?://\S+")
 END = re.compile(r"(?<=[.!?:;])[\"')*_]*\s+(?=[\"'(*_`]*[A-Z0-9`{%-])")
 WORDS = re.compile(r"[A-Za-z{}`'\"]+,? [a-z{`'\"]")
-PROGRAM = re.compile(r"[;{] *\n|\n *(def|return|#|if|for) |^\s*(def|asm|%)")
+PROGRAM = re.compile(r"[;{] *\n|\n *(def|return|#|if|for) |^\s*(def|asm|%(?!s))")
 """Of a string that is the text of a program."""
 
 

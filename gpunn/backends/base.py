@@ -315,7 +315,7 @@ class Backend(Operations):
 
     @property
     def joins_recordings(self) -> bool:
-        """Whether `sequence` is likely to join recorded functions."""
+        """Whether `sequence` can usually join recorded functions."""
         return False
 
     def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:

@@ -1731,8 +1731,8 @@ class Operations(WindowOperations):
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
-        updates the segment with the learning rate r * learning_rate; it gets adjacent segments with
-        one r together, unless it updates `by_parameter`.
+        updates the segment with the learning rate r * learning_rate. Unless it updates
+        `by_parameter`, it gets adjacent segments with equal r together.
 
         Parameters
         ----------

@@ -82,7 +82,8 @@ class Repeated(Protocol):
         """Return a function that replaces these arguments by others, in the same order.
 
         The arguments are arrays, and numbers of the types in `gpunn.backends.replaceable`; they are
-        found by identity. The result is None if the memory of an array is used in another way.
+        found by identity. The result is None if the recording uses the memory of an array by other
+        arrays.
         """
 
 

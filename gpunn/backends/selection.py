@@ -88,8 +88,8 @@ def get_backend(
     backend : str, Backend or None
         "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
         device number 1. "auto" selects a CUDA device if one is usable. Otherwise "auto" selects the
-        CPU. If the machine has signs of a GPU, such as CuPy or NVIDIA's driver, "auto" also logs a
-        warning then, once for a process and its workers. With None, the environment variable
+        CPU. If the machine nevertheless has signs of a GPU, such as CuPy or NVIDIA's driver, "auto"
+        logs a warning, once for a process and its workers. With None, the environment variable
         GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned unchanged.
     graph : bool
         On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that

@@ -58,7 +58,7 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 class Traced(NamedTuple):
-    """What an operation writes; some nodes stand for other arrays than their own."""
+    """What an operation writes, and arrays to use instead of some nodes' own arrays."""
 
     writes: list[Write]
     arrays: Mapping[Node, Array]

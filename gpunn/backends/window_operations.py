@@ -135,7 +135,7 @@ class WindowOperations:
         """Set out to dL/dx of `max_pool`, from dL/d(output).
 
         In each window, the first of the largest numbers gets the whole gradient, as in PyTorch. The
-        order is that of the rows of pixels. Overlapping windows add their gradients.
+        order is row by row. Overlapping windows add their gradients.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class WindowOperations:
 
     @operation
     def average_pool_gradient(self, gradient: Array, window: Window, out: Array) -> None:
-        """Set out to dL/dx of `average_pool`: each pixel in a window gets an equal share.
+        """Set out to dL/dx of `average_pool`: each pixel in a window gets an equal part.
 
         Parameters
         ----------

@@ -41,7 +41,7 @@ __all__ = ["export"]
 @click.option(
     "--int8",
     is_flag=True,
-    help="For --c: weights and computations in 8-bit integers, for small computers.",
+    help="For --c: compute with 8-bit integers, for small computers.",
 )
 @click.option(
     "--input-dtype",

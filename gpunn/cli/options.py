@@ -204,8 +204,8 @@ def load_run(
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
         if best:
             hint = (
-                "the run had no validation rows to select a best epoch, or trained an ensemble; "
-                "remove --best"
+                "the run has no best epoch, since it had no validation rows or trained an "
+                "ensemble; remove --best"
             )
         else:
             hint = f"the run did not finish; continue it with gpunn train {run_dir} --resume"

@@ -65,15 +65,16 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--interval",
     type=click.IntRange(1, 99),
     metavar="PERCENT",
-    help="For numbers: add columns with the bounds of intervals that contain this percentage of "
-    "the true values.",
+    help="For numbers: add columns with the bounds of prediction intervals, which contain this "
+    "percentage of the true numbers.",
 )
 @click.option(
     "--sets",
     type=click.IntRange(1, 99),
     metavar="PERCENT",
-    help="For classes: add a column for each class, which is 1 for the classes of a set. The sets "
-    "contain this percentage of the true classes. An NPY file then contains only the sets.",
+    help="For classes: add a column for each class: 1 if the class is in the row's prediction set, "
+    "otherwise 0. This percentage of the sets contains the true class. An NPY file then contains "
+    "only the sets.",
 )
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
@@ -135,7 +136,7 @@ def predict(
     path = only_one(next(iter(input_paths), None), named_input, "INPUT", "--input")
     images = path is not None and (path.is_dir() or is_image(path))
     if len(input_paths) > 1 and not images:
-        raise click.UsageError(f"{input_paths[1]}: only images can be several INPUTs")
+        raise click.UsageError(f"{input_paths[1]}: several INPUTs must be images")
     needed = "INPUT: give a file with rows to predict, or - for standard input"
     if path is None or str(path) == "-":
         if sys.stdin is None:
@@ -163,14 +164,14 @@ def predict(
     intervals = model.intervals
     if interval is not None and intervals is None:
         raise ArgumentError(
-            "--interval: the network has no intervals, which need a regression with validation "
-            "rows, trained by gpunn train, RealMLPRegressor or TabMRegressor; remove the option"
+            "--interval: the network has no prediction intervals; remove the option. To get "
+            "intervals, train a tabular model for regression, with validation rows"
         )
     prediction_sets = model.prediction_sets
     if sets is not None and prediction_sets is None:
         raise ArgumentError(
-            "--sets: the network has no prediction sets, which need one class for each row and "
-            "validation rows, in gpunn train or a classifier for tables; remove the option"
+            "--sets: the network has no prediction sets; remove the option. To get sets, train a "
+            "tabular model for one target with classes, with validation rows"
         )
     sink = Sink(output_path, to, probabilities)
 

@@ -70,8 +70,8 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
     "time_limit",
     callback=seconds_of,
     metavar="TIME",
-    help="Train as many models as fit into a time, such as 90s, 10m or 2h, and combine the best "
-    "ones (the model auto).",
+    help="Train as many models as a time allows, such as 90s, 10m or 2h, and combine the best ones "
+    "(the model auto).",
 )
 @click.option(
     "--compare",
@@ -82,8 +82,8 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--distill",
     is_flag=True,
-    help="For --time: train one network on the predictions of the best models, and keep only it, "
-    "for fast predictions and small exported files.",
+    help="For --time: train one network on the predictions of the ensemble, and keep only this "
+    "network, for fast predictions and small exported files.",
 )
 @table_options
 @backend_option
@@ -181,7 +181,7 @@ def train(
     for option in automatic if described.model.name != AUTO else ():
         needed = "--target" if option == "--time" else "--target and --time"
         raise click.UsageError(
-            f"{option}: only for a table with {needed}, or for the model {AUTO!r}"
+            f"{option}: only for a table, with {needed}; or for a run of the model {AUTO!r}"
         )
     ranks = described.get_communicator()
 
@@ -193,7 +193,7 @@ def train(
         if isinstance(described, Draft) and described.model.name == AUTO:
             if live or ranks.size > 1:
                 raise click.UsageError(
-                    f"the model {AUTO!r} is trained by one process without --live"
+                    f"the model {AUTO!r}: train it in one process, and without --live"
                 )
             with AutomaticFolder(output, overwrite=overwrite, resume=resume) as here:
                 run = prepared(described, backend, allow_imports=allow_imports)

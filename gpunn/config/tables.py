@@ -238,10 +238,10 @@ class Images(FileDataSet):
     path : str
         The folder.
     size : int, list of int, or None
-        The side of the images, or height and width; None means that the files decide. A run's own
-        configuration has the size.
+        The side of the images, or height and width; None means that the files decide. The
+        configuration that a run writes contains the size.
     color : {"auto", "gray", "rgb", "color"}
-        The channels of the images; a run's own configuration has no "auto".
+        The channels of the images. In the configuration that a run writes, "auto" is resolved.
 
     Examples
     --------
@@ -567,7 +567,8 @@ class Model(Table):
     layers : list of str and mapping, or None
         The layers in order, at least one; required unless `name` is set.
     name : {"realmlp", "realmlp_s", "tabm", "auto"} or None
-        A tabular model; "auto" trains as many models as the time allows, and combines the best.
+        A tabular model; "auto" trains as many models as the time allows, and combines the best
+        ones.
     parameters : mapping of str to value
         Parameters of the tabular model, such as `{"members": 8}`; see `gpunn.tabular.realmlp`,
         `gpunn.tabular.tabm` and, for "auto", `gpunn.sklearn.TabularClassifier`.

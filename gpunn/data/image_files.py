@@ -19,7 +19,7 @@ from gpunn.storage.reading import open_file
 __all__ = ["MAX_PIXELS", "read_images"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""The formats that are read. Pillow knows more, for some of which it starts other programs."""
+"""The formats that are read. Pillow supports more, but starts other programs for some of them."""
 
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of a file, since a small file can take any amount of memory."""
@@ -37,7 +37,7 @@ ORIENTATION = 0x0112
 def read_images(
     paths: Sequence[Path], size: int | Sequence[int] | None = None, color: str = "auto"
 ) -> tuple[np.ndarray, str]:
-    """Return uint8 images of shape (rows, height, width, channels), and the color of "auto".
+    """Return uint8 images of shape (rows, height, width, channels), and their color.
 
     For the arguments and errors, see `gpunn.data.load_images`.
     """
@@ -84,7 +84,7 @@ def headers(paths: Sequence[Path]) -> list[tuple[tuple[int, int], bool]]:
 
 
 def is_gray(image: Any) -> bool:
-    """Return whether a Pillow image has only shades of gray, by its mode."""
+    """Return whether the mode of a Pillow image has only shades of gray."""
     return image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;")
 
 

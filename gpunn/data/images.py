@@ -42,9 +42,9 @@ def load_images(
 
     The name of a subfolder is the name of its class; deeper subfolders belong to the same class.
     Files are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in the order of their names. Hidden files are
-    ignored, and so are other files, with a warning. Images are rotated as their EXIF data says.
-    Transparent pixels become white, 16 bits become 8, and of an animation the first frame is read.
-    This function needs the extra `images`.
+    ignored silently, and files of other formats with a warning. Images are rotated as their EXIF
+    data requires. Transparent pixels become white, 16 bits become 8, and only the first frame of an
+    animation is read. This function needs the extra `images`.
 
     Parameters
     ----------
@@ -52,10 +52,11 @@ def load_images(
         The folder.
     size : int, tuple of (height, width), or None
         The size of all images; files of another size are resized. None means the most common size
-        of the files, reduced in proportion until no side is longer than 64 pixels.
+        of the files, reduced in proportion so that no side is longer than 64 pixels.
     color : {"auto", "gray", "rgb", "color"}
-        With "gray", images have one channel; with "rgb", three. "color" is like "rgb", but refuses
-        gray files. By default, files of one kind mean "gray" or "color", and other files "rgb".
+        With "gray", images have one channel; with "rgb", three. With "color", images also have
+        three channels, but gray files raise an error. The default "auto" means "gray" if all files
+        are gray, "color" if no file is gray, and otherwise "rgb".
 
     Returns
     -------
@@ -71,8 +72,8 @@ def load_images(
     Raises
     ------
     DataFileError
-        If files are damaged, larger than 100 million pixels, or links out of the folder. The
-        message lists up to ten files. Or if there are fewer than two classes, or one is empty.
+        If files are damaged, have more than 100 million pixels, or are links out of the folder; the
+        message lists up to ten files. If there are fewer than two classes, or a class has no files.
     ArgumentError
         If an argument is invalid.
 
@@ -91,7 +92,7 @@ def load_images(
     root = Path(checked_path(folder, "folder"))
     if root not in (splits := split_folders(root)).values():
         raise DataFileError(
-            f"{root}: has folders of splits; load each of them, such as {splits['training']}"
+            f"{root}: has a folder for each split; load one of these, such as {splits['training']}"
         )
     paths, y, classes = files_by_class(root)
     X, _ = read_images(paths, size, color)
@@ -112,7 +113,7 @@ def files_by_class(
             )
     if loose := [path for path in entries(root, root) if is_image(path) and not path.is_dir()]:
         ignored = plural(len(loose), "image")
-        LOG.warning("%s: ignored %s beside the subfolders, such as %s", root, ignored, loose[0])
+        LOG.warning("%s: ignored %s outside of the subfolders, such as %s", root, ignored, loose[0])
     files = [image_files(root / name, root) for name in names]
     indices = np.array([classes.index(name) for name in names], np.int64)
     y = np.repeat(indices, [len(each) for each in files])
@@ -160,7 +161,7 @@ def is_image(path: Path) -> bool:
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Return whether a folder, which is no run, contains images, up to two levels below."""
+    """Return whether a folder contains images, up to two levels below, and is not a run folder."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return False
     return any(is_image(path) for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern))
@@ -169,8 +170,8 @@ def is_image_folder(folder: Path) -> bool:
 def entries(folder: Path, root: Path) -> list[Path]:
     """Return the files and folders in a folder that are not hidden, sorted by name.
 
-    Raise a DataFileError if one is a symbolic link to a folder, or out of the folder `root`, or has
-    a name that is not UTF-8.
+    Raise a DataFileError if a name is not UTF-8, or if a symbolic link leads to a folder or out of
+    the folder `root`.
     """
     if not folder.is_dir():
         raise DataFileError(f"{folder}: expected a folder of images; there is no such folder")

@@ -47,7 +47,7 @@ ELSEWHERE = {
     "threshold_for": "training.threshold_for",
     "validation_fraction": "data.validation_fraction",
 }
-"""Parameters of the estimators that a configuration sets elsewhere, and where."""
+"""Maps parameters of the estimators to the keys or options that set them."""
 
 CHANGEABLE = ("class_weight", "metrics", "threshold_for", "validation_metrics")
 """Keys of `[training]` that the model does not set."""
@@ -92,7 +92,7 @@ class Automatic:
         return stopped
 
     def _name(self) -> None:
-        """Set the names of classes and columns, in place of codes and of columns left out."""
+        """Replace class indices by class names, and leave out the names of dropped columns."""
         estimator, classes = self.estimator, self.parts.metadata.get("classes")
         if classes is not None:
             estimator.classes_ = np.array(classes)
@@ -195,7 +195,7 @@ def prepared(
 
 
 def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
-    """Return `model.parameters`; raise a ConfigError for one that the estimator lacks."""
+    """Return `model.parameters`; raise a ConfigError if the estimator lacks one of them."""
     valid = [name for name in known if name not in ELSEWHERE]
     for name in given:
         if name in ELSEWHERE:
@@ -214,7 +214,7 @@ def settled_training(
     parameters: Mapping[str, Any],
     allow_imports: bool,
 ) -> Config:
-    """Return the configuration with the loss and the metrics by which the result is evaluated.
+    """Return the configuration with the loss and the metrics that evaluate the ensemble.
 
     A ConfigError is raised if the user set a key that has no effect on the ensemble.
     """
@@ -238,7 +238,7 @@ def settled_training(
 
 
 def check_classes(classes: list[str], training: Part, settings: Training) -> None:
-    """Raise a ConfigError if the targets lack the classes that settings or a network need."""
+    """Raise a ConfigError if settings need other classes, or the training rows lack a class."""
     if settings.threshold_for is not None and len(classes) != 2:
         raise ConfigError(
             "training.threshold_for: only two classes have a threshold; remove the key"

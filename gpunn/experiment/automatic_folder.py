@@ -110,7 +110,7 @@ class AutomaticFolder(LockedFolder):
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a leaderboard as CSV; settings of a candidate are the last columns."""
+    """Return a leaderboard as CSV; the last columns contain the candidates' settings."""
     settings = dict.fromkeys(name for row in rows for name in row["settings"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

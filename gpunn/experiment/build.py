@@ -141,7 +141,7 @@ class Experiment:
     def prepare(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> Fit:
-        """Return the training of `run`, without training.
+        """Check and prepare the training of `run`, without training.
 
         Parameters
         ----------
@@ -394,7 +394,7 @@ def _network(
     except ArgumentError as error:
         flat = config.data.standardize and len(shape) > 1
         hint = (
-            "data.standardize makes each row a vector; use 'batch_norm' instead. " if flat else ""
+            "data.standardize flattens images; use the layer 'batch_norm' instead. " if flat else ""
         )
         raise ConfigError(f"model.layers: {hint}{error}") from error
     return model

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
-"""Losses whose predictions are in the middle of the targets, or quantiles with the median."""
+"""Losses whose predictions are means or medians, or quantiles with the median."""
 
 LOG = logging.getLogger("gpunn")
 

@@ -46,7 +46,7 @@ FILES = {
     BEST: "the network of the best epoch, with the optimizer's state",
     FINAL: "the trained network",
     EVALUATION: "how training ended, and the loss and metrics on the test split",
-    LEADERBOARD: "the score, time and share of each candidate, for --time",
+    LEADERBOARD: "the score, time and weight of each candidate, for --time",
     CANDIDATES: "the finished candidates, for --resume",
 }
 """For every file of a run, a description."""
@@ -56,7 +56,7 @@ FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, W
 
 
 def require_run(folder: Path, alternative: str = "") -> None:
-    """Raise a ConfigError, which names the `alternative`, if a folder is not a run folder."""
+    """Raise a ConfigError if a folder is not a run folder; the message names an `alternative`."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         problem = "this is a file" if folder.is_file() else problem
@@ -67,7 +67,7 @@ def require_run(folder: Path, alternative: str = "") -> None:
 
 
 def remove_candidates(folder: Path) -> None:
-    """Remove what only a run of several candidates writes."""
+    """Remove the files that only a run of several candidates writes."""
     (folder / LEADERBOARD).unlink(missing_ok=True)
     candidates = folder / CANDIDATES
     if candidates.is_symlink():  # whose files may belong to another run

@@ -68,7 +68,7 @@ def with_format(config: Config, parts: Parts) -> Config:
 
 
 def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Part:
-    """Return the images of a folder, or of its test split, in the format of a run's images."""
+    """Return the images of a folder or its test split, with the size and color of a run."""
     paths, y, _ = files_by_class(split_folders(folder).get("test", folder), classes)
     return Part(read_images(paths, data.size, data.color)[0], y)
 
@@ -76,7 +76,7 @@ def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Part:
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
     """Return a configuration for a folder of images: a small convolutional network.
 
-    `fraction` is the fraction of the rows that is held out for each split that has no folder.
+    For each split without a folder, this fraction of the rows is held out.
     """
     folders = split_folders(folder)
     data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}

@@ -1,4 +1,4 @@
-"""The folder of a run, which only one process trains in."""
+"""The folder of a run, in which only one process can train."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def with_bounds(
     percent: int,
     targets: Sequence[str] | None = None,
 ) -> Predictions:
-    """Return predictions and bounds of intervals that contain `percent` % of the rows.
+    """Return predictions, and the bounds of intervals; `percent` % contain the true number.
 
     A DataError is raised if there were too few held-out rows for the percentage.
     """
@@ -115,7 +115,7 @@ def with_sets(
     sets: dict[str, Any],
     percent: int,
 ) -> Predictions:
-    """Return predictions, and sets that contain the true classes of `percent` % of the rows.
+    """Return predictions, and sets of classes; `percent` % contain the true class.
 
     A DataError is raised if there were too few held-out rows for the percentage.
     """

@@ -28,8 +28,8 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are arrays that are no constants either; they decide who
-    gets the gradient of a maximum of equal numbers.
+    result depends on the input. `others` are further arrays that are not constants. In a maximum of
+    equal numbers, an array gets the gradient rather than a constant.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):

@@ -54,7 +54,7 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark a method that calls `derived`, which classes may override by a written derivative."""
+    """Mark a method that returns a derived derivative; classes may override the method."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 

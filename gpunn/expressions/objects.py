@@ -49,7 +49,7 @@ def equal(a: object, b: object) -> bool:
 
 
 def described(value: object) -> Hashable:
-    """Return a key that is equal for equal numbers and strings; others are described by id."""
+    """Return a key that is equal for equal numbers and strings, and for identical other objects."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)

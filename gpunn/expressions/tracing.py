@@ -32,7 +32,7 @@ SHARED = Shared()
 def shared_traces() -> Iterator[None]:
     """Within the context, trace the code of equal objects once.
 
-    The context must be so short that neither the code nor what it reads changes.
+    Within the context, neither the code nor the variables that it reads may change.
     """
     outer = SHARED.traces
     SHARED.traces = {} if outer is None else outer
@@ -75,8 +75,8 @@ def traced_twice(
 ) -> T:
     """Return what a function of a trace returns, if it returns the same `nodes` again.
 
-    If the nodes differ, the code uses random numbers or counts its calls. Such code runs later, and
-    then gets the random numbers that it would get without the traces. `tracer` is the class of the
+    If the nodes differ, the code uses random numbers or counts its calls. When the code runs later,
+    it gets the random numbers that it would get without the traces. `tracer` is the class of the
     trace.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002

@@ -15,12 +15,12 @@ __all__ = ["LIBRARIES", "value_of", "variables_of"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages whose code is not the user's."""
+"""Packages whose code does not belong to users."""
 
 STORES = dis.opmap["STORE_GLOBAL"]
 
 LARGE = 100
-"""The number of elements above which comparing them would take too long."""
+"""Maximum number of elements to compare; more would take too long."""
 
 MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "update", "add"))
 
@@ -33,11 +33,11 @@ class Globals:
 
 
 def variables_of(cls: type) -> list[tuple[object, str]]:
-    """Return variables outside of a class that its custom methods read, as owners and names.
+    """Return the variables outside of a class that its methods read, as owners and names.
 
-    The owner is a module, the global variables of a function, or a cell of a closure. Functions
-    that the methods call are followed, except those of libraries. Variables that the code changes
-    itself, such as counters of calls, are left out, and so are large lists and dicts.
+    The owner is a module, the global variables of a function, or a cell of a closure. Variables
+    that called functions read are included, except in functions of libraries. Variables that the
+    code itself changes, such as counters of calls, are left out, and so are large lists and dicts.
     """
     if is_built_in(cls):
         return []

@@ -96,4 +96,4 @@ IMAGES: Mapping[str, Callable[..., Any]] = {
     "max_pool": lambda x, window: x.node("MaxPool", x, **attributes(window)),
     "upsample": upsample,
 }
-"""Functions of values with channels first."""
+"""Functions that expect values with channels first."""

@@ -59,7 +59,7 @@ def kinds_of_columns(schema: Schema) -> dict[str, str]:
 
 
 def units_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the unit of each input with a unit, for the metadata of the ONNX file."""
+    """Return the units of the inputs that have one, for the metadata of the ONNX file."""
     return {column.name: column.unit for column in used_columns(schema) if column.unit}
 
 

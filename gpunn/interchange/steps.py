@@ -89,11 +89,10 @@ class Kind:
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
     the number of elements. For steps that are not elementwise, `c_sizes` returns the arguments:
     counts of vectors, columns or members, and sizes. With `in_place`, the output may overwrite the
-    input nevertheless. `arrays` is the layout of arrays with several
-    axes in Python without NumPy: "flat", "nested" lists of lists, or "transposed". With
-    "transposed", the step's first array has a list for each unit, and its other arrays are flat.
-    With `needs_members`, functions without NumPy accept the number of members (of vectors in a row)
-    as an argument.
+    input. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
+    "nested" lists of lists, or "transposed". With "transposed", the step's first array has a list
+    for each unit, and its other arrays are flat. With `needs_members`, functions without NumPy
+    accept the number of members (of vectors in a row) as an argument.
     """
 
     c_sizes: Counts | None = None

@@ -300,7 +300,7 @@ class Block(Layer):
 
 
 def untraceable(block: Block, reason: str) -> ArgumentError:
-    """Return the error for a block whose pass can't be traced."""
+    """Return the error for a block whose forward pass gpunn can't trace."""
     return ArgumentError(
         f"{type(block).__name__}: forward can't be traced: {reason}. If the layer needs this, "
         "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and backward"
@@ -340,7 +340,8 @@ def attributes_of(block: Block) -> list[Any]:
 def description_of(block: Block, attributes: Sequence[Any]) -> Hashable:
     """Return a key that is equal for blocks with equal attributes, which have equal traces.
 
-    `attributes` are those of `attributes_of`. An object without a value is described by its id.
+    `attributes` are those of `attributes_of`. Objects that cannot be compared are described by
+    their ids.
     """
     layers = list(family(block))
     numbers = {id(layer): number for number, layer in enumerate(layers)}

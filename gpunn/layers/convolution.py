@@ -23,7 +23,7 @@ __all__ = ["Conv1D", "Conv2D"]
 
 @dataclass(eq=False)
 class Convolution(Layer):
-    """The base of `Conv1D` and `Conv2D`, which differ in the number of axes."""
+    """Base class of `Conv1D` and `Conv2D`, which differ in the number of axes."""
 
     filters: int
     kernel_size: int | tuple[int, ...]
@@ -130,8 +130,8 @@ class Conv2D(Convolution):
 
     The indices k and l run over the height and width of the patch, and c over the channels. W is
     the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters). In
-    the order of its rows, k changes slowest and c fastest. b is the parameter "biases". The chain
-    rule is that of `Dense` for each patch, added over all patches::
+    the order of its rows, k changes slowest and c fastest. b is the parameter "biases". For each
+    patch, the chain rule of `Dense` holds; the gradients add up over all patches::
 
         dL/dz = dL/dy * f'(z)
         dL/dW[(k, l, c), u] = sum over rows, i, j of x[i s + k d, j s + l d, c] dL/dz[i, j, u]
@@ -167,8 +167,8 @@ class Conv2D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, rows do not have three axes, a patch is larger than the image,
-        or `groups` does not divide the channels.
+        If an argument is invalid, a row does not have three axes, a patch is larger than the image,
+        or `groups` does not divide the number of channels.
 
     See Also
     --------
@@ -206,8 +206,8 @@ class Conv1D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, rows do not have two axes, a patch is longer than the row, or
-        `groups` does not divide the channels.
+        If an argument is invalid, a row does not have two axes, a patch is longer than the row, or
+        `groups` does not divide the number of channels.
 
     See Also
     --------

@@ -28,13 +28,13 @@ class Ensemble(OutputLayer, ColumnGroups):
     ----------
     groups : sequence of mapping
         The networks, as groups of `ColumnGroups`, except that several networks may read the same
-        columns. All networks have as many outputs.
+        columns. All networks have the same number of outputs.
     of : {"identity", "softmax", "sigmoid"}
         The output activation of the networks' loss, which decides how predictions are averaged; see
         `MeanOverMembers`.
     counts : sequence of int, optional
         How often the mean counts each network: network i has the weight counts[i] / sum(counts).
-        Each network is computed once. By default, all counts are 1.
+        Counts do not change the time of a prediction. By default, all counts are 1.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class Ensemble(OutputLayer, ColumnGroups):
                 )
 
     def repeated(self) -> list[int]:
-        """Return the indices of the networks whose outputs the mean is over.
+        """Return the indices of the networks whose outputs are averaged.
 
         Returns
         -------

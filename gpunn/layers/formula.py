@@ -67,10 +67,10 @@ class Formula:
     plans: dict[Any, Any] = field(default_factory=dict)
     """Backward passes, by what they compute."""
     expressions: dict[tuple[Node, ...], Expression] = field(default_factory=dict)
-    """Functions that passes compute in one operation, by their results."""
+    """Functions that passes compute in one operation, represented by their results."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
-        """Return the same formula, of a block with other inner layers of these names."""
+        """Return the same formula for a block whose inner layers have the same names."""
         steps = [
             replace(step, layer=layers[step.name]) if isinstance(step, Call) else step
             for step in self.steps
@@ -123,11 +123,11 @@ class FormulaTracer(Tracer):
 
     def call_layer(self, layer: Layer, x: StandIn) -> StandIn:
         """Return a stand-in for the output of an inner layer."""
-        node, name = self.with_rows(x, "a layer's argument"), self.names.get(id(layer))
+        node, name = self.with_rows(x, "an argument of a layer"), self.names.get(id(layer))
         if name is None:
             self.refuse(
-                f"a call of {layer.name!r}, a layer that is not an attribute of this layer object; "
-                "set it in __post_init__, or pass it as a field"
+                f"a call of the layer {layer.name!r}, which is not an attribute of this layer "
+                "object; set it in __post_init__, or pass it as a field"
             )
         try:
             layer.parameters(node.shape[1:])
@@ -138,7 +138,7 @@ class FormulaTracer(Tracer):
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a product with a matrix of parameters."""
-        first = self.with_rows(a, "a first factor of a product")
+        first = self.with_rows(a, "a first factor of a matrix product")
         transposed = isinstance(b, Transposed)
         second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
         if len(first.shape) < 2 or len(second.shape) != 2 or reads_rows(second):
@@ -159,7 +159,7 @@ class FormulaTracer(Tracer):
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
         """Return a stand-in for arrays side by side."""
-        nodes = [self.with_rows(each, "a part of xp.concat") for each in arrays]
+        nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
             self.refuse("xp.concat along another axis than the last one")

@@ -26,7 +26,7 @@ __all__ = ["Passes"]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The part of a backward pass that goes back through the step at `position`.
+    """The part of a backward pass that computes the gradients of the step at `position`.
 
     `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
     `array` holds it. `results` are dL/d(inputs), and None for inputs that need none. `spare` means

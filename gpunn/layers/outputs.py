@@ -116,14 +116,14 @@ class TargetScaling(OutputLayer):
     log : bool
         Whether the network learns the logarithms of the targets, which must be positive. The loss
         compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A prediction
-        is then the exponential of a mean logarithm. This is about the median of a skewed target,
-        and less than its mean.
+        is then the exponential of a mean logarithm. For a skewed target, this is about the median,
+        and less than the mean.
 
     Raises
     ------
     ArgumentError
-        If rows are not vectors, the loss's output activation is not "identity", or there is not one
-        output for each target, as with the loss `GaussianNLL`.
+        If rows are not vectors, if the loss's output activation is not "identity", or if the
+        numbers of outputs and targets differ, as with the loss `GaussianNLL`.
     DataError
         Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype, or if
         `log` is set and a target is not positive.

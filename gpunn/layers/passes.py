@@ -173,7 +173,7 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
 
 
 def is_checked(owner: object) -> bool:
-    """Return whether marked methods need no check: gpunn's own methods, and traced ones."""
+    """Return whether marked methods need no check, because gpunn defines or traces them."""
     return type(owner).__module__.startswith("gpunn.") or getattr(owner, "_traced", False)
 
 

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Reduction(Layer):
-    """The base of layers that reduce each window of each channel to one number."""
+    """Base class of layers that reduce each window of each channel to one number."""
 
     axes: ClassVar[int]
     operation: ClassVar[str] = "average_pool"
@@ -53,7 +53,7 @@ class Reduction(Layer):
 
 @dataclass(eq=False)
 class Pooling(Reduction):
-    """The base of layers whose windows have a size that users choose."""
+    """Base class of layers whose users choose the size of the windows."""
 
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
@@ -76,7 +76,7 @@ class Pooling(Reduction):
 
 @dataclass(eq=False)
 class MaxPool(Pooling):
-    """The base of `MaxPool1D` and `MaxPool2D`."""
+    """Base class of `MaxPool1D` and `MaxPool2D`."""
 
     operation = "max_pool"
 
@@ -169,8 +169,8 @@ class AveragePool2D(Pooling):
     """The mean of each channel in each window of an image.
 
     A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. Padding does
-    not count, as in Keras. With n, the number of the window's pixels in the image, the chain rule
-    is dL/dx += dL/dy / n at each pixel of the window.
+    not count, as in Keras. If n pixels of a window are in the image, the chain rule is dL/dx +=
+    dL/dy / n at each of these pixels.
 
     Parameters
     ----------

@@ -15,9 +15,9 @@ __all__ = ["SortedOutputs"]
 class SortedOutputs(OutputLayer, Block):
     """Sort each row's outputs in ascending order, after the loss.
 
-    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. Quantiles that
-    cross are exchanged. This never increases the loss of any row (Chernozhukov et al. 2010,
-    "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
+    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If quantiles
+    cross, the layer exchanges them. This never increases the loss of any row (Chernozhukov et al.
+    2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What convolution and pooling share: sizes of windows, and the shapes of their outputs."""
+"""Sizes of windows, and shapes of outputs, for convolution and pooling."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ def windowed(
 ) -> tuple[Window, tuple[int, int]]:
     """Return the window of a layer, and the height and width of its output.
 
-    With "same", each output has ceil(size / stride) pixels along an axis, and an odd pixel of
-    padding is at the end, as in Keras. `argument` is the name of the argument `kernel`.
+    With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an odd
+    number of pixels, the end gets one more, as in Keras. `argument` is the name of the argument
+    `kernel`.
     """
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)

@@ -168,7 +168,7 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def codes_of(schema: Schema, part: Part, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
-    """Yield the columns of categories with the code of each row, as the first schema has them."""
+    """Yield the columns of categories, with the code of each row in the first schema."""
     found = set[str]()
     for each in schema.parts:
         columns = [column for column in each.columns if column.is_category]

@@ -25,7 +25,7 @@ NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a leaderboard in a model file; unknown numbers are None."""
+    """A row of the leaderboard in a model file; unknown numbers are None."""
 
     name: str
     score: float | None

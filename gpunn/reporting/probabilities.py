@@ -26,7 +26,7 @@ ERROR_BINS = 15
 """Number of bins of equal width of a calibration error, as in Guo et al. 2017."""
 
 DRAWS = 1000
-"""Number of random calibration errors of perfect probabilities."""
+"""Number of random draws of the calibration error of perfect probabilities."""
 
 LISTED = 100
 """Maximum number of points per curve in the chart's table."""
@@ -89,9 +89,10 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
 def calibration_error(scores: Scores) -> tuple[float, float]:
     """Return the calibration error, and the 95th percentile for perfect probabilities.
 
-    The error is the mean over rows of |mean probability - share of yes| of the row's bin. In a bin
-    of perfect probabilities p_i, the sum of t_i - p_i has the variance sum_i p_i (1 - p_i), and is
-    about normally distributed. The percentile is that of random errors with these variances.
+    The error of a bin is |mean probability - fraction of rows in the class|. The result is the mean
+    over all rows of the errors of their bins. In a bin of perfect probabilities p_i, the sum of t_i
+    - p_i has the variance sum_i p_i (1 - p_i), and is about normally distributed. The percentile is
+    that of random errors with these variances.
     """
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)

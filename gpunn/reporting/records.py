@@ -111,7 +111,7 @@ class Record:
 
     @property
     def automatic(self) -> bool:
-        """Whether the run's model is "auto": an ensemble of networks, without a history."""
+        """Whether the run's model is "auto": an ensemble, without a history of epochs."""
         return self.config.model.name == AUTO
 
     @cached_property

@@ -136,7 +136,7 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
 
 
 def with_number_of_month(text: str) -> str:
-    """Return a date with a named month in ISO 8601; other strings unchanged."""
+    """Return a date with a named month as ISO 8601, and other strings unchanged."""
     words = [word.strip(".,").lower() for word in text.replace("-", " ").split()]
     if len(words) not in (3, 4):
         return text

@@ -26,13 +26,13 @@ DATE_FORMATS = ("day/month/year", "month/day/year")
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 
 GROUP_MARKS = "'\u2019 \xa0\u202f"
-"""Separate groups of digits, in addition to a comma or a point."""
+"""Characters that separate groups of digits, in addition to a comma or a point."""
 
 AMOUNT = re.compile(
     rf"([-+]?)([{SIGNS}]?) ?([-+]?[.,]?\d[\d.,{GROUP_MARKS}]*)"
     rf"([{SIGNS}]|(?:\xb0|[^\W\d_])(?:[^\W\d_]|/){{0,9}}[23]?)?"
 )
-"""Matches a sign, a unit, a number, and another unit, such as kg, km/h, m2 or a degree sign."""
+"""Matches a sign, a unit, a number, and a unit after it, such as kg, km/h, m2 or a degree sign."""
 
 LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d\d?)(:.*))?", re.ASCII)
 """Matches a date with the year last, and possibly a time."""
@@ -47,7 +47,7 @@ GROUPED = {
 
 
 def in_standard_form(cell: str, form: str) -> str | None:
-    """Return a stripped cell of a column's format as a plain number, or with the year first.
+    """Return a stripped cell as a plain number, or as a date with the year first.
 
     Cells in other formats are unchanged, so numbers without a unit count as numbers in the column's
     unit. None means a number with another unit.
@@ -71,7 +71,7 @@ def parts_of_format(form: str) -> tuple[str, str, str]:
 
 
 def without_groups(number: str, mark: str) -> str | None:
-    """Return a number without separators of groups, or None if it does not have the format."""
+    """Return a number without thousands separators, or None if it has another format."""
     if GROUPED[mark].fullmatch(number) is None:
         return None
     plain = "".join(each for each in number if each in "+-" or each.isdecimal() or each == mark)
@@ -79,7 +79,7 @@ def without_groups(number: str, mark: str) -> str | None:
 
 
 def with_year_first(cell: str, form: str) -> str:
-    """Return a date with the year last in ISO 8601; cells that are not such dates unchanged."""
+    """Return a date with the year last as ISO 8601, and other cells unchanged."""
     date = LATE_YEAR.fullmatch(cell)
     if date is None:
         return cell

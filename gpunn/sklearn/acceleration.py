@@ -99,7 +99,7 @@ class Acceleration:
         return twin
 
     def count(self, library: str) -> None:
-        """Count a fit by a library; other threads may count at the same time."""
+        """Count a fit by a library. Several threads may call this method at the same time."""
         with self._lock:
             self.fits[library] += 1
 

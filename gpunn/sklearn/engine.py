@@ -23,7 +23,7 @@ PREDICT_ROWS = 1024
 
 
 class Unused(threading.local):
-    """Networks of fitted estimators, which other estimators of this thread may use.
+    """Networks of fitted estimators that other estimators of this thread may use.
 
     The keys describe the networks. The value is None outside of `reused_networks`.
     """
@@ -38,7 +38,7 @@ UNUSED = Unused()
 def reused_networks() -> Iterator[None]:
     """Let estimators of this thread use the same networks, one estimator after another.
 
-    Then a network is made, and its predictions are recorded, only once for many estimators.
+    So gpunn creates a network, and records its predictions, only once for many estimators.
     """
     outer, UNUSED.networks = UNUSED.networks, {}
     try:

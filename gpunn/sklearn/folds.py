@@ -23,8 +23,8 @@ def folds_of(
 ) -> np.ndarray:
     """Return the number of each row's fold, from 0 to `count` - 1.
 
-    Folds have nearly equal numbers of rows, and of rows of each class. Rows with a weight of 0,
-    which don't count in a metric, are distributed in the same way.
+    Folds have nearly equal numbers of rows, and also of rows of each class. Rows with a weight of
+    0, which don't count in a metric, are distributed separately in the same way.
     """
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:
@@ -47,8 +47,8 @@ def folds_of(
         single = int((np.bincount(pairs[0]) == 1).sum())
         if single:
             warnings.warn(
-                f"n_cv: {single} of the classes of y are in one fold only, so the networks that "
-                "predict these rows have not learned their class",
+                f"n_cv: {single} of the classes of y have all their rows in one fold, so the "
+                "networks that predict these rows have not learned their class",
                 GpunnWarning,
                 stacklevel=5,
             )
@@ -62,7 +62,7 @@ def folds_of_groups(
     labels: np.ndarray | None,
     split_by: tuple[str, np.ndarray],
 ) -> np.ndarray:
-    """Return the number of each row's fold, such that no group has rows in two folds.
+    """Return the number of each row's fold; all rows of a group are in one fold.
 
     From the largest group to the smallest, each group is put into the fold with the fewest rows of
     the group's classes. Groups of one size are in random order.
@@ -71,7 +71,7 @@ def folds_of_groups(
     if kind == "time":
         raise ArgumentError(
             f"times: cannot be combined with n_cv={count}, since networks would learn from rows "
-            "that are later than those that they predict. Use n_cv=1, which holds out the latest "
+            "that are later than their validation rows. Use n_cv=1, which holds out the latest "
             "rows, and n_ens for several networks"
         )
     if len(values) != rows:

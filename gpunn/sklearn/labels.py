@@ -1,6 +1,6 @@
-"""Labels of classes without scikit-learn's checks, which take long next to a short fit.
+"""Labels of classes without scikit-learn's checks, which take long compared with a short fit.
 
-scikit-learn does the rest: several labels per row, and labels that are not integers or Booleans.
+For several labels per row, and labels that are not integers or Booleans, gpunn calls scikit-learn.
 """
 
 from __future__ import annotations

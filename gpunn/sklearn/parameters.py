@@ -170,9 +170,9 @@ def estimator(cls: E) -> E:
 def parameter_names(cls: Any) -> list[str]:
     """Return the sorted names of an estimator's parameters.
 
-    In each call, scikit-learn's own method inspects the signature of the constructor, which takes
-    long in a search of small networks. That method is only needed for subclasses,
-    whose constructors may have other parameters.
+    scikit-learn's own method inspects the constructor's signature in each call, which takes long in
+    a search of small networks. Only subclasses need that method, because their constructors may
+    have other parameters.
     """
     if "_parameters" in vars(cls):
         return sorted(each.name for each in cls._parameters)

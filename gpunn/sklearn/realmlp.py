@@ -131,13 +131,15 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Additional strings that mark a missing value, besides "", "NA", "?" and similar text; see
         `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.
     n_cv : int, default=1
-        Number of folds. With several folds, each is held out once, as the validation rows of
-        networks that are trained on the other folds. Folds have nearly equal proportions of the
-        classes. Classifiers average the probabilities of all networks, regressors the predictions.
+        Number of folds. With several folds, each fold is held out once: it has the validation rows
+        of networks that are trained on the other folds. All folds have nearly the same proportions
+        of the classes. Classifiers average the probabilities of all networks, regressors the
+        predictions.
     n_ens : int, default=1
         Number of networks for each fold, with different seeds. Several networks are trained in
-        threads, each on one compute thread. The number of threads and `n_ens` don't change the bits
-        of a network, but a single network (with `n_cv=1`) uses all compute threads.
+        threads, each on one compute thread. The networks are bitwise identical for any number of
+        threads and any `n_ens`. The exception is a single network (`n_cv=1, n_ens=1`), which uses
+        all compute threads.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
         GPUNN_BACKEND, or "auto".
@@ -150,10 +152,12 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         several networks may run at the same time, in different threads.
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
-        cell. For a single network, it has the remaining time; otherwise, it counts networks.
+        cell. For a single network, it shows the remaining time; for several networks, how many are
+        trained.
     class_weight : dict, "balanced" or None, default=None
-        Factors by class, which multiply the sample weights in the loss and in the metrics of the
-        validation rows, which select the epoch. Class weights distort the predicted probabilities.
+        Factors by class. They multiply the sample weights in the loss, and in the metrics of the
+        validation rows, so they affect the choice of the best epoch. Class weights distort the
+        predicted probabilities.
     threshold_for : str or None, default=None
         The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see
@@ -161,7 +165,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     temperature_scaling : bool, default=True
         Whether to divide the logits by the temperature that minimizes the log loss of the
         validation rows, if this helps; see `gpunn.tabular.scale_temperature`. With `class_weight`,
-        which distorts probabilities, logits are not scaled.
+        logits are not scaled, because class weights distort probabilities.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
         the accuracy, otherwise 0.
@@ -253,12 +257,12 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
-        of the targets. They are near the median instead of the mean, so they may be too low on
-        average. The loss selects the best epoch: the squared error of the logarithms.
+        of the targets. They are near the median, not the mean, so they may be too low on average.
+        The loss, which is the squared error of the logarithms, selects the best epoch.
     quantiles : list of float or None, default=None
-        Quantiles to predict in one network, such as (0.05, 0.5, 0.95), ascending and with 0.5.
-        `predict` returns the median, and `predict_quantiles` all quantiles, which never cross.
-        Without quantiles, `predict` returns the mean. For one target only.
+        Quantiles to predict in one network, in ascending order and with 0.5, such as (0.05, 0.5,
+        0.95). `predict` returns the median, and `predict_quantiles` all quantiles, which never
+        cross. Without quantiles, `predict` returns the mean. For one target only.
 
     Attributes
     ----------

@@ -32,11 +32,12 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """The metric by which candidates are compared, and combined.
+    """The metric that compares candidates, and selects those that are combined.
 
-    `metric` is a metric's name or "loss". The latter is the mean loss of the task: with `log`, the
-    squared error of logarithms; with `quantiles`, their mean loss. Predictions are probabilities or
-    numbers, shape (rows, outputs), for the held-out rows of each fold in turn.
+    `metric` is a metric's name or "loss". "loss" is the mean loss of the task: with `log`, the
+    squared error of logarithms; with `quantiles`, the mean quantile loss. Predictions are
+    probabilities or numbers of shape (rows, outputs), for the held-out rows of the first fold, then
+    of the second fold, and so on.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Scoring:
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
-        """Return outputs of a network with these predictions: logits, or the numbers."""
+        """Return outputs (logits, or numbers) of a network with these predictions."""
         if self._loss.output_activation == "identity":
             return predictions
         logits: np.ndarray = np.log(np.maximum(predictions, TINY))
@@ -87,9 +88,9 @@ class Scoring:
     def standard_error(self, predictions: np.ndarray) -> float:
         """Return the standard error of the mean of the folds' scores.
 
-        With a single fold, it is the standard deviation over bootstrap samples of the rows. Samples
-        of many rows are smaller, and their standard deviation is scaled (Bickel et al. 1997,
-        "Resampling Fewer Than n Observations").
+        With a single fold, it is the standard deviation over bootstrap samples of the rows. If
+        there are many rows, samples have fewer rows, and their standard deviation is scaled (Bickel
+        et al. 1997, "Resampling Fewer Than n Observations").
         """
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))

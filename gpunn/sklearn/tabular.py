@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 DROP = "drop"
-"""What leaves a column out, in place of its kind."""
+"""The value that leaves a column out, instead of a kind."""
 
 MAX_PROBLEMS = 10
 """Maximum number of columns that a warning describes."""
@@ -113,7 +113,7 @@ def problems_of(schema: Schema, chosen: Mapping[str, str]) -> str:
 
 
 def one_or_all(values: Sequence[Any]) -> Any:
-    """Return the value of a single network, or the list of the values of several."""
+    """Return the value if there is one network, or the list of values if there are several."""
     return values[0] if len(values) == 1 else values
 
 
@@ -183,7 +183,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return None
 
     def _validation_weights(self, training: Rows, validation: Rows) -> np.ndarray | None:
-        """Return the weights of the validation rows, with which a metric selects the epoch."""
+        """Return the weights of the validation rows in the metric that selects the epoch."""
         return validation.weights
 
     def _name_outputs(self, network: Sequential) -> None:
@@ -237,7 +237,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
-            `validation_fraction` of the rows is held out, or with `n_cv` each fold in turn.
+            `validation_fraction` of the rows is held out; if `n_cv` is larger than 1, each fold in
+            turn.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
@@ -257,7 +258,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a parameter or the data is invalid; the message names the parameter or the cell.
         KeyboardInterrupt
-            If Ctrl-C is pressed during the first epoch, or the training of several networks.
+            If Ctrl-C is pressed during the first epoch, or while several networks are trained.
 
         Warns
         -----
@@ -305,7 +306,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             if (none_if_auto(self.n_cv) or 1) > 1:
                 raise ArgumentError(
                     f"X_val: cannot be combined with n_cv={self.n_cv}, since the rows of each fold "
-                    "are validation rows; leave one of them out"
+                    "are validation rows; remove X_val, or set n_cv=1"
                 )
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
@@ -362,7 +363,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
     def _learn_schemas(self, folds: Sequence[Fold], seed: int) -> list[Schema]:
-        """Learn the schema of each fold, and warn about problems of their columns."""
+        """Learn the schema of each fold, and warn about problems of the columns."""
         schemas = [self._learn_schema(fold, seed) for fold in folds]
         schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
         if problems := problems_of(schema, self.columns or {}):
@@ -403,7 +404,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
-        """Return the metric of the validation rows."""
+        """Return the metric on the validation rows."""
         metric = none_if_auto(self.metric)
         outputs, metric = with_quantiles(self._task, self._outputs, metric, self._quantiles)
         transform = "log" if self._log else None
@@ -429,7 +430,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return getattr(self, "target_transform", None) == "log"
 
     def _averaged(self, outputs: np.ndarray) -> np.ndarray:
-        """Return what an ensemble averages: probabilities, or numbers."""
+        """Return the predictions that an ensemble averages: probabilities, or numbers."""
         if self._task == "regression":
             return outputs.astype(np.float64)
         return self._predictions(outputs)
@@ -437,7 +438,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _set_scores(
         self, folds: Sequence[Fold], scores: np.ndarray, predictions: np.ndarray
     ) -> None:
-        """Set the validation score and, with several folds, their scores and predictions."""
+        """Set the validation score and, with several folds, all folds' scores and predictions."""
         for name in ("cv_scores_", "oof_predictions_"):
             self.__dict__.pop(name, None)  # of an earlier fit
         self.validation_score_ = float(scores.mean())
@@ -808,18 +809,19 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         return predicted
 
     def predict_sets(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Predict, for each row, a set of classes that contains the true class.
+        """Predict a set of classes for each row; most of the sets contain the true class.
 
         The sets are conformal: a set has the predicted class, and each class whose probability is
-        at least a limit, which comes from the validation rows. The coverage is an average over all
-        rows; for rows of a rare class, it may be lower. See `gpunn.prediction_sets`.
+        at least a limit. The validation rows determine this limit. `coverage` holds for the average
+        over all rows; for rows of a rare class, the coverage may be lower. See
+        `gpunn.prediction_sets`.
 
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
             As for `predict`.
         coverage : float, default=0.9
-            Fraction of the rows whose class the sets should contain, in steps of 0.01.
+            Fraction of the sets that should contain the true class of their row, in steps of 0.01.
 
         Returns
         -------
@@ -829,15 +831,19 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         Raises
         ------
         ValueError
-            If `coverage` is invalid, there were too few validation rows for it, or a row has
+            If `coverage` is invalid, if there were too few validation rows for it, or if rows have
             several labels.
         """
         percent = percent_of("coverage", coverage)
         outputs, sets = self._network_outputs(X), self.network_.prediction_sets
         if self._multilabel:
-            raise ValueError("predict_sets: needs one class for each row, and y has several labels")
+            raise ValueError(
+                "predict_sets: only for rows with one class each; y has several labels"
+            )
         if sets is None:
-            raise ValueError("predict_sets: an earlier release saved the file; fit again")
+            raise ValueError(
+                "predict_sets: the file is from an earlier release, without sets; fit again"
+            )
         codes = decide(outputs, "softmax", self.network_.threshold)
         found: np.ndarray = contained(self._predictions(outputs), codes, sets, percent)
         return found
@@ -903,7 +909,7 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
     def predict(
         self, X: Any, interval: float | None = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predict the target of each row, and an interval if wanted.
+        """Predict the target of each row and, on request, a prediction interval.
 
         Intervals are conformal: their width comes from the errors on the validation rows, which
         also selected the best epoch. If `times` were passed to `fit`, these are the latest rows.
@@ -915,8 +921,8 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
             Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
             warning reports the number of such cells.
         interval : float or None
-            Fraction of the rows whose targets the intervals should contain, such as 0.9, in steps
-            of 0.01. With several targets, the fraction is for each target separately.
+            Fraction of the intervals that should contain the target of their row, such as 0.9, in
+            steps of 0.01. With several targets, the fraction is for each target separately.
 
         Returns
         -------
@@ -934,7 +940,9 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
             return self._predictions(outputs)
         percent, intervals = percent_of("interval", interval), self.network_.intervals
         if intervals is None:
-            raise ValueError("interval: an earlier release saved the file; fit again")
+            raise ValueError(
+                "interval: the file is from an earlier release, without intervals; fit again"
+            )
         triples = bounds(outputs.T.astype(np.float64), intervals, percent)
         columns = (np.stack(each, axis=1) for each in zip(*triples, strict=True))
         predicted, low, high = (each[:, 0] if len(triples) == 1 else each for each in columns)
@@ -957,8 +965,7 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         Returns
         -------
         ndarray of float64, shape (rows, quantiles)
-            Quantiles in the unit of the targets, as the network predicts them: without conformal
-            calibration.
+            The network's quantiles in the unit of the targets, without conformal calibration.
 
         Raises
         ------

@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """All rows, the indices of those to train on, and the rows that choose the best epoch.
+    """All rows, the indices of the training rows, and the validation rows.
 
     If `kept` is None, all rows are for training. `held` has the indices of the validation rows, or
     None if they are other rows.
@@ -47,12 +47,12 @@ class Fold(NamedTuple):
 
     @property
     def training(self) -> Rows:
-        """The training rows; they are copied, so that only one fold's copy is in memory."""
+        """A copy of the training rows, made on demand: only one fold's copy is in memory."""
         return self.every if self.kept is None else self.every.take(self.kept)
 
 
 class Encoded(NamedTuple):
-    """A fold's rows, encoded by the schema that its training rows have defined."""
+    """A fold's rows, encoded by the schema that was learned from its training rows."""
 
     schema: Schema
     X: np.ndarray
@@ -63,7 +63,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network, and what its training has found; `score` is that of the best epoch."""
+    """A trained network, with results of its training; `score` is that of the best epoch."""
 
     network: Sequential
     metric: str
@@ -93,7 +93,7 @@ class Fit:
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
-        """Return the result of the training, without the rows; its logits have been scaled."""
+        """Return the result of the training, with scaled logits and without the rows."""
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
             trainer.model,

@@ -1,4 +1,4 @@
-"""scikit-learn's searches, ensembles and pipelines in threads that each train whole networks."""
+"""Train the networks of scikit-learn's searches and ensembles, one in each thread."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["together"]
 class WarningFilters:
     """Restores Python's warning filters after calls of joblib.
 
-    The filters belong to the process. Each task of scikit-learn changes them and restores the
-    filters that it found, which may be those of another task at the same time.
+    The filters belong to the process. Each task of scikit-learn changes the filters, and then
+    restores the earlier ones, which may belong to another running task.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class WarningFilters:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Start again in a forked process, in which no other thread exists."""
+        """Reset the state in a forked process, in which no other thread exists."""
         self._lock, self._calls, self._filters = threading.Lock(), 0, ExitStack()
 
     def begin(self) -> None:
@@ -43,7 +43,7 @@ class WarningFilters:
                 self._filters.enter_context(warnings.catch_warnings())
 
     def end(self) -> None:
-        """Restore the filters after the last of all calls that overlap."""
+        """Restore the filters after the last of several overlapping calls."""
         with self._lock:
             self._calls -= 1
             if not self._calls:
@@ -54,7 +54,7 @@ FILTERS = WarningFilters()
 
 
 class Threads(ThreadingBackend):  # type: ignore[misc]
-    """joblib's threads, which last until `end`. An error or Ctrl-C ends training in all threads.
+    """joblib's threads, which exist until `end`. An error or Ctrl-C ends training in all threads.
 
     Tasks within tasks run one after another, so there are never more threads than requested.
     """
@@ -125,8 +125,8 @@ def together(threads: int | None = None) -> Iterator[None]:
     ----------
     threads : int or None
         The number of threads; None means one thread for each core that this process may use. If
-        scikit-learn's parameter `n_jobs` is set, it has priority. Within a task, such as a fit of a
-        search, further tasks run one after another.
+        scikit-learn's parameter `n_jobs` is set, it takes precedence. Within a task, such as a fit
+        of a search, further tasks run one after another.
 
     Yields
     ------

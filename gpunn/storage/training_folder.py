@@ -1,4 +1,4 @@
-"""A folder that belongs to one training, from which the same call resumes."""
+"""A folder that belongs to one training, so that the same call can resume it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder with a JSON file that describes the training to which the folder belongs.
 
-    `described` names the settings in messages, and `content` what the folder contains. Until this
+    `described` names the settings in messages, and `content` the content of the folder. Until this
     process leaves the context, no other process can train in the folder. Entering raises an
     ArgumentError if the folder belongs to a training with other settings, or if another process
     trains in it, and a DataFileError if the file is damaged.

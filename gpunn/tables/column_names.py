@@ -1,4 +1,4 @@
-"""What a column's name says about its values."""
+"""What the names of columns reveal about their values."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ OWNERS = re.compile(
 words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
-"""Words with which names of columns end if their numbers are the times of rows, such as
-20260531."""
+"""Last words of names of columns whose numbers are the times of rows, such as 20260531."""
 
 PERIODS = TIMES | {"year", "quarter", "month", "week", "day"}
-"""Words with which names of columns end if their numbers are times or parts of times."""
+"""Last words of names of columns whose numbers are times or parts of times."""
 
 CODES = frozenset(("zip", "zipcode", "postal", "postcode", "postalcode", "pincode", "plz", "cep"))
-"""Words of names of columns with postal codes."""
+"""Words in the names of columns of postal codes."""
 
 
 def words_of(name: str) -> list[str]:

@@ -42,8 +42,9 @@ class Column:
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
     format : str
-        How cells are written, if numbers have a unit, or dates the year last: zero as such a
-        number, as in "$0.0" or "0,0 kg"; "day/month/year" or "month/day/year".
+        The format of the cells. If numbers have a unit, it is zero in their spelling, such as
+        "$0.0" or "0,0 kg". If dates have the year last, it is "day/month/year" or "month/day/year".
+        Otherwise, it is "".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
 
@@ -72,7 +73,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """What a user would choose to get this kind of column, and this order of dates."""
+        """The choice of a user that leads to this kind of column, and to this order of dates."""
         for order in ("day/month/year", "month/day/year"):
             if self.format == order:
                 return order

@@ -1,4 +1,4 @@
-"""Formats of dates in text whose year is last."""
+"""Formats of dates in text with the year last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.patte
 
 
 def format_of_dates(texts: Sequence[str]) -> str:
-    """Return the format of dates; "" if no part above 12 decides, or if a text is not a date."""
+    """Return the format of dates; "" if no part is above 12, or if a string is not a date."""
     late = late_parts(texts)
     if sum(late) != 1:
         return ""
@@ -23,7 +23,7 @@ def format_of_dates(texts: Sequence[str]) -> str:
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:
-    """Return whether the first part, and the second, is above 12; an empty list if not dates."""
+    """Return whether any first and any second part is above 12; [] if a string is not a date."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []
@@ -31,7 +31,7 @@ def late_parts(texts: Sequence[str]) -> list[bool]:
 
 
 def remark_on_dates(texts: Sequence[str]) -> str:
-    """Return why dates are not read, and what fixes it; "" for other strings."""
+    """Return why dates are not read, and the remedy; "" for other strings."""
     if not texts or format_of_dates(texts) or not all(map(DATE_LIKE.fullmatch, texts)):
         return ""
     if late_parts(texts) == [False, False]:

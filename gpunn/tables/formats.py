@@ -21,7 +21,7 @@ __all__ = ["Reading", "in_format", "in_formats", "reading_of", "standard_cells"]
 
 
 class Reading(NamedTuple):
-    """The kind and the format of a column, and a doubt about the format."""
+    """The kind and the format of a column, and a warning if the format is uncertain."""
 
     kind: Kind
     form: str = ""
@@ -29,7 +29,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None) -> Reading:
-    """Return how to read a column; its cells decide what the user has not chosen."""
+    """Return how to read a column. Unless the user has chosen its kind, the cells decide."""
     if chosen == "day/month/year" or chosen == "month/day/year":
         return Reading("datetime", chosen)
     kind = chosen or kind_of(cells, markers)

@@ -1,4 +1,4 @@
-"""Schemas of one table that were learned from different rows, as one schema."""
+"""One schema for several schemas that were learned from different rows of a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["JoinedSchema", "schema_from_json"]
 
 KEY = "schemas"
-"""Key of the schemas in a description. Files contain it, so it must not change."""
+"""Key of the schemas in a description. It must not change, because files contain it."""
 
 
 class JoinedSchema(Schema):
@@ -28,9 +28,8 @@ class JoinedSchema(Schema):
 
     The networks of an ensemble were trained on different rows, so each has its own medians,
     categories and bins. Models may also differ in their scaling; `scaling` is that of the first
-    schema. `columns` combines what the schemas learned: a column is dropped if all of
-    them drop it, and has the categories of all of them. Only values that all schemas have not seen
-    in training cause warnings.
+    schema. `columns` combines the schemas: a column has the categories of all schemas, and is
+    dropped if all schemas drop it. A value causes a warning only if it is unseen in all schemas.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ class JoinedSchema(Schema):
             for part in parts
         }
         if len(shared) != 1:
-            raise ArgumentError(f"{KEY}: expected schemas of one table")
+            raise ArgumentError(f"{KEY}: expected schemas with equal columns")
         columns = zip(*(part.columns for part in parts), strict=True)
         first = self._parts[0]
         super().__init__(
@@ -142,7 +141,7 @@ class JoinedSchema(Schema):
 
 
 def combined(columns: Sequence[Column]) -> Column:
-    """Return what the schemas learned about a column, together."""
+    """Return the combination of a column in all schemas."""
     used = [column for column in columns if not column.dropped] or columns
     return replace(
         used[0],
@@ -158,7 +157,8 @@ def combined(columns: Sequence[Column]) -> Column:
 def schema_from_json(description: Any, arrays: Mapping[str, np.ndarray]) -> Schema:
     """Return the schema, of either class, that `to_json` and `arrays` describe.
 
-    Raises the errors of `Schema.from_json`, also if joined schemas don't fit each other.
+    Raises the errors of `Schema.from_json`, and an ArgumentError if joined schemas differ in
+    columns.
     """
     if not isinstance(description, dict) or KEY not in description:
         return Schema.from_json(description, arrays)

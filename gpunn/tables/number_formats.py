@@ -51,10 +51,11 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
-    """Return the format of numbers that all have the same unit, and a doubt about it, or "" twice.
+    """Return the format of numbers with one unit, and a warning if it is uncertain.
 
-    See `gpunn.rows.formats`. Unless the user has `chosen` numbers, fewer than `MIN_NUMBERS` numbers
-    with a word, such as "2WD" and "4WD", are names, and digits after a zero are a code.
+    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless the
+    user has `chosen` numbers, it is also "" for fewer than `MIN_NUMBERS` numbers with a word, such
+    as "2WD" and "4WD", and for codes such as "007 kg".
     """
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}
@@ -90,10 +91,10 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
-    """Return the decimal mark of numbers, or "" if no mark fits, and whether this is certain.
+    """Return the decimal mark of numbers, or "" if no mark is possible, and whether it is certain.
 
-    If three digits follow every mark, the mark may also separate thousands. It does so in amounts
-    of money, if it is a comma, or if all numbers without a mark are below 1000.
+    If exactly three digits follow every mark, the mark may be a thousands separator. It counts as
+    such in amounts of money, if it is a comma, or if all numbers without a mark are below 1000.
     """
     fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
     marked = [number for number in numbers if {*number} & {*".,"}]

@@ -241,7 +241,7 @@ class Schema:
 
     @property
     def parts(self) -> tuple[Schema, ...]:
-        """The schemas whose matrices are side by side in this one's: by default, only itself."""
+        """The schemas whose matrices form this schema's matrix; by default, only itself."""
         return (self,)
 
     @property

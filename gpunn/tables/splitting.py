@@ -75,7 +75,7 @@ def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.
     """Return numbers that sort rows by a column's times; raise a DataError if a time is missing.
 
     Dates with an offset from UTC are compared as instants. `chosen` is the user's choice for the
-    column, if any; only the format of dates has an effect.
+    column, if any. Only an order of dates has an effect.
     """
     reading = reading_of_times(table, name, markers, chosen)
     table, kind = in_format(table, name, reading, markers), reading.kind

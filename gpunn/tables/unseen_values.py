@@ -15,7 +15,7 @@ __all__ = ["UnseenValues"]
 
 
 class UnseenValues:
-    """Unknown categories and units in an encoded table, and missing values in columns without any.
+    """Unknown categories and units, and missing values in columns that had none in training.
 
     The dictionary `unknown` counts rows by column and text; `missing` counts rows without a
     value by column.
@@ -35,7 +35,7 @@ class UnseenValues:
         return union
 
     def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
-        """Count the rows of a column with unknown strings, which are given by code."""
+        """Count the rows of each string in `others`, the unknown strings of a column by code."""
         if not isinstance(cells, Coded):
             return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]

@@ -31,22 +31,22 @@ def scale_temperature(
     Networks"). The output layer's weights and biases are divided by T, so files and exports need
     nothing else. Each member of TabM is scaled before the members' probabilities are averaged.
 
-    If every held-out row is predicted correctly, the smallest T would be the best. Therefore the
-    sum of the rows' losses l also contains one row with a random target, similar to Platt 1999,
-    "Probabilistic Outputs for Support Vector Machines"::
+    If every held-out row is predicted correctly, the smallest T has the smallest log loss.
+    Therefore the sum of the rows' losses l also contains one row with a random target, similar to
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines"::
 
         minimize over T   sum_i l(z_i / T, t_i) + mean_ij l(z_i / T, j)
 
-    T stays 1 unless this sum decreases by more than 1. By Akaike's information criterion (1974),
-    only then is the loss of new rows expected to decrease, because one number was fitted.
+    T stays 1 unless this sum decreases by more than 1. Only then does Akaike's information
+    criterion (1974) predict that one fitted number decreases the loss of new rows.
 
     Parameters
     ----------
     network : Sequential
         A network of `realmlp` or `tabm` for classes or labels.
     X : ndarray
-        Encoded held-out rows. Rows that also selected the best epoch give a T that is slightly too
-        low, because the network's loss on these rows is optimistic.
+        Encoded held-out rows. If they also selected the best epoch, T is slightly too low, because
+        the network's loss on them is too small.
     targets : ndarray, shape (rows,) or (rows, labels)
         The index of each row's class, or 0 and 1 for each label.
     weights : ndarray or None

@@ -1,4 +1,4 @@
-"""Trained networks as one network, whose predictions are the means of theirs."""
+"""Combine trained networks into one network, which averages their predictions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["combined", "separated"]
 def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None) -> Sequential:
     """Return a network that averages the predictions of trained networks for the same table.
 
-    Networks for classes average probabilities; the result's outputs are logits of these. Schemas
-    may have learned from different rows. A single network is returned unchanged.
+    For classes, probabilities are averaged, and the result's outputs are logits of the averages.
+    Schemas may have learned from different rows. A single network is returned unchanged.
 
     Parameters
     ----------

@@ -130,8 +130,8 @@ def realmlp(
     epochs : int
         Maximum number of epochs, which determines the lengths of the learning rate's cycles.
     patience : int or "cycle"
-        When training ends early; see `gpunn.callbacks.EarlyStopping`. "cycle" means that training
-        ends when a cycle of the learning rate ends with a worse metric than the cycle before.
+        When training ends early; see `gpunn.callbacks.EarlyStopping`. With "cycle", training ends
+        if a cycle of the learning rate ends with a worse metric than the cycle before.
     batch_size : int or None
         Rows per update. None means 64 below 1,024 training rows, 128 from 1,024 rows, 256 from
         8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.

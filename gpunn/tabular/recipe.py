@@ -42,7 +42,7 @@ LOSS = "loss"
 """The name that selects the best epoch by the loss instead of a metric."""
 
 COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
-"""For each task, a metric that is computed on the training rows and the validation rows."""
+"""For each task, a metric to compute on training and validation rows."""
 
 FURTHER = {"classification": ("log_loss", "auc"), "multilabel": ("log_loss", "auc")}
 """Metrics that are computed only on the validation rows, by task."""
@@ -176,7 +176,7 @@ def checked_metric(
 def with_quantiles(
     task: str, outputs: int, metric: str | None, quantiles: Sequence[float] | None
 ) -> tuple[int, str | None]:
-    """Return the numbers of outputs, and the metric; with quantiles, only the loss is possible."""
+    """Return the number of outputs, and the metric; with quantiles, the metric is the loss."""
     outputs = check_outputs(task, outputs)
     if quantiles is None:
         return outputs, metric
@@ -186,7 +186,7 @@ def with_quantiles(
         )
     if metric not in (None, LOSS):
         raise ArgumentError(
-            f"metric: {metric!r} does not fit quantiles; remove it, or choose {LOSS!r}"
+            f"metric: {metric!r} cannot be combined with quantiles; remove it, or choose {LOSS!r}"
         )
     if 0.5 not in check_quantiles("quantiles", quantiles):
         raise ArgumentError(

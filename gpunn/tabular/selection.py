@@ -22,10 +22,10 @@ def greedy_selection(
 ) -> list[int]:
     """Select models whose average prediction has the smallest loss on held-out rows.
 
-    The ensemble starts empty. In each round, it gets the model that makes the loss of the average
-    smallest, with replacement: the same model may be added again. The result is the ensemble of
-    the best round (Caruana et al. 2004, "Ensemble Selection from Libraries of Models"). If models
-    or rounds are equally good, the first counts. So the loss is at most that of the best model.
+    The ensemble starts empty. Each round adds the model for which the loss of the average becomes
+    smallest; a model may be added several times. The result is the ensemble of the best round
+    (Caruana et al. 2004, "Ensemble Selection from Libraries of Models"). Among equally good models
+    or rounds, the first is selected. So the loss is at most that of the best model.
 
     Parameters
     ----------
@@ -38,8 +38,7 @@ def greedy_selection(
     rounds : int
         Number of rounds: the maximum sum of the counts.
     max_models : int or None
-        Maximum number of different models, each of which costs time in every prediction; None means
-        all of them.
+        Maximum number of different models; more models predict more slowly. None means all of them.
 
     Returns
     -------

@@ -60,8 +60,8 @@ PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
 """Numbers of epochs and of updates without improvement. Training ends when both numbers are
 reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
 docs/explanation/benchmarks.md stopped too early. The log loss is best a few epochs later than the
-accuracy. With 24 epochs, three fits on credit risk and dry beans restored the same epochs as with
-32, and took no longer than 32 did with accuracy."""
+accuracy. In three fits on credit risk and dry beans, a patience of 24 epochs restored the same
+epochs as 32. They took no longer than fits with accuracy and a patience of 32."""
 
 
 def tabm(

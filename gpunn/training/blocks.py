@@ -1,10 +1,10 @@
 """Train a small network for some epochs at a time, without Python between the updates.
 
-The first epoch is trained by requests, which shows how long an epoch takes. Then the host loads
-orders and settings of some epochs (a block), runs them as one program, and observes the epochs one
-by one. If a rule ends training at an epoch within the block, the state after this epoch is
-restored. If a number is not finite, the state before this epoch is restored, and requests train the
-rest.
+The first epoch is trained by requests, which shows how long an epoch takes. Then the host loads row
+orders and settings of some epochs (a block), runs the block as one program, and reports its epochs
+one by one. If a rule ends training at an epoch of the block, the state after this epoch is
+restored. If a number is not finite, the state before its epoch is restored, and requests train the
+remaining epochs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from gpunn.typing import Array
 __all__ = ["EpochBlocks"]
 
 SECONDS = 0.02
-"""The time that a block should take: Ctrl-C has an effect after a block."""
+"""Time that a block should take: Ctrl-C has an effect after a block."""
 
 MAX_SECONDS = 0.05
 """If an epoch takes longer, the host notices Ctrl-C within an epoch, between two requests."""
 
 MAX_BYTES = 2 << 20
-"""Memory of the orders and states of a block's epochs, so that they stay in the cache."""
+"""Maximum memory of the row orders and states of a block's epochs, so that both stay in the
+cache."""
 
 MAX_EPOCH_BYTES = 8 << 20
 """Larger networks train by requests, since a block stores the state after each of its epochs."""
@@ -74,9 +75,9 @@ class EpochBlocks:
             self._ended = True
 
     def _reserve(self) -> tuple[Array, Array]:
-        """Return arrays for the orders of a block's epochs, which requests use as well.
+        """Return arrays for the row orders of a block's epochs.
 
-        Otherwise, a block would have to be recorded again.
+        Requests use the same arrays; otherwise, a block would have to be recorded again.
         """
         session, plan, epochs = self.session, self.session.plan, self._epochs
         training, validation, step = session.training, session.validation, session.step
@@ -127,7 +128,7 @@ class EpochBlocks:
         yield self._own_program()
 
     def _possible(self) -> bool:
-        """Return whether one process trains on arrays, and orders can be drawn ahead."""
+        """Return whether one process trains on arrays, and row orders can be drawn in advance."""
         session, ranks = self.session, self.session.ranks
         rows, policy = (session.training, session.validation), type(self.trainer.policy)
         own_order = policy.order is not TrainingPolicy.order
@@ -173,7 +174,7 @@ class EpochBlocks:
         return [trainer.report_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
-        """Train for some epochs, at most until the given one; pass each epoch's logs on."""
+        """Train some epochs, at most until `until`; call `end_epoch` with each epoch's logs."""
         with self._program() as program:
             self._ended = program is None
             if program is not None:
@@ -230,7 +231,7 @@ class EpochBlocks:
         self._limit *= 2
 
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
-        """Load the orders and settings of the next epochs; return the settings."""
+        """Load the row orders and settings of the next epochs; return the settings."""
         session, first = self.session, self.trainer.progress.epoch
         training = session.training
         assert isinstance(training, Subset)
@@ -294,7 +295,7 @@ class EpochBlocks:
         return bool(self.session.callbacks) or reads
 
     def _outdated(self, settings: list[np.ndarray], epoch: int) -> bool:
-        """Return whether the next epoch would now have other settings than those loaded."""
+        """Return whether the settings of the next epoch have changed since they were loaded."""
         session, schedule = self.session, self.trainer.optimizer.schedule
         own_rates = type(self.trainer.policy).learning_rates is not TrainingPolicy.learning_rates
         observes = own_rates or type(schedule).observe is not Schedule.observe
@@ -304,7 +305,7 @@ class EpochBlocks:
 
     @contextmanager
     def _at(self, epoch: int) -> Iterator[None]:
-        """Let rules see an epoch that has not begun."""
+        """Set the trainer's epoch to one that has not begun, for rules."""
         progress = self.trainer.progress
         current, progress.epoch = progress.epoch, epoch
         try:

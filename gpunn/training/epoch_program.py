@@ -27,7 +27,7 @@ def state_arrays(step: TrainStep) -> list[Array]:
 
 
 class Tables:
-    """A table for each of several arrays, to which a program appends the arrays' rows."""
+    """Tables to which a program appends the rows of several arrays, one table for each array."""
 
     def __init__(self, step: BatchPass, sources: Sequence[Array], rows: int) -> None:
         ops = self._ops = step.ops
@@ -71,8 +71,8 @@ class Log:
 class EpochProgram:
     """The program of up to `epochs` epochs on the host's memory, recorded at first use.
 
-    `run` may be called while other threads run other programs. Afterwards, the arrays of the step
-    have the state after the last epoch; `state_after` returns the state after each epoch.
+    `run` may be called while other threads run other programs. Afterwards, the step's arrays
+    contain the state after the last epoch; `state_after` returns the state after each epoch.
 
     `step` and `passes` compute the session's training batches and, if there is validation data, its
     batches; they may belong to another network of the same kind. `orders` are arrays for the orders
@@ -115,7 +115,7 @@ class EpochProgram:
         return DeviceRows(X, y, weights, order, int(order.shape[0]), metric_weights)
 
     def prepare(self, training: Rows, held: Rows | None) -> Repeated | None:
-        """Record what has changed; return None if the backend can't run epochs as one program."""
+        """Record the program again if necessary; return None if there can be no program."""
         with TURNS:
             self.step.load(self.rows_in(training, self.order))
             if self.passes is not None:

@@ -63,12 +63,12 @@ class Fit:
 
     @property
     def first_epoch(self) -> int:
-        """The trainer's number of epochs before training; known within the context."""
+        """The trainer's number of epochs before training; only within the context."""
         return self.trainer.progress.first_epoch
 
     @property
     def last_epoch(self) -> int:
-        """The trainer's number of epochs after training; known within the context."""
+        """The trainer's planned number of epochs after training; only within the context."""
         return self.trainer.progress.last_epoch
 
     def run(self) -> History:

@@ -25,7 +25,7 @@ STOP = Stop()
 
 @contextmanager
 def stopped_by(event: threading.Event) -> Iterator[None]:
-    """Let an event end training in this thread, by a KeyboardInterrupt between two steps.
+    """Within the context, an event ends training in this thread, by a KeyboardInterrupt.
 
     Signals reach only the main thread, which sets the event.
     """
@@ -41,8 +41,8 @@ class Interruption:
 
     So a first signal never interrupts a training step, after which only some parameters would be
     updated. Outside the main thread, Python allows no signal handlers, so this context does
-    nothing; other threads can share the object of the main thread, or end by `stopped_by`. Custom
-    signal handlers stay in place.
+    nothing. Other threads can share the main thread's object, or use `stopped_by`. Custom signal
+    handlers stay in place.
     """
 
     def __init__(self) -> None:

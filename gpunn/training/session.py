@@ -234,7 +234,7 @@ class TrainingSession:
                     )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that decide the results, in JSON types, with checksums of the data.
+        """Return the settings that affect the results, in JSON types, with checksums of the data.
 
         The callbacks and the initial parameters are not included.
         """
@@ -267,14 +267,14 @@ class TrainingSession:
         return order
 
     def next_settings(self) -> np.ndarray:
-        """Return learning rate and other scheduled settings in each update of the next epoch."""
+        """Return the scheduled settings, such as the learning rate, of the next epoch's updates."""
         trainer, last = self.trainer, self.trainer.progress.last_epoch
         rates = trainer.policy.learning_rates(trainer, self.plan.updates, last)
         return self.step.scheduled.over_epoch(rates, trainer.epoch, last)
 
     @property
     def same_settings(self) -> bool:
-        """Whether the settings of all epochs are equal: rules and schedules change nothing."""
+        """Whether all epochs have the same settings, because rules and schedules change nothing."""
         same: bool = self.trainer.policy.has_constant_rate(self.trainer)
         return same and not self.step.scheduled.settings
 
@@ -411,7 +411,7 @@ def number_of_independent_members(model: Sequential) -> int:
 def checksum_of(subset: Subset | BatchStream) -> str:
     """Return a string that identifies data, from a sample of its rows and weights.
 
-    The rows of batches are only counted.
+    For batches from a function, only the number of rows is included.
     """
     if isinstance(subset, BatchStream):
         return f"batches of {subset.rows} rows"

@@ -1,13 +1,13 @@
-"""Share recorded programs between the fits of equal networks, in turn and in several threads.
+"""Share recorded programs between the fits of equal networks, which use them in turn.
 
 Within a context `sharing_programs`, a program is recorded for each kind of network, not for each
 network. A fit takes a program that no other fit uses, copies its state into the program's arrays,
-runs some epochs and copies the state back. So a further network of a kind records nothing, and
-buffers exist for each thread instead of each network.
+runs some epochs and copies the state back. So further networks of a kind need no recording, and
+only each thread, not each network, needs buffers.
 
 Each network has separate rows, learning rates, keys of dropout masks and a separate L2 penalty.
-Rows, keys and penalty are arguments of the program, which can be replaced. Rates are loaded for
-each epoch.
+Rows, keys and penalty are arguments of the program that can be replaced. Learning rates are loaded
+for each epoch.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class SharedProgram:
 
 
 class SharedPrograms:
-    """The programs that no fit uses at the moment, by kind of network, and the epochs' times."""
+    """The programs that no fit uses at the moment, by kind of network, and times of epochs."""
 
     def __init__(self) -> None:
         self._lock = ForkableLock()
@@ -155,9 +155,10 @@ def parts_of(trainer: TrainerProtocol) -> list[object]:
 
 
 def kind_of(session: TrainingSession) -> Hashable | None:
-    """Return what networks must have in common to share a program; None if they can't.
+    """Return a key that is equal for networks that can share a program, or None.
 
-    A custom part may have a state that its description lacks, so it is not shared.
+    None means that the network can't share a program. Networks with custom parts can't, because
+    such a part may have a state that its description lacks.
     """
     trainer, model = session.trainer, session.trainer.model
     if not all(is_builtin(part) for part in parts_of(trainer)):
@@ -181,7 +182,7 @@ def kind_of(session: TrainingSession) -> Hashable | None:
 
 
 def without_initial_values(config: Any) -> Any:
-    """Return a network's description without settings that only decide initial buffers."""
+    """Return a network's description without settings that only affect initial buffers."""
     if isinstance(config, dict):
         kept = {name: value for name, value in config.items() if name not in INITIAL}
         return {name: without_initial_values(value) for name, value in kept.items()}

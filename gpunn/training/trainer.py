@@ -109,7 +109,7 @@ class Trainer:
     first_epoch : int
         Epochs done when this call of `fit` (or the interrupted call that it resumes) began.
     last_epoch : int
-        Epochs that will be done when this call of `fit` ends, unless something ends it earlier.
+        Number of epochs when this call of `fit` ends, unless something ends it earlier.
     cursor : EpochCursor or None
         The position within the current epoch; None between epochs.
     recoveries : int
@@ -468,7 +468,7 @@ class Trainer:
         rows: HostArray | None = None,
         validation_rows: HostArray | None = None,
     ) -> Fit:
-        """Check a call of `fit` without training; the result trains when it runs.
+        """Check a call of `fit` without training; return a `Fit`, whose method `run` trains.
 
         `fit(...)` is `prepare(...).run()`. `gpunn.train_together` trains several prepared networks
         at the same time.
@@ -486,8 +486,8 @@ class Trainer:
             `validation_rows`.
         validation_rows : array of int or None
             The numbers of the rows of X for validation, instead of `validation_data` and
-            `validation_split`. So fits of several folds share one array X, without copies, if X is
-            contiguous and has the network's dtype. `sample_weight` has a weight for each row of X.
+            `validation_split`. If X is contiguous and has the network's dtype, fits of several
+            folds can share X without copies. `sample_weight` has a weight for each row of X.
 
         Returns
         -------

@@ -47,8 +47,8 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` without this method, orders are not drawn ahead, so small
-        networks do not train for several epochs at a time.
+        If a subclass defines `order` but not this method, orders cannot be drawn in advance. Then
+        small networks do not train for several epochs at a time.
         """
 
     def undo_orders(self, count: int) -> None:

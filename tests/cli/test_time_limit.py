@@ -174,13 +174,16 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
         (["--time", "10x"], "--time: expected a time such as 90s, 10m or 2h; got '10x'"),
         (["--time", "0"], "--time: expected a time"),
         (["--time", "1s", "--model", "tabm"], "--time: chooses the models itself; remove --model"),
-        (["--compare", "lightgbm"], "--compare: only for a table with --target and --time, or for"),
-        (["--distill"], "--distill: only for a table with --target and --time, or for the model"),
+        (
+            ["--compare", "lightgbm"],
+            "--compare: only for a table, with --target and --time; or for",
+        ),
+        (["--distill"], "--distill: only for a table, with --target and --time; or for a run"),
         (
             ["--time", "1s", "--compare", "lightgbn"],
             "model.parameters.compare: no library 'lightgb",
         ),
-        (["--time", "1s", "--live"], "one process without --live"),
+        (["--time", "1s", "--live"], "one process, and without --live"),
         (["--time", "1s", "--set", "training.epochs=3"], "training.epochs: the model 'auto' sets"),
         (
             ["--time", "1s", "--set", "model.parameters.seed=3"],

@@ -57,7 +57,7 @@ def test_classes_order_and_files(photos, caplog):
     assert (X.dtype, y.dtype) == (np.uint8, np.int64)
     np.testing.assert_array_equal(X[0], PIXELS + np.uint8(len("a/3.png")))
     assert "b: ignored 1 non-image file, such as" in caplog.text
-    assert "photos: ignored 1 image beside the subfolders, such as" in caplog.text
+    assert "photos: ignored 1 image outside of the subfolders, such as" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def link(target):
         ),
         (
             lambda photos: [(photos / a).rename(photos / b) for a, b in SPLIT],
-            r"photos: has folders of splits; load each of them, such as .*train",
+            r"photos: has a folder for each split; load one of these, such as .*train",
         ),
         (
             lambda photos: photos.rename(photos.parent / "x"),

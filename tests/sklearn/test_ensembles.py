@@ -299,7 +299,9 @@ def test_a_class_that_some_networks_do_not_learn():
     y = CLASS.astype(object)
     y[7] = "rare"
     estimator = RealMLPClassifier(**FAST, n_cv=2, class_weight="balanced")
-    with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y are in one fold only"):
+    with pytest.warns(
+        GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one fold"
+    ):
         estimator.fit(X, y)
     np.testing.assert_allclose(estimator.oof_predictions_.sum(axis=1), 1)
 

@@ -56,7 +56,9 @@ def test_groups_with_one_class_each():
 
 def test_a_class_in_one_fold():
     labels = np.where(np.arange(ROWS) == 7, 3, LABELS)
-    with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y are in one fold only"):
+    with pytest.warns(
+        GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one fold"
+    ):
         folds_of(COUNT, ROWS, 0, labels, None, None)
 
 

@@ -288,7 +288,11 @@ def test_intervals_of_several_targets():
         ({}, 0.99, "needs at least 99 held-out rows"),
         ({"quantiles": (0.1, 0.9)}, None, "quantiles: add 0.5"),
         ({"quantiles": (0.5, 0.1)}, None, "quantiles: expected ascending numbers"),
-        ({"quantiles": (0.1, 0.5), "metric": "r2"}, None, "metric: 'r2' does not fit quantiles"),
+        (
+            {"quantiles": (0.1, 0.5), "metric": "r2"},
+            None,
+            "metric: 'r2' cannot be combined with quantiles",
+        ),
     ],
 )
 def test_intervals_that_do_not_exist(parameters, interval, message):
@@ -317,7 +321,7 @@ def test_prediction_sets(classifier, y, tmp_path):
     loaded = type(classifier).load(tmp_path / "a.safetensors", backend="numpy")
     np.testing.assert_array_equal(loaded.predict_sets(X, coverage=0.8), found)
     loaded.network_.prediction_sets = None
-    with pytest.raises(ValueError, match="predict_sets: an earlier release saved the file"):
+    with pytest.raises(ValueError, match="predict_sets: the file is from an earlier release"):
         loaded.predict_sets(X)
     save_python(fitted.network_, tmp_path / "a.py")
     X.to_csv(tmp_path / "rows.csv", index=False)
@@ -333,7 +337,11 @@ def test_prediction_sets(classifier, y, tmp_path):
     [
         (CLASS, 90, "coverage: expected a fraction of the rows"),
         (CLASS, 0.99, "a set of 99 % needs at least 99 held-out rows"),
-        (np.c_[AGE > 40, AGE > 30].astype(int), 0.9, "predict_sets: needs one class for each row"),
+        (
+            np.c_[AGE > 40, AGE > 30].astype(int),
+            0.9,
+            "predict_sets: only for rows with one class each",
+        ),
     ],
 )
 def test_prediction_sets_that_do_not_exist(y, coverage, message):

@@ -98,5 +98,5 @@ def test_damaged_descriptions(change, arrays, problem):
     ],
 )
 def test_schemas_of_other_tables(other):
-    with pytest.raises(ArgumentError, match="expected schemas of one table"):
+    with pytest.raises(ArgumentError, match="expected schemas with equal columns"):
         JoinedSchema([PARTS[0], other])

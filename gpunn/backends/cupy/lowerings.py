@@ -101,7 +101,7 @@ def packed(op: Arguments) -> bool:
 
 
 def filled(op: Arguments) -> bool:
-    """Return whether all arrays are as raw kernels require, and not empty."""
+    """Return whether raw kernels can use all arrays, and no array is empty."""
     return packed(op) and all(array.size for array in arrays_of(op))
 
 

@@ -69,7 +69,7 @@ ARITHMETIC: Mapping[str, Form] = {
 
 
 def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:
-    """Return a function that returns a node's form, from `limits` if argument 2 is a number."""
+    """Return a function that returns a node's text; from `limits` if argument 2 is a number."""
 
     def form_of(node: Node) -> Form:
         chosen = limits if node.op in limits and node.args[1].op == NUMBER else forms

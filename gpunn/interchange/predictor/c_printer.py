@@ -53,7 +53,8 @@ LIMITS = {
     "maximum": named("{0} < {1} ? {1} : {0}", CHOICE),
     "minimum": named("{0} > {1} ? {1} : {0}", CHOICE),
 }
-"""Shorter forms, for a number as the second argument. In both tables, the result for NaN is NaN."""
+"""Shorter forms of functions whose second argument is a number. In both tables, the result for NaN
+is NaN."""
 
 
 def c_function(function: RowFunction, name: str, real: str) -> str:

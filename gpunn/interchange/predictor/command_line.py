@@ -116,14 +116,15 @@ def arguments() -> argparse.ArgumentParser:
         "--interval",
         type=int,
         metavar="PERCENT",
-        help="for numbers: add the bounds of intervals that contain this percentage of the rows",
+        help="for numbers: add the bounds of intervals, which contain this percentage of the true "
+        "numbers",
     )
     parser.add_argument(
         "--sets",
         type=int,
         metavar="PERCENT",
-        help="for classes: add 1 for the classes of sets that contain this percentage of the true "
-        "classes, and 0 for other classes",
+        help="for classes: add 1 for each class in the row's set, and 0 for other classes; this "
+        "percentage of the sets contains the true class",
     )
     formats, detected = ["csv", "jsonl"], "detected by default"
     parser.add_argument(

@@ -92,7 +92,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 def described_schema(schema: Schema) -> dict[str, Any]:
     """Return the description of a schema that encodes rows; see `gpunn.tables.encoders.base`.
 
-    Each column has an encoding for each of the schema's parts that use it.
+    A column has one encoding for each part of the schema that uses the column.
     """
     columns: dict[str, dict[str, Any]] = {
         column.name: {
@@ -117,7 +117,7 @@ def described_schema(schema: Schema) -> dict[str, Any]:
 
 
 def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
-    """Return the encoding of each column whose numbers begin at `start` of a row or later."""
+    """Return each column's encoding; the schema's numbers begin at index `start` of a row."""
     encodings: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

@@ -1,9 +1,9 @@
-"""Networks of 8-bit integers, for C on small computers, from trained networks.
+"""Trained networks with 8-bit integers, for C on small computers.
 
-An integer q stands for the number scale * q. Each unit's weights have a scale, and so has the
-output of each layer: from -128 to 127, or from 0 to 255 after a ReLU. Sums and biases are 32-bit
-integers, and one multiplication rounds a sum to the scale of the layer's output (Jacob et al. 2018,
-arXiv 1712.05877).
+An integer q stands for the number scale * q. Each unit's weights have a scale, and so has each
+layer's output. An output's integers are from -128 to 127, or from 0 to 255 after a ReLU. Sums and
+biases are 32-bit integers. One multiplication per sum converts it to the scale of the layer's
+output (Jacob et al. 2018, arXiv 1712.05877).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gpunn.typing import HostArray
 __all__ = ["Int8Network", "Operation"]
 
 LIMIT = 2**30
-"""Largest multiplier, and largest sum without the bias; the bias may be as large."""
+"""Maximum of a multiplier, of a bias, and of a sum without the bias."""
 
 SIGNED, POSITIVE = -128, 0
-"""The least integer of an output; the largest is larger by 255."""
+"""Minimum integers of outputs; the maximum is larger by 255."""
 
 BATCH = 250
-"""Number of rows whose images are in memory at the same time."""
+"""Number of rows that are computed at the same time, to limit memory."""
 
 PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 """The window of a dense layer, which is a convolution of images of one pixel."""
@@ -44,7 +44,8 @@ AFFINE = ("batch_norm", "rescaling", "standardization")
 class Operation:
     """A convolution, or pooling, which has no weights.
 
-    `least` is the least integer of its output: `POSITIVE` if a ReLU follows, or if all inputs are.
+    `least` is the minimum integer of its output: `POSITIVE` if a ReLU follows, or if all inputs
+    are.
     """
 
     step: Step
@@ -67,8 +68,8 @@ class Operation:
         W, b, unit = self.weights, self.biases, np.ones(1)
         if 255 * 127 * len(W) > LIMIT:
             raise ExportError(
-                f"layer {self.step.label!r}: a unit has {len(W):,} weights; sums of 32 bits allow "
-                f"{LIMIT // (255 * 127):,}"
+                f"layer {self.step.label!r}: a unit has {len(W):,} weights; 8-bit integers allow "
+                f"at most {LIMIT // (255 * 127):,}"
             )
         if W.size:
             unit = np.maximum(np.abs(W).max(axis=0) / 127, np.abs(b) / (before * LIMIT))
@@ -83,11 +84,11 @@ class Operation:
             self.multipliers[:] = 0
 
     def sums(self, q: np.ndarray) -> np.ndarray:
-        """Return the sums of integers, or the result of pooling."""
+        """Return the operation's sums, or the result of pooling, for integers."""
         return self.computed(q, self.integers.astype(float), self.integer_biases)
 
     def rounded(self, q: np.ndarray) -> np.ndarray:
-        """Return the output, integers, for integers."""
+        """Return the integers of the output for integers of the input."""
         sums, multipliers = self.sums(q), self.multipliers.astype(np.int64)
         if self.step.function == "max_pool":
             largest: np.ndarray = np.maximum(sums, self.least)
@@ -105,18 +106,19 @@ class Operation:
 class Int8Network:
     """A trained network with 8-bit integers as weights and as outputs of layers.
 
-    The scales are such that 127 is the largest weight of each unit, and 127 or 255 the largest
-    output of each layer for rows of `X`. `save_c` writes the network in C, which returns the
-    same outputs as `predict`.
+    The largest weight of each unit becomes 127. The largest output of each layer, for the rows `X`,
+    becomes 127, or 255 after a ReLU. `save_c` writes the network in C, which returns the same
+    outputs as `predict`.
 
     Parameters
     ----------
     model : Sequential
         A network, on any device, of convolution, pooling, flatten, dropout and dense layers, with
-        ReLU between them. Rescaling, standardization or batch normalization may be first, or
-        follow a convolution or a dense layer, or precede a dense layer.
+        ReLU between them. Rescaling, standardization or batch normalization may be first, directly
+        after a convolution or dense layer, or directly before a dense layer.
     X : array
-        Rows, as for `Sequential.predict`, such as a thousand of the training rows.
+        Rows that determine the scales, such as a thousand training rows; as for
+        `Sequential.predict`.
 
     Raises
     ------
@@ -147,7 +149,9 @@ class Int8Network:
         for step in steps.steps:
             self._add(step, steps)
         if not self.operations:
-            raise ExportError("model: 8-bit integers need a convolution, pooling or a dense layer")
+            raise ExportError(
+                "model: has no layer of convolution, pooling or dense, as 8-bit integers need"
+            )
         if not self._scaling.is_identity:
             raise refusal(self._scaled)
         rows = self._inputs(X)
@@ -278,5 +282,5 @@ def refusal(step: Step) -> ExportError:
     return ExportError(
         f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
         "pooling and dense layers in sequence, with batch normalization before ReLU, or export "
-        "real numbers"
+        "without 8-bit integers"
     )

@@ -56,7 +56,7 @@ def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
-    """Return, for each pixel of the window, this pixel of the windows of all outputs.
+    """Return, for each position in the window, the pixels at this position for all outputs.
 
     Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
     strides, the padding before x, and the dilation.

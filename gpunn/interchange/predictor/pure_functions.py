@@ -107,7 +107,7 @@ def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
 def windows(
     x: list[float], window: Sequence[Sequence[int]]
 ) -> Iterator[list[tuple[int, list[float]]]]:
-    """Yield for each output the pixels of its window that are in x, with their numbers.
+    """Yield, for each output, the pixels of x in its window, and their indices in the window.
 
     Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
     strides, the padding before x, and the dilation.
@@ -251,7 +251,7 @@ def concatenate(*parts: list[float]) -> list[float]:
 
 
 def concatenate_vectors(*parts_and_count: Any) -> list[float]:
-    """Return the vectors of a row side by side; the last argument is their number."""
+    """Return the vectors of a row side by side; the last argument is the number of vectors."""
     *parts, count = parts_and_count
     y: list[float] = []
     for index in range(count):

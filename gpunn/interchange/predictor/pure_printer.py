@@ -49,7 +49,7 @@ FORMS: Mapping[str, Form] = {
 """`math` raises errors where NumPy returns NaN or infinity; `real` and others don't."""
 
 LIMITS = {"maximum": Form("max({0}, {1})"), "minimum": Form("min({0}, {1})")}
-"""Shorter forms, for a number as the second argument: `max(nan, 0.0)` is NaN."""
+"""Shorter forms of functions whose second argument is a number: `max(nan, 0.0)` is NaN."""
 
 
 def pure_source(function: RowFunction, name: str) -> str:

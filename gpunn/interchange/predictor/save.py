@@ -69,8 +69,8 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
     Parameters
     ----------
     model : Sequential or Int8Network
-        A network on any device. With an `Int8Network`, which computes with 8-bit integers, inputs
-        and outputs are real numbers nevertheless.
+        A network on any device. An `Int8Network` computes with 8-bit integers, but its inputs and
+        outputs are floating-point numbers.
     path : path-like
         File to write.
     prefix : str

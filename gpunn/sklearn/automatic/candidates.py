@@ -14,8 +14,8 @@ from gpunn.randomness import generator
 __all__ = ["FAMILIES", "Candidate", "Outcome", "Trial", "Turns", "parameters_of"]
 
 FAMILIES = ("TabM", "RealMLP")
-"""The kinds of models, in turn. TabM is first since it learns at a constant rate: unlike RealMLP,
-it needs no plan for the number of epochs, which a time limit may cut."""
+"""The kinds of models, in turn. TabM is first because a time limit may end its training after any
+epoch. RealMLP's learning rate needs a planned number of epochs."""
 
 MOST = 100
 """Maximum number of candidates. All their networks are in memory."""
@@ -35,11 +35,11 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the training of a candidate has found, in JSON types.
+    """The result of training a candidate, in JSON types.
 
-    There is one number of epochs and one temperature for each network: for each fold and seed.
-    `stopped` says that the time limit or Ctrl-C has ended the training. `prediction_ms` is the CPU
-    time for 1,000 rows. A candidate with an `error` has no networks.
+    Numbers of epochs and temperatures have an entry for each network, that is, for each fold and
+    seed. If the time limit or Ctrl-C ended the training, `stopped` says which. `prediction_ms` is
+    the CPU time for 1,000 rows. A candidate with an `error` has no networks.
     """
 
     family: str
@@ -63,7 +63,8 @@ class Outcome:
 class Candidate:
     """A trained candidate.
 
-    `predictions` are for the held-out rows of each fold in turn: probabilities or numbers.
+    `predictions` has probabilities or numbers for the held-out rows of the first fold, then of the
+    second fold, and so on.
     """
 
     outcome: Outcome
@@ -74,15 +75,18 @@ class Candidate:
 class Turns:
     """Decides which candidate comes next.
 
-    Families take turns. A family whose candidates take longer on average than the time left is
-    left out. Without a time limit, there is one candidate of each family.
+    Families take turns. A family whose candidates take longer, on average, than the time left gets
+    no more turns. Without a time limit, there is one candidate of each family.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
     def next(self, left: float) -> Trial | None:
-        """Return the next candidate, or None if there is no time for any except the first."""
+        """Return the next candidate, or None if no time is left.
+
+        There is always a first candidate.
+        """
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
         total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MOST
         if total >= most or (total and left <= 0):

@@ -1,4 +1,4 @@
-"""A single network that learns the predictions of an ensemble, for fast and small programs."""
+"""Distillation: a single network learns the predictions of an ensemble, to be fast and small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_distillation", "distilled"]
 
 
 def check_distillation(distill: object, quantiles: object) -> None:
-    """Raise an ArgumentError if quantiles should be distilled."""
+    """Raise an ArgumentError if the ensemble to distill predicts quantiles."""
     if distill is not False and quantiles is not None:
         raise ArgumentError("distill: cannot be combined with quantiles")
 
@@ -23,10 +23,10 @@ def distilled(
 ) -> tuple[Fitted, np.ndarray]:
     """Train the student's network on a fold; return it, and its outputs for the held-out rows.
 
-    `learned` has the predictions for all rows by the ensemble's networks of this fold, whose
-    training rows are the same (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
-    The true targets of the held-out rows select the epoch. Predictions by other folds' networks
-    would contain information about these rows.
+    `learned` has predictions for all rows, by the ensemble's networks of this fold (Hinton et al.
+    2015, "Distilling the Knowledge in a Neural Network"). These networks have the same training
+    rows as the student; networks of other folds have seen the held-out rows. The true targets of
+    the held-out rows select the epoch.
     """
     held, outputs = fold.validation, learned.shape[1]
     true = held.targets.reshape(len(held.targets), -1)

@@ -17,19 +17,19 @@ FOLDS = (among("auto"), integer(1))
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(TabularClassifierBase, TabularSearch):
-    """The best classifier for a table in the time available: an ensemble of TabM and RealMLP.
+    """The best classifier for a table in a given time: an ensemble of TabM and RealMLP.
 
     Candidates are trained one after another: TabM and RealMLP in turn, first with their defaults,
-    then with random settings. Greedy selection combines the candidates that predict the held-out
-    rows best together; see `gpunn.tabular.greedy_selection`. Without a time limit, there is one
+    then with random settings. Greedy selection averages the candidates whose mean predicts the
+    held-out rows best; see `gpunn.tabular.greedy_selection`. Without a time limit, there is one
     candidate of each model.
 
     Parameters
     ----------
     metric : str, default="auto"
-        The metric of `gpunn.metrics` that selects each network's best epoch, and the ensemble.
-        "auto" is "log_loss". For regression, "auto" is "root_mean_squared_error", or "r2" with
-        several outputs.
+        The metric of `gpunn.metrics` that selects each network's best epoch, and the ensemble's
+        candidates. "auto" is "log_loss". For regression, "auto" is "root_mean_squared_error", or
+        "r2" with several outputs.
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out, if `fit` gets no `X_val` and there is one fold.
     columns, missing_values : as for `RealMLPClassifier`
@@ -44,44 +44,45 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     progress : bool, default=False
         Whether to print a line about each candidate on standard error, and to show progress bars.
     time_limit : float or None, default=None
-        Time for training in seconds. When it is over, each network ends with its current epoch, so
-        a short limit can be exceeded. None trains TabM and RealMLP with defaults.
+        Time for training in seconds. When it is over, training ends after the current epoch, so a
+        short limit can be exceeded. None trains one TabM and one RealMLP, with defaults.
     max_networks : int, default=20
-        Maximum number of networks in the ensemble, which determines the time of a prediction. The
-        ensemble has at least one candidate, which has `n_cv` * `n_ens` networks.
+        Maximum number of networks in the ensemble; more networks predict more slowly. The ensemble
+        always has at least one candidate, that is, `n_cv` * `n_ens` networks.
     folder : str, Path or None, default=None
         Folder for finished candidates. After a kill or Ctrl-C, the same call of `fit` resumes: it
         reads these candidates, and their time counts. `random_state` must be an integer.
     compare : list of str, default=()
-        Libraries whose boosted trees are trained on the same folds, as rows of the leaderboard:
-        "lightgbm", "catboost", "xgboost" or "sklearn". Their time does not count.
+        Libraries for further rows of the leaderboard, whose boosted trees are trained on the same
+        folds: "lightgbm", "catboost", "xgboost" or "sklearn". Their time does not count.
     distill : bool or list of int, default=False
-        Whether one RealMLP learns the ensemble's predictions, and replaces it, for fast predictions
-        and small exported files. A list has the sizes of its hidden layers, such as (32, 32). It
-        learns from the networks of the first fold, which have not seen its held-out rows. Its time
-        does not count. Its row in the leaderboard names the ensemble's score on the same rows.
-        After Ctrl-C, or if its training fails, the ensemble remains.
+        Whether a RealMLP learns the ensemble's predictions and replaces the ensemble, for fast
+        predictions and small exported files. A list has the sizes of the RealMLP's hidden layers,
+        such as (32, 32). The RealMLP learns from the ensemble's networks of the first fold; the
+        held-out rows of this fold, unseen by all of them, give its score. The note in its row of
+        the leaderboard is the ensemble's score on the same rows. Its time does not count. If its
+        training fails, or after Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
-        Class weights, threshold and calibration: None, None and True by default. The threshold is
-        selected for the ensemble.
+        Class weights, threshold and calibration: None, None and True by default. The ensemble's
+        held-out predictions select the threshold.
 
     Attributes
     ----------
     leaderboard_ : list of dict
-        The leaderboard in JSON types: the ensemble, the candidates with the best first, baselines,
-        and the libraries of `compare`.
+        The leaderboard in JSON types: the ensemble, the candidates in order of their scores,
+        baselines, and the libraries of `compare`.
 
         * "name", and "kind": "ensemble", "candidate", "baseline", "library" or "distilled";
         * "score", "standard_error": the metric on the held-out rows, and its standard error;
-        * "share": the candidate's fraction of the ensemble's average;
+        * "share": the candidate's weight in the ensemble's average;
         * "seconds": the time of training;
         * "prediction_ms": the CPU time of predictions, in milliseconds per 1,000 rows;
         * "size": the number of parameters;
         * "settings": the parameters that are not defaults;
         * "note": the error of a failed candidate, or why training ended early.
 
-        Unknown numbers are None. The baselines "constant" and "linear model" predict the
-        frequencies of the classes or the mean, and by logistic or ridge regression.
+        Unknown numbers are None. The baseline "constant" predicts the frequencies of the classes,
+        or the mean. The baseline "linear model" is a logistic or ridge regression.
     stopped_ : str
         Why training ended early: "interrupted by Ctrl-C", or an empty string.
     classes_ : ndarray
@@ -105,8 +106,9 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 
     Notes
     -----
-    With the same candidates and epochs, all results are bitwise identical for a `random_state`. The
-    time only decides how many candidates there are, and after which epoch the limit ends a network.
+    With a fixed `random_state`, the time limit only decides how many candidates there are, and
+    after which epoch it ends a network. With the same candidates and epochs, all results are
+    bitwise identical.
 
     Examples
     --------
@@ -126,15 +128,15 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(TabularRegressorBase, TabularSearch):
-    """The best regressor for a table in the time available: an ensemble of TabM and RealMLP.
+    """The best regressor for a table in a given time: an ensemble of TabM and RealMLP.
 
     See `TabularClassifier` for the method.
 
     Parameters
     ----------
     metric, validation_fraction, columns, missing_values : as for `TabularClassifier`
-        Selection of epochs and of the ensemble, and reading of the table: "auto", 0.2, None and
-        None by default.
+        The metric, the fraction of held-out rows, kinds of columns, and missing values: "auto",
+        0.2, None and None by default.
     n_cv, n_ens : as for `TabularClassifier`
         Numbers of folds, and of networks for each fold: "auto" and 1 by default.
     backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`

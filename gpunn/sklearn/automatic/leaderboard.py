@@ -1,4 +1,4 @@
-"""The leaderboard: one row for the ensemble, each candidate and each yardstick."""
+"""The leaderboard: a row for the ensemble, and for each candidate, baseline and library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gpunn.tables import Table
 __all__ = ["as_frame", "line_of", "milliseconds", "outputs_of", "row_of", "row_of_candidate"]
 
 MEASURED = 1000
-"""Number of rows whose prediction is measured."""
+"""Number of rows for measuring the time of a prediction."""
 
 
 def row_of(
@@ -59,7 +59,7 @@ def row_of(
 
 
 def row_of_candidate(candidate: Candidate, scoring: Scoring, share: float = 0.0) -> dict[str, Any]:
-    """Return the row of a candidate, whose part of the ensemble is `share`."""
+    """Return the row of a candidate, whose weight in the ensemble is `share`."""
     outcome = candidate.outcome
     return row_of(
         "candidate",
@@ -96,9 +96,9 @@ def milliseconds(network: Sequential, table: Table) -> float:
 
 
 def outputs_of(network: Sequential, table: Table) -> np.ndarray:
-    """Return a network's outputs for raw rows, without warnings about values that it has not seen.
+    """Return a network's outputs for raw rows, without warnings about values unseen in training.
 
-    Its held-out rows may by chance have categories that its training rows lack.
+    By chance, held-out rows may have categories that the training rows lack.
     """
     assert network.schema is not None
     X, _ = network.schema.encode_and_find(table, network.dtype)

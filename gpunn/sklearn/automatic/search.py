@@ -73,13 +73,13 @@ FOLDS = 5
 """Number of folds with a time limit, for tables of at most `MANY` rows."""
 
 MANY = 10_000
-"""Largest number of rows for which several folds are worth their time."""
+"""Maximum number of rows for which several folds are worth their time."""
 
 STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
 INTERRUPTED = "interrupted by Ctrl-C"
-"""The reason for an early end of the training."""
+"""The reason why Ctrl-C has ended training."""
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
@@ -91,7 +91,7 @@ PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 
 
 class Plan(NamedTuple):
-    """What all candidates share; each family has a schema for each fold."""
+    """Values that all candidates use; `schemas` has, for each family, a schema for each fold."""
 
     folds: Sequence[Fold]
     schemas: Mapping[str, list[Schema]]
@@ -102,7 +102,7 @@ class Plan(NamedTuple):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularSearch(TabularEstimator):
-    """Base of both estimators: trains candidates, and combines the best ones."""
+    """Base class of both estimators, which trains candidates and combines the best ones."""
 
     n_cv: Any
     time_limit: float | None = parameter(None, NONE, real(0, ends="()"))
@@ -222,9 +222,10 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, trial: Trial, alone: bool) -> Candidate:
-        """Train a candidate's networks, each for its share of the time.
+        """Train a candidate's networks, each for a part of the time.
 
-        If no candidate is finished, this one is `alone`, and leaves half of the time for others.
+        If no other candidate is finished, this one is `alone`, and leaves half of the time for
+        others.
         """
         folds, parameters = plan.folds, parameters_of(trial, plan.seed)
         estimator = self._estimator(trial.family, parameters)
@@ -276,7 +277,7 @@ class TabularSearch(TabularEstimator):
         """Combine the best candidates, and set the fitted attributes.
 
         Return these candidates with their counts, and the ensemble's predictions for the held-out
-        rows of each fold in turn.
+        rows, fold by fold.
         """
         usable = finished(candidates)
         if not usable:
@@ -329,9 +330,9 @@ class TabularSearch(TabularEstimator):
     ) -> None:
         """Replace the ensemble by a network that learns from the networks of the first fold.
 
-        `chosen` has the ensemble's candidates with their counts, and `predictions` are those of the
-        ensemble for the held-out rows of each fold in turn. If the training fails or Ctrl-C is
-        pressed, the ensemble remains.
+        `chosen` has the ensemble's candidates with their counts, and `predictions` are the
+        ensemble's predictions for the held-out rows, fold by fold. If the training fails or Ctrl-C
+        is pressed, the ensemble remains.
         """
         of_first = [(each.networks[: self.n_ens], count) for each, count in chosen]
         teacher = combined(

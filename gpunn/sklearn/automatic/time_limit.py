@@ -1,4 +1,4 @@
-"""The time that networks have, and the callback that ends a network when its time is over."""
+"""The time for training networks, and the callback that ends training when the time is over."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gpunn.training.callbacks import Callback
 __all__ = ["REASON", "Deadline", "TimeLimit", "TimeShare"]
 
 REASON = "ended by the time limit"
-"""The reason for the end of a training in its history."""
+"""The reason in the history of a training that the time limit ended."""
 
 clock = time.monotonic
 """The clock, in seconds."""
 
 
 class TimeLimit:
-    """The time since training began, and the time left, both in seconds; without a limit, inf."""
+    """The time since training began, and the time left (infinite without a limit), in seconds."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = math.inf if seconds is None else float(seconds)
@@ -42,11 +42,11 @@ class TimeLimit:
 
 
 class TimeShare:
-    """The time that networks share, some of which are trained at the same time.
+    """Divides a time among networks that several threads train.
 
-    A network's time is the time left, divided by the number of networks that a thread still has to
-    train one after another. So all networks are trained at the end of the time, and a network that
-    ends earlier leaves its time to those that begin later.
+    When a network begins, it gets the time left, divided by the number of networks that each thread
+    still has to train. So all networks are trained when the time is over. If a network ends early,
+    later networks get more time.
     """
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:
@@ -64,9 +64,9 @@ class TimeShare:
 
 
 class Deadline(Callback):
-    """Ends training after the epoch in which the network's share of the time is over.
+    """Ends training after the epoch in which the network's time is over.
 
-    Copies belong to other networks, which share the time.
+    Copies of this callback belong to other networks, with the same `share`.
     """
 
     extra_attributes = frozenset(("share",))

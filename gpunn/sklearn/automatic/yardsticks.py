@@ -1,4 +1,4 @@
-"""Other models on the same folds, as yardsticks: baselines, and libraries of boosted trees.
+"""Other models on the same folds, for comparison: baselines, and libraries of boosted trees.
 
 All models get the rows that a schema encodes: numbers without missing values, then the codes of
 categories, of which 0 is missing or unknown.
@@ -27,7 +27,7 @@ LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
 
 TREES, PATIENCE = 4000, 50
-"""Maximum number of boosted trees, and of trees without improvement on the held-out rows."""
+"""Maximum number of boosted trees, and how many trees without improvement end a training."""
 
 BINS = 255
 """Maximum number of codes of a column of categories in `HistGradientBoostingClassifier`."""
@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Goal:
-    """What to predict: the task, and the numbers of outputs; numbers may be logarithms."""
+    """The task to predict, and its number of outputs; with `log`, models learn logarithms."""
 
     task: str
     outputs: int
@@ -56,7 +56,7 @@ class Goal:
 Model = Callable[[Part, Part, Schema, bool, int], np.ndarray]
 """A function of training rows, held-out rows, their schema, whether the targets are classes, and a
 seed. The function returns probabilities of all classes, or numbers, for the held-out rows. Each row
-has one target: a number, or a class from 0 of which the training rows have all."""
+has one target: a number, or the index of a class. The training rows have all classes."""
 
 
 def constant(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
@@ -187,7 +187,7 @@ def check_libraries(names: Iterable[str], quantiles: object) -> None:
 def predicted(model: Model, training: Part, held: Part, schema: Schema, goal: Goal) -> np.ndarray:
     """Return a model's predictions for the held-out rows: probabilities or numbers, 2-dimensional.
 
-    With quantiles, they are the prediction plus the quantiles of the training rows' errors.
+    With quantiles, each quantile is the prediction plus the quantile of the training rows' errors.
     """
     if goal.task == "classification":
         return probabilities_of(model, training, held, schema, goal.outputs, goal.seed)
@@ -209,9 +209,10 @@ def by_column(y: np.ndarray) -> np.ndarray:
 def probabilities_of(
     model: Model, training: Part, held: Part, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
-    """Return probabilities of all classes, some of which the training rows may lack.
+    """Return probabilities of all classes.
 
-    These are nearly impossible, as in scikit-learn's `log_loss`, so that the log loss is finite.
+    A class that the training rows lack gets a tiny probability, as in scikit-learn's `log_loss`, so
+    that the log loss is finite.
     """
     known, codes = np.unique(training.y, return_inverse=True)
     probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)

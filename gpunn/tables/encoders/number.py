@@ -28,7 +28,7 @@ UNIQUE = 0.95
 """Minimum fraction of different numbers in a column of identifiers."""
 
 DIGITS = 7
-"""Integers with fewer digits, such as incomes, may have equally many digits by chance."""
+"""Integers with fewer digits, such as incomes, may by chance all have the same number of digits."""
 
 
 def encode_number(
@@ -128,8 +128,8 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 def identifiers(name: str, numbers: np.ndarray) -> int:
     """Return how many identifiers a column has; 0 if the numbers are not identifiers.
 
-    Identifiers are nearly all different integers that count the rows, or have at least `DIGITS`
-    digits each and equally many, or whose column is named like an identifier.
+    Identifiers are integers, nearly all different. In addition, they count the rows, or they all
+    have the same number of digits, at least `DIGITS`, or their column is named like an identifier.
     """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0

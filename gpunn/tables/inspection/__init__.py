@@ -1,4 +1,4 @@
-"""What is in a table, and what looks wrong: the report of `gpunn inspect`.
+"""The content of a table, and possible mistakes in it: the report of `gpunn inspect`.
 
 Each kind of check has a module with a function from a `Sample` to findings.
 """

@@ -29,7 +29,7 @@ def small_classes(sample: Sample) -> Iterator[Finding]:
         yield Finding(
             target.name,
             found,
-            "The network hardly learns such a class, and few of its rows, or none, are in the test "
-            "split.",
+            "The network hardly learns such a class, and the test split has few of its rows, or "
+            "none.",
             "Collect more rows of the class, merge it with a similar class, or remove its rows",
         )

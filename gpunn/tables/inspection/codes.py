@@ -16,11 +16,11 @@ from gpunn.tables.table import row_name
 __all__ = ["codes_as_numbers"]
 
 FEW_ROWS = 2
-"""Codes that on average have fewer rows than this say nothing about new rows."""
+"""Minimum average number of rows per code; with fewer, codes do not help to predict new rows."""
 
 
 def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
-    """Yield columns of integers whose names say that the integers are codes."""
+    """Yield columns of integers that are codes, according to the columns' names."""
     for name, numbers in sample.columns_of_numbers():
         present = numbers[~np.isnan(numbers)]
         if not is_named_as_code(name) or name in sample.chosen or (present % 1 != 0).any():
@@ -37,6 +37,6 @@ def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
             "The network then computes with codes, as if a larger code meant more.",
             f"{as_categories.capitalize()}"
             if count * FEW_ROWS <= len(present)
-            else f"Most of the {count:,} codes have one row, so use --drop {quoted(name)}, or "
-            "replace the codes by larger areas",
+            else f"Most of the {count:,} codes occur in only one row, so use "
+            f"--drop {quoted(name)}, or replace the codes by larger areas",
         )

@@ -1,4 +1,4 @@
-"""Single columns that predict the target, and are probably filled in after it is known."""
+"""Columns that predict the target alone, and are probably filled in after the target is known."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ from gpunn.tables.splitting import shared_values, split_by
 __all__ = ["leaks"]
 
 PERFECT = 0.98
-"""A column with at least this score is reported. The score is the fraction of the error of the best
-constant that a column removes, on rows that were not used to learn from: 1 without an error."""
+"""Minimum score of a column that is reported. The score is 1 minus the ratio of two errors on
+held-out rows: the error of predictions from the column, and the error of the best constant
+prediction."""
 
 GOOD_FOR_CLASSES, GOOD_FOR_NUMBERS, BETTER = 0.85, 0.95, 1.6
-"""A column with a lower score, but at least one of the first two, is also reported, if its score is
-this many times that of all other columns together. A dominant cause, such as the temperature for
-sales of ice cream, often explains 80 or 90 % of the variance of numbers, but seldom tells classes
-apart as well."""
+"""A column is also reported if its score is at least `GOOD_FOR_CLASSES` or `GOOD_FOR_NUMBERS`, and
+at least `BETTER` times the score of all other columns together. For numbers, the limit is higher,
+because a dominant cause, such as the temperature for sales of ice cream, often explains 80 or 90 %
+of the variance."""
 
 MIN_ROWS, MAX_ROWS = 50, 10_000
-"""Tables with fewer rows are not checked; of larger tables, rows are drawn at random."""
+"""Tables with fewer rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS` rows are
+drawn at random."""
 
 MIN_GROUPS = 10
-"""A column with fewer values probably does not name groups of rows."""
+"""A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""Numbers of rows with the nearest values, from which a number predicts the target."""
+"""How many rows with the nearest values predict the target of a row with a number."""
 
 MAX_OTHERS, BINS = 60, 16
-"""The other columns together are the best ones, each in intervals with equally many rows."""
+"""The other columns together are the `MAX_OTHERS` best ones. Each is divided into `BINS` intervals
+with equally many rows."""
 
 FREQUENT = 100
-"""The most frequent classes of a target, which are compared."""
+"""Number of the most frequent classes that are distinguished; all other classes count as one."""
 
 
 def leaks(sample: Sample) -> Iterator[Finding]:
@@ -57,8 +60,8 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 class Comparison:
     """Compares columns by how well each one predicts the target of held-out rows.
 
-    One half of the rows is held out. If rows have groups, the groups are divided, since any column
-    that tells groups apart would predict what all rows of a group have in common.
+    One half of the rows is held out. If rows have groups, whole groups are held out; otherwise, any
+    column that identifies the groups would predict what all rows of a group have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
@@ -92,7 +95,7 @@ class Comparison:
             yield self.finding(name, score, others)
 
     def finding(self, name: str, score: float, others: float | None) -> Finding:
-        """Return the finding for a column, given its score and any score of the other columns."""
+        """Return the finding for a column with this score; `others` is the other columns' score."""
         rows = plural(int(self.held.sum()), "row")
         if self.is_numbers:
             found = f"the column alone explains {percent(score)} of the target's variance in {rows}"
@@ -115,10 +118,10 @@ class Comparison:
         )
 
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
-        """Return a number for each row's value, and whether near numbers are similar.
+        """Return a number for each row's value, and whether near numbers mean similar values.
 
-        For times, only their presence counts, since rows near in time are no leak but a reason for
-        a split by time.
+        For times, the number only tells whether a time is present: similar targets of rows near in
+        time are a reason for a split by time, not a leak.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):
@@ -152,7 +155,7 @@ class Comparison:
         return best
 
     def score_together(self, columns: Sequence[np.ndarray]) -> float:
-        """Return the score of a sum of functions of columns, by ridge regression."""
+        """Return the score of a sum of functions of columns, fitted by ridge regression."""
         blocks = []
         for positions in columns:
             values, codes = np.unique(positions, return_inverse=True)
@@ -170,11 +173,11 @@ class Comparison:
         return self.score(X[self.held] @ weights + mean)
 
     def score(self, predicted: np.ndarray) -> float:
-        """Return the fraction of the error of the best constant that predictions remove."""
+        """Return 1 - error of the predictions / error of the best constant."""
         return 1 - self._error(predicted) / self._baseline()
 
     def accuracy(self, score: float) -> str:
-        """Return the percentage of correct predictions that belongs to a score."""
+        """Return the percentage of correct predictions, for a score."""
         return percent(1 - (1 - score) * self._baseline())
 
     def _error(self, predicted: np.ndarray) -> float:
@@ -184,7 +187,7 @@ class Comparison:
         return float((predicted.argmax(axis=1) != answers.argmax(axis=1)).mean())
 
     def _baseline(self) -> float:
-        """Return the error of the best constant on the rows that are not held out."""
+        """Return the error on held-out rows of the best constant for the other rows."""
         constant = self.answers[~self.held].mean(axis=0)
         return self._error(np.broadcast_to(constant, (int(self.held.sum()), len(constant))))
 

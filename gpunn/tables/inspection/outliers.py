@@ -21,11 +21,11 @@ FAR = 15
 ranges."""
 
 ISOLATED = 2.5
-"""A number is also reported only if it is at least this many times as far from the median as some
-nearer number, with no number between the two. Long tails, such as those of prices, have no gap."""
+"""A number is reported only if there is also a gap: the next number towards the median is at most 1
+/ `ISOLATED` times as far from the median. Long tails, such as of prices, have no gap."""
 
 FEW = 0.01
-"""Maximum fraction of numbers that can be isolated."""
+"""Maximum fraction of numbers beyond a gap."""
 
 OLDEST = 120
 """Larger numbers in a column of ages are reported without a gap."""

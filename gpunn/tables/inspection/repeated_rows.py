@@ -20,12 +20,12 @@ MIN_SHARE = 0.02
 random error."""
 
 FINE = 0.05
-"""Rows may agree by chance unless there is a column in which two rows agree with less than this
-probability. Such a column is called fine."""
+"""A column is fine if two random rows agree in it with less than this probability. In a table
+without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Rows are copies only if rows that agree in all columns except one also agree in this one. They do
-so more often than any two rows: `LIFT` times as often in a fine column, or in the fraction
+"""Rows are copies only if rows that agree in all columns except one usually also agree in that one.
+They must do so `LIFT` times as often as any two rows (in a fine column), or in the fraction
 `COPIED` of the pairs that would differ by chance."""
 
 MIXING = (
@@ -41,7 +41,8 @@ MAX_ROWS = 100_000
 def repeated_rows(sample: Sample) -> Iterator[Finding]:
     """Yield a finding if many rows are copies of earlier rows, in all inputs and targets.
 
-    Rows of a few rough values, such as answers of a questionnaire, agree without being copies.
+    If columns have only a few values, such as answers to a questionnaire, rows agree without being
+    copies.
     """
     if not (sample.is_split_at_random and sample.inputs):
         return
@@ -68,15 +69,15 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
         f"{row_name(table, copy)} is equal to {row_name(table, original)}",
         "A random split puts equal rows into both training and test rows, so test metrics are too "
         "good.",
-        "Remove the copies from the file; if a column names what the rows describe, use "
+        "Remove the copies from the file; if a column identifies what the rows describe, use "
         "--split group=COLUMN",
     )
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows that agree in all other columns agree in a column more than by chance.
+    """Return whether rows that agree in all other columns also agree in this one, beyond chance.
 
-    `share` is the fraction of these pairs of rows that agree, and `chance` the fraction of all
+    `share` is the fraction of agreement among pairs of such rows, and `chance` that among all
     pairs.
     """
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)

@@ -1,4 +1,4 @@
-"""What the checks of a table read."""
+"""The data that the checks of a table read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sample:
     """A table, its inputs and its targets.
 
     `split` is "time=COLUMN", "group=COLUMN", "random" or None, which also means a random split.
-    `chosen` has the columns whose kinds the user chose.
+    `chosen` has the names of the columns whose kinds the user chose.
     """
 
     table: Table
@@ -77,7 +77,7 @@ class Sample:
 
 
 def some_rows(table: Table, most: int) -> np.ndarray:
-    """Return the numbers of a table's rows drawn at random, in ascending order, or of all rows."""
+    """Return the numbers of all rows or, if there are too many, of random rows; ascending."""
     if table.rows <= most:
         return np.arange(table.rows)
     draw = generator(0, "inspection")

@@ -18,13 +18,13 @@ MIN_OTHERS = 10
 """Minimum number of distinct other values; scales such as -1, 0, 1 have fewer."""
 
 GAP = 0.5
-"""Minimum distance of a sentinel from all other numbers, as a ratio to their range."""
+"""Minimum distance of a sentinel from all other numbers, relative to the range of these numbers."""
 
 ANSWERS = frozenset((-1, -7, -8, -9))
 """Numbers that mean "unknown" or "no answer" in surveys."""
 
 MIN_SHARE = 0.005
-"""Minimum fraction of rows with one of `ANSWERS`; fewer rows may have a small negative number."""
+"""Minimum fraction of rows with one of `ANSWERS`; in fewer rows, it may be an ordinary number."""
 
 LIMITS = frozenset(
     (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1, 1e20, -1e20, 1e30, -1e30)
@@ -95,7 +95,7 @@ def high_sentinels(values: np.ndarray) -> list[float]:
 
 
 def ends(values: np.ndarray) -> list[float]:
-    """Return the sentinels at the lower end of ascending values, also several, such as -998."""
+    """Return sentinels at the lower end of ascending values, such as -999 and -998."""
     if not len(values) or not is_like(values[0]):
         return []
     near = values <= values[0] + (2 if abs(values[0]) < 10**6 else 0)

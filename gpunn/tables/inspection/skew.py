@@ -14,15 +14,15 @@ from gpunn.tables.table import row_name
 __all__ = ["skewed_targets"]
 
 SKEWED = 2.5
-"""Skewness from which a target is reported. Exponential numbers have a skewness of 2, and
-lognormal numbers with sigma = 1 have 3.4, without one row in a thousand at each end."""
+"""Skewness from which a target is reported. Exponential numbers have a skewness of 2. Lognormal
+numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
 
 TRIMMED = 1000
-"""One row in this many, but at least one, is left out at each end, so that no single wrong number
-makes a target skewed."""
+"""One in this many of the smallest, and of the largest numbers, but at least one each, is left out.
+So a single wrong number does not make a target skewed."""
 
 LARGE = 0.08
-"""Minimum fraction of the target's sum in the largest 1 % of the rows."""
+"""Minimum fraction of the target's sum that the largest 1 % of the values add up to."""
 
 MIN_ROWS = 100
 

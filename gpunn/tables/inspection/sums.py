@@ -17,20 +17,20 @@ MIN_ROWS, MAX_ROWS = 30, 3000
 """Tables with fewer complete rows are not checked; of larger tables, rows are drawn at random."""
 
 MAX_COLUMNS = 60
-"""Number of columns for the least squares, those with the largest correlations with the target."""
+"""Number of columns in the least squares: those with the largest correlations with the target."""
 
 MAX_MISSING = 0.2
-"""Columns with a larger fraction of missing values are no parts."""
+"""Columns with a larger fraction of missing values are not considered."""
 
 EXACT = 1e-3
-"""Largest standard deviation of the remaining differences, as a ratio to the target's standard
-deviation. Rounded parts are not exact."""
+"""Maximum standard deviation of the formula's errors, relative to the target's standard deviation.
+It is not 0, because columns may be rounded."""
 
 FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),
     "product": (np.log, 0.0),
 }
-"""Maps each form to the function whose values add up, and to the number that all values exceed."""
+"""Maps each form to the function whose values add up, and to a number below all arguments."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:
@@ -48,7 +48,7 @@ def formula_of(sample: Sample, target: Target) -> Finding | None:
 
 
 def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], rows: int) -> Finding:
-    """Return the finding for a target with these parts, each with its factor or exponent."""
+    """Return the finding for a target; `parts` maps columns to factors or exponents."""
     names = [repr(name) for name, _ in parts]
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     factors = np.array([factor for _, factor in parts])
@@ -71,9 +71,10 @@ def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], ro
 
 
 def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str, float]], int]:
-    """Return the columns whose weighted sum or product is the target, and how many rows show it.
+    """Return columns whose weighted sum or product is the target.
 
-    Each column is returned with its weight, or in a product with its exponent.
+    Each column has its weight or, in a product, its exponent. Also return the number of compared
+    rows.
     """
     assert target.numbers is not None
     function, above = FORMS[form]
@@ -125,6 +126,6 @@ def standardized(numbers: np.ndarray) -> np.ndarray:
 
 
 def difference(X: np.ndarray, y: np.ndarray) -> float:
-    """Return the root mean square of what the best linear function of `X` leaves of `y`."""
+    """Return the root mean square error of the best linear function of `X` for `y`."""
     weights = np.linalg.lstsq(X, y, rcond=None)[0]
     return float(np.sqrt(((X @ weights - y) ** 2).mean()))

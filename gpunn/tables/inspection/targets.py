@@ -50,7 +50,7 @@ class Target:
 
     @property
     def is_label(self) -> bool:
-        """Whether the target is one of several that are true or false in each row."""
+        """Whether the target is one of several labels, each true or false in a row."""
         if not self.is_one_of_several or self.distinct > len(self.counts):
             return False
         return all(text.casefold() in LABELS for text, _ in self.counts)

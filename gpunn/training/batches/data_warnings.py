@@ -151,9 +151,10 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the label of the first layer that normalizes over rows or contains such a layer.
+    """Return the label of the first layer that normalizes over rows, or contains such a layer.
 
-    In images and signals, each pixel or position counts as a row, so one row is enough.
+    Layers of images and signals are left out: each pixel or position counts as a row, so one row is
+    enough.
     """
     shapes = (model.input_shape, *model.shapes)
     for label, layer, shape in zip(model.labels, model.layers, shapes, strict=False):

@@ -1,4 +1,4 @@
-"""Training and validation rows that the caller gives by their numbers."""
+"""Training and validation rows, given by their numbers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def training_and_validation_rows(
     both = np.intersect1d(kept, [] if held is None else held)
     if len(both):
         raise ArgumentError(
-            f"validation_rows: {len(both)} of them are also in rows, such as {both[0]}; leave them "
-            "out of one of the lists"
+            f"validation_rows: {len(both)} row numbers are also in rows, such as {both[0]}; remove "
+            "them from one of the lists"
         )
     return kept, held
 
@@ -51,6 +51,6 @@ def numbers(name: str, given: HostArray, count: int) -> np.ndarray:
     if len(twice):
         raise ArgumentError(
             f"{name}: row {twice[0]} occurs more than once; give each row once, and use "
-            "sample_weight to count a row several times"
+            "sample_weight to give a row more weight"
         )
     return found

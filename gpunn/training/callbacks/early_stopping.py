@@ -18,8 +18,8 @@ __all__ = ["EarlyStopping"]
 CYCLE = "cycle"
 
 MIN_CYCLE = 8
-"""Number of epochs of the shortest cycle that is compared with the next one. After fewer epochs,
-which cycle ends better is random."""
+"""Minimum number of epochs of a cycle that is compared with the next one. Shorter cycles end better
+or worse by chance."""
 
 
 @dataclass(eq=False)
@@ -38,9 +38,9 @@ class EarlyStopping(Callback):
         Whether smaller ("min") or larger ("max") values are better. "auto" uses
         `Metric.larger_is_better` for metrics, and "min" for losses.
     patience : int or "cycle"
-        Epochs without improvement before training ends, at least 1. With "cycle", training ends
-        when a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the
-        cycle before. Cycles of fewer than 8 epochs are not compared with the next one.
+        Epochs without improvement before training ends, at least 1. With "cycle", training ends if
+        a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the cycle
+        before. Cycles of fewer than 8 epochs are not compared with the next one.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     restore_best : bool

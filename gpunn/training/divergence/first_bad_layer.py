@@ -124,7 +124,7 @@ def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def largest_input(model: Sequential, x: np.ndarray) -> str:
-    """Describe the largest number of a batch and its column, or its position in an image."""
+    """Describe the largest number of a batch, with its column or its position in an image."""
     largest = np.abs(x).max(axis=0)
     index, names = np.unravel_index(int(largest.argmax()), largest.shape), model.feature_names
     where = f"at position {tuple(map(int, index))} of a row"

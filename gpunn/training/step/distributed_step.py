@@ -40,7 +40,7 @@ class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always means rows of all ranks.
 
     This rank updates only the parameters in `block`; `slots` and `gradients` are for this block. If
-    the optimizer updates `by_parameter`, the slots and the update are for all parameters.
+    the optimizer updates `by_parameter`, each rank has slots for, and updates, all parameters.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:

@@ -140,7 +140,7 @@ class BatchPass:
         self._sources[self._source] = arrays  # referenced, so that no other array gets the same id
 
     def rewind(self) -> None:
-        """Let the next batch start with the first of the loaded rows."""
+        """Let the next batch begin with the first loaded row."""
         self.ops.fill(self._start, 0)
 
     def unload(self) -> None:
@@ -166,7 +166,7 @@ class BatchPass:
         return self._recordings.get((rows, *self._source), record)
 
     def _run(self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int) -> None:
-        """Run a recorded function; if possible, other threads run theirs at the same time."""
+        """Run a recorded function; if possible, while other threads run other functions."""
         with TURNS:
             program = recorded(rows)
             joined = self.ops.sequence([(program, times)]) if is_alone() else None

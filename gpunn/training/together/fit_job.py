@@ -1,4 +1,4 @@
-"""A fit of `train_together`: threads train it in turn, from one comparison to the next."""
+"""A fit of `train_together`: until each comparison, some thread trains it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SECONDS = 2.0
 class FitJob:
     """A fit that any thread can begin, continue and end.
 
-    All jobs share `interruption`. If `path` is given, the fit resumes from this checkpoint if it
-    exists, and writes it from time to time. `ended` is True after the fit has ended for any reason.
-    With `keep`, an error ends only this fit. `index` is the position of the fit.
+    All jobs share `interruption`. If `path` is given, the fit resumes from this checkpoint, if it
+    exists, and writes it regularly. `ended` becomes True when the fit ends for any reason. With
+    `keep`, an error ends only this fit. `index` is the position among all fits.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FitJob:
 
     @property
     def size(self) -> int:
-        """An estimate of the work, to begin with the largest."""
+        """An estimate of the work, to train the largest fits first."""
         session = self.fit.session
         parameters = self.fit.trainer.model.parameters.count
         return session.plan.visited * parameters * session.options.epochs
@@ -69,7 +69,7 @@ class FitJob:
                 raise
 
     def _begin(self, contexts: ExitStack) -> bool:
-        """Begin the fit, and return True; only end it if training has been interrupted."""
+        """Begin the fit, and return True; after an interruption, end it, and return False."""
         if self.interruption.requested:
             self.fit.trainer.history.stopped = self.interruption.reason
             self.ended = True
@@ -87,7 +87,10 @@ class FitJob:
         return True
 
     def _advance(self, until: int | None) -> bool:
-        """Train until an epoch; if there is a path, save checkpoints. Return whether it ended."""
+        """Train until an epoch; if there is a path, save checkpoints.
+
+        Return whether training ended.
+        """
         if self.path is None:
             return self.fit.advance(until)
         last = self.fit.last_epoch if until is None else until

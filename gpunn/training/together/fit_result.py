@@ -1,4 +1,4 @@
-"""The result of a fit among many, and the interface of rules that compare fits."""
+"""The result of one of many fits, and the interface of rules that compare fits."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class FitResult:
 
 
 class StopRule:
-    """Base class of rules for `gpunn.train_together`, which compare networks and end some early.
+    """Base class of rules for `gpunn.train_together` that compare networks and end some early.
 
-    Networks train in rounds. After each round all networks wait, so the rule's decisions depend
-    neither on the number of threads nor on their speed.
+    Networks train in rounds. At the end of a round, networks wait for each other, so the rule's
+    decisions depend neither on the number of threads nor on their speed.
 
     Examples
     --------
@@ -81,12 +81,12 @@ class StopRule:
         """
 
     def next_epoch(self, epoch: int) -> int | None:
-        """Return after how many epochs to compare the networks next.
+        """Return the number of epochs after which to compare the networks next.
 
         Parameters
         ----------
         epoch : int
-            The number of epochs before the last comparison; at first 0. Epochs before this call of
+            The number of epochs at the last comparison, or 0. Epochs before this call of
             `train_together` do not count.
 
         Returns
@@ -104,8 +104,8 @@ class StopRule:
         epoch : int
             The number of epochs. A network that resumed from a file may have more.
         results : mapping of int to FitResult
-            The networks that this rule has not ended, by their index. Some may have ended earlier
-            for another reason, such as `EarlyStopping` or an error.
+            The networks that this rule has not ended, by index. Some may have ended for another
+            reason, such as `EarlyStopping` or an error.
 
         Returns
         -------

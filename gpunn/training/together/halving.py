@@ -20,19 +20,20 @@ class Halving(StopRule):
     """A rule for `gpunn.train_together`: successive halving of the candidates.
 
     After `first` epochs, the best 1 / `factor` of the groups continue, and the other groups end.
-    The rule repeats this after `first` * `factor` epochs, and so on, while there are several
-    groups. A group's value is the mean of its networks' values in that epoch. If groups have equal
-    values, those that come first in `groups` continue.
+    The rule repeats this after `first` * `factor` epochs, then after `first` * `factor`² epochs,
+    and so on, while there are several groups. A group's value is the mean of its networks' values
+    in that epoch. Among groups with equal values, those that come first in `groups` continue.
 
     Parameters
     ----------
     monitor : str
         The log that compares groups, such as "val_loss".
     groups : sequence of hashable, or None
-        The group of each network, in the order of the fits: such as the number of its candidate,
-        whose seeds and folds share a group. None makes each network a group.
+        The group of each network, in the order of the fits. For example, the seeds and folds of one
+        candidate form a group. With None, each network is a group.
     factor : int
-        The factor between two comparisons, at least 2.
+        The ratio of epochs between two comparisons, and of groups before and after a comparison; at
+        least 2.
     first : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}
@@ -42,8 +43,8 @@ class Halving(StopRule):
     Raises
     ------
     ArgumentError
-        If a number is invalid. Or, before training, if the log does not exist, or `groups` has
-        another length than the fits.
+        If a number is invalid. Before training, if the log does not exist, or if `groups` does not
+        have an entry for each fit.
 
     See Also
     --------
@@ -51,8 +52,8 @@ class Halving(StopRule):
 
     Notes
     -----
-    A network that `EarlyStopping` has ended competes with the values of its last epoch. A group
-    with a network that failed is worse than all other groups.
+    If `EarlyStopping` has ended a network, the value of its last epoch counts. A group with a
+    network that failed is worse than all other groups.
 
     Examples
     --------

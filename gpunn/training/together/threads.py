@@ -15,11 +15,11 @@ SECONDS = 0.1
 
 
 class Threads:
-    """Threads that run tasks, as a context at whose end the threads end.
+    """Threads that run tasks, within a context.
 
-    The tasks share `interruption`, which an error of a task also cancels. `errors` contains the
-    errors of all tasks, in the order in which they were raised. While tasks run, the thread that
-    waits calls `show` from time to time.
+    The tasks share `interruption`; an error of a task cancels it. `errors` contains the errors of
+    all tasks, in the order in which they were raised. While tasks run, the waiting thread calls
+    `show` regularly.
     """
 
     def __init__(

@@ -47,15 +47,16 @@ def train_together(
     stop : StopRule or None
         A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
     on_error : {"raise", "keep"}
-        What to do if the training of a network fails, such as with a `DivergenceError`, or if a
-        callback fails. With "raise", the other networks end after the current update, and the
-        error is raised. With "keep", the others continue, and the result has the error.
+        What to do if the training of a network fails, for example with a `DivergenceError`, or if a
+        callback fails. With "raise", the other networks end after the current update, and
+        `train_together` raises the error. With "keep", the other networks continue, and the failed
+        network's result has the error.
     folder : str or Path or None
-        If set, each network writes checkpoints to this folder, at least every few seconds between
-        two epochs. After a kill or Ctrl-C, the same call with the same fits resumes: networks that
-        have ended don't train again.
+        Folder for checkpoints, which each network writes every few seconds, after an epoch. After a
+        kill or Ctrl-C, the same call with the same fits resumes: networks that have ended don't
+        train again.
     progress : bool
-        Whether to show one progress bar for all networks; the bars of the fits are off.
+        Whether to show one progress bar for all networks. The networks themselves have no bars.
 
     Returns
     -------
@@ -79,11 +80,11 @@ def train_together(
 
     Notes
     -----
-    Ctrl-C ends all running networks after their current update, as in `Trainer.fit`. Networks that
-    wait do not begin. All results so far are returned. A second Ctrl-C acts immediately.
+    Ctrl-C ends all networks after their current update, as in `Trainer.fit`, and no further network
+    begins. All results so far are returned. A second Ctrl-C raises a KeyboardInterrupt immediately.
 
-    Callbacks run in the threads that train. Callbacks of several networks may run at the same
-    time, so each fit needs separate callback objects.
+    Callbacks run in the threads that train, so callbacks of several networks may run at the same
+    time. Therefore each fit needs separate callbacks.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def train_together(
 def rounds(
     jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
 ) -> Iterator[int | None]:
-    """Yield the epoch at which to pause, or None to train to the end; then compare the jobs."""
+    """Yield the epoch until which to train (None: to the end); then compare the jobs."""
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
@@ -146,12 +147,14 @@ def rounds(
 def compared_rounds(
     jobs: list[FitJob], stop: StopRule, interruption: Interruption
 ) -> Iterator[int]:
-    """Yield the epoch of each comparison, at which to pause; then end the worse jobs."""
+    """Yield the epoch of each comparison, until which to train; then end the worse jobs."""
     results = {job.index: job.result for job in jobs}
     epoch, until = 0, stop.next_epoch(0)
     while until is not None and not all(job.ended for job in jobs):
         if until <= epoch:
-            raise ArgumentError(f"stop: next_epoch({epoch}) must return more; got {until}")
+            raise ArgumentError(
+                f"stop: next_epoch({epoch}) must return a larger number or None; got {until}"
+            )
         yield until
         if interruption.requested:
             return
@@ -167,7 +170,7 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
     checked = list(fits) if isinstance(fits, Iterable) else [fits]
     if isinstance(fits, Fit) or not all(isinstance(fit, Fit) for fit in checked):
         raise ArgumentTypeError(
-            "fits: expected a list of fits; make each with Trainer.prepare, which takes the "
+            "fits: expected a list of fits; make each with Trainer.prepare, which accepts the "
             "arguments of Trainer.fit"
         )
     owners: dict[int, int] = {}
@@ -181,7 +184,8 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
             other = owners.setdefault(id(owned), index)
             if other != index:
                 raise ArgumentError(
-                    f"fits[{index}]: has the same {what} as fits[{other}]; {advice} for each fit"
+                    f"fits[{index}]: has the same {what} as fits[{other}]; create a separate "
+                    f"{advice}"
                 )
     return checked
 
@@ -189,12 +193,12 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
 def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
     """Yield the objects that training changes, with their names and advice."""
     trainer = fit.trainer
-    yield "trainer", trainer, "make a network and a trainer, such as with copy.deepcopy(trainer),"
-    yield "network", trainer.model, "make a network, such as with copy.deepcopy(model),"
+    yield "trainer", trainer, "trainer for each fit, for example with copy.deepcopy(trainer)"
+    yield "network", trainer.model, "network for each fit, for example with copy.deepcopy(model)"
     if trainer.optimizer.schedule.state():
-        yield "schedule", trainer.optimizer.schedule, "make an optimizer and a schedule"
+        yield "schedule", trainer.optimizer.schedule, "optimizer and schedule for each fit"
     for callback in fit.session.callbacks:
-        yield f"callback {callback.name!r}", callback, "make a callback"
+        yield f"callback {callback.name!r}", callback, "callback for each fit"
 
 
 def number_of_threads(fits: list[Fit], threads: int | None) -> int:

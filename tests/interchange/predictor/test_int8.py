@@ -167,8 +167,8 @@ def test_a_weight_of_zero_and_a_large_bias():
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),
         ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer here"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': 8-bit integers do not support"),
-        ([Rescaling()], "model: 8-bit integers need a convolution, pooling or a dense layer"),
-        ([Dense(2)], "layer 'dense_1': a unit has 4 weights; sums of 32 bits allow 3"),
+        ([Rescaling()], "model: has no layer of convolution, pooling or dense"),
+        ([Dense(2)], "layer 'dense_1': a unit has 4 weights; 8-bit integers allow at most 3"),
     ],
 )
 def test_what_is_refused(monkeypatch, layers, problem):

@@ -134,7 +134,9 @@ def shared(what):
 
 @pytest.mark.parametrize("what", ["trainer", "network", "schedule", "callback 'early_stopping'"])
 def test_two_fits_cannot_share(what):
-    with pytest.raises(ArgumentError, match=rf"fits\[1\]: has the same {what} as fits\[0\]; make"):
+    with pytest.raises(
+        ArgumentError, match=rf"fits\[1\]: has the same {what} as fits\[0\]; create"
+    ):
         gpunn.train_together(shared(what))
 
 

@@ -1,7 +1,7 @@
 """Convolution as products of columns, whose rows are the patches that output pixels read (im2col).
 
 Columns take several times the memory of the images, so they are computed for a part of the pixels
-at a time. They stay in the cache of a large GPU. All arrays are contiguous and not empty.
+at a time. Such a part stays in the cache of a large GPU. All arrays are contiguous and not empty.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Patches:
         return columns
 
     def add_to_images(self, columns: Array, part: slice) -> None:
-        """Set the images of a part from its columns; an image that has begun is added to."""
+        """Set the images of a part from its columns; add to an image that the part before began."""
         if not self._same:
             images, *bounds = self.images_of(part)
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)

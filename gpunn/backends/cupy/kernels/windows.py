@@ -1,7 +1,7 @@
 """Pooling and depthwise convolution: each thread computes one number from the taps of windows.
 
-A tap is one pixel of a window. Gradients are gathered, without atomics: a thread adds what one
-number of the input gets from all windows that read it. Arrays have any layout.
+A tap is one pixel of a window. Gradients need no atomic operations: a thread computes one number of
+the input's gradient, as a sum over all windows that read this number. Arrays have any layout.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel with this loop, and the statements before and in it, and the result."""
+    """Return a kernel with this loop; `statements` are before and in the loop, then the result."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
@@ -163,7 +163,7 @@ def calls(
     out: Array,
     shared: Sequence[Array] = (),
 ) -> Calls:
-    """Return the launches of a kernel, one if arrays have at most MOST numbers.
+    """Return the launches of a kernel: only one if arrays have at most MOST numbers.
 
     `inputs` and `out` have an entry for each image, and `shared` are arrays for all images.
     """
@@ -182,7 +182,7 @@ def max_pool(op: Arguments) -> Calls:
 
 
 def max_pool_gradient(op: Arguments) -> Calls:
-    """Add, for each number of x, the gradients of the windows whose largest number it is."""
+    """Set each number's gradient to a sum over the windows in which the number is the largest."""
     inputs = [op.x, op.output, op.gradient]
     return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
 
@@ -193,18 +193,18 @@ def average_pool(op: Arguments) -> Calls:
 
 
 def average_pool_gradient(op: Arguments) -> Calls:
-    """Add, for each number of x, its shares of the gradients of windows."""
+    """Set each number's gradient to the sum of its parts of the gradients of windows."""
     return calls(AVERAGE_POOL_GRADIENT, op.window, op.out, op.gradient, [op.gradient], op.out)
 
 
 def depthwise(op: Arguments) -> Calls:
-    """Run `convolution` if each channel is a group with one unit."""
+    """Compute `convolution` with one channel and one unit in each group."""
     shared = [op.weights] if op.bias is None else [op.weights, op.bias]
     return calls(DEPTHWISE[op.bias is not None], op.window, op.x, op.out, [op.x], op.out, shared)
 
 
 def depthwise_inputs(op: Arguments, out: Array) -> Calls:
-    """Run `convolution_inputs` if each channel is a group with one unit."""
+    """Compute `convolution_inputs` with one channel and one unit in each group."""
     gradient, shared = op.gradient, [op.weights]
     return calls(DEPTHWISE_INPUTS, op.window, out, gradient, [gradient], out, shared)
 

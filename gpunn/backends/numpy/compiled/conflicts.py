@@ -29,7 +29,7 @@ class Extent(NamedTuple):
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
-        """Return whether each thread has the same part of the memory of both extents.
+        """Return whether each thread uses the same part of the memory for both extents.
 
         If the number of threads divides both numbers of rows, all parts are equally large: for
         example, parts of images and parts of their pixels.
@@ -59,11 +59,14 @@ class User(Protocol):
 
 
 class Conflicts(NamedTuple):
-    """For each instruction, the positions of others with which it shares memory that one writes."""
+    """For each instruction, the positions of instructions with which it conflicts.
+
+    Two instructions conflict if they use the same memory, and at least one of them writes it.
+    """
 
     all: list[set[int]]
     across_threads: list[set[int]]
-    """Without those that divide the memory's rows in the same way, so that no thread waits."""
+    """Without instructions that divide the memory's rows in the same way: no thread waits."""
 
 
 def conflicts_of(instructions: Sequence[User], threads: int = sys.maxsize) -> Conflicts:

@@ -68,7 +68,7 @@ class Instruction:
     `early`, list the gradients first in `reads`, and have the arguments of an optimizer's
     kernel."""
     then: Callable[[Instruction], Instruction | None] | None = None
-    """Returns this instruction combined with the next one, or None if they stay separate."""
+    """Returns this instruction combined with the next one, or None if they cannot be combined."""
     non_final: Sequence[float | np.ndarray | None] = ()
     """The arguments for all repetitions of a program except the final one, if they differ. Only the
     final repetition has to write results that are read after the program."""
@@ -150,7 +150,7 @@ class Program:
                         step()
 
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
-        """Return tables with their lengths and numbers of repetitions, for the entry `run_parts`.
+        """Return tables with their lengths and repetitions, as arguments of `run_parts`.
 
         None means that the operations need several threads, or Python.
         """
@@ -161,7 +161,7 @@ class Program:
         return [(t.address, len(t.rows), count) for t, count in tables if t and count > 0]
 
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
-        """Return where a program without calls has some arguments, which are found by identity.
+        """Return where the tables of a program contain some arguments, found by identity.
 
         None means that an instruction uses the memory of an array that is not its argument.
         """
@@ -242,7 +242,7 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def combined(order: Sequence[Instruction]) -> list[Instruction]:
-    """Combine instructions with the next one where they can be combined."""
+    """Combine each instruction with the next one if possible."""
     result: list[Instruction] = []
     for instruction in order:
         both = result[-1].then(instruction) if result and result[-1].then else None

@@ -50,8 +50,8 @@ SMALL = (
     "pool",
     "spread",
 )
-"""Kernels with nested short loops. They are faster, and take a quarter of the memory, if LLVM
-neither unrolls these loops nor copies them for each case of a condition."""
+"""Kernels with nested short loops, which LLVM must neither unroll nor copy for each case of a
+condition. The kernels are then faster, and take a quarter of the memory."""
 
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""

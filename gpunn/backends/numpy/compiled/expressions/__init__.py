@@ -47,7 +47,7 @@ def instructions_of(
 ) -> list[Instruction]:
     """Return instructions that write traced results to their arrays.
 
-    `given` has arrays of nodes for which the nodes' own arrays or names stand. Raises an
+    `given` maps nodes to arrays to use instead of the nodes' own arrays or names. Raises an
     `Untraceable` if the kernel can't broadcast a shape.
     """
     writes, totals = without_totals(writes, dtype, given)

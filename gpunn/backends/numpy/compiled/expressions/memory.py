@@ -17,7 +17,7 @@ __all__ = ["Memory", "roots_of"]
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return different nodes of the same elements, none of which is a source or a view."""
+    """Return different nodes with the same elements, none of which is a source or a view."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:

@@ -19,7 +19,7 @@ def without_totals(
 ) -> tuple[list[Write], list[Instruction]]:
     """Return the writes without those of totals, and the instructions that then add to totals.
 
-    `given` has arrays of nodes for which the nodes' own arrays or names stand.
+    `given` maps nodes to arrays to use instead of the nodes' own arrays or names.
     """
     changed = [write.array for write in writes]
     others, instructions = list[Write](), list[Instruction]()

@@ -33,14 +33,14 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
 @compiled
 def inside(size: int, count: int, step: int, start: int) -> tuple[int, int]:
-    """Return the first i, and the last + 1, of those i < count with 0 <= start + i step < size."""
+    """Return the first i with 0 <= start + i step < size, and the last such i < count, plus 1."""
     first = quotient(max(0, step - 1 - start), step)
     return first, max(first, min(count, quotient(max(0, size - start + step - 1), step)))
 
 
 @compiled
 def tile_height(rows: int) -> int:
-    """Return the rows of a tile, so that the tiles of a product have nearly equal heights."""
+    """Return the height of tiles that divide rows into nearly equal parts."""
     tiles = max(1, quotient(rows + TILE_ROWS - 1, TILE_ROWS))
     return quotient(rows + tiles - 1, tiles)
 
@@ -88,8 +88,8 @@ def clear(dtype: Any, address: int, count: int) -> None:
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set y = max(bias + convolution of x, floor).
 
-    A buffer has a copy of an image if there is padding on its sides. More arguments: the width of
-    the copy, or of x if there is none; bias_ptr, zero_ptr (1,), floor (float).
+    If an image is padded on its sides, a buffer has a padded copy. More arguments: the width of the
+    copy, or of x without padding; bias_ptr, zero_ptr (1,), floor (float).
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
@@ -144,12 +144,12 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set each thread's w to the gradient of weights, summed over the thread's images.
 
-    y is dL/d(result). The rows of C are numbers of a patch, and the terms are pixels of y. A run is
-    a row of an image, or the same row of each of several images.
+    y is dL/d(result). The rows of C belong to the numbers of a patch, and the terms to the pixels
+    of y. A run is a row of one image, or one row in several images.
 
     A buffer has copies of images, as in `convolution`, and of a panel of y. More arguments: the
     width of the copies; the numbers of images, rows and columns of y to process together; whether
-    to copy y. The number of images or of rows is 1.
+    to copy y. Either the number of images is 1, or the number of rows.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
@@ -294,9 +294,10 @@ def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None
 def rows_read(
     place: int, rows: int, kernel_h: int, down: int, down_gap: int, y_step: int, kernel_step: int
 ) -> tuple[int, int, int]:
-    """Return the rows of y whose windows have row `place` of a padded image, in steps upwards.
+    """Return the rows of y whose windows contain row `place` of a padded image.
 
-    The result is the row of the kernel for the lowest row of y, that row, and the number of rows.
+    The result is the kernel's row for the lowest such row of y, this row of y, and the number of
+    rows, which follow upwards at equal distances.
     """
     ky = quotient(max(0, place - (rows - 1) * down + down_gap - 1), down_gap)
     rest = place - ky * down_gap
@@ -318,7 +319,7 @@ def fold(
     """Set each pixel to the sum of the products that belong to it.
 
     The products are a matrix (columns `begin` to `end` - 1 of y, kernel_w channels). `place` is the
-    first pixel's place in a padded row.
+    position of the first pixel in a padded row.
     """
     column = min(quotient(place, right), end - 1)
     first = place - column * right  # the pixel of the kernel

@@ -1,4 +1,4 @@
-"""Depthwise convolution, whose units each read one channel, and its gradients.
+"""Depthwise convolution, in which each unit reads one channel, and its gradients.
 
 `gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Lanes are
 channels.
@@ -30,7 +30,7 @@ def at_least(value: Number, floor: Number) -> Number:
 
 @compiled
 def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: Any) -> Any:
-    """Return total + factor * numbers, for the numbers from a place on, counted from an address."""
+    """Return total + factor * numbers; the numbers begin at index `place` from an address."""
     return multiply_add(load_half(dtype, address, place, count), factor, total)
 
 
@@ -38,12 +38,11 @@ def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: A
 def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
 
-    For each row of out, `rows_ptr (rows, 3)` has the window's first row of pixels in x, the number
-    of such rows, and the row of weights for the first one. `columns_ptr (columns, 4)` has the same
-    for columns. Its last number tells whether this and the next three columns have the same
-    weights; then their windows are `stride` numbers apart. From a row or pixel of a window to the
-    next, x advances by `down` or `across` numbers, and the weights by `weights_down` or
-    `weights_across`.
+    For each row of out, `rows_ptr (rows, 3)` describes the rows of x in the window: the first one,
+    their number, and the row of weights for the first one. `columns_ptr (columns, 4)` has the same
+    for columns. The fourth number is 1 if this and the next three columns have the same weights;
+    then their windows are `stride` numbers apart. From a row or pixel of a window to the next, x
+    advances by `down` or `across` numbers, and the weights by `weights_down` or `weights_across`.
 
     Arguments: x_ptr (images, size), weights_ptr, initial_ptr (channels,), out_ptr (images, rows,
     columns, channels), images, size, line, channels, rows_ptr, rows, columns_ptr, columns, down,

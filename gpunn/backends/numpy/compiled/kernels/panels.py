@@ -27,8 +27,9 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes.
 
     Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
-    b_row_stride, b_column_stride (one of which is size), panels_ptr. For several matrices B, of
-    which each thread copies some: also their number, and the stride from a matrix to the next.
+    b_row_stride, b_column_stride (one of which is size), panels_ptr. If there are several matrices
+    B, each thread copies some of them; further arguments are their number, and the distance between
+    two matrices.
     """
     size, rows, columns, first_b, b_row, b_column, panels, matrices, b_step = integers(args, 0, 9)
     panel = quotient(PANEL, size)

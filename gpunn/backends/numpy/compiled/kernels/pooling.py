@@ -3,13 +3,14 @@
 `gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Windows
 are reduced first along the height, for whole rows of pixels, then along the width, where lanes are
 channels. With fewer channels than lanes, the other lanes hold numbers of the pixels that follow.
-They are stored too, before the correct numbers of these pixels.
+Their results are stored as well, and then overwritten by the results of these pixels.
 
 The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
 in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr
-(rows, 3)` has the first row of pixels in the image and the number of such rows; likewise
-`columns_ptr (columns, 3)`. The next row of pixels in a window is `down` numbers further, the next
-pixel `across` numbers. `in_one` tells whether each pixel is in exactly one window.
+(rows, 3)` has the first row of pixels that is in the image, and the number of such rows;
+`columns_ptr (columns, 3)` has the same for columns. The next row of pixels in a window is `down`
+numbers further, the next pixel `across` numbers. `in_one` tells whether each pixel is in exactly
+one window.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ def larger(a: Number, b: Number) -> Number:
 
 @lanewise
 def where_equal(a: Number, b: Number, there: Number, elsewhere: Number) -> Number:
-    """Return a number from `there` where a equals b, else from `elsewhere`."""
+    """Return `there` for lanes in which a equals b, and `elsewhere` for other lanes."""
     return where(a.equals(b), there, elsewhere)
 
 
 @lanewise
 def times_slope(gradient: Number, a: Number) -> Number:
-    """Return gradient * f', for the result a of f = ReLU; a product keeps NaN and infinity."""
+    """Return gradient * f' for f = ReLU with result a; the product keeps NaN and infinity."""
     return gradient * where(a > 0, a.like(1), 0)
 
 
 @compiled
 def clear(dtype: Any, address: int, first: int, last: int) -> None:
-    """Set the numbers `first` to `last - 1`, counted from an address, to 0."""
+    """Set the numbers with index `first` to `last - 1`, from an address, to 0."""
     for i in range(first, last, block_size(dtype)):
         store(block_of(dtype, 0), address, i, last - i)
 
@@ -156,12 +157,12 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add each pixel of x, or its share, to the pixels of out in its window.
+    """Add each number of x, or an equal part of it, to the numbers of out in its window.
 
     Arguments: x_ptr (images, rows, columns, channels), out_ptr, images, size, line, channels,
-    rows_ptr, rows, columns_ptr, columns, down, across, is_shared. If is_shared, the pixels of a
-    window share a number equally. The last arguments are buffer_ptr (threads, buffer_size),
-    buffer_size, in_one.
+    rows_ptr, rows, columns_ptr, columns, down, across, is_shared. If is_shared, each pixel of a
+    window gets an equal part of the window's number. The last arguments are buffer_ptr (threads,
+    buffer_size), buffer_size, in_one.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)

@@ -23,8 +23,8 @@ from gpunn.typing import Array
 __all__ = ["Convolution"]
 
 TERMS = 128
-"""Number of pixels that a product of the weights' gradient adds at a time. Their gradients then
-stay in the L1 cache."""
+"""Number of pixels that a product for the weights' gradient adds at a time, so that the pixels'
+gradients stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
 """If an image has fewer than TERMS pixels, and more weights per pixel than this, products add the
@@ -35,8 +35,8 @@ ROWS = 8
 
 
 SPAN, BUFFER = 64, 1 << 17
-"""Pixels of a row whose products are in a buffer together: at least SPAN, and if possible as many
-as fit in BUFFER bytes."""
+"""Number of pixels of a row whose products are in a buffer together: at least SPAN, and more if
+they take at most BUFFER bytes."""
 
 
 class Convolution(Depthwise, Dense):
@@ -171,7 +171,7 @@ class Convolution(Depthwise, Dense):
 
 
 class Packed(NamedTuple):
-    """Matrices that are parts of weights, from which panels are made: sizes in numbers."""
+    """Matrices within the weights, from which panels are made. Sizes are numbers of elements."""
 
     weights: Array
     first: int
@@ -191,5 +191,5 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
 
 
 def folds(pixel_bytes: int) -> bool:
-    """Return whether products of single pixels of a kernel would have many empty lanes."""
+    """Return whether a product for each pixel of the kernel would leave many lanes empty."""
     return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES

@@ -18,15 +18,15 @@ __all__ = ["Depthwise"]
 
 
 class Axis(NamedTuple):
-    """The terms of each result of a depthwise sum, along one axis."""
+    """The terms of each sum of a depthwise convolution, along one axis."""
 
     table: HostArray
     """For each result, as `inside` returns it: the first pixel, the number of terms, and the first
     term's weight."""
     step: int
-    """Pixels from a term to the next."""
+    """Distance between two terms, in pixels."""
     skip: int
-    """Weights from a term to the next."""
+    """Distance between the weights of two terms."""
 
 
 class Depthwise(Lowerings):
@@ -100,7 +100,7 @@ class Depthwise(Lowerings):
 
 
 def with_fours(table: HostArray) -> HostArray:
-    """Return the table with a column: whether a result and the next three have the same weights."""
+    """Return the table with a fourth column: whether this and the next three have equal weights."""
     same = [True] * max(len(table) - 3, 0) + [False] * min(len(table), 3)
     for shift in (1, 2, 3):
         for i, (one, other) in enumerate(zip(table[:, 1:], table[shift:, 1:], strict=False)):

@@ -109,7 +109,7 @@ class Normalization(Pooling):
     ) -> tuple[list[Array], list[Instruction]]:
         """Return arrays for sums over rows of x by threads, and instructions that add them.
 
-        The sums themselves are such arrays if threads divide the columns, which are not joined.
+        If the threads divide columns, these arrays are the sums themselves.
         """
         if multiple and x.shape[1] == sums[0].size:
             return sums, []
@@ -122,7 +122,8 @@ class Normalization(Pooling):
     ) -> tuple[list[Instruction], list[Array]]:
         """Return instructions that repeat vectors, and the results.
 
-        Those in `divided` are divided by the number of times, which is exact for a power of two.
+        Vectors in `divided` are divided by the number of repetitions, which is exact for a power of
+        two.
         """
         if times == 1:
             return [], [*vectors, *divided]

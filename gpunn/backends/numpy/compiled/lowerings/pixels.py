@@ -19,9 +19,9 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
 def inside(positions: HostArray, size: int) -> HostArray:
     """Return which of a window's positions are in an image with `size` pixels along the axis.
 
-    Each row of the result has the first position in the image, the number of positions in the
-    image, and which of the window's positions is the first. The positions are an array (windows,
-    pixels).
+    Each row of the result has the first position that is in the image, the number of such
+    positions, and the index of the first one among the window's positions. The positions are an
+    array (windows, pixels).
     """
     valid = (positions >= 0) & (positions < size)
     first = valid.argmax(axis=1)

@@ -89,7 +89,7 @@ class Pooling(Lowerings):
 
 
 def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    """Return a pooling's gradient, times the derivative of the ReLU whose results were pooled.
+    """Return the gradient of a pooling combined with that of the ReLU before it.
 
     Return None if the following instruction does not compute this product.
     """
