@@ -484,7 +484,7 @@ def check_choice(
 ) -> Any:
     """Return `value` if it is one of the choices, or raise an error that names `argument`.
 
-    In the message, `noun` is the word for a choice; by default, it is the last part of `argument`.
+    `noun` is the word for the value in the message; by default, it is the last part of `argument`.
     """
     if value not in choices:
         name = noun or argument.rpartition(".")[2]

@@ -35,7 +35,7 @@ line. The fastest matrix products of CPU and GPU libraries need this alignment.
 
 
 SPARE = 1024
-"""Number of zeros after each vector, with which it can be divided into equal blocks without a copy.
+"""Number of zeros after each vector, so that it can be divided into equal blocks without a copy.
 """
 
 

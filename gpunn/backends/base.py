@@ -22,8 +22,8 @@ class Backend(Operations):
     """A device that stores arrays and runs operations on them.
 
     This class works with any array-API namespace whose arrays are mutable. A faster backend
-    overrides `lower` and `perform`, and uses lowerings of the operations. An operation changes the
-    arrays that its formulas set, such as `out`, in place.
+    overrides `lower` and `perform`, and uses lowerings of the operations. An operation writes its
+    results into arguments such as `out`, in place.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ class Backend(Operations):
         return None
 
     def device_errors(self) -> AbstractContextManager[None]:
-        """Return a context in which errors of the device become errors of gpunn.
+        """Return a context that converts errors of the device to errors of gpunn.
 
         A lack of memory raises a `DeviceMemoryError`. If the device fails for another reason, a
         `DeviceError` is raised.

@@ -42,7 +42,7 @@ class Lane:
 
 @dataclass(frozen=True, eq=False)
 class Concurrent:
-    """A call in a training step that starts a lane: operations concurrent with later ones.
+    """A call in a training step that starts a lane, concurrent with later operations.
 
     The lane's operations start after the step's earlier operations have finished. The step's
     operations after the lane's `Join` start when the lane's operations have finished.

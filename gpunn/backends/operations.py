@@ -198,7 +198,7 @@ class Operations(WindowOperations):
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, so that gpunn's lowerings apply.
 
-        If an operation consists of other operations, the definitions of those must also be gpunn's.
+        If an operation consists of other operations, gpunn must also define those.
 
         Parameters
         ----------
@@ -986,7 +986,7 @@ class Operations(WindowOperations):
         gradient, normalized, inverse_std, scale : array
             As in `batch_norm_gradient`.
         sums : array, shape (2 features,)
-            The sums of g * n and then of g over the rows of all parts, where g is dL/dy and n is
+            Two sums over the rows of all parts: of g * n, then of g, where g is dL/dy and n is
             `normalized`.
         counts : array, shape (parts,)
             The number of rows in each part.

@@ -89,7 +89,7 @@ class Guard(threading.local):
     what = ""
     """The description of the marked method."""
     refusal: ArgumentError | None = None
-    """The error of a refused action, which is raised again if the method caught it."""
+    """The error of a refused action; it is raised again after a method that caught it."""
     notes: list[Note] | None = None
     """The operations that a method has called, to compare two calls of the method."""
     custom = ""

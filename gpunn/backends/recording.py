@@ -243,7 +243,7 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 
 
 def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
-    """Return a trace whose composite operations without a lowering are replaced by their parts.
+    """Return a trace in which parts replace composite operations that have no lowering.
 
     This function is for engines that inspect all operations before they lower the first one.
     `lower_operations` replaces the same operations, and also composite operations whose lowering

@@ -64,8 +64,8 @@ def settle_backend(
     """Return the backend that `choose_backend` names.
 
     The options and the errors are the same as for `get_backend`. If the name is invalid, the
-    message also states where it was given. The name in a configuration is checked even if another
-    source has priority.
+    message also states the source of the name. The name in a configuration is checked even if
+    another source has priority.
     """
     if configured:
         _check_name(configured, "backend")

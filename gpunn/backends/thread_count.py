@@ -87,8 +87,8 @@ ALONE = Alone()
 def one_thread() -> Iterator[None]:
     """Return a context in which backends of the CPU compute with this thread alone.
 
-    Results are bitwise those of a backend with `threads=1`. Several threads can then compute at the
-    same time, each for a separate network.
+    Results are bitwise identical to those of a backend with `threads=1`. Several threads can then
+    compute at the same time, each for a separate network.
     """
     ALONE.depth += 1
     try:

@@ -67,10 +67,10 @@ class Window:
 
 
 def groups_of(channels: int, weights: Array, window: Window) -> int:
-    """Return the number of groups of channels of a convolution, from the shape of its weights."""
+    """Return a convolution's number of channel groups, given the shape of the weights."""
     return channels * window.kernel[0] * window.kernel[1] // int(weights.shape[0])
 
 
 def is_depthwise(channels: int, weights: Array, window: Window) -> bool:
-    """Return whether each unit of a convolution reads only the channel of the same number."""
+    """Return whether each unit of a convolution reads only the channel with the unit's index."""
     return channels > 1 and weights.shape == (window.kernel[0] * window.kernel[1], channels)

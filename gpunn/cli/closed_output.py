@@ -49,7 +49,7 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Make failed writes to standard output raise errors, and ignore those to standard error.
+    """Raise an error if a write to standard output fails; ignore failed writes to standard error.
 
     If a stream is missing, first occupy its file descriptor. If the descriptor stayed free, a file
     opened later could get it, and receive all text written to the stream.

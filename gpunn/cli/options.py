@@ -233,7 +233,7 @@ def load_trained(
 
 
 def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:
-    """Return a value given as an argument or as an option; raise an error if given as both."""
+    """Return the value of an argument or of an option; raise an error if both have a value."""
     if argument is not None and option is not None:
         raise click.UsageError(f"{flag}: cannot be combined with {name}; remove one of them")
     return option if argument is None else argument

@@ -18,7 +18,7 @@ MODES = frozenset(("mode", "monitor_mode"))
 
 
 def is_part(key: str, value: object) -> bool:
-    """Return whether a value of `[training]` has only parameters of an object, not its name."""
+    """Return whether a value of `[training]` has an object's parameters, but not its name."""
     return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
 
 

@@ -742,8 +742,8 @@ class Sweep(Table):
         How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
         tries each combination once.
     pruner : {"median", "halving", "none"}
-        Which trials end early. With "median", trials that are worse than the median of the complete
-        trials; with "halving", all trials except the best quarter after 1, 4, 16, ... epochs.
+        Which trials end early. With "median": trials that are worse than the median of the complete
+        trials. With "halving": all trials except the best quarter, after 1, 4, 16, ... epochs.
     min_epochs : int
         At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int

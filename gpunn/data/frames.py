@@ -36,7 +36,7 @@ def column_names(table: Any) -> list[str] | None:
 
 
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
-    """Return the indices that put columns into a known order, or None if they have it already.
+    """Return the indices that put columns into a known order, or None if the order is right.
 
     Columns without names keep their order. If names are missing or unknown, a DataError lists them.
     The error's message calls the data `argument`.

@@ -12,8 +12,8 @@ __all__ = ["Prefetch"]
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.2
-"""Seconds after which a waiting thread wakes up to check for Ctrl-C, which does not wake it on
-Windows."""
+"""Seconds after which a waiting thread checks for Ctrl-C, because on Windows, Ctrl-C does not wake
+a thread."""
 
 PATIENCE = 5.0
 """Maximum seconds that `close` waits until the thread has made its current item."""
@@ -22,9 +22,9 @@ PATIENCE = 5.0
 class Prefetch(Generic[T]):
     """An iterator whose items are made by a thread, at most `ahead` items in advance.
 
-    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. An
-    exception that the iterator raises is raised again in place of the item, with its traceback.
-    The method `close` ends the thread; a `with` block calls it at its end. If the iterator is a
+    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. If the
+    iterator raises an exception, the same exception is raised instead of returning an item. The
+    method `close` ends the thread; a `with` block calls it at its end. If the iterator is a
     generator, the thread closes the generator, so that its `finally` clauses run.
     """
 

@@ -139,11 +139,11 @@ def split_rows(
     """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
 
     `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one for each
-    row), the split is stratified: `fraction` of each class is held out. The numbers of held-out
-    rows of the classes are rounded so that they add up to the total; the numbers with the largest
-    remainders are rounded up. Raises an ArgumentError if no row would be kept or held out, or if an
-    argument is invalid. A DataError is raised if a class has only one row, which can't be both kept
-    and held out.
+    row), the split is stratified: `fraction` of each class is held out. The classes' numbers of
+    held-out rows are rounded, and add up to the total: those with the largest remainders are
+    rounded up. Raises an ArgumentError if no row would be kept or held out, or if an argument is
+    invalid. A DataError is raised if a class has only one row, which can't be both kept and held
+    out.
 
     Examples
     --------

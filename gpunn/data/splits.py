@@ -133,7 +133,7 @@ class _Choice:
         )
 
     def _added(self, group: int, *, stratified: bool) -> bool:
-        """Choose a group of rows if it fits into the wanted numbers, and return whether it fits."""
+        """Choose a group, and return True, unless its rows would exceed the wanted numbers."""
         fits = self.rows + self.counts.sizes[group] <= self.wanted
         if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
             return False
@@ -148,7 +148,7 @@ class _Choice:
         )
 
     def _gain(self, group: int) -> float:
-        """Return how much a group moves the classes' numbers of rows towards the wanted ones."""
+        """Return how much closer a group brings the classes' numbers of rows to the wanted ones."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

@@ -100,7 +100,7 @@ class Agreement:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Return a context in which an error on this rank makes all ranks fail.
+        """Return a context; if this rank raises an error in it, all ranks fail.
 
         Contexts of this kind can be nested. After all ranks have left the outermost context, the
         ranks can work together again.

@@ -38,7 +38,7 @@ class Collectives:
             self._direct = self.communicator.takes(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to the block that rank r has for this rank: its blocks[this rank]."""
+        """Set out[r] to rank r's blocks[this rank], its block for this rank."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
@@ -68,9 +68,9 @@ class Collectives:
     def sum_in_tree(self, parts: Array) -> Array:
         """Return the sum of the rows, added in an order that depends only on the number of rows.
 
-        Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. If the number of
-        rows is a power of two, each half of the rows is thus added in the same way as the whole.
-        The rows are overwritten.
+        Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So if the number of
+        rows is a power of two, each half of the rows is added in the same order as all rows. The
+        rows are overwritten.
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:

@@ -35,7 +35,7 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The number of this process among the processes on this machine, and their number.
+        The index of this process among the processes on this machine, and their number.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The number of this process among the processes on this machine, and their number.
+        The index of this process among the processes on this machine, and their number.
     timeout : float
         Seconds to wait for the other processes before all processes end.
     agreement : Agreement or None
@@ -100,7 +100,7 @@ class Communicator:
         backend : Backend
             The backend that computes.
         gather : function
-            Returns the values of all ranks; its arguments are this rank's value and a description.
+            A function of this rank's value and a description; it returns the values of all ranks.
 
         Returns
         -------

@@ -21,7 +21,7 @@ from gpunn.typing import Array
 __all__ = ["Move", "OverlappedSum", "Span", "cut", "moves"]
 
 Span: TypeAlias = tuple[int, int]
-"""The start of a part of a vector, and its end (the index after the last number)."""
+"""The start index of a part of a vector, and the index after its last number."""
 
 
 class Move(NamedTuple):

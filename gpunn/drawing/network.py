@@ -13,7 +13,7 @@ FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """The color of layers with trained parameters, and the color of all other layers."""
 
 MAX_LAYERS = 40
-"""Maximum number of layers drawn in a sequence; of a longer one, only both ends are drawn."""
+"""Maximum number of layers drawn in a sequence; only both ends of a longer one are drawn."""
 
 BRANCHES = 6
 """Maximum number of a layer's branches that are drawn side by side."""

@@ -174,9 +174,9 @@ class Parts:
         """Hold out rows by the configuration's fractions, in proportion to the classes.
 
         Only this method decides which rows are held out. Each command calls `divided` once, before
-        anything is learned from the training rows. `classes` has the class of each row from which
-        rows may be held out. A DataError is raised if a class has too few rows for all splits. A
-        ConfigError is raised if a fraction leaves no rows.
+        anything is learned from the training rows. `classes` has the class of each row that may be
+        held out. A DataError is raised if a class has too few rows for all splits. A ConfigError is
+        raised if a fraction leaves no rows.
         """
         keys = self.keys
 

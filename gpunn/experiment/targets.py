@@ -102,7 +102,7 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
-    """If the numbers in `y` stand for classes, return the unique ones, ascending; else None.
+    """If the numbers in `y` stand for classes, return the unique numbers, ascending; else None.
 
     Numbers stand for classes only if the loss is a cross-entropy that does not accept them
     directly. Softmax cross-entropy accepts integers from 0 to outputs - 1; binary cross-entropy on

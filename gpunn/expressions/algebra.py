@@ -83,7 +83,7 @@ def divided(a: Sum, b: Sum) -> Sum | None:
 
 
 def summed(node: Node, a: Sum) -> Sum:
-    """Return the sums of the rows: a row vector is a factor of its row's sum."""
+    """Return the sums of the rows; row vectors are multiplied with the sums."""
     columns = math.prod(node.args[0].shape[1:])
     terms = []
     for factors, coefficient in a.items():

@@ -105,7 +105,7 @@ class Cotangents:
 
 
 def dependent(nodes: Sequence[Node], inputs: Sequence[Node]) -> set[int]:
-    """Return the ids of inputs, and of ordered nodes that depend on them."""
+    """Return the ids of inputs, and of all nodes that depend on inputs; nodes must be in order."""
     found = {id(each) for each in inputs}
     for node in nodes:
         if node.kind == "float" and any(id(each) in found for each in node.args):
@@ -191,7 +191,7 @@ class Call:
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
         """Return a node that is broadcast to `shape`, with the shape `reshape`.
 
-        A choice of `where` stays a choice, whose branches may be infinite.
+        The cotangent of `where` is also a `where`, because branches may be infinite.
         """
         if node.op == NUMBER:
             return node
@@ -217,7 +217,7 @@ def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of a row's maximum or minimum: equal elements share it."""
+    """Return the cotangent for a row's maximum or minimum, divided among equal elements."""
     if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
         return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))

@@ -35,8 +35,9 @@ def derived(
     """Return d(sum of owner.method(xp, *arguments)) / d(first argument).
 
     The derivative is found in the graph of the method. If `xp` is a `Namespace`, the derivative is
-    added to the graph of the trace. Otherwise it is computed; its expression is kept for later
-    calls. If the method can't be traced, an ArgumentError names the method to write `instead`.
+    added to the graph of the trace. Otherwise, the derivative is computed, and its expression is
+    kept for later calls. If the method can't be traced, an ArgumentError names the method to write
+    `instead`.
     """
     try:
         if isinstance(xp, Namespace):

@@ -108,7 +108,7 @@ def expression_of(
 
 
 def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
-    """Return roots as nodes of a graph, with other nodes for those whose ids are given."""
+    """Return roots as nodes of a graph; `given` maps ids of nodes to other nodes."""
     made = dict(replaced)
     for node in in_order(roots):
         if id(node) not in made:

@@ -124,7 +124,7 @@ class Graph:
         )
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
-        """Return an argument; copy it if it consists of some columns and must be broadcast."""
+        """Return an argument, or a copy of some columns that must be broadcast."""
         base = argument
         while base.op == "reshape":
             base = base.args[0]

@@ -120,7 +120,7 @@ def stored_by(stages: Sequence[Stage]) -> set[int]:
 def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
     """Join stages of one domain, unless another stage must come between them.
 
-    Stages are in order: each depends only on earlier ones. `positions` are those of nodes.
+    Each stage depends only on earlier stages. `positions` has the positions of nodes.
     """
     before = [dependencies(stage, stages) for stage in stages]
     above: list[set[int]] = []  # the stages that a stage depends on, directly or indirectly
@@ -180,7 +180,7 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node whose elements an argument has, and its rows and columns (None: a slice)."""
+    """Return the node of an argument's elements, and its rows and columns (None: a slice)."""
     base = base_of(argument)
     if base.op in SLICES:
         return base_of(base.args[0]), None

@@ -43,7 +43,7 @@ def shared_traces() -> Iterator[None]:
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """Return what `make` returns; within `shared_traces`, call it once for equal keys."""
+    """Return the result of `make`; within `shared_traces`, call `make` once for equal keys."""
     if SHARED.traces is None:
         return make()
     if key not in SHARED.traces:
@@ -73,7 +73,7 @@ def traced_twice(
     dtype: np.dtype,
     tracer: type[Tracer] = Tracer,
 ) -> T:
-    """Return what a function of a trace returns, if it returns the same `nodes` again.
+    """Return a function's result for a trace; trace twice, and require the same `nodes`.
 
     If the nodes differ, the code uses random numbers or counts its calls. When the code runs later,
     it gets the random numbers that it would get without the traces. `tracer` is the class of the

@@ -31,7 +31,7 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add the steps of a network to a graph with their arrays; return the name of their output."""
+    """Add a network's steps and arrays to a graph; return the name of the network's output."""
     shape = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
     variables = {"x": Rows(Value(graph, x, graph.dtype), shape)}
     for step in steps.steps:
@@ -94,7 +94,7 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table; the table has the rows of one column after another's."""
+    """Return each code's row of the table, which has all rows of column 1, then of column 2, ..."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)

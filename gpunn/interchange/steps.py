@@ -34,7 +34,7 @@ before the image, and the dilation; see `gpunn.backends.windows.Window`.
 
 
 SAME = "same"
-"""The function of steps whose output variable has the value of the input variable."""
+"""The function of steps that only copy: the output variable has the value of the input variable."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Step:
     shape of a row of the first input.
 
     If the step has an `expression`, exports print the function from it; the step's arguments are
-    then arrays. `source` is the object whose formula it is, for formats with an operator for it.
+    then arrays. `source` is the object that the expression belongs to, such as an activation, for
+    formats that have an operator for it.
     """
 
     label: str
@@ -451,7 +452,7 @@ def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
 
 
 def members(steps: Steps, layer: layers.Members, x: str) -> str:
-    """Add a step for r_m x of each member m, which accepts one row, or a row for each member."""
+    """Add a step for r_m x of each member m. Its input is one row, or a row for each member."""
     shape = steps.shapes[x]
     function = "per_member" if len(shape) == 1 else "scale"
     factors = steps.parameter("factors")
@@ -464,7 +465,7 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """Add steps for f(s ((r x) W) + b) of each member, without the factors that the layer lacks."""
+    """Add steps for f(s ((r x) W) + b) of each member; the layer may lack some factors."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)

@@ -52,7 +52,7 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
 """For each class of layers, the arrays' names: PyTorch's name, then gpunn's."""
 
 OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescaling)
-"""Layers whose modules in PyTorch do the same with images, where PyTorch has channels first."""
+"""Layers whose PyTorch modules treat images in the same way, except that channels come first."""
 
 COUNTER = "num_batches_tracked"
 """The name of a buffer of PyTorch's BatchNorm1d that gpunn does not have."""

@@ -32,7 +32,8 @@ SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 """Attributes of a layer that the network sets."""
 
 ROWS = 10007
-"""The number of rows of a trace that only finds shapes; unlikely to be another size."""
+"""The number of rows of a trace that only finds shapes. No other axis is likely to have this
+size."""
 
 SIZE = 64
 """Maximum number of traces that are kept for a block."""

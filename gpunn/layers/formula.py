@@ -65,7 +65,7 @@ class Formula:
     steps: Sequence[Step]
     result: Node
     plans: dict[Any, Any] = field(default_factory=dict)
-    """Backward passes, by what they compute."""
+    """Backward passes, by the gradients that they compute."""
     expressions: dict[tuple[Node, ...], Expression] = field(default_factory=dict)
     """Functions that passes compute in one operation, represented by their results."""
 

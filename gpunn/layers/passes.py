@@ -132,8 +132,8 @@ def backward(
 class Called:
     """A method that is called in every step, and the arrays that it sets.
 
-    Each shard of a batch has a separate call, with the shard's position in the batch. So has each
-    call of a layer that another layer calls several times, with its buffers.
+    Each shard of a batch has a separate call, with the shard's position in the batch. If a layer
+    calls another layer several times, each of these calls is also separate, with separate buffers.
     """
 
     def __init__(

@@ -59,8 +59,8 @@ class AUC(LabelMetric):
     An exact area needs the scores of all rows together. Instead, this class counts scores in bins,
     and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
     bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
-    are in the first or last bin. With the default number of bins, the width of a bin is 0.7 % of
-    its scores, and 0.00007 near 0.
+    are in the first or last bin. With the default number of bins, a bin's width is 0.7 % of the
+    scores in it, or 0.00007 near 0.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::

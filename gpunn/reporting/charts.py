@@ -453,7 +453,8 @@ def heat_map(
 ) -> Chart:
     """Return a confusion matrix: true classes as rows, predicted classes as columns.
 
-    The intensity of a cell's color is the cell's fraction of its row; errors have a separate scale.
+    The intensity of a cell's color is the cell's count divided by its row's sum; errors have a
+    separate scale.
     """
     size = len(names)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

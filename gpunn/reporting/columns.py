@@ -215,8 +215,8 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     rise = f"rise of the {findings.measure}"
     note = (
         f"How much the {findings.measure} rises if a column's cells are shuffled among "
-        f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. Columns with "
-        "the same information replace each other, so each such column seems less important."
+        f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. If two "
+        "columns have the same information, either one is enough, so both seem less important."
     )
     if len(names) > MAX_BARS:
         note += f" The chart shows the {MAX_BARS} most important of {len(names):,} columns."

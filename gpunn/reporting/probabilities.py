@@ -134,13 +134,13 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             precisions,
             ("recall", "precision"),
             scores=("average precision", averages),
-            note=f"{split}. Random scores have the share of yes as precision: {shares}.",
+            note=f"{split}. Random scores have a precision equal to the fraction of yes: {shares}.",
         ),
         chart(
             (f"{key}-calibration", "Calibration"),
             shown,
             bins,
-            ("mean probability", "share of yes"),
+            ("mean probability", "fraction of yes"),
             scores=("calibration error", errors),
             counts=rows,
             note=f"{split}, in {BINS} bins of probability. Points above the line show "

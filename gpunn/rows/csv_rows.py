@@ -127,8 +127,8 @@ def detect_delimiter(
     """Return the delimiter that gives the first rows equally many cells, several if possible.
 
     The first row must pass `fits`. If several delimiters remain, one that leaves only numbers is
-    preferred, so that 1,5;2,5 is not split into three cells. Otherwise the one that gives the first
-    row the most cells wins.
+    preferred, so that 1,5;2,5 is not split into three cells. Otherwise, the delimiter with which
+    the first row has the most cells is chosen.
     """
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:

@@ -88,9 +88,9 @@ class Lines:
     """The lines of UTF-8 text in chunks of bytes, each with its line end.
 
     A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged` is
-    then True. `left` is how many more characters the current row may have; after each row its
-    reader resets it to `MAX_LINE`. `skipped` counts the empty lines that `ahead` skipped. `waits`
-    is called before each wait for more bytes.
+    then True. `left` is how many more characters the current row may have; the reader of rows
+    resets it to `MAX_LINE` after each row. `skipped` counts the empty lines that `ahead` skipped.
+    `waits` is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:

@@ -7,7 +7,8 @@ names : list of str or None
 positions : list of int
     Positions of these columns in a row without names.
 width : int or None
-    Number of cells of a row without names that also has other columns; None for any number.
+    Number of cells of a row without names, if it also has columns that the network does not use;
+    None for any number.
 numeric : list of int
     Indices of the number columns, whose decimal mark may be a comma.
 shape : list of int

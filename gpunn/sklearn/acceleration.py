@@ -55,7 +55,7 @@ UNUSED = (
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does not call: scikit-learn trains a subclass that overrides one of them."""
+"""Methods that gpunn does not call. If a subclass overrides one of them, scikit-learn trains it."""
 
 
 class Acceleration:

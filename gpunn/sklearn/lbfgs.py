@@ -22,7 +22,7 @@ CHUNK_ROWS = 4096
 
 
 class Objective:
-    """The loss of all rows with the L2 penalty, and the gradient of this loss, at a vector.
+    """The loss of all rows with the L2 penalty, and its gradient, as a function of parameters.
 
     The loss is L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. Each evaluation sets the
     model's parameters. The rows are on the device, or are streamed to the device in each

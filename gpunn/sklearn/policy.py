@@ -23,9 +23,9 @@ class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
     An infinite or NaN loss or training state does not end training; `fault` describes the first
-    non-finite value. Afterwards, `fit` checks the parameters, and only warns if all of them are
-    finite. With early stopping, `best` is the state at the best score. A schedule lasts `duration`
-    epochs, even if each `partial_fit` trains only one epoch.
+    non-finite value. Afterwards, `fit` checks the parameters: if all of them are finite, it only
+    logs a warning. With early stopping, `best` is the state at the best score. A schedule lasts
+    `duration` epochs, even if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}

@@ -339,7 +339,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self.n_cv
 
     def _markers(self) -> Markers:
-        """Return the strings that mark missing targets, which are those of `X` except numbers."""
+        """Return the strings that mark missing targets: as for `X`, but without numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 

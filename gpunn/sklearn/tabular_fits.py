@@ -63,7 +63,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network, with results of its training; `score` is that of the best epoch."""
+    """A trained network, with results of its training; `score` belongs to the best epoch."""
 
     network: Sequential
     metric: str

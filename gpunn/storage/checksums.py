@@ -60,8 +60,8 @@ def checksummed(
     """Return the content of a safetensors file, in chunks.
 
     The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum.
-    Safetensors itself would write the same bytes, but it copies each array three times, and the
-    copies took as long as writing. This function hashes and writes the arrays without copies.
+    Safetensors itself would write the same bytes, but copies each array three times, which took as
+    long as writing. This function hashes and writes the arrays without copies.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
     as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
@@ -144,7 +144,7 @@ def read_safetensors(
 
 
 def lengthened(array: Mapping[str, Any]) -> np.ndarray:
-    """Return an array of bfloat16 as float32, which has the same upper two bytes."""
+    """Return an array of bfloat16 as float32; bfloat16 has the upper two bytes of float32."""
     upper = np.frombuffer(array["data"], "<u2").astype(np.uint32)
     return (upper << 16).view(np.float32).reshape(array["shape"])
 

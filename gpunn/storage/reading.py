@@ -102,7 +102,7 @@ def read_whole(
 
 
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
-    r"""Yield the lines of a file, each with its "\n", which only the last line may lack.
+    r"""Yield the lines of a file, each with its "\n"; the last line may have none.
 
     Raise the errors of `open_file`, and an error of the class `invalid` if a line has more than
     `MAX_LINE` bytes.

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
-"""Matches integers such as 7, and also 7.0, which is how columns with missing values contain 7."""
+"""Matches integers such as 7, and also 7.0, because columns with missing values contain 7.0."""
 
 EXACT_INTEGERS = 2.0**53
 """The smallest number above which float64 can't represent every integer."""

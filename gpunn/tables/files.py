@@ -28,8 +28,8 @@ from gpunn.tables.table import Cells, Coded, Table, check_column_names
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. This number of cells fits into the
-processor's cache, and cells are freed before Python's garbage collector counts them as old. With
+"""Number of cells that are Python objects at the same time. So many cells fit into the processor's
+cache, and they are freed before Python's garbage collector moves them to an older generation. With
 2^16 cells, reading took twice as long."""
 
 

@@ -54,7 +54,7 @@ TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np
 
 
 class Graph(Protocol):
-    """A graph to which nodes and constants are added; methods return the names of what they add."""
+    """A graph to which methods add nodes and constants; they return the names of the new values."""
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output."""

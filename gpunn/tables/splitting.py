@@ -35,8 +35,8 @@ __all__ = [
 
 MIN_GROUPS, MIN_NAMES = 3, 10
 """Columns with fewer distinct values than these limits are not reported as identifiers. The first
-limit is for values with digits. The second limit is for values without digits, which may be names
-of kinds, such as "phone"."""
+limit is for values with digits. The second limit is for values without digits, because these may be
+kinds, such as "phone"."""
 
 SHARED = 0.1
 """Minimum fraction of rows that share an identifier with another row; otherwise the column is not
@@ -142,7 +142,7 @@ def rows_in_common(
     markers: Markers,
     chosen: str = "",
 ) -> int:
-    """Return how many rows of `others` would be on the same side of a split as the table.
+    """Return how many rows of `others` a split would put on the table's side.
 
     In a split by time, the function counts rows that are not later than all rows of the table. In a
     split by group, the function counts rows whose group is also in the table.

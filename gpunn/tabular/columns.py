@@ -67,9 +67,9 @@ def column_groups(
 
     The function `embed` returns the layer for the numbers of the training rows; without the
     function, no numbers are embedded. The indicators of missing values, which come last, are not
-    embedded. The function `make` returns the layer for adjacent code columns. The arguments of
-    `make` are whether each column has at most `max_one_hot` categories, the number of codes of each
-    column, and the codes of the training rows.
+    embedded. The function `make` returns the layer for adjacent code columns. `make` has three
+    arguments: whether the columns have at most `max_one_hot` categories, the number of codes of
+    each column, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

@@ -107,7 +107,7 @@ class Trainer:
     epoch, updates : int
         Epochs and updates done so far, including updates that were left out.
     first_epoch : int
-        Epochs done when this call of `fit` (or the interrupted call that it resumes) began.
+        Number of epochs before this call of `fit`, or before the interrupted call that it resumes.
     last_epoch : int
         Number of epochs when this call of `fit` ends, unless something ends it earlier.
     cursor : EpochCursor or None

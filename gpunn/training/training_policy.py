@@ -23,7 +23,7 @@ class TrainingPolicy:
     validation_metrics : mapping of str to bool or None
         Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
-        Whether training looks for the cause of a divergence, which requires a copy of the training
+        Whether training looks for the cause of a divergence. This requires a copy of the training
         state.
     reads_state : bool
         Whether `observe` reads the network or the optimizer's state.

@@ -47,7 +47,7 @@ class JoinedBranch:
 
 
 def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-    """Return all calls as one sequence, with each branch's calls in place of the branch."""
+    """Return all calls as one sequence, in which calls replace the branches that contain them."""
     sequence: list[Callable[[], object]] = []
     for call in calls:
         if isinstance(call, Branch):

@@ -39,9 +39,9 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions of a training step in the unrolled graph, in which a repetition takes an
-eighth of a launch. More repetitions would gain little and use memory: about 10 KB per node (cccl
-pull request 3768)."""
+"""Number of repetitions of a training step in the unrolled graph, so that one launch runs eight of
+them. More repetitions would gain little and use memory: about 10 KB per node (cccl pull request
+3768)."""
 
 UNROLL_AFTER = 64
 """Number of requested repetitions after which the unrolled graph is captured. Capturing it takes
@@ -62,10 +62,10 @@ class Definition:
 class GraphExecutor:
     """A sequence of launches, which runs launch by launch at first, later as a captured graph.
 
-    The first run compiles kernels and lets scratch memory grow; a capture allows neither. If a
-    capture fails, only the stretches between calls of operations' definitions are captured, because
-    a definition may be the user's code and may wait for the device. The calls between the stretches
-    are then launched one by one, and a warning with the reason is logged once.
+    The first run compiles kernels and lets scratch memory grow; a capture allows neither. A
+    definition of an operation may be the user's code and wait for the device. So if a capture
+    fails, calls of definitions are launched one by one, and only the stretches between these calls
+    are captured. A warning with the reason is logged once.
 
     If a call needs other processes (`Collective`), either all processes have a graph or none has
     one. So after each attempt to capture, the processes tell each other whether it succeeded. A

@@ -101,8 +101,9 @@ def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operatio
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
     """Return the fused operation for two adjacent operations, or None if they stay separate.
 
-    Apart from the connecting array, the two operations must have no memory in common. A fused
-    kernel may write results of the second operation before it has read all arguments of the first.
+    Apart from the connecting array, the two operations must have no memory in common. The reason: a
+    fused kernel may write results of the second operation before it has read all arguments of the
+    first.
     """
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):

@@ -444,7 +444,7 @@ class CupyLowerings:
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:
-    """Return the call of a product, which is a gradient of weights exactly if `a` is transposed."""
+    """Return the call of a product. If `a` is transposed, the product is a gradient of weights."""
     call = partial(function, op.a, op.b, op.out, op.transpose_a, op.transpose_b)
     return [WeightGradient(call, [op.a, op.b], [op.out])] if op.transpose_a else [call]
 

@@ -41,8 +41,8 @@ def free_bytes() -> int:
 def device_errors(device: str) -> Iterator[None]:
     """Turn errors of CuPy and CUDA's libraries into errors of gpunn that name a remedy.
 
-    Errors about too little memory also state the free memory. The failure of a kernel is reported
-    only by later calls, each with its usual error, such as a status of cuBLAS.
+    Errors about too little memory also state the free memory. If a kernel fails, only later calls
+    report it, with their usual errors, such as a status of cuBLAS.
     """
     try:
         yield

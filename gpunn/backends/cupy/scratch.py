@@ -33,9 +33,9 @@ class Scratch(threading.local):
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        A ticket counts the finished thread blocks of a group. With it, `last_block` in
-        `kernels.raw` recognizes the last block, which adds all blocks' partial sums and resets the
-        ticket to 0.
+        A ticket counts the finished thread blocks of a group. `last_block` in `kernels.raw` reads
+        the ticket to recognize the group's last block. This block adds the partial sums of all
+        blocks, and resets the ticket to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 

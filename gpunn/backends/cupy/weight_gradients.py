@@ -47,8 +47,8 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""The operations that may run concurrently with the lane, and those of their arguments that they
-read but do not change. Operations that are not listed here wait for the lane."""
+"""Maps operations that may run concurrently with the lane to the arguments that they read but do
+not change. Operations that are not listed here wait for the lane."""
 
 
 class WeightGradient:

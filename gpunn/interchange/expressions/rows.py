@@ -58,8 +58,8 @@ def row_function(
     """Return a traced function of one result as a function of rows, its variables and its arrays.
 
     `values` has the value of each input of the expression, or None for a variable. In the trace,
-    variables have `ROWS` rows. The variables are indices of inputs. An array is an index, or new:
-    what all rows share is computed here.
+    variables have `ROWS` rows. The variables are indices of inputs. An array is the index of an
+    input, or a new array: this function computes everything that does not depend on the row.
 
     Raises an `Untraceable` with the reason if a row of the result needs other rows.
     """

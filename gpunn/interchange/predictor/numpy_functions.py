@@ -194,14 +194,14 @@ def one_hot(
     second_codes: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return for each output a level: on for its code, second for its second code, else off."""
+    """Return each output's level: `on` for its code, `second` for its second code, else `off`."""
     cells = x[:, columns]
     off, on, second = levels
     return np.where(cells == codes, on, np.where(cells == second_codes, second, off))
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return each code's row of the table, which has the rows of one column after the other."""
+    """Return each code's row of the table, which has all rows of column 1, then of column 2, ..."""
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 
@@ -267,7 +267,7 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
 
 
 def logistic(outputs: np.ndarray) -> np.ndarray:
-    """Return the probability of each label; for a single output, those of both classes."""
+    """Return the probability of each label or, for a single output, of both classes."""
     decay = np.exp(-np.abs(outputs))
     p = np.where(outputs >= 0, 1, decay) / (1 + decay)
     return p if outputs.shape[1] > 1 else np.hstack([1 - p, p])

@@ -3,7 +3,7 @@
 Each x is one row, as a flat list of floats, whatever its shape. Arrays are flat lists as well, with
 three exceptions. Weights have a list for each unit (of each group), a table of embeddings has a
 list for each row, and levels are three lists. A function has the name of a step
-(`gpunn.interchange.steps`), or printed functions use it.
+(`gpunn.interchange.steps`), or is used in printed functions.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column, which for text depends on what all its cells can be read as.
+    """Return the kind of a column; for text, it is a kind as which all cells can be read.
 
     A number with a leading zero, such as 007, is a code. A column that contains a code is
     categorical.

@@ -85,7 +85,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values are of another kind, and whether they are unique."""
+        """Return remarks, whether most values have another kind, and whether all differ."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:

@@ -64,7 +64,7 @@ def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], ro
     return Finding(
         target.name,
         f"the target is {formula} of {listed} in all {rows:,} compared rows",
-        "The network only learns this formula.",
+        "The network then learns nothing but this formula.",
         f"If {'this column is' if len(parts) == 1 else 'these columns are'} unknown at prediction "
         f"time, use {options}",
     )

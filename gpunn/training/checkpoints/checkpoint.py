@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CALLBACKS = "callbacks."
-"""Prefix of the names of callbacks' arrays, which follows the prefix of the training state."""
+"""Prefix of the names of callbacks' arrays, after the prefix of the training state."""
 
 LARGEST = 2**63 - 1
 """The largest integer in a checkpoint; floats can't represent all larger integers."""

@@ -106,7 +106,7 @@ class DistributedStep(TrainStep):
     # ----------------------------------------------------------------------- state of all ranks
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole array, of which this rank has a part. All ranks must make this call."""
+        """Return the whole array; this rank has a part of it. All ranks must make this call."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer.") and not self._updates_all:
             return self.ranks.gather_rows(host, name)
@@ -115,7 +115,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array that `to_host` made on any number of ranks."""
+        """Restore this rank's part of an array that `to_host` returned, on any number of ranks."""
         if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -210,7 +210,7 @@ class DistributedStep(TrainStep):
         return self._exchanged()
 
     def _without_rows(self) -> None:
-        """Make the exchanges of a pass for which this rank has no rows."""
+        """Take part in the exchanges of a pass for which this rank has no rows."""
         if self.workspace.collectives is None:
             return
         for layer in self._layers:

@@ -59,10 +59,11 @@ def compute_loss(
     """Call `Operations.loss`, with targets in the units of the network's predictions.
 
     Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss of
-    a network with members is the mean over members. The mean over members is computed from rows *
-    members predictions, each with its row's target and its row's weight divided by members. If each
-    member has separate rows, targets and weights already have the shape (rows * members, ...), and
-    weights are already divided by members. With `equal_weights`, all weights are 1.
+    a network with members is the mean over members. This mean is computed from rows * members
+    predictions. Each prediction has the target of its row, and the weight of its row divided by the
+    number of members. If each member has separate rows, targets and weights already have the shape
+    (rows * members, ...), and weights are already divided by members. With `equal_weights`, all
+    weights are 1.
     """
     ops = workspace.backend
     for layer in reversed(output_layers(model)):

@@ -60,8 +60,8 @@ class Statistics:
 
     If batches are divided into shards, each shard of this process has a separate vector. The weight
     sum, the sum of the parameters and the loss scale are stored only in the first vector of each
-    process, and belong to the whole batch. The function `gather` returns the rows of all processes
-    in order; its second argument is a description of the rows.
+    process, and belong to the whole batch. The function `gather` gets rows and a description, and
+    returns the rows of all processes in order.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class Statistics:
         return logs, rows[:, :, 2].sum(axis=1)
 
     def _places(self) -> Iterator[tuple[Metric, int, int]]:
-        """Yield each metric with the first entry of its summary and the entry after it."""
+        """Yield each metric, with the start and the end of its summary in the vector."""
         bounds = map(int, self._bounds)
         for metric, (start, stop) in zip(self._metrics, pairwise(bounds), strict=True):
             yield metric, start, stop

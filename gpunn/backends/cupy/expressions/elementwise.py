@@ -21,7 +21,7 @@ from gpunn.typing import Shape
 __all__ = ["traced_function", "traced_rule"]
 
 SIZES = (4, 5)
-"""Sizes of the vectors with which an optimizer is traced; the rule must be the same for both."""
+"""Two sizes of vectors for tracing an optimizer, whose rule must be the same for both."""
 
 
 class Variable(NamedTuple):

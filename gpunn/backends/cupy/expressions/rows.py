@@ -1,7 +1,7 @@
 """A kernel that computes rows of traced arrays, such as a loss and its gradient.
 
-The kernel computes everything that needs no sum over rows before it: functions of elements, sums
-and maxima of rows, and at the end sums over all elements. If a row has sums or maxima, a warp
+The kernel computes functions of elements, sums and maxima of rows and, at the end, sums over all
+elements. It cannot compute functions of sums over rows. If a row has sums or maxima, a warp
 computes the row, and loops over its columns. Else each thread has an element or a row.
 """
 

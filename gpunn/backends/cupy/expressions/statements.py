@@ -19,7 +19,7 @@ __all__ = ["ONCE", "ROW", "Place", "Scope", "Statements", "element", "function"]
 
 
 class Place(NamedTuple):
-    """Which element of an array a statement uses: of this row or not, and of which column.
+    """Which element of an array a statement uses: whether it depends on the row, and its column.
 
     `column` is an expression of the loop's column j, or empty for an array without columns.
     """
@@ -55,7 +55,8 @@ class Statements:
     Parameters
     ----------
     writes : sequence of Write
-        The arrays and their new elements. An array may be read only where it is written.
+        The arrays and their new elements. The kernel may read an array only at elements that it
+        writes.
     dtype : dtype
         The type T.
     summed : sequence of Node

@@ -176,7 +176,7 @@ def backward(op: Arguments) -> Calls:
 
 
 def backward_after_dropout(op: Arguments) -> Calls:
-    """Drop elements of the gradient, and multiply it by f'(z); arrays have any layout."""
+    """Apply dropout to the gradient, and multiply it by f'(z); arrays have any layout."""
     f, mask = op.f, mask_of(op)
     statements = f"g = {mask.drop('g', 'i')}; T d; DERIVATIVE g *= d;"
     name, inputs = f"gpunn_{{}}_gradient_{mask.prefix}dropout", f"T z, T a, {mask.inputs}"

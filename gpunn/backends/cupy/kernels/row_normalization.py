@@ -1,9 +1,9 @@
 """Layer normalization and its gradient, alone or in one kernel with an activation.
 
 `gpunn.backends.operations` defines formulas and shapes; all arrays are contiguous. In a fused
-kernel, a product of the activation's derivative is never an operand of an addition. Otherwise the
-compiler would round product and sum only once, and the results would differ from those of separate
-kernels.
+kernel, a product with the activation's derivative is never an operand of an addition. Otherwise,
+the compiler would round product and sum only once, and the results would differ from those of
+separate kernels.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     BackendUnavailableError
         If only CuPy's products are available, and `precision` is not "float32".
     DeviceMemoryError
-        If the device has too little memory for a cuBLAS handle, which CuPy's products would also
-        need.
+        If the device has too little memory for a cuBLAS handle. CuPy's products would need such a
+        handle as well.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)

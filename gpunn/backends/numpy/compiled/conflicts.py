@@ -18,7 +18,7 @@ def address(array: np.ndarray) -> int:
 
 
 class Extent(NamedTuple):
-    """A contiguous array's memory, and its number of rows if threads divide them, otherwise 0."""
+    """A contiguous array's memory; `rows` is the number of rows that threads divide, or 0."""
 
     begin: int
     end: int

@@ -23,18 +23,18 @@ FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, 
 """Offsets in a team's mailbox, in 64-bit integers. Each entry of the mailbox has a separate cache
 line:
 
-* FINISHED: the number of finished shares (the parts of threads) in all stretches of the program.
+* FINISHED: the number of finished shares, that is, parts of stretches, in the program so far.
 * DONE: the number of workers that have finished the program.
 * ENTERED: twice the number of workers that have entered the program, plus 1 while they may enter.
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
-* CLAIMS: from here on, one cache line for each share, with the number of stretches in which a
-  thread claimed it.
+* CLAIMS: from this index on, there is one cache line for each share, with the number of stretches
+  in which a thread claimed the share.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""Indices of those arguments of an optimizer's kernel that select the parameters to update."""
+"""Indices of the arguments of an optimizer's kernel that select the parameters to update."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
@@ -72,7 +72,7 @@ EXPRESSION_FUNCTIONS = {
 refers to them by their indices here."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
-"""Numbers of the reductions in the code of the kernel `expression`."""
+"""Codes of the reductions in the kernel `expression`."""
 
 SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
 """Kinds of an input of the kernel `expression`; the first two are the same for all tiles:
@@ -80,7 +80,8 @@ SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
 * SCALAR: one number, for all elements.
 * COLUMN_VECTOR: one number for each column; ROW_VECTOR: one number for each row.
 * MATRIX: an array with the rows and columns of the loop.
-* STRIDED: an array that must be copied, since its rows are longer, or since it has integers.
+* STRIDED: an array that must be copied, because its rows are longer than a tile's, or it contains
+  integers.
 """
 
 STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2

@@ -44,8 +44,8 @@ FEW_COLUMNS = 4
 """If C has at most this many columns, the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
-"""In gradients of weights, copying B into panels costs more time than it saves, up to FEW_TERMS
-rows of the batch or SMALL_RESULT elements of the gradient."""
+"""For gradients of weights, copying B into panels is too slow if the batch has at most FEW_TERMS
+rows, or the gradient at most SMALL_RESULT elements."""
 
 LARGE_RESULT = 1 << 19
 """Minimum number of elements of C for which B is copied into panels, so that C is written row by
@@ -269,7 +269,7 @@ class ProductPlans:
         return [Instruction("group_product", group_args, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
-        """Return whether threads divide the rows of a batch, which a gradient of weights sums over.
+        """Return whether threads divide the rows of a batch in a gradient of weights.
 
         If threads divide rows, no thread needs rows of other threads, but the threads' results have
         to be summed.

@@ -68,7 +68,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Mark the library of functions as finalized, which is the work of `emit`."""
+        """Only mark the library of functions as finalized, because `emit` does the work."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:

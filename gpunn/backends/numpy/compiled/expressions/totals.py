@@ -17,7 +17,7 @@ __all__ = ["without_totals"]
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Instruction]]:
-    """Return the writes without those of totals, and the instructions that then add to totals.
+    """Return the writes except those of totals, and instructions that add to the totals.
 
     `given` maps nodes to arrays to use instead of the nodes' own arrays or names.
     """

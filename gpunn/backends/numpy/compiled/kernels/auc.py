@@ -95,7 +95,7 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Each class has bins for the rows of this class, then as many bins for all other rows. One or two
     columns give scores of one class: the column, or the difference of the two columns. With more
-    columns, the scores of each class are its log odds. Each thread computes some rows.
+    columns, each class has scores: its log odds. Each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
     (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's).

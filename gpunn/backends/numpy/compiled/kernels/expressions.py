@@ -50,7 +50,8 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
-"""Parts of 2 pi; two have few bits, so their products with small integers are exact in float32."""
+"""Numbers whose sum is 2 pi. Two of them have few bits, so their products with small integers are
+exact in float32."""
 
 
 def turns(x: Number) -> Number:
@@ -215,10 +216,11 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    A step has a function, and the places of its result and its operands. A place has an address,
-    and 1 if it has a number for each element, or 0 if it has one for all. An input is an array that
-    a place refers to, or that is copied to a place. At a tile's end, a block may be incomplete. Its
-    places are in a second table; their memory holds whole blocks.
+    A step has a function, and the places of its result and its operands. A place is an address and
+    a stride: 1 if it has a number for each element, or 0 if it has one number for all elements. An
+    input is an array that a place refers to, or that is copied to a place. At a tile's end, a block
+    may be incomplete. A second table has the places for such a block; their memory holds whole
+    blocks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
     memory_bytes), memory_bytes, ends (offset of the second table). Then steps, once (number of

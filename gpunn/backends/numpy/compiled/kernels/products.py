@@ -309,8 +309,8 @@ def update_rows(
 ) -> None:
     """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    The arguments are first copied to the thread's buffer, where the addresses are changed to those
-    of parameter `first`.
+    The kernel first copies the arguments to the thread's buffer, and there replaces the addresses
+    by those of parameter `first`.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)

@@ -53,9 +53,9 @@ def tile(
     are addresses. Arguments such as a_row and a_column are strides in bytes. `ahead` is the
     distance in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1
     is the number of columns of A. The floor is 0 for ReLU, otherwise minus infinity; NaN stays NaN.
-    `columns` is the number of columns in the last vector, whose other lanes are neither read nor
-    written. The columns of A come in `runs` >= 1 runs of `terms` columns. Between two runs, there
-    are a_gap bytes in A, and b_gap bytes in B, in addition to the strides.
+    `columns` is the number of columns in the last vector; the vector's other lanes are neither read
+    nor written. The columns of A come in `runs` >= 1 runs of `terms` columns. Between two runs,
+    there are a_gap bytes in A, and b_gap bytes in B, in addition to the strides.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -70,7 +70,8 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
-"""The type of a tile's function, whose arguments are those of `tile` after the first three."""
+"""The type of a tile's function. Its arguments are the arguments of `tile` after the first
+three."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:

@@ -90,7 +90,7 @@ class Activations(Expressions):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and a unit: a thread's number of columns is a multiple of it."""
+    """Return rows, columns, and a unit, of which each thread's number of columns is a multiple."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

@@ -20,7 +20,8 @@ from gpunn.expressions import REDUCTIONS
 __all__ = ["Optimizers"]
 
 LARGE = 2**15
-"""Number of weights from which on their gradient's place in the cache is worth an instruction."""
+"""Minimum number of weights for which an additional instruction pays off that keeps the gradient in
+the cache."""
 
 
 class Optimizers(Expressions):
