@@ -3,7 +3,7 @@
 An augmentation changes the images of an update: an array of shape (rows, height, width, channels).
 Pixels are gathered by index arrays, with plain array-API calls, so results are the same on every
 backend. Pixels from outside an image have the value of the nearest edge. To define a new
-augmentation, write a subclass with `changed`.
+augmentation, write a subclass with `apply`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Augmentation(Configurable):
     >>> class Darken(gpunn.augmentations.Augmentation):
     ...     name = "darken"
     ...
-    ...     def changed(self, X, random):
+    ...     def apply(self, X, random):
     ...         return X * random.uniform((X.shape[0], 1, 1, 1), low=0.5)
     >>> layers = [gpunn.layers.Flatten(), gpunn.layers.Dense(2)]
     >>> model = gpunn.Sequential(layers, input_shape=(4, 4, 1), backend="numpy")
@@ -150,7 +150,7 @@ class Augmentation(Configurable):
     def __call__(self, X: Array, y: Array, random: BatchRandom) -> Array:
         """Return the changed images of an update; the targets `y` do not change."""
         self.check_shape(X.shape[1:])
-        return self.changed(X, random)
+        return self.apply(X, random)
 
     def check_shape(self, shape: Shape) -> None:
         """Raise an ArgumentError if rows of this shape are not images.
@@ -167,7 +167,7 @@ class Augmentation(Configurable):
                 'data.shape = "images"'
             )
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         """Return changed images in the same shape.
 
         Parameters
@@ -182,7 +182,7 @@ class Augmentation(Configurable):
         array
             The changed images.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define the method changed")
+        raise NotImplementedError(f"{type(self).__name__} must define the method apply")
 
 
 @dataclass(eq=False)
@@ -204,7 +204,7 @@ class Flip(Augmentation):
     name = "flip"
     vertical: bool = flag(False)
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         mirrored = random.xp.flip(X, axis=1 if self.vertical else 2)
         return random.xp.where(random.uniform((X.shape[0], 1, 1, 1)) < 0.5, mirrored, X)
 
@@ -228,7 +228,7 @@ class Shift(Augmentation):
     name = "shift"
     pixels: int = integer(2)
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         xp, (rows, height, width, _) = random.xp, X.shape
         down, right = (
             random.integers(-self.pixels, self.pixels + 1, (rows, 1, 1)) for _ in range(2)
@@ -258,7 +258,7 @@ class Crop(Augmentation):
     name = "crop"
     smallest: float = number(0.8, above=0, at_most=1)
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         shape = (X.shape[0], 1, 1)
         scale = random.uniform(shape, low=self.smallest)
         top, left = ((1 - scale) * random.uniform(shape) for _ in range(2))
@@ -287,7 +287,7 @@ class Rotate(Augmentation):
     name = "rotate"
     degrees: float = number(10.0, at_least=0, at_most=90)
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         # By the tangent of half the angle, because libraries round sines and cosines differently.
         limit = math.tan(math.radians(self.degrees) / 2)
         t = random.uniform((X.shape[0], 1, 1), low=-limit, high=limit)
@@ -320,7 +320,7 @@ class Erase(Augmentation):
     name = "erase"
     largest: float = number(0.4, above=0, at_most=1)
 
-    def changed(self, X: Array, random: BatchRandom) -> Array:
+    def apply(self, X: Array, random: BatchRandom) -> Array:
         xp, shape = random.xp, (X.shape[0], 1, 1)
         inside = []
         for axis, count in enumerate(X.shape[1:3]):

@@ -896,16 +896,6 @@ class Sequential(Described):
         remark = f"{count - trained:,} frozen" if trained else "frozen"
         return f"{count:,}", remark if trained < count else ""
 
-    def shapes_picture(self) -> str:
-        """Return a list of a row's shapes: at the input and after each layer.
-
-        Returns
-        -------
-        str
-            One line for the input, and one for each of the last layers.
-        """
-        return chain_of_shapes(self.input_shape, self.labels, self.shapes)
-
     def __repr__(self) -> str:
         """Return the shapes from layer to layer, and the backend."""
         chain = " -> ".join(str(shape) for shape in (self.input_shape, *self.shapes))

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunn.intervals import PERCENTS, smallest, too_few
 
-__all__ = ["check_sets", "contained", "fit_sets", "limit_of_set", "set_of"]
+__all__ = ["check_sets", "classes_in_sets", "fit_sets", "limit_of_set", "set_of"]
 
 ROUNDING = 1e-4
 """Limits are lower by this fraction, since programs round probabilities differently."""
@@ -26,7 +26,7 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return the `sets` of `contained`, in JSON types, from probabilities of held-out rows.
+    """Return the `sets` of `classes_in_sets`, in JSON types, from probabilities of held-out rows.
 
     `p`, of shape (rows, classes), has the probabilities, and `classes` the index of each row's true
     class. A row with weight k counts as k rows. A new row counts as a row of average weight. The
@@ -46,7 +46,9 @@ def limit_of_set(sets: dict[str, Any], percent: int) -> float:
     return limit
 
 
-def contained(p: np.ndarray, predicted: np.ndarray, sets: dict[str, Any], percent: int) -> Any:
+def classes_in_sets(
+    p: np.ndarray, predicted: np.ndarray, sets: dict[str, Any], percent: int
+) -> Any:
     """Return which classes each row's set contains, as Booleans of shape (rows, classes).
 
     `p` has the probabilities, and `predicted` the index of each row's predicted class.

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from gpunn.prediction_sets import ROUNDING, check_sets, contained, fit_sets, limit_of_set, set_of
+from gpunn.prediction_sets import (
+    ROUNDING,
+    check_sets,
+    classes_in_sets,
+    fit_sets,
+    limit_of_set,
+    set_of,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -37,7 +44,7 @@ def test_coverage():
         shares = np.cumsum((p + 0.25) / 2, axis=1)
         classes = (shares < RANDOM.random((2 * held_out, 1))).sum(axis=1).clip(max=3)
         sets = fit_sets(p[:held_out], classes[:held_out])
-        found = contained(p[held_out:], p[held_out:].argmax(axis=1), sets, 90)
+        found = classes_in_sets(p[held_out:], p[held_out:].argmax(axis=1), sets, 90)
         covered.append(found[np.arange(held_out), classes[held_out:]].mean())
     assert 0.89 < np.mean(covered) < 0.95
 
@@ -47,12 +54,12 @@ def test_sets_of_one_row_and_of_many():
     p = RANDOM.dirichlet([1, 1, 1], 200)
     sets = fit_sets(p[:100], p[:100].argmax(axis=1))
     predicted = RANDOM.integers(0, 3, 200)
-    found = contained(p, predicted, sets, 50)
+    found = classes_in_sets(p, predicted, sets, 50)
     assert found[np.arange(200), predicted].all()
     assert not found.all()
     for row, code, each in zip(p.tolist(), predicted.tolist(), found.tolist(), strict=True):
         assert set_of(row, code, sets, 50) == each
-    assert contained(p * np.nan, predicted, sets, 50).sum() == 200
+    assert classes_in_sets(p * np.nan, predicted, sets, 50).sum() == 200
 
 
 VALID = fit_sets(np.eye(2), np.arange(2))

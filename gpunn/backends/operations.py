@@ -744,22 +744,22 @@ class Operations(WindowOperations):
         x: Array,
         mean: Array,
         std: Array,
-        least: Array | None,
-        largest: Array | None,
+        minimum: Array | None,
+        maximum: Array | None,
         out: Array,
     ) -> None:
-        """Set out = mean + std * x, clipped to [least, largest] if both are given.
+        """Set out = mean + std * x, clipped to [minimum, maximum] if both are given.
 
         Parameters
         ----------
-        x, mean, std, least, largest, out : array
+        x, mean, std, minimum, maximum, out : array
             x and out have shape (rows, features); the other arrays have shape (features,). The
-            bounds `least` and `largest` may be None.
+            bounds `minimum` and `maximum` may be None.
         """
         xp = self.xp
         y = x * std + mean
-        if least is not None and largest is not None:
-            y = xp.minimum(xp.maximum(y, least), largest)
+        if minimum is not None and maximum is not None:
+            y = xp.minimum(xp.maximum(y, minimum), maximum)
         out[...] = y
 
     @operation

@@ -35,7 +35,7 @@ class Collectives:
         self.rank, self.size = agreement.rank, agreement.size
         self._gather = agreement.gather
         with agreement.watchdog.waiting("what exchanges arrays"):
-            self._direct = self.communicator.takes(backend, agreement.gather)
+            self._direct = self.communicator.supports(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
         """Set out[r] to rank r's blocks[this rank], its block for this rank."""

@@ -88,7 +88,7 @@ class Communicator:
     def __repr__(self) -> str:
         return f"<gpunn communicator {self.name!r}, rank {self.rank} of {self.size}>"
 
-    def takes(self, backend: Backend, gather: Gather) -> bool:
+    def supports(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
         If the calls don't accept the arrays, the caller copies the arrays to the host and back. All

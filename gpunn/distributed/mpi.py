@@ -37,7 +37,7 @@ class MPICommunicator(Communicator):
         local.Free()
         self._in_place = MPI.IN_PLACE
 
-    def takes(self, backend: Backend, gather: Gather) -> bool:
+    def supports(self, backend: Backend, gather: Gather) -> bool:
         return on_host(backend)
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:

@@ -50,13 +50,13 @@ class NCCLCommunicator(Communicator):
 
     # ------------------------------------------------------------------------- begin and end
 
-    def takes(self, backend: Backend, gather: Gather) -> bool:
+    def supports(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
         If NCCL is required, but a rank can't use it, an error is raised on all ranks.
         """
         if not backend.name.startswith("cupy"):
-            return self.host.takes(backend, gather)
+            return self.host.supports(backend, gather)
         if self._calls is None and not self._unavailable:
             self._begin(backend, gather)
         if self._calls is not None and self._device != backend.device.id:

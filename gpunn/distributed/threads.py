@@ -58,7 +58,7 @@ class ThreadCommunicator(Communicator):
         super().__init__(rank, size, rank, size)
         self._world = world
 
-    def takes(self, backend: Backend, gather: Gather) -> bool:
+    def supports(self, backend: Backend, gather: Gather) -> bool:
         return on_host(backend)
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:

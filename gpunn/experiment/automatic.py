@@ -30,7 +30,7 @@ from gpunn.tabular import Recipe
 from gpunn.tabular.recipe import LOSS, checked_metric, loss_of, with_quantiles
 from gpunn.training import Trainer
 
-__all__ = ["Automatic", "Candidate", "prepared"]
+__all__ = ["Automatic", "OnCandidate", "prepared"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -52,7 +52,7 @@ ELSEWHERE = {
 CHANGEABLE = ("class_weight", "metrics", "threshold_for", "validation_metrics")
 """Keys of `[training]` that the model does not set."""
 
-Candidate = Callable[[Mapping[str, Any]], None]
+OnCandidate = Callable[[Mapping[str, Any]], None]
 """A function that receives each finished candidate as a row of the leaderboard."""
 
 
@@ -68,7 +68,7 @@ class Automatic:
     backend: Backend
     estimator: Any
 
-    def fit(self, folder: Path, ended: Candidate) -> str:
+    def fit(self, folder: Path, ended: OnCandidate) -> str:
         """Train until the time is over or Ctrl-C is pressed; return why training ended early.
 
         Each finished candidate is saved in `folder`. A KeyboardInterrupt is raised if Ctrl-C is
@@ -143,7 +143,7 @@ def prepared(
     """
     require("sklearn", f"the model {AUTO!r}", install_command("sklearn"))
     from gpunn.sklearn import TabularClassifier, TabularRegressor
-    from gpunn.sklearn.automatic.yardsticks import check_libraries
+    from gpunn.sklearn.automatic.reference_models import check_libraries
     from gpunn.sklearn.parameters import check_parameters
 
     data, model = config.data, config.model

@@ -48,7 +48,7 @@ FREE = frozenset(
 """Keys that may differ when a run is resumed, since the finished candidates do not depend on them.
 """
 
-COLUMNS = ("name", "score", "standard_error", "share", "seconds", "prediction_ms", "size", "note")
+COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_ms", "size", "note")
 """Columns of the file of the leaderboard."""
 
 

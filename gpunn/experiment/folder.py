@@ -286,7 +286,7 @@ class RunFolder(LockedFolder, Callback):
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
         seconds = self.experiment.config.training.checkpoint_every_seconds
         self._due |= counted or time.monotonic() - self._written_at >= seconds
-        if self._due and trainer.is_sound():
+        if self._due and trainer.can_checkpoint():
             self._write_checkpoint(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
@@ -305,7 +305,7 @@ class RunFolder(LockedFolder, Callback):
             self._write_checkpoint(trainer)
 
     def on_interruption(self, trainer: Trainer) -> None:
-        if trainer.is_sound():
+        if trainer.can_checkpoint():
             self._write_checkpoint(trainer)
 
     def on_train_end(self, trainer: Trainer) -> None:

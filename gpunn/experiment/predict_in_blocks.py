@@ -40,7 +40,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
         elif schema is None:
             X = numbers_of(rows, layout).reshape(len(rows), *model.input_shape)
         else:
-            X, findings = schema.encode_and_find(RowsOfCells(schema, rows), model.dtype)
+            X, findings = schema.encode_with_unseen(RowsOfCells(schema, rows), model.dtype)
             counts |= {(name, None): count for name, count in findings.missing.items()}
             for name, texts in findings.unknown.items():
                 counts |= {(name, text): count for text, count in texts.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.intervals import bound_names, bounds
 from gpunn.meaning import check_class_count, probabilities
-from gpunn.prediction_sets import contained
+from gpunn.prediction_sets import classes_in_sets
 from gpunn.thresholds import decide
 
 __all__ = ["Predictions", "interpret", "with_bounds", "with_sets"]
@@ -122,7 +122,7 @@ def with_sets(
     predictions = interpret(outputs, activation, classes, None, threshold)
     p = probabilities(outputs.astype(np.float64), activation)
     try:
-        found = contained(p, decide(outputs, activation, threshold), sets, percent)
+        found = classes_in_sets(p, decide(outputs, activation, threshold), sets, percent)
     except ValueError as error:
         raise DataError(str(error)) from error
     return replace(predictions, sets=found.astype(np.uint8))

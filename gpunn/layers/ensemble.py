@@ -88,7 +88,7 @@ class Ensemble(OutputLayer, ColumnGroups):
         counts = self.counts or [1] * len(self.parts)
         return [index for index, count in enumerate(counts) for _ in range(count)]
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return False
 
     def advice(self, output_activation: str) -> str:

@@ -41,7 +41,7 @@ class OutputLayer(Layer):
 
     after_loss = True
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         """Return whether the layer supports losses with the given output activation.
 
         Parameters
@@ -154,7 +154,7 @@ class TargetScaling(OutputLayer):
     name = "target_scaling"
     adapts_to_targets = True
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return output_activation == "identity"
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -286,7 +286,7 @@ class MeanOverMembers(OutputLayer):
         super().__post_init__()
         check_choice("of", self.of, COMBINATIONS)
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return output_activation == self.of
 
     def advice(self, output_activation: str) -> str:

@@ -38,7 +38,7 @@ class SortedOutputs(OutputLayer, Block):
 
     name = "sorted_outputs"
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return output_activation == "identity"
 
     def forward(self, xp: Any, x: Any) -> Any:  # type: ignore[override]

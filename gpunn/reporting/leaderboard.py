@@ -30,7 +30,7 @@ class Row:
     name: str
     score: float | None
     standard_error: float | None
-    share: float | None
+    weight: float | None
     seconds: float | None
     prediction_ms: float | None
     size: int | None
@@ -43,7 +43,7 @@ class Row:
         return [
             self.name,
             "" if self.score is None else f"{self.score:.4g}{error}",
-            f"{self.share:.0%}" if self.share else "",
+            f"{self.weight:.0%}" if self.weight else "",
             duration(self.seconds) if self.seconds else "",
             f"{self.prediction_ms:.3g}" if self.prediction_ms else "",
             number_text(self.size) if self.size else "",
@@ -53,7 +53,7 @@ class Row:
 
 def leaderboard_text(rows: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
     """Return the header and the rows of a leaderboard, whose last column may be empty."""
-    header = ["model", title_of(metric), "share", "time", "ms per 1,000 rows", "parameters", ""]
+    header = ["model", title_of(metric), "weight", "time", "ms per 1,000 rows", "parameters", ""]
     known: list[Row] = typed(list[Row], list(rows), "leaderboard", ignore_unknown=True)
     return [header, *(row.cells for row in known)]
 

@@ -23,7 +23,7 @@ from gpunn.intervals import bounds, fit_intervals, percent_of
 from gpunn.layers.outputs import check_positive
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
-from gpunn.prediction_sets import contained, fit_sets
+from gpunn.prediction_sets import classes_in_sets, fit_sets
 from gpunn.rows.cells import Markers
 from gpunn.sklearn.base import INCOMPLETE_VALIDATION, device_of
 from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
@@ -845,7 +845,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
                 "predict_sets: the file is from an earlier release, without sets; fit again"
             )
         codes = decide(outputs, "softmax", self.network_.threshold)
-        found: np.ndarray = contained(self._predictions(outputs), codes, sets, percent)
+        found: np.ndarray = classes_in_sets(self._predictions(outputs), codes, sets, percent)
         return found
 
     def predict_proba(self, X: Any) -> np.ndarray:

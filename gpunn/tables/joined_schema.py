@@ -89,12 +89,12 @@ class JoinedSchema(Schema):
     def names(self) -> list[str]:
         return list(self._names)
 
-    def encode_and_find(
+    def encode_with_unseen(
         self, frame: Any, dtype: str = "float32"
     ) -> tuple[np.ndarray, UnseenValues]:
         table = table_of(frame)
         matrices, unseen = zip(
-            *(part.encode_and_find(table, dtype) for part in self._parts), strict=True
+            *(part.encode_with_unseen(table, dtype) for part in self._parts), strict=True
         )
         return np.concatenate(matrices, axis=1), self._unseen_by_all(unseen)
 

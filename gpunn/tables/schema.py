@@ -289,11 +289,11 @@ class Schema:
             If values are missing in columns that had no missing values in training.
         """
         table = table_of(frame, title)
-        matrix, unseen = self.encode_and_find(table, dtype)
+        matrix, unseen = self.encode_with_unseen(table, dtype)
         unseen.warn(table)
         return matrix
 
-    def encode_and_find(
+    def encode_with_unseen(
         self, frame: Any, dtype: str = "float32"
     ) -> tuple[np.ndarray, UnseenValues]:
         """Return the matrix that `encode` returns, and the values that `encode` warns about.

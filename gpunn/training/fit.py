@@ -16,8 +16,8 @@ from typing import Self
 
 from gpunn.backends.thread_count import one_thread
 from gpunn.distributed.agreement import AgreedExit
-from gpunn.training.blocks import EpochBlocks
 from gpunn.training.epoch import EpochByRequests
+from gpunn.training.epoch_blocks import EpochBlocks
 from gpunn.training.history import History
 from gpunn.training.session import TrainingSession
 from gpunn.training.sharing import shared_programs

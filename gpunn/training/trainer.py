@@ -748,12 +748,12 @@ class Trainer:
         self.ranks.join("last_gradients")
         return self.model.parameters.views_into(step.whole_gradients())
 
-    def is_sound(self) -> bool:
+    def can_checkpoint(self) -> bool:
         """Return whether all losses since the last logging step and the training state are finite.
 
         Callbacks should write checkpoints only if the result is True. With
         `on_divergence="roll_back"`, the result is True only at logging steps, since training can
-        resume only from logging steps. `is_sound` waits for the device.
+        resume only from logging steps. `can_checkpoint` waits for the device.
 
         Returns
         -------
@@ -765,13 +765,13 @@ class Trainer:
             return True  # the last logging step has checked this
         if self.on_divergence == "roll_back":
             return False
-        self.ranks.join("is_sound")
+        self.ranks.join("can_checkpoint")
         return is_finite(self.device_state.started_step(), cursor)
 
     @property
     def services(self) -> dict[str, Callable[..., object]]:
         """The methods that rank 0 may call on all ranks together, by name."""
-        methods = self._reset_cursor, self.last_gradients, self.is_sound
+        methods = self._reset_cursor, self.last_gradients, self.can_checkpoint
         return {method.__name__: method for method in methods}
 
     def state(self) -> dict[str, np.ndarray]:

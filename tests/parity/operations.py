@@ -729,8 +729,8 @@ def normalizations() -> Iterator[Case]:
         yield case(f"standardize-in_place-{at}", "standardize", **scaled, out=Same("x"))
         scaled = {"mean": of, "std": scaled["std"], "x": x, "out": x}
         least, largest = Of("mean", lambda mean: mean - 0.3), Of("mean", lambda mean: mean + 0.4)
-        name, bounds = "unstandardize", {"least": least, "largest": largest}
-        yield case(f"{name}-free-{at}", name, **scaled, least=None, largest=None)
+        name, bounds = "unstandardize", {"minimum": least, "maximum": largest}
+        yield case(f"{name}-free-{at}", name, **scaled, minimum=None, maximum=None)
         yield case(f"{name}-bounded-{at}", name, **scaled, **bounds)
         kwargs = {"x": x, "mean": of, "variance": positive, "epsilon": 1e-5}
         yield case(f"normalize-{at}", "normalize", **kwargs, **affine, out=x)

@@ -264,7 +264,8 @@ def interrupt(monkeypatch, after):
             pass
 
     monkeypatch.setattr("gpunn.training.session.Interruption", Asked)
-    monkeypatch.setattr("gpunn.training.blocks.MAX_EPOCHS", 0)  # one check before each request
+    # One check before each request.
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_EPOCHS", 0)
 
 
 def test_an_interrupted_fit_keeps_its_epochs(monkeypatch):

@@ -76,7 +76,7 @@ def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
     predictor = predictor_of(network(schema))
 
     def encode(rows: Rows) -> Any:
-        matrix, unseen = schema.encode_and_find(RowsOfCells(schema, rows), "float64")
+        matrix, unseen = schema.encode_with_unseen(RowsOfCells(schema, rows), "float64")
         expected = {(name, None): count for name, count in unseen.missing.items()}
         for name, texts in unseen.unknown.items():
             expected |= {(name, text): count for text, count in texts.items()}

@@ -32,7 +32,7 @@ JOINED = JoinedSchema(PARTS)
 def test_matrices_are_side_by_side():
     matrix = JOINED.encode(TABLE)
     assert matrix.shape == (6, JOINED.width)
-    parts = [part.encode_and_find(TABLE)[0] for part in PARTS]
+    parts = [part.encode_with_unseen(TABLE)[0] for part in PARTS]
     np.testing.assert_array_equal(matrix, np.hstack(parts))
     assert JOINED.names == [
         *("size", "city", "late", "size'", "size (missing)", "city'", "late'"),
@@ -55,7 +55,7 @@ def test_columns_combine_what_the_schemas_learned():
 def test_only_what_no_schema_has_seen_is_unseen():
     rows = {name: [*cells, cells[0]] for name, cells in TABLE.items()}
     rows["city"][-1], rows["late"][-1] = "Kiel", None
-    _, unseen = JOINED.encode_and_find(rows)
+    _, unseen = JOINED.encode_with_unseen(rows)
     assert unseen.unknown == {"city": {"Kiel": 1}}
     assert unseen.missing == {"late": 1}
     assert JOINED.unknown(rows) == {"city": {"Kiel": 1}}

@@ -102,7 +102,8 @@ def test_every_row_moves_it(monkeypatch):
             moves.append("closed")
 
     monkeypatch.setattr("gpunn.training.session.progress_bar", lambda *arguments: Bar())
-    monkeypatch.setattr("gpunn.training.blocks.MAX_SECONDS", math.inf)  # also on a busy machine
+    # Also on a busy machine.
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", math.inf)
     fit(True, validation_data=(np.zeros((1, 2)), np.zeros(1)))
     by_requests = [6, ["loss"], 4, ["loss"], ["loss", "val_loss"], "closed"]
     in_a_block = [10, ["loss", "val_loss"], "closed"]

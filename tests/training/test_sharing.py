@@ -7,7 +7,7 @@ import pytest
 
 import gpunn
 from gpunn import callbacks, layers, optimizers
-from gpunn.training import blocks, sharing
+from gpunn.training import epoch_blocks, sharing
 from gpunn.training.sharing import sharing_programs
 
 RANDOM = np.random.default_rng(0)
@@ -111,9 +111,9 @@ def fitted(kind, number, backend, rows=X):
 @pytest.fixture
 def long_blocks(monkeypatch):
     """Let blocks have up to five epochs on any machine."""
-    monkeypatch.setattr(blocks, "MAX_EPOCHS", 5)
-    monkeypatch.setattr(blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 5)
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
             each.start()
         for each in threads:
             each.join()
-    monkeypatch.setattr(blocks, "MAX_EPOCHS", 0)
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
     for task in tasks:
         np.testing.assert_equal(actual[task], fitted(*task, one), err_msg=str(task))
     assert all(recorded)

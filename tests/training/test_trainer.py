@@ -311,7 +311,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
 
 
 def look(trainer):
-    assert trainer.is_sound()
+    assert trainer.can_checkpoint()
 
 
 @pytest.mark.parametrize(
@@ -661,7 +661,8 @@ def test_the_device_is_waited_for_at_report_points_alone(work, monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
-    monkeypatch.setattr("gpunn.training.blocks.MAX_SECONDS", math.inf)  # also on a busy machine
+    # Also on a busy machine.
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", math.inf)
     this = trainer(smooth())
     calls, recorded = [], this.model.backend.recorded
     monkeypatch.setattr(

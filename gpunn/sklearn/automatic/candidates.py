@@ -11,17 +11,17 @@ import numpy as np
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 
-__all__ = ["FAMILIES", "Candidate", "Outcome", "Trial", "Turns", "parameters_of"]
+__all__ = ["FAMILIES", "Candidate", "CandidateKey", "Outcome", "Turns", "parameters_of"]
 
 FAMILIES = ("TabM", "RealMLP")
 """The kinds of models, in turn. TabM is first because a time limit may end its training after any
 epoch. RealMLP's learning rate needs a planned number of epochs."""
 
-MOST = 100
+MAX_CANDIDATES = 100
 """Maximum number of candidates. All their networks are in memory."""
 
 
-class Trial(NamedTuple):
+class CandidateKey(NamedTuple):
     """A candidate's family, and its number in the family, from 0."""
 
     family: str
@@ -56,7 +56,7 @@ class Outcome:
     @property
     def name(self) -> str:
         """Name in the leaderboard."""
-        return Trial(self.family, self.number).name
+        return CandidateKey(self.family, self.number).name
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,42 +82,42 @@ class Turns:
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
-    def next(self, left: float) -> Trial | None:
+    def next(self, left: float) -> CandidateKey | None:
         """Return the next candidate, or None if no time is left.
 
         There is always a first candidate.
         """
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
-        total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MOST
+        total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MAX_CANDIDATES
         if total >= most or (total and left <= 0):
             return None
         fitting = [each for each in FAMILIES if np.mean(self._seconds[each] or [0.0]) <= left]
         if total and not fitting:
             return None
         family = min(fitting or FAMILIES, key=tried.__getitem__)
-        return Trial(family, tried[family])
+        return CandidateKey(family, tried[family])
 
     def add(self, outcome: Outcome) -> None:
         """Record that a candidate has ended."""
         self._seconds[outcome.family].append(outcome.seconds)
 
 
-def parameters_of(trial: Trial, seed: int) -> dict[str, Any]:
+def parameters_of(key: CandidateKey, seed: int) -> dict[str, Any]:
     """Return the parameters of a candidate's estimator; the first ones have only defaults.
 
     The distributions are those with which the authors tuned the models. For TabM (Gorishniy et al.
     2025), layers and members keep their defaults, which determine the time of a prediction. For
     RealMLP (Holzmüller et al. 2024), label smoothing and the scaling layer keep their defaults.
     """
-    if trial.number == 0:
+    if key.number == 0:
         return {}
-    family = FAMILIES.index(trial.family)
-    random = generator(seed, "candidate", family, trial.number)
+    family = FAMILIES.index(key.family)
+    random = generator(seed, "candidate", family, key.number)
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(math.log(low), math.log(high))))
 
-    if trial.family == "TabM":
+    if key.family == "TabM":
         return {
             "learning_rate_init": log_uniform(1e-4, 5e-3),
             "weight_decay": log_uniform(1e-4, 1e-1) if random.random() < 0.5 else 0.0,

@@ -74,7 +74,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 
         * "name", and "kind": "ensemble", "candidate", "baseline", "library" or "distilled";
         * "score", "standard_error": the metric on the held-out rows, and its standard error;
-        * "share": the candidate's weight in the ensemble's average;
+        * "weight": the candidate's weight in the ensemble's average;
         * "seconds": the time of training;
         * "prediction_ms": the CPU time of predictions, in milliseconds per 1,000 rows;
         * "size": the number of parameters;

@@ -31,7 +31,7 @@ def row_of(
     seconds: float,
     networks: Sequence[Sequential] = (),
     *,
-    share: float = 0.0,
+    weight: float = 0.0,
     prediction_ms: float = math.nan,
     settings: Mapping[str, Any] | None = None,
     note: str = "",
@@ -44,7 +44,7 @@ def row_of(
     numbers = {
         "score": score,
         "standard_error": error,
-        "share": share,
+        "weight": weight,
         "seconds": round(seconds, 3),
         "prediction_ms": round(prediction_ms, 3),
     }
@@ -58,8 +58,8 @@ def row_of(
     }
 
 
-def row_of_candidate(candidate: Candidate, scoring: Scoring, share: float = 0.0) -> dict[str, Any]:
-    """Return the row of a candidate, whose weight in the ensemble is `share`."""
+def row_of_candidate(candidate: Candidate, scoring: Scoring, weight: float = 0.0) -> dict[str, Any]:
+    """Return the row of a candidate, whose weight in the ensemble is `weight`."""
     outcome = candidate.outcome
     return row_of(
         "candidate",
@@ -68,7 +68,7 @@ def row_of_candidate(candidate: Candidate, scoring: Scoring, share: float = 0.0)
         None if outcome.error else candidate.predictions,
         outcome.seconds,
         candidate.networks,
-        share=share,
+        weight=weight,
         prediction_ms=math.nan if outcome.error else outcome.prediction_ms,
         settings=outcome.parameters,
         note=outcome.error or outcome.stopped,
@@ -101,7 +101,7 @@ def outputs_of(network: Sequential, table: Table) -> np.ndarray:
     By chance, held-out rows may have categories that the training rows lack.
     """
     assert network.schema is not None
-    X, _ = network.schema.encode_and_find(table, network.dtype)
+    X, _ = network.schema.encode_with_unseen(table, network.dtype)
     return network.predict_encoded(X)
 
 

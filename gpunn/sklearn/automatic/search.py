@@ -21,8 +21,8 @@ from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning
 from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
     Candidate,
+    CandidateKey,
     Outcome,
-    Trial,
     Turns,
     parameters_of,
 )
@@ -36,8 +36,7 @@ from gpunn.sklearn.automatic.leaderboard import (
     row_of,
     row_of_candidate,
 )
-from gpunn.sklearn.automatic.time_limit import REASON, Deadline, TimeLimit, TimeShare
-from gpunn.sklearn.automatic.yardsticks import (
+from gpunn.sklearn.automatic.reference_models import (
     BASELINES,
     LIBRARIES,
     Goal,
@@ -46,6 +45,7 @@ from gpunn.sklearn.automatic.yardsticks import (
     check_libraries,
     predicted,
 )
+from gpunn.sklearn.automatic.time_limit import REASON, Deadline, TimeLimit, TimeShare
 from gpunn.sklearn.held_out import SplitBy
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
@@ -70,9 +70,9 @@ from gpunn.training.interruption import Interruption
 __all__ = ["TabularSearch"]
 
 FOLDS = 5
-"""Number of folds with a time limit, for tables of at most `MANY` rows."""
+"""Number of folds with a time limit, for tables of at most `MAX_ROWS_FOR_FOLDS` rows."""
 
-MANY = 10_000
+MAX_ROWS_FOR_FOLDS = 10_000
 """Maximum number of rows for which several folds are worth their time."""
 
 STUDENT = "RealMLP"
@@ -118,7 +118,7 @@ class TabularSearch(TabularEstimator):
         if every.weights is not None:
             rows = int(np.count_nonzero(every.weights))
         kind, values = split_by or ("", np.arange(FOLDS))
-        if self.time_limit is None or rows > MANY or kind == "time":
+        if self.time_limit is None or rows > MAX_ROWS_FOR_FOLDS or kind == "time":
             return 1
         return max(1, min(FOLDS, rows, len(np.unique(values))))
 
@@ -142,7 +142,7 @@ class TabularSearch(TabularEstimator):
             for family, other in zip(FAMILIES[1:], others, strict=True):
                 schemas[family] = other._learn_schemas(folds, seed)
         plan = Plan(folds, schemas, seed, scoring, limit)
-        rows = [*self._yardsticks(plan, BASELINES, "baseline")]
+        rows = [*self._reference_rows(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)
         self.stopped_ = INTERRUPTED if interrupted else ""
         with Interruption() as late:  # a first Ctrl-C must not lose the candidates
@@ -156,7 +156,7 @@ class TabularSearch(TabularEstimator):
         if not self.stopped_:
             with suppress(KeyboardInterrupt):
                 libraries = {name: LIBRARIES[name] for name in self.compare}
-                rows.extend(self._yardsticks(plan, libraries, "library"))
+                rows.extend(self._reference_rows(plan, libraries, "library"))
         self.leaderboard_ += rows
 
     def _estimator(self, family: str, parameters: dict[str, Any]) -> TabularEstimator:
@@ -188,8 +188,8 @@ class TabularSearch(TabularEstimator):
                 plan.limit.use(candidate.outcome.seconds)
                 self._show(row_of_candidate(candidate, plan.scoring))
             try:
-                while (trial := turns.next(plan.limit.left)) is not None:
-                    candidate = self._train_candidate(plan, trial, alone=not finished(candidates))
+                while (key := turns.next(plan.limit.left)) is not None:
+                    candidate = self._train_candidate(plan, key, alone=not finished(candidates))
                     turns.add(candidate.outcome)
                     candidates.append(candidate)
                     self._show(row_of_candidate(candidate, plan.scoring))
@@ -208,7 +208,7 @@ class TabularSearch(TabularEstimator):
         every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]][0]
         held = [array for fold in plan.folds for array in (fold.held, *fold.validation[1:])]
         given = [fold.validation.table for fold in plan.folds if fold.held is None]
-        X, *X_val = (schema.encode_and_find(table)[0] for table in (every.table, *given))
+        X, *X_val = (schema.encode_with_unseen(table)[0] for table in (every.table, *given))
         parameters = plain_parameters(self.get_params(deep=False))
         return {
             "estimator": type(self).__name__,
@@ -221,14 +221,14 @@ class TabularSearch(TabularEstimator):
             "validation rows": checksum([*held, *X_val]),
         }
 
-    def _train_candidate(self, plan: Plan, trial: Trial, alone: bool) -> Candidate:
+    def _train_candidate(self, plan: Plan, key: CandidateKey, alone: bool) -> Candidate:
         """Train a candidate's networks, each for a part of the time.
 
         If no other candidate is finished, this one is `alone`, and leaves half of the time for
         others.
         """
-        folds, parameters = plan.folds, parameters_of(trial, plan.seed)
-        estimator = self._estimator(trial.family, parameters)
+        folds, parameters = plan.folds, parameters_of(key, plan.seed)
+        estimator = self._estimator(key.family, parameters)
         began, left = plan.limit.elapsed, plan.limit.left
         if left < math.inf:
             count = len(folds) * self.n_ens
@@ -236,17 +236,15 @@ class TabularSearch(TabularEstimator):
             share = TimeShare(left / 2 if alone else left, count, threads)
             estimator.callbacks = [*self.callbacks, Deadline(share)]
         try:
-            fitted, outputs = estimator._train_networks(
-                folds, plan.schemas[trial.family], plan.seed
-            )
+            fitted, outputs = estimator._train_networks(folds, plan.schemas[key.family], plan.seed)
         except (DivergenceError, MemoryError) as error:
             seconds, text = plan.limit.elapsed - began, f"{error}".partition("\n")[0]
-            return Candidate(Outcome(*trial, parameters, seconds, error=text), [], np.empty(0))
+            return Candidate(Outcome(*key, parameters, seconds, error=text), [], np.empty(0))
         networks = [each.network for each in fitted]
         reasons = [each.history.stopped for each in fitted]
         stopped = [each for each in reasons if each == REASON or each.startswith("interrupted")]
         outcome = Outcome(
-            *trial,
+            *key,
             parameters,
             plan.limit.elapsed - began,
             best_epochs=tuple(each.best_epoch for each in fitted),
@@ -290,14 +288,14 @@ class TabularSearch(TabularEstimator):
             max_models=max(1, self.max_networks // len(usable[0].networks)),
         )
         chosen = [(each, count) for each, count in zip(usable, counts, strict=True) if count]
-        shares = {each.outcome.name: count / sum(counts) for each, count in chosen}
+        weights = {each.outcome.name: count / sum(counts) for each, count in chosen}
         network = combined(
             [network for each, _ in chosen for network in each.networks],
             [count for each, count in chosen for _ in each.networks],
         )
         predictions = np.zeros_like(usable[0].predictions)
         for each, _ in chosen:
-            predictions += shares[each.outcome.name] * each.predictions
+            predictions += weights[each.outcome.name] * each.predictions
         outputs = scoring.outputs_of(predictions)
         self._decide_from(network, plan.folds, [outputs])
         self._set_scores(plan.folds, scoring.scores(predictions), self._predictions(outputs))
@@ -307,7 +305,7 @@ class TabularSearch(TabularEstimator):
         if self._task != "regression":
             self.temperature_ = [number for each in outcomes for number in each.temperatures]
         rows = [
-            row_of_candidate(each, scoring, shares.get(each.outcome.name, 0.0))
+            row_of_candidate(each, scoring, weights.get(each.outcome.name, 0.0))
             for each in candidates
         ]
         sign = -1 if scoring.larger_is_better else 1
@@ -319,7 +317,7 @@ class TabularSearch(TabularEstimator):
             predictions,
             plan.limit.elapsed,
             [network],
-            share=1.0,
+            weight=1.0,
             prediction_ms=milliseconds(network, table),
         )
         self.leaderboard_ = [ensemble, *rows]
@@ -380,7 +378,7 @@ class TabularSearch(TabularEstimator):
         if self._task != "regression":
             self.temperature_ = [fitted.temperature]
 
-    def _yardsticks(
+    def _reference_rows(
         self, plan: Plan, models: Mapping[str, Model], kind: str
     ) -> Iterator[dict[str, Any]]:
         """Yield the leaderboard's rows of other models on the same folds."""
@@ -393,7 +391,7 @@ class TabularSearch(TabularEstimator):
                     warnings.simplefilter("ignore")
                     each = [predicted(model, *fold, goal) for fold in parts]
                 predictions = np.concatenate(each)
-            except Exception as error:  # a yardstick must not end the training
+            except Exception as error:  # another model must not end the training
                 note = f"{type(error).__name__}: {error}".partition("\n")[0]
             row = row_of(kind, name, plan.scoring, predictions, watch.elapsed, note=note)
             self._show(row)
@@ -403,7 +401,7 @@ class TabularSearch(TabularEstimator):
         """Return each fold's encoded training rows and held-out rows, and their schema."""
 
         def encoded(rows: Rows, training: Rows, schema: Schema) -> Part:
-            X, _ = schema.encode_and_find(rows.table)
+            X, _ = schema.encode_with_unseen(rows.table)
             weights = self._validation_weights(training, rows)
             return Part(X, rows.targets, np.ones(len(X)) if weights is None else weights)
 

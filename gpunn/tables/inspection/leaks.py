@@ -11,8 +11,8 @@ from gpunn.randomness import generator
 from gpunn.tables.column_names import is_named_as_identifier, is_named_as_period, quoted
 from gpunn.tables.columns import Column
 from gpunn.tables.inspection.finding import Finding
+from gpunn.tables.inspection.formulas import formula_of
 from gpunn.tables.inspection.sample import Sample
-from gpunn.tables.inspection.sums import formula_of
 from gpunn.tables.inspection.targets import Target
 from gpunn.tables.splitting import shared_values, split_by
 

@@ -17,7 +17,7 @@ from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
-from gpunn.network import Sequential
+from gpunn.network import Sequential, chain_of_shapes
 from gpunn.training.batches.class_and_sample_weights import combined_weights
 from gpunn.training.batches.data_warnings import check_classes, warn_of_outputs, warn_of_scale
 from gpunn.training.batches.initial_values_from_data import start_from_data
@@ -328,8 +328,10 @@ class DatasetBuilder:
 
     def _diagram(self, X: np.ndarray, y: np.ndarray) -> str:
         """Return the shapes of data, network and loss as a diagram, one per line."""
+        model = self.model
         return (
-            f"    a row of X {X.shape} goes into\n{self.model.shapes_picture()}\n"
+            f"    a row of X {X.shape} goes into\n"
+            f"{chain_of_shapes(model.input_shape, model.labels, model.shapes)}\n"
             f"    the loss {self.loss.name!r} compares this output with a row of y {y.shape}"
         )
 

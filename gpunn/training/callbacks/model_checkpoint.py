@@ -120,7 +120,7 @@ class ModelCheckpoint(Callback):
         seconds = math.inf if self.every_seconds is None else self.every_seconds
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
         self._due |= counted or time.monotonic() - self._written_at >= seconds
-        if self._due and trainer.is_sound():
+        if self._due and trainer.can_checkpoint():
             self._write(trainer)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
@@ -131,7 +131,7 @@ class ModelCheckpoint(Callback):
         self._write(trainer)
 
     def on_interruption(self, trainer: TrainerProtocol) -> None:
-        if self.resumable and self.monitor is None and trainer.is_sound():
+        if self.resumable and self.monitor is None and trainer.can_checkpoint():
             self._write(trainer)
 
     def _write(self, trainer: TrainerProtocol) -> None:

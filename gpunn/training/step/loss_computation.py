@@ -24,7 +24,7 @@ def output_layers(model: Sequential) -> list[OutputLayer]:
 def check_output_layers(model: Sequential, loss: Loss) -> None:
     """Raise an ArgumentError if a layer after the loss does not fit the loss."""
     for label, layer in zip(model.labels, model.layers, strict=True):
-        if isinstance(layer, OutputLayer) and not layer.takes(loss.output_activation):
+        if isinstance(layer, OutputLayer) and not layer.supports(loss.output_activation):
             raise ArgumentError(
                 f"layer {label!r}: does not fit the loss {loss.name!r}, which expects outputs for "
                 f"{loss.output_activation!r}; {layer.advice(loss.output_activation)}"

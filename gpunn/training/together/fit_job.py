@@ -107,5 +107,5 @@ class FitJob:
 
     def _save(self) -> None:
         """Write a checkpoint, if a path is given and training can resume from here."""
-        if self.path is not None and self.fit.trainer.is_sound():
+        if self.path is not None and self.fit.trainer.can_checkpoint():
             self.fit.trainer.save_checkpoint(self.path)

@@ -19,10 +19,11 @@ __all__ = ["Halving"]
 class Halving(StopRule):
     """A rule for `gpunn.train_together`: successive halving of the candidates.
 
-    After `first` epochs, the best 1 / `factor` of the groups continue, and the other groups end.
-    The rule repeats this after `first` * `factor` epochs, then after `first` * `factor`² epochs,
-    and so on, while there are several groups. A group's value is the mean of its networks' values
-    in that epoch. Among groups with equal values, those that come first in `groups` continue.
+    After `min_epochs` epochs, the best 1 / `factor` of the groups continue, and the other groups
+    end. The rule repeats this after `min_epochs` * `factor` epochs, then after `min_epochs` *
+    `factor`² epochs, and so on, while there are several groups. A group's value is the mean of its
+    networks' values in that epoch. Among groups with equal values, those that come first in
+    `groups` continue.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class Halving(StopRule):
     factor : int
         The ratio of epochs between two comparisons, and of groups before and after a comparison; at
         least 2.
-    first : int
+    min_epochs : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}
         Whether smaller ("min") or larger ("max") values are better. "auto" uses
@@ -64,7 +65,7 @@ class Halving(StopRule):
     ...     model = gpunn.Sequential([layer], 1, backend="numpy")
     ...     trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(rate))
     ...     fits.append(trainer.prepare([[1.0]], [1.0], epochs=8))
-    >>> halving = gpunn.Halving("loss", factor=2, first=2)
+    >>> halving = gpunn.Halving("loss", factor=2, min_epochs=2)
     >>> results = gpunn.train_together(fits, stop=halving)
     >>> [len(result.history["loss"]) for result in results]
     [4, 8, 2, 2]
@@ -73,12 +74,12 @@ class Halving(StopRule):
     monitor: str
     groups: Sequence[Hashable] | None = None
     factor: int = 3
-    first: int = 1
+    min_epochs: int = 1
     mode: str = "auto"
 
     def __post_init__(self) -> None:
         check_integer("factor", self.factor, at_least=2)
-        check_integer("first", self.first)
+        check_integer("min_epochs", self.min_epochs)
         check_mode(self.mode)
 
     def begin(self, fits: Sequence[Fit]) -> None:
@@ -92,7 +93,7 @@ class Halving(StopRule):
             self._direction = direction(self.mode, self.monitor, fit.trainer.larger_is_better)
 
     def next_epoch(self, epoch: int) -> int:
-        return epoch * self.factor or self.first
+        return epoch * self.factor or self.min_epochs
 
     def compare(self, epoch: int, results: Mapping[int, FitResult]) -> Mapping[int, str]:
         sign = 1 if self._direction == "min" else -1

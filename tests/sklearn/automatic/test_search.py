@@ -20,8 +20,8 @@ from gpunn.errors import (
 )
 from gpunn.sklearn import TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import candidates, search, time_limit
+from gpunn.sklearn.automatic.reference_models import constant
 from gpunn.sklearn.automatic.search import TabularSearch
-from gpunn.sklearn.automatic.yardsticks import constant
 from gpunn.sklearn.folds import folds_of
 from gpunn.tabular import greedy_selection
 
@@ -63,7 +63,7 @@ def small(trial, seed):
 def _two_small_candidates():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "parameters_of", small)
-        patch.setattr(candidates, "MOST", 2)
+        patch.setattr(candidates, "MAX_CANDIDATES", 2)
         yield
 
 
@@ -97,8 +97,8 @@ def test_leaderboard(fitted, name):
     assert scores == sorted(scores)
     assert sign * ensemble["score"] <= scores[0]
     assert ensemble["score"] == estimator.validation_score_ == estimator.cv_scores_.mean()
-    assert sum(row["share"] for row in rows) == pytest.approx(1)
-    used = [row for row in rows if row["share"]]
+    assert sum(row["weight"] for row in rows) == pytest.approx(1)
+    used = [row for row in rows if row["weight"]]
     assert len(estimator.estimators_) == 2 * len(used)
     assert len(estimator.best_epoch_) == len(estimator.n_iter_) == len(estimator.estimators_)
     assert ensemble["size"] == sum(row["size"] for row in used)
@@ -157,7 +157,7 @@ def test_without_a_time_limit():
     assert all(row["standard_error"] > 0 for row in estimator.leaderboard_)
     assert len(estimator.estimators_) == 1
     best = of_kind(estimator, "candidate")[0]
-    assert (best["share"], best["score"]) == (1, estimator.validation_score_)
+    assert (best["weight"], best["score"]) == (1, estimator.validation_score_)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_without_a_time_limit():
 )
 def test_automatic_folds(options, rows, folds, monkeypatch):
     numbers = []
-    monkeypatch.setattr(search, "MANY", rows)
+    monkeypatch.setattr(search, "MAX_ROWS_FOR_FOLDS", rows)
     monkeypatch.setattr(TabularSearch, "_train", lambda _, each, seed: numbers.append(len(each)))
     TabularClassifier(time_limit=1).fit(X, DEAR, **options)
     assert numbers == [folds]
@@ -219,7 +219,7 @@ def test_resume_after_a_kill(fitted, tmp_path, ended_by):
     np.testing.assert_array_equal(predicted(estimator), predicted(expected))
     np.testing.assert_array_equal(estimator.oof_predictions_, expected.oof_predictions_)
     for row, other in zip(estimator.leaderboard_, expected.leaderboard_, strict=True):
-        for key in ("name", "score", "share", "size", "settings"):
+        for key in ("name", "score", "weight", "size", "settings"):
             assert row[key] == other[key]
     with pytest.raises(ArgumentError, match=r"had other settings. settings.dtype was 'float32', "):
         estimator.set_params(dtype="float64").fit(X, y, **OPTIONS["classes"])
@@ -316,7 +316,7 @@ def test_the_time_limit_ends_every_network(monkeypatch):
     """The clock advances by one second whenever it is read."""
     seconds = iter(range(10**6))
     monkeypatch.setattr(time_limit, "clock", lambda: float(next(seconds)))
-    monkeypatch.setattr(candidates, "MOST", 9)
+    monkeypatch.setattr(candidates, "MAX_CANDIDATES", 9)
     monkeypatch.setitem(SMALL["TabM"], "epochs", 10**6)
     monkeypatch.setitem(SMALL["TabM"], "patience", 10**6)
     with gpunn.backends.thread_count.one_thread():
@@ -342,7 +342,7 @@ def test_failed_candidates(monkeypatch):
     assert [row["name"] for row in rows] == ["RealMLP 1", "TabM 1"]
     assert rows[1]["score"] is None
     assert "not a finite number" in rows[1]["note"]
-    monkeypatch.setattr(candidates, "MOST", 1)
+    monkeypatch.setattr(candidates, "MAX_CANDIDATES", 1)
     with pytest.raises(DivergenceError, match="every candidate has failed; TabM 1: "):
         estimator.fit(X, RENT)
 

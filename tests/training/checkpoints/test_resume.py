@@ -21,7 +21,7 @@ from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, CosineLog, FlatCosine, ReduceOnPlateau, WarmUp
-from gpunn.training import blocks
+from gpunn.training import epoch_blocks
 from gpunn.training.step.train_step import TrainStep
 
 ROWS = 50
@@ -343,7 +343,7 @@ def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, path, mo
     callbacks = [NormLog(tmp_path / "log.jsonl"), ModelCheckpoint(path, resumable=True)]
     with monkeypatch.context() as patched:
         patched.setattr(TrainStep, "update", interrupted)
-        patched.setattr(blocks, "MAX_EPOCHS", 0)  # train by requests, which call `update`
+        patched.setattr(epoch_blocks, "MAX_EPOCHS", 0)  # train by requests, which call `update`
         history = fit(this, callbacks=callbacks)
     assert history.stopped == "interrupted by Ctrl-C"
     assert (this.epoch, this.cursor) == (2, None)

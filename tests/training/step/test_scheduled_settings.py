@@ -64,7 +64,8 @@ def test_numbers_change_from_epoch_to_epoch_as_the_schedule_says(setting):
 
 
 def test_a_step_is_recorded_once_while_settings_move(monkeypatch):
-    monkeypatch.setattr("gpunn.training.blocks.MAX_SECONDS", math.inf)  # also on a busy machine
+    # Also on a busy machine.
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", math.inf)
     this = trainer(FlatCosine(0.3), Cosine(0.1), CosineLog(0.2))
     this.model.backend.recorded = recorded = Mock(wraps=this.model.backend.recorded)
     try:

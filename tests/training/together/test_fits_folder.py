@@ -97,7 +97,7 @@ def test_comparisons_resume():
 
     def train(**options):
         fits = [fit(trainer(Dense(units)), callbacks=calls()) for units in (9, 8, 7, 6)]
-        halving = gpunn.Halving("loss", factor=2, first=2)
+        halving = gpunn.Halving("loss", factor=2, min_epochs=2)
         return gpunn.train_together(fits, 2, halving, **options)
 
     calls = list

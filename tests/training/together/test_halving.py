@@ -48,7 +48,7 @@ def test_the_best_groups_by_the_mean_go_on(monitor, threads):
     second = best(range(6), 2, 3)
     third = best(sorted(second), 4, 1)
     expected = [8 if g in third else 4 if g in second else 2 for g in GROUPS]
-    halving = gpunn.Halving(monitor, GROUPS, factor=2, first=2)
+    halving = gpunn.Halving(monitor, GROUPS, factor=2, min_epochs=2)
     results = gpunn.train_together(candidates(), threads, stop=halving)
     assert epochs(results) == expected
     for result, count, other in zip(results, expected, whole, strict=True):
@@ -69,7 +69,7 @@ def test_networks_that_end_by_themselves_compete():
         stopping = EarlyStopping("loss", patience=1, min_delta=100.0)
         return {0: [stopping], 5: [Calls(on_epoch_end=fail)]}.get(index, [])
 
-    halving = gpunn.Halving("loss", factor=2, first=3)
+    halving = gpunn.Halving("loss", factor=2, min_epochs=3)
     results = gpunn.train_together(candidates(callbacks), 2, halving, on_error="keep")
     assert results[0].history.stopped.startswith("loss has not improved")
     assert isinstance(results[5].error, ZeroDivisionError)
@@ -88,7 +88,7 @@ def test_equal_groups_keep_their_order():
     ("make", "message"),
     [
         (lambda: gpunn.Halving("loss", factor=1), "factor: expected an integer >= 2"),
-        (lambda: gpunn.Halving("loss", first=0), "first: expected an integer >= 1"),
+        (lambda: gpunn.Halving("loss", min_epochs=0), "min_epochs: expected an integer >= 1"),
         (lambda: gpunn.Halving("loss", mode="best"), "mode: expected"),
         (lambda: gpunn.Halving("val_los"), "monitor: .*'val_loss'"),
         (lambda: gpunn.Halving("loss", groups=[1, 2]), "groups: .* each of 1 fits; got 2"),

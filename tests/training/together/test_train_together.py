@@ -17,7 +17,7 @@ from gpunn.distributed.threads import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gpunn.layers import Dense
 from gpunn.optimizers import SGD
-from gpunn.training import blocks
+from gpunn.training import epoch_blocks
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -50,7 +50,7 @@ def test_networks_compute_at_the_same_time(alone, monkeypatch):
         takes_turn.append(TURNS._lock._is_owned())
         run(self, count)
 
-    monkeypatch.setattr(blocks, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 0.0)
     monkeypatch.setattr(ProgramSequence, "__call__", observed)
     results = gpunn.train_together(different()[:4], 2, progress=False)
     assert set(takes_turn) == {False}

@@ -138,9 +138,9 @@ def normalize(op: Arguments) -> Calls:
 def unstandardize(op: Arguments) -> Calls:
     """Undo `standardize`, and clip to the bounds if given; arrays have any layout."""
     inputs = op.x, op.mean, op.std
-    if op.least is None or op.largest is None:
+    if op.minimum is None or op.maximum is None:
         return [partial(UNSTANDARDIZE, *inputs, op.out)]
-    return [partial(CLIPPED_UNSTANDARDIZE, *inputs, op.least, op.largest, op.out)]
+    return [partial(CLIPPED_UNSTANDARDIZE, *inputs, op.minimum, op.maximum, op.out)]
 
 
 def batch_norm(op: Arguments, scratch: Scratch) -> None:

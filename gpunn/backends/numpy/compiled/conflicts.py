@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Extent", "User", "address", "conflicts_of", "extent"]
+__all__ = ["Extent", "MemoryUser", "address", "conflicts_of", "extent"]
 
 
 def address(array: np.ndarray) -> int:
@@ -46,7 +46,7 @@ def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
 
 
-class User(Protocol):
+class MemoryUser(Protocol):
     """An instruction that uses memory."""
 
     @property
@@ -69,7 +69,7 @@ class Conflicts(NamedTuple):
     """Without instructions that divide the memory's rows in the same way: no thread waits."""
 
 
-def conflicts_of(instructions: Sequence[User], threads: int = sys.maxsize) -> Conflicts:
+def conflicts_of(instructions: Sequence[MemoryUser], threads: int = sys.maxsize) -> Conflicts:
     """Return which instructions of a program for this number of threads conflict."""
     found = Conflicts([set() for _ in instructions], [set() for _ in instructions])
     uses = sorted(

@@ -73,7 +73,7 @@ def made(monkeypatch):
             made.append(operations)
 
     monkeypatch.setattr("gpunn.backends.numpy.compiled.program.Program", Noted)
-    monkeypatch.setattr("gpunn.training.blocks.MAX_SECONDS", np.inf)  # also on a busy machine
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", np.inf)  # also on a busy machine
     return made
 
 

@@ -46,7 +46,7 @@ class Elementwise(Lowerings):
         return [Instruction("rescale", args, [x], [out])]
 
     def unstandardize(self, op: Arguments) -> Steps:
-        bounds = present(op.least, op.largest)
+        bounds = present(op.minimum, op.maximum)
         bounds = bounds if len(bounds) == 2 else []
         read = [op.x, op.mean, op.std, *bounds]
         if not same_kind(*read, op.out):

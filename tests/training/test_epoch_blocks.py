@@ -8,7 +8,7 @@ import pytest
 import gpunn
 from gpunn import callbacks, layers, optimizers, schedules
 from gpunn.errors import DivergenceError
-from gpunn.training import blocks
+from gpunn.training import epoch_blocks
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.epoch_program import EpochProgram
 
@@ -76,9 +76,9 @@ CASES = {
 
 def run(case, monkeypatch, max_epochs, dtype):
     """Train, and return everything that must not depend on blocks, and the blocks' epochs."""
-    monkeypatch.setattr(blocks, "MAX_EPOCHS", max_epochs)
-    monkeypatch.setattr(blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", max_epochs)
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     ran = epochs_of_blocks(monkeypatch)
     optimizer, settings, options = CASES[case]
     parts = [layers.Dense(6, activation="relu"), layers.Dropout(0.2), layers.BatchNorm()]
@@ -125,8 +125,8 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
     class Own(Reads):
         name = "own"
 
-    monkeypatch.setattr(blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     ran = epochs_of_blocks(monkeypatch)
     model = gpunn.Sequential([layers.Dense(3)], 4, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
@@ -136,8 +136,8 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
 
 def test_buffers_whose_sum_is_infinite(monkeypatch):
     """A piecewise linear embedding has the largest number as a bound of each column."""
-    monkeypatch.setattr(blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(blocks, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     by_requests, run = [], EpochByRequests.run
     monkeypatch.setattr(EpochByRequests, "run", lambda self: by_requests.append(1) or run(self))
     columns = np.tile(X, (1, 10))

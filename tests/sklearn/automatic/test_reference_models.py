@@ -1,10 +1,10 @@
-"""Yardsticks: each model predicts each kind of target, even if classes are missing in a fold."""
+"""Reference models predict each kind of target, even if classes are missing in a fold."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from gpunn.sklearn.automatic.yardsticks import (
+from gpunn.sklearn.automatic.reference_models import (
     BASELINES,
     LIBRARIES,
     Goal,
@@ -76,6 +76,6 @@ def test_logarithms_and_quantiles(name):
         np.testing.assert_allclose(below, levels, atol=0.02)
 
 
-def test_no_yardsticks_for_quantiles():
+def test_no_libraries_for_quantiles():
     with pytest.raises(ValueError, match="compare: cannot be combined with quantiles"):
         check_libraries(["sklearn"], (0.1, 0.5, 0.9))
