@@ -44,7 +44,7 @@ VIEWS = frozenset(
         *("matrix_transpose", "ravel", "broadcast_to"),
     )
 )
-"""NumPy functions and methods that return a view, or a copy, which is refused."""
+"""NumPy functions and methods that return a view or a copy. A copy is refused."""
 
 PLAIN = (int, float, str, np.generic)
 """Types of arguments that can be compared by their `repr`."""

@@ -18,7 +18,7 @@ __all__ = ["automatic_settings", "train_automatically"]
 def automatic_settings(
     time_limit: float | None, compare: str | None, distill: bool
 ) -> dict[str, str]:
-    """Return the settings of the options of the model "auto", by the option's name."""
+    """Return the settings for --time, --compare and --distill, by option."""
     settings = {}
     if time_limit is not None:
         settings["--time"] = f"model.parameters.time_limit={time_limit!r}"

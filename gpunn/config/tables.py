@@ -957,7 +957,7 @@ class Draft(Config):
         Returns
         -------
         bool
-            False if the tabular model's default is used, even if the user changes parts of it.
+            False if the tabular model's default is used, including a default with changed parts.
         """
         return key in self.given and not is_part(key, self.given[key])
 

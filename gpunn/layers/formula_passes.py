@@ -139,7 +139,7 @@ class Passes:
         return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
 
     def _held(self, node: Node) -> Array | None:
-        """Return the array of a node without computing, or None."""
+        """Return the array of a node if it is already known, else None."""
         if node in self._arrays:
             return self._arrays[node]
         if node.op == "reshape" and node.args[0] in self._arrays:

@@ -97,7 +97,7 @@ class SharedProgram:
 
 
 class SharedPrograms:
-    """The programs that no fit uses at the moment, by kind of network, and times of epochs."""
+    """Programs that no fit uses at the moment, by kind of network; and times of epochs."""
 
     def __init__(self) -> None:
         self._lock = ForkableLock()

@@ -298,7 +298,7 @@ class PrivateMemory:
                 self._free[size].append(block)
 
     def __call__(self, size: int) -> Any:
-        """Return `size` bytes of memory that no array and no other call of a repetition uses."""
+        """Return `size` bytes that neither an array nor another call of a repetition uses."""
         free, owner = self._free[size], Owner()
         block = free.pop(0) if free else self._pool.malloc(size)
         self._kept[block] = size, weakref.ref(owner)

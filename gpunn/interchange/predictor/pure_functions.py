@@ -278,7 +278,7 @@ def one_hot(
     second_codes: list[int],
     levels: list[list[float]],
 ) -> list[float]:
-    """Return for each output a level: on for its code, second for its second code, else off."""
+    """Return each output's level: `on` for its code, `second` for its second code, else `off`."""
     return [
         on if x[column] == code else second if x[column] == second_code else off
         for column, code, second_code, off, on, second in zip(

@@ -30,7 +30,8 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: no more than the rows fill, but at least 2 with accumulation."""
+        """Batches per update, at most as many as the rows fill, but at least 2 with
+        accumulation."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

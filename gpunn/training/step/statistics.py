@@ -35,7 +35,7 @@ def has_metric_weight(
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return an epoch's sums with a separate weight for the metrics, copied from the loss."""
+    """Return an epoch's sums with a further entry: the metrics' weight, a copy of the loss's."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)

@@ -1,7 +1,7 @@
 """Category codes: one-hot outputs and embeddings.
 
-An int64 array on the device stores the column of codes that each output, or each row of an
-embedding table, belongs to.
+Each output, or each row of an embedding table, belongs to a column of codes. An int64 array on the
+device stores the index of this column.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["C_TYPES", "LANES", "NULL", "Calls", "over_rows", "raw_kernel"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
-"""A list of calls; made in order, they run an operation."""
+"""Calls that run an operation, in order."""
 
 C_TYPES = {
     np.dtype(np.float32): "float",
