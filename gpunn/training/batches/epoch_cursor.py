@@ -30,8 +30,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update, at most as many as the rows fill, but at least 2 with
-        accumulation."""
+        """Batches per update: at most those that the rows fill, but 2 or more with accumulation."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
