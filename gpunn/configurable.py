@@ -19,7 +19,7 @@ import inspect
 import math
 import numbers
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -97,7 +97,7 @@ class Configurable:
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Raise an ArgumentTypeError for an unknown parameter, and suggest the nearest name."""
-        if parameters and parameters.keys() - {field.name for field in _fields(cls)}:
+        if parameters and parameters.keys() - set(field_names(cls)):
             accepted = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
                 valid = [name for name in accepted if name != "self"]
@@ -141,7 +141,7 @@ class Configurable:
         dict
             The name and parameters, as `{"name": ..., parameter: value, ...}`, in JSON types.
         """
-        described = {field.name: _plain(getattr(self, field.name)) for field in _fields(self)}
+        described = {name: _plain(getattr(self, name)) for name in field_names(type(self))}
         return {"name": self.name, **described}
 
     # For `__post_init__`. These methods convert a parameter to a Python number, even in a frozen
@@ -251,15 +251,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
-    for subclass in base.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
+def _subclasses(base: type[Kind]) -> list[type[Kind]]:
+    return [cls for each in base.__subclasses__() for cls in (each, *_subclasses(each))]
 
 
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
     """Return all named subclasses of `base`, by name."""
-    return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
+    return {cls.name: cls for cls in _subclasses(base) if cls.name and "name" in vars(cls)}
 
 
 def is_built_in(cls: type) -> bool:
@@ -302,7 +300,7 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
         if not (isinstance(imported, type) and issubclass(imported, base)):
             raise ArgumentError(f"{argument}: {name!r} is not a subclass of {base.__name__}")
         return imported
-    matches = [cls for cls in _subclasses(base) if vars(cls).get("name") == name]
+    matches = [cls for cls in _subclasses(base) if cls.name == name and "name" in vars(cls)]
     if not (name and matches):
         raise ArgumentError(
             f"{argument}: there is no {base.__name__.lower()} {name!r}; "
@@ -371,8 +369,15 @@ def key_path(path: str, key: str) -> str:
 
 
 def field_names(cls: type) -> list[str]:
-    """Return the names of a dataclass's fields."""
-    return [field.name for field in _fields(cls)]
+    """Return the names of a dataclass's fields; [] for other classes."""
+    names = NAMES.get(cls)
+    if names is None:
+        names = NAMES[cls] = [field.name for field in _fields(cls)]
+    return names
+
+
+NAMES: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()
+"""The result of `field_names` for each class."""
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:

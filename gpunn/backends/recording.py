@@ -18,12 +18,11 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from gpunn.backends.placeholder import operands
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, field_names
 from gpunn.errors import ArgumentError
 from gpunn.expressions.objects import elements, same
 from gpunn.expressions.tracing import shared_traces
@@ -343,11 +342,11 @@ def fields_of(part: object, known: dict[int, object] | None = None) -> list[tupl
     An object that occurs several times has its pairs once; `known` are objects that occurred.
     """
     known = {} if known is None else known
-    if isinstance(part, str | float | int | None) or id(part) in known:
+    if part is None or isinstance(part, (str, float, int)) or id(part) in known:
         return []
     known[id(part)] = part
     result: list[tuple[object, str]] = []
-    names = [field.name for field in fields(part)] if is_dataclass(part) else []
+    names = field_names(type(part))
     for name in names:
         result.append((part, name))
         result += fields_of(getattr(part, name), known)

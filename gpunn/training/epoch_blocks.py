@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 
-from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.expressions.objects import same
 from gpunn.monitor import TIMINGS
@@ -24,7 +23,7 @@ from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram, state_arrays
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import SharedPrograms, kind_of, parts_of, rows_of, shared_programs
+from gpunn.training.sharing import SharedPrograms, kind_of, rows_of, shared_programs
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
@@ -54,7 +53,6 @@ class EpochBlocks:
         self._own: EpochProgram | None = None
         self._shared: SharedPrograms | None = None
         self._kind: Hashable | None = None
-        self._settings = RecordingCache(parts_of(self.trainer))
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
 
     def begin(self) -> None:
@@ -65,7 +63,7 @@ class EpochBlocks:
         if self._ended:
             return
         self._shared = shared_programs()
-        self._kind = None if self._shared is None else self._present_kind()
+        self._kind = None if self._shared is None else kind_of(self.session)
         if self._shared is not None and self._kind is not None:
             self._seconds = self._shared.seconds.get(self._kind, 0.0)
         elif left > 1:
@@ -87,10 +85,6 @@ class EpochBlocks:
         if not isinstance(validation, Subset):
             return order, step.ops.zeros((0,), "int64")
         return order, validation.dataset.reserve(validation.order_name, epochs * validation.rows)
-
-    def _present_kind(self) -> Hashable | None:
-        """Return the kind of the network, whose settings a callback may have changed."""
-        return self._settings.get("kind", lambda: kind_of(self.session))
 
     def end(self) -> None:
         """Release the program and its rows."""
@@ -118,7 +112,7 @@ class EpochBlocks:
     def _program(self) -> Iterator[EpochProgram | None]:
         """Return a context with the program, or with None if requests must train."""
         if self._shared is not None and self._kind is not None:
-            self._kind = self._present_kind()
+            self._kind = kind_of(self.session)  # a callback may have changed the settings
             if self._kind is None:
                 yield None
                 return
@@ -196,7 +190,7 @@ class EpochBlocks:
             restore(program.state, state)
         before = state if shared else [np.array(array) for array in state]
         settings = self._load(program, epochs)
-        epochs = len(settings)
+        epochs, changing = len(settings), self._changing
         began = time.perf_counter()
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
@@ -223,7 +217,10 @@ class EpochBlocks:
                     restore(state, program.state_after(epoch))
                     self.trainer.policy.undo_orders(epochs - epoch - 1)
                 raise
-            if epoch + 1 < epochs and (progress.stop_reason or self._outdated(settings, epoch)):
+            if epoch + 1 < epochs and (
+                progress.stop_reason
+                or (changing and not np.array_equal(session.next_settings(), settings[epoch + 1]))
+            ):
                 restore(state, program.state_after(epoch))
                 self.trainer.policy.undo_orders(epochs - epoch - 1)
                 self._limit = max(1, self._limit // 2)
@@ -232,24 +229,24 @@ class EpochBlocks:
 
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
         """Load the row orders and settings of the next epochs; return the settings."""
-        session, first = self.session, self.trainer.progress.epoch
-        training = session.training
+        session, progress, training = self.session, self.trainer.progress, self.session.training
         assert isinstance(training, Subset)
         self.trainer.policy.mark_orders()
         orders: list[np.ndarray | None] = []
         settings: list[np.ndarray] = []
-        constant = session.same_settings
-        for epoch in range(first, first + epochs):
-            with self._at(epoch):
+        first, constant = progress.epoch, session.same_settings
+        try:
+            for progress.epoch in range(first, first + epochs):  # rules see epochs to come
                 try:
-                    settings.append(
-                        settings[0] if constant and settings else session.next_settings()
-                    )
+                    known = constant and settings
+                    settings.append(settings[0] if known else session.next_settings())
                 except Exception:
                     if not settings:
                         raise
                     break  # the error ends training when this epoch begins
                 orders.append(session.next_order())
+        finally:
+            progress.epoch = first
         visited = session.plan.visited * session.plan.members
         order = np.concatenate(
             [np.arange(visited) if each is None else each[:visited] for each in orders]
@@ -294,24 +291,13 @@ class EpochBlocks:
         reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
         return bool(self.session.callbacks) or reads
 
-    def _outdated(self, settings: list[np.ndarray], epoch: int) -> bool:
-        """Return whether the settings of the next epoch have changed since they were loaded."""
-        session, schedule = self.session, self.trainer.optimizer.schedule
-        own_rates = type(self.trainer.policy).learning_rates is not TrainingPolicy.learning_rates
-        observes = own_rates or type(schedule).observe is not Schedule.observe
-        if session.same_settings or not observes:
-            return False
-        return not np.array_equal(session.next_settings(), settings[epoch + 1])
-
-    @contextmanager
-    def _at(self, epoch: int) -> Iterator[None]:
-        """Set the trainer's epoch to one that has not begun, for rules."""
-        progress = self.trainer.progress
-        current, progress.epoch = progress.epoch, epoch
-        try:
-            yield
-        finally:
-            progress.epoch = current
+    @property
+    def _changing(self) -> bool:
+        """Whether the logs of an epoch may change the settings of later epochs."""
+        policy, schedule = type(self.trainer.policy), type(self.trainer.optimizer.schedule)
+        own_rates = policy.learning_rates is not TrainingPolicy.learning_rates
+        observes = own_rates or schedule.observe is not Schedule.observe
+        return observes and not self.session.same_settings
 
 
 def restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:

@@ -104,7 +104,7 @@ class EpochProgram:
         self._recorded: list[Callable[[int], None]] = []
         self._program: Repeated | None = None
         self._parts = 0
-        self._held: np.ndarray | None = None
+        self._held = np.arange(0)
         self._small: dict[str, Callable[[int], None]] = {}
         # Replacing the table of learning rates later would invalidate recorded programs.
         step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
@@ -193,13 +193,13 @@ class EpochProgram:
         ops = self._ops
         ops.copy_from_host(order, self.order[: len(order)])
         self.step.load_settings(settings)
-        if held is not self._held:
+        if not np.array_equal(held, self._held):
             self._held = held
             ops.copy_from_host(
                 np.tile(held, self.epochs), self.held_order[: held.size * self.epochs]
             )
         for tables in self._tables:
-            ops.fill(tables.position, 0)
+            tables.position[...] = 0
         for each in (self.step, self.passes):
             if each is not None:
                 each.rewind()

@@ -340,7 +340,8 @@ class TrainingSession:
         """Check schedule and checkpoint; continue from a checkpoint or the trainer's state."""
         trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
-        trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
+        larger = trainer.larger_is_better
+        trainer.optimizer.schedule.check({name: larger[name] for name in names})
         states = None
         checkpoint = self.ranks.agreement.of_first(self._checkpoint(), "a checkpoint")
         if checkpoint is not None:
@@ -348,7 +349,7 @@ class TrainingSession:
         trainer.resumed = states is not None
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         progress.interrupted = False
-        trainer.history.larger_is_better = trainer.larger_is_better
+        trainer.history.larger_is_better = larger
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
             if progress.cursor is None:

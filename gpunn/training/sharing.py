@@ -15,13 +15,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.replaceable import ReplaceableFloat, ReplaceableInt
 from gpunn.backends.turns import TURNS
+from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
 from gpunn.expressions.objects import same
 from gpunn.forks import ForkableLock
@@ -32,15 +33,14 @@ from gpunn.training.epoch_program import EpochProgram
 from gpunn.training.session import TrainingSession
 from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
-from gpunn.training.trainer_protocol import TrainerProtocol
 
 __all__ = ["SharedPrograms", "shared_programs", "sharing_programs"]
 
 MAX_PROGRAMS = 64
 """The maximum number of programs that no fit uses at the moment."""
 
-INITIAL = frozenset(("edges",))
-"""Settings of layers that only affect the initial values of buffers."""
+OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
+"""Settings that networks of a kind don't share. Edges only decide initial values of buffers."""
 
 
 class SharedProgram:
@@ -148,27 +148,18 @@ def views(rows: Rows) -> Rows:
     return X, y, weights, others
 
 
-def parts_of(trainer: TrainerProtocol) -> list[object]:
-    """Return the parts of a training whose settings a program contains."""
-    layers = family(*trainer.model.layers)
-    return [*layers, trainer.loss, trainer.optimizer, *trainer.every_metric]
-
-
 def kind_of(session: TrainingSession) -> Hashable | None:
     """Return a key that is equal for networks that can share a program, or None.
 
     None means that the network can't share a program. Networks with custom parts can't, because
-    such a part may have a state that its description lacks.
+    such a part may have a state that its settings lack.
     """
     trainer, model = session.trainer, session.trainer.model
-    if not all(is_builtin(part) for part in parts_of(trainer)):
+    parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
+    try:
+        described = [described_by(part) for part in parts]
+    except TypeError:
         return None
-    network, optimizer = model.config(), trainer.optimizer.config()
-    del network["seed"], optimizer["learning_rate"]
-    penalty = bool(optimizer.pop("l2_penalty"))
-    metrics = [metric.config() for metric in trainer.every_metric]
-    network = without_initial_values(network)
-    described = network, trainer.loss.config(), optimizer, penalty, metrics, trainer.metric_names
     arrays = [
         None if each is None else (each.dtype.str, each.shape[1:])
         for rows in rows_of(session)
@@ -176,28 +167,24 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     ]
     held = 0 if session.validation is None else session.validation.rows
     shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
-    names = type(trainer.policy), model.parameters.trained, model.backend.name
-    more = held, trainer.report_every, session.recipe.batch_means
-    return repr(described), repr(session.plan), repr(arrays), repr(shapes), names, more
+    penalty, policy = bool(trainer.optimizer.l2_penalty), type(trainer.policy)
+    names = model.input_shape, model.dtype, model.backend.name, model.parameters.trained, policy
+    more = held, trainer.report_every, session.recipe.batch_means, trainer.metric_names, penalty
+    return repr((described, session.plan, arrays, shapes, names, more))
 
 
-def without_initial_values(config: Any) -> Any:
-    """Return a network's description without settings that only affect initial buffers."""
-    if isinstance(config, dict):
-        kept = {name: value for name, value in config.items() if name not in INITIAL}
-        return {name: without_initial_values(value) for name, value in kept.items()}
-    return [*map(without_initial_values, config)] if isinstance(config, list) else config
-
-
-def is_builtin(part: object) -> bool:
-    """Return whether a part and its fields belong to gpunn."""
-    if not is_dataclass(part):
-        return isinstance(part, str | float | int | tuple | list | dict | np.generic | None) or (
-            type(part).__module__.startswith("gpunn.")
-        )
-    if not type(part).__module__.startswith("gpunn."):
-        return False
-    return all(is_builtin(getattr(part, field.name)) for field in fields(part))
+def described_by(part: Any) -> object:
+    """Return a part's class and settings, except `OWN`; raise a TypeError if a class is custom."""
+    if part is None or isinstance(part, (str, float, int, np.generic)):
+        return part
+    if isinstance(part, tuple | list):
+        return [*map(described_by, part)]
+    if isinstance(part, dict):
+        return [*part, *map(described_by, part.values())]
+    if not is_built_in(type(part)):
+        raise TypeError
+    names = [name for name in field_names(type(part)) if name not in OWN]
+    return type(part), [described_by(getattr(part, name)) for name in names]
 
 
 class Active:
