@@ -90,7 +90,7 @@ class Loss(Configurable):
     output_activation: ClassVar[str] = "identity"
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Use no gradients of a built-in class whose `values` the class redefines."""
+        """If the class redefines a base class's `values`, don't inherit that base's `gradients`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, Loss, "values", "gradients")
 
@@ -208,7 +208,7 @@ class ElementwiseLoss(Loss):
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Use no slopes of a built-in class whose `terms` the class redefines."""
+        """If the class redefines a base class's `terms`, don't inherit that base's `slopes`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, ElementwiseLoss, "terms", "slopes", "slope")
 

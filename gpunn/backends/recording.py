@@ -337,9 +337,10 @@ class RecordingCache:
 
 
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
-    """Return all fields of a dataclass and of its fields' values, as pairs of owner and name.
+    """Return all fields of a dataclass, and of the dataclasses in them, as pairs of owner and name.
 
-    An object that occurs several times has its pairs once; `known` are objects that occurred.
+    Fields of an object that occurs several times are returned once; `known` are objects seen
+    before.
     """
     known = {} if known is None else known
     if part is None or isinstance(part, (str, float, int)) or id(part) in known:

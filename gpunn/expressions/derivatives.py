@@ -204,9 +204,9 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
-    """Return the part of a in the maximum or minimum of a and b.
+    """Return the part of g that goes to a, for the maximum or minimum of a and b.
 
-    If a = b, each gets half, but a number or another constant gets all.
+    If a = b, a gets half of g, or 0 if b is constant.
     """
     above, below = (a, b) if chosen == "maximum" else (b, a)
     if not (call.varies(a) and call.varies(b)):
@@ -244,7 +244,7 @@ def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of an array that is some columns of another one."""
+    """Return the cotangent of an array that was placed into columns of a wider array."""
     whole = expanded(call.graph, g, y.shape)
     return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
 

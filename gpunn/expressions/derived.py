@@ -124,7 +124,7 @@ def cached(
     arguments: Sequence[Array],
     arrays: Mapping[str, Array],
 ) -> Expression:
-    """Return the expression of a derivative, whose inputs are also the owner's `arrays`."""
+    """Return the expression of a derivative; its inputs include the owner's `arrays`."""
     dtype = "float32" if arguments[0].dtype == xp.float32 else "float64"
     shapes = {
         f"argument {k}": (tuple(each.shape), kind_of(xp, each))

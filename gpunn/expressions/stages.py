@@ -180,7 +180,7 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node of an argument's elements, and its rows and columns (None: a slice)."""
+    """Return the node with an argument's elements, and its rows and columns (None for a slice)."""
     base = base_of(argument)
     if base.op in SLICES:
         return base_of(base.args[0]), None

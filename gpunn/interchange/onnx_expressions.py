@@ -15,7 +15,7 @@ __all__ = ["add_expression", "operator"]
 
 
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
-    """Add the nodes of a function of variables, then arrays, and return its result."""
+    """Add the nodes of a function of variables, followed by arrays; return its result."""
     names = (*function.variables, *function.arrays)
     values_of = (
         each if isinstance(each, Value) else x.constant(each, x.dtype) for each in (x, *others)

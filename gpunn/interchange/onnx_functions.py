@@ -156,7 +156,8 @@ OPERATORS: dict[type, Function] = {
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""By exact class, functions of an activation and its argument that replace its expression."""
+"""For some activation classes, not their subclasses: a function of the activation and its argument,
+used instead of the activation's expression."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),

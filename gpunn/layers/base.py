@@ -602,7 +602,7 @@ class Synchronizing(Protocol):
     """
 
     def forward_without_rows(self, workspace: Workspace) -> None:
-        """Exchange the numbers of `forward` on a rank that has no rows of the batch."""
+        """Take part in the exchanges of `forward`, on a rank that has no rows of the batch."""
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Exchange the numbers of `backward` on a rank that has no rows of the batch."""
+        """Take part in the exchanges of `backward`, on a rank that has no rows of the batch."""

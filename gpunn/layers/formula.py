@@ -1,4 +1,4 @@
-"""The forward pass of a `Block` as a formula: a graph that calls of layers divide into parts.
+"""The forward pass of a `Block` as a formula: a graph, divided into parts by calls of layers.
 
 The graph consists of elementwise functions and sums over features. Calls of layers, matrix products
 and concatenations are `Step`s: each sets an array, which the graph reads like x and the parameters.
@@ -189,7 +189,7 @@ class FormulaTracer(Tracer):
         return node
 
     def _wrong_shapes(self, function: str, *nodes: Node) -> ArgumentError:
-        """Return the error that shapes of arguments don't fit; rows have no number yet."""
+        """Return an error with shapes in which "rows" stands for the unknown number of rows."""
         shapes = [
             f"({', '.join(['rows', *map(str, each.shape[1:])])})"
             if each.shape[:1] == (self.rows,)

@@ -567,7 +567,7 @@ def evenly(count: int, limit: int) -> np.ndarray:
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most `POINTS` of its points, and its points with an x in `keep`."""
+    """Return a line with at most `POINTS` evenly chosen points, and all points with x in `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())

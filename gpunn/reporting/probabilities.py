@@ -90,7 +90,7 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
     """Return the calibration error, and the 95th percentile for perfect probabilities.
 
     The error of a bin is |mean probability - fraction of rows in the class|. The result is the mean
-    over all rows of the errors of their bins. In a bin of perfect probabilities p_i, the sum of t_i
+    error of the bins, weighted by their rows. In a bin of perfect probabilities p_i, the sum of t_i
     - p_i has the variance sum_i p_i (1 - p_i), and is about normally distributed. The percentile is
     that of random errors with these variances.
     """

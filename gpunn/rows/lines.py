@@ -102,7 +102,7 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines without consuming them, with at least so many characters.
+        """Return the next lines, at least this many characters in total, without consuming them.
 
         Empty lines before them are skipped and not kept, since there may be any number.
         """

@@ -148,8 +148,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     random_state : int, RandomState or None, default=None
         Seed of the validation rows or folds, the initial weights, the order of rows and dropout.
     callbacks : list of str, Callback or mapping, default=()
-        Callbacks, which get each epoch's logs. Each network has copies of them. Callbacks of
-        several networks may run at the same time, in different threads.
+        Callbacks, which get each epoch's logs. Each network has its own copies of the callbacks.
+        Callbacks of several networks may run at the same time, in different threads.
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
         cell. For a single network, it shows the remaining time; for several networks, how many are

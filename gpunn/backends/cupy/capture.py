@@ -49,7 +49,7 @@ the host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
-    """A call that runs the definition of an operation, which may be the user's code."""
+    """A call that runs an operation's definition; the definition may be the user's code."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
@@ -60,7 +60,7 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of launches, which runs launch by launch at first, later as a captured graph.
+    """A sequence of launches that run one by one at first, and as a captured graph later.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. A
     definition of an operation may be the user's code and wait for the device. So if a capture

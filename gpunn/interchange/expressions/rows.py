@@ -29,7 +29,8 @@ class RowFunction:
     `result` is the root of a graph whose shapes are those of a row. The variables are nodes `ARRAY`
     called x, x2, ..., and the arrays are those called a, a2, ... Functions of Booleans are "and",
     "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    reduces the last axes, so that it keeps its own. `summary` is a sentence for a comment.
+    sums over the last axes, and keeps as many axes as its node has. `summary` is a sentence for a
+    comment.
     """
 
     summary: str

@@ -18,8 +18,8 @@ SKEWED = 2.5
 numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
 
 TRIMMED = 1000
-"""One in this many of the smallest, and of the largest numbers, but at least one each, is left out.
-So a single wrong number does not make a target skewed."""
+"""At each end, one number in this many is left out, but at least one. So a single wrong number does
+not make a target skewed."""
 
 LARGE = 0.08
 """Minimum fraction of the target's sum that the largest 1 % of the values add up to."""

@@ -32,7 +32,7 @@ GEOMETRY = """int height, int width, int channels, int out_height, int out_width
 """The parameters of kernels for shapes of images, and for the fields of `Window`."""
 
 MOST = 2**30
-"""Maximum numbers of images in a launch; larger indices need 64 bits, whose division is slow."""
+"""Maximum numbers of images in a launch: larger indices need 64 bits, whose division is slow."""
 
 PREAMBLE = r"""
 // Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.

@@ -14,7 +14,7 @@ __all__ = ["with_broadcasts"]
 
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes with the same elements, whose functions loops can broadcast.
+    """Return nodes with the same elements, in a form whose arguments loops can broadcast.
 
     An argument without rows is copied to the shape of a row. For an argument with rows, such as a
     sum over the last axis, all axes but the last become rows.

@@ -29,8 +29,8 @@ JOINED = {
     ("add", "divide", 1): "divide_by_sum",
     ("add_to_root", "divide", 1): "divide_by_root",
 }
-"""Functions that compute two other functions. A key has these functions, and the position of the
-first one's result among the arguments of the second one."""
+"""Functions that compute two other functions. A key contains the two functions, and which argument
+of the second function is the first one's result."""
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
 

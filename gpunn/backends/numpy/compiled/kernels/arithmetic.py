@@ -145,7 +145,7 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return the sum of `more` and this number, whose value is integer, as an integer.
+        """Return this number plus `more` as an integer; this number has no fraction.
 
         The method adds a large number and reads the lowest bits, because LLVM's conversion is
         undefined for NaN.

@@ -216,8 +216,8 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
 def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set x to the gradient of a convolution's inputs; y is dL/d(result).
 
-    For each row of x, products have y as A and units as terms. A run is one of the rows of y whose
-    windows have the row of x. There is a product for each of `taps` parts of a row of the kernel.
+    For each row of x, products have y as A and units as terms. A run is a row of y whose windows
+    contain the row of x. Each row of the kernel has `taps` parts, with one product for each part.
     If a part is one pixel, the product adds to x directly. Otherwise x has few channels, and the
     result, in a buffer, is folded: each of its rows is added to several pixels of x.
 

@@ -107,9 +107,9 @@ class Normalization(Pooling):
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays for sums over rows of x by threads, and instructions that add them.
+        """Return arrays for the threads' sums over rows of x, and instructions that add these sums.
 
-        If the threads divide columns, these arrays are the sums themselves.
+        If the threads divide columns, the arrays already have the sums over all rows.
         """
         if multiple and x.shape[1] == sums[0].size:
             return sums, []

@@ -109,16 +109,16 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether an update of parts of these sizes is part of the whole update.
+        """Return whether parts of these sizes can be updated one by one with the same result.
 
-        It isn't if the optimizer uses all elements, as in a norm, or their number.
+        They can't if the optimizer uses all elements, as in a norm, or their number.
         """
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Return segments of parameters, split where `least` or more weights begin or end.
+        """Return segments, split before and after each matrix with at least `least` weights.
 
         With the split, the update of a layer's weights can run while their gradient is in the
         cache. If there is no weight decay, adjacent segments with equal learning-rate factors are
