@@ -58,6 +58,10 @@ class Backend(Operations):
     [10.5, 20.5]
     """
 
+    parallel_fits: ClassVar[int | None] = 1
+    """How many networks `gpunn.train_together` trains at the same time by default: None means one
+    per core. With 1, networks can only train one after another."""
+
     maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
     """Returns a backend for a name and options; `gpunn.backends.selection` sets this function."""
 
@@ -425,6 +429,19 @@ class Backend(Operations):
             A context, which each thread must enter to compute.
         """
         return TURNS
+
+    def queue(self) -> AbstractContextManager[object]:
+        """Return a context in which a thread's work runs in parallel to the work of other threads.
+
+        Threads may enter the context repeatedly, one thread at a time. When a thread leaves the
+        context, its work has finished.
+
+        Returns
+        -------
+        context manager
+            A context, which changes nothing on backends that compute in the calling thread.
+        """
+        return nullcontext()
 
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether small gradients can underflow in products of this data type.

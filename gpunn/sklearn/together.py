@@ -144,7 +144,8 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Notes
     -----
-    On a CUDA device, networks are trained one after another.
+    On a CUDA device, the networks of different threads compute at the same time, on separate
+    streams (not run on a GPU).
 
     Examples
     --------

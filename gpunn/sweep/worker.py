@@ -96,8 +96,7 @@ def run_worker(
     progress : bool
         Whether to show progress bars; with several trials at the same time, there are none.
     together : int
-        The number of trials to train at the same time, each on one compute thread. On CUDA devices,
-        trials always train one after another.
+        The number of trials to train at the same time, each in one thread.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def run_worker(
     optuna()  # first, because it raises an error if the package is missing
     check_integer("together", together)
     config, sweep = source.read()
-    if config.get_backend(source.backend, neighbors()).name != "numpy":
+    if config.get_backend(source.backend, neighbors()).parallel_fits == 1:
         together = 1
     with exit_on_sigterm():
         study = Study(folder, config, sweep, check_sweep(source, sweep))

@@ -10,7 +10,7 @@ In outline::
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +59,7 @@ class Fit:
         self.session, self.trainer = session, session.trainer
         self._epoch, self._blocks = EpochByRequests(session), EpochBlocks(session)
         self._contexts = ExitStack()
+        self._queue: AbstractContextManager[object] = nullcontext()
         self._exit_status: int | None = None
 
     @property
@@ -90,7 +91,9 @@ class Fit:
 
     def __enter__(self) -> Self:
         """Begin: load a checkpoint to resume from, make the step, and begin the callbacks."""
-        with ExitStack() as contexts:
+        if shared_programs():
+            self._queue = self.trainer.model.backend.queue()
+        with self._queue, ExitStack() as contexts:
             contexts.enter_context(self.trainer.ranks.agreement.failing_together())
             contexts.push(self._exit_program)
             contexts.enter_context(self.trainer.model.exclusion.held("fit", training=True))
@@ -108,7 +111,8 @@ class Fit:
         """End the callbacks, and release everything."""
         self.trainer.model.exclusion.move()
         self._blocks.end()
-        return self._contexts.__exit__(kind, error, traceback)
+        with self._queue:
+            return self._contexts.__exit__(kind, error, traceback)
 
     def advance(self, until: int | None = None) -> bool:
         """Train until an epoch, or until training ends.
@@ -127,7 +131,7 @@ class Fit:
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
         self.trainer.model.exclusion.move()
-        with one_thread() if shared_programs() else nullcontext():
+        with self._queue, one_thread() if shared_programs() else nullcontext():
             return self._advance(until)
 
     def _advance(self, until: int | None) -> bool:

@@ -22,7 +22,7 @@ from .errors import (
     UnsupportedError,
     WrongDeviceError,
 )
-from .install import install, late_errors, without_peer_access
+from .install import install, late_errors, watched_streams, without_peer_access
 from .kernels import Source, reversed_threads, sources
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     "refusals",
     "reversed_threads",
     "sources",
+    "watched_streams",
     "without_peer_access",
 ]

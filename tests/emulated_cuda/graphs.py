@@ -143,6 +143,7 @@ class Scheduler:
         self._graphs: dict[int, list[Node]] = {}
         self._checked: set[int] = set()  # graphs whose branches have been checked
         self._thread = threading.local()  # ranks may be threads
+        self._streams_order: GraphOrder | None = None  # checks accesses of streams, if it is given
 
     # ---- work --------------------------------------------------------------------------------
 
@@ -185,9 +186,16 @@ class Scheduler:
         if self._failure:
             return
         try:
-            for operand, region in zip(work.operands, regions or self._regions(work), strict=True):
+            regions = regions or self._regions(work)
+            for operand, region in zip(work.operands, regions, strict=True):
                 self._order(stream, work, operand, region)
-            work.run()
+            if self._streams_order is None:
+                work.run()
+                return
+            clock = dict(stream.clock)
+            self.order.add_host(clock)
+            with watched(Node(work, regions, stream.serial, clock), self._streams_order):
+                work.run()
         except (InvalidAccessError, KernelFault) as error:
             if not self._late:
                 raise
@@ -231,6 +239,15 @@ class Scheduler:
             raise cuda_error(self._failure)
 
     @contextmanager
+    def watched_streams(self) -> Iterator[None]:
+        """See `install.watched_streams`."""
+        self._streams_order = GraphOrder()
+        try:
+            yield
+        finally:
+            self._streams_order = None
+
+    @contextmanager
     def late_errors(self) -> Iterator[None]:
         """See `install.late_errors`."""
         self._late = True
@@ -252,7 +269,7 @@ class Scheduler:
 
     def any_capture(self) -> bool:
         """Whether any stream is capturing."""
-        return any(s.capture for s in self._streams.values())
+        return any(s.capture for s in tuple(self._streams.values()))
 
     def _capture_of(self, stream: Stream) -> Capture | None:
         if stream.handle in LEGACY_STREAMS:
@@ -263,7 +280,7 @@ class Scheduler:
 
     def check_legacy(self, device: int) -> None:
         """Raise if the legacy stream would have to wait for a capturing (blocking) stream."""
-        for other in self._streams.values():
+        for other in tuple(self._streams.values()):  # other threads may create streams
             if other.capture and other.device == device and not other.flags & NON_BLOCKING:
                 other.capture.invalid = True
                 raise cuda_error(CAPTURE_IMPLICIT)
@@ -277,7 +294,7 @@ class Scheduler:
 
     def refuse_in_any_capture(self, *, unless_relaxed: bool = False) -> None:
         """Do the same for calls about a whole device."""
-        for stream in self._streams.values():
+        for stream in tuple(self._streams.values()):
             capture = stream.capture
             if capture is not None and not (unless_relaxed and capture.mode == RELAXED):
                 capture.invalid = True

@@ -46,6 +46,14 @@ def without_peer_access() -> AbstractContextManager[None]:
     return installed().without_peer_access()
 
 
+def watched_streams() -> AbstractContextManager[None]:
+    """Return a context in which no stream may write what another stream uses at the same time.
+
+    The check compares the memory before and after each piece of work, so it is slow.
+    """
+    return installed().scheduler.watched_streams()
+
+
 def late_errors() -> AbstractContextManager[None]:
     """Return a context in which errors of kernels, products and copies arrive late, as in CUDA.
 

@@ -21,7 +21,7 @@ Clock: TypeAlias = dict[int, int]
 
 def merge(clock: Clock, other: Clock) -> None:
     """Add the known work of ``other`` to ``clock``."""
-    for stream, number in other.items():
+    for stream, number in dict(other).items():  # a copy, since other threads may add to it
         if clock.get(stream, 0) < number:
             clock[stream] = number
 
@@ -41,11 +41,15 @@ class Order:
         """Record that the host knows that this work has run."""
         merge(self._host, clock)
 
+    def add_host(self, clock: Clock) -> None:
+        """Add to a clock the work that the host has waited for."""
+        merge(clock, self._host)
+
     def unfinished(self, uses: Clock, clock: Clock | None = None) -> Clock:
         """The uses of memory that neither the host nor ``clock`` knows to have finished."""
         return {
             stream: number
-            for stream, number in uses.items()
+            for stream, number in dict(uses).items()
             if self._host.get(stream, 0) < number
             and (clock is None or clock.get(stream, 0) < number)
         }
@@ -62,7 +66,10 @@ class Access:
 
 
 class GraphOrder:
-    """The accesses of a graph's nodes: no branch may write what another uses at the same time."""
+    """The accesses of a graph's branches, or of streams.
+
+    None may write what another uses at the same time.
+    """
 
     def __init__(self) -> None:
         self._nodes: dict[int, list[tuple[int, list[Access]]]] = {}  # stream -> number, accesses
@@ -84,6 +91,6 @@ class GraphOrder:
             verbs = ["writes" if each.written else "reads" for each in (first, second)]
             raise RaceError(
                 f"{second.what}: a node of a graph {verbs[1]} memory at {second.start:#x}, while "
-                f"{first.what} {verbs[0]} it in another branch. Make one branch wait for an event "
-                "of the other"
+                f"{first.what} {verbs[0]} it in another branch or stream. Make one wait for an "
+                "event of the other"
             )

@@ -67,10 +67,16 @@ def fit_and_restore(trainer):
     fit(trainer, callbacks=[EarlyStopping(monitor="loss", patience=9, restore_best=True)])
 
 
+def fit_together(trainer):
+    """On a separate stream."""
+    gpunn.train_together([trainer.prepare(X, Y, epochs=9, batch_size=8)], progress=False)
+
+
 USES = {
     "fit": (12, fit),
     "fit, and restore the best epoch": (12, fit_and_restore),
     "fit from a stream": (12, lambda trainer: fit(trainer, stream=True)),
+    "fit together": (12, fit_together),
     "evaluate": (0, lambda trainer: trainer.evaluate(X, Y)),
     "predict": (0, lambda trainer: trainer.model.predict(X)),
 }

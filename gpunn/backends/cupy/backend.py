@@ -27,6 +27,7 @@ from gpunn.backends.cupy.matmul import (
 )
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.cupy.separate_stream import SeparateStream
 from gpunn.backends.cupy.staging import PinnedStager
 from gpunn.backends.cupy.weight_gradients import with_branch
 from gpunn.backends.recording import Operation, Trace, definition, lower_operations
@@ -76,6 +77,8 @@ class CupyBackend(Backend):
     devices in turn, and custom layers may call functions of `xp`. An operation with an array of
     another device raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
+
+    parallel_fits = 8
 
     def __init__(
         self,
@@ -172,7 +175,15 @@ class CupyBackend(Backend):
 
     @placed
     def synchronize(self) -> None:
-        synchronize()
+        stream = cupy.cuda.get_current_stream()
+        if stream.ptr:
+            stream.synchronize()  # other streams may have work of other threads
+        else:
+            synchronize()
+
+    @placed
+    def queue(self) -> AbstractContextManager[object]:
+        return SeparateStream(self.device, self.device_errors)
 
     @placed
     def free_memory(self) -> int | None:

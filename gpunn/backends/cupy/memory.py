@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import cupy
 
-from gpunn.backends.cupy.capture import synchronize
+from gpunn.backends.cupy.capture import between_captures, synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
 __all__ = ["device_errors", "free_bytes", "release"]
@@ -79,5 +79,6 @@ def release() -> None:
     """
     if failure():
         return
-    cupy.get_default_memory_pool().free_all_blocks()
+    # CUDA frees memory after a wait for the device.
+    between_captures(cupy.get_default_memory_pool().free_all_blocks)
     cupy.get_default_pinned_memory_pool().free_all_blocks()

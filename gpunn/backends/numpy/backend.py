@@ -32,6 +32,8 @@ LOWERINGS = NumpyLowerings()
 class NumpyBackend(Backend):
     """The NumPy backend for the CPU; `get_backend` describes the number of threads."""
 
+    parallel_fits = None
+
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import get_backend
-from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
+from gpunn.backends.thread_count import is_alone
 from gpunn.errors import ArgumentError, DivergenceError, GpunnWarning
 from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
@@ -66,6 +66,7 @@ from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, greedy_selection
 from gpunn.training.interruption import Interruption
+from gpunn.training.together.threads import number_of_threads
 
 __all__ = ["TabularSearch"]
 
@@ -258,9 +259,7 @@ class TabularSearch(TabularEstimator):
 
     def _threads(self) -> int:
         """Return the number of networks that are trained at the same time."""
-        if is_alone() or get_backend(self.backend).name != "numpy":
-            return 1
-        return requested_threads(None) or usable_cores()
+        return 1 if is_alone() else number_of_threads([get_backend(self.backend)])
 
     def _show(self, row: Mapping[str, Any]) -> None:
         """Print a row of the leaderboard."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
+from gpunn.backends import Backend
+from gpunn.backends.thread_count import requested_threads, usable_cores
 from gpunn.training.interruption import Interruption
 
-__all__ = ["Threads"]
+__all__ = ["Threads", "number_of_threads"]
 
 SECONDS = 0.1
 """Maximum time between two calls of `show`."""
@@ -59,3 +61,13 @@ class Threads:
             self.errors.append(error)
             self._interruption.cancel("ended by the error of another network")
         self._done.put(None)
+
+
+def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -> int:
+    """Return how many networks to train at the same time, by request or by default."""
+    defaults = {backend.parallel_fits for backend in backends}
+    requested = requested_threads(threads)
+    if 1 in defaults:
+        return 1
+    on_device = max((default for default in defaults if default), default=0)
+    return threads or on_device or requested or usable_cores()

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from gpunn.backends.thread_count import requested_threads, usable_cores
 from gpunn.configurable import check_choice, check_flag
 from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import ArgumentError, ArgumentTypeError
@@ -18,7 +17,7 @@ from gpunn.training.together.fit_job import FitJob
 from gpunn.training.together.fit_result import FitResult, StopRule
 from gpunn.training.together.fits_folder import FitsFolder
 from gpunn.training.together.networks_bar import NetworksBar
-from gpunn.training.together.threads import Threads
+from gpunn.training.together.threads import Threads, number_of_threads
 
 __all__ = ["train_together"]
 
@@ -42,8 +41,8 @@ def train_together(
     fits : sequence of Fit
         The results of `Trainer.prepare`, each with a separate trainer.
     threads : int or None
-        The number of threads. None means `GPUNN_THREADS` if set, else all cores of this process. On
-        CUDA devices there is always one thread: networks train one after another.
+        The number of threads, that is, of networks that train at the same time. None means
+        `GPUNN_THREADS` if set, else all cores of this process; on CUDA devices, 8 threads.
     stop : StopRule or None
         A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
     on_error : {"raise", "keep"}
@@ -102,7 +101,8 @@ def train_together(
     """
     check_choice("on_error", on_error, ("raise", "keep"))
     fits = check_fits(fits)
-    threads = number_of_threads(fits, threads)
+    backends = [fit.trainer.model.backend for fit in fits]
+    threads = max(1, min(number_of_threads(backends, threads), len(fits)))
     if stop is not None:
         if not isinstance(stop, StopRule):
             raise ArgumentTypeError(
@@ -199,11 +199,3 @@ def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
         yield "schedule", trainer.optimizer.schedule, "optimizer and schedule for each fit"
     for callback in fit.session.callbacks:
         yield f"callback {callback.name!r}", callback, "callback for each fit"
-
-
-def number_of_threads(fits: list[Fit], threads: int | None) -> int:
-    """Return the number of threads: one on devices, which train one network after another."""
-    threads = requested_threads(threads) or usable_cores()
-    if any(fit.trainer.model.backend.name != "numpy" for fit in fits):
-        return 1
-    return max(1, min(threads, len(fits)))
