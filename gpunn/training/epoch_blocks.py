@@ -42,7 +42,8 @@ cache."""
 MAX_EPOCH_BYTES = 8 << 20
 """Larger networks train by requests, since a block stores the state after each of its epochs."""
 
-MAX_EPOCHS = 64
+MIN_EPOCHS, MAX_EPOCHS = 4, 64
+"""Recording a block takes longer than fewer epochs by requests."""
 
 
 class EpochBlocks:
@@ -66,7 +67,7 @@ class EpochBlocks:
         self._kind = None if self._shared is None else kind_of(self.session)
         if self._shared is not None and self._kind is not None:
             self._seconds = self._shared.seconds.get(self._kind, 0.0)
-        elif left > 1:
+        elif left > MIN_EPOCHS:
             self._epochs = min(self._epochs, left - 1)
             self._orders = self._reserve()
         else:
