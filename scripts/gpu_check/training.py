@@ -134,9 +134,10 @@ def trainer(
     backend: str | Backend,
     metrics: tuple[str, ...] = (),
     communicator: Any = None,
+    seed: int = SEED,
 ) -> gpunn.Trainer:
     """Return the trainer of a ReLU network for classes, with Adam."""
-    model = gpunn.Sequential(dense_layers(sizes[1:]), sizes[0], backend, seed=SEED)
+    model = gpunn.Sequential(dense_layers(sizes[1:]), sizes[0], backend, seed=seed)
     optimizer = RULES["adam"].optimizer()
     return gpunn.Trainer(
         model, SoftmaxCrossEntropy(), optimizer, metrics, communicator=communicator
