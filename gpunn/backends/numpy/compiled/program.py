@@ -231,6 +231,8 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
+    if not any(instruction.early for instruction in instructions):
+        return list(instructions)
     conflicts, order = conflicts_of(instructions).all, list[int]()
     for number, instruction in enumerate(instructions):
         position = len(order)
@@ -255,6 +257,8 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     """Combine each gradient with the update that follows, if nothing else reads the gradient."""
+    if not any(instruction.early for instruction in order):
+        return list(order)
     conflicts, result = conflicts_of(order).all, list[Instruction]()
     for position, instruction in enumerate(order):
         before = result[-1] if result else None
@@ -279,11 +283,13 @@ def table_of(order: Sequence[Instruction], threads: int) -> np.ndarray:
     since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    conflicts, barrier = conflicts_of(order, threads).across_threads, 0  # the latest one's position
+    if threads > 1:
+        conflicts, barrier = conflicts_of(order, threads).across_threads, 0  # the latest's position
+        for index in range(1, len(order)):
+            if not conflicts[index].isdisjoint(range(barrier, index)):
+                table[index - 1, 1] = 1
+                barrier = index
     for index, instruction in enumerate(order):
-        if any(number in conflicts[index] for number in range(barrier, index)):
-            table[index - 1, 1] = 1
-            barrier = index
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
         pack(instruction.args, table[index, 2:])
     table[-1, 1] = 1  # the next repetition begins with the first instruction
