@@ -10,7 +10,6 @@ import keyword
 import math
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -221,6 +220,6 @@ def data_source(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
         kind = f"<{little.dtype.kind}{little.dtype.itemsize}"
         shape = "".join(f"{size}, " for size in array.shape).strip()
         lines.append(f'        {json.dumps(name)}: ("{kind}", ({shape}), """')
-        lines += textwrap.wrap(content, WIDTH) if len(content) > WIDTH else [content]
+        lines += [content[k : k + WIDTH] for k in range(0, len(content), WIDTH)] or [""]
         lines.append('"""),')
     return "\n".join([*lines, "    }", ")"])
