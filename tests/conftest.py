@@ -123,9 +123,9 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return BACKENDS[request.param]()
 
 
-@pytest.fixture(params=["base", "numpy"])
+@pytest.fixture(params=[pytest.param("base", marks=pytest.mark.full), "numpy"])
 def host_backend(request: pytest.FixtureRequest) -> Backend:
-    """The plain definitions and NumPy's own, for checks in float64."""
+    """NumPy's operations, which `tests/parity` compares with the plain definitions, and these."""
     return BACKENDS[request.param]()
 
 

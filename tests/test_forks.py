@@ -150,19 +150,18 @@ def run(script, *arguments):
     ("module", "call"),
     [
         ("gpunn.backends.numpy.compiled.lowerings", "fit"),
-        ("gpunn.backends.numpy.compiled.backend", "fit"),
-        ("gpunn.training.fit", "fit"),
+        pytest.param("gpunn.backends.numpy.compiled.backend", "fit", marks=pytest.mark.full),
+        pytest.param("gpunn.training.fit", "fit", marks=pytest.mark.full),
         ("safetensors", "load"),
-        ("cupy", "load"),
+        pytest.param("cupy", "load", marks=pytest.mark.full),
     ],
 )
 def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path):
     run(SLOW_IMPORT, module, call, tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("script", [HOLDING, SHARING], ids=["network", "programs"])
-def test_a_child_of_a_process_whose_other_thread_holds_a_lock(script):
-    run(script)
+def test_a_child_of_a_process_whose_other_thread_holds_a_lock():
+    run(HOLDING + SHARING)
 
 
 def test_a_child_holds_no_lock_on_a_folder(tmp_path):

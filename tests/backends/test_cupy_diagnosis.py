@@ -178,13 +178,19 @@ def test_without_cupy(monkeypatch):
         "raise ImportError('=====\\na long story') from OSError('libcudart.so.12: not found')",
         "import a_module_that_cupy_needs",
         "raise AttributeError('no attribute that an older numpy had')",
+        "raise SystemError('built for another numpy')",
     ],
 )
 def test_cupy_that_fails_to_import(monkeypatch, tmp_path, source):
     have_broken_cupy(monkeypatch, tmp_path, source)
     message = refusal()
     assert "CuPy is installed but can't be imported" in message
-    reasons = ("OSError: libcudart.so.12", "a_module_that_cupy_needs", "AttributeError: no")
+    reasons = (
+        "OSError: libcudart.so.12",
+        "a_module_that_cupy_needs",
+        "AttributeError: no",
+        "built",
+    )
     assert any(reason in message for reason in reasons), message
     assert "=====" not in message
     assert usable_devices() == []

@@ -33,7 +33,6 @@ def visited(backend, chunks, batch_size):
 
 BACKENDS = [
     pytest.param(lambda: get_backend("numpy"), id="numpy"),
-    pytest.param(lambda: Backend(array_api_strict), id="strict"),
     pytest.param(
         lambda: Backend(array_api_strict, array_api_strict.Device("device1")), id="strict-device1"
     ),

@@ -31,7 +31,6 @@ import sys
 import tomllib
 import types
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -102,8 +101,11 @@ def matches(expected: str, printed: str) -> bool:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -> Iterator[Path]:
     gc.freeze()  # so that the last collection only collects objects of the examples
+    # joblib's processes are for tests/sklearn/test_parallel.py; here, threads take their place.
+    monkeypatch.setattr("joblib.parallel.DEFAULT_BACKEND", "threading", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+    monkeypatch.setenv("GPUNN_THREADS", "1")  # no thread waits for another in a loop
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     modules = set(sys.modules)
@@ -140,11 +142,6 @@ def test_document_does_what_it_says(
 ) -> None:
     module = types.ModuleType("document")
     monkeypatch.setitem(sys.modules, "document", module)
-    with suppress(ModuleNotFoundError):
-        # joblib's processes cannot import a document, so its functions are pickled by value.
-        import cloudpickle
-
-        cloudpickle.register_pickle_by_value(module)
     for block in blocks(path):
         location = f"{relative(path)}, line {block.line}"
         if block.file_name is not None:

@@ -162,18 +162,7 @@ def broken(source, reason):
             id="a driver and no compiler",
             marks=[needs_cupy, needs_emulator],
         ),
-        pytest.param(
-            *broken("from ctypes import CDLL\nCDLL('libcudart.so.99')", "libcudart.so.99"),
-            id="no library",
-        ),
-        pytest.param(
-            *broken("import a_module_that_cupy_needs", "a_module_that_cupy_needs"), id="no module"
-        ),
-        pytest.param(
-            *broken("raise SystemError('built for another numpy')", "built for another numpy"),
-            id="extension",
-        ),
-        pytest.param(*broken("this is no Python", "SyntaxError"), id="syntax"),
+        pytest.param(*broken("this is no Python", "SyntaxError"), id="broken"),
     ],
 )
 def test_machines_without_a_usable_cuda(machine, proved, described, parts, fix):

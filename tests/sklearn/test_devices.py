@@ -10,7 +10,6 @@ import array_api_compat
 import array_api_strict
 import numpy as np
 import pytest
-from devices import DEVICE
 from processes import run_python
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification
@@ -103,7 +102,7 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=pytest.mark.full if DEVICE and case == "folds" else ())
+        pytest.param(case, marks=pytest.mark.full if case == "folds" else ())
         for case in CASES_OF_TABLES
     ],
 )
