@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
+from gpunn.backends.numpy.compiled.conflicts import known_addresses
 from gpunn.backends.numpy.compiled.library import library, loaded_library
 from gpunn.backends.recording import (
     Operation,
@@ -82,6 +83,7 @@ class CompiledBackend(NumpyBackend):
         return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
     @shared_traces()
+    @known_addresses()
     def _program(self, trace: Trace) -> Program:
         with IMPORTING:
             from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Extent", "MemoryUser", "address", "conflicts_of", "extent"]
+__all__ = ["Extent", "User", "Uses", "address", "extent", "known_addresses"]
+
+
+class Known(threading.local):
+    """The addresses that `address` has found within `known_addresses`, with their arrays, by id."""
+
+    addresses: dict[int, tuple[np.ndarray, int]] | None = None
+
+
+KNOWN = Known()
+
+
+@contextmanager
+def known_addresses() -> Iterator[None]:
+    """Within the context, find the address of an array once; the context keeps the array."""
+    outer, KNOWN.addresses = KNOWN.addresses, {}
+    try:
+        yield
+    finally:
+        KNOWN.addresses = outer
 
 
 def address(array: np.ndarray) -> int:
     """Return the address of an array's memory."""
+    known = KNOWN.addresses
+    if known is not None and id(array) in known:
+        return known[id(array)][1]
     # The value of `array.ctypes.data`, in a third of the time.
-    return int(array.__array_interface__["data"][0])
+    found = int(array.__array_interface__["data"][0])
+    if known is not None:
+        known[id(array)] = array, found
+    return found
 
 
 class Extent(NamedTuple):
@@ -58,36 +84,64 @@ class MemoryUser(Protocol):
         """The memory that the instruction writes."""
 
 
-class Conflicts(NamedTuple):
-    """For each instruction, the positions of instructions with which it conflicts.
+class Uses:
+    """Which instructions of a sequence use the same memory."""
 
-    Two instructions conflict if they use the same memory, and at least one of them writes it.
-    """
+    def __init__(self, instructions: Sequence[User]) -> None:
+        self._instructions = instructions
+        self._readers: dict[Extent, list[int]] = {}
+        self._writers: dict[Extent, list[int]] = {}
+        for position, one in enumerate(instructions):
+            for each in one.read_extents:
+                self._readers.setdefault(each, []).append(position)
+            for each in one.written_extents:
+                self._writers.setdefault(each, []).append(position)
+        # For each extent, those that share memory with it.
+        extents, before = sorted(self._readers.keys() | self._writers.keys()), list[Extent]()
+        self._sharing: dict[Extent, list[Extent]] = {each: [each] for each in extents}
+        for own in extents:
+            if before:
+                before = [each for each in before if each.end > own.begin]
+                for other in before:
+                    if other.meets(own):
+                        self._sharing[own].append(other)
+                        self._sharing[other].append(own)
+            before.append(own)
 
-    all: list[set[int]]
-    across_threads: list[set[int]]
-    """Without instructions that divide the memory's rows in the same way: no thread waits."""
+    def readers_of(self, extents: Sequence[Extent]) -> set[int]:
+        """Return the positions of instructions that read memory in some of the extents."""
+        return self._users(self._readers, extents)
 
+    def conflicts_of(self, position: int) -> set[int]:
+        """Return which others share memory with an instruction that one of the two writes."""
+        one = self._instructions[position]
+        writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
+        return (writers | self.readers_of(one.written_extents)) - {position}
 
-def conflicts_of(instructions: Sequence[MemoryUser], threads: int = sys.maxsize) -> Conflicts:
-    """Return which instructions of a program for this number of threads conflict."""
-    found = Conflicts([set() for _ in instructions], [set() for _ in instructions])
-    uses = sorted(
-        (each, position, writes)
-        for position, one in enumerate(instructions)
-        for extents, writes in ((one.read_extents, False), (one.written_extents, True))
-        for each in extents
-    )
-    before: list[tuple[Extent, int, bool]] = []
-    for use in uses:
-        own, position, writes = use
-        before = [each for each in before if each[0].end > own.begin]
-        for other, number, other_writes in before:
-            if (writes or other_writes) and number != position and other.meets(own):
-                found.all[position].add(number)
-                found.all[number].add(position)
-                if not own.is_divided_like(other, threads):
-                    found.across_threads[position].add(number)
-                    found.across_threads[number].add(position)
-        before.append(use)
-    return found
+    def _users(
+        self, positions: Mapping[Extent, Sequence[int]], extents: Sequence[Extent]
+    ) -> set[int]:
+        shared = (other for each in extents for other in self._sharing[each])
+        return {number for each in shared for number in positions.get(each, ())}
+
+    def waiting(self, threads: int) -> list[int]:
+        """Return the positions of instructions before which threads must wait for each other.
+
+        A thread need not wait if conflicting instructions divide the memory's rows in the same way.
+        """
+        found, barrier = list[int](), 0
+        used: dict[Extent, int] = {}
+        written: dict[Extent, int] = {}  # the last instructions that use and write an extent
+        for position, one in enumerate(self._instructions):
+            pairs = [(one.read_extents, written), (one.written_extents, used)]
+            if any(
+                latest.get(other, -1) >= barrier and not each.is_divided_like(other, threads)
+                for extents, latest in pairs
+                for each in extents
+                for other in self._sharing[each]
+            ):
+                found.append(position)
+                barrier = position
+            used |= dict.fromkeys((*one.read_extents, *one.written_extents), position)
+            written |= dict.fromkeys(one.written_extents, position)
+        return found

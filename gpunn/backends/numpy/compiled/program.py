@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.backends.numpy.compiled.conflicts import Extent, address, conflicts_of, extent
+from gpunn.backends.numpy.compiled.conflicts import Extent, Uses, address, extent
 from gpunn.backends.numpy.compiled.interface import ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
@@ -231,13 +231,12 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
-    if not any(instruction.early for instruction in instructions):
-        return list(instructions)
-    conflicts, order = conflicts_of(instructions).all, list[int]()
+    uses, order = Uses(instructions), list[int]()
     for number, instruction in enumerate(instructions):
         position = len(order)
         if instruction.early:
-            while position and order[position - 1] not in conflicts[number]:
+            conflicts = uses.conflicts_of(number)
+            while position and order[position - 1] not in conflicts:
                 position -= 1
         order.insert(position, number)
     return [instructions[number] for number in order]
@@ -257,18 +256,13 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     """Combine each gradient with the update that follows, if nothing else reads the gradient."""
-    if not any(instruction.early for instruction in order):
-        return list(order)
-    conflicts, result = conflicts_of(order).all, list[Instruction]()
+    uses, result = Uses(order), list[Instruction]()
     for position, instruction in enumerate(order):
         before = result[-1] if result else None
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
-            others = [order[number] for number in (position - 1, *conflicts[position - 1])]
-            readers = [
-                one for one in others if any(a.meets(b) for a in one.read_extents for b in gradient)
-            ]
-            if instruction.read_extents[:1] == gradient and readers == [instruction]:
+            is_only_reader = uses.readers_of(gradient) == {position}
+            if instruction.read_extents[:1] == gradient and is_only_reader:
                 result[-1] = before.fuse(instruction)
                 continue
         result.append(instruction)
@@ -283,12 +277,8 @@ def table_of(order: Sequence[Instruction], threads: int) -> np.ndarray:
     since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    if threads > 1:
-        conflicts, barrier = conflicts_of(order, threads).across_threads, 0  # the latest's position
-        for index in range(1, len(order)):
-            if not conflicts[index].isdisjoint(range(barrier, index)):
-                table[index - 1, 1] = 1
-                barrier = index
+    for index in Uses(order).waiting(threads):
+        table[index - 1, 1] = 1
     for index, instruction in enumerate(order):
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
         pack(instruction.args, table[index, 2:])
