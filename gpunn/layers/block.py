@@ -151,12 +151,12 @@ class Block(Layer):
         return []
 
     def children(self) -> dict[str, Layer]:
-        found: dict[str, Layer] = {}
+        found: dict[int, tuple[str, Layer]] = {}
         for name, value in vars(self).items():
-            for label, layer in layers_in(name, value).items():
-                if not any(layer is each for each in found.values()):
-                    found[label] = layer
-        return found
+            if isinstance(value, Layer | list | tuple):
+                for label, layer in layers_in(name, value).items():
+                    found.setdefault(id(layer), (label, layer))
+        return dict(found.values())
 
     def config(self) -> dict[str, Any]:
         described = super().config()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,9 +112,10 @@ def unique_labels(layers: Sequence[Layer]) -> list[str]:
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1
         labels.append(layer.label or f"{layer.name}_{counts[layer.name]}")
-    for label, count in Counter(labels).items():
-        if count > 1:
-            raise ArgumentError(f"layers: two layers have the label {label!r}")
+    for label in labels:
         if "." in label:
             raise ArgumentError(f"layers: a label can't contain a dot; got {label!r}")
+    if len(set(labels)) < len(labels):
+        label = next(each for each in labels if labels.count(each) > 1)
+        raise ArgumentError(f"layers: two layers have the label {label!r}")
     return labels

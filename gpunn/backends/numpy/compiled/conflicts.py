@@ -96,16 +96,16 @@ class Uses:
                 self._readers.setdefault(each, []).append(position)
             for each in one.written_extents:
                 self._writers.setdefault(each, []).append(position)
-        # For each extent, those that share memory with it.
-        extents, before = sorted(self._readers.keys() | self._writers.keys()), list[Extent]()
-        self._sharing: dict[Extent, list[Extent]] = {each: [each] for each in extents}
-        for own in extents:
+        self._others: dict[Extent, list[Extent]] = {}
+        """For extents that share memory with other extents, these others."""
+        before: list[Extent] = []
+        for own in sorted(self._readers.keys() | self._writers.keys()):
             if before:
                 before = [each for each in before if each.end > own.begin]
                 for other in before:
                     if other.meets(own):
-                        self._sharing[own].append(other)
-                        self._sharing[other].append(own)
+                        self._others.setdefault(own, []).append(other)
+                        self._others.setdefault(other, []).append(own)
             before.append(own)
 
     def readers_of(self, extents: Sequence[Extent]) -> set[int]:
@@ -121,7 +121,7 @@ class Uses:
     def _users(
         self, positions: Mapping[Extent, Sequence[int]], extents: Sequence[Extent]
     ) -> set[int]:
-        shared = (other for each in extents for other in self._sharing[each])
+        shared = (other for each in extents for other in (each, *self._others.get(each, ())))
         return {number for each in shared for number in positions.get(each, ())}
 
     def waiting(self, threads: int) -> list[int]:
@@ -138,7 +138,7 @@ class Uses:
                 latest.get(other, -1) >= barrier and not each.is_divided_like(other, threads)
                 for extents, latest in pairs
                 for each in extents
-                for other in self._sharing[each]
+                for other in (each, *self._others.get(each, ()))
             ):
                 found.append(position)
                 barrier = position

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.conflicts import extent
 from gpunn.backends.numpy.compiled.expressions import instructions_of
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import (
@@ -63,8 +65,14 @@ class Expressions(Lowerings):
             return None
 
     def assign(self, op: Arguments) -> Steps:
-        if op.out.dtype not in (np.float32, np.float64):
+        values, out = op.values, op.out
+        if out.dtype not in (np.float32, np.float64):
             return None
+        is_copy = same_kind(values, out) and values.shape == out.shape and out.size
+        if is_copy and out.ndim > 1 and not extent(values, ()).meets(extent(out, ())):
+            rows, columns = len(out), out[0].size
+            args = [values, 0, columns, out, 0, columns, rows, columns]
+            return [Instruction("copy_columns", args, [values], [out], [values, out])]
         return self._functions("assign", op, op.out.dtype)
 
     def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
