@@ -69,16 +69,13 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
 
     Within `shared_traces`, a definition is traced once for equal objects and shapes of arrays.
     """
-    stand_ins = Substitution(Tracer(Graph(), dtype))
-    replaced = [stand_ins.of(value) for value in vars(arguments).values()]
-    numbers = {id(each): number for number, each in enumerate(stand_ins.arrays)}
-    arrays = [each.target for each in stand_ins.arrays]
-    key = definition, dtype, *(form_of(value, numbers) for value in replaced)
+    known = Arrays(Tracer(Graph(), dtype))
+    key = definition, dtype, form_of(vars(arguments), known)
     # The first trace keeps the objects whose ids are in the key.
     first, writes, _ = once(
-        key, lambda: (arrays, trace_operation(definition, arguments, dtype), (arguments, replaced))
+        key, lambda: (known.arrays, trace_operation(definition, arguments, dtype), arguments)
     )
-    own = {id(one): array for one, array in zip(first, arrays, strict=True)}
+    own = {id(one): array for one, array in zip(first, known.arrays, strict=True)}
     nodes = in_order([node for _, node in writes])
     return Traced(
         [Write(own[id(array)], node) for array, node in writes],
@@ -86,25 +83,31 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
     )
 
 
-def form_of(value: Any, numbers: Mapping[int, int]) -> Hashable:
+def form_of(value: Any, known: Arrays | None) -> Hashable:
     """Return a key that is equal for arguments with equal traces.
 
-    `numbers` has the numbers of stand-ins for arrays, by their ids.
+    `known` numbers the arrays. It is None in a list within an object, whose arrays have no
+    stand-ins.
     """
-    if isinstance(value, StandIn):
-        return numbers[id(value)], value.shape, value.node.kind
+    if known is not None and is_array(value):
+        return known.number(value), value.shape, value.dtype.kind
     if isinstance(value, list | tuple):
-        return type(value), *(form_of(each, numbers) for each in value)
+        return type(value), *(form_of(each, known) for each in value)
     if isinstance(value, Mapping):
-        return "mapping", *((key, form_of(each, numbers)) for key, each in value.items())
+        return "mapping", *((key, form_of(each, known)) for key, each in value.items())
     if isinstance(value, Configurable):
-        return type(value), form_of(vars(value), numbers)
+        attributes = vars(value).items()
+        return type(value), *(
+            (name, form_of(each, known if is_array(each) else None)) for name, each in attributes
+        )
     return described(value)
 
 
 def check_arrays(arrays: Sequence[Array], dtype: np.dtype) -> None:
     """Raise an `Untraceable` if kernels can't read an array, or if different arrays overlap."""
-    Substitution(Tracer(Graph(), dtype)).of(list(arrays))
+    known = Arrays(Tracer(Graph(), dtype))
+    for each in arrays:
+        known.number(each)
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:
@@ -164,13 +167,38 @@ def bytes_of(array: Any) -> tuple[int, int]:
     return start, start + array.nbytes
 
 
+class Arrays:
+    """The different arrays of an operation, in order."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self.arrays: list[Array] = []
+        self._bytes: list[tuple[int, int]] = []
+
+    def number(self, array: Array) -> int:
+        """Return an array's number; equal views of the same memory have one number.
+
+        Raises an `Untraceable` if kernels can't read the array, or if it overlaps another one.
+        """
+        self._tracer.kind_of(array)
+        start, stop = bytes_of(array)
+        for number, (first, end) in enumerate(self._bytes):
+            if start < end and first < stop:
+                known = self.arrays[number]
+                if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
+                    return number
+                self._tracer.refuse("arrays that overlap")
+        self.arrays.append(array)
+        self._bytes.append((start, stop))
+        return len(self.arrays) - 1
+
+
 class Substitution:
     """Replaces arrays by stand-ins, in containers and in attributes of custom objects."""
 
     def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+        self._tracer, self._known = tracer, Arrays(tracer)
         self.arrays: list[StandIn] = []
-        self._bytes: list[tuple[int, int]] = []
         self._objects: dict[int, tuple[Any, list[Any]]] = {}
 
     def of(self, value: Any) -> Any:
@@ -186,16 +214,10 @@ class Substitution:
         return self._of_object(value) if isinstance(value, Configurable) else value
 
     def _of_array(self, array: Array) -> StandIn:
-        made = self._tracer.array(array)
-        start, stop = bytes_of(array)
-        for known, (first, end) in zip(self.arrays, self._bytes, strict=True):
-            if start < end and first < stop:
-                if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
-                    return known
-                self._tracer.refuse("arrays that overlap")
-        self.arrays.append(made)
-        self._bytes.append((start, stop))
-        return made
+        number = self._known.number(array)
+        if number == len(self.arrays):
+            self.arrays.append(self._tracer.array(array))
+        return self.arrays[number]
 
     def _of_object(self, value: Any) -> Any:
         """Return a copy of a custom object, so that tracing changes no attribute of the object."""
