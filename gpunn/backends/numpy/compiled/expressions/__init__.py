@@ -10,13 +10,13 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
-from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
+from gpunn.backends.numpy.compiled.expressions.memory import Memory, allocated, roots_of
 from gpunn.backends.numpy.compiled.expressions.steps import Step, steps_of
 from gpunn.backends.numpy.compiled.expressions.totals import without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
-from gpunn.expressions import Node, Stage, stages_of
+from gpunn.expressions import ARRAY, Node, Stage, in_order, stages_of
 from gpunn.expressions.tracing import once
 
 __all__ = ["instructions_of"]
@@ -29,13 +29,53 @@ class Loops(NamedTuple):
     stages: list[Stage]
     steps: list[list[Step]]
     stored: set[int]
+    sources: list[Node]
+    """The nodes that are arrays."""
 
 
 def loops_of(nodes: Sequence[Node]) -> Loops:
     """Return the loops that compute nodes."""
     roots = roots_of(with_broadcasts(nodes))
     stages, stored = stages_of(roots)
-    return Loops(roots, stages, [steps_of(stage, stored) for stage in stages], stored)
+    sources = [each for each in in_order(roots) if each.op == ARRAY]
+    return Loops(roots, stages, [steps_of(each, stored) for each in stages], stored, sources)
+
+
+class Lowered:
+    """Instructions that write results to arrays, for any arrays of the same shapes."""
+
+    def __init__(
+        self,
+        writes: Sequence[Write],
+        loops: Loops,
+        arrays: Sequence[np.ndarray],
+        dtype: np.dtype,
+        threads: int,
+        early: bool,
+    ) -> None:
+        given = dict(zip(loops.sources, arrays[len(writes) :], strict=True))
+        memory = Memory(writes, loops.steps, loops.stored, dtype, given)
+        of_rows = {stage.rows for stage in loops.stages if stage.columns > 1}
+        # Vectors are divided at cache lines, unless other loops divide the same rows.
+        line = BLOCK_BYTES // dtype.itemsize
+        self._loops = [
+            Loop(stage, own, memory, 1 if stage.rows in of_rows else line, threads, early)
+            for stage, own in zip(loops.stages, loops.steps, strict=True)
+        ]
+        self._memory, self._arrays = memory, arrays
+        self._options = dtype, threads, early
+
+    def instructions(self, arrays: Sequence[np.ndarray]) -> list[Instruction]:
+        """Return the instructions for other arrays."""
+        replaced = {id(one): array for one, array in zip(self._arrays, arrays, strict=True)}
+        for array, node in self._memory.temporary:
+            replaced[id(array)] = allocated(node, self._memory.dtype)
+        result = [one for loop in self._loops for one in loop.instructions(replaced)]
+        if self._memory.copies:
+            copies = [Write(replaced[id(array)], node) for array, node in self._memory.copies]
+            given = {node: replaced[id(node.data)] for _, node in copies}
+            result += instructions_of(copies, *self._options, given)
+        return result
 
 
 def instructions_of(
@@ -47,20 +87,20 @@ def instructions_of(
 ) -> list[Instruction]:
     """Return instructions that write traced results to their arrays.
 
-    `given` maps nodes to arrays to use instead of the nodes' own arrays or names. Raises an
-    `Untraceable` if the kernel can't broadcast a shape.
+    `given` has arrays of nodes for which the nodes' own arrays or names stand. Raises an
+    `Untraceable` if the kernel can't broadcast a shape. Within `shared_traces`, equal functions of
+    arrays are lowered once.
     """
     writes, totals = without_totals(writes, dtype, given)
     nodes = tuple(write.node for write in writes)
-    roots, stages, steps, stored = once(nodes, lambda: loops_of(nodes))
-    writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
-    memory = Memory(writes, steps, stored, dtype, given)
-    of_rows = {stage.rows for stage in stages if stage.columns > 1}
-    instructions: list[Instruction] = []
-    for stage, own in zip(stages, steps, strict=True):
-        # Vectors are divided at cache lines, unless other loops divide the same rows.
-        multiple = 1 if stage.rows in of_rows else BLOCK_BYTES // dtype.itemsize
-        instructions += Loop(stage, memory, multiple, threads, early).instructions(own)
-    if memory.copies:
-        instructions += instructions_of(memory.copies, dtype, threads, early)
-    return instructions + totals
+    loops = once(nodes, lambda: loops_of(nodes))
+    writes = [Write(array, root) for (array, _), root in zip(writes, loops.roots, strict=True)]
+    arrays = [write.array for write in writes]
+    arrays += [given.get(node, node.data) for node in loops.sources]
+    places: dict[int, int] = {}  # equal for equal arrays
+    same = tuple(places.setdefault(id(each), k) for k, each in enumerate(arrays))
+    lowered = once(
+        (nodes, same, dtype, threads, early),
+        lambda: Lowered(writes, loops, arrays, dtype, threads, early),
+    )
+    return lowered.instructions(arrays) + totals

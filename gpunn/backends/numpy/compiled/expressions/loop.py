@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,13 +24,19 @@ TILE = 1024
 
 
 class Loop:
-    """A stage as an instruction of the kernel `expression`.
+    """A stage as an instruction of the kernel `expression`, for any arrays of the same shapes.
 
     The threads divide the rows in multiples of `multiple`.
     """
 
     def __init__(
-        self, stage: Stage, memory: Memory, multiple: int, threads: int, early: bool
+        self,
+        stage: Stage,
+        steps: Sequence[Step],
+        memory: Memory,
+        multiple: int,
+        threads: int,
+        early: bool,
     ) -> None:
         self._stage, self._memory, self._multiple = stage, memory, multiple
         self._threads, self._early = threads, early
@@ -42,13 +48,18 @@ class Loop:
         self._shared: dict[Input, int] = {}  # places of arrays that are only read
         self._current: dict[int, int] = {}  # places of nodes that this loop has computed
         self._free: list[int] = []
-        self._reads: list[np.ndarray] = []
-        self._writes: list[np.ndarray] = []
-        self._by_rows: list[np.ndarray] = []
-        self._sums: list[Instruction] = []
+        self._arrays: list[np.ndarray] = []
+        self._numbers: dict[int, int] = {}  # of arrays, by their ids
+        self._reads: dict[int, None] = {}  # numbers of arrays, in order
+        self._writes: dict[int, None] = {}
+        self._by_rows: dict[int, None] = {}
+        self._sums: list[tuple[int, int]] = []  # numbers of the threads' parts, and of their sum
+        self._code = self._code_of(steps)
+        self._code[:, 1:] *= PLACE_BYTES
+        self._once = sum(step.once for step in steps)
 
-    def instructions(self, steps: Sequence[Step]) -> list[Instruction]:
-        """Return the loop's instruction, and the sums of the threads' parts of column sums."""
+    def _code_of(self, steps: Sequence[Step]) -> np.ndarray:
+        """Return the steps' functions and places, and note the arrays."""
         last_use = {id(base_of(each)): k for k, step in enumerate(steps) for each in step.args}
         registers: set[int] = set()
         code: list[list[int]] = []
@@ -61,7 +72,35 @@ class Loop:
             if not step.once and not self._memory.is_stored(step.node):
                 registers.add(id(step.node))
             code.append([step.number, self._result(step), *operands, 0, 0][:5])
-        return [self._instruction(code, sum(step.once for step in steps)), *self._sums]
+        return np.array(code, np.int64)
+
+    def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
+        """Return the loop's instruction, and the sums of the threads' parts of column sums.
+
+        `replaced` has other arrays by the ids of those that they replace.
+        """
+        arrays = [replaced.get(id(each), each) for each in self._arrays]
+        for parts, _ in self._sums:
+            arrays[parts] = np.empty_like(arrays[parts])
+        places = self._places.arguments(self._threads, [address(each) for each in arrays])
+        memory, inputs, size, fixed = places
+        args: list[int | np.ndarray] = [
+            *(self._code, inputs, memory, memory.shape[1], size, len(self._code), self._once),
+            *(len(inputs), fixed),
+            *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
+        ]
+        # The first array read isn't a gradient, so no product calls this as its update.
+        reads = [self._code, inputs, *(arrays[each] for each in self._reads)]
+        writes = [*(arrays[each] for each in self._writes), memory]
+        by_rows = [arrays[each] for each in self._by_rows]
+        instruction = Instruction("expression", args, reads, writes, by_rows, early=self._early)
+        return [instruction, *(sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums)]
+
+    def _number(self, array: np.ndarray) -> int:
+        number = self._numbers.setdefault(id(array), len(self._arrays))
+        if number == len(self._arrays):
+            self._arrays.append(array)
+        return number
 
     def _operand(self, node: Node, argument: Node) -> int:
         """Return the place of a step's argument."""
@@ -69,9 +108,9 @@ class Loop:
         if id(base) in self._current:
             return self._current[id(base)]
         if base.op == NUMBER:
-            array = self._memory.of(base)
-            self._note(self._reads, array)
-            self._current[id(base)] = self._places.at(address(array))
+            number = self._number(self._memory.of(base))
+            self._reads[number] = None
+            self._current[id(base)] = self._places.at(number)
             return self._current[id(base)]
         shape = node.args[0].shape if node.op in REDUCTIONS else node.shape
         kind, first, columns = kind_of(argument.shape, shape), 0, self._stage.columns
@@ -86,12 +125,13 @@ class Loop:
         is_integer = array.dtype.kind == "i"
         if kind == interface.MATRIX and (is_integer or base.op in SLICES):
             kind = interface.STRIDED
-        self._note(self._reads, array)
+        number = self._number(array)
+        self._reads[number] = None
         steps = {interface.ROW_VECTOR: 1, interface.MATRIX: columns, interface.STRIDED: columns}
         if kind in steps:
             self._divide(array)
-        start, row_bytes = address(array) + first * array.itemsize, steps.get(kind, 0)
-        given = Input(kind, start, row_bytes * array.itemsize, is_integer)
+        start, row_bytes = first * array.itemsize, steps.get(kind, 0) * array.itemsize
+        given = Input(kind, number, start, row_bytes, is_integer)
         if given not in self._shared:
             self._shared[given] = self._places.input(given)
         return self._shared[given]
@@ -107,10 +147,11 @@ class Loop:
             return self._reduced(node)
         else:
             out = self._memory.of(node)
-            self._note(self._writes, out)
+            number = self._number(out)
+            self._writes[number] = None
             self._divide(out)
             row_bytes = self._stage.columns * out.itemsize
-            place = self._places.input(Input(interface.MATRIX, address(out), row_bytes))
+            place = self._places.input(Input(interface.MATRIX, number, 0, row_bytes))
         self._current[id(node)] = place
         return place
 
@@ -119,33 +160,17 @@ class Loop:
         out, thread_bytes = self._memory.of(node), 0
         if node.op == "column_sum" and self._threads > 1:
             parts = np.empty((self._threads, out.size), out.dtype)
-            self._sums.append(sum_rows(parts, out))
+            self._sums.append((self._number(parts), self._number(out)))
             out, thread_bytes = parts, parts.strides[0]
         elif node.op != "column_sum":
             self._divide(out)
-        self._writes.append(out)
-        return self._places.at(address(out), thread_bytes)
+        self._writes[self._number(out)] = None
+        return self._places.at(self._number(out), thread_bytes)
 
     def _divide(self, array: np.ndarray) -> None:
         """Note that threads divide an array by rows."""
         if self._multiple == 1 and array.shape[:1] == (self._stage.rows,):
-            self._note(self._by_rows, array)
-
-    def _note(self, arrays: list[np.ndarray], array: np.ndarray) -> None:
-        if not any(array is each for each in arrays):
-            arrays.append(array)
-
-    def _instruction(self, steps: list[list[int]], once: int) -> Instruction:
-        code = np.array(steps, np.int64)
-        code[:, 1:] *= PLACE_BYTES
-        memory, inputs, size, fixed = self._places.arguments(self._threads)
-        args: list[int | np.ndarray] = [
-            *(code, inputs, memory, memory.shape[1], size, len(code), once, len(inputs), fixed),
-            *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
-        ]
-        # The first array read isn't a gradient, so no product calls this as its update.
-        reads, writes = [code, inputs, *self._reads], [*self._writes, memory]
-        return Instruction("expression", args, reads, writes, self._by_rows, early=self._early)
+            self._by_rows[self._number(array)] = None
 
 
 def kind_of(shape: Shape, whole: Shape) -> int:

@@ -13,7 +13,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, used
 
-__all__ = ["Memory", "roots_of"]
+__all__ = ["Memory", "allocated", "roots_of"]
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
@@ -33,7 +33,8 @@ class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step reads. Such a result goes to a temporary
-    array, and `copies` copies it to its array at the end.
+    array, and `copies` copies it to its array at the end. `temporary` has the temporary arrays and
+    their nodes.
     """
 
     def __init__(
@@ -46,18 +47,24 @@ class Memory:
     ) -> None:
         self.dtype, self._given = dtype, given
         self.copies: list[Write] = []
+        self.temporary: list[tuple[np.ndarray, Node]] = []
         self._arrays: dict[int, np.ndarray] = {}
         self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
         unsafe = set(self._too_early(writes, steps))
         for array, node in writes:
             if id(node) in unsafe:
-                temporary = self._arrays[id(node)] = np.empty(node.shape, dtype)
+                temporary = self._temporary(node)
                 self.copies.append(Write(array, Node(ARRAY, (), node.shape, "float", temporary)))
             else:
                 self._arrays[id(node)] = array
         for step in (each for loop in steps for each in loop):
             if id(step.node) in stored and id(step.node) not in self._arrays:
-                self._arrays[id(step.node)] = allocated(step.node, dtype)
+                self._temporary(step.node)
+
+    def _temporary(self, node: Node) -> np.ndarray:
+        array = self._arrays[id(node)] = allocated(node, self.dtype)
+        self.temporary.append((array, node))
+        return array
 
     def is_stored(self, node: Node) -> bool:
         """Return whether a node has an array."""

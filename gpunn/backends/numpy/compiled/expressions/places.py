@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,21 +16,23 @@ __all__ = ["Input", "Places"]
 
 
 class Place(NamedTuple):
-    """An address, or an offset in memory that each thread has."""
+    """An array's memory, or an offset in memory that each thread has."""
 
     offset: int
     moves: bool
     """Whether there is a number for each element, rather than one for all elements."""
-    address: int = 0
+    array: int | None = None
+    """The number of the array."""
     thread_bytes: int = 0
-    """Bytes from a thread's address to the next thread's."""
+    """Bytes from a thread's memory to the next thread's."""
 
 
 class Input(NamedTuple):
-    """An array that a place refers to, or that is copied to a place."""
+    """A part of an array that a place refers to, or that is copied to a place."""
 
     kind: int
-    address: int
+    array: int
+    offset: int = 0
     row_bytes: int = 0
     is_integer: bool = False
 
@@ -43,9 +46,9 @@ class Places:
         self._inputs: list[tuple[Input, int]] = []
         self._own_bytes = 0
 
-    def at(self, address: int, thread_bytes: int = 0) -> int:
-        """Return a place at an address."""
-        self._places.append(Place(0, False, address, thread_bytes))
+    def at(self, array: int, thread_bytes: int = 0) -> int:
+        """Return a place in an array."""
+        self._places.append(Place(0, False, array, thread_bytes))
         return len(self._places) - 1
 
     def number(self) -> int:
@@ -71,10 +74,12 @@ class Places:
         self._own_bytes += size
         return len(self._places) - 1
 
-    def arguments(self, threads: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    def arguments(
+        self, threads: int, addresses: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return each thread's memory, inputs, the size of a table, and the number of fixed inputs.
 
-        The memory begins with two tables of places; see the kernel `expression`.
+        `addresses` are those of the arrays. The memory begins with two tables of places; see the kernel `expression`.
         """
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
@@ -82,13 +87,14 @@ class Places:
             begin = address(own) + 2 * size
             for table in own[: 2 * size].view(np.int64).reshape(2, -1, 2):
                 table[: len(self._places)] = [
-                    (each.address + thread * each.thread_bytes or begin + each.offset, each.moves)
-                    for each in self._places
+                    (begin + offset if array is None else addresses[array] + thread * step, moves)
+                    for offset, moves, array, step in self._places
                 ]
         inputs = np.array(
             [
-                (*given, place * PLACE_BYTES, 2 * size + self._places[place].offset)
-                for given, place in sorted(self._inputs)
+                (kind, addresses[array] + offset, row_bytes, is_integer)
+                + (place * PLACE_BYTES, 2 * size + self._places[place].offset)
+                for (kind, array, offset, row_bytes, is_integer), place in sorted(self._inputs)
             ],
             np.int64,
         )
