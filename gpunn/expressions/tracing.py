@@ -72,22 +72,23 @@ def traced_twice(
     nodes: Callable[[T], Sequence[Node]],
     dtype: np.dtype,
     tracer: type[Tracer] = Tracer,
+    times: int = 2,
 ) -> T:
     """Return a function's result for a trace; trace twice, and require the same `nodes`.
 
-    If the nodes differ, the code uses random numbers or counts its calls. When the code runs later,
-    it gets the random numbers that it would get without the traces. `tracer` is the class of the
-    trace.
+    If the nodes differ, the code uses random numbers or counts its calls. Such code runs later, and
+    then gets the random numbers that it would get without the traces. `tracer` is the class of the
+    trace. If a caller compares other traces, `times` can be 1.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
-        first, second = (traced(function, tracer(graph, dtype)) for _ in range(2))
+        results = [traced(function, tracer(graph, dtype)) for _ in range(times)]
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    if list(map(id, nodes(first))) != list(map(id, nodes(second))):
+    if any(list(map(id, nodes(each))) != list(map(id, nodes(results[0]))) for each in results[1:]):
         raise Untraceable("code that gives another result when it runs again")
-    return first
+    return results[0]
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:

@@ -9,6 +9,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from gpunn.configurable import Configurable, is_built_in
+from gpunn.expressions.tracing import once
 
 __all__ = ["LIBRARIES", "value_of", "variables_of"]
 
@@ -39,8 +40,11 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
     that called functions read are included, except in functions of libraries. Variables that the
     code itself changes, such as counters of calls, are left out, and so are large lists and dicts.
     """
-    if is_built_in(cls):
-        return []
+    return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
+
+
+def found_variables(cls: type) -> list[tuple[object, str]]:
+    """Return the variables that the methods of a custom class read."""
     pending = [
         function
         for each in cls.__mro__

@@ -287,11 +287,16 @@ class Block(Layer):
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
             specs, before = self.own_parameters(shape), attributes_of(self)
             names = {id(layer): name for name, layer in inner_layers(self).items()}
-            formula = formula_of(function, names, specs, (rows, *shape), dtype)
-            if rows == ROWS:  # when the network is made
-                other = formula_of(function, names, specs, (rows + 1, *shape), dtype)
-                if formula.functions() != other.functions():
-                    raise Untraceable("code whose results depend on the number of rows")
+
+            def traced(rows: int, times: int) -> Formula:
+                return formula_of(function, names, specs, (rows, *shape), dtype, times)
+
+            if rows != ROWS:
+                return traced(rows, 2)
+            formula, other = traced(rows, 1), traced(rows + 1, 1)
+            if formula.functions() != other.functions():
+                traced(rows, 2)  # if the results differ for another reason, raises an error
+                raise Untraceable("code whose results depend on the number of rows")
             return formula
         except Untraceable as error:
             cause = error.__cause__

@@ -222,11 +222,13 @@ def formula_of(
     specs: Sequence[ParameterSpec],
     shape: Shape,
     dtype: str,
+    times: int = 2,
 ) -> Formula:
     """Trace function(xp, x, parameters), a forward pass that calls layers.
 
     `names` has the layers' names by their ids, `specs` declares the parameters, and `shape` is the
-    shape of x. Raises an `Untraceable` with the reason if the function can't be traced.
+    shape of x. The function is traced several `times`. Raises an `Untraceable` with the reason if
+    the function can't be traced.
     """
 
     def trace(tracer: Tracer) -> Formula:
@@ -245,7 +247,7 @@ def formula_of(
         require_separate_rows([*read, result], [source, *(step.output for step in steps)])
         return Formula(tracer.graph, source, own, steps, result)
 
-    return traced_twice(trace, Formula.results, np.dtype(dtype), FormulaTracer)
+    return traced_twice(trace, Formula.results, np.dtype(dtype), FormulaTracer, times)
 
 
 def used(steps: Sequence[Step], result: Node) -> list[Step]:

@@ -79,7 +79,8 @@ class Places:
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return each thread's memory, inputs, the size of a table, and the number of fixed inputs.
 
-        `addresses` are those of the arrays. The memory begins with two tables of places; see the kernel `expression`.
+        `addresses` are those of the arrays. The memory begins with two tables of places; see the
+        kernel `expression`.
         """
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
@@ -92,9 +93,11 @@ class Places:
                 ]
         inputs = np.array(
             [
-                (kind, addresses[array] + offset, row_bytes, is_integer)
-                + (place * PLACE_BYTES, 2 * size + self._places[place].offset)
-                for (kind, array, offset, row_bytes, is_integer), place in sorted(self._inputs)
+                (
+                    *(given.kind, addresses[given.array] + given.offset, given.row_bytes),
+                    *(given.is_integer, place * PLACE_BYTES, 2 * size + self._places[place].offset),
+                )
+                for given, place in sorted(self._inputs)
             ],
             np.int64,
         )
