@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Extent", "User", "Uses", "address", "extent", "known_addresses"]
+__all__ = ["Extent", "MemoryUser", "Uses", "address", "extent", "known_addresses"]
 
 
 class Known(threading.local):
@@ -87,7 +87,7 @@ class MemoryUser(Protocol):
 class Uses:
     """Which instructions of a sequence use the same memory."""
 
-    def __init__(self, instructions: Sequence[User]) -> None:
+    def __init__(self, instructions: Sequence[MemoryUser]) -> None:
         self._instructions = instructions
         self._readers: dict[Extent, list[int]] = {}
         self._writers: dict[Extent, list[int]] = {}

@@ -90,8 +90,8 @@ class Loop:
             *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
-        reads = [self._code, inputs, *(arrays[each] for each in self._reads)]
-        writes = [*(arrays[each] for each in self._writes), memory]
+        reads = [self._code, *(arrays[each] for each in self._reads)]
+        writes = [arrays[each] for each in self._writes]
         by_rows = [arrays[each] for each in self._by_rows]
         instruction = Instruction("expression", args, reads, writes, by_rows, early=self._early)
         return [instruction, *(sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums)]
