@@ -231,6 +231,8 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
     With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
+    if not any(instruction.early for instruction in instructions):
+        return list(instructions)
     uses, order = Uses(instructions), list[int]()
     for number, instruction in enumerate(instructions):
         position = len(order)
@@ -256,6 +258,8 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     """Combine each gradient with the update that follows, if nothing else reads the gradient."""
+    if not any(instruction.early for instruction in order):
+        return list(order)
     uses, result = Uses(order), list[Instruction]()
     for position, instruction in enumerate(order):
         before = result[-1] if result else None
@@ -277,7 +281,7 @@ def table_of(order: Sequence[Instruction], threads: int) -> np.ndarray:
     since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    for index in Uses(order).waiting(threads):
+    for index in Uses(order).waiting(threads) if threads > 1 else ():
         table[index - 1, 1] = 1
     for index, instruction in enumerate(order):
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
