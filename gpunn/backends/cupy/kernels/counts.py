@@ -1,8 +1,8 @@
 """Metrics that sum the rows' weights for each class, or for each class and bin of the score.
 
 The first kernel finds each row's index in the metric's summary array, with one warp per row. The
-second kernel adds the rows' weights in row order, with one warp for each number of the summary, and
-without atomics, so every run is bitwise identical. The mathematics is in `gpunn.metrics`.
+second kernel adds the rows' weights in a fixed order and without atomics, so every run is bitwise
+identical. The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations
@@ -86,18 +86,35 @@ extern "C" __global__ void gpunn_bin_scores(
 }}
 """
 
+# A warp handles a row of the batch and a part of the summary. If no earlier row has the same index,
+# it adds the weights of this row and of later rows with the index. So the time does not depend on
+# the summary's size, which is 8192 numbers for each class of `AUC`.
 ADD_AT = r"""
+enum { STEPS = 4 };
+
 extern "C" __global__ void gpunn_add_at(
-    const long long* indices, const T* weights, T* out,
-    long long rows, long long each, long long size) {
-  const long long at = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  if (at >= size) return;
-  const long long part = at / each, index = at - part * each;
+    const long long* all_indices, const T* weights, T* out,
+    long long rows, long long parts, long long each) {
+  const long long warp = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const long long part = warp / rows, row = warp - part * rows, lane = threadIdx.x;
+  if (part >= parts) return;
+  const long long* const indices = all_indices + part * rows;
+  const long long index = indices[row];
+  if (index < 0) return;
+  for (long long start = lane; start - lane < row; start += STEPS * LANES) {
+    bool found = false;
+#pragma unroll
+    for (int n = 0; n < STEPS; ++n) {
+      const long long k = start + n * LANES;
+      found |= (k < row ? indices[k] : -1) == index;
+    }
+    if (__ballot_sync(0xffffffff, found)) return;
+  }
   T sum = 0;
-  for (long long row = threadIdx.x; row < rows; row += LANES)
-    if (indices[part * rows + row] == index) sum += weights[row];
+  for (long long k = row / LANES * LANES + lane; k < rows; k += LANES)
+    if (indices[k] == index) sum += weights[k];
   sum = warp_sum(sum);
-  if (threadIdx.x == 0) out[at] += sum;
+  if (lane == 0) out[part * each + index] += sum;
 }
 """
 
@@ -121,10 +138,11 @@ def add_at_indices(
     op: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
     """Find each row's index in each part of the summary, or -1, and add the row's weight there."""
-    (rows, columns), dtype, size = op.predictions.shape, op.predictions.dtype, op.summary.size
+    (rows, columns), dtype = op.predictions.shape, op.predictions.dtype
     indices = scratch("indices", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=op.targets.dtype)
     over_rows(find, rows, (op.predictions, op.targets, indices, rows, columns, *numbers))
     if rows:
         add = raw_kernel("gpunn_add_at", ADD_AT, T=dtype)
-        over_rows(add, size, (indices, op.weights, op.summary, rows, size // parts, size))
+        sizes = rows, parts, op.summary.size // parts
+        over_rows(add, rows * parts, (indices, op.weights, op.summary, *sizes))
