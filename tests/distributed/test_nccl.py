@@ -161,6 +161,10 @@ def test_gradients_are_exchanged_while_others_are_computed(together):
         launches = [number for number, _ in asked[: 2 * PARTS]]
         assert launches == sorted(set(launches))  # each after more kernels of the pass
         assert not any(on_the_first_stream for _, on_the_first_stream in asked)
+        one_by_one, _ = result(folder, "one_by_one", rank)
+        assert one_by_one["eager"]["ncclGroup"] == 6 * 2 * PARTS  # updates of one epoch
+        assert not one_by_one["captured"]
+        assert one_by_one["history"] == told["history"][:1]
     one = trained(layers=deep, optimizer=decaying, batch_size=2, epochs=1)
     _, parameters = result(folder, "without_rows", 0)
     assert difference(parameters, values(one)) <= 1e-12
