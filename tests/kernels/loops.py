@@ -9,6 +9,7 @@ LABEL = re.compile(r"^(\$\w+):")
 BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
 STORE = re.compile(r"\bst\.global[.\w]*\s+\[(%\w+)")
 LOAD = re.compile(r"\bld\.global\.(?!nc)[.\w]*\s+%\w+, \[(%\w+)")
+END = re.compile(r"\$\w+:|(?:@!?%\w+\s+)?(?:atom|bar|barrier|bra|fence|membar|ret)\b")
 DEFINED = re.compile(r"^(?:@!?%\w+\s+)?[\w.]+\s+\{?(%\w+)")
 
 
@@ -34,16 +35,29 @@ def adds_up_in_memory(lines: list[str]) -> bool:
     return False
 
 
-def loads_that_wait(lines: list[str]) -> int:
-    """Count the loads in innermost loops that may read the memory of an earlier store.
+def straight_parts(lines: list[str]) -> Iterator[list[str]]:
+    """Yield the lines between labels, branches, barriers, fences and atomic operations."""
+    part = list[str]()
+    for line in lines:
+        if END.match(line):
+            yield part
+            part = []
+        else:
+            part.append(line)
+    yield part
 
-    The compiler can move non-coherent loads before stores. It can also move loads from the address
-    register of a store at another offset.
+
+def loads_that_wait(lines: list[str]) -> int:
+    """Count the loads that may read the memory of an earlier store.
+
+    The store is in the same innermost loop, or in the same of the `straight_parts`. The compiler
+    can move non-coherent loads before stores. It can also move loads from the address register of a
+    store at another offset.
     """
     count = 0
-    for loop in innermost_loops(lines):
+    for part in (*innermost_loops(lines), *straight_parts(lines)):
         stores = set[str]()
-        for line in loop:
+        for line in part:
             if match := STORE.search(line):
                 stores.add(match[1])
             elif (match := LOAD.search(line)) and stores - {match[1]}:

@@ -207,7 +207,7 @@ BUGS = (
         "times >= UNROLLED and self._requested >= UNROLL_AFTER", "times >= UNROLL_AFTER"),
     Bug("loss scaling: a skipped update is counted", 5,
         f"{KERNELS}/loss_scale.py", (PARITY, "-k", "adjust_loss_scale"),
-        "         --updates;\n", ""),
+        "         --count;\n", ""),
     Bug("loss scaling: after one infinity every update is skipped", 5,
         f"{KERNELS}/loss_scale.py", (SCALE,),
         "normalizer = weight / scale; finite = 1;", "normalizer = weight / scale;"),
@@ -306,7 +306,7 @@ BUGS = (
         "gpunn/distributed/nccl.py", (NCCL, "-k", "planted_bugs and skipped"),
         "            calls.communicator.abort()\n", "            pass\n"),
     Bug("several devices: abort before the graphs are destroyed", 5,
-        "gpunn/distributed/nccl.py", (NCCL, "-k", "waits_for_too_long and clock"),
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "waits_for_too_long and clock", "-m", "full"),
         "            self._destroy_graphs()\n            calls.communicator.abort()\n",
         "            calls.communicator.abort()\n            self._destroy_graphs()\n"),
 )

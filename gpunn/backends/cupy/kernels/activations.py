@@ -149,7 +149,8 @@ def fused_forward(op: Arguments) -> Calls:
     if op.bias is not None:
         inputs.append("T bias")
         given.append(op.bias)
-        statements += " z += bias;"
+        # The bias is loaded before z is stored, which might change it.
+        statements = f"const T added = bias; {statements} z += added;"
     statements += " VALUE"
     results.append(("T a", op.out))
     name = "scaled_" * scaled + "bias_" * (op.bias is not None) + "{}" + "_in_place" * in_place
@@ -178,7 +179,7 @@ def backward(op: Arguments) -> Calls:
 def backward_after_dropout(op: Arguments) -> Calls:
     """Apply dropout to the gradient, and multiply it by f'(z); arrays have any layout."""
     f, mask = op.f, mask_of(op)
-    statements = f"g = {mask.drop('g', 'i')}; T d; DERIVATIVE g *= d;"
+    statements = f"const T kept = {mask.drop('g', 'i')}; T d; DERIVATIVE g = kept * d;"
     name, inputs = f"gpunn_{{}}_gradient_{mask.prefix}dropout", f"T z, T a, {mask.inputs}"
     kernel = elementwise(f, name, inputs, "T g", statements, mask)
     given = op.z, op.output, *mask_arguments(op, op.gradient.dtype.type)

@@ -26,13 +26,6 @@ COLUMNS = (
 enum {{ STACK = {STACK}, EACH = {EACH} }};
 """
     + r"""
-// Loads v[n] = x[k + n * step], or 0 from `end` on. A thread waits once for all loads before a
-// store. Between stores it would wait for each, because a store might change the next value.
-__device__ void load(T (&v)[EACH], const T* x, long long k, long long step, long long end) {
-#pragma unroll
-  for (int n = 0; n < EACH; ++n) v[n] = k + n * step < end ? x[k + n * step] : (T)0;
-}
-
 // Sums over the threads of a block with the same threadIdx.x.
 __device__ T column_sum(T v) {
   __shared__ T stack[STACK][LANES];

@@ -14,11 +14,13 @@ __all__ = ["count_update"]
 COUNT_UPDATE = cupy.ElementwiseKernel(
     "raw T rates, T weight, T loss_sum",
     "int64 position, T rate, int64 updates, T weight_sum, T finite_steps",
-    """rate = rates[position];
-       ++position;
-       ++updates;
-       weight_sum += weight;
-       finite_steps += isfinite(loss_sum);""",
+    """const long long at = position, count = updates + 1;
+       const T total = weight_sum + weight, steps = finite_steps + isfinite(loss_sum);
+       rate = rates[at];
+       position = at + 1;
+       updates = count;
+       weight_sum = total;
+       finite_steps = steps;""",
     "gpunn_count_update",
 )
 

@@ -29,14 +29,18 @@ UNSCALE = cupy.ElementwiseKernel(
 ADJUST_LOSS_SCALE = cupy.ElementwiseKernel(
     "int64 finite, int64 interval, T smallest, T largest",
     "T scale, int64 good_updates, int64 updates",
-    """if (!finite) {
-         scale /= 2;
-         good_updates = 0;
-         --updates;
-       } else if (++good_updates >= interval) {
-         scale *= 2;
-         good_updates = 0;
+    """T next = scale;
+       long long good = good_updates, count = updates;
+       if (!finite) {
+         next /= 2;
+         good = 0;
+         --count;
+       } else if (++good >= interval) {
+         next *= 2;
+         good = 0;
        }
-       scale = min(max(scale, smallest), largest);""",
+       scale = min(max(next, smallest), largest);
+       good_updates = good;
+       updates = count;""",
     "gpunn_adjust_loss_scale",
 )

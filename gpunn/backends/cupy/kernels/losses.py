@@ -108,7 +108,10 @@ def loss_source(
 ) -> tuple[str, str]:
     """Return the name and source of a loss's kernel, with `extra` parameters for this loss."""
     name = f"gpunn_{name}"
-    arrays = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
+    arrays = (
+        f"const T* __restrict__ predictions, const {target}* __restrict__ targets, "
+        "const T* __restrict__ normalizer, T* __restrict__ gradient,"
+    )
     return name, row_sum_source(name, arrays + extra, value, constants, preamble)
 
 

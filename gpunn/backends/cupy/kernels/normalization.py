@@ -60,10 +60,11 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
   }}
   if (!inside || threadIdx.y) return;
   const T variance = squares / rows;
+  const T old_mean = running_mean[column], old_variance = running_variance[column];
   means[column] = mean;
   inverse_std[column] = 1 / sqrt(variance + epsilon);
-  running_mean[column] = momentum * running_mean[column] + rest * mean;
-  running_variance[column] = momentum * running_variance[column] + rest * variance;
+  running_mean[column] = momentum * old_mean + rest * mean;
+  running_variance[column] = momentum * old_variance + rest * variance;
 }}
 """
 
@@ -91,7 +92,7 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
 BATCH_NORM = cupy.ElementwiseKernel(
     "T x, T mean, T inverse_std, T scale, T shift",
     "T n, T y",
-    "n = (x - mean) * inverse_std; y = scale * n + shift;",
+    "const T normal = (x - mean) * inverse_std; y = scale * normal + shift; n = normal;",
     "gpunn_batch_norm",
 )
 BATCH_NORM_GRADIENT = cupy.ElementwiseKernel(
@@ -109,8 +110,8 @@ UNSTANDARDIZE = cupy.ElementwiseKernel(
 CLIPPED_UNSTANDARDIZE = cupy.ElementwiseKernel(
     "T x, T mean, T std, T least, T largest",
     "T y",
-    """y = x * std + mean;
-       y = y < least ? least : y > largest ? largest : y;""",
+    """const T own = x * std + mean;
+       y = own < least ? least : own > largest ? largest : own;""",
     "gpunn_clipped_unstandardize",
 )
 NORMALIZE = cupy.ElementwiseKernel(

@@ -98,9 +98,9 @@ SHIFTED_WAVES_GRADIENT = cupy.ElementwiseKernel(
 PIECEWISE = cupy.ElementwiseKernel(
     "T x, T start, T slope, T lowest, T highest",
     "T y",
-    """y = slope * (x - start);
-       y = y < lowest ? lowest : y;
-       y = y > highest ? highest : y;""",
+    """T own = slope * (x - start);
+       own = own < lowest ? lowest : own;
+       y = own > highest ? highest : own;""",
     "gpunn_piecewise_linear",
 )
 PIECEWISE_GRADIENT = cupy.ElementwiseKernel(

@@ -246,11 +246,13 @@ COUNTED = Variant(
     "rates[position[0]]",
     "updates[0] + 1",
     last="""if (last_block(ticket, gridDim.x) && threadIdx.x == 0) {
+    const long long at = position[0] + 1, count = updates[0] + 1;
+    const T total = weight_sum[0] + weight[0], steps = finite_steps[0] + isfinite(loss_sum[0]);
     chosen_rate[0] = rate;
-    ++position[0];
-    ++updates[0];
-    weight_sum[0] += weight[0];
-    finite_steps[0] += isfinite(loss_sum[0]);
+    position[0] = at;
+    updates[0] = count;
+    weight_sum[0] = total;
+    finite_steps[0] = steps;
   }""",
 )
 # `sums` explains how each block gets the norm.

@@ -79,9 +79,10 @@ extern "C" __global__ void gpunn_r2(
     T* const ssts = means + columns;
     T* const sses = ssts + columns;
     const T fraction = weight / positive(total), change = origin + shift - means[column];
+    const T old_sst = ssts[column], old_sse = sses[column];
     means[column] += fraction * change;
-    ssts[column] += sst + before * fraction * change * change;
-    sses[column] += sse;
+    ssts[column] = old_sst + (sst + before * fraction * change * change);
+    sses[column] = old_sse + sse;
   }}
   if (last_block(tickets + gridDim.x, gridDim.x) && threadIdx.x == 0 && threadIdx.y == 0)
     summary[0] = total;

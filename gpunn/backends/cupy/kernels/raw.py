@@ -26,8 +26,16 @@ NULL = 0
 LANES = 32  # threads of a warp
 ROWS = 4  # rows of a block, one for each warp
 
-# All threads of a warp or block must call these functions together.
+# All threads of a warp or block must call these functions together, except `load`.
 PRELUDE = r"""
+// Loads v[n] = x[k + n * step], or 0 from `end` on. A thread waits once for all loads before a
+// store. Between stores it would wait for each, because a store might change the next value.
+template <int N>
+__device__ void load(T (&v)[N], const T* x, long long k, long long step, long long end) {
+#pragma unroll
+  for (int n = 0; n < N; ++n) v[n] = k + n * step < end ? x[k + n * step] : (T)0;
+}
+
 // The values are added in an order that gives all lanes bitwise identical sums.
 __device__ T warp_sum(T v) {
   for (int other = LANES / 2; other; other /= 2) v += __shfl_xor_sync(0xffffffff, v, other);

@@ -75,8 +75,9 @@ extern "C" __global__ void gpunn_next_batch(
   const long long block = blockIdx.x;
   %(gathers)s
   if (last_block(ticket, gridDim.x) && threadIdx.x == 0) {
-    start[0] += rows;
-    ++passes[0];
+    const long long end = start[0] + rows, pass = passes[0] + 1;
+    start[0] = end;
+    passes[0] = pass;
   }
 }
 """

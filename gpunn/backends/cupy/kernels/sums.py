@@ -48,31 +48,46 @@ NORM = r"""
   const T norm = sqrt(block_sum(sum));
 """
 SHRINK = rf"""
+enum {{ EACH = {EACH} }};
 extern "C" __global__ void gpunn_shrink(
     T* x, const T* partials, long long parts, T limit, long long size) {{
   const long long step = (long long)gridDim.x * blockDim.x;
   {NORM}
   if (norm <= limit) return;  // false for NaN, which must spread
   const T factor = limit / norm;
-  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
-    x[k] *= factor;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size;
+       k += EACH * step) {{
+    T own[EACH];
+    load(own, x, k, step, size);
+#pragma unroll
+    for (int n = 0; n < EACH; ++n)
+      if (k + n * step < size) x[k + n * step] = factor * own[n];
+  }}
 }}
 """
 
-L2_PENALTY = r"""
+L2_PENALTY = rf"""
+enum {{ EACH = {EACH} }};
 extern "C" __global__ void gpunn_l2_penalty(
     const T* values, T* gradients, const T* weight, T strength, T* loss_sum, long long size,
-    T* partials, unsigned int* ticket) {
+    T* partials, unsigned int* ticket) {{
   const long long step = (long long)gridDim.x * blockDim.x;
   const T factor = weight[0] > 0 ? strength / weight[0] : (T)0;
   T sum = 0;
-  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step) {
-    const T value = values[k];
-    sum += value * value;
-    gradients[k] += factor * value;
-  }
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size;
+       k += EACH * step) {{
+    T own[EACH], own_g[EACH];
+    load(own, values, k, step, size);
+    load(own_g, gradients, k, step, size);
+#pragma unroll
+    for (int n = 0; n < EACH; ++n) {{
+      if (k + n * step >= size) break;
+      sum += own[n] * own[n];
+      gradients[k + n * step] = own_g[n] + factor * own[n];
+    }}
+  }}
   if (grid_sum(sum, partials, ticket) && threadIdx.x == 0) loss_sum[0] += strength / 2 * sum;
-}
+}}
 """
 
 
