@@ -130,7 +130,7 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
     ran = epochs_of_blocks(monkeypatch)
     model = gpunn.Sequential([layers.Dense(3)], 4, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
-    trainer.fit(X, LABELS, epochs=4, callbacks=[Own()], progress=False)
+    trainer.fit(X, LABELS, epochs=5, callbacks=[Own()], progress=False)
     assert set(ran) == {1}
 
 
@@ -144,7 +144,7 @@ def test_buffers_whose_sum_is_infinite(monkeypatch):
     embedding = layers.PiecewiseLinearEmbedding([[-1, 1]] * 40, size=2)
     model = gpunn.Sequential([embedding, layers.Dense(3)], 40, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
-    trainer.fit(columns, LABELS, epochs=4, progress=False)
+    trainer.fit(columns, LABELS, epochs=5, progress=False)
     assert len(by_requests) == 1
     with np.errstate(all="ignore"):
         assert not np.isfinite(model.parameters.running.sum())
