@@ -60,7 +60,7 @@ def refuse_strays(
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return the array on another device that a value is or contains, or None."""
+    """Search a value for an array on another device; return this array or None."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):

@@ -84,9 +84,9 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating all updates before it restores the state from which the diverging update started.
-        If the fault does not occur again, the message begins with `symptom`. Raise a
-        DivergenceError if the choice is "stop", or after too many recoveries in a row.
+        Repeating all earlier updates then restores the state before this update. If the fault does
+        not occur again, the message begins with `symptom`. Raise a DivergenceError if the choice is
+        "stop", or after too many recoveries in a row.
         """
         progress = self.progress
         assert progress.cursor is not None

@@ -220,7 +220,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, also in CUDA graphs, with the `reason` for this choice."""
+    """Matrix products by cublasGemmEx, also in CUDA graphs; `reason` describes them."""
 
     capturable = True
 
