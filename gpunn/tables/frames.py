@@ -167,10 +167,19 @@ def of_rows(rows: Sequence[Any], title: str) -> Any:
 
 def cells_of(column: Any, table: Table, name: str) -> Cells:
     """Return a column of any library as cells, or raise a DataError if that is impossible."""
+    location = f"{table.title}: column {name!r}"
+    dtype = getattr(column, "dtype", None)
+    # The most frequent types come first, since each question about a type takes time.
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufM":
+        array = as_array(column, location)
+        if array.ndim == 1 and not isinstance(array, np.ma.MaskedArray):
+            return array
+    elif str(dtype).startswith("str") and hasattr(column, "factorize"):  # pandas'
+        codes, values = getattr(column, "array", column).factorize()
+        return Coded(codes.astype(np.int32), np.asarray(values, object).tolist())
     coded = categories_of(column)
     if coded is not None:
         return coded.compact()
-    location = f"{table.title}: column {name!r}"
     column = local_times(column, location)
     if isinstance(column, np.ma.MaskedArray):
         column = np.ma.filled(column.astype(object), None)

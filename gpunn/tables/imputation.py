@@ -17,6 +17,6 @@ def median_of(x: np.ndarray) -> float:
     return 2 * float(np.median(x / 2))  # the mean of two large numbers must not overflow
 
 
-def fill_in(numbers: np.ndarray, missing: np.ndarray, median: float) -> None:
-    """Replace the missing numbers of a column with the median, in place."""
-    numbers[missing] = median
+def fill_in(numbers: np.ndarray, missing: np.ndarray, medians: np.ndarray) -> None:
+    """Replace the missing numbers of columns with their medians, in place."""
+    np.copyto(numbers, medians, where=missing)

@@ -13,7 +13,6 @@ from gpunn.meaning import plural
 from gpunn.tables.columns import Column, EncodedCategory
 from gpunn.tables.encoders.datetime import PARTS
 from gpunn.tables.features import distinct
-from gpunn.tables.frames import table_of
 from gpunn.tables.schema import Schema
 from gpunn.tables.unseen_values import UnseenValues
 
@@ -26,9 +25,9 @@ KEY = "schemas"
 class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
-    The networks of an ensemble were trained on different rows, so each has its own medians,
-    categories and bins. Models may also differ in their scaling; `scaling` is that of the first
-    schema. `columns` combines the schemas: a column has the categories of all schemas, and is
+    The networks of an ensemble may differ in their scaling; `scaling` is that of the first schema.
+    They may also have learned their schemas from different rows. Schemas with equal `columns` read
+    the rows once. `columns` combines the schemas: a column has the categories of all schemas, and is
     dropped if all schemas drop it. A value causes a warning only if it is unseen in all schemas.
 
     Parameters
@@ -70,9 +69,14 @@ class JoinedSchema(Schema):
         self._names = distinct([name for part in parts for name in part.names])
         rest = iter(self._names)
         self.numbers, self.categories = [], []
+        alike = dict[tuple[Column, ...], dict[int, Schema]]()
         for part in parts:
+            alike.setdefault(part.columns, {})[self.width] = part
             self.numbers += [next(rest) for _ in part.numbers]
             self.categories += [EncodedCategory(next(rest), c.size) for c in part.categories]
+
+        self._alike = list(alike.values())
+        """Schemas with equal columns, which are read once, by the start of their matrix."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {"parts": self._parts}
@@ -92,13 +96,17 @@ class JoinedSchema(Schema):
     def encode_with_unseen(
         self, frame: Any, dtype: str = "float32"
     ) -> tuple[np.ndarray, UnseenValues]:
-        table = table_of(frame)
-        matrices, unseen = zip(
-            *(part.encode_with_unseen(table, dtype) for part in self._parts), strict=True
-        )
-        return np.concatenate(matrices, axis=1), self._unseen_by_all(unseen)
+        matrix, table = self._empty(frame, dtype)
+        alike = [next(iter(schemas.values())) for schemas in self._alike]
+        unseen = [
+            schema._fill(schemas, table, matrix)
+            for schema, schemas in zip(alike, self._alike, strict=True)
+        ]
+        return matrix, self._unseen_by_all(alike, unseen)
 
-    def _unseen_by_all(self, unseen: Sequence[UnseenValues]) -> UnseenValues:
+    def _unseen_by_all(
+        self, parts: Sequence[Schema], unseen: Sequence[UnseenValues]
+    ) -> UnseenValues:
         """Return the values that are unseen in the training rows of all schemas."""
         common = UnseenValues()
         for place, column in enumerate(self.columns):
@@ -106,7 +114,7 @@ class JoinedSchema(Schema):
                 continue
             using = [
                 each
-                for each, part in zip(unseen, self._parts, strict=True)
+                for each, part in zip(unseen, parts, strict=True)
                 if not part.columns[place].dropped
             ]
             texts, *others = (each.unknown.get(column.name, {}) for each in using)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self
@@ -20,7 +20,7 @@ from gpunn.rows.csv_rows import missing_columns
 from gpunn.rows.formats import DATE_FORMATS
 from gpunn.schema import typed
 from gpunn.tables.columns import Column, ColumnType, EncodedCategory
-from gpunn.tables.encoders import KINDS, Rows, features_of, scaled_features
+from gpunn.tables.encoders import KINDS, Encoded, Rows, features_of, scaled_features
 from gpunn.tables.features import Feature, distinct
 from gpunn.tables.formats import in_format, reading_of, standard_cells
 from gpunn.tables.frames import table_of
@@ -35,8 +35,9 @@ __all__ = ["Schema"]
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """For each dtype, the integer up to which the dtype represents all integers exactly."""
 
-WORTH_THREADS = 100_000
-"""Minimum number of cells of a matrix whose columns are encoded by several threads."""
+CELLS = 100_000
+"""Maximum number of cells of columns that are encoded together: enough that each of NumPy's calls
+takes little time, and few enough for threads to share a large table."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")
@@ -318,49 +319,80 @@ class Schema:
         DataError
             As for `encode`.
         """
-        check_choice("dtype", dtype, LARGEST_CODE)
-        table = self._matched(table_of(frame))
-        matrix = np.empty((table.rows, self.width), dtype)
-        columns = [column for column in self.columns if not column.dropped]
-        encode = functools.partial(self._encode_column, table=table, matrix=matrix)
-        workers = requested_threads(None) or usable_cores()
-        if workers == 1 or matrix.size < WORTH_THREADS:
-            unseen = list(map(encode, columns))
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                unseen = list(pool.map(encode, columns))
-        return matrix, UnseenValues.of_all(unseen)
+        matrix, table = self._empty(frame, dtype)
+        return matrix, self._fill({0: self}, table, matrix)
 
-    def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> UnseenValues:
-        """Write a column's features into the matrix, and return its unseen values."""
-        unseen = UnseenValues()
+    def _empty(self, frame: Any, dtype: str) -> tuple[np.ndarray, Table]:
+        """Return the matrix to fill, and the rows as a table."""
+        check_choice("dtype", dtype, LARGEST_CODE)
+        table = table_of(frame)
+        return np.empty((table.rows, self.width), dtype), table
+
+    def _fill(
+        self, schemas: Mapping[int, Schema], table: Table, matrix: np.ndarray
+    ) -> UnseenValues:
+        """Encode rows for schemas with these columns; each one's begin at its key of the matrix."""
+        table = self._matched(table)
+        columns = [column for column in self.columns if not column.dropped]
+        count = max(1, CELLS // max(1, table.rows))
+        blocks = [columns[first : first + count] for first in range(0, len(columns), count)]
+        fill = functools.partial(self._fill_block, schemas=schemas, table=table, matrix=matrix)
+        workers = requested_threads(None) or usable_cores()
+        if workers == 1 or len(blocks) == 1:
+            return UnseenValues.of_all(map(fill, blocks))
+        with ThreadPoolExecutor(workers) as pool:
+            return UnseenValues.of_all(pool.map(fill, blocks))
+
+    def _fill_block(
+        self,
+        columns: Sequence[Column],
+        schemas: Mapping[int, Schema],
+        table: Table,
+        matrix: np.ndarray,
+    ) -> UnseenValues:
+        """Write the features of some columns into the matrix, and return unseen values."""
+        unseen, scaled = UnseenValues(), dict[Feature, Encoded]()
+        largest = LARGEST_CODE[matrix.dtype.name]
+        for column in columns:
+            if len(column.categories) > largest:
+                raise DataError(
+                    f"{table.title}: column {column.name!r} has {len(column.categories):,} "
+                    f"categories, more than {matrix.dtype} can number; use float64"
+                )
+            for encoded in self._encoded(column, table, unseen):
+                (feature,), numbers, missing = encoded
+                if missing is not None:
+                    scaled[feature] = encoded
+                    continue
+                for start in schemas:
+                    matrix[:, start + self._feature_indices[feature]] = numbers
+        if scaled:
+            indices = np.array([self._feature_indices[feature] for feature in scaled])
+            numbers = np.array([each.numbers for each in scaled.values()])
+            missing = np.array([each.missing for each in scaled.values()])
+            for start, schema in schemas.items():
+                fill_in(numbers, missing, schema.scaling.median[indices, None])
+                with np.errstate(over="ignore"):
+                    z = schema.scaling.transform(numbers.T, indices).astype(matrix.dtype)
+                finite = np.isfinite(z)
+                if not finite.all():
+                    number, row = (int(each[0]) for each in np.nonzero(~finite.T))
+                    raise DataError(
+                        f"{table.place([*scaled][number].column, row)}: {numbers[number, row]} is "
+                        f"too large for {matrix.dtype}; scale the column, or choose the scaling "
+                        "'robust'"
+                    )
+                matrix[:, start + indices] = z
+        return unseen
+
+    def _encoded(self, column: Column, table: Table, unseen: UnseenValues) -> Iterable[Encoded]:
+        """Return the encoded features of a column before scaling, and note its unseen values."""
         if column.format:
             cells = table.column(column.name)
             plain, others = standard_cells(cells, column.format, self._markers)
             unseen.note_unknown(column.name, cells, others)
             table = table.with_cells(column.name, plain)
-        if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
-            raise DataError(
-                f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
-                f"more than {matrix.dtype} can number; use float64"
-            )
-        encoded = KINDS[column.kind].encode(column, table, self._markers, unseen)
-        with np.errstate(over="ignore"):
-            for (feature,), numbers, missing in encoded:
-                index = self._feature_indices[feature]
-                if missing is None:
-                    matrix[:, index] = numbers
-                    continue
-                fill_in(numbers, missing, self.scaling.median[index])
-                matrix[:, index] = self.scaling.transform(numbers, index)
-                finite = np.isfinite(matrix[:, index])
-                if not finite.all():
-                    row = int(finite.argmin())
-                    raise DataError(
-                        f"{table.place(column.name, row)}: {numbers[row]} is too large for "
-                        f"{matrix.dtype}; scale the column, or choose the scaling 'robust'"
-                    )
-        return unseen
+        return KINDS[column.kind].encode(column, table, self._markers, unseen)
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
         """Return the categories that are unseen in training.

@@ -33,7 +33,8 @@ class Coded:
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
         """Return an entry for each row, given entries for values, and one for missing cells."""
-        table = np.append(entries, np.array([missing], entries.dtype))
+        table = np.empty(len(entries) + 1, entries.dtype)
+        table[:-1], table[-1] = entries, missing
         taken: np.ndarray = table[self.codes]
         return taken
 

@@ -264,6 +264,5 @@ def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
             columns += [(code == category).astype(np.float64) for category in range(1, size)]
             unscaled += [np.array([0.0, 1.0, 0.0])] * (size - 1)
     scaling = RobustScaling.fit(columns, len(codes), np.random.default_rng(0))
-    levels = [scaling.transform(values, output) for output, values in enumerate(unscaled)]
-    off, on, second = np.array(levels).T.tolist()
+    off, on, second = scaling.transform(np.array(unscaled).T, slice(None)).tolist()
     return replace(layer, off=off, on=on, second=second)

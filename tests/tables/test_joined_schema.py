@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpunn.errors import ArgumentError
-from gpunn.tables import Schema
+from gpunn.tables import Schema, Table, table_of
 from gpunn.tables.joined_schema import JoinedSchema, schema_from_json
 from gpunn.tables.schema_difference import schema_difference
 
@@ -40,6 +40,19 @@ def test_matrices_are_side_by_side():
     ]
     sizes = {each.name: each.size for each in JOINED.categories}
     assert sizes == {"city": 3, "late": 4, "city'": 3, "late'": 3, "city''": 3}
+
+
+def test_schemas_that_differ_in_their_scaling_read_rows_once():
+    scaled = [Schema.fit(TABLE, scaling=scaling) for scaling in ("robust", "quantile", "none")]
+    joined, table, reads = JoinedSchema([*scaled, PARTS[0]]), table_of(TABLE), []
+    counting = Table(
+        table.names, len(table), lambda place: reads.append(place) or table.column(names[place])
+    )
+    names = table.names
+    matrix, _ = joined.encode_with_unseen(counting, "float64")
+    expected = [part.encode_with_unseen(TABLE, "float64")[0] for part in joined.parts]
+    np.testing.assert_array_equal(matrix, np.hstack(expected))
+    assert len(joined._alike) == 2
 
 
 def test_columns_combine_what_the_schemas_learned():

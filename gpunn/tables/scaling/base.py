@@ -63,11 +63,10 @@ class Scaling(ABC):
         """Return the statistics of a column's numbers, one for each field."""
 
     @abstractmethod
-    def transform(self, x: Numbers, column: int | slice) -> Numbers:
-        """Return the scaled numbers of a column; x has shape (rows,) and is finite.
+    def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
+        """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite.
 
-        The default `nodes` passes `slice(None)` as column, and a `Value` of shape (rows, columns)
-        as x.
+        The default `nodes` passes `slice(None)` as columns, and a `Value` as x.
         """
 
     def nodes(self, x: Numbers) -> Numbers:

@@ -29,5 +29,5 @@ class NoScaling(Scaling):
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
         return (median_of(x),)
 
-    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+    def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         return x

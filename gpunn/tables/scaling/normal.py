@@ -68,7 +68,7 @@ def normal_quantiles(p: np.ndarray) -> np.ndarray:
     """
     q = p - 0.5
     z: np.ndarray = central(q)
-    tails = np.flatnonzero(np.abs(q) > EDGE)
+    tails = np.abs(q) > EDGE
     z[tails] = np.copysign(tail(p[tails]), q[tails])
     return z
 

@@ -95,15 +95,16 @@ class QuantileScaling(Scaling):
         # Rounding in the interpolation may change the order.
         return median_of(x), np.maximum.accumulate(quantiles)
 
-    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+    def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
-        quantiles = self.quantiles[column]
-        positions = np.linspace(0, 1, len(quantiles))
-        p: Numbers = np.interp(x, quantiles, positions)
-        if (quantiles[1:] == quantiles[:-1]).any():
-            # A number that equals several quantiles gets the middle of their probabilities.
-            p -= np.interp(-x, -quantiles[::-1], -positions[::-1])
-            p /= 2
+        positions = np.linspace(0, 1, self.quantiles.shape[1])
+        p = np.empty_like(x)
+        for number, quantiles in enumerate(self.quantiles[columns]):
+            p[:, number] = np.interp(x[:, number], quantiles, positions)
+            if (quantiles[1:] == quantiles[:-1]).any():
+                # A number that equals several quantiles gets the middle of their probabilities.
+                p[:, number] -= np.interp(-x[:, number], -quantiles[::-1], -positions[::-1])
+                p[:, number] /= 2
         return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
 
     def nodes(self, x: Numbers) -> Numbers:

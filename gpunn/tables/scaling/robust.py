@@ -40,8 +40,8 @@ class RobustScaling(Scaling):
         half = q75 - q25 if q75 > q25 else (high - low) / 2  # half, so that nothing overflows
         return 2 * median, 0.0 if half == 0 else 0.5 / max(half, SMALLEST)
 
-    def transform(self, x: Numbers, column: int | slice) -> Numbers:
-        z = bounded_product(x, self.median[column], self.factor[column])
+    def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
+        z = bounded_product(x, self.median[columns], self.factor[columns])
         part = z / LIMIT
         return z / np.sqrt(part * part + 1)
 

@@ -40,9 +40,9 @@ class StandardScaling(Scaling):
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
         return median_of(x), *mean_and_deviation(x)
 
-    def transform(self, x: Numbers, column: int | slice) -> Numbers:
-        factor = 1 / np.maximum(self.deviation[column], SMALLEST)
-        return bounded_product(x, self.mean[column], factor)
+    def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
+        factor = 1 / np.maximum(self.deviation[columns], SMALLEST)
+        return bounded_product(x, self.mean[columns], factor)
 
     def check(self) -> None:
         if (self.deviation <= 0).any():
