@@ -63,7 +63,6 @@ from gpunn.sklearn.tabular_inputs import (
     split,
 )
 from gpunn.tables import Schema
-from gpunn.tables.joined_schema import JoinedSchema
 from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe, combined, scale_temperature, separated
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
@@ -344,9 +343,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
-        """Fit the schemas and the networks, and set the fitted attributes."""
-        schemas = self._learn_schemas(folds, seed)
-        fitted, outputs = self._train_networks(folds, schemas, seed)
+        """Fit the schema and the networks, and set the fitted attributes."""
+        schema = self._learn_schema(folds, seed)
+        fitted, outputs = self._train_networks(folds, schema, seed)
         self._decide_from(combined([each.network for each in fitted]), folds, outputs)
         self.metric_ = fitted[0].metric
         self.history_ = one_or_all([each.history for each in fitted])
@@ -362,25 +361,38 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             scores = self._scoring(folds).scores(self._averaged(np.concatenate(outputs)))
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
-    def _learn_schemas(self, folds: Sequence[Fold], seed: int) -> list[Schema]:
-        """Learn the schema of each fold, and warn about problems of the columns."""
-        schemas = [self._learn_schema(fold, seed) for fold in folds]
-        schema = schemas[0] if len(schemas) == 1 else JoinedSchema(schemas)
-        if problems := problems_of(schema, self.columns or {}):
+    def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
+        """Learn the schema of all networks, and warn about problems of its columns.
+
+        With several folds, it is learned from all rows, so that predictions encode rows once. A
+        schema contains nothing about targets.
+        """
+        markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
+        chosen, every = dict(self.columns or {}), folds[0].every.table
+        schema = Schema.fit(
+            every if len(folds) > 1 else folds[0].training.table,
+            columns={name: kind for name, kind in chosen.items() if kind != DROP},
+            drop=[name for name, kind in chosen.items() if kind == DROP],
+            scaling=self._scaling,
+            seed=seed,
+            every=every,
+            **markers,
+        )
+        if problems := problems_of(schema, chosen):
             warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=5)
-        return schemas
+        return schema
 
     def _train_networks(
-        self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int
+        self, folds: Sequence[Fold], schema: Schema, seed: int
     ) -> tuple[list[Fitted], list[np.ndarray]]:
         """Train the networks; return them, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
-        for fit in trained(self._fits(folds, schemas, seed, several), several, self.progress):
+        for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
             if fit.interrupted and (several or not fit.stopping.best_epoch):
                 raise KeyboardInterrupt  # there is no best epoch, or not of every network
             fold = len(fitted) // self.n_ens
-            self._describe(fit.trainer.model, schemas[fold])
+            self._describe(fit.trainer.model, schema)
             temperature = self._scale(fit.trainer.model, fit.X_val, folds[fold].validation)
             fitted.append(fit.result(temperature))
             if len(fitted) % self.n_ens == 0:
@@ -446,25 +458,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             self.cv_scores_, self.oof_predictions_ = scores, np.empty_like(predictions)
             self.oof_predictions_[np.concatenate([fold.held for fold in folds])] = predictions
 
-    def _learn_schema(self, fold: Fold, seed: int) -> Schema:
-        """Learn a schema from the training rows; all rows decide the kinds of columns."""
-        markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
-        chosen = dict(self.columns or {})
-        return Schema.fit(
-            fold.training.table,
-            columns={name: kind for name, kind in chosen.items() if kind != DROP},
-            drop=[name for name, kind in chosen.items() if kind == DROP],
-            scaling=self._scaling,
-            seed=seed,
-            every=fold.every.table,
-            **markers,
-        )
-
     def _fits(
-        self, folds: Sequence[Fold], schemas: Sequence[Schema], seed: int, several: bool
+        self, folds: Sequence[Fold], schema: Schema, seed: int, several: bool
     ) -> Iterator[Fit]:
         """Yield the fit of each network, for the folds in order."""
-        for number, (fold, schema) in enumerate(zip(folds, schemas, strict=True)):
+        for number, fold in enumerate(folds):
             training = fold.training
             X = schema.encode(training.table, self.dtype)
             with warnings.catch_warnings():

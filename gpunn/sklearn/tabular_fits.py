@@ -52,7 +52,7 @@ class Fold(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A fold's rows, encoded by the schema that was learned from its training rows."""
+    """A fold's rows, encoded by the schema."""
 
     schema: Schema
     X: np.ndarray

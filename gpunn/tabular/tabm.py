@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -195,7 +196,7 @@ def tabm(
     metric = checked_metric(task, metric, outputs, transform)
 
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
-        return OneHot(sizes, binary_as_sign=False) if few else Embedding(sizes, embedding_size)
+        return one_hot_of(sizes, codes) if few else Embedding(sizes, embedding_size)
 
     def layer_of_numbers(x: np.ndarray) -> Layer:
         return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, bins)
@@ -238,6 +239,17 @@ def tabm(
         "callbacks": [EarlyStopping(f"val_{metric}", patience=patience)],
     }
     return Recipe(layers, loss, optimizer, task, metric, options)
+
+
+def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
+    """Return a one-hot layer; a category without training rows has no effect, like an unknown one.
+
+    There are such categories if the schema is shared by folds with other training rows.
+    """
+    layer = OneHot(sizes, binary_as_sign=False)
+    occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
+    on = np.concatenate(occur)
+    return layer if on.all() else replace(layer, on=on.astype(float).tolist())
 
 
 def chunks_of(group: Group) -> list[int]:

@@ -136,33 +136,51 @@ def test_scores_by_the_loss_of_logarithms():
 
 
 @functools.cache
-def held_out(by_groups, name="", value=None):
-    """Return the held-out predictions of networks for which the row 17 may have been changed."""
-    rows, y = X.copy(), RENT.copy()
-    if name == "y":
-        y[17] = value
-    elif name:
-        rows.loc[17, name] = value
-    estimator = TabMRegressor(**FAST, members=2, n_cv=3)
-    return estimator.fit(rows, y, groups=GROUPS if by_groups else None).oof_predictions_
+def held_out(kind, by_groups, change=""):
+    """Return folds and held-out predictions of networks; rows of the first row's fold may change.
+
+    The change is to a target, or exchanges two ages, which the schema does not see.
+    """
+    rows, y, groups = X.copy(), RENT.copy(), GROUPS if by_groups else None
+    folds = folds_of(3, ROWS, SEED, None, None, checked_split_by(groups, None, False))
+    held = np.flatnonzero(folds == folds[0])
+    if change == "y":
+        y[held[0]] = 1e4
+    elif change:
+        rows.loc[held[:2], change] = rows.loc[held[1::-1], change].to_numpy()
+    # TabM has one epoch, since changed targets of held-out rows may select another epoch.
+    estimator = kind(**FAST | {"epochs": 1 if kind is TabMRegressor else 2}, n_cv=3)
+    return folds, estimator.fit(rows, y, groups=groups).oof_predictions_
 
 
 @pytest.mark.parametrize(
-    ("by_groups", "name", "value"),
-    [(True, "y", 1e4), (False, "y", 1e4), (False, "age", 1e6), (False, "city", "Kiel")],
+    ("kind", "by_groups", "change"),
+    [(TabMRegressor, True, "y"), (TabMRegressor, False, "y"), (RealMLPRegressor, False, "age")],
 )
-def test_networks_have_not_seen_the_rows_that_they_predict(by_groups, name, value):
-    """What is planted in a row changes no prediction for the other rows of its fold.
+def test_networks_have_not_seen_the_rows_that_they_predict(kind, by_groups, change):
+    """What is planted in rows changes no prediction for the other rows of their fold.
 
-    So weights and preprocessing depend only on the rows of the other folds.
+    So weights depend only on the rows of the other folds, as the schema does on no target.
     """
-    split_by = checked_split_by(GROUPS if by_groups else None, None, False)
-    folds = folds_of(3, ROWS, SEED, None, None, split_by)
-    is_held, others = folds == folds[17], np.arange(ROWS) != 17
-    same = held_out(by_groups) == held_out(by_groups, name, value)
-    assert same[is_held & others].all()
-    assert same[17] == (name == "y"), "its prediction depends on its inputs, not on its target"
-    assert same[~is_held].mean() < 0.1
+    folds, before = held_out(kind, by_groups)
+    same = before == held_out(kind, by_groups, change)[1]
+    held = np.flatnonzero(folds == folds[0])
+    assert same[held[2:]].all()
+    assert (same[held[:2]] == (change == "y")).all(), "predictions depend only on inputs"
+    assert same[folds != folds[0]].mean() < 0.1
+
+
+@pytest.mark.parametrize("kind", [RealMLPRegressor, TabMRegressor])
+def test_a_category_of_held_out_rows_has_no_effect_on_their_networks(kind):
+    """The folds share a schema, which has categories that some networks have not seen."""
+    rows = X.assign(city=X["city"].where(X.index != 17, "Kiel"))
+    estimator = kind(**FAST, n_cv=3).fit(rows, RENT)
+    assert len(estimator.schema_.parts) == 1
+    fold = folds_of(3, ROWS, SEED, None, None, None)[17]
+    for number, network in enumerate(estimator.estimators_):
+        unknown = rows.iloc[[17]].assign(city=None)
+        same = network.predict(rows.iloc[[17]]) == network.predict(unknown)
+        assert same.all() == (number == fold)
 
 
 def test_bits_of_a_network_do_not_depend_on_the_others(fitted):

@@ -34,5 +34,5 @@ def distilled(
         true = np.eye(outputs)[held.targets]
     rows = Rows(fold.every.table, learned, fold.every.weights)
     fold = Fold(rows, fold.kept, fold.held, held._replace(targets=true))
-    (fitted,), (held_outputs,) = student._train_networks([fold], [schema], seed)
+    (fitted,), (held_outputs,) = student._train_networks([fold], schema, seed)
     return fitted, held_outputs

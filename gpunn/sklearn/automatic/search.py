@@ -92,10 +92,10 @@ PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 
 
 class Plan(NamedTuple):
-    """Values that all candidates use; `schemas` has, for each family, a schema for each fold."""
+    """Values that all candidates use; the schemas of families differ only in their scaling."""
 
     folds: Sequence[Fold]
-    schemas: Mapping[str, list[Schema]]
+    schemas: Mapping[str, Schema]
     seed: int
     scoring: Scoring
     limit: TimeLimit
@@ -137,11 +137,11 @@ class TabularSearch(TabularEstimator):
             )
         limit, scoring = TimeLimit(self.time_limit), self._scoring(folds)
         first, *others = (self._estimator(family, {}) for family in FAMILIES)
-        schemas = {FAMILIES[0]: first._learn_schemas(folds, seed)}
+        schemas = {FAMILIES[0]: first._learn_schema(folds, seed)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first schemas
             for family, other in zip(FAMILIES[1:], others, strict=True):
-                schemas[family] = other._learn_schemas(folds, seed)
+                schemas[family] = other._learn_schema(folds, seed)
         plan = Plan(folds, schemas, seed, scoring, limit)
         rows = [*self._reference_rows(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)
@@ -206,7 +206,7 @@ class TabularSearch(TabularEstimator):
 
     def _settings_of(self, plan: Plan) -> dict[str, Any]:
         """Return the settings and checksums of data that determine the candidates."""
-        every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]][0]
+        every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]]
         held = [array for fold in plan.folds for array in (fold.held, *fold.validation[1:])]
         given = [fold.validation.table for fold in plan.folds if fold.held is None]
         X, *X_val = (schema.encode_with_unseen(table)[0] for table in (every.table, *given))
@@ -341,7 +341,7 @@ class TabularSearch(TabularEstimator):
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
         if self._task != "regression":  # the ensemble's probabilities contain their effects
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
-        table, schema = fold.every.table, plan.schemas[STUDENT][0]
+        table, schema = fold.every.table, plan.schemas[STUDENT]
         learned = self._averaged(outputs_of(teacher, table))
         scoring, problem = self._scoring([fold]), ""
         try:
@@ -398,17 +398,18 @@ class TabularSearch(TabularEstimator):
 
     def _parts(self, plan: Plan) -> list[tuple[Part, Part, Schema]]:
         """Return each fold's encoded training rows and held-out rows, and their schema."""
+        schema = plan.schemas[FAMILIES[0]]
 
-        def encoded(rows: Rows, training: Rows, schema: Schema) -> Part:
+        def encoded(rows: Rows, training: Rows) -> Part:
             X, _ = schema.encode_with_unseen(rows.table)
             weights = self._validation_weights(training, rows)
             return Part(X, rows.targets, np.ones(len(X)) if weights is None else weights)
 
         parts = []
-        for fold, schema in zip(plan.folds, plan.schemas[FAMILIES[0]], strict=True):
+        for fold in plan.folds:
             training = fold.training
-            held = encoded(fold.validation, training, schema)
-            parts.append((encoded(training, training, schema), held, schema))
+            held = encoded(fold.validation, training)
+            parts.append((encoded(training, training), held, schema))
         return parts
 
     def leaderboard(self) -> Any:
