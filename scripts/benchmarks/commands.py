@@ -16,6 +16,7 @@ from benchmarks import (
     searches,
     step_times,
     table_epochs,
+    table_predictions,
     table_ranks,
     tables,
     wheel,
@@ -35,6 +36,6 @@ for each in (
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(custom_classes.command, estimators.command, searches.command, tables.command, images.command),
-    *(table_epochs.command, table_ranks.command),
+    *(table_epochs.command, table_predictions.command, table_ranks.command),
 ):
     command.add_command(each)

@@ -199,6 +199,16 @@ def test_epochs_of_tabular_models_are_timed(load, tmp_path, network, library):
 
 
 @pytest.mark.full
+def test_predictions_of_raw_rows_are_timed(load, tmp_path):
+    for module in ("pandas", "sklearn.base"):
+        pytest.importorskip(module)
+    path = credit_risk(tmp_path)
+    arguments = "credit risk", str(path), "RealMLP", 90, 2
+    times = load("tables").in_a_process("table_predictions", arguments, 1)
+    assert min(times["ms"], times["encoding"], times["network"]) > 0
+
+
+@pytest.mark.full
 def test_models_for_tables_are_scored_on_unseen_rows(load, tmp_path):
     for module in ("pandas", "sklearn.base"):
         pytest.importorskip(module)
