@@ -30,3 +30,24 @@ def gradient(function: Callable[[], float], x: np.ndarray, step: float = STEP) -
 def assert_same(found: np.ndarray, expected: np.ndarray, message: str = "") -> None:
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(found, expected, 0, TOLERANCE * scale, err_msg=message)
+
+
+def assert_gradient(
+    found: np.ndarray, function: Callable[[], float], x: np.ndarray, message: str = ""
+) -> None:
+    """Assert that an array is the gradient of `function()` for x, which the function reads.
+
+    A wrong entry changes the derivative along any random direction. If one differs, all entries are
+    compared, which takes two calls for each.
+    """
+    random, kept, scale = np.random.default_rng(3), x.copy(), max(1.0, np.abs(found).max(initial=0))
+    for _ in range(2):
+        direction = random.standard_normal(x.shape)
+        values = []
+        for step in (STEP, -STEP):
+            x[...] = kept + step * direction
+            values.append(function())
+        x[...] = kept
+        slope = (values[0] - values[1]) / (2 * STEP)
+        if not abs(slope - (found * direction).sum()) <= TOLERANCE * scale:
+            assert_same(found, gradient(function, x), message)

@@ -82,7 +82,9 @@ def target(request):
     return devices.BACKENDS[name](), dtype
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[pytest.param(each, marks=devices.in_which_run(f"{each}-float32")) for each in BACKENDS]
+)
 def backend(request):
     return devices.BACKENDS[request.param]()
 
