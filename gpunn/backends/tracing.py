@@ -86,8 +86,8 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
 def form_of(value: Any, known: Arrays | None) -> Hashable:
     """Return a key that is equal for arguments with equal traces.
 
-    `known` numbers the arrays. It is None in a list within an object, whose arrays have no
-    stand-ins.
+    `known` numbers the arrays. It is None for a list within an object: arrays in such a list have
+    no stand-ins.
     """
     if known is not None and is_array(value):
         return known.number(value), value.shape, value.dtype.kind

@@ -227,8 +227,8 @@ def formula_of(
     """Trace function(xp, x, parameters), a forward pass that calls layers.
 
     `names` has the layers' names by their ids, `specs` declares the parameters, and `shape` is the
-    shape of x. The function is traced several `times`. Raises an `Untraceable` with the reason if
-    the function can't be traced.
+    shape of x. The function is traced `times` times. Raises an `Untraceable` with the reason if the
+    function can't be traced.
     """
 
     def trace(tracer: Tracer) -> Formula:

@@ -76,7 +76,7 @@ class JoinedSchema(Schema):
             self.categories += [EncodedCategory(next(rest), c.size) for c in part.categories]
 
         self._alike = list(alike.values())
-        """Schemas with equal columns, which are read once, by the start of their matrix."""
+        """Groups of schemas with equal columns; a key is where a schema's matrix begins."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {"parts": self._parts}

@@ -331,7 +331,7 @@ class Schema:
     def _fill(
         self, schemas: Mapping[int, Schema], table: Table, matrix: np.ndarray
     ) -> UnseenValues:
-        """Encode rows for schemas with these columns; each one's begin at its key of the matrix."""
+        """Encode rows for schemas with these columns, each from the matrix's column at its key."""
         table = self._matched(table)
         columns = [column for column in self.columns if not column.dropped]
         count = max(1, CELLS // max(1, table.rows))

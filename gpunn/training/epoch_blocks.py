@@ -43,7 +43,7 @@ MAX_EPOCH_BYTES = 8 << 20
 """Larger networks train by requests, since a block stores the state after each of its epochs."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
-"""Recording a block takes longer than fewer epochs by requests."""
+"""For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
 
 
 class EpochBlocks:

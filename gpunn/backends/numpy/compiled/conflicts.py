@@ -97,7 +97,7 @@ class Uses:
             for each in one.written_extents:
                 self._writers.setdefault(each, []).append(position)
         self._others: dict[Extent, list[Extent]] = {}
-        """For extents that share memory with other extents, these others."""
+        """Maps an extent to the other extents that share memory with it."""
         before: list[Extent] = []
         for own in sorted(self._readers.keys() | self._writers.keys()):
             if before:
@@ -113,7 +113,8 @@ class Uses:
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:
-        """Return which others share memory with an instruction that one of the two writes."""
+        """Return the instructions that write what this one uses, or that read what this one
+        writes."""
         one = self._instructions[position]
         writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
         return (writers | self.readers_of(one.written_extents)) - {position}

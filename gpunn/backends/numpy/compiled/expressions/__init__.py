@@ -87,9 +87,9 @@ def instructions_of(
 ) -> list[Instruction]:
     """Return instructions that write traced results to their arrays.
 
-    `given` has arrays of nodes for which the nodes' own arrays or names stand. Raises an
-    `Untraceable` if the kernel can't broadcast a shape. Within `shared_traces`, equal functions of
-    arrays are lowered once.
+    `given` maps nodes to arrays; other nodes have their arrays already. Raises an `Untraceable` if
+    the kernel can't broadcast a shape. Within `shared_traces`, equal functions of arrays are
+    lowered once.
     """
     writes, totals = without_totals(writes, dtype, given)
     nodes = tuple(write.node for write in writes)

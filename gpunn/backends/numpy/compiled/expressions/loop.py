@@ -77,7 +77,7 @@ class Loop:
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
         """Return the loop's instruction, and the sums of the threads' parts of column sums.
 
-        `replaced` has other arrays by the ids of those that they replace.
+        `replaced` maps ids of arrays to the arrays that replace them.
         """
         arrays = [replaced.get(id(each), each) for each in self._arrays]
         for parts, _ in self._sums:
