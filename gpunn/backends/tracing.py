@@ -17,6 +17,7 @@ from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn, Tracer
 from gpunn.expressions.tracing import explained, once, traced_twice
+from gpunn.expressions.variables import kept_if_refused
 from gpunn.typing import Array
 
 __all__ = ["Traced", "Write", "check_arrays", "hint", "if_traceable", "shared_trace"]
@@ -50,11 +51,13 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
     Raises an `Untraceable` with the reason if the definition can't be traced. The definition runs
     twice: if the two graphs differ, it uses random numbers or counts its calls.
     """
-    return traced_twice(
-        lambda tracer: writes_of(definition, arguments, tracer),
-        lambda writes: [each.node for each in writes],
-        dtype,
-    )
+    owners = [each for each in vars(arguments).values() if isinstance(each, Configurable)]
+    with kept_if_refused(map(type, owners)):
+        return traced_twice(
+            lambda tracer: writes_of(definition, arguments, tracer),
+            lambda writes: [each.node for each in writes],
+            dtype,
+        )
 
 
 class Traced(NamedTuple):

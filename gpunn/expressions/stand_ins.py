@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +17,10 @@ from gpunn.typing import Shape
 __all__ = ["StandIn", "Tracer"]
 
 KINDS = {"f": "float", "i": "int", "b": "bool"}
+
+
+INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface__")
+"""Attributes that tell which library an array belongs to."""
 
 
 class Tracer:
@@ -123,6 +129,21 @@ class StandIn:
         self.viewed = viewed
         self.viewed_node = None if viewed is None else viewed.node
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The class. `isinstance` asks for it; code outside of gpunn may expect another one."""
+        self._require_gpunn("the class of an array")
+        return StandIn
+
+    def _require_gpunn(self, what: str) -> None:
+        """Refuse the trace if the code that asks for something is not part of gpunn."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_globals.get("__name__") == "abc":
+            frame = frame.f_back
+        name = "" if frame is None else str(frame.f_globals.get("__name__"))
+        if name.partition(".")[0] != "gpunn":
+            self.tracer.refuse(what)
+
     @property
     def shape(self) -> Shape:
         """The array's shape."""
@@ -168,6 +189,8 @@ class StandIn:
     __array__ = __dlpack__ = _read
 
     def __getattr__(self, name: str) -> Any:
+        if name in INTERFACES:
+            self._require_gpunn(f"the attribute {name} of an array")
         if name.startswith("__"):
             raise AttributeError(name)
         self.tracer.refuse(f"the attribute {name} of an array")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dis
+import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from gpunn.configurable import Configurable, is_built_in
+from gpunn.expressions.graph import Untraceable
 from gpunn.expressions.tracing import once
 
-__all__ = ["LIBRARIES", "value_of", "variables_of"]
+__all__ = ["LIBRARIES", "kept_if_refused", "value_of", "variables_of"]
 
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
@@ -27,7 +33,7 @@ MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "u
 
 
 class Globals:
-    """A module's global variables as attributes."""
+    """A module's global variables, or a function's default argument, as attributes."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__ = values
@@ -40,11 +46,16 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
     that called functions read are included, except in functions of libraries. Variables that the
     code itself changes, such as counters of calls, are left out, and so are large lists and dicts.
     """
+    return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
+
+
+def used_variables(cls: type) -> list[tuple[object, str, bool]]:
+    """Return variables of `variables_of`, and those that it leaves out, which are True."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 
-def found_variables(cls: type) -> list[tuple[object, str]]:
-    """Return the variables that the methods of a custom class read."""
+def found_variables(cls: type) -> list[tuple[object, str, bool]]:
+    """Return what `used_variables` returns for a custom class."""
     pending = [
         function
         for each in cls.__mro__
@@ -52,7 +63,7 @@ def found_variables(cls: type) -> list[tuple[object, str]]:
         for function in map(function_of, vars(each).values())
         if function is not None
     ]
-    found: dict[tuple[int, str], tuple[object, str]] = {}
+    found: dict[tuple[int, str], tuple[object, str, bool]] = {}
     known = set[int]()
     while pending:
         function = pending.pop()
@@ -67,18 +78,67 @@ def found_variables(cls: type) -> list[tuple[object, str]]:
         mutates = bool(names & MUTATORS)
         changed |= {n for n in containers if mutates or len(variables[n]) > LARGE}
         pairs: list[tuple[object, str]] = []
-        for name in sorted((names & variables.keys()) - changed):
+        for name in sorted(names & variables.keys()):
             pairs.append((Globals(variables), name))
             module = variables[name]
             if isinstance(module, ModuleType) and module.__name__.split(".")[0] not in LIBRARIES:
                 pairs += [(module, each) for each in sorted(names & vars(module).keys())]
         pairs += [(cell, "cell_contents") for cell in function.__closure__ or ()]
+        defaults = [x for x in function.__defaults__ or () if isinstance(x, list | dict | set)]
+        pairs += [(Globals({"<default>": each}), "<default>") for each in defaults]
         for owner, name in pairs:
             key = id(owner.__dict__) if isinstance(owner, Globals) else id(owner)
-            found.setdefault((key, name), (owner, name))
+            changes = isinstance(owner, Globals) and name in (*changed, "<default>")
+            found.setdefault((key, name), (owner, name, changes))
             value = value_of(owner, name)
             pending += [value] if isinstance(value, FunctionType) else []
     return list(found.values())
+
+
+@contextmanager
+def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
+    """If the code within the context can't be traced, undo what it has done to variables.
+
+    The variables that methods of the classes use get their earlier values. So do the elements of
+    lists, dicts and sets, attributes of objects, and the states of random number generators. An
+    iterator, which can't go back, is refused before the code runs.
+    """
+    used = [each for cls in classes for each in used_variables(cls)]
+    values = [value_of(owner, name) for owner, name, _ in used]
+    for (_, name, _), value in zip(used, values, strict=True):
+        if hasattr(type(value), "__next__"):
+            raise Untraceable(f"the iterator {name}")
+    undo = [restorer(value) for value in values]
+    try:
+        yield
+    except Untraceable:
+        for (owner, name, _), value, restore in zip(used, values, undo, strict=True):
+            if value_of(owner, name) is not value:
+                setattr(owner, name, value)
+            restore()
+        raise
+
+
+def restorer(value: Any) -> Callable[[], object]:
+    """Return a function that sets the contents of an object to the present ones."""
+    if isinstance(value, list):
+        return partial(value.__setitem__, slice(None), value.copy())
+    if isinstance(value, np.random.Generator):
+        return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return partial(value.set_state, value.get_state())
+    if isinstance(value, random.Random):
+        return partial(value.setstate, value.getstate())
+    constant = isinstance(value, type | ModuleType | FunctionType)
+    inner = value if isinstance(value, dict | set) else getattr(value, "__dict__", None)
+    return (lambda: None) if constant or inner is None else partial(replace, inner, inner.copy())
+
+
+def replace(contents: Any, before: Any) -> None:
+    """Set the contents of a dict or a set to earlier ones."""
+    for each in set(contents) - set(before):
+        contents.pop(each) if isinstance(contents, dict) else contents.remove(each)
+    contents.update(before)
 
 
 def value_of(owner: object, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Test tracing: which code becomes which graph, and which code is refused."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +112,12 @@ def row_that_changes(xp, x):
         (lambda xp, x: x * np.float32(2), "type float32"),
         (lambda xp, x: np.exp(x), "function of NumPy"),
         (lambda xp, x: x * random.random(), "another result"),
+        (lambda xp, x: x if isinstance(x, np.ndarray) else -x, "class of an array"),
+        (lambda xp, x: x if isinstance(x, Sequence) else -x, "class of an array"),
+        (lambda xp, x: x if x.__class__ is np.ndarray else -x, "class of an array"),
+        (lambda xp, x: x if hasattr(x, "__array_interface__") else -x, "__array_interface__"),
+        (lambda xp, x: x if hasattr(x, "__cuda_array_interface__") else -x, "__cuda_array"),
+        (lambda xp, x: x if xp.__name__ == "numpy" else -x, "__name__"),
         (lambda xp, x: xp.sort(x, axis=1), "xp.sort"),
         (lambda xp, x: xp.cumulative_sum(x, axis=1), "xp.cumulative_sum"),
         (lambda xp, x: x[::2], "index"),

@@ -1,6 +1,8 @@
 """Test training with activations, losses, metrics and optimizers that have no kernel."""
 
+import itertools
 import math
+import random
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -47,8 +49,7 @@ def trainer_with(kind, custom, threads=2, dtype="float32"):
 
 def trained(kind, custom, dtype="float32", callbacks=()):
     trainer = trainer_with(kind, custom, dtype=dtype)
-    random = np.random.default_rng(0)
-    X = random.normal(size=(70, 6))
+    X = np.random.default_rng(0).normal(size=(70, 6))
     y = targets_for(custom, 70, 4)
     trainer.fit(X, y, epochs=3, batch_size=16, progress=False, callbacks=callbacks)
     return trainer
@@ -318,6 +319,78 @@ def test_tracing_does_not_count_as_a_call(turn_off_kernels):
     def losses():
         CountingOnItsClass.calls = 0
         return trained("activation", CountingOnItsClass()).history["loss"]
+
+    compiled = losses()
+    turn_off_kernels()
+    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+
+
+def counted_by_a_global_variable():
+    global CALLS
+    CALLS += 1
+    return CALLS
+
+
+def counted_by_a_closure():
+    calls = 0
+
+    def count():
+        nonlocal calls
+        calls += 1
+        return calls
+
+    return count
+
+
+COUNTER, CALLS = None, 0
+
+COUNTERS = {
+    "global": lambda: counted_by_a_global_variable,
+    "closure": counted_by_a_closure,
+    "list": lambda: lambda held=[]: held.append(1) or len(held),
+    "dict": lambda: {"calls": 0},
+    "set": set,
+    "object": SimpleNamespace,
+    "iterator": lambda: itertools.count(1),
+    "generator": lambda: (each for each in range(1, 1000)),
+    "Generator": lambda: np.random.default_rng(0),
+    "RandomState": lambda: np.random.RandomState(0),
+    "Random": lambda: random.Random(0),
+}
+
+
+def counted(name):
+    """Return a number that differs from call to call; its state is outside of the activation."""
+    if name == "dict":
+        COUNTER["calls"] += 1
+        return COUNTER["calls"]
+    if name == "set":
+        COUNTER.add(len(COUNTER))
+        return len(COUNTER)
+    if name == "object":
+        COUNTER.calls = getattr(COUNTER, "calls", 0) + 1
+        return COUNTER.calls
+    if name in ("iterator", "generator"):
+        return next(COUNTER)
+    if name in ("Generator", "RandomState"):
+        return float(COUNTER.normal())
+    return COUNTER.random() if name == "Random" else COUNTER()
+
+
+class CountingOutside(Slope):
+    name = "counting_outside"
+
+    def value(self, xp, z):
+        return z * (1 + 0.01 * counted(self.counter))
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_tracing_does_not_advance_a_counter_outside_of_the_object(name, turn_off_kernels):
+    def losses():
+        activation = CountingOutside()
+        activation.counter = name
+        globals().update(COUNTER=COUNTERS[name](), CALLS=0)
+        return trained("activation", activation).history["loss"]
 
     compiled = losses()
     turn_off_kernels()
