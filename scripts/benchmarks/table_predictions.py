@@ -65,8 +65,8 @@ def main(name: str, path: str, model: str, training_rows: int, turns: int) -> di
 @click.option("--only", default="credit risk,Ames,bike sharing,dry beans", help="Tables.")
 @click.option("--models", default=",".join(KINDS), help="Models, separated by commas.")
 @click.option("--rows", type=click.IntRange(100), default=5000, help="Training rows.")
-@click.option("--turns", type=click.IntRange(1), default=30, help="Number of calls; the least time
-is shown.") def command(folder: Path, only: str, models: str, rows: int, turns: int) -> None:
+@click.option("--turns", type=click.IntRange(1), default=30, help="Number of calls.")
+def command(folder: Path, only: str, models: str, rows: int, turns: int) -> None:
     """Measure the processor time of predictions for 1,000 raw rows, on one thread.
 
     Models are trained for two epochs, since time does not depend on parameters. The ensemble has
