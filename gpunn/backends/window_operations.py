@@ -80,7 +80,8 @@ class WindowOperations:
         Parameters
         ----------
         gradient, weights, window, out : array, Window
-            Arrays of the shapes of the result, the weights and x in `convolution`, and the window.
+            The gradient of `convolution`'s result, the weights, the window, and an array with the
+            shape of x.
         """
         xp, groups = self.xp, groups_of(out.shape[3], weights, window)
         zeros = xp.zeros(out.shape, dtype=out.dtype, device=self.device)

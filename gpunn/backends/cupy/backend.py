@@ -72,10 +72,10 @@ class CupyBackend(Backend):
     Notes
     -----
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
-    On a machine with several devices, every operation makes this backend's device the calling
-    thread's current device, also after the operation. So a thread may use networks on different
-    devices in turn, and custom layers may call functions of `xp`. An operation with an array of
-    another device raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    On a machine with several devices, every operation switches the calling thread to this backend's
+    device, and does not switch back. So a thread may use networks on different devices in turn, and
+    custom layers may call functions of `xp`. An operation with an array of another device raises an
+    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
 
     parallel_fits = 8
