@@ -7,6 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -26,7 +27,7 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 from gpunn.sklearn.convergence import Convergence
-from gpunn.sklearn.engine import Engine
+from gpunn.sklearn.engine import Engine, reused_orders
 from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.inputs import (
     check_same_library,
@@ -361,7 +362,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         training, held, score = self._split(data, validation, split_by, random, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
-        policy.use(convergence, random, score, training.dataset.weights is not None)
+        orders = None
+        if isinstance(self.random_state, Integral):  # otherwise others use the generator, too
+            random, orders = reused_orders(random, training.rows, int(self.max_iter))
+        policy.use(convergence, random, score, training.dataset.weights is not None, orders)
         # Estimators don't store the order of rows between fits, so an interrupted epoch can't be
         # resumed.
         trainer.cursor = None

@@ -16,19 +16,22 @@ from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
 from gpunn.training.trainer import Trainer
 
-__all__ = ["Engine", "reused_networks"]
+__all__ = ["Engine", "reused_networks", "reused_orders"]
 
 PREDICT_ROWS = 1024
 """Number of rows that are predicted at a time."""
 
+MAX_UNUSED = 16
+"""Maximum number of networks and of lists of orders that a thread keeps for later fits."""
+
 
 class Unused(threading.local):
-    """Networks of fitted estimators that other estimators of this thread may use.
+    """What fits of this thread leave to later fits, or None outside of `reused_networks`.
 
-    The keys describe the networks. The value is None outside of `reused_networks`.
+    It consists of networks by their settings, and orders of rows by the state of random numbers.
     """
 
-    networks: dict[tuple[Any, ...], Sequential] | None = None
+    networks: dict[tuple[Any, ...], Any] | None = None
 
 
 UNUSED = Unused()
@@ -45,6 +48,24 @@ def reused_networks() -> Iterator[None]:
         yield
     finally:
         UNUSED.networks = outer
+
+
+def reused_orders(
+    random: np.random.RandomState, rows: int, epochs: int
+) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
+    """Return `random` or an equal generator, and the orders drawn from that state, to be extended.
+
+    Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
+    """
+    if UNUSED.networks is None or rows * epochs > 1 << 19:
+        return random, None
+    if len(UNUSED.networks) >= MAX_UNUSED:
+        UNUSED.networks.clear()
+    state = random.get_state(legacy=False)["state"]
+    key = state["key"].tobytes(), state["pos"], rows
+    found: tuple[np.random.RandomState, list[np.ndarray]]
+    found = UNUSED.networks.setdefault(key, (random, []))
+    return found
 
 
 class Engine:

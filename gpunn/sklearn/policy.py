@@ -40,22 +40,32 @@ class EstimatorPolicy(TrainingPolicy):
         random: np.random.RandomState,
         score: Score | None,
         weighted: bool,
+        orders: list[np.ndarray] | None = None,
     ) -> None:
-        """Set the objects that this call of `fit` uses, and whether rows have weights."""
-        self.batch_means = weighted
+        """Set the objects that this call of `fit` uses, and whether rows have weights.
+
+        If `orders` is given, it has the orders that `random` has drawn, also for earlier fits.
+        """
+        self.batch_means, self._orders = weighted, orders
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
         self.fault = ""
         self.reads_state = convergence.early_stopping
         self._order_so_far: np.ndarray | None = None
-        self.mark_orders()
+        self._drawn = 0
 
     def begin(self, trainer: TrainerProtocol) -> None:
         if self._convergence.early_stopping:
             self.best = trainer.snapshot()  # until an epoch has the best score
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
-        return self._shuffle(rows)
+        drawn, self._drawn = self._drawn, self._drawn + 1
+        if self._orders is None:
+            return self._shuffle(rows)
+        if drawn == len(self._orders):
+            self._order_so_far = self._orders[-1] if drawn else None
+            self._orders.append(self._shuffle(rows))
+        return self._orders[drawn]
 
     def _shuffle(self, rows: int) -> np.ndarray:
         # Each epoch shuffles the order of the previous epoch, as `sklearn.utils.shuffle` does.
@@ -64,22 +74,21 @@ class EstimatorPolicy(TrainingPolicy):
         if self._order_so_far is not None:
             shuffled = self._order_so_far[shuffled]
         self._order_so_far = shuffled
-        self._drawn += 1
         return shuffled
 
     def mark_orders(self) -> None:
-        self._marked, self._drawn = (self._random.get_state(), self._order_so_far), 0
+        if self._orders is None:
+            self._marked = self._random.get_state(), self._order_so_far, self._drawn
 
     def undo_orders(self, count: int) -> None:
-        if not count:
-            return
-        assert self._order_so_far is not None
-        rows, kept = len(self._order_so_far), self._drawn - count
-        state, self._order_so_far = self._marked
-        self._random.set_state(state)
-        self._drawn = 0
-        for _ in range(kept):
-            self._shuffle(rows)
+        self._drawn -= count
+        if count and self._orders is None:
+            assert self._order_so_far is not None
+            rows = len(self._order_so_far)
+            state, self._order_so_far, marked = self._marked
+            self._random.set_state(state)
+            for _ in range(marked, self._drawn):
+                self._shuffle(rows)
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         schedule = trainer.optimizer.schedule

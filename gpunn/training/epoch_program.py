@@ -35,13 +35,9 @@ class Tables:
         self.rows = [ops.zeros((rows, *a.shape[1:]), ops.dtype_name(a)) for a in sources]
         self.position = ops.zeros((1,), "int64")
 
-    def append(self) -> None:
-        """Append the rows of the arrays."""
-        self.append_rows(self._sources)
-
-    def append_rows(self, sources: Sequence[Array]) -> None:
-        """Append rows of other arrays."""
-        self._ops.append(sources, self.rows, self.position)
+    def append(self, sources: Sequence[Array] = ()) -> None:
+        """Append the rows of the arrays, or of other arrays."""
+        self._ops.append(sources or self._sources, self.rows, self.position)
 
 
 class Log:
@@ -176,7 +172,7 @@ class EpochProgram:
             yield batch, times
             return
         predictions = [self.passes.predictions(rows)]
-        put = self._once(f"outputs {rows}", lambda: outputs.append_rows(predictions))
+        put = self._once(f"outputs {rows}", lambda: outputs.append(predictions))
         for _ in range(times):
             yield batch, 1
             yield put, 1

@@ -30,6 +30,7 @@ from gpunn.callbacks import Callback
 from gpunn.errors import ArgumentError
 from gpunn.sklearn import MLPClassifier, MLPRegressor, engine, together
 from gpunn.sklearn.base import BasePerceptron
+from gpunn.training import epoch_blocks
 
 X, y = load_iris(return_X_y=True)
 RATES = {"learning_rate_init": [0.01, 0.1]}
@@ -48,6 +49,7 @@ def mlp(cls=MLPClassifier, **parameters):
         **{
             "hidden_layer_sizes": (4,),
             "max_iter": 4,
+            "batch_size": 20,
             "random_state": 0,
             "backend": "numpy",
             **parameters,
@@ -67,9 +69,9 @@ def folds(estimator, y=y):
 TOOLS = [
     *fitted(
         GridSearchCV(mlp(early_stopping=True), GRID, cv=2),
-        GridSearchCV(mlp(), RATES, cv=2, n_jobs=3),
+        GridSearchCV(mlp(max_iter=9, tol=1.0, n_iter_no_change=2), RATES, cv=2, n_jobs=3),
         RandomizedSearchCV(
-            mlp(solver="sgd"), {"alpha": loguniform(1e-5, 1)}, n_iter=4, cv=2, random_state=0
+            mlp(solver="sgd", learning_rate="invscaling"), {"alpha": loguniform(1e-5, 1)}, n_iter=4, cv=2, random_state=0
         ),
         HalvingGridSearchCV(mlp(dropout=0.2), GRID, cv=2, random_state=0, min_resources=40),
         BaggingClassifier(mlp(), 4, random_state=np.random.RandomState(1)),
@@ -104,6 +106,8 @@ def learned(result):
 
 @pytest.mark.parametrize(("name", "run"), TOOLS, ids=[name for name, _ in TOOLS])
 def test_results_are_those_of_one_thread(name, run, monkeypatch):
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     with together(2):
         actual = learned(run())
     monkeypatch.setenv("GPUNN_THREADS", "1")

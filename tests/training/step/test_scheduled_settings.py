@@ -69,11 +69,11 @@ def test_a_step_is_recorded_once_while_settings_move(monkeypatch):
     this = trainer(FlatCosine(0.3), Cosine(0.1), CosineLog(0.2))
     this.model.backend.recorded = recorded = Mock(wraps=this.model.backend.recorded)
     try:
-        fit(this, epochs=4)
+        fit(this, epochs=6)
     finally:
         del this.model.backend.recorded
     assert recorded.call_count == 1 + 2, "the step, and what blocks of epochs log"
-    assert this.updates == 20
+    assert this.updates == 30
 
 
 def test_losses_of_epochs_are_validated_without_a_moving_smoothing():
