@@ -38,15 +38,13 @@ from gpunn.storage.files import (
     write_json,
 )
 from gpunn.storage.models import FINAL
+from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.callbacks.epoch_logs import log_line
 
 __all__ = ["AutomaticFolder"]
 
-FREE = frozenset(
-    f"model.parameters.{name}" for name in ("compare", "distill", "max_networks", "time_limit")
-)
-"""Keys that may differ when a run is resumed, since the finished candidates do not depend on them.
-"""
+FREE = frozenset(f"model.parameters.{name}" for name in FREE_PARAMETERS)
+"""Keys that may differ when a run is resumed."""
 
 COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_ms", "size", "note")
 """Columns of the file of the leaderboard."""

@@ -10,7 +10,11 @@ import numpy as np
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
-__all__ = ["greedy_selection"]
+__all__ = ["FREE_PARAMETERS", "greedy_selection"]
+
+FREE_PARAMETERS = ("compare", "distill", "max_networks", "time_limit")
+"""Parameters of a search for models on which its finished models do not depend, so that a resumed
+search may change them."""
 
 
 def greedy_selection(

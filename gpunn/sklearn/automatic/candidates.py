@@ -39,7 +39,8 @@ class Outcome:
 
     Numbers of epochs and temperatures have an entry for each network, that is, for each fold and
     seed. If the time limit or Ctrl-C ended the training, `stopped` says which. `prediction_ms` is
-    the CPU time for 1,000 rows. A candidate with an `error` has no networks.
+    the CPU time for 1,000 rows. A candidate with an `error` has no networks. `time_limit` is that
+    of the search in seconds, or None.
     """
 
     family: str
@@ -52,6 +53,7 @@ class Outcome:
     prediction_ms: float = 0.0
     stopped: str = ""
     error: str = ""
+    time_limit: float | None = None
 
     @property
     def name(self) -> str:

@@ -69,7 +69,7 @@ class CandidatesFolder(TrainingFolder):
         return Candidate(outcome, separated(load_model(model, backend)), predictions)
 
     def add(self, candidate: Candidate) -> None:
-        """Store a candidate that has ended."""
+        """Store a candidate that has ended, in place of an earlier one of its name."""
         outcome = candidate.outcome
         if not outcome.error:
             model, array = self._paths(outcome)
@@ -77,6 +77,7 @@ class CandidatesFolder(TrainingFolder):
             np.save(content, candidate.predictions, allow_pickle=False)
             write_atomically(array, content.getvalue())
             combined(candidate.networks).save(model)
+        self._outcomes = [each for each in self._outcomes if each.name != outcome.name]
         self._outcomes.append(outcome)
         self._write()
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,7 @@ from gpunn.sklearn.tabular_files import plain_parameters
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, greedy_selection
+from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.interruption import Interruption
 from gpunn.training.together.threads import number_of_threads
 
@@ -85,7 +86,7 @@ INTERRUPTED = "interrupted by Ctrl-C"
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
 
-CHANGEABLE = ("time_limit", "max_networks", "compare", "distill", "threshold_for")
+CHANGEABLE = (*FREE_PARAMETERS, "threshold_for")
 """Parameters that may differ between a call and the call that resumes it."""
 
 PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
@@ -188,9 +189,12 @@ class TabularSearch(TabularEstimator):
                 turns.add(candidate.outcome)
                 plan.limit.use(candidate.outcome.seconds)
                 self._show(row_of_candidate(candidate, plan.scoring))
+            cut = [each for each in candidates if self._has_more_time(each.outcome)]
             try:
+                while folder is not None and cut and plan.limit.left > 0:
+                    self._train_again(plan, cut.pop(0), candidates, folder)
                 while (key := turns.next(plan.limit.left)) is not None:
-                    candidate = self._train_candidate(plan, key, alone=not finished(candidates))
+                    candidate = self._train_candidate(plan, key, half=not finished(candidates))
                     turns.add(candidate.outcome)
                     candidates.append(candidate)
                     self._show(row_of_candidate(candidate, plan.scoring))
@@ -203,6 +207,27 @@ class TabularSearch(TabularEstimator):
                     raise
                 return candidates, True
         return candidates, False
+
+    def _has_more_time(self, outcome: Outcome) -> bool:
+        """Return whether a shorter time limit than this one ended a candidate's training."""
+        limit = math.inf if self.time_limit is None else self.time_limit
+        return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
+
+    def _train_again(
+        self, plan: Plan, cut: Candidate, candidates: list[Candidate], folder: CandidatesFolder
+    ) -> None:
+        """Replace a candidate by one that is trained for longer, unless its training fails."""
+        key = CandidateKey(cut.outcome.family, cut.outcome.number)
+        longer = self._train_candidate(plan, key, half=True)
+        if longer.outcome.stopped not in ("", REASON):
+            raise KeyboardInterrupt
+        if longer.outcome.error:
+            return
+        seconds = cut.outcome.seconds + longer.outcome.seconds
+        longer = replace(longer, outcome=replace(longer.outcome, seconds=seconds))
+        candidates[candidates.index(cut)] = longer
+        self._show(row_of_candidate(longer, plan.scoring))
+        folder.add(longer)
 
     def _settings_of(self, plan: Plan) -> dict[str, Any]:
         """Return the settings and checksums of data that determine the candidates."""
@@ -222,11 +247,10 @@ class TabularSearch(TabularEstimator):
             "validation rows": checksum([*held, *X_val]),
         }
 
-    def _train_candidate(self, plan: Plan, key: CandidateKey, alone: bool) -> Candidate:
+    def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
         """Train a candidate's networks, each for a part of the time.
 
-        If no other candidate is finished, this one is `alone`, and leaves half of the time for
-        others.
+        With `half`, it leaves half of the time for others.
         """
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
@@ -234,7 +258,7 @@ class TabularSearch(TabularEstimator):
         if left < math.inf:
             count = len(folds) * self.n_ens
             threads = min(count, self._threads())
-            share = TimeShare(left / 2 if alone else left, count, threads)
+            share = TimeShare(left / 2 if half else left, count, threads)
             estimator.callbacks = [*self.callbacks, Deadline(share)]
         try:
             fitted, outputs = estimator._train_networks(folds, plan.schemas[key.family], plan.seed)
@@ -253,6 +277,7 @@ class TabularSearch(TabularEstimator):
             temperatures=tuple(each.temperature for each in fitted),
             prediction_ms=milliseconds(combined(networks), folds[0].every.table),
             stopped=stopped[0] if stopped else "",
+            time_limit=self.time_limit,
         )
         # Copies have no buffers of activations, which are larger than many networks.
         return Candidate(outcome, copy.deepcopy(networks), self._averaged(np.concatenate(outputs)))

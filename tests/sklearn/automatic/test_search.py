@@ -1,5 +1,6 @@
 """The estimators that combine the best candidates: results, files, interruptions, failures."""
 
+import json
 import pickle
 import signal
 
@@ -327,6 +328,27 @@ def test_the_time_limit_ends_every_network(monkeypatch):
     assert "RealMLP 1" in rows
     assert "TabM 2" not in rows, "it would take longer than the time left"
     assert next(seconds) < 120
+
+
+def test_a_longer_limit_trains_candidates_again_that_the_first_limit_cut(monkeypatch, tmp_path):
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(time_limit, "clock", lambda: float(next(seconds)))
+    monkeypatch.setitem(SMALL["TabM"], "epochs", 40)
+    monkeypatch.setitem(SMALL["TabM"], "patience", 10**6)
+    estimator = TabularRegressor(time_limit=80, n_cv=2, random_state=0, folder=tmp_path)
+    epochs = []
+    for limit in (80, 80, 1000, 1000):
+        with gpunn.backends.thread_count.one_thread():
+            estimator.set_params(time_limit=limit).fit(X, RENT)
+        contents = json.loads((tmp_path / "candidates.json").read_text())
+        outcomes = {f"{each['family']} {each['number']}": each for each in contents["outcomes"]}
+        assert sorted(outcomes) == ["RealMLP 0", "TabM 0"]
+        epochs.append(outcomes["TabM 0"]["epochs"])
+    assert max(epochs[0]) < 40
+    assert epochs == [epochs[0], epochs[0], [40, 40], [40, 40]]
+    (row,) = [row for row in of_kind(estimator, "candidate") if row["name"] == "TabM 1"]
+    assert row["note"] == ""
+    assert row["seconds"] > 80, "the time includes the first training"
 
 
 def test_a_time_that_is_too_short():
