@@ -213,6 +213,7 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
     """Train as a rank other than the first; only the first rank saves the run and prints."""
     local = experiment()
     history = local.run(progress=False)
+    local.calibrate()  # as the first rank does, since all ranks evaluate the same network
     local.evaluate()
     return history.stopped
 

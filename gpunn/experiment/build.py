@@ -22,6 +22,7 @@ from gpunn.experiment.evaluation import (
     has_exclusive_classes,
     set_intervals,
     set_prediction_sets,
+    set_temperature,
 )
 from gpunn.experiment.images import with_format
 from gpunn.experiment.monitoring import best_rule, settle_monitors
@@ -183,9 +184,18 @@ class Experiment:
         if criterion is not None and self.validation is not None:
             choose_threshold(self.trainer, self.validation, criterion, warn=warn)
 
-    def fit_intervals(self) -> None:
-        """Set the network's prediction intervals or sets from the validation rows."""
+    def calibrate(self) -> None:
+        """Calibrate the trained network on the validation rows, as the tabular estimators do.
+
+        This scales the logits of a named tabular model by a temperature, unless there are class
+        weights. Then it chooses the threshold, if `training.threshold_for` is set, and sets the
+        prediction intervals or sets.
+        """
+        training = self.config.training
         if self.validation is not None:
+            if self.config.model.name is not None and training.class_weight is None:
+                set_temperature(self.trainer, self.validation)
+            self.choose_threshold()
             set_intervals(self.trainer, self.validation)
             set_prediction_sets(self.trainer, self.validation)
 

@@ -16,6 +16,7 @@ from gpunn.meaning import probabilities
 from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
 from gpunn.prediction_sets import fit_sets
+from gpunn.tabular import scale_temperature
 from gpunn.thresholds import (
     DEFAULT,
     TWO_CLASSES,
@@ -35,6 +36,7 @@ __all__ = [
     "has_exclusive_classes",
     "set_intervals",
     "set_prediction_sets",
+    "set_temperature",
 ]
 
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
@@ -110,8 +112,13 @@ def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
 
 def predicted(model: Sequential, subset: Subset) -> np.ndarray:
     """Return the network's outputs for checked rows."""
+    return model.predict_encoded(inputs_of(subset))
+
+
+def inputs_of(subset: Subset) -> np.ndarray:
+    """Return the encoded inputs of checked rows."""
     X = subset.dataset.X
-    return model.predict_encoded(X if subset.indices is None else rows_of(X, subset.indices))
+    return X if subset.indices is None else rows_of(X, subset.indices)
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
@@ -139,6 +146,25 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, wa
             criterion,
         )
     trainer.model.threshold = None if choice is None else choice.threshold
+
+
+def set_temperature(trainer: Trainer, validation: Subset) -> None:
+    """Scale a tabular model's logits by the best temperature for validation rows, if it has logits.
+
+    See `gpunn.tabular.scale_temperature`.
+    """
+    model = trainer.model
+    if model.output_activation == "softmax":
+        targets = classes_of(trainer.loss, validation)
+    elif model.output_activation == "sigmoid":
+        y = validation.dataset.y
+        labels = y if validation.indices is None else rows_of(y, validation.indices)
+        targets = np.asarray(labels).reshape(len(labels), -1).astype(np.int64)
+    else:
+        return
+    if targets is None:
+        return
+    scale_temperature(model, inputs_of(validation), targets, weights_of(validation))
 
 
 def set_intervals(trainer: Trainer, validation: Subset) -> None:

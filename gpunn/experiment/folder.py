@@ -352,11 +352,9 @@ class RunFolder(LockedFolder, Callback):
     def save_model(self) -> None:
         """Write the trained network, and remove the evaluation of the earlier network.
 
-        First, the threshold is chosen if `training.threshold_for` is set, and the prediction
-        intervals or sets are computed.
+        First, the network is calibrated; see `Experiment.calibrate`.
         """
-        self.experiment.choose_threshold()
-        self.experiment.fit_intervals()
+        self.experiment.calibrate()
         path, model = self.path / FINAL, self.experiment.trainer.model
         chunks = model_content(model.file_description(), model.file_arrays()).chunks
         if holds(path, *chunks):
