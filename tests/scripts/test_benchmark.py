@@ -209,6 +209,17 @@ def test_predictions_of_raw_rows_are_timed(load, tmp_path):
 
 
 @pytest.mark.full
+def test_intervals_of_published_tables(load, tmp_path):
+    for module in ("pandas", "sklearn.base"):
+        pytest.importorskip(module)
+    path = write_table(tmp_path, "diamonds", "price", lambda number: number)
+    arguments = "diamonds", str(path), "RealMLP", "", 0
+    result = load("tables").in_a_process("table_coverage", arguments, 1)
+    assert 0.5 < result["coverage"] <= 1
+    assert result["size"] > 0
+
+
+@pytest.mark.full
 def test_models_for_tables_are_scored_on_unseen_rows(load, tmp_path):
     for module in ("pandas", "sklearn.base"):
         pytest.importorskip(module)
