@@ -138,11 +138,12 @@ def test_dates_keep_the_order_that_the_user_chose(gpunn, table):
     ("names", "options", "metric", "kind"),
     [
         (["rent"], ["--split", "group=visit"], "root_mean_squared_error", TabularRegressor),
-        (
+        pytest.param(
             ["rent"],
             ["--set", "model.parameters.quantiles=[0.1, 0.5, 0.9]"],
             "loss",
             TabularRegressor,
+            marks=pytest.mark.full,
         ),
         (["rent", "a"], ["--set", "training.loss=mean_squared_error"], "r2", TabularRegressor),
         (

@@ -62,8 +62,11 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
         figures = history.rows[0]["loss"], history.rows[0]["val_loss"], experiment.evaluate()
         return experiment.parts, figures, findings.outcome.confusion
 
+    np.save(tmp_path / "few.npy", mapped[:600])
+    np.save(tmp_path / "few_y.npy", np.arange(600) % 2)
+    few = {"path": "few.npy", "target_path": "few_y.npy"}
+    run(config(tmp_path, standardize=True, **FRACTIONS, **few))  # which imports and compiles
     described = config(tmp_path, standardize=True, **FRACTIONS)
-    run(described)  # which imports and compiles
     with peak_below(mapped.nbytes / 3):
         parts, figures, confusion = run(described)
 
