@@ -51,7 +51,7 @@ def check(results, alone):
         assert_same(result.trainer, expected)
 
 
-@pytest.mark.parametrize("threads", [None, 1, 3])
+@pytest.mark.parametrize("threads", [None, pytest.param(1, marks=pytest.mark.full), 3])
 def test_the_bits_of_own_fits(alone, threads, monkeypatch):
     """No stream writes what another stream uses, and every network launches its own graphs."""
     streams, run = {}, GraphExecutor.__call__

@@ -20,6 +20,11 @@ BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""
 
 TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+MORE_TYPES = pytest.mark.parametrize(
+    "dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"]
+)
+"""For definitions that `tests/parity` compares in float32."""
+
 SHAPES = [(32, 10), (7, 5), (40, 300), (3, 2100), (1, 1)]
 
 
@@ -62,7 +67,7 @@ def built_in(module, base):
     return [each for each in kinds if issubclass(each, base) and each.name]
 
 
-@TYPES
+@MORE_TYPES
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", built_in(activations, activations.Activation))
 def test_activations(kind, shape, dtype):
@@ -83,7 +88,7 @@ LOSSES = [
 ]
 
 
-@TYPES
+@MORE_TYPES
 @pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 def test_losses(case, dtype):
     arguments = resolved(ORACLE, dtype, inputs(case, dtype))
@@ -104,7 +109,7 @@ METRICS = [
 ]
 
 
-@TYPES
+@MORE_TYPES
 @pytest.mark.parametrize("case", METRICS, ids=lambda case: case.name)
 def test_metrics(case, dtype):
     compare(Operations.metric.definition, Arguments(**inputs(case, dtype)), dtype)
