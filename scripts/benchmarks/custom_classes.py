@@ -104,6 +104,47 @@ class GELU(activations.Activation):
 
 
 @dataclass(frozen=True)
+class Squareplus(activations.Activation):
+    """Barron 2021."""
+
+    width: float = 4.0
+
+    name = "custom_squareplus"
+
+    def value(self, xp, z):
+        return 0.5 * (z + xp.sqrt(z * z + self.width))
+
+
+@dataclass(frozen=True)
+class TanhExp(activations.Activation):
+    """Liu & Di 2021."""
+
+    name = "custom_tanh_exp"
+
+    def value(self, xp, z):
+        return z * xp.tanh(xp.exp(z))
+
+
+@dataclass(frozen=True)
+class PseudoHuber(losses.Loss):
+    name = "custom_pseudo_huber"
+
+    def values(self, xp, predictions, targets):
+        return xp.mean(xp.sqrt(1 + (predictions - targets) ** 2) - 1, axis=1)
+
+
+@dataclass(frozen=True)
+class Cosine(losses.Loss):
+    """One minus the cosine of the angle between predictions and targets."""
+
+    name = "custom_cosine"
+
+    def values(self, xp, predictions, targets):
+        squares = xp.sum(predictions**2, axis=1) * xp.sum(targets**2, axis=1)
+        return 1 - xp.sum(predictions * targets, axis=1) / xp.sqrt(squares + 1e-8)
+
+
+@dataclass(frozen=True)
 class LogCoshOfValues(LogCosh):
     name = "custom_log_cosh_of_values"
 
@@ -191,6 +232,45 @@ class AdaBelief(optimizers.Optimizer):
         values -= rate * mean / (xp.sqrt(corrected) + self.epsilon)
 
 
+@dataclass(eq=False)
+class Lion(optimizers.Optimizer):
+    """Chen et al. 2023."""
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    name = "custom_lion"
+    slots = ("mean",)
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        mean = slots["mean"]
+        values -= learning_rate * xp.sign(self.beta1 * mean + (1 - self.beta1) * gradients)
+        mean[...] = self.beta2 * mean + (1 - self.beta2) * gradients
+
+
+@dataclass(eq=False)
+class Yogi(optimizers.Optimizer):
+    """Zaheer et al. 2018."""
+
+    learning_rate: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-3
+
+    name = "custom_yogi"
+    slots = ("mean", "square")
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        mean, square = slots["mean"], slots["square"]
+        t = xp.astype(step, values.dtype)
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        new = gradients**2
+        square[...] = square - (1 - self.beta2) * xp.sign(square - new) * new
+        rate = learning_rate * xp.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
+        values -= rate * mean / (xp.sqrt(square) + self.epsilon)
+
+
 CLASSES: dict[str, tuple[str, Any, str]] = {
     "SiLU": ("activation", CustomSiLU(), "silu"),
     "Mish": ("activation", CustomMish(), "mish"),
@@ -201,9 +281,15 @@ CLASSES: dict[str, tuple[str, Any, str]] = {
     "log cosh by values": ("loss", LogCoshOfValues(), "huber"),
     "focal of labels by values": ("loss", FocalOfLabels(), "softmax_cross_entropy"),
     "Gaussian by values": ("loss", Gaussian(), "mean_squared_error"),
+    "squareplus": ("activation", Squareplus(), "softplus"),
+    "tanh of exp": ("activation", TanhExp(), "mish"),
+    "pseudo-Huber": ("loss", PseudoHuber(), "huber"),
+    "cosine": ("loss", Cosine(), "mean_squared_error"),
     "absolute error": ("metrics", AbsoluteError(), "mean_absolute_error"),
     "Adagrad": ("optimizer", Adagrad(), "rmsprop"),
     "AdaBelief": ("optimizer", AdaBelief(), "adam"),
+    "Lion": ("optimizer", Lion(), "adam"),
+    "Yogi": ("optimizer", Yogi(), "adam"),
 }
 """What each class is, an object of the class, and the nearest built-in class."""
 
@@ -240,6 +326,31 @@ class Shortcut(layers.Block):
         return x + self.body(x)
 
 
+@dataclass(eq=False)
+class Excitation(layers.Block):
+    """A gate from all features (Hu et al. 2018)."""
+
+    body: Sequence[layers.Layer]
+
+    name = "custom_excitation"
+
+    def forward(self, xp, x):
+        return x / (1 + xp.exp(-self.body(x)))
+
+
+@dataclass(eq=False)
+class GatedUnits(layers.Block):
+    """Gated linear units (Dauphin et al. 2017)."""
+
+    body: Sequence[layers.Layer]
+    gate: Sequence[layers.Layer]
+
+    name = "custom_gated_units"
+
+    def forward(self, xp, x):
+        return self.body(x) / (1 + xp.exp(-self.gate(x)))
+
+
 def two_layers(units: int) -> list[layers.Layer]:
     """Return the layers of a residual block."""
     return [Dense(units, "relu"), Dense(units)]
@@ -249,6 +360,14 @@ LAYERS: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
     "factors": (lambda units: [Factors()], lambda units: [layers.Scale()]),
     "gate": (lambda units: [Gate()], lambda units: [Dense(units, "sigmoid", bias=False)]),
     "residual": (lambda units: [Shortcut(two_layers(units))], two_layers),
+    "excitation": (
+        lambda units: [Excitation([Dense(units // 4, "relu"), Dense(units)])],
+        lambda units: [Dense(units // 4, "relu"), Dense(units, "sigmoid")],
+    ),
+    "gated units": (
+        lambda units: [GatedUnits([Dense(units)], [Dense(units)])],
+        lambda units: [Dense(units), Dense(units, "sigmoid")],
+    ),
 }
 """Functions that return a custom layer and the nearest built-in layers, for a number of units."""
 
@@ -298,11 +417,39 @@ def microseconds(trainings: list[Callable[[int], Any]], updates: int, turns: int
     return [max(longer - shorter, 1e-9) / 3 / updates * 1e6 for shorter, longer in least]
 
 
+SIXTEEN: dict[str, Callable[[int], Any]] = {
+    "ReLU layers": lambda units: Dense(units, "relu"),
+    "layers with a custom activation": lambda units: Dense(units, CustomMish()),
+    "residual blocks": lambda units: layers.Residual([Dense(units, "relu")]),
+    "custom blocks": lambda units: Shortcut([Dense(units, "relu")]),
+}
+"""Functions that return one of the layers that `first_fits` records."""
+
+
+def first_fits(threads: int, turns: int) -> None:
+    """Print the processor time that networks of 16 layers take to make, record and train twice."""
+    times: dict[str, list[float]] = {name: [] for name in SIXTEEN}
+    for _ in range(turns + 1):
+        for name, one in SIXTEEN.items():
+            began = time.process_time()
+            more = [one(32) for _ in range(16)]
+            training((64, 32, 10), 32, 2, threads, layers=lambda units, more=more: more)(1)
+            times[name].append((time.process_time() - began) * 1e3)
+    medians = {name: statistics.median(each[1:]) for name, each in times.items()}
+    least = medians["ReLU layers"]
+    for name, each in medians.items():
+        click.echo(f"16 {name}: {each:.1f} ms, {each - least:+.1f}")
+
+
 @click.command("custom-classes", context_settings={"show_default": True})
 @click.option("--threads", type=click.IntRange(1), default=1)
 @click.option("--turns", type=click.IntRange(1), default=9)
-def command(threads: int, turns: int) -> None:
+@click.option("--first-fits", "only_first", is_flag=True, help="Measure first fits instead.")
+def command(threads: int, turns: int, only_first: bool) -> None:
     """Compare training steps with custom classes and with the nearest built-in classes."""
+    if only_first:
+        first_fits(threads, turns)
+        return
     for network, (sizes, batch, batches) in NETWORKS.items():
         ratios = []
         for name, given in LAYERS.items():
