@@ -46,7 +46,9 @@ def test_the_temperature_is_that_of_the_estimators(experiment):
     network, before = trained.trainer.model, trained.trainer.model.parameters.to_host()
     X, y = trained.parts.validation.inputs(), trained.parts.validation.targets()
     twin = trained.trainer.model.to("numpy")
-    temperature = 1.0 if kind == "layers" else scale_temperature(twin, twin.encoded(X), y.astype(int))
+    temperature = (
+        1.0 if kind == "layers" else scale_temperature(twin, twin.encoded(X), y.astype(int))
+    )
     assert (temperature != 1) == (kind != "layers")
     trained.calibrate()
     after = network.parameters.to_host()

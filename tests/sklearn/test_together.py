@@ -71,7 +71,11 @@ TOOLS = [
         GridSearchCV(mlp(early_stopping=True), GRID, cv=2),
         GridSearchCV(mlp(max_iter=9, tol=1.0, n_iter_no_change=2), RATES, cv=2, n_jobs=3),
         RandomizedSearchCV(
-            mlp(solver="sgd", learning_rate="invscaling"), {"alpha": loguniform(1e-5, 1)}, n_iter=4, cv=2, random_state=0
+            mlp(solver="sgd", learning_rate="invscaling"),
+            {"alpha": loguniform(1e-5, 1)},
+            n_iter=4,
+            cv=2,
+            random_state=0,
         ),
         HalvingGridSearchCV(mlp(dropout=0.2), GRID, cv=2, random_state=0, min_resources=40),
         BaggingClassifier(mlp(), 4, random_state=np.random.RandomState(1)),

@@ -69,7 +69,7 @@ class CandidatesFolder(TrainingFolder):
         return Candidate(outcome, separated(load_model(model, backend)), predictions)
 
     def add(self, candidate: Candidate) -> None:
-        """Store a candidate that has ended, in place of an earlier one of its name."""
+        """Store a candidate that has ended, and replace an earlier candidate of the same name."""
         outcome = candidate.outcome
         if not outcome.error:
             model, array = self._paths(outcome)
