@@ -28,12 +28,19 @@ __all__ = [
 ]
 
 
+CONTAINERS = list, tuple, dict
+
+
 def elements(value: object) -> list[Any]:
     """Return the elements of a list, tuple or dict, recursively."""
-    if not isinstance(value, list | tuple | dict):
+    if not isinstance(value, CONTAINERS):
         return []
-    inner = [*value, *value.values()] if isinstance(value, dict) else value
-    return [each for one in inner for each in (one, *elements(one))]
+    result: list[Any] = []
+    for one in [*value, *value.values()] if isinstance(value, dict) else value:
+        result.append(one)
+        if isinstance(one, CONTAINERS):
+            result += elements(one)
+    return result
 
 
 def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
