@@ -104,6 +104,7 @@ def test_every_row_moves_it(monkeypatch):
     monkeypatch.setattr("gpunn.training.session.progress_bar", lambda *arguments: Bar())
     # Also on a busy machine.
     monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", math.inf)
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MIN_EPOCHS", 1)
     fit(True, validation_data=(np.zeros((1, 2)), np.zeros(1)))
     by_requests = [6, ["loss"], 4, ["loss"], ["loss", "val_loss"], "closed"]
     in_a_block = [10, ["loss", "val_loss"], "closed"]
