@@ -47,7 +47,7 @@ class TabMParameters:
     activation: Any = parameter("relu", *ACTIVATION)
     number_embedding: str = parameter("piecewise", among(*NUMBER_EMBEDDINGS))
     embedding_size: int = parameter(16, integer(2))
-    bins: int = parameter(48, integer(1))
+    bins: Any = parameter("auto", AUTO, integer(1))
     max_one_hot: int = parameter(64, integer(0))
     learning_rate_init: float = parameter(0.002, real(0, ends="()"))
     dropout: float = parameter(0.1, real(0, 1))
@@ -116,8 +116,9 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         Embedding of numbers; see `gpunn.layers.PiecewiseLinearEmbedding`.
     embedding_size : int, default=16
         Length of the embedding vector of a number.
-    bins : int, default=48
-        Maximum number of bins for a numeric column.
+    bins : int or "auto", default="auto"
+        Maximum number of bins for a numeric column. "auto" means a bin for every 64 training rows,
+        but at least 48 and at most 128.
     max_one_hot : int, default=64
         Maximum number of categories for one-hot encoding; columns with more categories get an
         embedding.
@@ -199,7 +200,7 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
     hidden_layer_sizes, activation : as for `TabMClassifier`
         Hidden layers: "auto" and "relu" by default.
     number_embedding, embedding_size, bins : as for `TabMClassifier`
-        Embedding of numbers: "piecewise", 16 and 48 by default.
+        Embedding of numbers: "piecewise", 16 and "auto" by default.
     max_one_hot : as for `TabMClassifier`
         Encoding of categories: 64 by default.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`

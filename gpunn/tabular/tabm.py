@@ -57,6 +57,11 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 """Maps presets to the number of members and the sizes of the hidden layers. None means the default
 of `tabm`."""
 
+FEWEST_BINS, MOST_BINS, ROWS_OF_BIN = 48, 128, 64
+"""Limits of the number of bins, and training rows for each bin. The authors of TabM use 48 bins,
+which are too coarse for columns where single numbers matter, such as round incomes; see
+docs/explanation/benchmarks.md."""
+
 PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
 """Numbers of epochs and of updates without improvement. Training ends when both numbers are
 reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
@@ -78,7 +83,7 @@ def tabm(
     number_embedding: str = "piecewise",
     embedding_size: int = 16,
     embedding_sigma: float = 0.01,
-    bins: int = 48,
+    bins: int | None = None,
     max_one_hot: int = 64,
     learning_rate: float = 0.002,
     dropout: float = 0.1,
@@ -134,8 +139,9 @@ def tabm(
         Size of the embedding of each number.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
-    bins : int
+    bins : int or None
         Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
+        None means a bin for every 64 training rows, but at least 48 and at most 128.
     max_one_hot : int
         Maximum number of categories for one-hot encoding; columns with more categories get an
         `Embedding` of size `embedding_size`.
@@ -199,7 +205,8 @@ def tabm(
         return one_hot_of(sizes, codes) if few else Embedding(sizes, embedding_size)
 
     def layer_of_numbers(x: np.ndarray) -> Layer:
-        return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, bins)
+        count = bins_for(len(x)) if bins is None else bins
+        return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, count)
 
     embed = None if number_embedding == "none" else layer_of_numbers
     groups = column_groups(schema, X, embed, max_one_hot, layer_of_codes)
@@ -250,6 +257,11 @@ def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
     on = np.concatenate(occur)
     return layer if on.all() else replace(layer, on=on.astype(float).tolist())
+
+
+def bins_for(rows: int) -> int:
+    """Return the default number of bins for this number of training rows."""
+    return min(max(FEWEST_BINS, rows // ROWS_OF_BIN), MOST_BINS)
 
 
 def chunks_of(group: Group) -> list[int]:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.published_tables import Parts
+from gpunn.tabular.tabm import bins_for
 
 __all__ = ["tabm_package"]
 
-MEMBERS, SIZES, BINS, EMBEDDING, DROPOUT = 8, 192, 48, 16, 0.1
+MEMBERS, SIZES, EMBEDDING, DROPOUT = 8, 192, 16, 0.1
 
 
 def tabm_package(
@@ -35,7 +36,7 @@ def tabm_package(
     y, y_val = parts.train[1], parts.validation[1]
     mean, scale = (0.0, 1.0) if classes else (float(y.mean()), float(y.std()))
     if numbers.shape[1]:
-        bins = compute_bins(numbers, n_bins=min(BINS, len(numbers) - 1))
+        bins = compute_bins(numbers, n_bins=min(bins_for(len(numbers)), len(numbers) - 1))
         embedding = PiecewiseLinearEmbeddings(bins, EMBEDDING, activation=False, version="B")
     outputs = int(y.max()) + 1 if classes else 1
     model = tabm.TabM.make(

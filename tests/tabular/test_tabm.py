@@ -86,6 +86,14 @@ def test_defaults():
     assert not recipe.layers[-1].clip
 
 
+@pytest.mark.parametrize(("rows", "bins"), [(640, 48), (6400, 100), (64_000, 128)])
+def test_large_tables_have_more_bins(rows, bins):
+    numbers = {"income": np.arange(float(rows))}
+    schema = Schema.fit(numbers, scaling="quantile")
+    (edges,) = tabm(schema, schema.encode(numbers), 1, "regression").layers[0].edges
+    assert len(edges) == bins + 1
+
+
 @pytest.mark.parametrize(
     ("rows", "task", "patience"),
     [
