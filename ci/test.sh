@@ -97,7 +97,7 @@ else
   # kernels that the tests on devices have built.
   # Each process leads a group (set -m), so that its children end with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{docstrings,pictures,style}.py)
+  ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{docstrings,pictures,site,style}.py)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
   trap 'exit 130' INT TERM HUP
