@@ -117,8 +117,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     embedding_size : int, default=16
         Length of the embedding vector of a number.
     bins : int or "auto", default="auto"
-        Maximum number of bins for a numeric column. "auto" means a bin for every 64 training rows,
-        but at least 48 and at most 128.
+        Maximum number of bins for a numeric column. "auto" means a bin for every 160 training
+        rows, but at least 48 and at most 128.
     max_one_hot : int, default=64
         Maximum number of categories for one-hot encoding; columns with more categories get an
         embedding.
