@@ -175,7 +175,7 @@ def test_pages_name_their_language(pages: dict[str, Page]) -> None:
 LOOKED_AT = (
     "index.html",
     "how_to/resume.html",
-    "reference/python/schedules.html",
+    "reference/python/reporting.html",
 )
 """Pages of each kind; the full run opens all."""
 
