@@ -79,7 +79,7 @@ def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
 
 
 def permutations(seed: int, epoch: int, rows: int, members: int) -> np.ndarray:
-    """Return each member's order of the rows.
+    """Return the order in which each member of an ensemble visits the rows.
 
     Parameters
     ----------

@@ -122,8 +122,8 @@ def matched(
     if not copied:
         raise ArgumentError(
             f"load_weights: no label of a layer is in both networks: {source.title} has "
-            f"{', '.join(other) or 'none'}, and this network {', '.join(target) or 'none'}. Give "
-            "layers that should be copied the same label in both networks"
+            f"{', '.join(other) or 'none'}, and this network {', '.join(target) or 'none'}. To "
+            "copy a layer, give it the same label in both networks"
         )
     unused = tuple(label for label in other if label not in target)
     return WeightsReport(tuple(copied), reinitialized, unused)

@@ -46,7 +46,7 @@ FILES = {
     BEST: "the network of the best epoch, with the optimizer's state",
     FINAL: "the trained network",
     EVALUATION: "how training ended, and the loss and metrics on the test split",
-    LEADERBOARD: "the score, time and weight of each candidate, for --time",
+    LEADERBOARD: "with --time: each candidate's score, seconds, and weight in the ensemble",
     CANDIDATES: "the finished candidates, for --resume",
 }
 """For every file of a run, a description."""

@@ -406,8 +406,8 @@ def layer_values(
             converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
         if array.dtype.kind != "f" or not np.isfinite(converted).all():
             raise ArgumentError(
-                f"state: {module}.{torch_name}: expected real numbers that are finite in "
-                f"{model.dtype}; got dtype {array.dtype}"
+                f"state: {module}.{torch_name}: expected floats, without NaN, infinity or numbers "
+                f"too large for {model.dtype}; got an array of {array.dtype}"
             )
         values[f"{label}.{name}"] = converted
     return values

@@ -59,7 +59,7 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum.
+    The header contains the SHA-256 of the file, computed with 64 zeros in place of the checksum.
     Safetensors itself would write the same bytes, but copies each array three times, which took as
     long as writing. This function hashes and writes the arrays without copies.
 

@@ -83,7 +83,7 @@ class Mending:
 
 
 def remove_torn_line(path: Path) -> None:
-    """Remove everything after the last line end of a file."""
+    """Remove everything after a file's last newline."""
     with open(path, "rb+") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end:

@@ -216,7 +216,7 @@ class TabularSearch(TabularEstimator):
     def _train_again(
         self, plan: Plan, cut: Candidate, candidates: list[Candidate], folder: CandidatesFolder
     ) -> None:
-        """Replace a candidate by one that is trained for longer, unless its training fails."""
+        """Train a candidate again for longer, and if that succeeds, replace it by the result."""
         key = CandidateKey(cut.outcome.family, cut.outcome.number)
         longer = self._train_candidate(plan, key, half=True)
         if longer.outcome.stopped not in ("", REASON):

@@ -85,7 +85,10 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values have another kind, and whether all differ."""
+        """Return remarks, whether most values are not text, and whether the column may be a key.
+
+        A text column may be a key of the table if all its values differ.
+        """
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:

@@ -21,7 +21,8 @@ CHOICES = ("stop", "skip", "roll_back")
 """The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Number of recoveries, without a good logging step in between, after which training ends."""
+"""Maximum number of recoveries without a logging step in between at which all numbers are finite.
+Training that then diverges again ends."""
 
 
 class GoodState:

@@ -185,9 +185,10 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then
     bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
 
-    Each thread computes either some columns, a block at a time, or some rows and their sum.
-    Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
-    bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0. The next arguments are rows,
+    The threads divide either the columns or the rows. If they divide the rows, each thread writes
+    the sum over its rows to its row of bias_gradient_ptr (threads, columns). Arguments: activation,
+    source_ptr (rows, columns), gradient_ptr (rows, columns), bias_gradient_ptr (columns,) if the
+    threads divide the columns, or 0 if no sum is needed. The next arguments are rows,
     columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
     whether the derivative is a formula of f(z). If there is an alpha, source_ptr is the address of
     z, otherwise of the derivative's argument, z or f(z).
