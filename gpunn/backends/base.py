@@ -257,7 +257,7 @@ class Backend(Operations):
         return True
 
     def synchronize(self) -> None:
-        """Wait until the device has finished all its work."""
+        """Wait until the device has finished the work that this thread has submitted."""
 
     def free_memory(self) -> int | None:
         """Return the free memory of a device, or None if the device uses the host's memory.

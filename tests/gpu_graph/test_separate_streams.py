@@ -3,6 +3,7 @@
 import cupy
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_same
 
 import gpunn
@@ -125,3 +126,33 @@ def test_the_work_has_finished_at_the_end(emulator, monkeypatch):
         with pytest.raises(emulator.RaceError, match="or stream"):
             work()
     backend.synchronize()
+
+
+def test_a_callback_may_train_a_network(emulator):
+    """The other network's stream waits for that of the first, whose arrays it may copy."""
+    x = cupy.zeros(1000, "float32")
+
+    def train(*_):
+        x.fill(1.0)  # on the first network's stream
+        gpunn.train_together([fit(Dense(2), callbacks=[Calls(on_epoch_end=read)])], progress=False)
+
+    def read(*_):
+        x.fill(2.0)
+
+    with emulator.watched_streams():
+        outer = fit(Dense(2), epochs=1, callbacks=[Calls(on_epoch_end=train)])
+        gpunn.train_together([outer], progress=False)
+    assert set(x.get()) == {2.0}
+
+
+def test_the_same_networks_train_twice(emulator):
+    """Arrays of a destroyed stream are used on the stream of the second training."""
+    fits = [fit(Dense(6, "relu"), seed=seed) for seed in range(3)]
+    with emulator.watched_streams():
+        gpunn.train_together(fits, 3, progress=False)
+        gpunn.train_together([again(each.trainer) for each in fits], 3, progress=False)
+    assert all(each.trainer.epoch == 8 for each in fits)
+
+
+def again(trainer):
+    return trainer.prepare(X, Y, epochs=4, batch_size=8, validation_split=0.2)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import cupy
 
-from gpunn.backends.cupy.capture import between_captures, synchronize
+from gpunn.backends.cupy.capture import synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
 __all__ = ["device_errors", "free_bytes", "release"]
 
 SETTINGS = (
     "use a smaller batch_size in fit, evaluate or predict, with gradient_accumulation to keep the "
-    "number of rows in an update; or leave the data set on the host with stream=True"
+    "number of rows in an update; leave the data set on the host with stream=True; or train fewer "
+    "networks at the same time (the argument threads of train_together, or GPUNN_THREADS)"
 )
 
 REMEDY = (
@@ -75,10 +76,15 @@ def failure() -> str:
 def release() -> None:
     """Free the blocks that CuPy's pools keep for reuse.
 
-    If the device has failed, nothing is freed, because CuPy would print an error for each block.
+    On a separate stream, only its blocks are freed, so that networks of other threads keep theirs
+    and need not wait. If the device has failed, nothing is freed, because CuPy would print an error
+    for each block.
     """
-    if failure():
-        return
-    # CUDA frees memory after a wait for the device.
-    between_captures(cupy.get_default_memory_pool().free_all_blocks)
-    cupy.get_default_pinned_memory_pool().free_all_blocks()
+    stream, pool = cupy.cuda.get_current_stream(), cupy.get_default_memory_pool()
+    if stream.ptr:
+        with suppress(cupy.cuda.runtime.CUDARuntimeError):
+            stream.synchronize()
+            pool.free_all_blocks(stream=stream)
+    elif not failure():
+        pool.free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()

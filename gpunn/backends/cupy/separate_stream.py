@@ -26,7 +26,13 @@ class SeparateStream:
 
     def __enter__(self) -> None:
         """Make the stream the thread's current stream."""
-        self._device.use()
+        with suppress(
+            cupy.cuda.runtime.CUDARuntimeError
+        ):  # later calls raise a failed device's error
+            self._device.use()
+            current = cupy.cuda.get_current_stream()
+            if current.ptr:  # such as that of a network whose callback trains this one
+                current.synchronize()
         self._stream.__enter__()
 
     def __exit__(self, kind: Any, *error: Any) -> None:
@@ -35,4 +41,6 @@ class SeparateStream:
             with suppress(Exception) if kind else self._errors():
                 self._stream.synchronize()
         finally:
+            with suppress(cupy.cuda.runtime.CUDARuntimeError):
+                self._device.use()  # a callback may have changed the thread's device
             self._stream.__exit__(kind, *error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from gpunn.backends import Backend
-from gpunn.backends.thread_count import requested_threads, usable_cores
+from gpunn.backends.thread_count import VARIABLE, requested_threads, usable_cores
 from gpunn.training.interruption import Interruption
 
 __all__ = ["Threads", "number_of_threads"]
@@ -64,10 +65,15 @@ class Threads:
 
 
 def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -> int:
-    """Return how many networks to train at the same time, by request or by default."""
+    """Return how many networks to train at the same time, by request or by default.
+
+    OMP_NUM_THREADS, which `requested_threads` respects, does not limit a device.
+    """
     defaults = {backend.parallel_fits for backend in backends}
     requested = requested_threads(threads)
     if 1 in defaults:
         return 1
     on_device = max((default for default in defaults if default), default=0)
-    return threads or on_device or requested or usable_cores()
+    if on_device and threads is None and not os.environ.get(VARIABLE, "").strip():
+        return on_device
+    return requested or usable_cores()

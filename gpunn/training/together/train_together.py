@@ -42,7 +42,7 @@ def train_together(
         The results of `Trainer.prepare`, each with a separate trainer.
     threads : int or None
         The number of threads, that is, of networks that train at the same time. None means
-        `GPUNN_THREADS` if set, else all cores of this process; on CUDA devices, 8 threads.
+        `GPUNN_THREADS` if set; else all cores of this process, or 8 threads on CUDA devices.
     stop : StopRule or None
         A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
     on_error : {"raise", "keep"}
@@ -101,7 +101,9 @@ def train_together(
     """
     check_choice("on_error", on_error, ("raise", "keep"))
     fits = check_fits(fits)
-    backends = [fit.trainer.model.backend for fit in fits]
+    backends = {fit.trainer.model.backend for fit in fits}
+    for backend in backends:
+        backend.synchronize()  # the calling thread may have a stream for which others don't wait
     threads = max(1, min(number_of_threads(backends, threads), len(fits)))
     if stop is not None:
         if not isinstance(stop, StopRule):
