@@ -15,8 +15,8 @@ __all__ = ["device_errors", "free_bytes", "release"]
 
 SETTINGS = (
     "use a smaller batch_size in fit, evaluate or predict, with gradient_accumulation to keep the "
-    "number of rows in an update; leave the data set on the host with stream=True; or train fewer "
-    "networks at the same time (the argument threads of train_together, or GPUNN_THREADS)"
+    "number of rows in an update; or leave the data set on the host with stream=True. If several "
+    "networks train at the same time, train fewer, by the argument threads or by GPUNN_THREADS"
 )
 
 REMEDY = (

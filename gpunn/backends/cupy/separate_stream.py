@@ -26,9 +26,7 @@ class SeparateStream:
 
     def __enter__(self) -> None:
         """Make the stream the thread's current stream."""
-        with suppress(
-            cupy.cuda.runtime.CUDARuntimeError
-        ):  # later calls raise a failed device's error
+        with suppress(cupy.cuda.runtime.CUDARuntimeError):  # a failed device; later calls raise it
             self._device.use()
             current = cupy.cuda.get_current_stream()
             if current.ptr:  # such as that of a network whose callback trains this one
