@@ -148,7 +148,7 @@ def command(files: tuple[Path, ...]) -> None:
     sizes = {name: installed_bytes([name]) / 1e6 for name in DISTRIBUTIONS}
     rows = [[name, f"{size:.0f}"] for name, size in sizes.items() if size]
     click.echo(f"\n{table(['installed', 'MB'], rows)}")
-    for ranked in RANKINGS:
+    for ranked in (each for each in RANKINGS if not models.keys().isdisjoint(each["gpunn"])):
         models_of_gpunn = ", ".join(ranked["gpunn"])
         for score in dict.fromkeys(score for name in every for score in TABLES[name].scores):
             click.echo(f"\n{score}, {models_of_gpunn}\n\n{ranking(every, ranked, score)}")
