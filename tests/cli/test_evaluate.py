@@ -90,7 +90,7 @@ def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):
 def test_no_test_part(gpunn, flowers):
     gpunn("train", flowers, "--output", "run", "--set", "data.test_fraction=0")
     assert "the run's data has no test split" in gpunn("evaluate", "run", status=2).stderr
-    assert "no validation rows to select" in gpunn("evaluate", "run", "--best", status=2).stderr
+    assert "it had no validation rows" in gpunn("evaluate", "run", "--best", status=2).stderr
 
 
 def test_a_damaged_network(gpunn, run, tmp_path):

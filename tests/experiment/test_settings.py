@@ -347,6 +347,7 @@ VALUES = {
     "number_embedding": "plr",
     "patience": "9",
     "batch_size": "9",
+    "bins": "9",
 }
 
 

@@ -20,6 +20,7 @@ from gpunn.data.batches import DeviceRows
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.metrics import AUC, F1, R2, Accuracy, LogLoss, MeanAbsoluteError
 from gpunn.schedules import Cosine
+from gpunn.training.epoch_blocks import MIN_EPOCHS
 
 
 def trained(backend, layers=(), rows=60, threads=None):
@@ -81,7 +82,7 @@ def fit_with_everything(trainer, X, y, **options):
     trainer.fit(
         *(X, y),
         **options,
-        epochs=2,
+        epochs=MIN_EPOCHS + 1,
         batch_size=16,
         sample_weight=np.random.default_rng(1).random(70),
         validation_data=(X[:20], y[:20]),
