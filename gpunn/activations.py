@@ -87,7 +87,7 @@ TAILS: dict[str, tuple[float, ...]] = {
 """For each dtype, the coefficients of the polynomial P in `normal_tail`, the highest power first.
 
 The coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is
-truncated where the remainder is smaller than rounding errors. The variable t is that of M. M.
+truncated where the remainder is smaller than rounding errors. The variable t is defined in M. M.
 Shepherd & J. G. Laframboise 1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x <
 inf".
 """
@@ -96,9 +96,9 @@ inf".
 def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """Return e^(-z^2 / 2) and Phi(-|z|), where Phi is the standard normal distribution function.
 
-    With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The array-API
-    standard has no erf. If a result is a normal (not subnormal) number, its error is at most 8
-    units in the last place.
+    With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The function
+    replaces erf, which the array-API standard lacks. If a result is a normal (not subnormal)
+    number, its error is at most 8 units in the last place.
     """
     x = xp.minimum(xp.abs(z), 200.0)  # e^-20000 is 0, even in extended precision
     inverse = 1 / (x + 4)
@@ -145,7 +145,7 @@ class Activation(Configurable):
     from_output: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a class that keeps only a, and would need z for a derivative."""
+        """Raise an error if a class sets `from_output`, but does not define `derivative`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, Activation, "value", "derivative", "from_output")
         if cls.from_output and cls.derivative is Activation.derivative:

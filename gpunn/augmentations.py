@@ -74,7 +74,7 @@ class BatchRandom:
         Returns
         -------
         array
-            In the network's dtype.
+            The numbers, in the network's dtype.
         """
         return self._ops.from_host(self.host.uniform(low, high, shape), self._dtype)
 
@@ -84,14 +84,14 @@ class BatchRandom:
         Parameters
         ----------
         shape : tuple of int or int
-            As for `uniform`.
+            Shape of the result.
         mean, deviation : float
             Mean and standard deviation.
 
         Returns
         -------
         array
-            In the network's dtype.
+            The numbers, in the network's dtype.
         """
         return self._ops.from_host(self.host.normal(mean, deviation, shape), self._dtype)
 
@@ -103,7 +103,7 @@ class BatchRandom:
         low, high : int
             The smallest integer, and the largest integer plus one.
         shape : tuple of int or int
-            As for `uniform`.
+            Shape of the result.
 
         Returns
         -------
@@ -332,7 +332,7 @@ class Erase(Augmentation):
 
 
 def grid(xp: Namespace, X: Array, like: Array) -> tuple[Array, Array]:
-    """Return the rows' numbers i, shape (height, 1), and the columns' j, in the dtype of `like`."""
+    """Return row indices i, shape (height, 1), and column indices j, in the dtype of `like`."""
     i, j = (xp.arange(count, dtype=like.dtype, device=device(X)) for count in X.shape[1:3])
     return i[:, None], j
 
@@ -346,7 +346,7 @@ def gathered(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
 
 
 def interpolated(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
-    """Return images as `gathered` does, for real i and j, interpolated between four pixels."""
+    """Like `gathered` for real i and j: interpolate between the four nearest pixels."""
     height, width = X.shape[1:3]
     i, j = xp.clip(i, 0, height - 1), xp.clip(j, 0, width - 1)
     top, left = xp.astype(xp.floor(i), xp.int64), xp.astype(xp.floor(j), xp.int64)

@@ -1,4 +1,4 @@
-"""The callbacks, under a shorter name than that of `gpunn.training.callbacks`."""
+"""The callbacks of `gpunn.training.callbacks`, under a shorter module name."""
 
 from gpunn.training.callbacks import (
     Callback,

@@ -78,7 +78,7 @@ class Configurable:
         The name in configurations and model files. A class without a name is abstract.
     extra_attributes : frozenset of str
         Names of attributes that can be set although they are not fields. On gpunn's dataclasses,
-        setting an attribute with any other name raises an error, which reveals typing mistakes.
+        setting an attribute with any other name raises an error, to catch typing mistakes.
     """
 
     name: ClassVar[str] = ""
@@ -272,7 +272,7 @@ def _is_data(value: object) -> bool:
 
 
 def default_parameters(name: str) -> dict[str, Any]:
-    """Return the default parameters, in plain types, of the subclass of `base` with this name."""
+    """Return the default parameters of the class with this name, in JSON types."""
     cls = known(Configurable).get(name)
     defaults = {field.name: _default(field) for field in _fields(cls)}
     return {name: _plain(it) for name, it in defaults.items() if it is not dataclasses.MISSING}
@@ -285,7 +285,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
-    """Return the subclass of `base` called `name`; messages of errors begin with `argument`.
+    """Return the subclass of `base` called `name`; error messages begin with `argument`.
 
     With `allow_import`, the name may be `"package.module:Class"`, which imports and runs code. So
     never set `allow_import` for names from a model file. Raise an ArgumentError if the name is

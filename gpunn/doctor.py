@@ -79,7 +79,7 @@ def processor() -> str:
 
 
 def blas() -> dict[str, Any]:
-    """Return NumPy's BLAS: name, version, build options, and (with threadpoolctl) threads."""
+    """Return NumPy's BLAS: its name, version and build options; with threadpoolctl, its threads."""
     built: Any = np.show_config(mode="dicts")
     library = built["Build Dependencies"]["blas"]
     described = {
@@ -121,7 +121,7 @@ def cpu_engine() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Return the target processor and file of the kernels, or why there are none."""
+    """Return the kernels' target processor and file, or the reason why there are none."""
     from gpunn.backends.numpy.compiled.library import find_library, remedy
 
     described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}

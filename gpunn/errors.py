@@ -77,15 +77,15 @@ class KeyedError(GpunnError):
 
 
 class GpunnWarning(UserWarning):
-    """The code works, but is probably a mistake; the message says what to do instead."""
+    """A probable mistake in code that works; the message says what to do instead."""
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
-    """A deprecated name still works; the message gives the new name."""
+    """Warning of a deprecated name, which still works; the message gives the new name."""
 
 
 class UnknownCategoryWarning(GpunnWarning):
-    """Rows have categories that training rows lack; the message counts such rows by column."""
+    """Rows have categories unseen in training; the message counts such rows by column."""
 
 
 class ArgumentError(KeyedError, ValueError):
@@ -214,7 +214,7 @@ class DistributedError(GpunnError, RuntimeError):
     rank : int or None
         The failed rank, or None.
     elsewhere : bool or None
-        Whether another rank reports the reason of the failure. The default is True if `rank` is
+        Whether another rank reports the reason for the failure. The default is True if `rank` is
         given.
 
     Attributes
@@ -222,7 +222,7 @@ class DistributedError(GpunnError, RuntimeError):
     rank : int or None
         The rank that has failed.
     elsewhere : bool
-        Whether another rank reports the reason of the failure.
+        Whether another rank reports the reason for the failure.
     """
 
     def __init__(

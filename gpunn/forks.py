@@ -74,7 +74,7 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait up to `PATIENCE` seconds for other imports, which may wait for this thread."""
+        """Wait for other threads' imports, but not forever: they may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

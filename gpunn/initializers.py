@@ -362,7 +362,7 @@ class Uniform(Initializer):
     Parameters
     ----------
     limit : float
-        The limit of drawn values: at least 0, 0.05 by default.
+        The largest absolute value: at least 0, 0.05 by default.
 
     Examples
     --------
@@ -388,7 +388,7 @@ class VarianceScaling(Initializer):
     uniform: bool = flag(False)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """Return the variance with which each weight is drawn.
+        """Return the variance of each weight.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """Prediction intervals by split conformal prediction, from the errors of held-out rows.
 
-At least 90 % of the intervals of 90 % contain the true value of their row, on average, for any
+On average, at least 90 % of the 90 % intervals contain the true value of their row, for any
 network. This holds if new rows resemble the n held-out rows, which must not influence training (Lei
 et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
 of a held-out row is its absolute error. With quantiles, the score is the distance from the true
@@ -42,7 +42,7 @@ def fit_intervals(
     weights: np.ndarray | None = None,
     quantiles: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Return the `intervals` of `bounds`, in JSON types, from the outputs for held-out rows.
+    """Return the argument `intervals` of `bounds`, from the outputs for held-out rows.
 
     `outputs` has a column for each target or, for one target, for each of the `quantiles`. A
     row with weight k counts as k rows. A new row counts as a row of average weight. The score of a
@@ -64,9 +64,9 @@ def fit_intervals(
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """Return, for each percentage, the smallest score that this percentage of rows do not exceed.
+    """For each percentage, return the smallest score that covers this percentage of the rows.
 
-    The new row counts as a further row with an infinite score; None means this infinite score.
+    A new row is counted, too, with an infinite score. An infinite result is returned as None.
     """
     if not len(scores):
         return [None for _ in PERCENTS]

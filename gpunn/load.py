@@ -47,8 +47,8 @@ def load_model(
     ------
     ModelFileError
         If the file does not exist, is damaged, is not a model file, or is from a newer gpunn, or if
-        the folder has no final network. If the file needs a class that is not defined or can't be
-        imported, or its arrays don't fit its architecture or are not finite.
+        the folder has no final network. Also if the file needs a class that is not defined or can't
+        be imported, or if its arrays don't fit its architecture or are not finite.
 
     Examples
     --------

@@ -90,7 +90,7 @@ class Loss(Configurable):
     output_activation: ClassVar[str] = "identity"
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """If the class redefines a base class's `values`, don't inherit that base's `gradients`."""
+        """Drop inherited `gradients` if the class redefines `values`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, Loss, "values", "gradients")
 
@@ -208,7 +208,7 @@ class ElementwiseLoss(Loss):
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """If the class redefines a base class's `terms`, don't inherit that base's `slopes`."""
+        """Drop inherited `slopes` if the class redefines `terms`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, ElementwiseLoss, "terms", "slopes", "slope")
 
@@ -505,7 +505,7 @@ def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of classes, from logits p: l_i = -sum_j t_ij log softmax(p_i)_j.
+    """Categorical cross-entropy, from logits p: l_i = -sum_j t_ij log softmax(p_i)_j.
 
     See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108. The gradient is
     softmax(p_i) - t_i.
@@ -524,7 +524,7 @@ class SoftmaxCrossEntropy(Loss):
 
     See Also
     --------
-    BinaryCrossEntropy : Cross-entropy for targets that are yes or no.
+    BinaryCrossEntropy : Cross-entropy for binary targets.
 
     Notes
     -----
@@ -647,11 +647,11 @@ class SoftmaxCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class SoftmaxFocal(SoftmaxCrossEntropy):
-    """Focal loss of classes, from logits p: l_i = -sum_j t_ij (1 - s_ij)^gamma log s_ij.
+    """Categorical focal loss, from logits p: l_i = -sum_j t_ij (1 - s_ij)^gamma log s_ij.
 
     Here s_i = softmax(p_i). Rows whose class is already predicted with a high probability count
     less than in the cross-entropy. See Lin et al. 2017, "Focal Loss for Dense Object Detection",
-    equation 4. The paper's weights alpha are `class_weight` of `Trainer.fit`.
+    equation 4. For the paper's weights alpha, use `class_weight` of `Trainer.fit`.
 
     Parameters
     ----------
@@ -668,7 +668,7 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
 
     Notes
     -----
-    Targets are those of `SoftmaxCrossEntropy`.
+    Targets are the same as for `SoftmaxCrossEntropy`.
 
     Examples
     --------
@@ -712,7 +712,7 @@ class KLDivergence(SoftmaxCrossEntropy):
 
     Notes
     -----
-    Targets are those of `SoftmaxCrossEntropy`.
+    Targets are the same as for `SoftmaxCrossEntropy`.
 
     Examples
     --------
@@ -734,7 +734,7 @@ class KLDivergence(SoftmaxCrossEntropy):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
-    """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
+    """Binary cross-entropy, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
     The term for each output equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)). The
     loss is computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern
@@ -775,11 +775,11 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class BinaryFocal(BinaryCrossEntropy):
-    """Focal loss of yes or no, from logits p: easy rows count less than in the cross-entropy.
+    """Binary focal loss, from logits p: easy rows count less than in the cross-entropy.
 
-    l_i = mean_j -t_ij (1 - s_ij)^gamma log(s_ij) - (1 - t_ij) s_ij^gamma log(1 - s_ij), where s =
-    1 / (1 + exp(-p)). See Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4. The
-    paper's weights alpha are `class_weight` of `Trainer.fit`.
+    l_i = mean_j -t_ij (1 - s_ij)^gamma log(s_ij) - (1 - t_ij) s_ij^gamma log(1 - s_ij), where s = 1
+    / (1 + exp(-p)). See Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4. For
+    the paper's weights alpha, use `class_weight` of `Trainer.fit`.
 
     Parameters
     ----------
@@ -794,7 +794,7 @@ class BinaryFocal(BinaryCrossEntropy):
 
     Notes
     -----
-    Targets are those of `BinaryCrossEntropy`.
+    Targets are the same as for `BinaryCrossEntropy`.
 
     Examples
     --------
@@ -819,7 +819,7 @@ class BinaryFocal(BinaryCrossEntropy):
 
 @dataclass(frozen=True)
 class Hinge(BinaryCrossEntropy):
-    """Hinge loss of yes or no: l_i = mean_j t_ij max(0, 1 - p_ij) + (1 - t_ij) max(0, 1 + p_ij).
+    """Binary hinge loss: l_i = mean_j t_ij max(0, 1 - p_ij) + (1 - t_ij) max(0, 1 + p_ij).
 
     Rows on the correct side of the margin do not count. See Cortes & Vapnik 1995, "Support-Vector
     Networks". Predictions above 0 mean yes. `Sequential.predict_proba` returns 1 / (1 + exp(-p)),
@@ -827,7 +827,7 @@ class Hinge(BinaryCrossEntropy):
 
     Notes
     -----
-    Targets are those of `BinaryCrossEntropy`.
+    Targets are the same as for `BinaryCrossEntropy`.
 
     Examples
     --------
@@ -922,11 +922,11 @@ class Gamma(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Tweedie(ElementwiseLoss):
-    """Tweedie loss for sums of few positive numbers, many of them 0, where p = log(mean).
+    """Tweedie loss for positive numbers and many zeros, such as insurance claims; p = log(mean).
 
     The loss is l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q). The
-    variance of the targets is proportional to mean^q. With q near 1, the loss is near
-    `Poisson`, and with q near 2 near `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
+    variance of the targets is proportional to mean^q. For q near 1, the loss is close to `Poisson`;
+    for q near 2, to `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
 
     Parameters
     ----------

@@ -388,12 +388,13 @@ class Sequential(Described):
     def load_weights(self, source: str | Path | Sequential) -> WeightsReport:
         """Copy parameters and buffers of another network into layers with the same labels.
 
-        Shapes must be equal, except for the last layer. If the last layer has another shape, other
-        classes or other targets, it keeps its present values, and so do the layers after the loss.
-        Layers that the other network does not have also keep their values; to exclude a layer from
-        copying, give it another label. Values that layers such as `Standardization` learned from
-        the old data are also copied, and the first `Trainer.fit` does not change them. The names of
-        the inputs are copied too; columns of later data frames are reordered by these names.
+        Shapes must be equal, except for the last layer. If the last layer has a different shape,
+        different classes or different targets, it keeps its present values, and so do the layers
+        after the loss. Layers that the other network does not have also keep their values; to
+        exclude a layer from copying, give it another label. Values that layers such as
+        `Standardization` learned from the old data are also copied, and the first `Trainer.fit`
+        does not change them. The names of the inputs are copied too; columns of later data frames
+        are reordered by these names.
 
         Parameters
         ----------
@@ -410,8 +411,8 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If a layer has another shape, no label of a layer is in both networks, or the inputs are
-            other columns. The message names the layer or the column. Nothing is changed.
+            If a layer has a different shape, the networks have no layer label in common, or the
+            input columns differ. The message names the layer or the column. Nothing is changed.
         ModelFileError
             If the file does not exist or is damaged.
         SettingError
@@ -717,7 +718,7 @@ class Sequential(Described):
 
     @cached_property
     def bytes_per_row(self) -> int:
-        """Memory of the activations of a row: the inputs, and the outputs of each layer."""
+        """Bytes of one row's activations: the inputs, and the outputs of each layer."""
         inputs = [self.input_shape, *self.shapes[:-1]]
         numbers = math.prod(self.input_shape) + sum(map(numbers_of_row, self.layers, inputs))
         return numbers * np.dtype(self.dtype).itemsize
@@ -845,7 +846,7 @@ class Sequential(Described):
         Returns
         -------
         str
-            One line per layer, also for those within blocks, and one for the total.
+            One line per layer, including layers within blocks, and one line for the total.
         """
         rows = self.summary_rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -102,7 +102,7 @@ class NeuralNetwork(Sequential):
         X : array, shape (rows, inputs)
             Finite real numbers.
         y : array, shape (rows, outputs)
-            The targets of the outputs.
+            The targets.
         epochs : int
             Passes over the rows.
         learning_rate : float
@@ -110,7 +110,7 @@ class NeuralNetwork(Sequential):
         batch_size : int
             Rows per batch; the last batch of an epoch may be smaller.
         verbose : bool
-            Whether to print.
+            Whether to print the loss after each epoch.
 
         Returns
         -------

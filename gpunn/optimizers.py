@@ -139,8 +139,8 @@ class Optimizer(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
-            All parameters and their gradients, or parameters with the same factor of the learning
-            rate, or one parameter (`by_parameter`). Zeros may follow a parameter.
+            All parameters and their gradients, or only the parameters with one learning-rate
+            factor, or (with `by_parameter`) one parameter. Zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -167,7 +167,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.01, 0, False and None.
+        The default learning rate is 0.01.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0 by default.
     nesterov : bool
@@ -233,11 +233,11 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0, False and None.
+        The default learning rate is 0.001.
     rho : float
         Weight of the old mean square, in [0, 1); 0.9 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -287,9 +287,9 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.01, 0, False and None.
+        The default learning rate is 0.01.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -345,11 +345,11 @@ class Adadelta(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 1, 0, False and None.
+        The default learning rate is 1.
     rho : float
         Weight of the old mean squares, in [0, 1); 0.9 by default.
     epsilon : float
-        Positive. Makes the first changes possible, and keeps the division finite.
+        Small positive number that makes the first changes possible, and keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -410,11 +410,11 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0, False and None.
+        The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     epsilon_hat : bool
         Whether epsilon is added to sqrt(square), before bias correction. False by default.
     l2_penalty : float
@@ -481,7 +481,7 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0.01, False and None.
+        By default, the learning rate is 0.001, and the weight decay 0.01.
     beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
         As in `Adam`.
     l2_penalty : float
@@ -518,11 +518,11 @@ class Adamax(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.002, 0, False and None.
+        The default learning rate is 0.002.
     beta1, beta2 : float
         Weights of the old mean and the old maximum, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -572,8 +572,8 @@ class Adamax(Optimizer):
 class NAdam(Optimizer):
     """NAdam: Adam with Nesterov's momentum.
 
-    From Dozat 2016, "Incorporating Nesterov Momentum into Adam", with a constant weight of the old
-    mean. Update t computes::
+    From Dozat 2016, "Incorporating Nesterov Momentum into Adam", with a constant beta1. Update t
+    computes::
 
         mean   ← beta1 * mean   + (1 - beta1) * g
         square ← beta2 * square + (1 - beta2) * g^2
@@ -585,11 +585,11 @@ class NAdam(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.002, 0, False and None.
+        The default learning rate is 0.002.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -649,17 +649,17 @@ class RAdam(Optimizer):
         rho = limit - 2 t beta2^t / (1 - beta2^t)
         r^2 = (rho - 4) (rho - 2) limit / ((limit - 4) (limit - 2) rho)
 
-    While rho <= 5, which is the case in the first five updates by default, the last factor of the
-    change is 1. The paper's threshold is 4; the authors' code and PyTorch use 5.
+    While rho <= 5 (by default, in the first five updates), the factor in parentheses is 1. The
+    paper's threshold is 4; the authors' code and PyTorch use 5.
 
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0, False and None.
+        The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -722,11 +722,11 @@ class AdaBelief(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0, False and None.
+        The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old variance, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -783,7 +783,7 @@ class Lion(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.0001, 0, False and None.
+        The default learning rate is 0.0001.
     beta1, beta2 : float
         Weights of the old mean, in the step and in the new mean; in [0, 1), 0.9 and 0.99 by
         default.
@@ -831,7 +831,7 @@ class Lion(Optimizer):
 
 @dataclass(eq=False)
 class Lamb(Optimizer):
-    """LAMB: Adam; the change of each parameter is scaled to the parameter's norm.
+    """LAMB: Adam, with each parameter's change scaled to the parameter's norm.
 
     For large batches, from You et al. 2020, "Large Batch Optimization for Deep Learning: Training
     BERT in 76 Minutes", algorithm 2. Update t computes, for each layer's weights, biases, ...::
@@ -847,11 +847,11 @@ class Lamb(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 0.001, 0, False and None.
+        The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
-        Positive. Keeps the division finite.
+        Small positive number that keeps the division finite.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -916,7 +916,7 @@ class Lars(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        In this order, the defaults are 1, 0, False and None.
+        The default learning rate is 1.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0.9 by default.
     trust : float

@@ -93,7 +93,7 @@ class Parameters:
         Arrays that are saved but not trained, in a layout like that of `values`. Arrays that are
         never trained, such as running means, come before frozen parameters.
     running : array
-        The beginning of `buffers`, which has no frozen parameters.
+        The part of `buffers` before the frozen parameters.
     decayed : int
         Number of values with weight decay: the optimizer decays `values[:decayed]`, or all values
         with `decay_all`.
@@ -270,7 +270,7 @@ class Parameters:
 
 
 class NamedArrays(Mapping[str, Any]):
-    """A read-only mapping from names to the arrays of a layer, which `arrays` contains."""
+    """A read-only mapping from names to a layer's arrays."""
 
     arrays: Mapping[str, Array]
 
@@ -290,10 +290,10 @@ class NamedArrays(Mapping[str, Any]):
 class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. An
-    index, as in layers that don't support freezing, returns an array that gpunn never reads. The
-    function `unread` makes that array at the first access. The string `prefix` turns a name
-    into a full name.
+    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Layers
+    that don't support freezing use an index, which returns an array that gpunn never reads. The
+    function `unread` makes that array at the first access. The string `prefix` turns a name into a
+    full name.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Prediction sets of classes by split conformal prediction, from probabilities of held-out rows.
 
-At least 90 % of the sets of 90 % contain the true class of their row, on average, for any network.
+On average, at least 90 % of the 90 % sets contain the true class of their row, for any network.
 This holds if new rows resemble the n held-out rows, which must not influence training. A set
 contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
 Set-Valued Classifiers With Bounded Error Levels"): the k-th largest probability of a held-out row's
@@ -26,7 +26,7 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return the `sets` of `classes_in_sets`, in JSON types, from probabilities of held-out rows.
+    """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows.
 
     `p`, of shape (rows, classes), has the probabilities, and `classes` the index of each row's true
     class. A row with weight k counts as k rows. A new row counts as a row of average weight. The

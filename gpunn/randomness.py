@@ -32,8 +32,7 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
         The purpose, such as "weights" or "shuffle".
     *counters : int
         Position within the purpose, such as the index of a layer or an epoch. All calls with one
-        purpose need the same number of counters, since no counter gives the same stream as the
-        counter 0.
+        purpose need the same number of counters, since a missing counter counts as 0.
 
     Returns
     -------

@@ -163,7 +163,7 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
     value : float, str, mapping or Schedule
         A constant of at least 0, a schedule's name, or its name and parameters.
     argument : str
-        The name by which error messages call the value.
+        The value's name in error messages.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def as_setting(
     value : float, str, mapping or Schedule
         A number, a schedule's name, or its name and parameters.
     argument : str
-        The name by which error messages call the value.
+        The value's name in error messages.
     check : function
         The function that checks a number; its parameters are `argument`, `value` and the limits.
     **limits : float
@@ -263,9 +263,9 @@ class Step(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     every : float
-        Positive. Number of epochs from one step to the next, 10 by default.
+        Number of epochs from one step to the next: positive, 10 by default.
     factor : float
-        Positive, 0.1 by default.
+        Factor of the rate at each step: positive, 0.1 by default.
 
     Examples
     --------
@@ -294,7 +294,7 @@ class Exponential(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     factor : float
-        Positive, 0.95 by default.
+        Factor of the rate per epoch: positive, 0.95 by default.
 
     Examples
     --------
@@ -438,7 +438,7 @@ class FlatCosine(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     flat : float
-        In [0, 1). The fraction of the training with a constant rate, 0.5 by default.
+        Fraction of the training with a constant rate: in [0, 1), 0.5 by default.
     time_of_update : float
         As in `CosineLog`.
 
@@ -576,7 +576,7 @@ class ReduceOnPlateau(Schedule):
         Whether smaller ("min") or larger ("max") values are better. "auto" uses
         `Metric.larger_is_better` for metrics, and "min" for losses.
     factor : float
-        Between 0 and 1.
+        Factor of each reduction, between 0 and 1.
     patience : int
         Number of epochs without improvement after which the rate is reduced.
     min_delta : float

@@ -90,9 +90,9 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. If its shapes differ, or the names of
-    classes or targets (`outputs`), it keeps its own values, and so do the layers after the loss.
-    `specs` describes the arrays of the receiving network, in the network's order.
+    Only the last layer with parameters may have other shapes. If its shapes, or the names of
+    classes or targets (`outputs`), differ, it keeps its own values, and so do the layers after the
+    loss. `specs` describes the arrays of the receiving network, in the network's order.
 
     Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """

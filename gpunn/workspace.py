@@ -38,8 +38,8 @@ class Workspace:
         Whether the pass is part of training; dropout and batch normalization depend on this
         attribute.
     independent_members : bool
-        Whether each member has separate rows. With separate rows, layers before `Members` process
-        members times as many rows.
+        Whether each member has separate rows. If so, the layers before `Members` process one row
+        for each member.
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
@@ -58,7 +58,7 @@ class Workspace:
         Whether batch normalization updates its running averages. If shards are normalized one by
         one, only the first shard of a batch updates the averages.
     calls : tuple of int
-        Numbers of the calls that are running, of layers that one pass calls several times.
+        Numbers of the current calls, for layers that one pass calls several times.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Workspace:
 
     @property
     def outputs(self) -> dict[object, Any]:
-        """What layers that contain layers keep of this forward pass for the backward pass."""
+        """What layers with inner layers keep from this forward pass for the backward pass."""
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:

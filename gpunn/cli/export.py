@@ -135,7 +135,7 @@ def export(
 
 
 def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Network:
-    """Return a network of 8-bit integers; print its metrics, and those of the network."""
+    """Convert a network to 8-bit integers, and print the metrics of both networks."""
     import numpy as np
 
     from gpunn.experiment.build import make_trainer

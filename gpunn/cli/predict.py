@@ -209,7 +209,7 @@ def predict(
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
     """Yield the name of a stream of rows, its format (None if unknown), and the stream.
 
-    If `is_table`, the file's suffix may be any.
+    If `is_table`, any suffix is accepted.
     """
     from gpunn.data.images import SUFFIXES
     from gpunn.errors import DataError, DataFileError

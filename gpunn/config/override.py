@@ -121,7 +121,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return a table in place of a name or a constant schedule's number; else the value itself."""
+    """Return a name, or the number of a constant schedule, as a table; else the value itself."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

@@ -215,7 +215,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the ranges, and all values that are not tables, in nested tables, with their paths."""
+    """Yield the paths and values of all ranges, and of other values, in nested tables."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

@@ -895,7 +895,7 @@ class Config(Table):
         Raises
         ------
         BackendUnavailableError, ArgumentError
-            Under the same conditions as in `gpunn.get_backend`.
+            As for `gpunn.get_backend`.
         """
         if isinstance(argument, Backend):
             return argument

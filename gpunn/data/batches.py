@@ -51,9 +51,9 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` are the dtypes on the device of inputs, and of real targets and weights. If `stream` is
-    None, memory maps and data that are too large for the device are streamed. `metric_weights` are
-    the weights for metrics, if the loss has different weights.
+    `dtypes` are the dtypes on the device: of the inputs, and of real targets and weights. If
+    `stream` is None, memory maps and data that are too large for the device are streamed.
+    `metric_weights` are the weights for metrics, if the loss has different weights.
     """
 
     def __init__(

@@ -175,7 +175,7 @@ def load_csv(
 
 
 class _Reader:
-    """Reads the rows of an open file as arrays; counts missing values, and records their places."""
+    """Reads the rows of an open file as arrays; counts and locates missing values."""
 
     def __init__(self, path: str, rows: Iterator[Row], dtype: np.dtype, markers: Markers) -> None:
         self._path, self._rows, self._dtype, self._markers = path, rows, dtype, markers

@@ -29,7 +29,7 @@ def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.nda
     Parameters
     ----------
     flatten : bool
-        Whether an image is a vector of 64 pixels, not an array of shape (8, 8, 1).
+        Whether an image is a vector of 64 pixels instead of an array of shape (8, 8, 1).
 
     Returns
     -------
@@ -40,7 +40,7 @@ def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.nda
     X_test : uint8 array of shape (360, 64)
         Test images, in the format of X.
     y_test : int64 array of shape (360,)
-        Their digits.
+        The digits of the test images.
 
     Examples
     --------

@@ -18,7 +18,7 @@ __all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "o
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns, or None without names or without a frame.
+    """Return the names of a data frame's columns; None if there are no names, or it is no frame.
 
     Columns that pandas numbers by default are treated as columns without names.
     """

@@ -156,7 +156,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file's name ends like that of an image."""
+    """Return whether a file has the suffix of an image format."""
     return path.suffix.lower() in SUFFIXES
 
 

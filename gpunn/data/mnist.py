@@ -39,7 +39,8 @@ def load_mnist(
     folder : path-like
         Folder that holds the four files. Images have two axes, or three with channels.
     flatten : bool
-        Whether an image is a vector of pixels, not an array of shape (height, width, channels).
+        Whether an image is a vector of pixels instead of an array of shape (height, width,
+        channels).
 
     Returns
     -------

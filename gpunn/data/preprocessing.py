@@ -30,12 +30,12 @@ def column_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, to standardize X: `(X - mean) / std`.
 
-    The results are those of `mean_and_std`, but the deviation of a constant column is **1**:
-    standardization then makes the column 0. The logger "gpunn" warns about constant columns. X is a
-    matrix of Booleans, integers or floats, with at least one row; only the rows `indices` are used.
-    Messages call X `name`. A DataError is raised for any other X, or if a column holds NaN or
-    infinity. The error is also raised if a column's values are too large, or differ too little, to
-    be squared in float64.
+    The results equal those of `mean_and_std`, except that a constant column has the deviation
+    **1**, so that standardization makes the column 0. The logger "gpunn" warns about constant
+    columns. X is a matrix of Booleans, integers or floats, with at least one row; only the rows
+    `indices` are used. Messages call X `name`. A DataError is raised for any other X, or if a
+    column holds NaN or infinity. The error is also raised if a column's values are too large, or
+    differ too little, to be squared in float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
@@ -78,7 +78,7 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The standard deviation is that of a population, `sqrt(sum_i (x_i - mean)^2 / rows)`. For numbers
+    This is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. For numbers
     that are not finite, or too large to be squared, the standard deviation is infinite or NaN.
 
     The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
@@ -139,11 +139,10 @@ def split_rows(
     """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
 
     `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one for each
-    row), the split is stratified: `fraction` of each class is held out. The classes' numbers of
-    held-out rows are rounded, and add up to the total: those with the largest remainders are
-    rounded up. Raises an ArgumentError if no row would be kept or held out, or if an argument is
-    invalid. A DataError is raised if a class has only one row, which can't be both kept and held
-    out.
+    row), the split is stratified: `fraction` of each class is held out. The numbers of held-out
+    rows per class are rounded so that they add up to the total: the largest remainders are rounded
+    up. Raises an ArgumentError if no row would be kept or held out, or if an argument is invalid. A
+    DataError is raised if a class has only one row, which can't be both kept and held out.
 
     Examples
     --------

@@ -53,9 +53,9 @@ def split_groups(
     `labels`, groups that bring the held-out rows of each class closer to `fraction` come first. The
     last group with rows of a class is not held out. Up to 20 random orders are tried, and the one
     whose number of held-out rows is closest to the wanted number is used. Among equally close
-    orders, the numbers of each class decide. Groups and labels are integers or strings. Raises the
-    errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one
-    group.
+    orders, the one with the closest numbers per class is used. Groups and labels are integers or
+    strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows
+    belong to one group.
 
     Examples
     --------

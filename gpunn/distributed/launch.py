@@ -155,7 +155,7 @@ def share_of_cores(processes: int) -> None:
 
 
 def local_device(backend: str, communicator: Communicator) -> str:
-    """Return the name of the backend for this process, one of several on a machine.
+    """Return the backend's name for this process, if several processes share a machine.
 
     "cupy" and "auto" become the device whose number is the process's local rank, or the only device
     that the launcher makes visible. If there is no device, the name stays unchanged, and

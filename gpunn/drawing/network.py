@@ -87,7 +87,7 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches of a layer to draw, and how many others there are."""
+    """Return the branches of a layer to draw; the last one counts branches that are not drawn."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1

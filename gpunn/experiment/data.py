@@ -241,7 +241,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return the keys by which rows are split, and the features, without the keys' column."""
+    """Return the keys by which rows are split, and the features without the split's column."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]

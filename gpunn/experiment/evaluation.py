@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
-"""Losses whose predictions are means or medians, or quantiles with the median."""
+"""Losses that support intervals: they predict means, medians, or quantiles including the median."""
 
 LOG = logging.getLogger("gpunn")
 

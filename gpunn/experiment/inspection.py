@@ -18,8 +18,8 @@ LOG = logging.getLogger("gpunn")
 def warn_of_findings(config: Config, schema: Schema | None, parts: Parts) -> None:
     """Log a line for each finding of `gpunn inspect` in a run's table, if its data is a table.
 
-    Nothing is logged if the network starts from another one, whose schema may be that of another
-    table.
+    If the network starts from another network, nothing is logged, since the schema may be from
+    another table.
     """
     table, data = parts.training.source_inputs, config.data
     if schema is None or config.model.start_from is not None or not isinstance(data, TableFile):

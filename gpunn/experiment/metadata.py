@@ -40,7 +40,7 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """The metadata of all kinds of data: any class names and any threshold."""
+    """Metadata of all kinds of data: the class names and the threshold, if any."""
 
     classes: Annotated[list[str], check_names] | None = None
     threshold: Annotated[float, check_threshold] | None = None
@@ -60,7 +60,7 @@ class CSVMetadata(DataMetadata):
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError if a model file's metadata does not have `gpunn train`'s form.
+    """Raise a ModelFileError unless a file's metadata has the form that `gpunn train` writes.
 
     For a CSV file, the metadata must have the columns. Users may add further keys to the metadata.
     """

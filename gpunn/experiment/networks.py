@@ -27,7 +27,7 @@ class Network(NamedTuple):
     """A tabular model.
 
     The function `make` accepts a schema, encoded training rows, the number of outputs, the task,
-    and `model.parameters`. `scaling` is how the model prefers numbers to be scaled. `on_cpu` has
+    and `model.parameters`. `scaling` is the scaling of numbers that the model prefers. `on_cpu` has
     defaults for `model.parameters` on a CPU.
     """
 

@@ -35,8 +35,9 @@ NEUTRAL = {
 """Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Facts about the backend that change during training. Instead of facts that change, the checks
-compare the backend's options of the same names."""
+"""Facts about the backend that change during training. Instead, the checks compare the backend's
+options of the same names.
+"""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""

@@ -64,7 +64,7 @@ def finder(classes: Sequence[str]) -> Callable[[str], int]:
 def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.ndarray:
     """Return each label's index in `classes`; raise a DataError for a label without a class.
 
-    `title` is what error messages call the labels.
+    `title` names the labels in error messages.
     """
     indices = list(map(finder(classes), labels))
     if -1 in indices:
@@ -146,7 +146,7 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
     """Return the sorted classes in an array of strings, and the index of each row's class.
 
     `y` has shape (rows,) or (rows, 1), with strings or UTF-8 bytes; spaces at both ends are
-    ignored. `title` is what error messages call `y`. If a row has no class, a DataError names the
+    ignored. `title` names `y` in error messages. If a row has no class, a DataError names the
     first such row.
     """
     if y.ndim != 1 and y.shape[1:] != (1,):

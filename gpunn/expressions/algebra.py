@@ -74,7 +74,7 @@ def multiplied(a: Sum, b: Sum) -> Sum:
 
 
 def divided(a: Sum, b: Sum) -> Sum | None:
-    """Return a quotient, if the divisor is one product."""
+    """Return a quotient, or None unless the divisor is a single product."""
     if len(b) != 1:
         return None
     ((factors, coefficient),) = b.items()

@@ -169,7 +169,7 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
 
 
 def signed(graph: Graph, node: Node) -> tuple[int, Node]:
-    """Return a sign and a node whose product is the node, so that a sum has fewer functions."""
+    """Return a sign and a node whose product is `node`, so that a sum has fewer functions."""
     mask = mask_of(node)
     if mask and chosen(node, mask).op == "negative":
         (inner,) = chosen(node, mask).args
@@ -323,7 +323,9 @@ RULES: Mapping[str, Rule] = {
     "row_minimum": extreme,
     "column_sum": lambda call, g, y, a: [call.view(g, y.shape, y.shape)],
 }
-"""Other functions, such as `floor`, have the derivative 0."""
+"""Rules by function. Functions without a rule, such as `floor`, have the derivative 0."""
 
 RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
-"""Functions that don't broadcast their argument. The rules return the argument's shape."""
+"""Functions that don't broadcast their argument. Their rules return cotangents in the argument's
+shape.
+"""

@@ -1,4 +1,4 @@
-"""Derivatives of custom classes' methods, for those who write only the function."""
+"""Derivatives of custom classes' methods, for classes that define only the function."""
 
 from __future__ import annotations
 

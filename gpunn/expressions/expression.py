@@ -108,7 +108,7 @@ def expression_of(
 
 
 def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
-    """Return roots as nodes of a graph; `given` maps ids of nodes to other nodes."""
+    """Return roots as nodes of a graph; `replaced` maps ids of nodes to other nodes."""
     made = dict(replaced)
     for node in in_order(roots):
         if id(node) not in made:
@@ -117,7 +117,7 @@ def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node
 
 
 def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
-    """Return a node's function of other arguments."""
+    """Apply a node's function to other arguments."""
     if node.op == "reshape":
         return reshaped(graph, args[0], node.shape)
     if node.op == "columns":

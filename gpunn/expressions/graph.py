@@ -150,7 +150,7 @@ Rule: TypeAlias = Callable[..., Node | None]
 
 
 def add(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 + tanh u and 1/2 + tanh(u) / 2 by sigmoid(2 u), and a form of softplus."""
+    """Rewrite 1 + tanh u and 1/2 + tanh(u) / 2 with sigmoid(2 u); rewrite a form of softplus."""
     if b.is_number(1) and a.op == "tanh":
         twice = graph.call("multiply", a.args[0], graph.number(2.0))
         return graph.call("multiply", graph.call("sigmoid", twice), graph.number(2.0))
@@ -181,7 +181,7 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite a - 0, and 1 - e^v, which would lose digits, by e^v - 1."""
+    """Rewrite a - 0 as a, and 1 - e^v, which would lose digits, as -(e^v - 1)."""
     if a.is_number(1) and b.op == "exp":
         return graph.call("negative", graph.call("expm1", b.args[0]))
     return a if b.is_number(0) else None

@@ -10,7 +10,7 @@ from gpunn.expressions.graph import ARRAY, NUMBER, Node, in_order
 __all__ = ["listed"]
 
 WITH_SHAPE = ("copy", "reshape")
-"""Functions whose result has a shape that the arguments don't tell."""
+"""Functions whose arguments do not determine the result's shape."""
 
 
 def listed(results: Sequence[Node]) -> str:

@@ -64,7 +64,7 @@ def described(value: object) -> Hashable:
 
 @contextmanager
 def kept_classes(values: Iterable[Any]) -> Iterator[None]:
-    """Afterwards, set attributes of custom classes to earlier values: a method may count calls."""
+    """After the context, restore attributes of custom classes, since a method may count calls."""
     classes = {
         cls for value in values if isinstance(value, Configurable) for cls in type(value).__mro__
     }

@@ -378,7 +378,7 @@ class StandIn:
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
-    """Return base^exponent: by products for small whole exponents, else by exp and log."""
+    """Return base^exponent: by products for small integer exponents, else by exp and log."""
     if isinstance(base, StandIn) and type(exponent) in (int, float):
         if base.node.kind != "float":
             tracer.refuse("a power of integers")

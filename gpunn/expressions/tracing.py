@@ -78,7 +78,7 @@ def traced_twice(
 
     If the nodes differ, the code uses random numbers or counts its calls. Such code runs later, and
     then gets the random numbers that it would get without the traces. `tracer` is the class of the
-    trace. A caller that compares its own traces sets `times` to 1.
+    trace. A caller that compares traces itself sets `times` to 1.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:

@@ -50,7 +50,7 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
 
 
 def used_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return variables of `variables_of`, and those that it leaves out, which are True."""
+    """Return the variables of `variables_of` (False), and those that it leaves out (True)."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 
@@ -162,7 +162,7 @@ def stored_by(code: CodeType) -> list[str]:
 
 
 def codes_in(code: CodeType) -> Iterator[CodeType]:
-    """Yield a function's code, and that of the functions within it."""
+    """Yield a function's code, and the code of functions within it."""
     yield code
     for each in code.co_consts:
         if isinstance(each, CodeType):

@@ -38,7 +38,7 @@ class Affine:
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W and b of a dense layer, changed to include this function of its inputs.
 
-        Numbers for each channel repeat, because inputs may be a flattened image.
+        The numbers of each channel are repeated for each pixel if inputs are a flattened image.
         """
         scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b

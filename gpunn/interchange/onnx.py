@@ -66,7 +66,7 @@ def to_onnx(
     Parameters
     ----------
     model : Sequential
-        On any device.
+        The network, on any device.
     encoded : bool
         Whether the model of a network with a schema has a single input, the numbers that
         `Schema.encode` returns, instead of the table's columns.

@@ -1,8 +1,8 @@
 """The steps of a network as nodes of an ONNX graph.
 
-By default, a step's NumPy function is called with `Value`s instead of arrays, and so adds nodes. If
-ONNX has an operator for a function, or `Value` does not support it, a table in this module has a
-replacement.
+By default, a step's NumPy function is called with `Value`s instead of arrays, which adds nodes to
+the graph. If ONNX has an operator for a function, or `Value` does not support it, a table in this
+module has a replacement.
 """
 
 from __future__ import annotations

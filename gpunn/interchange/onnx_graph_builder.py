@@ -30,7 +30,7 @@ class Graph:
     def add(
         self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any
     ) -> str:
-        """Add a node with one output, to which the node gives its name, and return this name."""
+        """Add a node with one output; return the name, which the node and its output share."""
         self._nodes.append(
             self.onnx.helper.make_node(
                 operator, inputs, [name], name=name, domain=domain, **attributes
@@ -71,7 +71,7 @@ class Graph:
         outputs: Mapping[str, tuple[str, Shape]],
         metadata: Mapping[str, str],
     ) -> Any:
-        """Return the graph as a model for any number of rows, a dimension called "batch".
+        """Return the graph as a model; the number of rows is the dimension "batch".
 
         `opsets` has the versions of the operators by domain, where "" is ONNX's default domain.
         Domains other than the default are declared only if they are used. Each input and output has

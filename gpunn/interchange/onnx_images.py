@@ -21,7 +21,7 @@ class Rows:
     """The value of a variable, with the shape of a row.
 
     If `channels_first`, the shape is that of an image or a signal, but the value has the channels
-    before the pixels. Such a value also stands for the flattened image.
+    before the pixels. If a step flattens an image, this value still represents it.
     """
 
     value: Value
@@ -36,7 +36,7 @@ class Rows:
         return self._transposed((axes, *range(1, axes)))
 
     def last(self, vector: bool = False) -> Value:
-        """Return the rows with channels last; `vector` tells that they are flattened."""
+        """Return the rows with channels last, and flattened if `vector` is True."""
         if not self.channels_first:
             return self.value
         value = self._transposed((*range(2, len(self.shape) + 1), 1))

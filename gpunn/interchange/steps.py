@@ -274,7 +274,7 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
 
 
 def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = None) -> str:
-    """Add f(z)."""
+    """Add a step for f(z), and return its output variable."""
     if type(f) is activations.Identity and to is None:
         return z
     if type(f) is activations.ExactGELU:
@@ -362,7 +362,7 @@ def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
 
 
 def activation(steps: Steps, layer: layers.Activation, x: str) -> str:
-    """f(x)."""
+    """Add a step for f(x)."""
     return activate(steps, layer.f, x)
 
 
@@ -579,7 +579,7 @@ def mean(steps: Steps, of: str, x: str) -> str:
 
 
 def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
-    """Add the step of the mean."""
+    """Add the step that averages the members."""
     return mean(steps, layer.of, x)
 
 
@@ -629,4 +629,4 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.TargetScaling: target_scaling,
     layers.UpSampling2D: upsampling,
 }
-"""By exact class, except blocks: a subclass may compute something else."""
+"""Converters by exact class (except for blocks), since a subclass may compute something else."""

@@ -36,7 +36,7 @@ OTHER_NAMES = {
     activations.HardTanh: "Hardtanh()",
     activations.TanhShrink: "Tanhshrink()",
 }
-"""For activations with another name in PyTorch, the module's code in PyTorch."""
+"""PyTorch code of the activations whose names differ in PyTorch."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.Dense: {"weight": "weights", "bias": "biases"},
@@ -49,7 +49,7 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.LayerNorm: {"weight": "scale", "bias": "shift"},
     layers.PReLU: {"weight": "slope"},
 }
-"""For each class of layers, the arrays' names: PyTorch's name, then gpunn's."""
+"""For each class of layers, maps PyTorch's names of arrays to gpunn's names."""
 
 OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescaling)
 """Layers whose PyTorch modules treat images in the same way, except that channels come first."""
@@ -67,7 +67,7 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     Parameters
     ----------
     model : Sequential
-        On any device.
+        The network, on any device.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     Parameters
     ----------
     model : Sequential
-        On any device.
+        The network, on any device.
     path : str or Path
         File to write.
 
@@ -135,7 +135,7 @@ def torch_code(model: Sequential) -> str:
     Parameters
     ----------
     model : Sequential
-        On any device.
+        The network, on any device.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def load_state_dict(
         A mapping from names such as "0.weight" to arrays or tensors, or the path of a safetensors
         file.
     prefix : str
-        What precedes a module's index in the names, such as "net."; names without this prefix are
+        The text before a module's index in the names, such as "net."; names without this prefix are
         ignored.
 
     Raises

@@ -48,7 +48,7 @@ label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
     As in every `Layer`.
 
 """
-"""A section that every built-in layer's docstring gets, in front of the next section."""
+"""The section that is added to each built-in layer's docstring, before the next section."""
 
 NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-")
 
@@ -319,7 +319,7 @@ class Layer(Configurable):
             child.attach(*parts, mask_key(key, index))
 
     def recorded_attributes(self) -> list[str]:
-        """Return attributes that are no fields, but that a custom layer's marked method may read.
+        """Return the attributes, besides fields, that a custom layer's marked methods may read.
 
         Returns
         -------
@@ -388,7 +388,7 @@ class Layer(Configurable):
         x : ndarray of float64, shape (rows, *input shape)
             Inputs of the layer, on the host.
         values : mapping of str to ndarray of float64
-            Its parameters.
+            The layer's parameters.
 
         Returns
         -------
@@ -515,7 +515,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, changed in this way.
+            The result of `parameters`, with these factors.
 
         Raises
         ------
@@ -529,7 +529,7 @@ class Layer(Configurable):
 
 @functools.lru_cache(1024)
 def mask_key(seed: int, index: int) -> int:
-    """Return the key of a layer from its position, and the seed of the network or layer around."""
+    """Return a layer's key, given the seed of the network or layer that contains it."""
     return int(generator(seed, "dropout", index).integers(2**32))
 
 
@@ -598,7 +598,7 @@ class CallTracer(Protocol):
 class Synchronizing(Protocol):
     """A layer that exchanges numbers between the ranks that share the rows of a batch.
 
-    The layer exchanges nothing if it has an attribute `frozen` with the value True.
+    If the layer has an attribute `frozen` that is True, it exchanges nothing.
     """
 
     def forward_without_rows(self, workspace: Workspace) -> None:

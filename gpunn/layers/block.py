@@ -32,8 +32,9 @@ SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 """Attributes of a layer that the network sets."""
 
 ROWS = 10007
-"""The number of rows of a trace that only finds shapes. No other axis is likely to have this
-size."""
+"""Number of rows for a trace that only finds shapes. The number is unlikely to be another axis's
+size.
+"""
 
 SIZE = 64
 """Maximum number of traces that are kept for a block."""
@@ -101,7 +102,7 @@ class Block(Layer):
     """
 
     joined: ClassVar[str] = ""
-    """A word for how the branches are joined, for drawings."""
+    """The word that drawings show where branches are joined."""
 
     _traced: ClassVar[bool] = True  # twice, so recording needs no second call
 
@@ -346,7 +347,7 @@ def attributes_of(block: Block) -> list[Any]:
 def description_of(block: Block, attributes: Sequence[Any]) -> Hashable:
     """Return a key that is equal for blocks with equal attributes, which have equal traces.
 
-    `attributes` are those of `attributes_of`. Objects that cannot be compared are described by
+    `attributes` is a result of `attributes_of`. Objects that cannot be compared are described by
     their ids.
     """
     layers = list(family(block))
@@ -383,9 +384,9 @@ def layers_in(name: str, value: Any) -> dict[str, Layer]:
 
 
 def as_layers(value: Any, path: str, is_layer: bool) -> Any:
-    """Return a field's value with layers for their configurations, and chains for lists of them.
+    """Return a field's value; configurations become layers, and lists of layers become chains.
 
-    `is_layer` tells that the field is declared to contain layers.
+    `is_layer` is True if the field is declared to contain layers.
     """
     if value is None or not (is_layer or describes_layers(value)):
         return value

@@ -1,4 +1,4 @@
-"""Layers for categories as codes: 0 for a missing or unknown category, 1, 2, ... for known ones."""
+"""Layers for categories as integer codes: 0 for missing or unknown, then 1, 2, ..."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from gpunn.typing import Shape
 __all__ = ["Call", "Concatenation", "Formula", "Product", "Step", "formula_of"]
 
 PARAMETER = "values_"
-"""Begins the names of parameters in a graph."""
+"""Prefix of parameters' names in a graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Product(Step):
 
 
 class Concatenation(Step):
-    """Arrays side by side, along the last axis."""
+    """A concatenation of arrays along the last axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Formula:
     plans: dict[Any, Any] = field(default_factory=dict)
     """Backward passes, by the gradients that they compute."""
     expressions: dict[tuple[Node, ...], Expression] = field(default_factory=dict)
-    """Functions that passes compute in one operation, represented by their results."""
+    """Functions that passes compute in one operation, by the nodes of their results."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         """Return the same formula for a block whose inner layers have the same names."""
@@ -82,7 +82,7 @@ class Formula:
         return [step for step in self.steps if isinstance(step, Call)]
 
     def results(self) -> list[Node]:
-        """Return the result, and what the steps read."""
+        """Return the nodes of the result and of the steps' inputs."""
         return [self.result, *(each for step in self.steps for each in step.inputs)]
 
     def functions(self) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ class Transposed:
 
 
 class FormulaTracer(Tracer):
-    """A trace of a forward pass, which also notes the steps."""
+    """Traces a forward pass, and records its steps."""
 
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         super().__init__(graph, dtype)
@@ -158,7 +158,7 @@ class FormulaTracer(Tracer):
         return Transposed(a)
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for arrays side by side."""
+        """Return a stand-in for concatenated arrays."""
         nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
@@ -177,7 +177,7 @@ class FormulaTracer(Tracer):
         return node
 
     def result(self, value: Any) -> Node:
-        """Return the node of the result, which has features."""
+        """Return the node of the result; raise an error if it has no axis of features."""
         if not isinstance(value, StandIn):
             self.refuse(f"a result of type {type(value).__name__}; expected an array")
         node = self.with_rows(value, "a result")
@@ -211,7 +211,7 @@ class FormulaTracer(Tracer):
 
 
 def reads_rows(node: Node) -> bool:
-    """Return whether a node depends on x, directly or by the output of a step."""
+    """Return whether a node depends on x, directly or through the output of a step."""
     arrays = (each for each in in_order([node]) if each.op == ARRAY)
     return any(not each.data.startswith(PARAMETER) for each in arrays)
 

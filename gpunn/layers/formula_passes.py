@@ -29,8 +29,8 @@ class Part:
     """The part of a backward pass that computes the gradients of the step at `position`.
 
     `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
-    `array` holds it. `results` are dL/d(inputs), and None for inputs that need none. `spare` means
-    that nothing reads the array afterwards, so that a layer may overwrite it.
+    `array` stores the gradient. `results` are dL/d(inputs), or None for inputs without a gradient.
+    `spare` means that nothing reads the array afterwards, so that a layer may overwrite it.
     """
 
     position: int
@@ -149,7 +149,7 @@ class Passes:
         return None
 
     def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
-        """Return the arrays of nodes; compute those that are not known in one operation."""
+        """Return the arrays of nodes; one operation computes all arrays that are not known yet."""
         unknown = {each: f"{name} {k}" for k, each in enumerate(nodes) if self._held(each) is None}
         outs = {each: self._buffer(each, name) for each, name in unknown.items()}
         self._compute(outs)
@@ -158,7 +158,7 @@ class Passes:
         return [each for each in arrays if each is not None]
 
     def _compute(self, outs: Mapping[Node, Array]) -> None:
-        """Set arrays to nodes, in one operation."""
+        """Compute nodes into arrays, in one operation."""
         if outs:
             results, known = tuple(outs), self._formula.expressions
             if results not in known:

@@ -29,7 +29,7 @@ def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
 def vector_buffer(
     layer: Layer, name: str, x: Array, workspace: Workspace, size: int | None = None
 ) -> Array:
-    """Return the layer's buffer `name`, with a vector for each of the vectors of x."""
+    """Return the layer's buffer `name`, with a vector for each vector of x."""
     shape = (*x.shape[1:-1], x.shape[-1] if size is None else size)
     return as_vectors(layer, workspace.rows(layer, name, x.shape[0], shape), workspace)
 
@@ -66,10 +66,10 @@ class BatchNorm(Layer):
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     It uses the running averages without updating them; dL/dx = scale * dL/dy / sqrt(running
-    variance + epsilon). With the batch's statistics, later layers would train on other features
-    than in inference. If the averages were updated, a few new rows would replace the averages of
-    the old data. PyTorch continues to update the averages of a frozen layer unless the layer's
-    module is in evaluation mode.
+    variance + epsilon). If it used the batch's statistics, later layers would train on other
+    features than they get in inference. If it updated the averages, a few new rows would replace
+    the averages of the old data. PyTorch continues to update the averages of a frozen layer unless
+    the layer's module is in evaluation mode.
 
     Parameters
     ----------

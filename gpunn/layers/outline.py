@@ -61,7 +61,7 @@ def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, 
 
 
 def numbers_of_row(layer: Layer, shape: Shape) -> int:
-    """Return how many numbers a row's outputs have, of a layer and of layers in its columns."""
+    """Return how many numbers a layer outputs per row, including layers in its column groups."""
     if isinstance(layer, Chain):
         numbers = 0
         for child in layer:
@@ -97,7 +97,7 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
 
 
 def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
-    """Return the branches of a block: the inputs of its inner layers come from its calls."""
+    """Return the branches of a block, whose calls determine the inputs of its inner layers."""
     calls = block.traced(shape).calls()
     drawn = []
     for title, layer in block._drawn():

@@ -97,7 +97,7 @@ class MaxPool(Pooling):
 
 @dataclass(eq=False)
 class MaxPool2D(MaxPool):
-    """The largest number of each channel in each window of an image.
+    """Max pooling of images: the maximum of each channel in each window.
 
     A row has shape (height, width, channels); y[i, j, c] = max over the window of x. The chain rule
     is::
@@ -138,7 +138,7 @@ class MaxPool2D(MaxPool):
 
 @dataclass(eq=False)
 class MaxPool1D(MaxPool):
-    """The largest number of each channel in each window of a signal.
+    """Max pooling of signals: the maximum of each channel in each window.
 
     A row has shape (length, channels). See `MaxPool2D` for the formula and the chain rule.
 
@@ -166,7 +166,7 @@ class MaxPool1D(MaxPool):
 
 @dataclass(eq=False)
 class AveragePool2D(Pooling):
-    """The mean of each channel in each window of an image.
+    """Average pooling of images: the mean of each channel in each window.
 
     A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. Padding does
     not count, as in Keras. If n pixels of a window are in the image, the chain rule is dL/dx +=
@@ -200,7 +200,7 @@ class AveragePool2D(Pooling):
 
 @dataclass(eq=False)
 class AveragePool1D(Pooling):
-    """The mean of each channel in each window of a signal.
+    """Average pooling of signals: the mean of each channel in each window.
 
     A row has shape (length, channels). See `AveragePool2D` for the formula and the chain rule.
 
@@ -240,7 +240,7 @@ class GlobalAveragePool(Reduction):
 
 @dataclass(eq=False)
 class GlobalAveragePool2D(GlobalAveragePool):
-    """The mean of each channel over all pixels of an image.
+    """Global average pooling of images: the mean of each channel over all pixels.
 
     A row has shape (height, width, channels), and its output is a vector, y[c] = mean over i, j of
     x[i, j, c]. The chain rule is dL/dx[i, j, c] = dL/dy[c] / (height * width). (Lin, Chen & Yan
@@ -269,7 +269,7 @@ class GlobalAveragePool2D(GlobalAveragePool):
 
 @dataclass(eq=False)
 class GlobalAveragePool1D(GlobalAveragePool):
-    """The mean of each channel over all positions of a signal.
+    """Global average pooling of signals: the mean of each channel over all positions.
 
     A row has shape (length, channels). See `GlobalAveragePool2D` for the formula and the chain
     rule.

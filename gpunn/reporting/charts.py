@@ -37,7 +37,7 @@ INK, MUTED, RULE, GOOD, BAD, *COLORS = PLACEHOLDERS
 DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
 
 WIDTH, HEIGHT = 5.2, 2.9
-"""Size of a drawing in inches of 72 units; the width is about that of a phone."""
+"""Size of a drawing in inches, of 72 units each; the width is about the width of a phone."""
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -26,7 +26,7 @@ ERROR_BINS = 15
 """Number of bins of equal width of a calibration error, as in Guo et al. 2017."""
 
 DRAWS = 1000
-"""Number of random draws of the calibration error of perfect probabilities."""
+"""Number of random draws of the calibration error that perfect probabilities would have."""
 
 LISTED = 100
 """Maximum number of points per curve in the chart's table."""
@@ -92,7 +92,7 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
     The error of a bin is |mean probability - fraction of rows in the class|. The result is the mean
     error of the bins, weighted by their rows. In a bin of perfect probabilities p_i, the sum of t_i
     - p_i has the variance sum_i p_i (1 - p_i), and is about normally distributed. The percentile is
-    that of random errors with these variances.
+      computed from random errors with these variances.
     """
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)

@@ -25,13 +25,13 @@ MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
 """Strings that mean a missing value in a table, in any case; users can add more."""
 
 MISSING_NUMBERS = ("", "NA", "N/A", "nan", "?")
-"""The same for a file of numbers; users can replace these."""
+"""Strings that mean a missing value in a file of numbers; users can replace them."""
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
 
 SEPARATORS = ("", " ", "T")
-"""Accepted between a date and a time; Python would accept any character."""
+"""Separators that are accepted between a date and a time; Python would accept any character."""
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
@@ -68,7 +68,8 @@ class Markers:
     def is_missing_number(self, text: str) -> bool:
         """Return whether a stripped cell of a number column means a missing value.
 
-        NaN always does. In such a column, digits after a zero are a number, not a code.
+        NaN always means a missing value. In a number column, digits after a zero are a number, not
+        a code.
         """
         number = number_of(text)
         return number in self.numbers or number != number or text.casefold() in self.strings
@@ -102,7 +103,7 @@ def with_point(cell: str) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Return whether a string is digits after a zero, such as 007: a code, not a number."""
+    """Return whether a string is a code such as 007: a zero, followed by digits."""
     return text[:1] == "0" and text[1:].isdecimal() and text.isascii()
 
 
@@ -118,8 +119,8 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     """Return the date and time in a cell; None if it is not a date.
 
     The format is ISO 8601, has slashes with the year first, or has the English name of the month,
-    such as December 26th, 2013, or 26 Dec 2013 14:30. An offset from UTC is dropped, unless
-    `keep_offset`: the hour stays the local hour.
+    such as December 26th, 2013, or 26 Dec 2013 14:30. Unless `keep_offset`, an offset from UTC is
+    dropped, so that the hour stays the local hour.
     """
     text = cell.strip()
     if text[4:5] not in ("-", "/") and text[-1:].isdecimal():

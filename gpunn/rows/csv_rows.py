@@ -34,14 +34,14 @@ Row = tuple[int, list[str]]
 DELIMITERS = (",", ";", "\t", "|")
 
 MAX_COLUMNS = 100_000
-"""Each column takes about 500 bytes, even if a file has only one row."""
+"""Maximum number of columns. Each column takes about 500 bytes, even if a file has only one row."""
 
 SAMPLE_CHARACTERS = 2**16
 
 SAMPLE_ROWS = 50
 
 MAX_SHOWN = 5
-"""How many names a message lists."""
+"""Maximum number of names that a message lists."""
 
 
 def located(line: int, text: str) -> str:
@@ -57,7 +57,7 @@ def refused(line: int, text: str) -> NoReturn:
 def rows_of_csv(
     lines: Lines, delimiter: str, refuse: Callable[[int, str], None] = refused
 ) -> Iterator[Row]:
-    """Yield the nonempty rows, all as long as the first.
+    """Yield the nonempty rows, which must be as long as the first.
 
     `refuse` is called for each malformed row, with its line and the problem. A malformed first row
     raises a RowsError.
@@ -148,7 +148,7 @@ def detect_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return whether a first row has names: not if all cells are numbers, or 1,5 with `commas`."""
+    """Return False if all cells of a first row are numbers (with `commas`, also 1,5), else True."""
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 
@@ -176,7 +176,7 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return a column's name in `names`; networks of `load_csv` call the only unnamed one ""."""
+    """Return a column's name in `names`; networks of `load_csv` call a single unnamed column ""."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 

@@ -43,7 +43,7 @@ GROUPED = {
     )
     for mark, other in ((".", ","), (",", "."))
 }
-"""Match a number that may have groups of three digits, by its decimal mark."""
+"""Patterns, by decimal mark, of numbers that may have groups of three digits."""
 
 
 def in_standard_form(cell: str, form: str) -> str | None:

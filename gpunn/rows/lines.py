@@ -22,11 +22,12 @@ __all__ = [
 ]
 
 MAX_LINE = 2**24
-"""Maximum characters of a line, or of a row of a table. Most have a few thousand."""
+"""Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand."""
 
 EXPANSION = 200
-"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; deflate's limit is 1032,
-which only long runs of one byte reach."""
+"""Largest ratio of decompressed to compressed bytes. The ratio of images is 2 to 20. The limit of
+deflate is 1032, which only long runs of one byte reach.
+"""
 
 FREE_BYTES = 2**24
 """Decompressed bytes that are always allowed, whatever the ratio."""

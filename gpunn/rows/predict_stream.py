@@ -112,7 +112,7 @@ def cells_of_csv(
 def cells_of_json(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """Yield the cells that a network uses, as a CSV file would spell them, with their lines."""
+    """Yield the cells that a network uses, as in a CSV file, with the number of each row's line."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
     for number, line in enumerate(lines, start=lines.skipped + 1):
         lines.left = MAX_LINE
@@ -188,10 +188,10 @@ def predict_stream(
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
     and to counts of rows by column and unknown category. A category is None for a missing value in
     a column that had none in training. A malformed row raises a ValueError. `begin` maps the form
-    to a function that writes predictions. Without rows, that function is called once, without
-    predictions; if the columns are wrong, never. `notify` receives messages. If `skip`, malformed
-    rows are reported and counted. Otherwise the first raises a ValueError, after the predictions
-    for the rows before it are written.
+    to a function that writes predictions. If there are no rows, that function is called once,
+    without predictions. If the columns are wrong, it is never called. `notify` receives messages.
+    If `skip`, malformed rows are reported and counted. Otherwise, the first malformed row raises a
+    ValueError, after the predictions for the rows before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

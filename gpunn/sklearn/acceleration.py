@@ -55,7 +55,9 @@ UNUSED = (
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does not call. If a subclass overrides one of them, scikit-learn trains it."""
+"""Methods that gpunn does not call. If a subclass overrides one of them, scikit-learn trains the
+estimator.
+"""
 
 
 class Acceleration:
@@ -99,7 +101,7 @@ class Acceleration:
         return twin
 
     def count(self, library: str) -> None:
-        """Count a fit by a library. Several threads may call this method at the same time."""
+        """Count a fit that `library` has trained."""
         with self._lock:
             self.fits[library] += 1
 

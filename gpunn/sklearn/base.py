@@ -139,7 +139,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        """Return checked inputs and targets; `first` is False in a continued fit."""
+        """Return checked inputs and targets; `first` is False if the call continues a fit."""
 
     @abstractmethod
     def _encoded(self, y: np.ndarray) -> np.ndarray:

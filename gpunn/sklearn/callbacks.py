@@ -50,7 +50,7 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
-    `rows` is the number of rows per epoch. For the remaining time, no later epoch is assumed to be
+    `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
     better, so that `stopping` ends training.
     """
 

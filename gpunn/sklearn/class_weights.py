@@ -31,7 +31,7 @@ def class_weight_of_rows(
     weights: np.ndarray | None,
     rows: np.ndarray | None,
 ) -> np.ndarray:
-    """Multiply the sample weights of the rows `training` (None: all rows) by class weights.
+    """Multiply the sample weights of `rows` (None: all rows) by class weights.
 
     The factor "balanced" is rows / (classes * rows of the class) (King & Zeng 2001). In this
     formula, a row with weight k counts as k rows. With several labels, the factors of a row's

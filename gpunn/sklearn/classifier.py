@@ -62,7 +62,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     learning_rate_init : float, default=0.001
         Initial learning rate of "sgd" and "adam".
     power_t : float, default=0.5
-        Power of "invscaling", for "sgd".
+        Exponent of "invscaling".
     max_iter : int, default=200
         Maximum number of epochs or, for "lbfgs", of iterations.
     shuffle : bool, default=True
@@ -88,7 +88,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     beta_1, beta_2 : float, default=0.9, 0.999
         Weights of the old moments in "adam", in [0, 1).
     epsilon : float, default=1e-8
-        Positive. Small number in a denominator of "adam", which keeps the division finite.
+        Small positive number that keeps a division of "adam" finite.
     n_iter_no_change : int, default=10
         Number of epochs without an improvement by `tol` after which training stops.
     max_fun : int, default=15000

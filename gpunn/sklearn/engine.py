@@ -53,9 +53,10 @@ def reused_networks() -> Iterator[None]:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return `random` or an equal generator, and the orders drawn from that state, to be extended.
+    """Return a generator equal to `random`, and the list of orders drawn from it so far.
 
-    Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
+    Later fits extend the list. Outside of `reused_networks`, or if the orders need more than 4 MiB,
+    there is no list.
     """
     if UNUSED.networks is None or rows * epochs > 1 << 19:
         return random, None

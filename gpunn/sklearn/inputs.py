@@ -78,8 +78,8 @@ def library_of(array: Any) -> tuple[str, str]:
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
     """Raise a ValueError if `X` has another library or device than `X` in the call of `fit`.
 
-    This check applies only with scikit-learn's option `array_api_dispatch`, which requires it, to
-    avoid unnoticed copies between devices. The fitted arrays are always host arrays.
+    scikit-learn requires this check for its option `array_api_dispatch`, so that no copy between
+    devices goes unnoticed. The fitted arrays are always host arrays.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:

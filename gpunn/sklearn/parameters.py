@@ -53,7 +53,7 @@ class Constraint(NamedTuple):
 
 
 def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
-    """Return a constraint for a number between two bounds; `ends` has its two brackets."""
+    """Return a constraint for a number in an interval; `ends` are the interval's brackets."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, Real):
@@ -148,7 +148,7 @@ def parameter(default: Any, *allowed: Constraint) -> Any:
 
 
 class Hidden:
-    """A descriptor that hides an attribute that a class inherits."""
+    """A descriptor that hides an inherited attribute."""
 
     def __get__(self, instance: object, owner: type) -> Any:
         raise AttributeError

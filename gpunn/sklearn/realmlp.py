@@ -34,7 +34,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    """Parameters of both RealMLP estimators, before those of all tabular estimators."""
+    """Parameters of both RealMLP estimators; those of all tabular estimators follow."""
 
     hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
     _: KW_ONLY
@@ -178,7 +178,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The kinds of the columns and their encoding. `schema_.describe()` lists the columns, and
         `schema_.problems` lists likely mistakes.
     network_ : gpunn.Sequential
-        The trained network, which also accepts raw rows. With several networks, their average.
+        The trained network or, with several networks, a network that averages their predictions. It
+        also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the trained networks: those of the first fold, then of the second, and so on.
     history_ : gpunn.History or list
@@ -186,8 +187,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     metric_ : str
         The metric that selected the best epoch.
     validation_score_ : float
-        Value of this metric on the validation rows at the best epoch. With several networks, that
-        of their average, and with several folds, the mean of `cv_scores_`.
+        Value of `metric_` on the validation rows at the best epoch. With several networks, it is
+        the value for their averaged predictions; with several folds, the mean of `cv_scores_`.
     temperature_ : float or list of float
         The number by which the logits were divided after training; 1 if scaling did not help. With
         several networks, one number for each.
@@ -237,23 +238,21 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     Parameters
     ----------
     hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
-        Hidden layers: (256, 256, 256), "auto" and False by default.
+        Hidden layers.
     number_embedding, embedding_sigma : as for `RealMLPClassifier`
-        Embedding of numbers: "pbld" and 0.1 by default.
+        Embedding of numbers.
     max_one_hot, category_size : as for `RealMLPClassifier`
-        Limit of one-hot encoding, and length of embedding vectors: 8 and 8 by default.
+        Limit of one-hot encoding, and length of embedding vectors.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
-        Highest rates: "auto", 0.15 and 0.02 by default.
+        Highest learning rate, dropout rate and weight decay.
     epochs, patience, batch_size : as for `RealMLPClassifier`
-        Length of the training, and batch size: 256, "cycle" and 256 by default.
+        Length of the training, and batch size.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
-        default.
+        Selection of the best epoch, and reading of the table.
     n_cv, n_ens : as for `RealMLPClassifier`
-        Numbers of folds, and of networks for each fold: 1 and 1 by default.
+        Numbers of folds, and of networks for each fold.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
-        default.
+        Device, dtype, seed, callbacks and progress bar.
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit

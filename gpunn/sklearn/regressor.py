@@ -29,7 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares the parameter `loss`; the fields of the last base class come first."""
+    """Declares the parameter `loss`; as the last base class, so that `loss` comes first."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
@@ -50,33 +50,31 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Losses of gpunn are also accepted, such as "log_cosh", `gpunn.losses.Quantile(0.9)` or
         `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
-        Hidden layers: (100,) and "relu" by default.
+        Hidden layers.
     solver, alpha, batch_size : as for `MLPClassifier`
-        Minimization of the loss: "adam", 0.0001 and "auto" by default.
+        Minimization of the loss.
     learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
-        Learning rate and its schedule: "constant", 0.001 and 0.5 by default.
+        Learning rate and its schedule.
     max_iter, shuffle, random_state, tol : as for `MLPClassifier`
-        Number of epochs, shuffling, seed and tolerance: 200, True, None and 1e-4 by default.
+        Number of epochs, shuffling, seed and tolerance.
     verbose, warm_start : as for `MLPClassifier`
-        Whether to print losses, and whether to start from the weights of the last `fit`: False by
-        default.
+        Whether to print losses, and whether to start from the weights of the last `fit`.
     momentum, nesterovs_momentum : as for `MLPClassifier`
-        Momentum of "sgd": 0.9 and True by default.
+        Momentum of "sgd".
     early_stopping, validation_fraction : as for `MLPClassifier`
-        Whether to hold out rows for early stopping, and how many: False and 0.1 by default.
+        Whether to hold out rows for early stopping, and how many.
     beta_1, beta_2, epsilon : as for `MLPClassifier`
-        Parameters of "adam": 0.9, 0.999 and 1e-8 by default.
+        Parameters of "adam".
     n_iter_no_change, max_fun : as for `MLPClassifier`
-        Limits for epochs without improvement and for evaluations by "lbfgs": 10 and 15000 by
-        default.
+        Limits for epochs without improvement and for evaluations by "lbfgs".
     backend, dtype : as for `MLPClassifier`
-        Backend and dtype: None by default.
+        Backend and dtype.
     dropout, batch_norm, layer_norm : as for `MLPClassifier`
-        Dropout and normalization in the hidden layers: 0.0, False and False by default.
+        Dropout and normalization in the hidden layers.
     optimizer, schedule, max_norm : as for `MLPClassifier`
-        gpunn's optimizers, schedules and gradient clipping: None by default.
+        gpunn's optimizers, schedules and gradient clipping.
     callbacks, progress : as for `MLPClassifier`
-        Callbacks and progress bar: () and False by default.
+        Callbacks and progress bar.
 
     Attributes
     ----------

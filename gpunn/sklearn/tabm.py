@@ -37,7 +37,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of both TabM estimators, before those of all tabular estimators."""
+    """Parameters of both TabM estimators; those of all tabular estimators follow."""
 
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY
@@ -142,16 +142,13 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         Whether each member visits the rows in a different order, as in the paper. Different orders
         are slightly better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
-        default.
+        Selection of the best epoch, and reading of the table.
     n_cv, n_ens : as for `RealMLPClassifier`
-        Numbers of folds, and of networks for each fold: 1 and 1 by default.
+        Numbers of folds, and of networks for each fold.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
-        default.
+        Device, dtype, seed, callbacks and progress bar.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
-        Class weights, the criterion for the threshold, and the scaling of the logits: None, None
-        and True by default.
+        Class weights, the criterion for the threshold, and the scaling of the logits.
     label_smoothing : float, default=0.0
         Fraction of each target to spread evenly over all classes.
 
@@ -196,29 +193,27 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
     Parameters
     ----------
     kind, preset, members : as for `TabMClassifier`
-        Number of members, and which parameters members share: "mini", "auto" and "auto" by default.
+        Number of members, and which parameters members share.
     hidden_layer_sizes, activation : as for `TabMClassifier`
-        Hidden layers: "auto" and "relu" by default.
+        Hidden layers.
     number_embedding, embedding_size, bins : as for `TabMClassifier`
-        Embedding of numbers: "piecewise", 16 and "auto" by default.
+        Embedding of numbers.
     max_one_hot : as for `TabMClassifier`
-        Encoding of categories: 64 by default.
+        Encoding of categories.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
-        Optimizer and regularization: 0.002, 0.1, 0.0003 and 1.0 by default.
+        Optimizer and regularization.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
-        Length of the training, and batches: 1000, "auto", "auto" and False by default.
+        Length of the training, and batches.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
-        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
-        default.
+        Selection of the best epoch, and reading of the table.
     n_cv, n_ens : as for `TabMClassifier`
-        Numbers of folds, and of networks for each fold: 1 and 1 by default.
+        Numbers of folds, and of networks for each fold.
     backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
-        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
-        default.
+        Device, dtype, seed, callbacks and progress bar.
     target_transform : as for `RealMLPRegressor`
-        Whether to learn logarithms of the targets: None by default.
+        Whether to learn logarithms of the targets.
     quantiles : as for `RealMLPRegressor`
-        Quantiles to predict: None by default.
+        Quantiles to predict.
 
     Attributes
     ----------

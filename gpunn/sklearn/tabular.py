@@ -79,7 +79,7 @@ __all__ = [
 ]
 
 DROP = "drop"
-"""The value that leaves a column out, instead of a kind."""
+"""The kind that leaves a column out."""
 
 MAX_PROBLEMS = 10
 """Maximum number of columns that a warning describes."""
@@ -93,7 +93,7 @@ CRITERION = Constraint(
 
 
 def problems_of(schema: Schema, chosen: Mapping[str, str]) -> str:
-    """Describe dropped columns, and suspicious columns with kinds that the user did not choose."""
+    """Describe dropped columns, and suspicious columns whose kinds were detected."""
     problems = []
     for column in schema.columns:
         if chosen.get(column.name) == DROP:
@@ -236,8 +236,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
-            `validation_fraction` of the rows is held out; if `n_cv` is larger than 1, each fold in
-            turn.
+            `validation_fraction` of the rows is held out or, if `n_cv` is larger than 1, each fold
+            in turn.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
@@ -249,8 +249,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Self
-            This estimator. After Ctrl-C, training ends with the best epoch so far, if there is one
-            network.
+            This estimator. If there is only one network, Ctrl-C ends training with the best epoch
+            so far.
 
         Raises
         ------
@@ -364,7 +364,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
         """Learn the schema of all networks, and warn about problems of its columns.
 
-        With several folds, it is learned from all rows, so that predictions encode rows once. A
+        With several folds, it is learned from all rows, so that all networks use one encoding. A
         schema contains nothing about targets.
         """
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
@@ -819,7 +819,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         X : data frame, array, dict of columns or list of rows
             As for `predict`.
         coverage : float, default=0.9
-            Fraction of the sets that should contain the true class of their row, in steps of 0.01.
+            Fraction of the rows whose set should contain the true class, in steps of 0.01.
 
         Returns
         -------
@@ -919,8 +919,8 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
             Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
             warning reports the number of such cells.
         interval : float or None
-            Fraction of the intervals that should contain the target of their row, such as 0.9, in
-            steps of 0.01. With several targets, the fraction is for each target separately.
+            Fraction of the rows whose interval should contain the target, such as 0.9, in steps of
+            0.01. With several targets, the fraction is for each target separately.
 
         Returns
         -------

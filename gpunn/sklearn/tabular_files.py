@@ -100,7 +100,7 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Read the network and the estimator's description from a file of the class `kind`."""
+    """Read the network and the description of an estimator of the class `kind` from a file."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(

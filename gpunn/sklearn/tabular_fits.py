@@ -78,7 +78,7 @@ class Fitted:
 class Fit:
     """A network that is ready to train, and its encoded validation rows.
 
-    `arguments` are those of `Trainer.fit`.
+    `arguments` are passed to `Trainer.fit`.
     """
 
     trainer: Trainer
@@ -89,7 +89,7 @@ class Fit:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C has ended the training, or has kept it from beginning."""
+        """Whether Ctrl-C has ended or prevented the training."""
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
@@ -109,8 +109,8 @@ class Fit:
 def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
     """Train networks, and yield the fits in order; with `together`, in several threads.
 
-    Each network is then trained on one compute thread. Within `gpunn.sklearn.together`, whose
-    threads train other networks, one network is trained after another, with bitwise identical
+    With `together`, each network is trained on one compute thread. Within `gpunn.sklearn.together`,
+    whose threads train other networks, one network is trained after another, with bitwise identical
     results.
     """
     if together and not is_alone():

@@ -125,7 +125,7 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
 
 
 def without_missing(y: Any) -> Any:
-    """Convert a pandas column of a nullable type without missing values to a NumPy array.
+    """Convert a nullable pandas column that has no missing values to a NumPy array.
 
     Without this, scikit-learn would convert integers and Booleans to floats.
     """
@@ -242,7 +242,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""Largest number of rows that is too small for holding out validation rows."""
+"""With this many rows or fewer, no validation rows can be held out."""
 
 
 def split(

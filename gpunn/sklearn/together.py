@@ -86,7 +86,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         """Keep the threads, which have recorded networks, for the next call."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Let the threads stop training, and end without waiting for them."""
+        """Tell the threads to stop training, and do not wait for them."""
         self._stop.set()
         self.end()
 

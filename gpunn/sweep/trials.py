@@ -196,7 +196,7 @@ def read_trials(folder: Path) -> Trials:
     Returns
     -------
     Trials
-        The trials, as they were when a process last wrote the file.
+        The trials at the time when a process last wrote the file.
 
     Raises
     ------

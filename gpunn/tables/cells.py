@@ -52,7 +52,7 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers in cells, also numbers in text, and the codes of all other values.
+    """Return the numbers in cells, including numbers in text, and the codes of all other values.
 
     The numbers are a new float64 array, and may be infinite. Durations are in seconds. A cell that
     is missing or not a number becomes NaN. The returned list contains the codes (in `coded(cells)`)
@@ -147,7 +147,7 @@ def is_exact_integer(value: float) -> bool:
 def remark_on_rounding(values: Iterable[Any]) -> str:
     """Return a remark on the first integer that float64 rounds, or an empty string.
 
-    Values are numbers, also as text.
+    Values are numbers, or strings of numbers.
     """
     for value in values:
         text = str(value).strip()
@@ -162,7 +162,7 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times in cells, also dates in text, and the codes of all other values.
+    """Return the dates and times in cells, including text, and the codes of all other values.
 
     The dates are `datetime64[us]`; a cell that is missing or not a date becomes NaT. `date_of`
     reads strings. The returned list contains the codes (in `coded(cells)`) of values that are

@@ -42,9 +42,9 @@ class Column:
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
     format : str
-        The format of the cells. If numbers have a unit, it is zero in their spelling, such as
-        "$0.0" or "0,0 kg". If dates have the year last, it is "day/month/year" or "month/day/year".
-        Otherwise, it is "".
+        The format of the cells. If numbers have a unit, it is the number zero in their spelling,
+        such as "$0.0" or "0,0 kg". If dates have the year last, it is "day/month/year" or
+        "month/day/year". Otherwise, it is "".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
 
@@ -73,7 +73,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The choice of a user that leads to this kind of column, and to this order of dates."""
+        """The user's choice that selects this kind of column, and this order of dates."""
         for order in ("day/month/year", "month/day/year"):
             if self.format == order:
                 return order

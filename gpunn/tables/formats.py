@@ -71,7 +71,7 @@ def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, di
 
 
 def in_format(table: Table, name: str, reading: Reading, markers: Markers) -> Table:
-    """Return a table with a column in standard form."""
+    """Return the table with one column converted to standard form."""
     if not reading.form:
         return table
     cells = standard_cells(table.column(name), reading.form, markers)[0]
@@ -79,7 +79,7 @@ def in_format(table: Table, name: str, reading: Reading, markers: Markers) -> Ta
 
 
 def in_formats(table: Table, columns: Iterable[Column], markers: Markers) -> Table:
-    """Return a table with all columns in standard form."""
+    """Return the table with all columns converted to standard form."""
     for column in columns:
         if column.name in table:
             table = in_format(table, column.name, Reading(column.kind, column.format), markers)

@@ -93,8 +93,9 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
     """Return the decimal mark of numbers, or "" if no mark is possible, and whether it is certain.
 
-    If exactly three digits follow every mark, the mark may be a thousands separator. It counts as
-    such in amounts of money, if it is a comma, or if all numbers without a mark are below 1000.
+    If exactly three digits follow every mark, the mark may be a thousands separator. It is treated
+    as a thousands separator in three cases: it is a comma, the numbers are amounts of money, or all
+    numbers without a mark are below 1000.
     """
     fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
     marked = [number for number in numbers if {*number} & {*".,"}]

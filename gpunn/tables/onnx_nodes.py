@@ -130,7 +130,7 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Clip", self, minimum, maximum)
 
     def take(self, positions: Any, axis: int = 1) -> Any:
-        """Return some columns, or some entries on another axis."""
+        """Return some columns, or some entries along another axis."""
         positions = positions if isinstance(positions, Value) else self.constant(positions, "int64")
         return self.node("Gather", self, positions, axis=axis)
 
@@ -143,7 +143,7 @@ class Value(NDArrayOperatorsMixin):
         return self.node(operator, self, self.constant([axis], "int64"), keepdims=int(keepdims))
 
     def max(self, axis: int, keepdims: bool = False) -> Any:
-        """Return the largest entry on an axis."""
+        """Return the largest entry along an axis."""
         return self.reduced("ReduceMax", axis, keepdims)
 
     def mean(self, axis: int, keepdims: bool = False) -> Any:
@@ -155,7 +155,7 @@ class Value(NDArrayOperatorsMixin):
         return self.reduced("ReduceSum", axis, keepdims)
 
     def counted(self) -> Value:
-        """Return how many entries on the third axis are true."""
+        """Return how many entries along the third axis are true."""
         total: Value = self.astype("int32").sum(axis=2)
         return total.astype("int64")
 

@@ -77,7 +77,7 @@ class Schema:
     Attributes
     ----------
     columns, scaling, missing_values, named : tuple of Column, Scaling, tuple of str, bool
-        As given.
+        The arguments.
     numbers : list of str
         Names of the matrix's number columns.
     categories : list of EncodedCategory
@@ -331,7 +331,7 @@ class Schema:
     def _fill(
         self, schemas: Mapping[int, Schema], table: Table, matrix: np.ndarray
     ) -> UnseenValues:
-        """Encode rows for schemas with these columns, each from the matrix's column at its key."""
+        """Encode rows for schemas with these columns; a key is a schema's first matrix column."""
         table = self._matched(table)
         columns = [column for column in self.columns if not column.dropped]
         count = max(1, CELLS // max(1, table.rows))
@@ -386,7 +386,7 @@ class Schema:
         return unseen
 
     def _encoded(self, column: Column, table: Table, unseen: UnseenValues) -> Iterable[Encoded]:
-        """Return the encoded features of a column before scaling, and note its unseen values."""
+        """Return the encoded features of a column before scaling, and record its unseen values."""
         if column.format:
             cells = table.column(column.name)
             plain, others = standard_cells(cells, column.format, self._markers)

@@ -142,7 +142,7 @@ def rows_in_common(
     markers: Markers,
     chosen: str = "",
 ) -> int:
-    """Return how many rows of `others` a split would put on the table's side.
+    """Return how many rows of `others` a split would put together with the table's rows.
 
     In a split by time, the function counts rows that are not later than all rows of the table. In a
     split by group, the function counts rows whose group is also in the table.

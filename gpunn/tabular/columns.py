@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
-"""Ways in which `realmlp` and `tabm` can embed numbers."""
+"""Names of embeddings of numbers, for `realmlp` and `tabm`."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
-"""Number of frequencies for each number."""
+"""Number of frequencies for each column, by kind of embedding."""
 
 
 class Group(NamedTuple):
@@ -98,7 +98,7 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int = 48
 ) -> Layer:
-    """Return the layer that maps each number to `size` numbers, with "pbld" including the number.
+    """Return the layer that maps each number to `size` outputs; "pbld" includes the number itself.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
     the maximum number of bins of piecewise linear embeddings. Edges of bins are quantiles of X, the

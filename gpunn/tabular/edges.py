@@ -146,6 +146,6 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list; a second edge is added to a single edge, so that there is a bin."""
+    """Return edges as a list of at least two; a single edge gets a second one."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

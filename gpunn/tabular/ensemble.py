@@ -20,7 +20,8 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     """Return a network that averages the predictions of trained networks for the same table.
 
     For classes, probabilities are averaged, and the result's outputs are logits of the averages.
-    Schemas may have learned from different rows. A single network is returned unchanged.
+    The networks' schemas may have been fitted to different rows. A single network is returned
+    unchanged.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     Returns
     -------
     Sequential
-        One network with an `Ensemble` layer, for one file, or one exported model. It can't be
-        trained.
+        One network with an `Ensemble` layer, which can be saved or exported as one file. It can't
+        be trained.
 
     Raises
     ------

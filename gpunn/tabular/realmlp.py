@@ -88,7 +88,7 @@ def realmlp(
     four times (`CosineLog`). The learning rate is 6 times as high for s, and a tenth as high for
     biases, alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second
     half of the training (`FlatCosine`). The parameters of the best epoch are restored; the last of
-    several equal epochs counts as the best.
+    several equally good epochs counts as the best.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
 
 
 def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer whose outputs are scaled like number columns, by "robust"."""
+    """Return a one-hot layer whose outputs have the "robust" scaling of number columns."""
     layer = OneHot(sizes)
     unscaled: list[np.ndarray] = []  # the possible values of each output: off, on, second
     columns: list[np.ndarray] = []

@@ -13,8 +13,9 @@ from gpunn.errors import ArgumentError
 __all__ = ["FREE_PARAMETERS", "greedy_selection"]
 
 FREE_PARAMETERS = ("compare", "distill", "max_networks", "time_limit")
-"""Parameters of a search for models on which its finished models do not depend, so that a resumed
-search may change them."""
+"""Parameters of a model search that a resumed search may change, because finished models do not
+depend on them.
+"""
 
 
 def greedy_selection(

@@ -252,7 +252,7 @@ def tabm(
 def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
     """Return a one-hot layer; a category without training rows has no effect, like an unknown one.
 
-    There are such categories if the schema is shared by folds with other training rows.
+    Such categories occur if folds with different training rows share the schema.
     """
     layer = OneHot(sizes, binary_as_sign=False)
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]

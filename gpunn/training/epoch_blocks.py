@@ -1,10 +1,10 @@
 """Train a small network for some epochs at a time, without Python between the updates.
 
-The first epoch is trained by requests, which shows how long an epoch takes. Then the host loads row
-orders and settings of some epochs (a block), runs the block as one program, and reports its epochs
-one by one. If a rule ends training at an epoch of the block, the state after this epoch is
-restored. If a number is not finite, the state before its epoch is restored, and requests train the
-remaining epochs.
+The first epoch is trained by requests of a few updates (`EpochByRequests`), which shows how long an
+epoch takes. Then the host loads row orders and settings of some epochs (a block), runs the block as
+one program, and reports its epochs one by one. If a rule ends training at an epoch of the block,
+the state after this epoch is restored. If a number is not finite, the state before its epoch is
+restored, and requests train the remaining epochs.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class EpochBlocks:
         return possible and same(self._attributes(), self._begun)
 
     def _attributes(self) -> list[object]:
-        """Return attributes of the trainer that a program contains, but a callback may replace."""
+        """Return the attributes on which a program depends, and that a callback may replace."""
         trainer = self.trainer
         return [trainer.report_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 
@@ -259,7 +259,7 @@ class EpochBlocks:
 
     @cached_property
     def _held(self) -> np.ndarray:
-        """The numbers of the validation rows."""
+        """The indices of the validation rows."""
         validation = self.session.validation
         if not isinstance(validation, Subset):
             return np.arange(0)

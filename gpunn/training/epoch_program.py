@@ -65,14 +65,14 @@ class Log:
 
 
 class EpochProgram:
-    """The program of up to `epochs` epochs on the host's memory, recorded at first use.
+    """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
     `run` may be called while other threads run other programs. Afterwards, the step's arrays
     contain the state after the last epoch; `state_after` returns the state after each epoch.
 
-    `step` and `passes` compute the session's training batches and, if there is validation data, its
-    batches; they may belong to another network of the same kind. `orders` are arrays for the orders
-    of the training rows and of the validation rows in all epochs.
+    `step` computes the session's training batches, and `passes` its validation batches, if any.
+    Both may belong to another network of the same kind. `orders` are arrays for the orders of the
+    training rows and of the validation rows in all epochs.
     """
 
     def __init__(

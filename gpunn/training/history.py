@@ -96,7 +96,7 @@ class History(dict[str, list[float]]):
         Raises
         ------
         MissingMetricError
-            If no epoch has the log. The ArgumentError is also a KeyError.
+            If no epoch has the log. This error is also a KeyError.
         """
         return list(super().__getitem__(name))
 
@@ -142,7 +142,7 @@ class History(dict[str, list[float]]):
         ------
         ArgumentError
             If the metric does not exist, or if `monitor` is None and there is no validation data.
-            Or if "auto" can't decide which values are better, or no epoch has a finite value.
+            Also if "auto" can't decide which values are better, or no epoch has a finite value.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)

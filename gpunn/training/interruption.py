@@ -39,7 +39,7 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a first signal never interrupts a training step, after which only some parameters would be
+    So a first signal never interrupts a training step, which would leave only some parameters
     updated. Outside the main thread, Python allows no signal handlers, so this context does
     nothing. Other threads can share the main thread's object, or use `stopped_by`. Custom signal
     handlers stay in place.

@@ -284,7 +284,7 @@ class TrainingSession:
         return progress_bar(title, self.plan.visited, self.options.progress and self.ranks.first)
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Call a function for each callback on rank 0; meanwhile, other ranks handle its requests.
+        """Call a function for each callback on rank 0; other ranks handle rank 0's requests.
 
         If `between_updates`, the callbacks must not change the network.
         """

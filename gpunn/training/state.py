@@ -228,7 +228,7 @@ class TrainingState:
         return snapshot
 
     def restore(self, snapshot: Snapshot | int) -> None:
-        """Restore a snapshot of this trainer. With one process, it may be of an equal trainer.
+        """Restore a snapshot of this trainer or, with one process, of an equal trainer.
 
         Raise an ArgumentError if other layers were trained when the snapshot was taken.
         """

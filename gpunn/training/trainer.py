@@ -119,7 +119,7 @@ class Trainer:
     log_names : list of str
         The columns of the history, whose rows are the epochs; set when `fit` begins.
     stop_reason : str
-        A callback that sets this attribute to a reason ends training after the current epoch.
+        The reason to end training after the current epoch, or "". Callbacks may set it.
     resumed : bool
         Whether the current call of `fit` (or else the last call) resumes from a checkpoint
         (`resume_from`).
@@ -352,7 +352,7 @@ class Trainer:
         shuffle_members : bool
             Whether each member of a network with `gpunn.layers.Members` visits the rows in a
             separate order. A batch then has different rows for each member, and layers before
-            `Members` process members times as many rows. Training metrics are averages over single
+            `Members` process one row for each member. Training metrics are averages over single
             members.
         steps_per_epoch : int or None
             The number of batches per epoch, if X consists of batches. If X has a length, None means
@@ -396,7 +396,7 @@ class Trainer:
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not suit the loss, a metric or the targets. Or if
+            If the last layer's activation does not suit the loss, a metric or the targets. Also if
             the targets and an untrained network's outputs differ in scale. The message names the
             remedy.
 
@@ -482,10 +482,10 @@ class Trainer:
         resume_from, drop_last, shuffle_members, steps_per_epoch, prefetch, augment : bool, int
             As for `fit`.
         rows : array of int or None
-            The numbers of the rows of X to train on, in any order. None means all rows except
+            Indices of the rows of X to train on, in any order. None means all rows except
             `validation_rows`.
         validation_rows : array of int or None
-            The numbers of the rows of X for validation, instead of `validation_data` and
+            Indices of the rows of X for validation, instead of `validation_data` and
             `validation_split`. If X is contiguous and has the network's dtype, fits of several
             folds can share X without copies. `sample_weight` has a weight for each row of X.
 
@@ -497,7 +497,7 @@ class Trainer:
         Raises
         ------
         DataError, ArgumentError
-            As for `fit`. If a row number is not a row of X or occurs twice.
+            As for `fit`. Also if an index is not valid or occurs twice.
 
         Examples
         --------

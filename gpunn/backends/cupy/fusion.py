@@ -1,6 +1,6 @@
 """Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
 
-Each kernel takes a launch, and reads from memory what the previous kernel has written there. A
+Each kernel needs a launch, and reads from memory what the previous kernel has written there. A
 fused operation is a composite operation of `Operations`: its definition calls the two operations.
 So if there is no kernel for the arguments, the two operations run.
 """
@@ -46,7 +46,7 @@ class Fusion(NamedTuple):
     input: str
     """The name of the connecting array in the second part; a dot precedes a name in a tuple."""
     renamed: Mapping[str, str] = {}
-    """Names of the second part's arguments, and their other names in the fused operation."""
+    """Maps names of the second part's arguments to their names in the fused operation."""
 
 
 RESULT = {"x": "out", "out": "dropped"}
@@ -68,7 +68,7 @@ FUSIONS = {
     ("scale", "activate"): Fusion("scale_activate", "out", "z"),
     ("scale_activate", "dropout"): Fusion("scale_activate_dropout", "out", "x", RESULT),
 }
-"""The fused operation of two adjacent operations."""
+"""Fused operations, by the names of two adjacent operations."""
 
 
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:

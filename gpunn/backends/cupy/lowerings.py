@@ -112,7 +112,7 @@ def derivable(op: Arguments) -> bool:
 
 
 def scalable(op: Arguments) -> bool:
-    """Return whether one kernel computes all gradients of an activation and of `scale` before."""
+    """Return whether one kernel computes all gradients of an activation and a preceding `scale`."""
     in_place = op.input_gradient is op.gradient and op.x.shape == op.gradient.shape
     sums = op.bias_gradient is not None and op.x.size > 0
     return in_place and sums and derivable(op) and contiguous(*arrays_of(op, "passes"))

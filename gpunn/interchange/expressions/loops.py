@@ -18,7 +18,7 @@ STEPS = {
     "row_maximum": ("maximum", -math.inf),
     "row_minimum": ("minimum", math.inf),
 }
-"""For each reduction, the function that adds an element, and the value before the first."""
+"""For each reduction, the function that adds an element, and the initial value."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Loop:
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
     """Return the loops that compute a function of a row.
 
-    In the terms, nodes `ARRAY` hold strings, such as `x[i]`. `divide` divides integers.
+    In the terms, nodes `ARRAY` hold strings, such as `x[i]`. `divide` is the operator for integer
+    division.
     """
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
@@ -76,14 +77,14 @@ def count(node: Node) -> int:
 
 
 def text_node(text: str, kind: str = "float") -> Node:
-    """Return a node that stands for a text."""
+    """Return a node that represents source text."""
     return Node(ARRAY, (), (), kind, text)
 
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
     """Return the element `at` of a node, as a graph of single elements.
 
-    `names` has the variables of nodes that are computed already, by their ids.
+    `names` maps the ids of nodes that are already computed to their variables.
     """
     order = in_order([root])
     wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
@@ -113,7 +114,7 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
 
 
 def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
-    """Return which element of an argument the element `index` of a node needs."""
+    """Return the index of the argument's element that the node's element `index` needs."""
     if node.op == "reshape" or count(argument) == count(node):
         return index
     start, part = (node.data[0], node.shape[-1]) if node.op == "columns" else (0, 0)

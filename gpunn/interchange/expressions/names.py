@@ -17,7 +17,7 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Generated functions: their sources by name. Functions with the same source are one."""
+    """Generated functions: their sources by name. Functions with one source are stored once."""
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()
@@ -27,7 +27,7 @@ class Printed:
         self.sources: dict[str, str] = {}
 
     def name(self, wanted: str, function: RowFunction) -> str:
-        """Add a function, and return its name: the wanted name, or one with a number."""
+        """Add a function, and return its name: the wanted name, with a number if it is taken."""
         content = self._source(function, wanted)
         if content not in self._names:
             name, number = wanted, 2

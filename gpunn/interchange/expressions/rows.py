@@ -26,11 +26,10 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 class RowFunction:
     """A function of variables, which hold rows, and of arrays, which all rows share.
 
-    `result` is the root of a graph whose shapes are those of a row. The variables are nodes `ARRAY`
-    called x, x2, ..., and the arrays are those called a, a2, ... Functions of Booleans are "and",
-    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    sums over the last axes, and keeps as many axes as its node has. `summary` is a sentence for a
-    comment.
+    `result` is the root of a graph whose shapes are those of a row. Its nodes `ARRAY` are the
+    variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and", "or" and "not";
+    "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction sums over the last
+    axes, and keeps as many axes as its node has. `summary` is a sentence for a comment.
     """
 
     summary: str
@@ -40,7 +39,7 @@ class RowFunction:
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether an element of the result depends on the same element of each variable only."""
+        """Whether each element of the result depends only on the same element of each variable."""
         count = math.prod(self.result.shape)
         return all(
             node.op not in REDUCTIONS
@@ -56,11 +55,11 @@ class RowFunction:
 def row_function(
     expression: Expression, values: Sequence[np.ndarray | None], summary: str
 ) -> tuple[RowFunction, list[int], list[int | np.ndarray]]:
-    """Return a traced function of one result as a function of rows, its variables and its arrays.
+    """Convert a traced function to a function of rows; return it, its variables and its arrays.
 
     `values` has the value of each input of the expression, or None for a variable. In the trace,
     variables have `ROWS` rows. The variables are indices of inputs. An array is the index of an
-    input, or a new array: this function computes everything that does not depend on the row.
+    input, or a new array with a value that does not depend on the row.
 
     Raises an `Untraceable` with the reason if a row of the result needs other rows.
     """
@@ -96,7 +95,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """The nodes of an expression that depend on a variable, as nodes of rows (`made`)."""
+    """Converts nodes of an expression that depend on a variable to nodes of rows (`made`)."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs
@@ -124,7 +123,7 @@ class Rows:
         return self._graph.node(op or node.op, *args, shape=shape, kind=node.kind, data=data)
 
     def _of_rows(self, node: Node) -> Node:
-        """Return a node that depends on a variable, for rows."""
+        """Convert a node that depends on a variable."""
         args = [self._argument(node, each) for each in node.args]
         if node.op in ("copy", "reshape"):
             made = args[0] if node.kind == "bool" else self._as_number(args[0])
@@ -145,7 +144,7 @@ class Rows:
         return self._graph.node("as_number", node, shape=node.shape, kind="float")
 
     def _argument(self, node: Node, argument: Node) -> Node:
-        """Return an argument of a node, for rows."""
+        """Convert an argument of a node."""
         if id(argument) in self.made:
             return self.made[id(argument)]
         others = [each.shape for each in node.args if each is not argument]
@@ -159,9 +158,9 @@ class Rows:
         return self._of_all[key]
 
     def _of_all_rows(self, node: Node, repeated: bool) -> Node:
-        """Return what depends on no variable as an array or a number.
+        """Convert a node that depends on no variable to an array or a number.
 
-        `repeated` is whether it has an axis of rows, which are equal.
+        `repeated` tells whether the node has an axis of rows, which are then all equal.
         """
         name = name_of_array(len(self.arrays))
         if node.op == ARRAY:

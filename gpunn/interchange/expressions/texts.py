@@ -13,7 +13,7 @@ __all__ = ["ARITHMETIC", "ATOM", "Form", "Language", "call", "infix", "named", "
 __all__ += ["limited", "statements"]
 
 ATOM, PRODUCT, SUM, COMPARISON, CHOICE = range(5)
-"""How tightly the parts of a text belong together; a call or a name is an atom."""
+"""The precedence of a text's operator; a call or a name is an atom."""
 
 MAX_TEXT = 72
 """Maximum characters of a formula; the parts of a longer one become variables."""
@@ -23,8 +23,8 @@ MAX_TEXT = 72
 class Form:
     """A function as text: `{0}`, `{1}`, ... are its arguments.
 
-    `level` is that of the text; `first` and `others` are the highest levels of arguments that need
-    no parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
+    `level` is the text's precedence; `first` and `others` are the highest levels of arguments that
+    need no parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
     """
 
     text: str
@@ -69,7 +69,7 @@ ARITHMETIC: Mapping[str, Form] = {
 
 
 def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:
-    """Return a function that returns a node's text; from `limits` if argument 2 is a number."""
+    """Return a function that selects a node's form, from `limits` if argument 2 is a number."""
 
     def form_of(node: Node) -> Form:
         chosen = limits if node.op in limits and node.args[1].op == NUMBER else forms
@@ -97,7 +97,7 @@ def statements(root: Node, language: Language) -> tuple[list[str], str]:
 
 
 class Statements:
-    """The strings of a graph's nodes."""
+    """Writes the nodes of a graph as text."""
 
     def __init__(self, root: Node, language: Language) -> None:
         self._root, self._language = root, language

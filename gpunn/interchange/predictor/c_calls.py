@@ -17,11 +17,11 @@ __all__ = ["CNetwork", "calls_of", "store_sizes"]
 
 VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors", "stack")
 COPIES = ("columns", *JOINS)
-"""Functions of steps that only name numbers, and of steps that only copy numbers."""
+"""Functions of steps that only select or copy numbers."""
 
 
 def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
-    """Return whether a step calls one of the functions, and not one that is printed."""
+    """Return whether a step calls one of the functions instead of a printed one."""
     return step.expression is None and step.function in functions
 
 
@@ -109,7 +109,7 @@ def calls_of(
 
 
 def values_of(steps: Steps) -> tuple[list[Value], list[list[int]], Value]:
-    """Return the values, which of them each step reads, and the last.
+    """Return all values, the indices of the values that each step reads, and the last value.
 
     The values are the input and the outputs of the steps that compute or copy numbers.
     """

@@ -54,7 +54,7 @@ ITEMS = {"float": 4, "double": 8, "signed char": 1}
 NAMES = (
     *("class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"),
 )
-"""Names of types and functions of a header, without the prefix, that no function may get."""
+"""Names, without the prefix, that are reserved for the types and functions of a header."""
 
 
 def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> str:

@@ -23,23 +23,23 @@ from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's definition."""
+"""Placeholder for the predictor's definition."""
 
 
 def predict(rows: Sequence[Sequence[float]]) -> Any:
-    """Stand in for the predictor's definition."""
+    """Placeholder for the predictor's definition."""
     raise NotImplementedError
 
 
 def probabilities(outputs: Any) -> Any:
-    """Stand in for the predictor's definition."""
+    """Placeholder for the predictor's definition."""
     raise NotImplementedError
 
 
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Stand in for the predictor's definition."""
+    """Placeholder for the predictor's definition."""
     raise NotImplementedError
 
 
@@ -73,7 +73,7 @@ def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
 
 
 def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list[object]:
-    """Return the predicted class, and 1 or 0 for each class in and outside the prediction set."""
+    """Return the predicted class, then 1 for each class in the prediction set, and 0 for others."""
     return [*decided(outputs), *set_of(p, code_of(outputs), MODEL["prediction_sets"], percent)]
 
 
@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file completely or not at all; a pipe, a device or a link is kept."""
+    """Write a file completely or not at all; don't replace a pipe, a device or a link."""
     existing = None
     with contextlib.suppress(FileNotFoundError):
         existing = path.stat()

@@ -44,8 +44,8 @@ AFFINE = ("batch_norm", "rescaling", "standardization")
 class Operation:
     """A convolution, or pooling, which has no weights.
 
-    `least` is the minimum integer of its output: `POSITIVE` if a ReLU follows, or if all inputs
-    are.
+    `least` is the minimum integer of its output: `POSITIVE` if a ReLU follows, or if no input is
+    negative.
     """
 
     step: Step
@@ -64,7 +64,7 @@ class Operation:
         return y
 
     def set_scales(self, before: float, after: float) -> None:
-        """Set the integers from the scales of the input and of the output."""
+        """Compute integer weights and biases from the scales of the input and the output."""
         W, b, unit = self.weights, self.biases, np.ones(1)
         if 255 * 127 * len(W) > LIMIT:
             raise ExportError(

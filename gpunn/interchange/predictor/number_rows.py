@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.rows.cells import finite_number
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's definition."""
+"""Placeholder for the predictor's definition."""
 
 
 def encoded(

@@ -1,8 +1,8 @@
 """The functions of a predictor with NumPy; exports copy the functions that a network uses.
 
-The first axis of each x counts rows; the other axes are the axes of a row. A function has the name
-of a step (`gpunn.interchange.steps`). Most of the functions also add the nodes of an ONNX graph
-(`gpunn.interchange.onnx_functions`).
+The first axis of each x is the axis of rows; the other axes are the axes of a row. A function has
+the name of a step (`gpunn.interchange.steps`). Most of the functions also add the nodes of an ONNX
+graph (`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's definition."""
+"""Placeholder for the predictor's definition."""
 
 
 def network(x: np.ndarray) -> np.ndarray:
-    """Stand in for the predictor's definition."""
+    """Placeholder for the predictor's definition."""
     raise NotImplementedError
 
 
@@ -51,7 +51,7 @@ def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
 
 
 def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return w_c x_c + b_c for each column c, each with several numbers."""
+    """Return w_c x_c + b_c for each column c, where w_c and b_c have several numbers."""
     return x[:, :, None] * w + b
 
 
@@ -77,7 +77,7 @@ def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list
 def convolution(
     x: np.ndarray, W: np.ndarray, b: np.ndarray, window: Sequence[Sequence[int]], groups: int
 ) -> np.ndarray:
-    """Return patch W + b for each patch; each group of units has its group of channels."""
+    """Return patch W + b for each patch; each group of units reads its group of channels."""
     parts = taps(x, window, 0.0)
     size, units = len(W) // len(parts), len(b)
     matrices = W.reshape(len(parts), size, groups, units // groups).swapaxes(1, 2)
@@ -163,22 +163,22 @@ def blend(x: np.ndarray, value: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def columns(x: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Return some of the columns."""
+    """Return the columns `start` to `stop` - 1."""
     return x[:, start:stop]
 
 
 def concatenate(*parts: np.ndarray) -> np.ndarray:
-    """Return columns side by side."""
+    """Concatenate columns."""
     return np.concatenate(parts, axis=1)
 
 
 def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
-    """Return the vectors of each row side by side."""
+    """Concatenate the vectors of each row."""
     return np.concatenate(parts, axis=-1)
 
 
 def stack(*parts: np.ndarray) -> np.ndarray:
-    """Return vectors of each row as members."""
+    """Stack vectors of each row as members."""
     return np.concatenate([part[:, None] for part in parts], axis=1)
 
 

@@ -21,11 +21,11 @@ from typing import Any
 from gpunn.rows.predict_stream import flattened
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's definition."""
+"""Placeholder for the predictor's definition."""
 
 
 def network(x: list[float]) -> list[float]:
-    """Stand in for the predictor's definition."""
+    """Placeholder for the predictor's definition."""
     raise NotImplementedError
 
 
@@ -40,7 +40,7 @@ def softplus_of(x: list[float]) -> list[float]:
 
 
 POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
-"""Where the functions are minus infinity."""
+"""The arguments at which the functions are minus infinity."""
 
 
 def real(function: Callable[[float], float], z: float) -> float:
@@ -99,7 +99,7 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
 
 
 def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
-    """Return w_c x_c + b_c for each column c, each with several numbers."""
+    """Return w_c x_c + b_c for each column c, where w_c and b_c have several numbers."""
     size = len(w) // len(x)
     return [x[index // size] * slope + b[index] for index, slope in enumerate(w)]
 
@@ -132,7 +132,7 @@ def convolution(
     window: Sequence[Sequence[int]],
     groups: int,
 ) -> list[float]:
-    """Return patch W + b for each patch; each group of units has its group of channels."""
+    """Return patch W + b for each patch; each group of units reads its group of channels."""
     size = len(weights[0]) // math.prod(window[2])
     group = len(b) // groups
     y = []
@@ -241,17 +241,17 @@ def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]
 
 
 def columns(x: list[float], start: int, stop: int) -> list[float]:
-    """Return some of the columns."""
+    """Return the columns `start` to `stop` - 1."""
     return x[start:stop]
 
 
 def concatenate(*parts: list[float]) -> list[float]:
-    """Return columns side by side."""
+    """Concatenate columns."""
     return [z for part in parts for z in part]
 
 
 def concatenate_vectors(*parts_and_count: Any) -> list[float]:
-    """Return the vectors of a row side by side; the last argument is the number of vectors."""
+    """Concatenate the vectors of a row; the last argument is the number of vectors."""
     *parts, count = parts_and_count
     y: list[float] = []
     for index in range(count):
@@ -262,7 +262,7 @@ def concatenate_vectors(*parts_and_count: Any) -> list[float]:
 
 
 def stack(*parts: list[float]) -> list[float]:
-    """Return vectors as members."""
+    """Stack vectors as members."""
     return [number for part in parts for number in part]
 
 
@@ -389,7 +389,7 @@ def softmax(outputs: list[float]) -> list[float]:
 
 
 def logistic(outputs: list[float]) -> list[float]:
-    """Return the probability of each label; for a single output, those of both classes."""
+    """Return the probability of each label; for a single output, of both classes."""
     decay = [math.exp(-abs(z)) for z in outputs]
     p = [(1 if z >= 0 else d) / (1 + d) for z, d in zip(outputs, decay, strict=True)]
     return p if len(p) > 1 else [1 - p[0], p[0]]
@@ -412,7 +412,7 @@ def numbers(kind: str, content: bytes) -> list[Any]:
 
 
 def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
-    """Return flat values as lists of lists, of a shape."""
+    """Return flat values as nested lists of the given shape."""
     for size in reversed(shape[1:]):
         values = [values[start : start + size] for start in range(0, len(values), size)]
     return values

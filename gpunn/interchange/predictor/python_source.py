@@ -64,7 +64,8 @@ READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
 first."""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
-"""Names that generated functions must not have, besides those of copied code and of Python."""
+"""Names that generated functions must not have, besides names of copied code and of Python itself.
+"""
 
 HEAD = '''\
 #!/usr/bin/env python3

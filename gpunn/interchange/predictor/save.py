@@ -23,7 +23,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     Parameters
     ----------
     model : Sequential
-        On any device.
+        The network, on any device.
     path : path-like
         File to write.
     pure : bool
@@ -74,7 +74,7 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
     path : path-like
         File to write.
     prefix : str
-        A prefix that every name in the header gets.
+        The prefix of every name in the header.
 
     Raises
     ------

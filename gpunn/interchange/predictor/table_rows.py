@@ -11,13 +11,13 @@ from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's definition."""
+"""Placeholder for the predictor's definition."""
 
 ENCODERS: dict[str, Callable[..., None]] = {name: kind.cell for name, kind in KINDS.items()}
-"""Stand in for the encoders of the predictor's columns."""
+"""Placeholder for the encoders of the predictor's columns."""
 
 SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in SCALINGS.items()}
-"""Stand in for the scaling of the predictor's columns."""
+"""Placeholder for the scaling of the predictor's columns."""
 
 
 def encoded(

@@ -12,7 +12,7 @@ from types import ModuleType
 
 __all__ = ["Template", "imports_of"]
 
-STAND_IN = "Stand in for"
+STAND_IN = "Placeholder for"
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Outcome:
 
     Numbers of epochs and temperatures have an entry for each network, that is, for each fold and
     seed. If the time limit or Ctrl-C ended the training, `stopped` says which. `prediction_ms` is
-    the CPU time for 1,000 rows. A candidate with an `error` has no networks. `time_limit` is that
-    of the search in seconds, or None.
+    the CPU time for 1,000 rows. A candidate with an `error` has no networks. `time_limit` is the
+    search's limit in seconds, or None.
     """
 
     family: str
@@ -105,9 +105,9 @@ class Turns:
 
 
 def parameters_of(key: CandidateKey, seed: int) -> dict[str, Any]:
-    """Return the parameters of a candidate's estimator; the first ones have only defaults.
+    """Return the parameters of a candidate's estimator; the first of a family has only defaults.
 
-    The distributions are those with which the authors tuned the models. For TabM (Gorishniy et al.
+    Other candidates draw them from the authors' search spaces. For TabM (Gorishniy et al.
     2025), layers and members keep their defaults, which determine the time of a prediction. For
     RealMLP (Holzmüller et al. 2024), label smoothing and the scaling layer keep their defaults.
     """

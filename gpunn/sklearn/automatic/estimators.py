@@ -33,14 +33,14 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out, if `fit` gets no `X_val` and there is one fold.
     columns, missing_values : as for `RealMLPClassifier`
-        Reading of the table: None and None by default.
+        Reading of the table.
     n_cv : int or "auto", default="auto"
         Number of folds, which all candidates share. "auto" is 5 with a time limit, if `fit` gets at
         most 10,000 rows and no `X_val` or `times`; otherwise 1.
     n_ens : int, default=1
         Number of networks of each candidate for each fold.
     backend, dtype, random_state, callbacks : as for `RealMLPClassifier`
-        Device, dtype, seed and callbacks: None, "float32", None and () by default.
+        Device, dtype, seed and callbacks.
     progress : bool, default=False
         Whether to print a line about each candidate on standard error, and to show progress bars.
     time_limit : float or None, default=None
@@ -60,11 +60,11 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         predictions and small exported files. A list has the sizes of the RealMLP's hidden layers,
         such as (32, 32). The RealMLP learns from the ensemble's networks of the first fold; the
         held-out rows of this fold, unseen by all of them, give its score. The note in its row of
-        the leaderboard is the ensemble's score on the same rows. Its time does not count. If its
-        training fails, or after Ctrl-C, the ensemble remains.
+        the leaderboard is the ensemble's score on the same rows. Its training time does not count.
+        If its training fails, or after Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
-        Class weights, threshold and calibration: None, None and True by default. The ensemble's
-        held-out predictions select the threshold.
+        Class weights, threshold and calibration. The ensemble's held-out predictions select the
+        threshold.
 
     Attributes
     ----------
@@ -135,19 +135,17 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
     Parameters
     ----------
     metric, validation_fraction, columns, missing_values : as for `TabularClassifier`
-        The metric, the fraction of held-out rows, kinds of columns, and missing values: "auto",
-        0.2, None and None by default.
+        The metric, the fraction of held-out rows, kinds of columns, and missing values.
     n_cv, n_ens : as for `TabularClassifier`
-        Numbers of folds, and of networks for each fold: "auto" and 1 by default.
+        Numbers of folds, and of networks for each fold.
     backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`
-        Device, dtype, seed, callbacks and progress: None, "float32", None, () and False by default.
+        Device, dtype, seed, callbacks and progress.
     time_limit, max_networks : as for `TabularClassifier`
-        Time in seconds, and size of the ensemble: None and 20 by default.
+        Time in seconds, and size of the ensemble.
     folder, compare, distill : as for `TabularClassifier`
-        Folder of candidates, libraries to compare with, and distillation: None, () and False by
-        default.
+        Folder of candidates, libraries to compare with, and distillation.
     target_transform, quantiles : as for `RealMLPRegressor`
-        Transform of the targets, and quantiles to predict: None and None by default.
+        Transform of the targets, and quantiles to predict.
 
     Attributes
     ----------

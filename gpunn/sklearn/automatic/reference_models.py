@@ -27,7 +27,7 @@ LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
 
 TREES, PATIENCE = 4000, 50
-"""Maximum number of boosted trees, and how many trees without improvement end a training."""
+"""Maximum number of boosted trees, and number of trees without improvement that ends training."""
 
 BINS = 255
 """Maximum number of codes of a column of categories in `HistGradientBoostingClassifier`."""

@@ -42,7 +42,7 @@ class TimeLimit:
 
 
 class TimeShare:
-    """Divides a time among networks that several threads train.
+    """Divides the time among networks that several threads train.
 
     When a network begins, it gets the time left, divided by the number of networks that each thread
     still has to train. So all networks are trained when the time is over. If a network ends early,
@@ -66,7 +66,7 @@ class TimeShare:
 class Deadline(Callback):
     """Ends training after the epoch in which the network's time is over.
 
-    Copies of this callback belong to other networks, with the same `share`.
+    Each network has a copy of this callback; all copies have the same `share`.
     """
 
     extra_attributes = frozenset(("share",))

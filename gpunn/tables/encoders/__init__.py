@@ -28,7 +28,7 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column; for text, it is a kind as which all cells can be read.
+    """Return the kind of a column: the first kind that accepts all its cells.
 
     A number with a leading zero, such as 007, is a code. A column that contains a code is
     categorical.

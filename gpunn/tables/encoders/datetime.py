@@ -28,7 +28,7 @@ YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""
 
 DAY = 24 * 3600 * 10**6
-"""Microseconds."""
+"""Microseconds of a day."""
 
 ERA = 146_097
 """Days after which the calendar repeats: 400 years."""
@@ -37,7 +37,7 @@ FROM_MARCH = 719_468
 """Days from 1 March of the year 0 to 1 January 1970."""
 
 HOUR = 3600 * 10**6
-"""Microseconds."""
+"""Microseconds of an hour."""
 
 
 def year(dates: np.ndarray) -> np.ndarray:

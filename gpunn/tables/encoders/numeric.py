@@ -33,7 +33,7 @@ def encode_parts(
     row: list[float],
     scaled: Callable[..., float],
 ) -> None:
-    """Set the features of a cell from its numbers by part; None if the cell is missing."""
+    """Set a cell's features from the numbers of its parts (None if the cell is missing)."""
     positions = column["places"]
     if "missing" in positions:
         row[positions["missing"]] = float(numbers is None)
@@ -76,7 +76,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return the C conditions under which a cell is missing, or its value is refused."""
+        """Return two C conditions: that a cell is missing, and that its value is refused."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:

@@ -14,8 +14,8 @@ ROWS = "rows"
 class Finding:
     """A problem with a column, or with rows.
 
-    `consequence` and `remedy` are sentences; the other parts begin with a small letter and have no
-    final point. `found` names rows or their number.
+    `consequence` and `remedy` are sentences; the other fields begin in lower case and have no final
+    period. `found` names rows or their number.
     """
 
     subject: str

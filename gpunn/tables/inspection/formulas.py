@@ -14,10 +14,14 @@ from gpunn.tables.inspection.targets import Target
 __all__ = ["formula_of"]
 
 MIN_ROWS, MAX_ROWS = 30, 3000
-"""Tables with fewer complete rows are not checked; of larger tables, rows are drawn at random."""
+"""Tables with fewer complete rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS`
+rows are drawn at random.
+"""
 
 MAX_COLUMNS = 60
-"""Number of columns in the least squares: those with the largest correlations with the target."""
+"""Maximum number of columns in the least-squares fit, which uses the columns with the largest
+correlations with the target.
+"""
 
 MAX_MISSING = 0.2
 """Columns with a larger fraction of missing values are not considered."""
@@ -30,7 +34,7 @@ FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),
     "product": (np.log, 0.0),
 }
-"""Maps each form to the function whose values add up, and to a number below all arguments."""
+"""Maps each form to the function whose values add up, and to the lower limit of its arguments."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:

@@ -1,4 +1,4 @@
-"""Columns that predict the target alone, and are probably filled in after the target is known."""
+"""Columns that each predict the target, and are probably filled in after the target is known."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""How many rows with the nearest values predict the target of a row with a number."""
+"""Numbers of rows with the nearest values, whose mean target is the prediction from a number."""
 
 MAX_OTHERS, BINS = 60, 16
 """The other columns together are the `MAX_OTHERS` best ones. Each is divided into `BINS` intervals
@@ -48,7 +48,7 @@ FREQUENT = 100
 
 
 def leaks(sample: Sample) -> Iterator[Finding]:
-    """Yield columns that predict a target alone."""
+    """Yield columns that predict a target without other columns."""
     for target in sample.targets:
         rows = sample.some_rows(MAX_ROWS)
         rows = rows[target.present[rows]]
@@ -76,7 +76,7 @@ class Comparison:
         self.group = group
 
     def findings(self) -> Iterator[Finding]:
-        """Yield columns that predict the target alone."""
+        """Yield columns that predict the target without other columns."""
         if not (self.held.any() and (~self.held).any()) or self._baseline() == 0:
             return
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
@@ -187,7 +187,7 @@ class Comparison:
         return float((predicted.argmax(axis=1) != answers.argmax(axis=1)).mean())
 
     def _baseline(self) -> float:
-        """Return the error on held-out rows of the best constant for the other rows."""
+        """Return the held-out rows' error of the constant that is best for the other rows."""
         constant = self.answers[~self.held].mean(axis=0)
         return self._error(np.broadcast_to(constant, (int(self.held.sum()), len(constant))))
 

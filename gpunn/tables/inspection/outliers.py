@@ -28,7 +28,7 @@ FEW = 0.01
 """Maximum fraction of numbers beyond a gap."""
 
 OLDEST = 120
-"""Larger numbers in a column of ages are reported without a gap."""
+"""Larger numbers in a column of ages are reported even without a gap."""
 
 
 def outliers(sample: Sample) -> Iterator[Finding]:

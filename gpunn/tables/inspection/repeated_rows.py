@@ -25,14 +25,14 @@ without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
 """Rows are copies only if rows that agree in all columns except one usually also agree in that one.
-They must do so `LIFT` times as often as any two rows (in a fine column), or in the fraction
-`COPIED` of the pairs that would differ by chance."""
+They must agree in at least the fraction `COPIED` of the pairs that would differ by chance or, in a
+fine column, `LIFT` times as often as any two rows."""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
-"""Shifts and factors of SplitMix64, which change each bit of an integer into all other bits."""
+"""Shifts and factors of SplitMix64, which let each bit of an integer affect all other bits."""
 
 MAX_ROWS = 100_000
 """Number of rows among which pairs of rows are counted."""
@@ -77,8 +77,8 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 def are_copies(share: float, chance: float) -> bool:
     """Return whether rows that agree in all other columns also agree in this one, beyond chance.
 
-    `share` is the fraction of agreement among pairs of such rows, and `chance` that among all
-    pairs.
+    `share` is the fraction of pairs of such rows that agree, and `chance` the fraction of all pairs
+    that agree.
     """
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 

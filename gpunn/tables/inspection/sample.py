@@ -40,7 +40,7 @@ class Sample:
         return self.split in (None, "random")
 
     def column(self, name: str) -> Column:
-        """Return an input."""
+        """Return the input column of this name."""
         return next(column for column in self.inputs if column.name == name)
 
     def numbers(self, name: str) -> np.ndarray:
@@ -48,7 +48,7 @@ class Sample:
         return finite_numbers(self.table, name, self.markers)
 
     def columns_of_numbers(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the names and numbers of columns; only one column's numbers are in memory."""
+        """Yield the names and numbers of columns, with one column's numbers in memory at a time."""
         for column in self.inputs:
             if column.kind == "number":
                 yield column.name, self.numbers(column.name)
@@ -72,12 +72,12 @@ class Sample:
         return codes_of(cells, category_names(cells.values, self.markers))
 
     def some_rows(self, most: int) -> np.ndarray:
-        """Return the numbers of rows drawn at random, in ascending order, or of all rows."""
+        """Return the indices of at most `most` rows, drawn at random, in ascending order."""
         return some_rows(self.table, most)
 
 
 def some_rows(table: Table, most: int) -> np.ndarray:
-    """Return the numbers of all rows or, if there are too many, of random rows; ascending."""
+    """Return the indices of at most `most` rows, drawn at random, in ascending order."""
     if table.rows <= most:
         return np.arange(table.rows)
     draw = generator(0, "inspection")

@@ -81,7 +81,7 @@ def finding_of(
 def low_sentinels(values: np.ndarray) -> list[float]:
     """Return the sentinels at the lower end of ascending values.
 
-    In a column without other negative numbers, -1, -7, -8 and -9 also are sentinels.
+    In a column without other negative numbers, -1, -7, -8 and -9 are also sentinels.
     """
     negative, others = values[values < 0], values[values >= 0]
     if len(negative) and len(others) >= MIN_OTHERS and set(negative) <= ANSWERS:

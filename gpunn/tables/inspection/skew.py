@@ -14,11 +14,12 @@ from gpunn.tables.table import row_name
 __all__ = ["skewed_targets"]
 
 SKEWED = 2.5
-"""Skewness from which a target is reported. Exponential numbers have a skewness of 2. Lognormal
+"""Minimum skewness of a target that is reported. Exponential numbers have a skewness of 2.
+Lognormal
 numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
 
 TRIMMED = 1000
-"""At each end, one number in this many is left out, but at least one. So a single wrong number does
+"""One number in this many is left out at each end, and at least one. So a single wrong number does
 not make a target skewed."""
 
 LARGE = 0.08

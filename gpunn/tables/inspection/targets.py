@@ -57,7 +57,7 @@ class Target:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target has classes, which for one target also may be integers."""
+        """Whether the target has classes. The classes of a single target may also be integers."""
         return self.numbers is None or (
             not self.is_one_of_several
             and self.distinct <= MAX_CLASSES

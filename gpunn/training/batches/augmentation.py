@@ -20,7 +20,7 @@ __all__ = ["Augment", "Augmenter", "as_augment"]
 
 INTEGER = ("int", "uint")
 REAL = (*INTEGER, "float", "bool")
-"""Beginnings of the names of dtypes that a user's function may return."""
+"""Prefixes of the dtypes that a user's function may return."""
 
 Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""

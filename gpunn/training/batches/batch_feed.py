@@ -43,7 +43,7 @@ class Feed:
         self._totals_from = 0
 
     def restart(self) -> None:
-        """At the next `load`, start from the cursor's position, after other code has changed it."""
+        """At the next `load`, start from the cursor's position, which other code has changed."""
         self.rows_left, self._chunks = 0, None
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ UNBOUNDED = 2**62
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data without targets consists of batches, and not of an array."""
+    """Return whether data without targets is a source of batches instead of an array."""
     if callable(data):
         return True
     if isinstance(data, list):

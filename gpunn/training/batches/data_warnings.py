@@ -79,7 +79,7 @@ BOUNDS = {
     **dict.fromkeys((ReLU, Softplus), (0.0, math.inf)),
     ReLU6: (0.0, 6.0),
 }
-"""Bounds of activations, below and above."""
+"""Lower and upper bounds of activations."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile, Quantiles)
 """Losses that compare the outputs directly with the targets."""

@@ -54,7 +54,7 @@ class Names:
 class HostRows(NamedTuple):
     """Rows of one update on the host, and their dtypes on the device.
 
-    `dtype` is the dtype of the weights; `DeviceRows` describes `batches`.
+    `dtype` is the dtype of the weights. For `batches`, see `DeviceRows`.
     """
 
     X: np.ndarray
@@ -144,8 +144,8 @@ class Subset:
 class CheckedData:
     """Host arrays that were checked to fit a network, its loss and its metrics.
 
-    Targets have the format that the loss expects, and weights are float64. `DeviceRows` describes
-    `batches`.
+    Targets have the format that the loss expects, and weights are float64. For `batches`, see
+    `DeviceRows`.
     """
 
     X: np.ndarray

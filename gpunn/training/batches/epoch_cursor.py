@@ -12,7 +12,7 @@ __all__ = ["EpochCursor", "EpochPlan"]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The contents of an epoch. A position is valid only for epochs with equal plans.
+    """The contents of an epoch. A position in an epoch is valid only for epochs with equal plans.
 
     With `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the names of
     the metrics that the epoch computes. With `drop_last`, the epoch leaves out final rows that are
@@ -30,7 +30,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: at most those that the rows fill, but 2 or more with accumulation."""
+        """Batches per update: at most the batches of an epoch, but at least 2 with accumulation."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

@@ -118,7 +118,7 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
-        """If a cycle ends with this epoch, compare its last value with that of the cycle before."""
+        """If a cycle ends with this epoch, compare its last value with the previous cycle's."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
         for start, end in pairwise([0.0, *ends]):
             if trainer.epoch == round(end):

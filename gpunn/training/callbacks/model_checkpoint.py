@@ -49,8 +49,8 @@ class ModelCheckpoint(Callback):
     Raises
     ------
     ArgumentError
-        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". Or if `every_updates`
-        or `every_seconds` is set, but `resumable` is not, or a `monitor` is set.
+        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". Also if
+        `every_updates` or `every_seconds` is set, but `resumable` is not, or a `monitor` is set.
 
     Examples
     --------

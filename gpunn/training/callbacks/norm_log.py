@@ -40,10 +40,9 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
 class NormLog(EpochLog):
     """After each epoch, append the norms of trained arrays and of their gradients to a file.
 
-    Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys
-    map names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
-    gradients are those of the epoch's last update, after accumulation over batches and after
-    clipping.
+    Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys map
+    names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
+    gradients are from the epoch's last update, after accumulation over batches and after clipping.
 
     Once per epoch, directly after the host has read the epoch's metrics, the callback reads all
     parameters on the device.

@@ -22,7 +22,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is not finite since the last logging step, and whether a repetition helps.
+    """Return what is not finite since the last logging step, and whether repeating updates helps.
 
     The first value is empty if all losses and the whole state are finite. Call this directly after
     the step's statistics have been collected; `finite` is the number of updates with a finite loss.

@@ -21,8 +21,9 @@ CHOICES = ("stop", "skip", "roll_back")
 """The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Maximum number of recoveries without a logging step in between at which all numbers are finite.
-Training that then diverges again ends."""
+"""Maximum number of recoveries in a row, with no logging step in between at which all numbers are
+finite. If training then diverges again, it ends.
+"""
 
 
 class GoodState:

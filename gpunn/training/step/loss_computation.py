@@ -1,4 +1,4 @@
-"""Compute the loss from the input of the layers after the loss; average it over members."""
+"""Compute the loss from the outputs of the last layer before the loss, averaged over members."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class NoLossScale:
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add the number that `exhausted` needs to `out`, shape (1,)."""
+        """Add to `out`, shape (1,), the number that `exhausted` needs."""
 
     def exhausted(self, shown: float) -> bool:
         """Return whether even the smallest scale overflows, given the number from `show`."""

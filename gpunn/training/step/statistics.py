@@ -35,7 +35,7 @@ def has_metric_weight(
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return an epoch's sums with a further entry: the metrics' weight, a copy of the loss's."""
+    """Return an epoch's sums, and as the metrics' weight a copy of the loss's weight."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)
@@ -68,7 +68,7 @@ class Statistics:
     vector : array
         All sums since the last `collect`, on the device, for one shard after the other.
     parameter_sum : array, shape (1,)
-        The sum of the parameters, with several processes only.
+        The sum of the parameters; only with several processes.
     state_sum : array, shape (1,)
         The sum of the training state, stored next to the vector. The sum is not finite if the state
         of this process is not finite, or if the sum overflows (`TrainStep.check_state`).
@@ -259,7 +259,7 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def combine(self, rows: np.ndarray) -> None:
-        """Set the totals to the sums of rows, each of which contains totals of some data."""
+        """Set the totals to the sum of rows, each of which has the totals of a part of the data."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
         combined = self._combined(self._zeros(), rows, 2)
         separate = [rows[:, -1:].sum(axis=0)] if self._separate_weights else []

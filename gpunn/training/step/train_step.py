@@ -166,7 +166,7 @@ class BatchPass:
         return self._recordings.get((rows, *self._source), record)
 
     def _run(self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int) -> None:
-        """Run a recorded function; if possible, while other threads run other functions."""
+        """Run a recorded function, in parallel with other threads if possible."""
         with TURNS:
             program = recorded(rows)
             joined = self.ops.sequence([(program, times)]) if is_alone() else None

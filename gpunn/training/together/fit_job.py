@@ -1,4 +1,4 @@
-"""A fit of `train_together`: until each comparison, some thread trains it."""
+"""One of the fits of `train_together`."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class Halving(StopRule):
         The group of each network, in the order of the fits. For example, the seeds and folds of one
         candidate form a group. With None, each network is a group.
     factor : int
-        The ratio of epochs between two comparisons, and of groups before and after a comparison; at
-        least 2.
+        At each comparison, 1 / `factor` of the groups continue, for `factor` times as many epochs.
+        At least 2.
     min_epochs : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}

@@ -27,9 +27,9 @@ Kernel: TypeAlias = Callable[[Scratch], None]
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return the kernels that write traced results to their arrays, in order.
 
-    The first kernel computes everything that needs no sum over rows. Others compute sums over rows,
-    with matrices of the same shape. What needs these sums follows. Raises an `Untraceable` with the
-    reason if the graph needs other kernels.
+    The first kernel computes everything that needs no sum over rows. Other kernels compute sums
+    over the rows of matrices of one shape. Kernels that need these sums follow. Raises an
+    `Untraceable` with the reason if the graph needs other kernels.
     """
     nodes = in_order([node for _, node in writes])
     sums = [each for each in nodes if each.op == "column_sum"]
@@ -76,7 +76,7 @@ def source(array: Array) -> Node:
 
 
 def dependent(nodes: Sequence[Node], on: Sequence[Node]) -> set[int]:
-    """Return the ids of the nodes that depend on some nodes, and of these nodes."""
+    """Return the ids of the nodes in `on`, and of all nodes that depend on them."""
     result = set(map(id, on))
     for node in nodes:
         if any(id(each) in result for each in node.args):

@@ -2,7 +2,7 @@
 
 The kernel computes functions of elements, sums and maxima of rows and, at the end, sums over all
 elements. It cannot compute functions of sums over rows. If a row has sums or maxima, a warp
-computes the row, and loops over its columns. Else each thread has an element or a row.
+computes the row, and loops over its columns. Otherwise, each thread computes an element or a row.
 """
 
 from __future__ import annotations

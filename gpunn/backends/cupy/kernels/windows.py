@@ -93,7 +93,7 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel; `statements` are those before the loop and in it, and the result."""
+    """Return a kernel; `statements` come before the loop, in the loop, and as the result."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
@@ -215,7 +215,7 @@ def multiply_channels(op: Arguments) -> Calls:
 
 
 def upsample(op: Arguments) -> Calls:
-    """Assign each pixel to a block of pixels."""
+    """Copy each pixel to a block of pixels."""
     rows, height, width, channels = op.x.shape
     sizes = height, op.out.shape[1] // height, width, op.out.shape[2] // width
     blocks = op.out.reshape(rows, *sizes, channels)

@@ -185,7 +185,7 @@ class Handle:
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Have cuBLAS destroy a resource of the current device when `owner`, its object, is deleted.
+    """Have cuBLAS destroy a resource of the current device when the object `owner` is deleted.
 
     At the end of the process nothing is destroyed, because CUDA may have shut down already.
     """

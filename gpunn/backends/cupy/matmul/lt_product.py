@@ -61,7 +61,7 @@ class LtProduct:
 
     @property
     def reason(self) -> str:
-        """A text with the library for fused products, and the products that it has refused."""
+        """The library for fused products, and the products that it has refused, as text."""
         refused = "; ".join(sorted(self._refused))
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 
