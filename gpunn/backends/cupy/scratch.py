@@ -19,7 +19,7 @@ Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
-    """Named buffers, each as large as its largest request; every thread has separate ones."""
+    """Named buffers, each as large as its largest request; every thread has separate buffers."""
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}

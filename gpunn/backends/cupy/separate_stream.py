@@ -12,7 +12,7 @@ __all__ = ["SeparateStream"]
 
 
 class SeparateStream:
-    """A context in which the thread's current stream is a separate one.
+    """A context in which a thread computes on a separate stream.
 
     The stream is blocking: it and the default stream, which creates networks and loads rows, wait
     for each other. CuPy's pool reuses the memory of an array only on the stream that was current

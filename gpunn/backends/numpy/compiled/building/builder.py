@@ -23,7 +23,8 @@ from gpunn.storage.files import FolderLock
 __all__ = ["BuildError", "build"]
 
 MAX_SHOWN = 1000
-"""Number of characters to show from the end of a worker's error, which names the cause."""
+"""Number of characters to show from the end of a worker's error message, where the cause is named.
+"""
 
 MAX_WORKERS = 8
 """Maximum number of workers, because more workers would take longer to start than they save."""

@@ -75,7 +75,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of functions that this library's functions call, also indirectly."""
+        """Yield the libraries of functions that this library's functions call, even indirectly."""
         seen = {self}
         left = [self]
         while left:

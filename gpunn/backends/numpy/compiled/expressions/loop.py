@@ -59,7 +59,7 @@ class Loop:
         self._once = sum(step.once for step in steps)
 
     def _code_of(self, steps: Sequence[Step]) -> np.ndarray:
-        """Return the steps' functions and places, and note the arrays."""
+        """Return the steps' functions and places, and record the arrays."""
         last_use = {id(base_of(each)): k for k, step in enumerate(steps) for each in step.args}
         registers: set[int] = set()
         code: list[list[int]] = []
@@ -168,7 +168,7 @@ class Loop:
         return self._places.at(self._number(out), thread_bytes)
 
     def _divide(self, array: np.ndarray) -> None:
-        """Note that threads divide an array by rows."""
+        """Record that threads divide an array by rows."""
         if self._multiple == 1 and array.shape[:1] == (self._stage.rows,):
             self._by_rows[self._number(array)] = None
 

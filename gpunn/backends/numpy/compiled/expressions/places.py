@@ -24,7 +24,7 @@ class Place(NamedTuple):
     array: int | None = None
     """The number of the array."""
     thread_bytes: int = 0
-    """Bytes from a thread's memory to the next thread's."""
+    """Bytes from one thread's memory to the next thread's memory."""
 
 
 class Input(NamedTuple):
@@ -79,8 +79,8 @@ class Places:
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return each thread's memory, inputs, the size of a table, and the number of fixed inputs.
 
-        `addresses` are those of the arrays. The memory begins with two tables of places; see the
-        kernel `expression`.
+        `addresses` are the addresses of the arrays. The memory begins with two tables of places;
+        see the kernel `expression`.
         """
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")

@@ -33,7 +33,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
 @compiled
 def inside(size: int, count: int, step: int, start: int) -> tuple[int, int]:
-    """Return the first i with 0 <= start + i step < size, and the last such i < count, plus 1."""
+    """Return the first i < count with 0 <= start + i step < size, and the last such i plus 1."""
     first = quotient(max(0, step - 1 - start), step)
     return first, max(first, min(count, quotient(max(0, size - start + step - 1), step)))
 

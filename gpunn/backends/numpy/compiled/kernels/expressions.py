@@ -119,7 +119,9 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
 BY_VECTOR = (
     *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
 )
-"""Functions of many instructions: computed one SIMD vector at a time, others a block at a time."""
+"""Functions of many instructions, which are computed one SIMD vector at a time; all others are
+computed a block at a time.
+"""
 
 
 @intrinsic

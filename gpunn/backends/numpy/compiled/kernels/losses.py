@@ -67,7 +67,7 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return the value, and half of its derivative by sigmoid(p). No kernel uses the derivative."""
+    """Return the value, and half of its derivative by sigmoid(p), which no kernel uses."""
     return squared_error(sigmoid(p), t, _)
 
 
