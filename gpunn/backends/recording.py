@@ -75,7 +75,7 @@ class Repeated(Protocol):
     """Recorded functions in order, each with a number of repetitions: see `Backend.sequence`."""
 
     def __call__(self, count: int) -> None:
-        """Run the first `count` functions, each its number of times."""
+        """Run the first `count` functions, each with its number of repetitions."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by others, in the same order.

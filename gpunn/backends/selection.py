@@ -1,4 +1,4 @@
-"""Select a backend by name. gpunn never replaces a backend that a user named by another one."""
+"""Select a backend by name. If a user names a backend, gpunn never uses another one instead."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def warn_once(value: str) -> None:
 
 
 class Alone(threading.local):
-    """How many contexts `one_thread` this thread is in."""
+    """The number of nested contexts `one_thread` that this thread is in."""
 
     depth = 0
 
@@ -85,7 +85,7 @@ ALONE = Alone()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Return a context in which backends of the CPU compute with this thread alone.
+    """Return a context in which backends of the CPU compute only with this thread.
 
     Results are bitwise identical to those of a backend with `threads=1`. Several threads can then
     compute at the same time, each for a separate network.

@@ -114,7 +114,7 @@ class ProductPlans:
     ) -> list[Instruction]:
         """Return instructions for out = max(bias + a b, floor); a or b may be transposed.
 
-        The operands are those of `matmul`, but only one may be transposed. A bias of shape (n,) and
+        The operands are as in `matmul`, but only one may be transposed. A bias of shape (n,) and
         a floor (0 for ReLU) require that no operand is transposed.
         """
         size = out.itemsize

@@ -101,7 +101,7 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Return steps in which two functions are one if nothing else uses the first one's result."""
+    """Return steps with two functions joined if only the second uses the first one's result."""
     uses = Counter(id(base_of(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:

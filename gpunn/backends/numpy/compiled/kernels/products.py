@@ -309,8 +309,8 @@ def update_rows(
 ) -> None:
     """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    The kernel first copies the arguments to the thread's buffer, and there replaces the addresses
-    by those of parameter `first`.
+    The kernel first copies the arguments to the thread's buffer, and replaces their addresses by
+    the addresses of parameter `first`.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)

@@ -125,7 +125,7 @@ def run_as_leader(
 
 @entry
 def run_parts(parts: int, count: int) -> None:
-    """Run several programs in this thread alone, one after the other.
+    """Run several programs one after the other, using only this thread.
 
     `parts` is the address of `count` rows of three numbers: a program's table, its length, and how
     often to run it.

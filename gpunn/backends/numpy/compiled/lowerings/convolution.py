@@ -28,7 +28,8 @@ gradients stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
 """If an image has fewer than TERMS pixels, and more weights per pixel than this, products add the
-pixels of several images. Otherwise most time would go into reading and writing the sums."""
+pixels of several images, since most time would otherwise go into reading and writing the sums.
+"""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""

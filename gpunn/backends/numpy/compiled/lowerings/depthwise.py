@@ -30,7 +30,7 @@ class Axis(NamedTuple):
 
 
 class Depthwise(Lowerings):
-    """Returns instructions for depthwise convolution. The convolution has checked the arguments."""
+    """Returns instructions for depthwise convolution. `Convolution` has checked the arguments."""
 
     def depthwise(
         self,

@@ -20,8 +20,9 @@ from gpunn.expressions import REDUCTIONS
 __all__ = ["Optimizers"]
 
 LARGE = 2**15
-"""Minimum number of weights for which an additional instruction pays off that keeps the gradient in
-the cache."""
+"""Minimum number of weights of a matrix that is updated by a separate instruction, so that its
+gradient is still in the cache.
+"""
 
 
 class Optimizers(Expressions):

@@ -89,9 +89,9 @@ class Pooling(Lowerings):
 
 
 def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    """Return the gradient of a pooling combined with that of the ReLU before it.
+    """Return the gradient of a pooling, combined with the gradient of the ReLU before it.
 
-    Return None if the following instruction does not compute this product.
+    Return None if the following instruction does not compute the gradient of the ReLU.
     """
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
     x, gradient = pooling.reads[0], pooling.writes[0]
