@@ -11,7 +11,7 @@ from gpunn.errors import suggest
 
 __all__ = ["advice"]
 
-LIMITS = "gpunn has layers in sequence, without recurrence or attention (see Limits in the README)"
+LIMITS = "gpunn has no recurrence and no attention (see Limits in the README)"
 SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "
     "applies softmax to its outputs"

@@ -1137,7 +1137,7 @@ def schema_of(description: Description) -> Schema | None:
 
         return schema_from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
-        raise ArgumentError("schema: the file has arrays of a schema, but no description")
+        raise ArgumentError("schema: the file has the arrays of a schema, but not its description")
     return None
 
 

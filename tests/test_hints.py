@@ -37,7 +37,7 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
         ("Layer", "Conv2D", "use 'conv_2d'"),
         ("Layer", "DepthwiseConv2D", "use 'conv_2d' with groups equal to the channels"),
         ("Layer", "MaxPooling2D", "use 'max_pool_2d'"),
-        ("Layer", "LSTM", "without recurrence or attention (see"),
+        ("Layer", "LSTM", "no recurrence and no attention (see"),
         ("Augmentation", "RandomRotation", "use 'rotate'"),
         ("Layer", "embeddings", "did you mean 'embedding'?"),
         ("Layer", "relu", "use the layer 'activation'"),
@@ -61,7 +61,7 @@ def test_names(kind, name, advised):
 @pytest.mark.parametrize(
     ("module", "name", "advised"),
     [
-        (gpunn.layers, "MultiHeadAttention", "without recurrence or attention"),
+        (gpunn.layers, "MultiHeadAttention", "no recurrence and no attention"),
         (gpunn.layers, "Linear", "use 'Dense'"),
         (gpunn.layers, "BatchNormalization", "use 'BatchNorm'"),
         (gpunn.losses, "MSELoss", "use 'MeanSquaredError'"),

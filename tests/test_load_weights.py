@@ -186,12 +186,18 @@ def of_table(schema):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"size": None, "age": [1.0, 2.0, 5.0, 4.0]}, "there is no column 'age' there"),
-        ({"age": [1.0, 2.0, 5.0, 4.0]}, "there is no column 'age' there"),
-        ({"size": ["1 m", "2 m", "1 m", "2 m"]}, "column 'size' is a number there, and a category"),
-        ({"kind": ["x", "z", "x", "z"]}, "column 'kind' has a category 'y' there"),
-        ({"size": [1.0, 2.0, 4.0, 9.0]}, "column 'size' has a different scale there"),
-        ({"size": [1.0, 2.0, float("nan"), 3.0]}, r"column 'size' has no 'size \(missing\)' there"),
+        ({"size": None, "age": [1.0, 2.0, 5.0, 4.0]}, "that schema has no column 'age'"),
+        ({"age": [1.0, 2.0, 5.0, 4.0]}, "that schema has no column 'age'"),
+        (
+            {"size": ["1 m", "2 m", "1 m", "2 m"]},
+            "column 'size' is a number in that schema, and a category",
+        ),
+        ({"kind": ["x", "z", "x", "z"]}, "column 'kind' has a category 'y' in that schema"),
+        ({"size": [1.0, 2.0, 4.0, 9.0]}, "column 'size' has a different scale in that schema"),
+        (
+            {"size": [1.0, 2.0, float("nan"), 3.0]},
+            r"column 'size' has no 'size \(missing\)' in that schema",
+        ),
     ],
 )
 def test_another_schema_is_an_error_that_names_the_column(columns, message):

@@ -54,7 +54,7 @@ ONE_A_ROW = (
     "one number per row. The backend averages over the rows, so average only over the outputs: "
     "xp.mean(..., axis=1)"
 )
-ONE_A_PREDICTION = "the derivative of the loss of each row by each prediction of that row"
+ONE_A_PREDICTION = "the derivatives of each row's loss with respect to its predictions"
 A_VECTOR = (
     "a vector of length size(outputs), which is 1 by default. Convert a number by "
     "xp.sum(..., keepdims=True) or xp.reshape(..., (1,)), or define size"

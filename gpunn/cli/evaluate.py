@@ -31,7 +31,7 @@ __all__ = ["evaluate"]
 @click.option(
     "--data-path",
     type=click.Path(path_type=Path),
-    help="The same as DATA.",
+    help="Another way to give DATA.",
 )
 @click.option(
     "--target-path",

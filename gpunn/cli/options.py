@@ -142,7 +142,7 @@ TABLE_OPTIONS = (
         "--header/--no-header",
         default=None,
         help="Whether the first row contains column names. By default, the first row is a header "
-        "if not all its cells are numbers. Without a header, columns are numbered from 0.",
+        "unless all its cells are numbers. Without a header, columns are numbered from 0.",
     ),
 )
 

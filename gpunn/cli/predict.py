@@ -47,7 +47,7 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--input",
     "named_input",
     type=click.Path(path_type=Path),
-    help="The same as INPUT.",
+    help="Another way to give INPUT.",
 )
 @click.option(
     "--output",
@@ -119,8 +119,8 @@ def predict(
     CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. If INPUT is missing or is
     -, gpunn reads standard input. Several INPUTs are images, or folders of images.
 
-    For classes, the prediction is a class name: the most probable class or, of two classes, the one
-    that the model's threshold selects. For numbers, the prediction is the number.
+    For classification, the prediction is a class name: the most probable class or, of two classes,
+    the class that the model's threshold selects. For regression, the prediction is a number.
 
     CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. Only
     predictions for --output stay in memory until the last row.

@@ -34,7 +34,7 @@ class Collectives:
         self.ops, self.communicator = backend, agreement.communicator
         self.rank, self.size = agreement.rank, agreement.size
         self._gather = agreement.gather
-        with agreement.watchdog.waiting("what exchanges arrays"):
+        with agreement.watchdog.waiting("the choice of a library that exchanges arrays"):
             self._direct = self.communicator.supports(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:

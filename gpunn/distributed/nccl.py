@@ -73,7 +73,7 @@ class NCCLCommunicator(Communicator):
         except MissingPackageError as error:
             problem = str(error)
         first = nccl.get_unique_id() if nccl and self.rank == 0 else None
-        gathered = gather((problem, place_of(backend), first), "whether NCCL is there")
+        gathered = gather((problem, place_of(backend), first), "the check for NCCL")
         problem = next(
             (f"rank {rank}: {each}" for rank, (each, *_) in enumerate(gathered) if each), ""
         )
@@ -109,7 +109,7 @@ class NCCLCommunicator(Communicator):
             calls = Calls(nccl, communicator, self.size, backend.device)
         except Exception as error:
             failed = f"{type(error).__name__}: {error}"
-        for rank, each in enumerate(gather(failed, "NCCL's beginning")):
+        for rank, each in enumerate(gather(failed, "the start of NCCL")):
             if each:
                 raise DistributedError(
                     f"communicator: NCCL did not start on rank {rank}: {each}. Set the environment "

@@ -249,5 +249,5 @@ def check_classes(classes: list[str], training: Part, settings: Training) -> Non
     if classes and len(absent):
         raise ConfigError(
             f"data: no training row has the class {classes[absent[0]]!r}; remove its rows, or "
-            "divide the rows in another way"
+            "split the rows in another way"
         )

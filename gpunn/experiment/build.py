@@ -433,8 +433,8 @@ def _check_threshold(
     codes = classes_of(trainer.loss, training)
     if classes is not None and codes is not None and 2 * np.count_nonzero(codes) > len(codes):
         LOG.warning(
-            "threshold_for: %s refers to the more common class %r; to use %r, set data.positive "
-            "or --positive",
+            "threshold_for: %s refers to the more common class %r; to use the class %r, set "
+            "data.positive or --positive",
             criterion,
             classes[1],
             classes[0],

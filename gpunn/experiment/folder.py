@@ -274,11 +274,11 @@ class RunFolder(LockedFolder, Callback):
                 progress = read_checkpoint(file).progress
                 if (progress.epoch, progress.cursor) == (best, None):
                     new.add(path, file.read_bytes())
-                    LOG.warning("%s. Restoring it from %s", fault, file)
+                    LOG.warning("%s. Restoring the best epoch from %s", fault, file)
                     return
         LOG.warning(
-            "%s. No checkpoint of that epoch is left to restore it; the next better epoch will "
-            "replace it",
+            "%s. It can't be restored, because no checkpoint of the best epoch is left; the next "
+            "better epoch will replace it",
             fault,
         )
 

@@ -26,8 +26,8 @@ def settle_monitors(
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
-            "training.monitor_mode: also set training.monitor, to the metric's name. For the first "
-            "callback, set training.callbacks.0.mode"
+            "training.monitor_mode: also set training.monitor to the metric's name. To set only "
+            "the mode of the first callback, use training.callbacks.0.mode"
         )
     for path, table, mode in _monitoring(training):
         if (monitor := table.get("monitor")) is None:

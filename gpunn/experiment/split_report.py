@@ -106,7 +106,7 @@ def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
                 "group": "are in groups that data.path also has",
             }
             remarks.append(
-                f"data.{name}_path: {plural(count, 'row')} {why[keys.kind]}, by the column "
-                f"{keys.column!r}, so information about them may have leaked into training"
+                f"data.{name}_path: {plural(count, 'row')} {why[keys.kind]}, according to the "
+                f"column {keys.column!r}, so information about them may have leaked into training"
             )
     return remarks

@@ -73,7 +73,7 @@ class Tracer:
             return value.node
         if type(value) in (bool, int, float):
             return self.graph.number(value)
-        self.refuse(f"an operand of type {type(value).__name__} that isn't the operation's")
+        self.refuse(f"an operand of type {type(value).__name__}, which is no argument of the code")
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a matrix product, in traces that allow it."""
@@ -218,7 +218,7 @@ class StandIn:
                 if isinstance(each, slice):
                     shape.append(columns[1] - columns[0])
             else:
-                self.tracer.refuse("an index that is neither all of an axis nor some columns")
+                self.tracer.refuse("an index other than a whole axis or a range of columns")
             axis += 1
         shape += self.shape[axis:]
         if columns is None and tuple(shape) == self.shape:
@@ -240,7 +240,7 @@ class StandIn:
             return start, start + 1
         start, stop, step = key.indices(size)
         if step != 1 or start >= stop:
-            self.tracer.refuse("a slice with a step, or without columns")
+            self.tracer.refuse("a slice that has a step or selects no columns")
         return start, stop
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -387,7 +387,7 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
             return root if exponent > 0 else 1 / root
         if float(exponent).is_integer():
             if abs(exponent) > 16:  # products would round too often; log needs a positive base
-                tracer.refuse("a whole power above 16")
+                tracer.refuse("an integer power above 16")
             result = product_of(base, abs(int(exponent)))
             return result if exponent >= 0 else 1 / result
         return tracer.call("exp", exponent * tracer.call("log", base))

@@ -87,7 +87,7 @@ def traced_twice(
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
     if any(list(map(id, nodes(each))) != list(map(id, nodes(results[0]))) for each in results[1:]):
-        raise Untraceable("code that gives another result when it runs again")
+        raise Untraceable("code whose result changes when it runs again")
     return results[0]
 
 

@@ -170,8 +170,9 @@ class Layer(Configurable):
         names = list(inspect.signature(method).parameters) if inspect.isfunction(method) else []
         if names[1:] in (["x"], ["xp", "x"]):
             raise ArgumentTypeError(
-                f"{cls.__name__}: forward({', '.join(names)}) without a workspace, for "
-                "which gpunn finds the chain rule, needs a subclass of gpunn.layers.Block"
+                f"{cls.__name__}: forward({', '.join(names)}) has no argument workspace. Derive "
+                "the class from gpunn.layers.Block, or define forward(self, x, workspace) and "
+                "backward"
             )
         text = vars(cls).get("__doc__") or ""
         if is_built_in(cls) and (following := NEXT_SECTION.search(text)):

@@ -162,7 +162,7 @@ class FormulaTracer(Tracer):
         nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
-            self.refuse("xp.concat along another axis than the last one")
+            self.refuse("xp.concat along an axis other than the last one")
         if any(each.shape[:-1] != first[:-1] for each in nodes):
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
             raise ArgumentError(f"concat: rows of different shapes: {shapes}")

@@ -75,7 +75,7 @@ def precision_recall(scores: Scores) -> tuple[Curve, float]:
 
 
 def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
-    """Return the mean probability, the fraction of yes and the number of rows of each bin."""
+    """Return the mean probability, the fraction of positives and the number of rows of each bin."""
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0
@@ -134,13 +134,14 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             precisions,
             ("recall", "precision"),
             scores=("average precision", averages),
-            note=f"{split}. Random scores have a precision equal to the fraction of yes: {shares}.",
+            note=f"{split}. Random scores have a precision equal to the fraction of "
+            f"positives: {shares}.",
         ),
         chart(
             (f"{key}-calibration", "Calibration"),
             shown,
             bins,
-            ("mean probability", "fraction of yes"),
+            ("mean probability", "fraction of positives"),
             scores=("calibration error", errors),
             counts=rows,
             note=f"{split}, in {BINS} bins of probability. Points above the line show "

@@ -218,7 +218,7 @@ def labels(outcome: Labels, part: str) -> Table:
     with np.errstate(invalid="ignore"):
         metrics = right, hits / predicted, hits / truth
     rows = counted(outcome.names or range(len(right)), truth, metrics)
-    columns = ("output", "rows with yes", "accuracy", "precision", "recall")
+    columns = ("output", "positive rows", "accuracy", "precision", "recall")
     return Table("By output", columns, rows, f"On {len(outcome.truth):,} rows of the {part} split.")
 
 

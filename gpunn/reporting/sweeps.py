@@ -187,8 +187,8 @@ def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
         columns=("parameter", "share"),
         rows=list(shares.items()),
         texts=list(map(number_text, values)),
-        description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most: "
-        f"{values[0]:.4g} of 1.",
+        description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most, "
+        f"with a share of {values[0]:.4g}.",
         note="Computed by Optuna's PED-ANOVA: how a parameter's values differ between the best "
         "tenth of the complete trials and all complete trials. With few trials, the estimate is "
         "rough.",

@@ -40,7 +40,7 @@ from gpunn.rows.lines import MAX_LINE, Lines, RowsError, wrong_text
 
 __all__ = ["cells_of_csv", "flattened", "predict_stream"]
 
-OTHER_MARK = "expected the decimal mark of the numbers above"
+OTHER_MARK = "expected the same decimal mark as in earlier numbers"
 
 
 def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:

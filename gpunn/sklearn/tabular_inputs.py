@@ -187,8 +187,8 @@ def check_missing(missing: np.ndarray, argument: str) -> None:
     if missing.any():
         rows = np.flatnonzero(missing)
         raise DataError(
-            f"{argument}: row {rows[0]} has no target, but None, NaN or a string such as 'NA' "
-            f"({plural(len(rows), 'row')} in total). Remove such rows"
+            f"{argument}: row {rows[0]} has no target (None, NaN or a string such as 'NA'); "
+            f"{plural(len(rows), 'row')} in total. Remove such rows"
         )
 
 

@@ -297,10 +297,10 @@ def _check_empty(folder: Path) -> None:
     """Raise a ConfigError if a folder contains files other than those of a sweep."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
     if names and not (folder / JOURNAL).exists():  # another process may just have created it
-        what = "is a run" if CONFIG in names else "are files"
+        what = "a run" if CONFIG in names else "other files"
         raise ConfigError(
-            f"{folder}: expected a new folder or a sweep folder; there {what} in it. Choose "
-            "another folder with --output"
+            f"{folder}: expected a new folder or a sweep folder; got a folder with {what}. "
+            "Choose another folder with --output"
         )
 
 

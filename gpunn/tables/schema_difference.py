@@ -14,10 +14,11 @@ __all__ = ["schema_difference"]
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return a difference between two schemas' encodings, or an empty string if there is none.
 
-    An example is "column 'age' is a category there, and a number here": "there" means `other`.
+    An example is "column 'age' is a category in that schema, and a number in this one", in which
+    "that schema" is `other`.
     """
     if len(schema.parts) != len(other.parts):
-        return f"there are {len(other.parts)} schemas there, and {len(schema.parts)} here"
+        return f"that schema joins {len(other.parts)}, and this one {len(schema.parts)}"
     differences = map(difference_of_parts, schema.parts, other.parts)
     return next(filter(None, differences), "")
 
@@ -27,20 +28,21 @@ def difference_of_parts(schema: Schema, other: Schema) -> str:
     here, there = used(schema), used(other)
     for name in [*here, *there]:
         if name not in there or name not in here:
-            return f"there is {'no' if name in here else 'a'} column {name!r} there"
+            return f"that schema has {'no' if name in here else 'a'} column {name!r}"
         if problem := column_difference(here[name], there[name]):
             return f"column {name!r} {problem}"
     if list(here) != list(there):
-        return f"columns are in another order there: {', '.join(there)}"
+        return f"columns are in another order in that schema: {', '.join(there)}"
     if schema.scaling.name != other.scaling.name:
-        return f"numbers have the scaling {other.scaling.name!r} there"
+        return f"numbers have the scaling {other.scaling.name!r} in that schema"
     arrays, others = schema.arrays(), other.arrays()
     for index, feature in enumerate(scaled_features(schema.columns)):
         for name, array in arrays.items():
             if not np.array_equal(array[index], others[name][index]):
-                return f"column {feature.name!r} has a different scale there"
+                return f"column {feature.name!r} has a different scale in that schema"
     if schema.missing_values != other.missing_values:
-        return f"missing values are {', '.join(other.missing_values) or 'only blanks'} there"
+        markers = ", ".join(other.missing_values) or "only blanks"
+        return f"missing values are {markers} in that schema"
     return ""
 
 
@@ -52,16 +54,18 @@ def used(schema: Schema) -> dict[str, Column]:
 def column_difference(column: Column, other: Column) -> str:
     """Return a difference between two columns except their scaling, or an empty string."""
     if column.kind != other.kind:
-        return f"is a {other.kind} there, and a {column.kind} here"
+        return f"is a {other.kind} in that schema, and a {column.kind} in this one"
     if column.format != other.format:
-        return f"has the format {other.format!r} there, and {column.format!r} here"
+        return f"has the format {other.format!r} in that schema, and {column.format!r} in this one"
     if column.categories != other.categories:
         odd = min(set(column.categories) ^ set(other.categories))
-        return f"has {'no ' if odd in column.categories else 'a '}category {odd!r:.60} there"
+        has = "no" if odd in column.categories else "a"
+        return f"has {has} category {odd!r:.60} in that schema"
     here, there = features_of([column]), features_of([other])
     if here != there:
         odd_feature = next(
             each for each in [*here, *there] if each not in here or each not in there
         )
-        return f"has {'no ' if odd_feature in here else 'a '}{odd_feature.name!r} there"
+        has = "no" if odd_feature in here else "a feature"
+        return f"has {has} {odd_feature.name!r} in that schema"
     return ""

@@ -235,8 +235,8 @@ class TrainingState:
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
-                "snapshot: layers were frozen or unfrozen since it was taken; restore trainable of "
-                "these layers"
+                "snapshot: layers were frozen or unfrozen since it was taken; set trainable of "
+                "these layers as it was then"
             )
         arrays = trained_arrays(self.started_step())
         self._ranks.join("restore", snapshot.number)

@@ -370,7 +370,7 @@ def test_a_damaged_best_epoch_is_restored(tmp_path, clock, caplog, damage):
     train(tmp_path, clock, resume=True)
     assert best.read_bytes() == whole
     assert str(best) in caplog.text
-    assert "Restoring it from" in caplog.text
+    assert "Restoring the best epoch from" in caplog.text
 
 
 def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
@@ -388,7 +388,7 @@ def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
     caplog.clear()
     train(tmp_path, clock, *worse, resume=True)
     assert "best.safetensors: " in caplog.text
-    assert "No checkpoint of that epoch is left to restore it" in caplog.text
+    assert "no checkpoint of the best epoch is left" in caplog.text
 
 
 def test_lost_norms_are_restored(tmp_path, clock):

@@ -65,7 +65,7 @@ def kept(self, x):
 REFUSED = {
     "reads elements": lambda self, x: x if x[:, 0] > 0 else -x,
     "a function of NumPy": lambda self, x: np.tanh(x),
-    "gives another result when it runs again": lambda self, x: x * float(RANDOM.random()),
+    "result changes when it runs again": lambda self, x: x * float(RANDOM.random()),
     "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
     "depend on the number of rows": lambda self, x: x / x.shape[0],
     "operand of type ndarray": lambda self, x: x * np.ones(4, np.float32),
@@ -73,7 +73,7 @@ REFUSED = {
     "xp.sort": lambda self, xp, x: xp.sort(x),
     "which is not an attribute": lambda self, x: Dense(4)(x),
     "a matrix product, unless": lambda self, x: x @ x,
-    "xp.concat along another axis": lambda self, xp, x: xp.concat([x, x], axis=0),
+    "xp.concat along an axis other than the last": lambda self, xp, x: xp.concat([x, x], axis=0),
     "a result of type float; expected an array": lambda self, x: 1.0,
     "a result that is not an array of numbers with rows": lambda self, x: x > 0,
     "a first factor of a matrix product that is not": lambda self, xp, x: xp.zeros((4, 4)) @ x,
@@ -176,7 +176,7 @@ def test_a_block_has_no_backward_pass_and_a_layer_no_formula():
     with pytest.raises(ArgumentTypeError, match="Both: a Block has"):
         type("Both", (Block,), {"backward": lambda self: None})
     for forward in (lambda self, x: x, lambda self, xp, x: xp.exp(x)):
-        with pytest.raises(ArgumentTypeError, match=r"needs a subclass of gpunn\.layers\.Block"):
+        with pytest.raises(ArgumentTypeError, match=r"Derive the class from gpunn\.layers\.Block"):
             type("Formula", (Layer,), {"forward": forward})
     with pytest.raises(ArgumentTypeError, match="dense: a layer can be called like a function"):
         Dense(3)(X)

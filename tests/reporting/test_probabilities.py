@@ -75,7 +75,7 @@ def test_charts_of_two_classes():
     assert list(found) == ["a-confusion", "a-roc", "a-precision-recall", "a-calibration"]
     assert found["a-roc"].note.startswith("Area: yes, 0.7500.")
     assert found["a-precision-recall"].note.startswith("Average precision: yes, 0.8333.")
-    assert "precision equal to the fraction of yes: 0.5" in found["a-precision-recall"].note
+    assert "precision equal to the fraction of positives: 0.5" in found["a-precision-recall"].note
     assert [row[-1] for row in found["a-calibration"].rows] == [1, 2, 1]
     assert all(len(chart.legend) == 1 for key, chart in found.items() if key != "a-confusion")
 

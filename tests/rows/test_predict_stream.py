@@ -203,7 +203,8 @@ def test_a_column_has_one_decimal_mark():
     stream = Stream("y;x\n1,5;1,5\n2.5;2\nc;2.5\nd;1.000,5\ne;3,5\n", skip=True).read()
     assert stream.rows == [["1.5", "1,5"], ["2", "2.5"], ["1.000,5", "d"], ["3.5", "e"]]
     assert stream.messages[0] == (
-        "line 4, column 'x': expected the decimal mark of the numbers above; got '2.5'; skipped"
+        "line 4, column 'x': expected the same decimal mark as in earlier numbers; got '2.5'; "
+        "skipped"
     )
 
 

@@ -196,10 +196,10 @@ def test_a_folder_of_something_else(opened, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="there is a run in it"):
+    with pytest.raises(ConfigError, match="got a folder with a run"):
         opened()
     (folder / "config.json").rename(folder / "notes")
-    with pytest.raises(ConfigError, match="there are files in it"):
+    with pytest.raises(ConfigError, match="got a folder with other files"):
         opened()
 
 

@@ -143,7 +143,7 @@ def test_files():
         del column["format"]
     earlier = Schema.from_json(record, schema.arrays())
     assert [column.format for column in earlier.columns] == ["", ""]
-    difference = "column 'w' has the format '' there, and '0.0 kg' here"
+    difference = "column 'w' has the format '' in that schema, and '0.0 kg' in this one"
     assert schema_difference(schema, earlier) == difference
     for kind, form in (
         ("number", "kg"),

@@ -82,9 +82,9 @@ def test_copies():
         assert not schema_difference(again, JOINED)
     assert PARTS[0] != JOINED
     assert JoinedSchema(PARTS[:2]) != JoinedSchema(PARTS[1::-1])
-    assert schema_difference(JOINED, PARTS[0]) == "there are 1 schemas there, and 3 here"
+    assert schema_difference(JOINED, PARTS[0]) == "that schema joins 1, and this one 3"
     difference = schema_difference(JoinedSchema(PARTS[:2]), JoinedSchema(PARTS[1::-1]))
-    assert difference == "column 'size' has a 'size (missing)' there"
+    assert difference == "column 'size' has a feature 'size (missing)' in that schema"
 
 
 @pytest.mark.parametrize(

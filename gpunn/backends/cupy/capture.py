@@ -173,7 +173,7 @@ class GraphExecutor:
             refusal = reason(error)
         refusal = self._first_refusal(refusal, "a graph of several updates")
         if refusal:
-            logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, refusal)
+            logger.debug("gpunn: can't record %d steps as one CUDA graph: %s", UNROLLED, refusal)
         else:
             self._unrolled = graph
 
@@ -196,7 +196,7 @@ class Graph:
         """Launch the graph."""
         if self._graph is None:
             raise DistributedError(
-                "communicator: closed, so that this trainer cannot continue; create a new "
+                "communicator: it is closed, so this trainer cannot continue; create a new "
                 "communicator and a new trainer"
             )
         self._graph.launch()

@@ -54,8 +54,8 @@ def refuse_strays(
             raise ArgumentError(
                 f"{what.__name__}: {name}: the array is on cupy:{array.data.device_id}, but this "
                 f"backend computes on cupy:{device.id}. To fix it: use one backend for the network "
-                "and its data, or copy the array: to_host of the other backend, then from_host "
-                "of this backend"
+                "and its data, or copy the array with to_host of the other backend, and then "
+                "from_host of this backend"
             )
 
 

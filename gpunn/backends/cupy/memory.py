@@ -16,7 +16,8 @@ __all__ = ["device_errors", "free_bytes", "release"]
 SETTINGS = (
     "use a smaller batch_size in fit, evaluate or predict, with gradient_accumulation to keep the "
     "number of rows in an update; or leave the data set on the host with stream=True. If several "
-    "networks train at the same time, train fewer, by the argument threads or by GPUNN_THREADS"
+    "networks train at the same time, reduce their number with the argument threads or the "
+    "environment variable GPUNN_THREADS"
 )
 
 REMEDY = (

@@ -150,7 +150,8 @@ class Int8Network:
             self._add(step, steps)
         if not self.operations:
             raise ExportError(
-                "model: has no layer of convolution, pooling or dense, as 8-bit integers need"
+                "model: for 8-bit integers, expected at least one convolution, pooling or dense "
+                "layer; got none"
             )
         if not self._scaling.is_identity:
             raise refusal(self._scaled)

@@ -69,8 +69,8 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
         f"{row_name(table, copy)} is equal to {row_name(table, original)}",
         "A random split puts equal rows into both training and test rows, so test metrics are too "
         "good.",
-        "Remove the copies from the file; if a column identifies what the rows describe, use "
-        "--split group=COLUMN",
+        "Remove the copies from the file; if a column identifies the person or thing in each row, "
+        "use --split group=COLUMN",
     )
 
 

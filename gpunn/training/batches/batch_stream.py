@@ -311,7 +311,7 @@ class BatchStream:
         )
         raise ArgumentError(
             f"layer {label!r}: must see all training rows together, but a batch has only a "
-            "few rows. Before training, call trainer.fit(X, y, epochs=0) with arrays of a sample"
+            "few rows. Before training, call trainer.fit(X, y, epochs=0) with arrays of sample rows"
         )
 
     def start(self, model: Sequential) -> None:

@@ -83,7 +83,8 @@ class ModelCheckpoint(Callback):
             self.require_integer("keep")
             if "{" not in str(self.path):
                 raise ArgumentError(
-                    "keep: requires {epoch} or {updates} in the path, or leave keep out"
+                    "keep: works only if the path contains {epoch} or {updates}; add one of them, "
+                    "or leave keep out"
                 )
         if self.every_updates is not None:
             self.require_integer("every_updates")

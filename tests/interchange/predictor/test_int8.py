@@ -167,7 +167,7 @@ def test_a_weight_of_zero_and_a_large_bias():
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),
         ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer here"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': 8-bit integers do not support"),
-        ([Rescaling()], "model: has no layer of convolution, pooling or dense"),
+        ([Rescaling()], "model: for 8-bit integers, expected at least one convolution"),
         ([Dense(2)], "layer 'dense_1': a unit has 4 weights; 8-bit integers allow at most 3"),
     ],
 )

@@ -59,7 +59,7 @@ def test_early_stopping_at_the_end_of_a_cycle(schedule, options, best, epochs):
     losses = [best.get(epoch, 9) for epoch in range(1, 121)]
     assert this.run(callback, losses) == epochs
     assert callback.best == min(losses[:epochs])
-    assert ("worse than after the cycle before" in this.stop_reason) == (epochs < 120)
+    assert ("worse than after the previous cycle" in this.stop_reason) == (epochs < 120)
 
 
 def test_the_value_of_the_cycle_before_is_restored():
@@ -71,7 +71,7 @@ def test_the_value_of_the_cycle_before_is_restored():
     again.restore(before.state(this), this)
     for this.epoch in range(11, 25):
         again.on_epoch_end(this, {"val_loss": 2})
-    assert "cycle before (1)" in this.stop_reason
+    assert "previous cycle (1)" in this.stop_reason
 
 
 def test_early_stopping_knows_what_is_better():

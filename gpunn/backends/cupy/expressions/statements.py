@@ -176,7 +176,7 @@ class Statements:
     def _scope(self, node: Node, place: Place) -> Scope:
         if id(node) in self.late:
             if place != ONCE:
-                raise Untraceable("a sum over rows that elements need")
+                raise Untraceable("a sum over rows that is used for each element")
             return self.last
         if "j" in place.column:
             return self.loop
@@ -192,7 +192,7 @@ class Statements:
         if key not in scope.names:
             if node.op in REDUCTIONS and id(node) not in self.late:
                 if place != self.place(node.shape):
-                    raise Untraceable("a row of sums of rows")
+                    raise Untraceable("sums of rows that are used along another axis")
                 self._reduce(node)
             else:
                 text, name = self._text(node, place), self.printer.name()

@@ -131,12 +131,12 @@ def say_once(epilogue: str, why: str) -> None:
     """Log once that cuBLASLt refused a product, as a warning if a bug of gpunn may be the cause."""
     if why == INVALID:
         logger.warning(
-            "gpunn: cuBLASLt reported an invalid argument of a product with %s (%s). Training "
-            "continues without this fused product; results may differ in rounding. Please report "
-            "this. To train without cuBLASLt, set the backend options fused_products=False and "
-            "matmul_algorithms='heuristic'",
+            "gpunn: cuBLASLt reported an invalid argument for a matrix product with %s (%s). "
+            "Training continues without this fused product; results may differ in rounding. "
+            "Please report this. To train without cuBLASLt, set the backend options "
+            "fused_products=False and matmul_algorithms='heuristic'",
             epilogue,
             why,
         )
     else:
-        logger.info("gpunn: cuBLASLt does not compute a product with %s: %s", epilogue, why)
+        logger.info("gpunn: cuBLASLt can't compute a matrix product with %s: %s", epilogue, why)

@@ -34,7 +34,7 @@ LONG = 0.5
 MADE_BY = "made_by"
 """Key under which the dictionary of stored algorithms has the library's version and the device."""
 
-DIFFERS = "so the results may differ from an uninterrupted run in rounding"
+DIFFERS = "so results may differ in rounding from those of an uninterrupted run"
 
 
 class Heuristic:
@@ -87,8 +87,8 @@ class Measured:
             if algorithm is not None and plan.accepts(algorithm):
                 return algorithm
             logger.warning(
-                "gpunn: cuBLASLt can't use the stored algorithm of a product. gpunn chooses "
-                "another algorithm, %s. Product: %s",
+                "gpunn: cuBLASLt can't use the stored algorithm for a matrix product. gpunn "
+                "chooses another algorithm, %s. Product: %s",
                 DIFFERS,
                 problem,
             )
@@ -117,8 +117,8 @@ class Measured:
             self._chosen |= algorithms
             return
         logger.warning(
-            "gpunn: the stored algorithms of products were measured for %s, but this is %s. gpunn "
-            "measures the algorithms again, %s",
+            "gpunn: the stored algorithms for matrix products were measured with %s, but this "
+            "process uses %s. gpunn measures the algorithms again, %s",
             made_by,
             self._made_by,
             DIFFERS,
