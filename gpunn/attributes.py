@@ -8,8 +8,6 @@ from typing import Any
 from gpunn.errors import SettingError
 from gpunn.hints import advice
 
-__all__ = ["Fixed", "fixed_attribute", "unknown_attribute"]
-
 FREEZING = "to freeze a layer, set layer.trainable = False"
 
 HINTS = {

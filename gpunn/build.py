@@ -12,8 +12,6 @@ from gpunn.backends.numpy.compiled.building import build
 from gpunn.backends.numpy.compiled.targets import TARGETS, runnable_targets
 from gpunn.errors import GpunnError
 
-__all__ = ["main"]
-
 
 @click.command()
 @click.option(

@@ -29,31 +29,6 @@ from gpunn.attributes import unknown_attribute
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.hints import advice
 
-__all__ = [
-    "Configurable",
-    "check_choice",
-    "check_flag",
-    "check_fraction",
-    "check_integer",
-    "check_integers",
-    "check_names",
-    "check_number",
-    "construct",
-    "default_parameters",
-    "field_names",
-    "flag",
-    "integer",
-    "is_built_in",
-    "key_path",
-    "known",
-    "lookup",
-    "make",
-    "missing_class",
-    "number",
-    "resolve",
-    "resolve_all",
-]
-
 
 class ConstructorSignature:
     """The signature of a class's `__init__`.

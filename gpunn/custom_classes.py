@@ -16,8 +16,6 @@ from typing import Any, TypeAlias
 from gpunn.configurable import Configurable, is_built_in, known
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["CustomClasses", "custom_classes", "require_classes"]
-
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
 """Maps a kind, such as "layer", and the name of a class to the class's "package.module:Class".
 

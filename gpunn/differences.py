@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-__all__ = ["ABSENT", "differences", "leaves", "network_differences", "varying"]
-
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
 """Parameters of layers that have no effect after the initial values are drawn."""
 

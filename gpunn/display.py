@@ -9,8 +9,6 @@ from typing import Any
 from gpunn.monitor import VALIDATION
 from gpunn.optional import install_command, require
 
-__all__ = ["SYMBOLS", "html_table", "plot_columns", "title_of"]
-
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return an HTML table with escaped text; only the first column is left-aligned.

@@ -20,8 +20,6 @@ from gpunn.backends.thread_count import usable_cores
 from gpunn.errors import BackendUnavailableError, GpunnError
 from gpunn.version import __version__
 
-__all__ = ["automatic_backend", "diagnose", "environment"]
-
 PACKAGES = ("numpy", "array-api-compat", "safetensors", "click", "tqdm")
 OPTIONAL_PACKAGES = ("numba", *CUPY_PACKAGES, "scikit-learn", "threadpoolctl")
 THREAD_VARIABLES = (

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from gpunn.errors import ConcurrentUseError
 from gpunn.forks import renewed_in_children
 
-__all__ = ["Exclusion"]
-
 
 class Exclusion:
     """A lock of a network, so that only one thread at a time trains or evaluates it.

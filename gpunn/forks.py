@@ -13,8 +13,6 @@ import threading
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["IMPORTING", "ForkableLock", "renewed_in_children"]
-
 PATIENCE = 10.0
 """Maximum seconds that a fork waits until another thread has finished an import."""
 

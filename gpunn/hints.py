@@ -9,8 +9,6 @@ from collections.abc import Collection
 
 from gpunn.errors import suggest
 
-__all__ = ["advice"]
-
 LIMITS = "gpunn has no recurrence and no attention (see Limits in the README)"
 SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "

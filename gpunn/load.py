@@ -12,8 +12,6 @@ from gpunn.neural_network import NeuralNetwork
 from gpunn.storage.models import check_arrays, final_model, read_model
 from gpunn.storage.reading import checked_path
 
-__all__ = ["load_model"]
-
 KINDS = {each.file_kind: each for each in (Sequential, NeuralNetwork)}
 
 

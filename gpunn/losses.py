@@ -29,7 +29,8 @@ from gpunn.configurable import (
     number,
 )
 from gpunn.errors import ArgumentError, DataError, ShapeError
-from gpunn.expressions.derived import default, derived, forget_inherited, require_separate_rows
+from gpunn.expressions.derived import default, derived, forget_inherited
+from gpunn.expressions.expression import require_separate_rows
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 

@@ -17,16 +17,6 @@ from gpunn.rows.csv_rows import first_few
 from gpunn.thresholds import TWO_CLASSES
 from gpunn.typing import Shape
 
-__all__ = [
-    "Described",
-    "check_class_count",
-    "feature_names_in",
-    "plural",
-    "probabilities",
-    "shown",
-    "target_names_in",
-]
-
 OUTPUT_ACTIVATIONS = ("identity", "softmax", "sigmoid", "exponential")
 
 SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)

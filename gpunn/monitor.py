@@ -13,20 +13,6 @@ from typing import Protocol, TypeVar
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
-__all__ = [
-    "NOT_METRICS",
-    "TIMINGS",
-    "VALIDATION",
-    "Best",
-    "BestSoFar",
-    "check_mode",
-    "default_monitor",
-    "direction",
-    "directions",
-    "missing_metric",
-    "monitored",
-]
-
 VALIDATION = "val_"
 """Prefix of the metrics of the validation data."""
 

@@ -61,7 +61,6 @@ from gpunn.workspace import Workspace
 if TYPE_CHECKING:  # imported at run time only for networks with a schema
     from gpunn.tables import Schema
 
-__all__ = ["Sequential"]
 
 DTYPES = ("float32", "float64")
 

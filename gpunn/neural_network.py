@@ -18,8 +18,6 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.trainer import Trainer
 from gpunn.typing import HostArray
 
-__all__ = ["NeuralNetwork"]
-
 
 class NeuralNetwork(Sequential):
     """Layers of ReLU neurons, trained by mini-batch gradient descent on the squared error.

@@ -8,8 +8,6 @@ from typing import Any
 from gpunn.errors import MissingPackageError
 from gpunn.forks import IMPORTING
 
-__all__ = ["install_command", "require"]
-
 
 def require(module: str, purpose: str, install: str) -> Any:
     """Import and return a module, or raise a MissingPackageError that says how to install it.

@@ -22,8 +22,6 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from gpunn.configurable import check_choice, check_names, construct, field_names, key_path
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["typed"]
-
 NAMES = {
     bool: "true or false",
     int: "an integer",

@@ -7,8 +7,6 @@ import unicodedata
 from contextlib import suppress
 from typing import TextIO
 
-__all__ = ["escaped", "is_terminal", "write_last_words"]
-
 
 def escaped(text: str) -> str:
     r"""Return text with control characters replaced by visible escape sequences.

@@ -15,8 +15,6 @@ from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Namespace, Shape
 
-__all__ = ["Backend"]
-
 
 class Backend(Operations):
     """A device that stores arrays and runs operations on them.

@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import socket
 
-__all__ = ["claim"]
-
 HELD: dict[str, int] = {}
 """File descriptors of claims, by name; the system closes them when the process ends."""
 

@@ -9,8 +9,6 @@ from weakref import WeakSet
 
 from gpunn.backends.recording import Performer, Trace
 
-__all__ = ["Collective", "Concurrent", "Join", "Lane"]
-
 
 @dataclass(frozen=True, eq=False)
 class Collective:

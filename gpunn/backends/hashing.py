@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["GOLDEN", "MASK_32", "MIX_1", "MIX_2", "mix", "pass_key"]
-
 MIX_1, MIX_2, GOLDEN = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 MASK_32 = 0xFFFFFFFF
 

@@ -40,15 +40,6 @@ if TYPE_CHECKING:
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
 
-__all__ = [
-    "OPERATION_NAMES",
-    "Operations",
-    "Segment",
-    "Trained",
-    "UpdateCounters",
-    "is_zero",
-    "scaled",
-]
 
 ONE_A_ROW = (
     "one number per row. The backend averages over the rows, so average only over the outputs: "

@@ -28,9 +28,6 @@ from gpunn.errors import ArgumentError
 from gpunn.expressions.variables import LIBRARIES
 from gpunn.typing import Array
 
-__all__ = ["Placeholder", "actual", "guarded", "operands", "released", "repeated", "stand_in"]
-__all__ += ["suspended"]
-
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
 """Attributes of an array that a marked method may read, because they are known before the
 values."""

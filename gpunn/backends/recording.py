@@ -28,11 +28,6 @@ from gpunn.expressions.objects import elements, same
 from gpunn.expressions.tracing import shared_traces
 from gpunn.expressions.variables import value_of, variables_of
 
-__all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
-__all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
-__all__ += ["Repeated", "is_operation", "lower_operations", "lowered", "method_of", "operation"]
-__all__ += ["parameters_of", "record"]
-
 
 class Operation(NamedTuple):
     """A call of a backend's operation."""

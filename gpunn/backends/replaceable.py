@@ -7,8 +7,6 @@ another number (`Backend.sequence`). The number is found by identity, never by i
 
 from __future__ import annotations
 
-__all__ = ["ReplaceableFloat", "ReplaceableInt"]
-
 
 class ReplaceableFloat(float):
     """A float that a recording keeps as an argument that can be replaced."""

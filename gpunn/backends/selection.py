@@ -19,8 +19,6 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableErr
 from gpunn.forks import IMPORTING
 from gpunn.hints import advice
 
-__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
-
 VARIABLE = "GPUNN_BACKEND"
 NAMES = ("auto", "numpy", "cupy", "cupy:0")
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from gpunn.typing import Array, HostArray, Shape
 
-__all__ = ["Stager"]
-
 
 class Memory(Protocol):
     """The methods of a backend that a stager uses."""

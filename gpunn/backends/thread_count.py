@@ -14,9 +14,6 @@ from typing import Any
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
-__all__ = ["OPENMP", "VARIABLE", "check_threads", "is_alone", "one_thread", "requested_threads"]
-__all__ += ["usable_cores"]
-
 VARIABLE = "GPUNN_THREADS"
 OPENMP = "OMP_NUM_THREADS"
 

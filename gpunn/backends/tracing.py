@@ -20,9 +20,6 @@ from gpunn.expressions.tracing import explained, once, traced_twice
 from gpunn.expressions.variables import kept_if_refused
 from gpunn.typing import Array
 
-__all__ = ["Traced", "Write", "check_arrays", "hint", "if_traceable", "shared_trace"]
-__all__ += ["trace_operation"]
-
 logger = logging.getLogger("gpunn")
 
 T = TypeVar("T")

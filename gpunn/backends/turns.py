@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from gpunn.forks import renewed_in_children
 
-__all__ = ["TURNS", "Turns"]
-
 HANDOVER = 2e-4
 """Time in seconds in which a waiting thread can wake up and acquire the lock."""
 

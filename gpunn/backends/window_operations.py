@@ -13,8 +13,6 @@ from gpunn.backends.recording import operation
 from gpunn.backends.windows import Window, groups_of
 from gpunn.typing import Array, Namespace, Shape
 
-__all__ = ["WindowOperations"]
-
 
 class WindowOperations:
     """The operations on windows, which all backends have."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from gpunn.typing import Array, Namespace, Shape
 
-__all__ = ["Window", "groups_of", "is_depthwise"]
-
 
 @dataclass(frozen=True)
 class Window:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.automatic import Automatic
     from gpunn.experiment.automatic_folder import AutomaticFolder
 
-__all__ = ["automatic_settings", "train_automatically"]
-
 
 def automatic_settings(
     time_limit: float | None, compare: str | None, distill: bool

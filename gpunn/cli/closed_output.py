@@ -12,8 +12,6 @@ from typing import Any, TextIO
 
 import click
 
-__all__ = ["FileCommand", "standard_streams"]
-
 
 class StandardStream(io.FileIO):
     """A standard stream; errors of failed writes are ignored if the title is empty.

@@ -10,8 +10,6 @@ import click
 
 from gpunn.cli.text import say
 
-__all__ = ["doctor"]
-
 
 @click.command(short_help="Check whether training will be fast on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

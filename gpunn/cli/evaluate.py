@@ -19,8 +19,6 @@ from gpunn.cli.options import (
 )
 from gpunn.cli.text import evaluation_text, say
 
-__all__ = ["evaluate"]
-
 
 @click.command(short_help="Print the loss and metrics of a trained network.")
 @run_argument

@@ -9,8 +9,6 @@ import click
 from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.text import say
 
-__all__ = ["example"]
-
 
 @click.command(cls=FileCommand, short_help="Write an example table.")
 @click.argument("path", type=click.Path(path_type=Path), default="credit_risk.csv")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from gpunn.interchange import Int8Network
     from gpunn.network import Sequential
 
-__all__ = ["export"]
-
 
 @click.command(cls=FileCommand, short_help="Export a trained network to ONNX, Python or C.")
 @click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")

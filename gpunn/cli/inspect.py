@@ -11,8 +11,6 @@ import click
 from gpunn.cli.options import table_options, targets_option
 from gpunn.cli.text import aligned, say, shortened
 
-__all__ = ["inspect"]
-
 WIDEST = 51
 """Maximum width of a printed table's cell in characters, except in the last column."""
 

@@ -15,23 +15,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
-__all__ = [
-    "TABLE_SUFFIXES",
-    "backend_option",
-    "best_option",
-    "check_settings",
-    "column_kinds",
-    "imports_option",
-    "load_run",
-    "load_trained",
-    "only_one",
-    "run_argument",
-    "seconds_of",
-    "set_threshold",
-    "table_options",
-    "targets_option",
-    "threshold_option",
-]
 
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.predictions import Predictions
     from gpunn.network import Sequential
 
-__all__ = ["predict"]
 
 ARRAYS = (".npy", ".npz", ".parquet")
 """Suffixes of files that are read whole; other files are streamed row by row."""

@@ -10,8 +10,6 @@ from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import backend_option, imports_option
 from gpunn.cli.text import say
 
-__all__ = ["report"]
-
 
 @click.command(cls=FileCommand, short_help="Write an HTML report with charts of runs.")
 @click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)

@@ -12,8 +12,6 @@ from gpunn.cli.options import TABLE_SUFFIXES, backend_option, check_settings, im
 from gpunn.cli.text import say
 from gpunn.terminal import is_terminal
 
-__all__ = ["sweep"]
-
 
 @click.command(
     cls=FileCommand, short_help="Tune hyperparameters: train many trials of a configuration."

@@ -11,8 +11,6 @@ from gpunn.experiment import Experiment
 from gpunn.reporting.text import setting_text
 from gpunn.sweep import Events, Trial, Trials
 
-__all__ = ["SweepOutput", "conclusion", "table"]
-
 
 class SweepOutput(Events):
     """Prints one line when a trial begins and one when it ends."""

@@ -15,19 +15,6 @@ from gpunn.terminal import escaped
 if TYPE_CHECKING:
     from gpunn.experiment.evaluation import Evaluation
 
-__all__ = [
-    "INTERRUPTED",
-    "aligned",
-    "epoch_text",
-    "evaluation_text",
-    "lines_escaped",
-    "metrics_text",
-    "say",
-    "short_names",
-    "shortened",
-    "summary_table",
-    "width_of",
-]
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gpunn.training.callbacks import Callback
     from gpunn.training.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["train"]
 
 DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""

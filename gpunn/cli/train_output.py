@@ -13,9 +13,6 @@ from gpunn.meaning import plural
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 
-__all__ = ["TrainOutput"]
-
-
 CLASS_WEIGHTS = (
     "class weights: predicted probabilities are for the weighted rows; their means differ from the "
     "class frequencies in the data"

@@ -10,8 +10,6 @@ from typing import Any
 from gpunn.errors import ConfigFileError
 from gpunn.storage.reading import parsed_json, read_whole
 
-__all__ = ["read_config"]
-
 LARGEST = 2**18
 """Maximum size of a configuration in bytes. Parsed TOML can take about 100 times as much memory as
 the file's size."""

@@ -11,8 +11,6 @@ from gpunn.config.refinement import is_part, refined_part, replaced, reset_mode
 from gpunn.configurable import default_parameters
 from gpunn.errors import ConfigError
 
-__all__ = ["override"]
-
 DECIDED = {
     "learning_rate": "optimizer.learning_rate",
     "weight_decay": "optimizer.weight_decay",

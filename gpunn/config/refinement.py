@@ -8,8 +8,6 @@ from typing import Any
 from gpunn.configurable import default_parameters, key_path, known
 from gpunn.errors import ConfigError
 
-__all__ = ["is_part", "refined", "refined_part", "replaced", "reset_mode"]
-
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
 """Keys of `[training]` whose values are objects with defaults from a tabular model."""
 

@@ -13,8 +13,6 @@ from gpunn.configurable import field_names, key_path
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 
-__all__ = ["SearchRange", "check_grid", "search_space"]
-
 MOST_IN_GRID = 10_000
 """Maximum number of values of one key in a grid search; more values would take too long."""
 

@@ -27,25 +27,6 @@ from gpunn.tables.columns import ColumnType
 from gpunn.tables.splitting import check_split, group_left_out, split_by
 from gpunn.thresholds import check_criterion
 
-__all__ = [
-    "CSV",
-    "MNIST",
-    "NPY",
-    "NPZ",
-    "BackendOptions",
-    "Config",
-    "DataSet",
-    "Digits",
-    "Distributed",
-    "Draft",
-    "Images",
-    "Model",
-    "SplitDataSet",
-    "Sweep",
-    "TableFile",
-    "Training",
-]
-
 Named: TypeAlias = str | dict[str, Any]
 Fraction: TypeAlias = Annotated[float, check_fraction]
 Count: TypeAlias = Annotated[int, check_integer]

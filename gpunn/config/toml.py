@@ -7,8 +7,6 @@ from typing import Any
 
 from gpunn.errors import ArgumentError
 
-__all__ = ["toml_text"]
-
 
 def toml_text(value: Any) -> str:
     r"""Return a value as one line of TOML.

@@ -15,8 +15,6 @@ from gpunn.errors import DataFileError, suggest
 from gpunn.rows.lines import EXPANSION, FREE_BYTES
 from gpunn.storage.reading import checked_path, open_file
 
-__all__ = ["ByteStream", "check_expansion", "load_npy", "load_npz", "read_items"]
-
 _Order = Literal["C", "F"]
 _ZIP_MAGIC = b"PK"
 _MAX_HEADER_BYTES = 2**16

@@ -17,8 +17,6 @@ from gpunn.backends.staging import Stager
 from gpunn.data.memory_maps import rows_of
 from gpunn.typing import Array
 
-__all__ = ["Dataset", "DeviceRows", "Rows"]
-
 Rows = tuple[Array, Array, Array | None, Array | None]
 """Rows on the device: inputs, targets, weights, and weights of the metrics."""
 

@@ -12,9 +12,6 @@ from gpunn.data.memory_maps import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 
-__all__ = ["check_finite", "check_inputs", "check_largest_weight", "check_rows", "check_weights"]
-__all__ += ["to_numpy"]
-
 CHECK_BYTES = 1 << 20
 """Bytes of an array that are checked together; this number limits the memory for checking a memory
 map."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["credit_risk_file"]
-
 
 def credit_risk_file() -> Path:
     """Return the path of the CSV file of loans that comes with gpunn.

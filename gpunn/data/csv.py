@@ -27,8 +27,6 @@ from gpunn.rows.lines import RowsError
 from gpunn.rows.predictions import text_of_cell
 from gpunn.storage.reading import checked_path
 
-__all__ = ["CSVData", "load_csv"]
-
 _BLOCK_CELLS = 2**12  # these fit into the cache; larger blocks took 50 % longer
 _LOCATIONS_SHOWN = 5
 

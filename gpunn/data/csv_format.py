@@ -10,8 +10,6 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.schema import typed
 
-__all__ = ["CsvFormat", "csv_format_in"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:

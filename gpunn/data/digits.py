@@ -8,8 +8,6 @@ import numpy as np
 
 from gpunn.data.arrays import load_npz
 
-__all__ = ["load_digits"]
-
 _FILE = Path(__file__).with_name("digits.npz")
 
 

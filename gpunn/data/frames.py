@@ -14,8 +14,6 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.meaning import shown
 
-__all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "order_of"]
-
 
 def column_names(table: Any) -> list[str] | None:
     """Return the names of a data frame's columns; None if there are no names, or it is no frame.

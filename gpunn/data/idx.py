@@ -13,8 +13,6 @@ from gpunn.data.arrays import ByteStream, check_expansion, read_items
 from gpunn.errors import DataFileError
 from gpunn.storage.reading import checked_path, open_file
 
-__all__ = ["read_idx"]
-
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_DIMENSIONS = 64  # NumPy's own limit
 

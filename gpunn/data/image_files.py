@@ -16,8 +16,6 @@ from gpunn.errors import ArgumentError, DataFileError
 from gpunn.optional import install_command, require
 from gpunn.storage.reading import open_file
 
-__all__ = ["MAX_PIXELS", "read_images"]
-
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are read. Pillow supports more, but starts other programs for some of them."""
 

@@ -15,16 +15,6 @@ from gpunn.meaning import plural
 from gpunn.storage.files import confined
 from gpunn.storage.reading import checked_path
 
-__all__ = [
-    "check_name",
-    "class_names",
-    "files_by_class",
-    "image_files",
-    "is_image",
-    "is_image_folder",
-]
-__all__ += ["load_images", "split_folders"]
-
 LOG = logging.getLogger("gpunn")
 
 SUFFIXES: tuple[str, ...] = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm")

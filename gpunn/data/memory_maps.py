@@ -19,8 +19,6 @@ from gpunn.errors import DataFileError, FileAccessError
 from gpunn.storage.reading import explanation
 from gpunn.typing import Array
 
-__all__ = ["check_whole", "release", "rows_of"]
-
 
 def mapping_of(array: Array) -> mmap.mmap | None:
     """Return the memory map of an array, or None for ordinary memory.

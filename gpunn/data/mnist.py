@@ -11,8 +11,6 @@ import numpy as np
 from gpunn.data.idx import read_idx
 from gpunn.errors import DataFileError
 
-__all__ = ["load_mnist"]
-
 _FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

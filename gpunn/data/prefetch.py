@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
-__all__ = ["Prefetch"]
-
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.2

@@ -14,8 +14,6 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
-__all__ = ["chunks_of", "column_statistics", "held_rows", "mean_and_std", "split_rows"]
-
 LOG = logging.getLogger("gpunn")
 
 _CHUNK_ITEMS = 2**20  # 8 MiB of float64

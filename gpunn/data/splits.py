@@ -10,8 +10,6 @@ from gpunn.errors import DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
-__all__ = ["split_groups", "split_times"]
-
 MAX_ORDERS = 20
 """Maximum number of random orders of the groups that are tried."""
 

@@ -12,8 +12,6 @@ from gpunn.rows.csv_rows import SAMPLE_CHARACTERS, Row, detect_delimiter, rows_o
 from gpunn.rows.lines import Lines, RowsError, chunks_of
 from gpunn.storage.reading import open_file
 
-__all__ = ["numbers_of", "open_rows"]
-
 
 @contextlib.contextmanager
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:

@@ -10,8 +10,6 @@ from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.watchdog import Watchdog
 from gpunn.errors import DistributedError
 
-__all__ = ["AgreedExit", "Agreement"]
-
 
 class AgreedExit(SystemExit):
     """The end of the program on all ranks, after they have agreed on it."""

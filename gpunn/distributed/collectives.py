@@ -15,8 +15,6 @@ from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.communicator import Parcel
 from gpunn.typing import Array
 
-__all__ = ["Collectives"]
-
 MAX_SINGLE_SUMS = 8
 """The maximum number of pairs of rows that are added in separate operations; more operations would
 make a training step too long.

@@ -10,8 +10,6 @@ import numpy as np
 
 from gpunn.backends import Backend
 
-__all__ = ["TIMEOUT", "Communicator", "Gather", "Parcel", "on_host"]
-
 TIMEOUT = 300.0
 """Default number of seconds that a rank waits for the other ranks."""
 

@@ -20,8 +20,6 @@ from gpunn.errors import DistributedError, GpunnWarning, MissingPackageError
 from gpunn.optional import install_command
 from gpunn.terminal import write_last_words
 
-__all__ = ["communicator", "launched", "local_device", "share_of_cores"]
-
 LAUNCHERS = {
     "PMI_SIZE": "MPICH's or Slurm's launcher (PMI_SIZE)",
     "OMPI_COMM_WORLD_SIZE": "Open MPI's launcher (OMPI_COMM_WORLD_SIZE)",

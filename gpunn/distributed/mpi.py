@@ -13,8 +13,6 @@ from gpunn.backends import Backend
 from gpunn.distributed.communicator import Communicator, Gather, on_host
 from gpunn.distributed.watchdog import Watchdog
 
-__all__ = ["MPICommunicator", "started_mpi"]
-
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 """Environment variables that launchers set to the rank of a process."""
 

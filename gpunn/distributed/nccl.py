@@ -18,8 +18,6 @@ from gpunn.distributed.communicator import Communicator, Gather, Parcel
 from gpunn.errors import DistributedError, MissingPackageError
 from gpunn.typing import Array
 
-__all__ = ["NCCLCommunicator"]
-
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 3.0

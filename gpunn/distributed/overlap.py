@@ -18,8 +18,6 @@ from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import ALIGNMENT
 from gpunn.typing import Array
 
-__all__ = ["Move", "OverlappedSum", "Span", "cut", "moves"]
-
 Span: TypeAlias = tuple[int, int]
 """The start index of a part of a vector, and the index after its last number."""
 

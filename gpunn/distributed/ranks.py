@@ -16,8 +16,6 @@ from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.shares import Shares
 
-__all__ = ["Ranks"]
-
 CALLBACKS = "callbacks of rank 0"
 
 

@@ -15,8 +15,6 @@ import numpy as np
 
 from gpunn.errors import ArgumentError
 
-__all__ = ["Block", "Shares", "batches", "block_of", "check_shards", "share"]
-
 ALIGNMENT = 16
 """In the vector of all parameters, each parameter array and each rank's block start at a multiple
 of this number."""

@@ -14,8 +14,6 @@ from gpunn.backends.turns import TURNS
 from gpunn.distributed.communicator import Communicator, Gather, on_host
 from gpunn.errors import DistributedError
 
-__all__ = ["ThreadCommunicator", "run_threads"]
-
 T = TypeVar("T")
 
 

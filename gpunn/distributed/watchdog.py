@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from gpunn.errors import DistributedError
 from gpunn.terminal import write_last_words
 
-__all__ = ["Watchdog"]
-
 CHECKS = 20
 """The number of times that the watchdog's thread checks the clock within the timeout; between the
 checks, it sleeps.

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from gpunn.drawing.panels import Panel, panels
 from gpunn.drawing.svg import INK, MUTED, RULE, Canvas, Drawing
 
-__all__ = ["curves_drawing"]
-
 TRAINING, VALIDATION = "#2563eb", "#d9600a"
 
 WIDTH, HEIGHT = 340.0, 230.0

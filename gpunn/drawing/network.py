@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 
-__all__ = ["MAX_LAYERS", "Block", "Branch", "network_drawing"]
-
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """The color of layers with trained parameters, and the color of all other layers."""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from gpunn.display import title_of
 from gpunn.monitor import NOT_METRICS, VALIDATION
 
-__all__ = ["Panel", "panels"]
-
 POINTS = 400
 """Maximum number of points of a curve. If there are more epochs, evenly spaced epochs are drawn."""
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from gpunn.storage.files import write_output
 
-__all__ = ["INK", "MUTED", "PAGE", "RULE", "Canvas", "Drawing"]
-
 INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 

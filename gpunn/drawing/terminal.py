@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from gpunn.drawing.panels import Panel, panels
 
-__all__ = ["text_curves"]
-
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a Braille character, by row and column."""
 

@@ -30,8 +30,6 @@ from gpunn.tabular import Recipe
 from gpunn.tabular.recipe import LOSS, checked_metric, loss_of, with_quantiles
 from gpunn.training import Trainer
 
-__all__ = ["Automatic", "OnCandidate", "prepared"]
-
 LOG = logging.getLogger("gpunn")
 
 ELSEWHERE = {

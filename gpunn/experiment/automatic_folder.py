@@ -41,8 +41,6 @@ from gpunn.storage.models import FINAL
 from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.callbacks.epoch_logs import log_line
 
-__all__ = ["AutomaticFolder"]
-
 FREE = frozenset(f"model.parameters.{name}" for name in FREE_PARAMETERS)
 """Keys that may differ when a run is resumed."""
 

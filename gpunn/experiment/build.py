@@ -46,8 +46,6 @@ from gpunn.training.history import History
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.transfer import WeightsReport
 
-__all__ = ["Experiment", "build", "class_weights", "evaluate_part", "make_trainer"]
-
 LOG = logging.getLogger("gpunn")
 
 

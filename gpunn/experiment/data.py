@@ -22,8 +22,6 @@ from gpunn.experiment.targets import codes_of_numbers, is_text, positions, text_
 from gpunn.losses import Loss
 from gpunn.tables import Table, read_table, table_of
 
-__all__ = ["load", "read_inputs", "read_part", "warn_of_constant_columns"]
-
 LOG = logging.getLogger("gpunn")
 
 

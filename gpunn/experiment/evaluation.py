@@ -28,17 +28,6 @@ from gpunn.thresholds import (
 from gpunn.training import Trainer
 from gpunn.training.batches.dataset import Subset
 
-__all__ = [
-    "Evaluation",
-    "choose_threshold",
-    "classes_of",
-    "evaluated",
-    "has_exclusive_classes",
-    "set_intervals",
-    "set_prediction_sets",
-    "set_temperature",
-]
-
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
 """Losses that support intervals: they predict means, medians, or quantiles including the median."""
 

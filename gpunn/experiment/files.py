@@ -15,16 +15,6 @@ from gpunn.training.callbacks.epoch_logs import CSVLog, JSONLinesLog, TensorBoar
 from gpunn.training.callbacks.experiment_trackers import WandB
 from gpunn.training.callbacks.norm_log import NormLog
 
-__all__ = [
-    "FILES",
-    "Removal",
-    "csv_table",
-    "listing",
-    "place_callback_files",
-    "remove_candidates",
-    "require_run",
-]
-
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 HISTORY = "history.jsonl"

@@ -53,8 +53,6 @@ from gpunn.training.checkpoints.checkpoint import (
     take_checkpoint,
 )
 
-__all__ = ["RunFolder"]
-
 LOG = logging.getLogger("gpunn")
 
 DATA = "data"

@@ -25,14 +25,6 @@ from gpunn.experiment.predict_in_blocks import BLOCK
 from gpunn.experiment.predictions import Predictions
 from gpunn.network import Sequential
 
-__all__ = [
-    "default_configuration",
-    "labeled_images",
-    "load_folder",
-    "predicted_images",
-    "with_format",
-]
-
 LOG = logging.getLogger("gpunn")
 
 

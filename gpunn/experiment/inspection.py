@@ -10,8 +10,6 @@ from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, Table
 from gpunn.tables.inspection import ROWS, findings
 
-__all__ = ["warn_of_findings"]
-
 LOG = logging.getLogger("gpunn")
 
 

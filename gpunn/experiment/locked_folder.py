@@ -9,8 +9,6 @@ from gpunn.errors import ConfigError
 from gpunn.experiment.files import CHECKPOINTS, CONFIG
 from gpunn.storage.files import FolderLock, confined
 
-__all__ = ["LockedFolder"]
-
 
 class LockedFolder:
     """A folder for a run, locked for other processes from `_take_lock` to the end of the context.

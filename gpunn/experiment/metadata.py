@@ -14,8 +14,6 @@ from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
 from gpunn.thresholds import check_threshold
 
-__all__ = ["check_metadata", "reading_of"]
-
 
 def reading_of(data: DataSet) -> CsvFormat:
     """Return the header, delimiter and other format settings of a run's training rows."""

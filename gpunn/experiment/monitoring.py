@@ -9,8 +9,6 @@ from gpunn.errors import ArgumentError, ConfigError
 from gpunn.monitor import Best, default_monitor, direction, missing_metric
 from gpunn.training.callbacks import Callback, EarlyStopping
 
-__all__ = ["best_rule", "settle_monitors"]
-
 
 def settle_monitors(
     training: dict[str, Any],

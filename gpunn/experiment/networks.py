@@ -20,8 +20,6 @@ from gpunn.tables import Schema
 from gpunn.tabular import Recipe, realmlp, tabm
 from gpunn.tabular.tabm import PRESETS
 
-__all__ = ["AUTO", "NETWORKS", "network_of", "settled", "task_of_numbers", "training_of"]
-
 
 class Network(NamedTuple):
     """A tabular model.

@@ -26,8 +26,6 @@ from gpunn.optimizers import Optimizer
 from gpunn.storage.models import read_model
 from gpunn.training.callbacks import Callback
 
-__all__ = ["Objects", "trained_network"]
-
 Kind = TypeVar("Kind", bound=Configurable)
 
 IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

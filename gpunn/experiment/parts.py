@@ -18,8 +18,6 @@ from gpunn.experiment.targets import check_classes, codes_of_numbers, label_name
 from gpunn.losses import Loss
 from gpunn.tables import Table
 
-__all__ = ["Part", "Parts", "Rows"]
-
 Rows: TypeAlias = "np.ndarray | Table"
 """The inputs of a network: an array, or the raw table if the network has a schema."""
 

@@ -14,8 +14,6 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 
-__all__ = ["Answer", "answers"]
-
 BLOCK = 64
 """Number of rows per block. Because the number is fixed, only one forward pass is recorded. A row's
 prediction is bitwise identical, whatever other rows arrive together with it."""

@@ -14,8 +14,6 @@ from gpunn.meaning import check_class_count, probabilities
 from gpunn.prediction_sets import classes_in_sets
 from gpunn.thresholds import decide
 
-__all__ = ["Predictions", "interpret", "with_bounds", "with_sets"]
-
 
 @dataclass(frozen=True)
 class Predictions:

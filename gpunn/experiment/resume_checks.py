@@ -18,8 +18,6 @@ from gpunn.experiment.files import CONFIG
 from gpunn.schedules import Schedule
 from gpunn.training.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["check_resumable", "check_same_data", "warn_of_changes"]
-
 LOG = logging.getLogger("gpunn")
 
 NEUTRAL = {

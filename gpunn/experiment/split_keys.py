@@ -16,8 +16,6 @@ from gpunn.tables import Table
 from gpunn.tables.splitting import split_values
 from gpunn.tables.table import Cells
 
-__all__ = ["SplitKeys", "split_keys"]
-
 
 @dataclass(frozen=True)
 class SplitKeys:

@@ -12,8 +12,6 @@ from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, Table
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
-__all__ = ["described_split", "remarks_on_split"]
-
 FAR = 0.5
 """If the fraction of held-out rows differs from the requested fraction by more than this ratio, a
 remark is made."""

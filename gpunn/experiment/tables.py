@@ -19,8 +19,6 @@ from gpunn.storage.models import final_model, read_model
 from gpunn.tables import Schema, Table
 from gpunn.tables.files import table_in_file
 
-__all__ = ["labeled_rows", "learned_schema", "load_table", "read_rows"]
-
 LOG = logging.getLogger("gpunn")
 
 

@@ -19,18 +19,6 @@ from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.formats import reading_of
 from gpunn.tables.inspection import MAX_CLASSES, class_names
 
-__all__ = [
-    "TableTargets",
-    "are_labels",
-    "check_classes",
-    "codes_of_numbers",
-    "is_text",
-    "label_names",
-    "label_values",
-    "positions",
-    "text_classes",
-]
-
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
 SEVERAL = (

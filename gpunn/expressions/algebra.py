@@ -9,8 +9,6 @@ from typing import TypeAlias
 
 from gpunn.expressions.graph import NUMBER, Node, in_order
 
-__all__ = ["is_zero"]
-
 Factor: TypeAlias = tuple[Hashable, bool]
 """A node or a sum of a row, and whether it is a row vector."""
 

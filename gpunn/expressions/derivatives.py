@@ -15,8 +15,6 @@ from gpunn.expressions.graph import NUMBER, VIEWS, Graph, Node, in_order
 from gpunn.expressions.shapes import columns_of, expanded, placed, reduced, reshaped
 from gpunn.typing import Shape
 
-__all__ = ["Cotangents", "gradients"]
-
 
 def gradients(
     graph: Graph,

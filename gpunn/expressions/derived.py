@@ -12,16 +12,13 @@ import numpy as np
 from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import ArgumentError
 from gpunn.expressions.derivatives import gradients
-from gpunn.expressions.expression import Expression, expression_of, require_separate_rows
+from gpunn.expressions.expression import Expression, expression_of
 from gpunn.expressions.graph import Node, Untraceable, in_order
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
 from gpunn.expressions.stand_ins import StandIn
 from gpunn.expressions.variables import value_of, variables_of
 from gpunn.typing import Array
-
-__all__ = ["default", "derived", "forget_inherited", "needs_trace"]
-__all__ += ["require_elementwise", "require_separate_rows"]
 
 M = TypeVar("M", bound=Callable[..., Any])
 

@@ -12,8 +12,6 @@ from array_api_compat import device
 from gpunn.expressions.graph import ELEMENTARY, NUMBER, Node, in_order
 from gpunn.typing import Array
 
-__all__ = ["Plan"]
-
 
 class Library(NamedTuple):
     """An array library, and what its functions need for a new array."""

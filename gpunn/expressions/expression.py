@@ -18,8 +18,6 @@ from gpunn.expressions.stand_ins import StandIn, Tracer
 from gpunn.expressions.tracing import explained, traced_twice
 from gpunn.typing import Array, Shape
 
-__all__ = ["Expression", "expression_of", "require_separate_rows", "substituted"]
-
 
 @dataclass(frozen=True)
 class Expression:

@@ -15,9 +15,6 @@ import numpy as np
 
 from gpunn.typing import Shape
 
-__all__ = ["ARRAY", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "VIEWS", "Graph", "Node"]
-__all__ += ["Untraceable", "in_order", "is_scalar"]
-
 ARRAY, NUMBER = "array", "number"
 
 ELEMENTARY = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")

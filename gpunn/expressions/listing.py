@@ -7,8 +7,6 @@ from typing import Any
 
 from gpunn.expressions.graph import ARRAY, NUMBER, Node, in_order
 
-__all__ = ["listed"]
-
 WITH_SHAPE = ("copy", "reshape")
 """Functions whose arguments do not determine the result's shape."""
 

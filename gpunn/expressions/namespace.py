@@ -12,8 +12,6 @@ from gpunn.expressions.graph import ELEMENTARY, Untraceable
 from gpunn.expressions.shapes import expanded, reduced, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer, power
 
-__all__ = ["Namespace"]
-
 Axes = int | tuple[int, ...] | None
 
 

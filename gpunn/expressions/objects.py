@@ -16,18 +16,6 @@ from gpunn.configurable import Configurable, is_built_in
 from gpunn.expressions.graph import Untraceable
 from gpunn.expressions.stand_ins import StandIn
 
-__all__ = [
-    "copied",
-    "described",
-    "elements",
-    "equal",
-    "inner_states",
-    "kept_classes",
-    "same",
-    "state_of",
-]
-
-
 CONTAINERS = list, tuple, dict
 
 

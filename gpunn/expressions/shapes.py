@@ -8,8 +8,6 @@ from collections.abc import Collection
 from gpunn.expressions.graph import SLICES, Graph, Node, Untraceable
 from gpunn.typing import Shape
 
-__all__ = ["columns_of", "expanded", "placed", "reduced", "reshaped"]
-
 
 def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
     """Return a node's elements with another shape."""

@@ -18,8 +18,6 @@ from gpunn.expressions.graph import (
 )
 from gpunn.typing import Shape
 
-__all__ = ["Stage", "base_of", "is_source", "rows_and_columns", "stages_of"]
-
 
 @dataclass
 class Stage:

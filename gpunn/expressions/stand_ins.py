@@ -14,8 +14,6 @@ from gpunn.expressions.graph import ARRAY, NUMBER, Graph, Node, Untraceable
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.typing import Shape
 
-__all__ = ["StandIn", "Tracer"]
-
 KINDS = {"f": "float", "i": "int", "b": "bool"}
 
 

@@ -14,8 +14,6 @@ import numpy as np
 from gpunn.expressions.graph import Graph, Node, Untraceable
 from gpunn.expressions.stand_ins import Tracer
 
-__all__ = ["explained", "once", "shared_traces", "traced_twice"]
-
 T = TypeVar("T")
 
 

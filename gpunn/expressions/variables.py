@@ -17,8 +17,6 @@ from gpunn.configurable import Configurable, is_built_in
 from gpunn.expressions.graph import Untraceable
 from gpunn.expressions.tracing import once
 
-__all__ = ["LIBRARIES", "kept_if_refused", "value_of", "variables_of"]
-
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )

@@ -16,8 +16,6 @@ import numpy as np
 from gpunn.layers import BatchNorm, Chain, Dense, Layer, Rescaling, Standardization
 from gpunn.network import Sequential
 
-__all__ = ["Affine", "affine_of", "layers_of", "layers_with_arrays"]
-
 
 @dataclass(frozen=True, eq=False)
 class Affine:

@@ -20,7 +20,6 @@ from gpunn.interchange.onnx_functions import add_network
 from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.onnx_outputs import PROBABILITIES, add_outputs
 from gpunn.interchange.onnx_rows import (
-    ML,
     column_inputs,
     encoded_rows,
     kinds_of_columns,
@@ -30,9 +29,8 @@ from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.optional import install_command, require
 from gpunn.storage.files import write_output
+from gpunn.tables.encoders.category import ML
 from gpunn.version import __version__
-
-__all__ = ["save_onnx", "to_onnx"]
 
 OPSETS = {"": 18, ML: 3}
 """Versions of ONNX's operators; they are from 2022, so older runtimes support them."""

@@ -11,8 +11,6 @@ from gpunn.expressions import ARRAY, ELEMENTARY, NUMBER, Node, in_order
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.tables.onnx_nodes import Value, where
 
-__all__ = ["add_expression", "operator"]
-
 
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
     """Add the nodes of a function of variables, followed by arrays; return its result."""

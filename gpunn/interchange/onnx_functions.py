@@ -24,8 +24,6 @@ from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 from gpunn.tables.onnx_nodes import Value, concatenate, where
 
-__all__ = ["add_network"]
-
 Function: TypeAlias = Callable[..., Any]
 """A function that accepts `Value`s, then arrays and numbers, and returns a `Value`."""
 

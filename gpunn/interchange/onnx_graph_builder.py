@@ -9,8 +9,6 @@ import numpy as np
 
 from gpunn.typing import Shape
 
-__all__ = ["Graph"]
-
 
 class Graph:
     """A graph that is being built: nodes in order of computation, constants, and steps' arrays."""

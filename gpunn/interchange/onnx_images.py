@@ -13,8 +13,6 @@ from gpunn.interchange.steps import Sizes, Step
 from gpunn.tables.onnx_nodes import Value
 from gpunn.typing import Shape
 
-__all__ = ["IMAGES", "Rows", "elementwise", "rows_of_channels"]
-
 
 @dataclass
 class Rows:

@@ -11,8 +11,6 @@ from gpunn.tables.onnx_nodes import Value, where
 from gpunn.thresholds import TWO_CLASSES, limit_of
 from gpunn.typing import Shape
 
-__all__ = ["PROBABILITIES", "add_outputs"]
-
 PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 

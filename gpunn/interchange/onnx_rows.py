@@ -19,19 +19,9 @@ from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders import KINDS, Encoded, GraphRows, features_of
-from gpunn.tables.encoders.category import ML
 from gpunn.tables.onnx_nodes import Value, concatenate, where
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
-
-__all__ = [
-    "ML",
-    "EncodedRows",
-    "column_inputs",
-    "encoded_rows",
-    "kinds_of_columns",
-    "units_of_columns",
-]
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
 from gpunn.network import Sequential
 from gpunn.optional import require
 
-__all__ = ["from_sklearn", "to_sklearn"]
-
 NAMES: dict[type[Activation], str] = {
     Identity: "identity",
     ReLU: "relu",

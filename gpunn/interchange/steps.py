@@ -23,8 +23,6 @@ from gpunn.layers.windows import as_sizes
 from gpunn.network import Sequential
 from gpunn.typing import Shape
 
-__all__ = ["LAYERS", "SAME", "ArrayName", "Sizes", "Step", "Steps", "image_sizes", "steps_of"]
-
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
 """Sizes along the axes of images, as an argument of a step.
 

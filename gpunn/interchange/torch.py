@@ -26,8 +26,6 @@ from gpunn.network import Sequential
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import write_output
 
-__all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
-
 OTHER_NAMES = {
     activations.ExactGELU: "GELU()",
     activations.GELU: 'GELU("tanh")',

@@ -30,8 +30,6 @@ from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Layer", "Synchronizing", "operations_only"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 FACTORS = ("learning_rate_factor", "weight_decay_factor")

@@ -26,8 +26,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Block"]
-
 SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 """Attributes of a layer that the network sets."""
 

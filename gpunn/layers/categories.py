@@ -16,8 +16,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Embedding", "OneHot"]
-
 
 @dataclass(eq=False)
 class Coded(Layer):

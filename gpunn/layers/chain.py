@@ -14,8 +14,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Chain", "unique_labels"]
-
 
 @dataclass(eq=False)
 class Chain(Layer):

@@ -17,8 +17,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["ColumnGroups"]
-
 KEYS = ("columns", "layers", "label", "trainable")
 
 

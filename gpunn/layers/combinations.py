@@ -12,8 +12,6 @@ from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
 from gpunn.layers.block import Block
 
-__all__ = ["Add", "Concatenate", "Multiply", "Residual"]
-
 
 @dataclass(eq=False)
 class Residual(Block):

@@ -18,8 +18,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Conv1D", "Conv2D"]
-
 
 @dataclass(eq=False)
 class Convolution(Layer):

@@ -26,8 +26,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Dense", "Neuron"]
-
 PARAMETRIZATIONS = ("standard", "ntp")
 
 

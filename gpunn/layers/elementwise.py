@@ -15,8 +15,6 @@ from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Activation", "Dropout", "Flatten", "Rescaling", "SpatialDropout"]
-
 
 @dataclass(eq=False)
 class Activation(Layer):

@@ -15,8 +15,6 @@ from gpunn.layers.views import view
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Ensemble"]
-
 
 @dataclass(eq=False)
 class Ensemble(OutputLayer, ColumnGroups):

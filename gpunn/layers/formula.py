@@ -22,8 +22,6 @@ from gpunn.layers.base import Layer
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Shape
 
-__all__ = ["Call", "Concatenation", "Formula", "Product", "Step", "formula_of"]
-
 PARAMETER = "values_"
 """Prefix of parameters' names in a graph."""
 

@@ -21,8 +21,6 @@ from gpunn.layers.passes import backward, forward
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["Passes"]
-
 
 @dataclass(frozen=True, eq=False)
 class Part:

@@ -21,8 +21,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["MemberDense", "Members"]
-
 STARTS: dict[str, Initializer] = {
     "signs": Signs(),
     "normal": Normal(1.0),

@@ -17,8 +17,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
-
 
 def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
     """Return the channels of all pixels as vectors, and vectors unchanged."""

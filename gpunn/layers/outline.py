@@ -16,8 +16,6 @@ from gpunn.layers.ensemble import Ensemble
 from gpunn.layers.members import Members
 from gpunn.typing import Shape
 
-__all__ = ["inner_layers", "numbers_of_row", "outline"]
-
 
 def outline(
     labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape, frozen: bool = False

@@ -24,8 +24,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
-
 COMBINATIONS = ("identity", "softmax", "sigmoid")
 """Output activations of the losses that `MeanOverMembers` supports."""
 

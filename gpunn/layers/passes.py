@@ -21,9 +21,6 @@ from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace, ignore
 
-__all__ = ["Network", "first_trained", "network_backward", "network_forward", "run_backward"]
-__all__ += ["run_forward"]
-
 
 def run_forward(layers: Sequence[Layer], x: Array, workspace: Workspace) -> list[Array]:
     """Return [x, output of layer 1, output of layer 2, ...]."""

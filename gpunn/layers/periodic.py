@@ -15,8 +15,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["PeriodicEmbedding"]
-
 KINDS = ("pbld", "pl", "plr")
 
 

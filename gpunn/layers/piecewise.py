@@ -19,8 +19,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["PiecewiseLinearEmbedding"]
-
 VERSIONS = ("A", "B")
 
 UNLIMITED = float(np.finfo(np.float32).max)

@@ -12,16 +12,6 @@ from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, im
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = [
-    "AveragePool1D",
-    "AveragePool2D",
-    "GlobalAveragePool1D",
-    "GlobalAveragePool2D",
-    "MaxPool1D",
-    "MaxPool2D",
-    "UpSampling2D",
-]
-
 
 class Reduction(Layer):
     """Base class of layers that reduce each window of each channel to one number."""

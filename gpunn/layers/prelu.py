@@ -11,8 +11,6 @@ from gpunn.layers.block import Block
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Shape
 
-__all__ = ["PReLU"]
-
 
 @dataclass(eq=False)
 class PReLU(Block):

@@ -12,8 +12,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["ParametricActivation", "Scale"]
-
 
 @dataclass(eq=False)
 class Scale(Layer):

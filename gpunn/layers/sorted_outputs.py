@@ -8,8 +8,6 @@ from typing import Any
 from gpunn.layers.block import Block
 from gpunn.layers.outputs import OutputLayer
 
-__all__ = ["SortedOutputs"]
-
 
 @dataclass(eq=False)
 class SortedOutputs(OutputLayer, Block):

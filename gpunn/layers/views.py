@@ -7,8 +7,6 @@ from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["reshaped", "view"]
-
 
 def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
     """Return a view of a workspace's buffer with another shape."""

@@ -12,9 +12,6 @@ from gpunn.layers.views import reshaped, view
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["PADDINGS", "as_images", "as_sizes", "image_buffer", "image_of", "image_shape"]
-__all__ += ["windowed"]
-
 PADDINGS = ("valid", "same")
 
 AXES = {1: "(length, channels)", 2: "(height, width, channels)"}

@@ -11,8 +11,6 @@ from gpunn.losses import refuse_rows
 from gpunn.metrics.base import ClassMetric, ValueMetric, true_class, weighted_sum
 from gpunn.typing import Array, Namespace
 
-__all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
-
 
 class OneClassMetric(ClassMetric):
     """Base of metrics for one class per row: a row of targets 0 and 1 must have exactly one 1."""

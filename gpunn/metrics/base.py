@@ -11,8 +11,6 @@ from gpunn.errors import DataError
 from gpunn.losses import distributions, refuse_rows
 from gpunn.typing import Array, Namespace
 
-__all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", "weighted_sum"]
-
 
 class Metric(Configurable):
     """Base of all metrics, which compute a number from predictions, targets and sample weights.

@@ -13,8 +13,6 @@ from gpunn.losses import one_hot
 from gpunn.metrics.base import LabelMetric, true_class
 from gpunn.typing import Array, Namespace
 
-__all__ = ["F1", "Precision", "Recall"]
-
 AVERAGES = ("binary", "macro", "micro")
 
 

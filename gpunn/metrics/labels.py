@@ -17,8 +17,6 @@ from gpunn.metrics.probability import BrierScore, LogLoss
 from gpunn.metrics.ranking import AUC
 from gpunn.typing import Array, Namespace
 
-__all__ = ["LabelsAUC", "LabelsBrierScore", "LabelsLogLoss", "for_loss"]
-
 
 class OfLabels(LabelMetric):
     """Base of metrics whose targets are 0, 1 or a probability for each label."""

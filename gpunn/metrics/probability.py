@@ -9,8 +9,6 @@ from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy, one_hot
 from gpunn.metrics.base import LabelMetric, weighted_sum
 from gpunn.typing import Array, Namespace
 
-__all__ = ["BrierScore", "LogLoss"]
-
 
 @dataclass(frozen=True)
 class LogLoss(LabelMetric):

@@ -14,8 +14,6 @@ from gpunn.metrics.base import LabelMetric, true_class
 from gpunn.metrics.confusion import is_yes
 from gpunn.typing import Array, Namespace
 
-__all__ = ["AUC"]
-
 SMALLEST_SCALE = 0.01
 """Score below which the grid of scores is linear; above it, the grid is logarithmic."""
 

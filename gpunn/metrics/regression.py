@@ -9,8 +9,6 @@ import numpy as np
 from gpunn.metrics.base import ValueMetric, weighted_sum
 from gpunn.typing import Array, Namespace
 
-__all__ = ["R2", "MeanAbsoluteError", "RootMeanSquaredError"]
-
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(ValueMetric):

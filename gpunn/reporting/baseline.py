@@ -11,8 +11,6 @@ from gpunn.losses import GaussianNLL, Loss
 from gpunn.network import Sequential
 from gpunn.training.trainer import Trainer
 
-__all__ = ["baseline"]
-
 TINY = 1e-6
 """Minimum probability, so that the loss is finite for a class without training rows."""
 

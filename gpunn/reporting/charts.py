@@ -19,9 +19,6 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.optional import install_command, require
 
-__all__ = ["Axis", "Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
-__all__ += ["COLORS", "unit_square"]
-
 Row = tuple[Any, ...]
 
 PLACEHOLDERS = {

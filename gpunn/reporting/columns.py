@@ -21,8 +21,6 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.columns import Column
 from gpunn.thresholds import decide
 
-__all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]
-
 MAX_ROWS = 4096
 """Maximum number of rows whose cells are shuffled."""
 

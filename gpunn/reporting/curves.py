@@ -11,8 +11,6 @@ from gpunn.monitor import NOT_METRICS, TIMINGS, VALIDATION
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
-__all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
-
 RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
 """Names of charts that a report of a run already has."""
 

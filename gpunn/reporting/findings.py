@@ -18,8 +18,6 @@ from gpunn.reporting.probabilities import Scores
 from gpunn.tables import Table
 from gpunn.thresholds import decide
 
-__all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
-
 CHUNK_ROWS = 4096
 """Number of rows to read and predict at a time."""
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from gpunn.optional import install_command, require
 
-__all__ = ["sample_image", "weight_image"]
-
 POSITIVE, NEGATIVE = (217, 119, 6), (37, 99, 235)
 """Orange and blue: distinct for color-blind readers, and visible on white and on black."""
 

@@ -15,8 +15,6 @@ from gpunn.reporting.results import Table
 from gpunn.reporting.text import duration, number_text
 from gpunn.schema import typed
 
-__all__ = ["leaderboard_of", "leaderboard_text"]
-
 NOTE = (
     "Scores are for held-out rows, with standard errors. These scores selected the ensemble, so "
     "its score is slightly optimistic."

@@ -33,8 +33,6 @@ from gpunn.reporting.weights import WeightImages, first_layer
 from gpunn.storage.files import write_output
 from gpunn.version import __version__
 
-__all__ = ["report_html", "write_report"]
-
 
 @dataclass
 class Run:

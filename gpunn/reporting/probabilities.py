@@ -10,15 +10,6 @@ import numpy as np
 from gpunn.reporting.charts import COLORS, Chart, Line, unit_square
 from gpunn.reporting.text import number_text
 
-__all__ = [
-    "Scores",
-    "calibration",
-    "calibration_error",
-    "precision_recall",
-    "probability_charts",
-    "roc",
-]
-
 BINS = 10
 """Number of bins of equal width in a calibration curve."""
 

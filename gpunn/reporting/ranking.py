@@ -11,8 +11,6 @@ from gpunn.differences import varying
 from gpunn.monitor import VALIDATION
 from gpunn.reporting.records import Record
 
-__all__ = ["Ranking", "rank"]
-
 
 @dataclass(frozen=True)
 class Ranking:

@@ -32,9 +32,6 @@ from gpunn.storage.reading import parsed_json, read_lines, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoints.checkpoint import newest_checkpoint
 
-__all__ = ["NormRow", "Record", "read_run"]
-
-
 LARGEST = 2**20
 """Maximum size, in bytes, of the file `environment.json` or `evaluation.json` of a run."""
 

@@ -15,8 +15,6 @@ from gpunn.reporting.images import sample_image
 from gpunn.reporting.probabilities import probability_charts
 from gpunn.reporting.text import SPACE, number_text
 
-__all__ = ["Image", "Results", "Table", "results"]
-
 LARGEST_MATRIX = 40
 """Maximum number of classes for which the confusion matrix is drawn."""
 

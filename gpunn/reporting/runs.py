@@ -20,8 +20,6 @@ from gpunn.monitor import NOT_METRICS, VALIDATION
 from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
 
-__all__ = ["Condition", "Run", "find_runs", "ordered", "rank_runs", "settings_that_differ"]
-
 DEPTH = 4
 """Maximum depth of subfolders that are searched for runs."""
 

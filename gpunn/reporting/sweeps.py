@@ -26,8 +26,6 @@ from gpunn.sweep import TRIALS, Trial, Trials, read_trials
 from gpunn.sweep.importance import importances
 from gpunn.sweep.trials import COMPLETE
 
-__all__ = ["SweepView", "is_sweep", "view_sweep"]
-
 CURVES = 12
 """Maximum number of trials whose curves are drawn, beginning with the best trials."""
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from gpunn.differences import ABSENT
 
-__all__ = ["SPACE", "duration", "number_text", "setting_text"]
-
 SPACE = "\N{NO-BREAK SPACE}"
 """The space between a number and its unit."""
 

@@ -10,8 +10,6 @@ from gpunn.layers import Conv2D, Dense
 from gpunn.network import Sequential
 from gpunn.reporting.images import sample_image, weight_image
 
-__all__ = ["WeightImages", "first_layer"]
-
 UNITS = 48
 """Maximum number of units to show."""
 

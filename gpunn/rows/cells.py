@@ -9,18 +9,6 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Self
 
-__all__ = [
-    "MISSING_NUMBERS",
-    "MISSING_VALUES",
-    "Markers",
-    "boolean_text",
-    "date_of",
-    "finite_number",
-    "is_code",
-    "number_of",
-    "with_point",
-]
-
 MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
 """Strings that mean a missing value in a table, in any case; users can add more."""
 

@@ -11,23 +11,6 @@ from typing import Any, NoReturn
 from gpunn.rows.cells import Markers, number_of, with_point
 from gpunn.rows.lines import MAX_LINE, Lines, RowsError, wrong_text
 
-__all__ = [
-    "MAX_COLUMNS",
-    "Row",
-    "check_width",
-    "columns_of",
-    "detect_delimiter",
-    "first_few",
-    "is_header",
-    "is_header_above",
-    "known_name",
-    "located",
-    "missing_columns",
-    "refused",
-    "rows_of_csv",
-    "wrong_delimiter",
-]
-
 Row = tuple[int, list[str]]
 """The number of a row's last line, and its cells, not stripped."""
 

@@ -11,16 +11,6 @@ import re
 
 from gpunn.rows.cells import date_of, number_of
 
-__all__ = [
-    "AMOUNT",
-    "DATE_FORMATS",
-    "LATE_YEAR",
-    "SIGNS",
-    "in_standard_form",
-    "parts_of_format",
-    "without_groups",
-]
-
 DATE_FORMATS = ("day/month/year", "month/day/year")
 
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent

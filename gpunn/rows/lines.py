@@ -11,16 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = [
-    "EXPANSION",
-    "FREE_BYTES",
-    "MAX_LINE",
-    "Lines",
-    "RowsError",
-    "chunks_of",
-    "wrong_text",
-]
-
 MAX_LINE = 2**24
 """Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand."""
 

@@ -38,8 +38,6 @@ from gpunn.rows.csv_rows import (
 )
 from gpunn.rows.lines import MAX_LINE, Lines, RowsError, wrong_text
 
-__all__ = ["cells_of_csv", "flattened", "predict_stream"]
-
 OTHER_MARK = "expected the same decimal mark as in earlier numbers"
 
 

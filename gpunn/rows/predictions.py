@@ -14,8 +14,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["formula_as_text", "predictions_text", "text_of_cell", "warn_of_formulas"]
-
 LOG = logging.getLogger("gpunn")
 
 FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")

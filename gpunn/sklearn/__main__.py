@@ -16,8 +16,6 @@ from gpunn.sklearn.acceleration import install
 from gpunn.sklearn.together import together
 from gpunn.terminal import write_last_words
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Call `gpunn.sklearn.install`, then run a script or a module as `python` does."""

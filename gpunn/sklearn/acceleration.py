@@ -31,8 +31,6 @@ from gpunn.forks import ForkableLock
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.regressor import MLPRegressor
 
-__all__ = ["Acceleration", "install", "uninstall"]
-
 TWINS = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,

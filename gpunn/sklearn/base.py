@@ -72,8 +72,6 @@ from gpunn.training.history import History
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.trainer import Trainer
 
-__all__ = ["BasePerceptron", "Data"]
-
 AUTOMATIC_BATCH = 200
 
 INCOMPLETE_VALIDATION = (

@@ -10,8 +10,6 @@ from gpunn.errors import DataError
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.progress_bar import progress_bar
 
-__all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
-
 
 class Describing(Callback):
     """When training begins, call `describe`, so that saved networks accept raw rows.

@@ -9,8 +9,6 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 
 from gpunn.training.batches.class_and_sample_weights import class_factors
 
-__all__ = ["check_class_weight", "class_weight_of_rows"]
-
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
     """Raise scikit-learn's ValueError if class weights would depend on the rows of one call."""

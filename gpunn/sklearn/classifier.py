@@ -29,8 +29,6 @@ from gpunn.sklearn.parameters import (
     real,
 )
 
-__all__ = ["MLPClassifier"]
-
 
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -9,8 +9,6 @@ import numpy as np
 
 from gpunn.schedules import Schedule
 
-__all__ = ["Convergence", "LearningRate"]
-
 SMALLEST_RATE = 1e-6
 """If an adaptive learning rate is at most this number, training ends instead of reducing the
 rate."""

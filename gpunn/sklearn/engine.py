@@ -16,8 +16,6 @@ from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
 from gpunn.training.trainer import Trainer
 
-__all__ = ["Engine", "reused_networks", "reused_orders"]
-
 PREDICT_ROWS = 1024
 """Number of rows that are predicted at a time."""
 

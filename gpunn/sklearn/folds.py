@@ -10,8 +10,6 @@ from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.randomness import generator
 from gpunn.sklearn.held_out import SplitBy
 
-__all__ = ["folds_of"]
-
 
 def folds_of(
     count: int,

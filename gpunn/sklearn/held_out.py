@@ -12,8 +12,6 @@ from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.forks import IMPORTING
 from gpunn.sklearn.inputs import to_host
 
-__all__ = ["SplitBy", "checked_split_by", "split_rows_by"]
-
 SplitBy = tuple[str, np.ndarray] | None
 """How to hold out rows: ("group", each row's group), ("time", each row's time), or None."""
 

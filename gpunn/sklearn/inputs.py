@@ -17,16 +17,6 @@ from gpunn.data.batches import STREAM_BYTES, Dataset
 from gpunn.data.checks import check_finite, check_weights
 from gpunn.errors import ArgumentTypeError
 
-__all__ = [
-    "SparseRows",
-    "check_same_library",
-    "checked_weights",
-    "dataset_of",
-    "library_of",
-    "to_host",
-    "to_library_of",
-]
-
 
 def is_foreign(array: Any) -> bool:
     """Return whether scikit-learn accepts an object as an array of a library other than NumPy."""

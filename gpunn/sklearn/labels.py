@@ -11,8 +11,6 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 
-__all__ = ["accuracy", "label_binarizer", "most_probable"]
-
 
 def is_plain(y: Any) -> bool:
     """Return whether `y` is a vector of integers or Booleans."""

@@ -14,15 +14,6 @@ from gpunn.configurable import resolve
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 
-__all__ = [
-    "initial_normalization",
-    "initial_values",
-    "layer_units",
-    "layers_of",
-    "named_values",
-    "set_fitted_arrays",
-]
-
 NORMALIZATION = ("batch_norm_", "layer_norm_")
 """Prefixes of the names of normalization layers' arrays."""
 

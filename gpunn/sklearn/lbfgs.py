@@ -15,8 +15,6 @@ from gpunn.network import Sequential
 from gpunn.training.batches.dataset import Subset
 from gpunn.workspace import Workspace
 
-__all__ = ["Objective", "minimize"]
-
 CHUNK_ROWS = 4096
 """Maximum number of rows in one pass through the network, to limit the memory of activations."""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 
-__all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntropy"]
-
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):

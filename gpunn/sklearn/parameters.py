@@ -17,27 +17,6 @@ from gpunn.backends import Backend
 from gpunn.configurable import Configurable, known
 from gpunn.errors import ArgumentError
 
-__all__ = [
-    "ACTIVATION",
-    "ARRAY_LIKE",
-    "BACKEND",
-    "CALLBACKS",
-    "FLAG",
-    "NONE",
-    "SIZES",
-    "Constraint",
-    "InvalidParameterError",
-    "among",
-    "check_parameters",
-    "configurable",
-    "estimator",
-    "hidden_sizes",
-    "integer",
-    "parameter",
-    "real",
-]
-
-
 E = TypeVar("E", bound=type)
 
 
@@ -100,10 +79,12 @@ def configurable(base: type[Configurable]) -> Constraint:
 
 
 def array_like(value: Any) -> bool:
+    """Return whether a value is a collection, but no text and no mapping."""
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
 def random_state(value: Any) -> bool:
+    """Return whether a value is a seed, scikit-learn's generator, or None."""
     if isinstance(value, Integral):
         return 0 <= int(value) <= 2**32 - 1
     return value is None or isinstance(value, np.random.RandomState)
@@ -212,4 +193,5 @@ def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
 
 
 def is_integer(size: Any) -> bool:
+    """Return whether a size is an integer, possibly stored as a float."""
     return isinstance(size, Real) and not isinstance(size, bool) and float(size).is_integer()

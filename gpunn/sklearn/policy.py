@@ -13,8 +13,6 @@ from gpunn.training.state import Snapshot
 from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.training.training_policy import TrainingPolicy
 
-__all__ = ["EstimatorPolicy", "Score"]
-
 Score = Callable[[np.ndarray], float]
 """A function from the network's outputs for the validation rows to their score."""
 

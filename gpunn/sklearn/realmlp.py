@@ -27,8 +27,6 @@ from gpunn.sklearn.tabular import (
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, realmlp
 
-__all__ = ["RealMLPClassifier", "RealMLPRegressor"]
-
 AUTO = among("auto")
 
 

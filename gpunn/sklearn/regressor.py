@@ -16,8 +16,6 @@ from gpunn.sklearn.base import BasePerceptron
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
 from gpunn.sklearn.parameters import among, configurable, estimator, parameter
 
-__all__ = ["MLPRegressor"]
-
 LOSSES: dict[str, type[Loss]] = {
     "absolute_error": MeanAbsoluteError,
     "huber": Huber,

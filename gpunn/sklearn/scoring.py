@@ -13,8 +13,6 @@ from gpunn.metrics.labels import for_loss
 from gpunn.randomness import generator
 from gpunn.tabular.recipe import LOSS, loss_of
 
-__all__ = ["HeldOut", "Scoring", "counts_of"]
-
 TINY = np.finfo(np.float64).tiny
 
 SAMPLES = 100

@@ -12,8 +12,6 @@ from gpunn.optimizers import SGD, Adam, Optimizer
 from gpunn.schedules import Constant, Schedule
 from gpunn.sklearn.convergence import LearningRate
 
-__all__ = ["optimizer_of"]
-
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
     """Return the optimizer, the learning rate and the mode that scikit-learn's rules need.

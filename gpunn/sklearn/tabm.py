@@ -30,8 +30,6 @@ from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
 from gpunn.tabular.tabm import PRESETS
 
-__all__ = ["TabMClassifier", "TabMRegressor"]
-
 AUTO = among("auto")
 
 

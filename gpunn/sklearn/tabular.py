@@ -71,13 +71,6 @@ from gpunn.training.batches.class_and_sample_weights import class_factors
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
-__all__ = [
-    "TabularClassifierBase",
-    "TabularEstimator",
-    "TabularRegressorBase",
-    "none_if_auto",
-]
-
 DROP = "drop"
 """The kind that leaves a column out."""
 

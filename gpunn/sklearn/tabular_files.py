@@ -17,8 +17,6 @@ from gpunn.load import load_model
 from gpunn.network import Sequential
 from gpunn.schema import typed
 
-__all__ = ["EstimatorRecord", "plain_classes", "plain_parameters", "read_estimator"]
-
 KEY = "estimator"
 """Key of the estimator's description in the network's metadata."""
 

@@ -17,8 +17,6 @@ from gpunn.training.history import History
 from gpunn.training.together.train_together import train_together
 from gpunn.training.trainer import Trainer
 
-__all__ = ["Encoded", "Fit", "Fitted", "Fold", "Rows", "seed_of", "trained"]
-
 
 class Rows(NamedTuple):
     """Checked rows: a table, targets for the loss, and sample weights or None."""

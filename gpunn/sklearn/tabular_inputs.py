@@ -22,16 +22,6 @@ from gpunn.tables.cells import numbers_of
 from gpunn.tables.remarks import is_marker
 from gpunn.tables.table import Coded, dictionary_encoded
 
-__all__ = [
-    "checked_classes",
-    "checked_labels",
-    "checked_numbers",
-    "checked_row_weights",
-    "checked_table",
-    "has_several",
-    "split",
-]
-
 
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
     """Convert rows to a table, and check their columns by scikit-learn's rules.

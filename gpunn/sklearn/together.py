@@ -17,8 +17,6 @@ from gpunn.sklearn.engine import reused_networks
 from gpunn.training.interruption import stopped_by
 from gpunn.training.sharing import sharing_programs
 
-__all__ = ["together"]
-
 
 class WarningFilters:
     """Restores Python's warning filters after calls of joblib.

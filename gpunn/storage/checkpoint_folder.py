@@ -14,8 +14,6 @@ from gpunn.storage.files import Replacement, make_folder, remove, remove_leftove
 from gpunn.storage.models import ModelContent
 from gpunn.storage.reading import checked_path
 
-__all__ = ["FOLDER", "CheckpointContent", "CheckpointFolder", "newest_first", "newest_undamaged"]
-
 LOG = logging.getLogger("gpunn")
 
 Read = TypeVar("Read")

@@ -21,8 +21,6 @@ from gpunn.errors import ModelFileError
 from gpunn.forks import IMPORTING
 from gpunn.storage.reading import open_file
 
-__all__ = ["checksummed", "read_safetensors"]
-
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')

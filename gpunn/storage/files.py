@@ -22,21 +22,6 @@ from gpunn.errors import FileAccessError
 from gpunn.forks import IMPORTING, renewed_in_children
 from gpunn.storage.reading import checked_path
 
-__all__ = [
-    "FolderLock",
-    "Replacement",
-    "append",
-    "confined",
-    "holds",
-    "is_locked",
-    "json_bytes",
-    "make_folder",
-    "remove_leftovers",
-    "write_atomically",
-    "write_json",
-    "write_output",
-]
-
 POSIX = os.name == "posix"
 """Whether the system can open folders and rename open files; Windows allows neither."""
 

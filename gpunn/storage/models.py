@@ -23,19 +23,6 @@ from gpunn.storage.files import write_atomically
 from gpunn.storage.reading import parsed_json
 from gpunn.version import __version__
 
-__all__ = [
-    "FINAL",
-    "SCHEMA",
-    "STATE",
-    "Description",
-    "ModelContent",
-    "check_arrays",
-    "description_text",
-    "final_model",
-    "model_content",
-    "read_model",
-]
-
 FORMAT = 2
 
 FINAL = "final.safetensors"

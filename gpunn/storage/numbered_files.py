@@ -9,8 +9,6 @@ from pathlib import Path
 
 from gpunn.storage.files import remove, remove_leftovers
 
-__all__ = ["NumberedFiles"]
-
 NUMBERS = ("epoch", "updates")
 """Placeholders of a template."""
 

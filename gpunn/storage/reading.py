@@ -17,8 +17,6 @@ from typing import Any, BinaryIO, cast
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
 from gpunn.rows.lines import MAX_LINE
 
-__all__ = ["checked_path", "explanation", "open_file", "parsed_json", "read_lines", "read_whole"]
-
 KINDS = {
     stat.S_IFIFO: "a pipe (FIFO)",
     stat.S_IFCHR: "a device",

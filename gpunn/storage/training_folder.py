@@ -10,8 +10,6 @@ from gpunn.errors import ArgumentError, DataFileError
 from gpunn.storage.files import FolderLock, json_bytes, make_folder, remove_leftovers, write_json
 from gpunn.storage.reading import parsed_json, read_whole
 
-__all__ = ["TrainingFolder"]
-
 LARGEST = 2**30
 """Maximum size in bytes of the file that describes the training."""
 

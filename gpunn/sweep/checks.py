@@ -12,8 +12,6 @@ from gpunn.monitor import VALIDATION, Best, direction, directions, missing_metri
 from gpunn.sweep.source import Source
 from gpunn.sweep.space import extreme_values, settings_of
 
-__all__ = ["check_sweep"]
-
 
 def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric that compares trials.

@@ -14,8 +14,6 @@ from gpunn.sweep.journal import optuna
 from gpunn.sweep.space import distribution, labeled
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
 
-__all__ = ["MAX_TRIALS", "MIN_TRIALS", "importances"]
-
 MIN_TRIALS = 20
 """Minimum number of complete trials for an estimate."""
 

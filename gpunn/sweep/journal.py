@@ -16,8 +16,6 @@ from gpunn.errors import DataFileError
 from gpunn.optional import install_command, require
 from gpunn.storage.reading import read_lines
 
-__all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
-
 JOURNAL = "study.jsonl"
 
 TURN = ".turn"

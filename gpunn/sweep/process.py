@@ -10,8 +10,6 @@ from pathlib import Path
 
 from gpunn.distributed import Communicator
 
-__all__ = ["is_gone", "neighbors", "this_process"]
-
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),

@@ -10,8 +10,6 @@ from gpunn.sweep.journal import optuna
 from gpunn.training.callbacks import Callback
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["Pruning"]
-
 
 class Pruning(Callback):
     """Reports a metric after each epoch, and ends training if Optuna prunes the trial.

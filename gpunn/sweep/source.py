@@ -14,8 +14,6 @@ from gpunn.experiment import Experiment, build
 from gpunn.experiment.objects import Objects
 from gpunn.sweep.process import neighbors
 
-__all__ = ["Source"]
-
 
 @dataclass(frozen=True)
 class Source:

@@ -9,9 +9,6 @@ from typing import Any
 from gpunn.config import SearchRange, toml_text
 from gpunn.sweep.journal import optuna
 
-__all__ = ["distribution", "extreme_values", "labeled", "next_of_grid", "settings_of"]
-__all__ += ["suggested"]
-
 
 def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
     """Return a value for each path, chosen by an Optuna trial."""

@@ -31,8 +31,6 @@ from gpunn.sweep.trials import (
     write_trials,
 )
 
-__all__ = ["Claim", "Study"]
-
 NAME = "sweep"
 """Name of the study in Optuna's journal file."""
 

@@ -15,8 +15,6 @@ from gpunn.schema import typed
 from gpunn.storage.files import write_json
 from gpunn.storage.reading import parsed_json, read_whole
 
-__all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
-
 TRIALS = "trials.json"
 """Name of the file with the results in a sweep folder."""
 

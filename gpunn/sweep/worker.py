@@ -32,8 +32,6 @@ from gpunn.training.interruption import Interruption
 from gpunn.training.sharing import sharing_programs
 from gpunn.training.together.threads import Threads
 
-__all__ = ["Events", "run_worker"]
-
 
 class Events:
     """Methods that a worker calls for each trial; a subclass overrides them.

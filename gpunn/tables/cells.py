@@ -16,18 +16,6 @@ import numpy as np
 from gpunn.rows.cells import Markers, date_of, number_of
 from gpunn.tables.table import Cells, Coded
 
-__all__ = [
-    "EXACT_INTEGERS",
-    "Markers",
-    "category_names",
-    "coded",
-    "dates_of",
-    "numbers_of",
-    "other_spelling",
-    "remark_on_rounding",
-    "spellings",
-]
-
 INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
 """Matches integers such as 7, and also 7.0, because columns with missing values contain 7.0."""
 

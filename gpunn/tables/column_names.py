@@ -4,15 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = [
-    "is_named_as_code",
-    "is_named_as_identifier",
-    "is_named_as_period",
-    "is_named_as_time",
-    "quoted",
-    "words_of",
-]
-
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))

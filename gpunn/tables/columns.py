@@ -7,8 +7,6 @@ from typing import Literal, TypeAlias
 
 from gpunn.rows.formats import parts_of_format
 
-__all__ = ["Column", "ColumnType", "EncodedCategory", "Kind"]
-
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
 """How the values of a column are interpreted."""
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from gpunn.rows.cells import date_of
 from gpunn.rows.formats import DATE_FORMATS, LATE_YEAR, in_standard_form
 
-__all__ = ["format_of_dates", "remark_on_dates"]
-
 DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.pattern}", re.ASCII)
 
 

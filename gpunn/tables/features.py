@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-__all__ = ["MISSING", "Feature", "Group", "distinct"]
-
 MISSING = "missing"
 
 

@@ -25,8 +25,6 @@ from gpunn.tables.frames import table_of
 from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
-__all__ = ["read_table", "table_in_file"]
-
 BLOCK_CELLS = 2**11
 """Number of cells that are Python objects at the same time. So many cells fit into the processor's
 cache, and they are freed before Python's garbage collector moves them to an older generation. With

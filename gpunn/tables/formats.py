@@ -17,8 +17,6 @@ from gpunn.tables.number_formats import format_of_numbers
 from gpunn.tables.remarks import is_marker
 from gpunn.tables.table import Cells, Coded, Table
 
-__all__ = ["Reading", "in_format", "in_formats", "reading_of", "standard_cells"]
-
 
 class Reading(NamedTuple):
     """The kind and the format of a column, and a warning if the format is uncertain."""

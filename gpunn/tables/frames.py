@@ -15,8 +15,6 @@ from gpunn.errors import DataError
 from gpunn.optional import require
 from gpunn.tables.table import Cells, Coded, Table, dictionary_encoded
 
-__all__ = ["table_of"]
-
 
 def table_of(frame: Any, title: str = "X") -> Table:
     """Return a data frame or array as a table.

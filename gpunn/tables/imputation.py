@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["fill_in", "median_of"]
-
 
 def median_of(x: np.ndarray) -> float:
     """Return the median of a column of the training rows."""

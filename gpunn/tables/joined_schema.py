@@ -16,8 +16,6 @@ from gpunn.tables.features import distinct
 from gpunn.tables.schema import Schema
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["JoinedSchema", "schema_from_json"]
-
 KEY = "schemas"
 """Key of the schemas in a description. It must not change, because files contain it."""
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from gpunn.rows.cells import is_code
 from gpunn.rows.formats import AMOUNT, SIGNS, without_groups
 
-__all__ = ["AMBIGUOUS", "decimal_commas", "format_of_numbers", "units_of", "with_thousands"]
-
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
 

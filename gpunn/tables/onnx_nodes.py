@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-__all__ = ["Graph", "Value", "concatenate", "where"]
-
 OPERATORS: dict[np.ufunc, str] = {
     np.absolute: "Abs",
     np.add: "Add",

@@ -17,8 +17,6 @@ from gpunn.tables.number_formats import (
 )
 from gpunn.tables.table import Coded, Table, row_name
 
-__all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
-
 FEW = 20
 """Minimum number of rows of a table whose columns are reported as identifiers."""
 

@@ -30,8 +30,6 @@ from gpunn.tables.schema_record import SchemaRecord, check_column, record_of
 from gpunn.tables.table import Table
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["Schema"]
-
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """For each dtype, the integer up to which the dtype represents all integers exactly."""
 

@@ -8,8 +8,6 @@ from gpunn.tables.columns import Column
 from gpunn.tables.encoders import features_of, scaled_features
 from gpunn.tables.schema import Schema
 
-__all__ = ["schema_difference"]
-
 
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return a difference between two schemas' encodings, or an empty string if there is none.

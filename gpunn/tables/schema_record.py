@@ -14,8 +14,6 @@ from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.datetime import PARTS
 from gpunn.tables.scaling import SCALINGS
 
-__all__ = ["SchemaRecord", "check_column", "record_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaRecord:

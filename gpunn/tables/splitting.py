@@ -22,17 +22,6 @@ from gpunn.tables.remarks import FEW
 from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
 
-__all__ = [
-    "advice_on_splits",
-    "check_split",
-    "group_left_out",
-    "groups_of",
-    "rows_in_common",
-    "split_by",
-    "split_values",
-    "times_of",
-]
-
 MIN_GROUPS, MIN_NAMES = 3, 10
 """Columns with fewer distinct values than these limits are not reported as identifiers. The first
 limit is for values with digits. The second limit is for values without digits, because these may be

@@ -11,8 +11,6 @@ import numpy as np
 
 from gpunn.errors import DataError, suggest
 
-__all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded", "row_name"]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:

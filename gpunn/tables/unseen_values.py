@@ -11,8 +11,6 @@ from gpunn.errors import GpunnWarning, UnknownCategoryWarning
 from gpunn.meaning import plural, shown
 from gpunn.tables.table import Cells, Coded, Table
 
-__all__ = ["UnseenValues"]
-
 
 class UnseenValues:
     """Unknown categories and units, and missing values in columns that had none in training.

@@ -11,8 +11,6 @@ import numpy as np
 from gpunn.layers import MeanOverMembers
 from gpunn.network import Sequential
 
-__all__ = ["scale_temperature"]
-
 RANGE = math.log(16)
 """Temperatures are from exp(-RANGE) to exp(RANGE)."""
 

@@ -13,15 +13,6 @@ from gpunn.layers import ColumnGroups, Layer, PeriodicEmbedding, PiecewiseLinear
 from gpunn.tables import Schema
 from gpunn.tabular.edges import quantile_edges
 
-__all__ = [
-    "NUMBER_EMBEDDINGS",
-    "Group",
-    "check_encoded",
-    "column_groups",
-    "embedding_of_numbers",
-    "first_layers",
-]
-
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
 """Names of embeddings of numbers, for `realmlp` and `tabm`."""
 

@@ -10,8 +10,6 @@ from gpunn.optional import install_command, require
 from gpunn.tabular.recipe import TASKS
 from gpunn.typing import HostArray
 
-__all__ = ["quantile_edges", "tree_edges"]
-
 
 def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     """Return bin edges of a column: frequent numbers, and quantiles of all other numbers.

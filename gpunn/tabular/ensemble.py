@@ -13,8 +13,6 @@ from gpunn.network import Sequential
 from gpunn.tables import Schema
 from gpunn.tables.joined_schema import JoinedSchema
 
-__all__ = ["combined", "separated"]
-
 
 def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None) -> Sequential:
     """Return a network that averages the predictions of trained networks for the same table.

@@ -41,8 +41,6 @@ from gpunn.tabular.recipe import (
 )
 from gpunn.training.callbacks import EarlyStopping
 
-__all__ = ["realmlp"]
-
 NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
 """Number of outputs for each embedded number, by kind of embedding."""
 

@@ -19,19 +19,6 @@ from gpunn.losses import (
 from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
-__all__ = [
-    "LOSS",
-    "TASKS",
-    "TRANSFORMS",
-    "Recipe",
-    "batch_rows",
-    "check_outputs",
-    "check_transform",
-    "checked_metric",
-    "loss_of",
-    "with_quantiles",
-]
-
 TASKS = ("classification", "multilabel", "regression")
 """Kinds of targets: one class per row, several binary labels, or numbers."""
 

@@ -10,8 +10,6 @@ import numpy as np
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
-__all__ = ["FREE_PARAMETERS", "greedy_selection"]
-
 FREE_PARAMETERS = ("compare", "distill", "max_networks", "time_limit")
 """Parameters of a model search that a resumed search may change, because finished models do not
 depend on them.

@@ -41,8 +41,6 @@ from gpunn.tabular.recipe import (
 )
 from gpunn.training.callbacks import EarlyStopping
 
-__all__ = ["PRESETS", "tabm"]
-
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))

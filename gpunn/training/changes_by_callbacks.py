@@ -13,8 +13,6 @@ from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["Changed", "Changes"]
-
 
 class Changed(NamedTuple):
     """Changed fields by number, and all parameters and buffers if one of these has changed."""

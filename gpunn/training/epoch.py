@@ -28,8 +28,6 @@ from gpunn.training.session import TrainingSession
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.training.updates_per_request import UpdatesPerRequest
 
-__all__ = ["EpochByRequests"]
-
 
 class EpochByRequests:
     """Trains the network of a session for one epoch after the other."""

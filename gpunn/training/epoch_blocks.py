@@ -27,8 +27,6 @@ from gpunn.training.sharing import SharedPrograms, kind_of, rows_of, shared_prog
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
-__all__ = ["EpochBlocks"]
-
 SECONDS = 0.02
 """Time that a block should take: Ctrl-C has an effect after a block."""
 

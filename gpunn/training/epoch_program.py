@@ -13,8 +13,6 @@ from gpunn.training.session import TrainingSession
 from gpunn.training.step.train_step import BatchPass, TrainStep
 from gpunn.typing import Array
 
-__all__ = ["EpochProgram", "state_arrays"]
-
 Part = tuple[Callable[[int], None], int]
 
 

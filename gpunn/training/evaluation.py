@@ -16,8 +16,6 @@ from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.step.train_step import BatchPass, PassRecipe
 
-__all__ = ["Evaluator"]
-
 BATCHES_PER_REQUEST = 16
 """The number of batches that an evaluation requests from the backend at a time. Ctrl-C takes effect
 between two requests.

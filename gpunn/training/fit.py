@@ -22,8 +22,6 @@ from gpunn.training.history import History
 from gpunn.training.session import TrainingSession
 from gpunn.training.sharing import shared_programs
 
-__all__ = ["Fit"]
-
 LOG = logging.getLogger("gpunn")
 
 

@@ -17,8 +17,6 @@ from gpunn.monitor import (
     monitored,
 )
 
-__all__ = ["History"]
-
 SHOWN = 30
 """The maximum number of epochs that a notebook shows: the first epochs and the last epochs."""
 

@@ -10,8 +10,6 @@ from gpunn.errors import ArgumentError, GpunnError
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 
-__all__ = ["BufferMemory"]
-
 
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.

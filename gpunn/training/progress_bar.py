@@ -11,8 +11,6 @@ from typing import Any
 from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
-__all__ = ["progress_bar"]
-
 
 def progress_bar(title: str, rows: int, wanted: bool, unit: str = "samples") -> Any:
     """Return a bar with `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`.

@@ -34,8 +34,6 @@ from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.version import __version__
 
-__all__ = ["FitOptions", "TrainingSession"]
-
 LOG = logging.getLogger("gpunn")
 
 SAMPLED = 1000

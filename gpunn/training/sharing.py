@@ -34,8 +34,6 @@ from gpunn.training.session import TrainingSession
 from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
 
-__all__ = ["SharedPrograms", "shared_programs", "sharing_programs"]
-
 MAX_PROGRAMS = 64
 """The maximum number of programs that no fit uses at the moment."""
 

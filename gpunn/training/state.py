@@ -20,16 +20,6 @@ from gpunn.training.step.statistics import with_metric_weight
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 from gpunn.typing import Array
 
-__all__ = [
-    "Progress",
-    "ProgressAttribute",
-    "Snapshot",
-    "TrainingState",
-    "new_step",
-    "on_device",
-]
-
-
 T = TypeVar("T")
 
 

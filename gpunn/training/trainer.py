@@ -47,8 +47,6 @@ from gpunn.training.trainer_settings import CHECKS, checked_metrics
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array, HostArray
 
-__all__ = ["Trainer"]
-
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
 """The loss, and settings that must be checked again after the loss changes: the loss decides
 whether metrics use labels or classes.

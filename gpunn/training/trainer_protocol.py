@@ -18,8 +18,6 @@ from gpunn.training.history import History
 from gpunn.training.state import Progress, Snapshot, TrainingState
 from gpunn.typing import Array
 
-__all__ = ["TrainerProtocol"]
-
 
 class TrainerProtocol(Protocol):
     """Attributes and methods of a `gpunn.Trainer`; the trainer describes them."""

@@ -13,8 +13,6 @@ from gpunn.monitor import NOT_METRICS
 from gpunn.optimizers import Optimizer
 from gpunn.training.divergence.recovery import CHOICES
 
-__all__ = ["CHECKS", "checked_metrics"]
-
 
 def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     """Return metrics; raise an ArgumentError if two logs of an epoch would have the same name."""

@@ -12,8 +12,6 @@ from gpunn.schedules import Constant
 from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["TrainingPolicy"]
-
 
 class TrainingPolicy:
     """The decisions of a `Trainer`. To change them, set `Trainer.policy` to another object.

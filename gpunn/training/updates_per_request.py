@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["UpdatesPerRequest"]
-
 
 class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.

@@ -18,7 +18,8 @@ from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, s
 from gpunn.backends.cupy.devices import placed, refuse_strays
 from gpunn.backends.cupy.diagnosis import cuda_version
 from gpunn.backends.cupy.fusion import fuse
-from gpunn.backends.cupy.lowerings import Calls, CupyLowerings
+from gpunn.backends.cupy.kernels.raw import Calls
+from gpunn.backends.cupy.lowerings import CupyLowerings
 from gpunn.backends.cupy.matmul import (
     NoFusedProduct,
     SelectedProduct,
@@ -33,8 +34,6 @@ from gpunn.backends.cupy.weight_gradients import with_branch
 from gpunn.backends.recording import Operation, Trace, definition, lower_operations
 from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray
-
-__all__ = ["CupyBackend"]
 
 PINNED_BYTES = 4 << 20
 """Maximum bytes of an array that is copied to the device through page-locked memory. CuPy keeps

@@ -10,8 +10,6 @@ import cupy
 from gpunn.backends.collective import Lane
 from gpunn.backends.cupy.scratch import Scratch
 
-__all__ = ["Branch", "JoinedBranch", "in_sequence"]
-
 
 class Branch:
     """Makes calls on the lane's stream, after all work submitted earlier to the current stream.

@@ -26,16 +26,6 @@ from gpunn.backends.cupy.branches import in_sequence
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 from gpunn.errors import DistributedError
 
-__all__ = [
-    "Definition",
-    "GraphExecutor",
-    "between_captures",
-    "captured",
-    "one_by_one",
-    "say_once",
-    "synchronize",
-]
-
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8

@@ -12,8 +12,6 @@ import cupy
 from gpunn.errors import ArgumentError
 from gpunn.typing import Array
 
-__all__ = ["placed", "refuse_strays"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -16,8 +16,6 @@ from gpunn.errors import BackendUnavailableError
 from gpunn.forks import IMPORTING
 from gpunn.optional import install_command
 
-__all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
-
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 """Names of CuPy's distributions, each of which installs the package `cupy`."""
 

@@ -28,8 +28,6 @@ from gpunn.backends.recording import (
 )
 from gpunn.typing import Array
 
-__all__ = ["FUSIONS", "Fusion", "fuse"]
-
 
 class Fusion(NamedTuple):
     """A fused operation, and the array that connects its two parts.

@@ -52,8 +52,6 @@ from gpunn.losses import Loss
 from gpunn.metrics import ClassMetric, Metric
 from gpunn.typing import Array
 
-__all__ = ["Calls", "CupyLowerings"]
-
 Condition: TypeAlias = Callable[[Arguments], bool]
 Lowering: TypeAlias = Callable[["CupyLowerings", Arguments], Calls | None]
 

@@ -11,8 +11,6 @@ import cupy
 from gpunn.backends.cupy.capture import synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
-__all__ = ["device_errors", "free_bytes", "release"]
-
 SETTINGS = (
     "use a smaller batch_size in fit, evaluate or predict, with gradient_accumulation to keep the "
     "number of rows in an update; or leave the data set on the host with stream=True. If several "

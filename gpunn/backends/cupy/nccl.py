@@ -11,8 +11,6 @@ from gpunn.backends import Backend
 from gpunn.errors import DistributedError, MissingPackageError
 from gpunn.typing import Array
 
-__all__ = ["Calls", "library", "place_of", "stream_now"]
-
 
 class Calls:
     """The collective calls of connected ranks (an NCCL communicator), on the current stream."""

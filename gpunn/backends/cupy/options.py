@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from gpunn.configurable import check_flag
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["ALGORITHMS", "PRECISIONS", "CudaOptions"]
-
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """The allowed values of `precision`, for the multiplications in products of float32 matrices."""
 

@@ -13,8 +13,6 @@ import numpy as np
 from gpunn.backends.collective import Lane
 from gpunn.typing import Array
 
-__all__ = ["Buffers", "Scratch"]
-
 Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 

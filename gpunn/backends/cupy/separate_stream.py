@@ -8,8 +8,6 @@ from typing import Any
 
 import cupy
 
-__all__ = ["SeparateStream"]
-
 
 class SeparateStream:
     """A context in which a thread computes on a separate stream.

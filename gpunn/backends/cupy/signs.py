@@ -7,8 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["has_signs_of_gpu"]
-
 FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
 """Files and folders of NVIDIA's driver, also in the Windows Subsystem for Linux."""
 

@@ -12,8 +12,6 @@ import numpy as np
 from gpunn.backends.staging import Memory, Stager
 from gpunn.typing import Array
 
-__all__ = ["PinnedStager"]
-
 
 class StagingBuffer:
     """Memory for one chunk: arrays on the device, and page-locked arrays on the host."""

@@ -18,8 +18,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Operation, Trace, arguments_of, arrays_in
 from gpunn.typing import Array
 
-__all__ = ["WeightGradient", "with_branch"]
-
 NORMALIZED = ("normalized", "inverse_std", "scale")
 LAYER = ("x", "weights", "z", "output")
 

@@ -24,8 +24,6 @@ from gpunn.backends.thread_count import is_alone, requested_threads, usable_core
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
-__all__ = ["NumpyBackend"]
-
 LOWERINGS = NumpyLowerings()
 
 

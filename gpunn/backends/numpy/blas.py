@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["limit_threads"]
-
 
 @functools.cache
 def controller() -> ThreadpoolController:

@@ -24,8 +24,6 @@ from gpunn.backends.recording import Arguments
 from gpunn.configurable import is_built_in
 from gpunn.typing import Array
 
-__all__ = ["Calls", "NumpyLowerings"]
-
 Calls: TypeAlias = list[Callable[[], Any]]
 """Functions that run an operation when called in order."""
 

@@ -14,8 +14,6 @@ import numpy as np
 
 from gpunn.typing import Array, Shape
 
-__all__ = ["contiguous", "zeros"]
-
 LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["FLUSHED", "FPCR_FLUSHING", "MXCSR_FLUSHING", "Flushed"]
-
 WORDS = 32
 """Maximum number of 32-bit words in a floating-point environment."""
 

@@ -11,8 +11,6 @@ from gpunn.expressions.graph import Graph
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.typing import Shape
 
-__all__ = ["Loop", "loops_of"]
-
 STEPS = {
     "row_sum": ("add", 0.0),
     "row_maximum": ("maximum", -math.inf),

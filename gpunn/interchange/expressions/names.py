@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection
 
 from gpunn.interchange.expressions.rows import RowFunction
 
-__all__ = ["Printed", "legal_name"]
-
 
 def legal_name(name: str) -> str:
     """Return a name as an identifier: lowercase letters, digits and underscores."""

@@ -13,8 +13,6 @@ from gpunn.expressions.evaluation import Plan
 from gpunn.expressions.graph import Graph
 from gpunn.typing import Shape
 
-__all__ = ["ROWS", "RowFunction", "row_function"]
-
 ROWS = 1009
 """The number of rows in a trace."""
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from gpunn.expressions import ARRAY, NUMBER, Node, in_order
 
-__all__ = ["ARITHMETIC", "ATOM", "Form", "Language", "call", "infix", "named", "prefix"]
-__all__ += ["limited", "statements"]
-
 ATOM, PRODUCT, SUM, COMPARISON, CHOICE = range(5)
 """The precedence of a text's operator; a call or a name is an atom."""
 

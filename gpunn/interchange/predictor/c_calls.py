@@ -13,8 +13,6 @@ from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
 
-__all__ = ["CNetwork", "calls_of", "store_sizes"]
-
 VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors", "stack")
 COPIES = ("columns", *JOINS)
 """Functions of steps that only select or copy numbers."""

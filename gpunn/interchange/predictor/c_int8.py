@@ -10,8 +10,6 @@ from gpunn.interchange.predictor.c_calls import CNetwork
 from gpunn.interchange.predictor.c_text import Functions, names_in_c, number_source
 from gpunn.interchange.predictor.int8 import SIGNED, Int8Network
 
-__all__ = ["int8_network"]
-
 
 def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
     """Return a network of 8-bit integers in C, with two buffers in turn."""

@@ -27,8 +27,6 @@ from gpunn.interchange.expressions.texts import (
 )
 from gpunn.interchange.predictor.c_text import constant, typed, wrapped
 
-__all__ = ["c_function"]
-
 SOFTPLUS = "({0} > 0 ? {0} : 0) + log1p(exp(-fabs({0})))"
 
 FORMS: Mapping[str, Form] = {

@@ -13,8 +13,6 @@ from gpunn.tables import Schema
 from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
-__all__ = ["rows_source"]
-
 DATE = """\
 /* A date: month and day count from 1, and 1:30 is the hour 1.5. */
 typedef struct {{

@@ -26,8 +26,6 @@ from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.version import __version__
 
-__all__ = ["c_source"]
-
 HEAD = """\
 /* Predictions of a neural network, in C99; gpunn {version} wrote this file. It needs only math.h,
    allocates no memory, and is thread-safe.

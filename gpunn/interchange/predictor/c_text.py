@@ -13,18 +13,6 @@ import numpy as np
 
 from gpunn.errors import ExportError
 
-__all__ = [
-    "Functions",
-    "array_source",
-    "constant",
-    "names_in_c",
-    "number_source",
-    "string_source",
-    "strings_source",
-    "typed",
-    "wrapped",
-]
-
 FOLDER = Path(__file__).parent
 
 FUNCTION = re.compile(

@@ -15,8 +15,6 @@ from gpunn.tables.encoders import features_of
 from gpunn.tables.features import Group
 from gpunn.version import __version__
 
-__all__ = ["check_outputs", "described", "layout_of"]
-
 
 def check_outputs(model: Sequential) -> None:
     """Raise an ExportError if the network's output for a row is not a vector."""

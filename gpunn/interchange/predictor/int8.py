@@ -21,8 +21,6 @@ from gpunn.interchange.steps import ArrayName, Sizes, Step, Steps, image_sizes, 
 from gpunn.network import Sequential
 from gpunn.typing import HostArray
 
-__all__ = ["Int8Network", "Operation"]
-
 LIMIT = 2**30
 """Maximum of a multiplier, of a bias, and of a sum without the bias."""
 

@@ -21,8 +21,6 @@ from gpunn.interchange.expressions.texts import (
 )
 from gpunn.interchange.predictor.python_printer import definition, number_of
 
-__all__ = ["numpy_source"]
-
 SOFTPLUS = "np.maximum({0}, 0) + np.log1p(np.exp(-np.abs({0})))"
 
 FORMS: Mapping[str, Form] = {

@@ -23,8 +23,6 @@ from gpunn.interchange.expressions.texts import (
 )
 from gpunn.interchange.predictor.python_printer import definition, number_of
 
-__all__ = ["pure_source"]
-
 SOFTPLUS = "max({0}, 0.0) + math.log1p(math.exp(-abs({0})))"
 
 FORMS: Mapping[str, Form] = {

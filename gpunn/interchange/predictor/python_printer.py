@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 
 from gpunn.interchange.expressions.rows import RowFunction
 
-__all__ = ["WIDTH", "definition", "number_of"]
-
 WIDTH = 100
 """Maximum characters of a line of generated Python."""
 

@@ -38,8 +38,6 @@ from gpunn.tables.encoders import KINDS, numeric
 from gpunn.tables.scaling import SCALINGS, base
 from gpunn.version import __version__
 
-__all__ = ["python_source"]
-
 LIBRARY = (
     *("argparse", "array", "base64", "bisect", "codecs", "contextlib", "csv", "datetime as dt"),
     *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),

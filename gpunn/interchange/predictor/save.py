@@ -10,8 +10,6 @@ from gpunn.interchange.predictor.python_source import python_source
 from gpunn.network import Sequential
 from gpunn.storage.files import write_output
 
-__all__ = ["save_c", "save_python"]
-
 
 def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> None:
     """Write a network as a Python file that predicts without gpunn, atomically.

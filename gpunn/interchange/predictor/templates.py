@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
 
-__all__ = ["Template", "imports_of"]
-
 STAND_IN = "Placeholder for"
 
 

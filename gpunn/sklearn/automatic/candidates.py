@@ -11,8 +11,6 @@ import numpy as np
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 
-__all__ = ["FAMILIES", "Candidate", "CandidateKey", "Outcome", "Turns", "parameters_of"]
-
 FAMILIES = ("TabM", "RealMLP")
 """The kinds of models, in turn. TabM is first because a time limit may end its training after any
 epoch. RealMLP's learning rate needs a planned number of epochs."""

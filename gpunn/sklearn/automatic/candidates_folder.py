@@ -20,8 +20,6 @@ from gpunn.storage.reading import read_whole
 from gpunn.storage.training_folder import TrainingFolder
 from gpunn.tabular import combined, separated
 
-__all__ = ["CandidatesFolder", "checksum"]
-
 CONTENTS = "candidates.json"
 """Name of the file that describes the candidates. It is written after a candidate's other files."""
 

@@ -9,8 +9,6 @@ from gpunn.sklearn.tabular import TabularEstimator
 from gpunn.sklearn.tabular_fits import Fitted, Fold, Rows
 from gpunn.tables import Schema
 
-__all__ = ["check_distillation", "distilled"]
-
 
 def check_distillation(distill: object, quantiles: object) -> None:
     """Raise an ArgumentError if the ensemble to distill predicts quantiles."""

@@ -9,8 +9,6 @@ from gpunn.sklearn.automatic.search import TabularSearch
 from gpunn.sklearn.parameters import among, estimator, integer, parameter
 from gpunn.sklearn.tabular import TabularClassifierBase, TabularRegressorBase
 
-__all__ = ["TabularClassifier", "TabularRegressor"]
-
 FOLDS = (among("auto"), integer(1))
 
 

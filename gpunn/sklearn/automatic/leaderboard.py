@@ -17,8 +17,6 @@ from gpunn.sklearn.automatic.candidates import Candidate
 from gpunn.sklearn.scoring import Scoring
 from gpunn.tables import Table
 
-__all__ = ["as_frame", "line_of", "milliseconds", "outputs_of", "row_of", "row_of_candidate"]
-
 MEASURED = 1000
 """Number of rows for measuring the time of a prediction."""
 

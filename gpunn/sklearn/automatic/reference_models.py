@@ -21,8 +21,6 @@ from gpunn.optional import require
 from gpunn.randomness import generator
 from gpunn.tables import Schema
 
-__all__ = ["BASELINES", "LIBRARIES", "Goal", "Part", "check_libraries", "predicted"]
-
 LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
 
@@ -171,6 +169,7 @@ LIBRARIES: Mapping[str, Model] = {
 
 
 def library_of(name: str) -> Any:
+    """Return a library; raise a MissingPackageError if it is not installed."""
     return require(name, f"compare: {name!r}", f"pip install {name}")
 
 

@@ -69,8 +69,6 @@ from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.interruption import Interruption
 from gpunn.training.together.threads import number_of_threads
 
-__all__ = ["TabularSearch"]
-
 FOLDS = 5
 """Number of folds with a time limit, for tables of at most `MAX_ROWS_FOR_FOLDS` rows."""
 

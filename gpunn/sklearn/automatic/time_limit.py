@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 from gpunn.training.callbacks import Callback
 
-__all__ = ["REASON", "Deadline", "TimeLimit", "TimeShare"]
-
 REASON = "ended by the time limit"
 """The reason in the history of a training that the time limit ended."""
 

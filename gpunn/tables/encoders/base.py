@@ -19,8 +19,6 @@ from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.table import Cells, Table
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["CSource", "Encoded", "Encoder", "GraphRows", "Rows", "check_complete", "wrong_cell"]
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:

@@ -16,8 +16,6 @@ from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import is_marker
 from gpunn.tables.table import Cells, Coded
 
-__all__ = ["BOOLEANS", "Boolean"]
-
 BOOLEANS = ("False", "True")
 
 

@@ -18,8 +18,6 @@ from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
 from gpunn.tables.table import Cells, Coded, Table
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["ML", "Category"]
-
 ML = "ai.onnx.ml"
 """Name of ONNX's set of operators (domain) for machine learning on tables."""
 

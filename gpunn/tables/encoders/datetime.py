@@ -18,8 +18,6 @@ from gpunn.tables.features import Group
 from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["PARTS", "Datetime", "valid_dates"]
-
 MAX_YEARS = 200_000
 """Largest distance of a date from 1970, because microseconds of later dates don't fit into 64
 bits."""

@@ -22,8 +22,6 @@ from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import FEW, Remarks
 from gpunn.tables.table import Cells, Coded, Table
 
-__all__ = ["Number", "finite_numbers", "identifiers"]
-
 UNIQUE = 0.95
 """Minimum fraction of different numbers in a column of identifiers."""
 

@@ -19,8 +19,6 @@ from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Table
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["Numeric", "encode_parts"]
-
 CYCLES = {"month": 12, "day of week": 7, "hour": 24}
 """Maps each periodic part of a date to its period."""
 

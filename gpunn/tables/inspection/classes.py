@@ -8,8 +8,6 @@ from gpunn.meaning import plural
 from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.sample import Sample
 
-__all__ = ["small_classes"]
-
 SMALL = 10
 """A class with fewer rows is reported. By default 20 % of the rows are test rows, so a metric of
 the class would be computed from at most one row."""

@@ -13,8 +13,6 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
-__all__ = ["codes_as_numbers"]
-
 FEW_ROWS = 2
 """Minimum average number of rows per code; with fewer, codes do not help to predict new rows."""
 

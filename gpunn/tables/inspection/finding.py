@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ROWS", "Finding"]
-
 ROWS = "rows"
 """The subject of findings about whole rows."""
 

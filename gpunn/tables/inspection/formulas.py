@@ -11,8 +11,6 @@ from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.targets import Target
 
-__all__ = ["formula_of"]
-
 MIN_ROWS, MAX_ROWS = 30, 3000
 """Tables with fewer complete rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS`
 rows are drawn at random.

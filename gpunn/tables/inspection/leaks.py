@@ -16,8 +16,6 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.targets import Target
 from gpunn.tables.splitting import shared_values, split_by
 
-__all__ = ["leaks"]
-
 PERFECT = 0.98
 """Minimum score of a column that is reported. The score is 1 minus the ratio of two errors on
 held-out rows: the error of predictions from the column, and the error of the best constant

@@ -14,8 +14,6 @@ from gpunn.tables.inspection.sentinels import marks_in
 from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
-__all__ = ["outliers"]
-
 FAR = 15
 """A number is reported only if its distance from the median is more than this many interquartile
 ranges."""

@@ -13,8 +13,6 @@ from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.table import row_name
 
-__all__ = ["repeated_rows"]
-
 MIN_SHARE = 0.02
 """Minimum fraction of rows that repeat an earlier row. Fewer rows change a metric by less than its
 random error."""

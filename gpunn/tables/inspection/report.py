@@ -30,8 +30,6 @@ from gpunn.tables.splitting import (
 )
 from gpunn.tables.table import Table
 
-__all__ = ["Inspection", "findings", "inspect"]
-
 CHECKS = (
     leaks,
     sentinels,

@@ -16,8 +16,6 @@ from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.inspection.targets import Target
 from gpunn.tables.table import Coded, Table
 
-__all__ = ["Sample", "some_rows"]
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -12,8 +12,6 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
-__all__ = ["sentinels"]
-
 MIN_OTHERS = 10
 """Minimum number of distinct other values; scales such as -1, 0, 1 have fewer."""
 

@@ -11,8 +11,6 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
-__all__ = ["skewed_targets"]
-
 SKEWED = 2.5
 """Minimum skewness of a target that is reported. Exponential numbers have a skewness of 2.
 Lognormal

@@ -17,8 +17,6 @@ from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.inspection.values import counted, extremes
 from gpunn.tables.table import Coded, Table, row_name
 
-__all__ = ["MAX_CLASSES", "Target", "class_names", "target_of"]
-
 MAX_CLASSES = 20
 """If a target of integers has more distinct values than this, the integers are numbers, not
 classes."""

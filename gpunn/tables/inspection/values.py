@@ -13,8 +13,6 @@ from gpunn.tables.encoders.datetime import valid_dates
 from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.table import Coded, Table
 
-__all__ = ["counted", "extremes", "percentage", "spelled", "values_of"]
-
 SHOWN = 3
 
 MAX_SPELLED = 1e12

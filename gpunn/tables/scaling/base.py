@@ -12,15 +12,6 @@ import numpy as np
 
 from gpunn.errors import ArgumentError
 
-__all__ = [
-    "Entries",
-    "Numbers",
-    "Scaling",
-    "bounded",
-    "bounded_product",
-    "mean_and_deviation",
-]
-
 LARGEST = 1e150
 """Absolute value to which scaled numbers are clipped before they are squared."""
 

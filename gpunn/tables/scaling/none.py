@@ -10,8 +10,6 @@ import numpy as np
 from gpunn.tables.imputation import median_of
 from gpunn.tables.scaling.base import Entries, Numbers, Scaling
 
-__all__ = ["NoScaling"]
-
 
 def unscaled(number: float, scale: dict[str, Any]) -> float:
     """Return a number unchanged."""

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["EDGE", "central", "normal_quantiles", "tail"]
-
 EDGE = 0.425
 """Distance from 1/2 beyond which a probability is in a tail."""
 

@@ -16,8 +16,6 @@ from gpunn.tables.onnx_nodes import Value, where
 from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
-__all__ = ["QuantileScaling"]
-
 INTERPOLATED = 8e307
 """Absolute value to which numbers are clipped before interpolation, so that no difference
 overflows."""

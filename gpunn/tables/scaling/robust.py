@@ -11,8 +11,6 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.tables.scaling.base import SMALLEST, Entries, Numbers, Scaling, bounded, bounded_product
 
-__all__ = ["RobustScaling"]
-
 LIMIT = 3.0
 """Bound of the absolute value of scaled numbers."""
 

@@ -19,8 +19,6 @@ from gpunn.tables.scaling.base import (
     mean_and_deviation,
 )
 
-__all__ = ["StandardScaling"]
-
 
 def standard_scaled(number: float, scale: dict[str, Any]) -> float:
     """Return (number - mean) / deviation."""

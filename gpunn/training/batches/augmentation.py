@@ -15,9 +15,6 @@ from gpunn.network import Sequential
 from gpunn.randomness import generator
 from gpunn.typing import Array
 
-__all__ = ["Augment", "Augmenter", "as_augment"]
-
-
 INTEGER = ("int", "uint")
 REAL = (*INTEGER, "float", "bool")
 """Prefixes of the dtypes that a user's function may return."""

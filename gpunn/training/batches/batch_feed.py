@@ -13,8 +13,6 @@ from gpunn.training.batches.dataset import HostRows, Subset
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.step.train_step import TrainStep
 
-__all__ = ["BatchFeed", "Feed"]
-
 
 class Feed:
     """Loads the rows and scheduled settings of an epoch into a training step, chunk by chunk.

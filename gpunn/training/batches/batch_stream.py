@@ -20,8 +20,6 @@ from gpunn.training.batches.data_warnings import warn_of_single_row
 from gpunn.training.batches.dataset import CheckedData, DatasetBuilder, HostRows, Names
 from gpunn.typing import HostArray
 
-__all__ = ["BatchStream", "Batches", "is_batches", "refuse_iterator", "steps_of"]
-
 Batch: TypeAlias = tuple[HostArray, ...]
 """A batch: the tuple (X, y) or (X, y, sample_weight)."""
 

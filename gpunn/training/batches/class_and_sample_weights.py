@@ -11,8 +11,6 @@ from gpunn.configurable import check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.losses import Loss
 
-__all__ = ["check_class_weight", "class_factors", "combined_weights"]
-
 
 def combined_weights(
     loss: Loss,

@@ -52,9 +52,6 @@ from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
 from gpunn.training.batches.epoch_cursor import EpochPlan
 
-__all__ = ["check_batch_statistics", "check_classes", "warn_of_outputs", "warn_of_single_row"]
-__all__ += ["warn_of_scale"]
-
 PACKAGE = str(Path(__file__).parents[1])
 
 MIN_STD, LARGEST_STD = 0.1, 100.0

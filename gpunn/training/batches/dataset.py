@@ -25,8 +25,6 @@ from gpunn.training.batches.row_numbers import training_and_validation_rows
 from gpunn.training.step.loss_computation import check_output_layers
 from gpunn.typing import HostArray
 
-__all__ = ["CheckedData", "DatasetBuilder", "HeldOut", "HostRows", "Names", "Subset"]
-
 
 @dataclass(frozen=True)
 class Names:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["EpochCursor", "EpochPlan"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:

@@ -16,8 +16,6 @@ from gpunn.training.batches.batch_stream import (
 )
 from gpunn.training.batches.dataset import DatasetBuilder, Subset
 
-__all__ = ["FitArguments"]
-
 
 @dataclass(frozen=True)
 class FitArguments:

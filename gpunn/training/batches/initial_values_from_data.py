@@ -15,8 +15,6 @@ from gpunn.randomness import generator
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["start_from_data"]
-
 MAX_ROWS = 16_384
 """Maximum number of training rows from which initial values are computed."""
 

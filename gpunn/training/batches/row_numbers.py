@@ -7,8 +7,6 @@ import numpy as np
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.typing import HostArray
 
-__all__ = ["training_and_validation_rows"]
-
 
 def training_and_validation_rows(
     count: int, rows: HostArray | None, validation_rows: HostArray | None

@@ -6,8 +6,6 @@ import numpy as np
 
 from gpunn.randomness import permutation, permutations
 
-__all__ = ["shuffled_order"]
-
 
 def shuffled_order(seed: int, epoch: int, rows: int, members: int = 1) -> np.ndarray:
     """Return the order of an epoch's rows, which depends only on seed and epoch.

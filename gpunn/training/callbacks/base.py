@@ -12,8 +12,6 @@ from gpunn.monitor import direction, monitored
 from gpunn.storage.reading import checked_path
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["Callback", "check_path", "monitored_direction"]
-
 
 class Callback(Configurable):
     """Base class of callbacks. The methods do nothing; subclasses override some of them.

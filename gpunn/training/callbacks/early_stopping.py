@@ -13,8 +13,6 @@ from gpunn.monitor import Best, BestSoFar, check_mode, monitored
 from gpunn.training.callbacks.base import Callback, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["EarlyStopping"]
-
 CYCLE = "cycle"
 
 MIN_CYCLE = 8

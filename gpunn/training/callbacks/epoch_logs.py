@@ -22,8 +22,6 @@ from gpunn.storage.files import append, make_folder
 from gpunn.training.callbacks.base import Callback, check_path
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["CSVLog", "JSONLinesLog", "TensorBoard", "csv_line", "log_line"]
-
 LOG = logging.getLogger("gpunn")
 
 

@@ -18,8 +18,6 @@ from gpunn.optional import install_command, require
 from gpunn.training.callbacks.base import Callback, check_path
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["MLflow", "Tracker", "WandB"]
-
 LOG = logging.getLogger("gpunn")
 
 FAILED = re.compile(r"\w*(Error|Exception): ")

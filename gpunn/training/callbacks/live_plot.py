@@ -17,8 +17,6 @@ from gpunn.training.callbacks.base import Callback
 from gpunn.training.progress_bar import Display, in_notebook
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["LivePlot", "surface"]
-
 LOG = logging.getLogger("gpunn")
 
 FRACTION = 0.02

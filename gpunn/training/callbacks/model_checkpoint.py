@@ -16,8 +16,6 @@ from gpunn.storage.numbered_files import NumberedFiles
 from gpunn.training.callbacks.base import Callback, check_path, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["ModelCheckpoint"]
-
 
 @dataclass(eq=False)
 class ModelCheckpoint(Callback):

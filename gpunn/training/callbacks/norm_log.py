@@ -18,8 +18,6 @@ from gpunn.training.callbacks.epoch_logs import EpochLog
 from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.typing import Array
 
-__all__ = ["NormLog", "norms"]
-
 KINDS = ("parameters", "gradients")
 """The keys of a line whose values are norms."""
 

@@ -21,15 +21,6 @@ from gpunn.storage.models import STATE, Description, check_arrays, description_t
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = [
-    "CALLBACKS",
-    "Checkpoint",
-    "TrainingRecord",
-    "newest_checkpoint",
-    "read_checkpoint",
-    "take_checkpoint",
-]
-
 CALLBACKS = "callbacks."
 """Prefix of the names of callbacks' arrays, after the prefix of the training state."""
 

@@ -22,8 +22,6 @@ from gpunn.training.checkpoints.resume_checks import (
 from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["CallbackStates", "restore_checkpoint", "resume"]
-
 
 def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
     """Restore a trainer to the state of a checkpoint.

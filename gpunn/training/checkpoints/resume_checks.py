@@ -23,8 +23,6 @@ from gpunn.training.step.statistics import has_metric_weight, state_shapes
 from gpunn.training.step.train_step import StepRecipe
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["check_same_epoch", "check_same_names", "check_same_network", "check_state"]
-
 LOG = logging.getLogger("gpunn")
 
 STATE_TYPES = {

@@ -7,8 +7,6 @@ import numpy as np
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.step.train_step import TrainStep
 
-__all__ = ["HINTS", "find_fault", "hints", "is_finite", "not_finite", "state_fault"]
-
 HINTS = (
     "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
     "inputs scaled to about [-1, 1]"

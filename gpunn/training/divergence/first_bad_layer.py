@@ -17,8 +17,6 @@ from gpunn.training.step.train_step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["diagnosis"]
-
 
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
     """Return a sentence about the first numbers that are not finite in the next update.

@@ -13,8 +13,6 @@ from gpunn.training.divergence.first_bad_layer import diagnosis
 from gpunn.training.state import Progress, on_device
 from gpunn.training.step.train_step import TrainStep
 
-__all__ = ["CHOICES", "GoodState", "Recovery"]
-
 LOG = logging.getLogger("gpunn")
 
 CHOICES = ("stop", "skip", "roll_back")

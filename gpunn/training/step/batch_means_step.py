@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from gpunn.training.step.train_step import TrainStep
 
-__all__ = ["BatchMeansStep"]
-
 
 class BatchMeansStep(TrainStep):
     """A training step that weights each batch by its number of rows in an epoch's loss.

@@ -33,8 +33,6 @@ from gpunn.training.step.statistics import Statistics
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 from gpunn.typing import Array
 
-__all__ = ["DistributedStep"]
-
 
 class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always means rows of all ranks.

@@ -9,8 +9,6 @@ from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import Shares
 from gpunn.typing import Array
 
-__all__ = ["DistributedClipping", "clip_gradients"]
-
 
 def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> None:
     """Clip the gradients in place; None leaves the gradients unchanged."""

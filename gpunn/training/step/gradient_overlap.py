@@ -8,8 +8,6 @@ from gpunn.distributed.overlap import OverlappedSum, Span
 from gpunn.network import Sequential
 from gpunn.typing import Array
 
-__all__ = ["MIN_BYTES", "OverlappedGradients", "parts_by_layer"]
-
 MIN_BYTES = 4 << 20
 """Minimum size in bytes of an exchanged part of the gradients; the last part may be smaller. A
 smaller part is hardly faster, since each exchange begins with a delay of some microseconds. By

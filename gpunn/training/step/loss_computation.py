@@ -12,8 +12,6 @@ from gpunn.network import Sequential
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["check_output_layers", "compute_loss", "outputs_until_loss"]
-
 
 def output_layers(model: Sequential) -> list[OutputLayer]:
     """Return the layers after the loss."""

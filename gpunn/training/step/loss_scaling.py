@@ -21,8 +21,6 @@ from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.optimizers import Optimizer
 from gpunn.typing import Array
 
-__all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
-
 
 class NoLossScale:
     """Leaves the loss unscaled, and leaves out no update.

@@ -22,8 +22,6 @@ from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 
-__all__ = ["ScheduledSetting", "ScheduledSettings", "scheduled_settings"]
-
 T = TypeVar("T", bound=Configurable)
 
 

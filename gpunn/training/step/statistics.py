@@ -12,8 +12,6 @@ from gpunn.backends import Backend
 from gpunn.errors import ArgumentError
 from gpunn.metrics import Metric
 
-__all__ = ["Statistics", "has_metric_weight", "state_shapes", "with_metric_weight"]
-
 FIXED_ENTRIES = 5
 """The number of entries in the vector of statistics before the entries of the metrics."""
 

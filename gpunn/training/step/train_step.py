@@ -36,8 +36,6 @@ from gpunn.training.step.statistics import Statistics, has_metric_weight
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:

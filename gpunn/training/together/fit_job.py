@@ -12,8 +12,6 @@ from gpunn.training.fit import Fit
 from gpunn.training.interruption import Interruption
 from gpunn.training.together.fit_result import FitResult
 
-__all__ = ["FitJob"]
-
 SECONDS = 2.0
 """Maximum time between two checkpoints of a network, if its epochs are shorter."""
 

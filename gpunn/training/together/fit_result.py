@@ -9,8 +9,6 @@ from typing import Any
 from gpunn.training.fit import Fit
 from gpunn.training.history import History
 
-__all__ = ["FitResult", "StopRule"]
-
 
 @dataclass(eq=False)
 class FitResult:

@@ -8,8 +8,6 @@ from pathlib import Path
 from gpunn.storage.training_folder import TrainingFolder
 from gpunn.training.fit import Fit
 
-__all__ = ["FitsFolder"]
-
 FITS = "fits.json"
 """Name of the file that describes all fits."""
 

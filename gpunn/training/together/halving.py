@@ -12,8 +12,6 @@ from gpunn.monitor import check_mode, direction, monitored
 from gpunn.training.fit import Fit
 from gpunn.training.together.fit_result import FitResult, StopRule
 
-__all__ = ["Halving"]
-
 
 @dataclass(eq=False)
 class Halving(StopRule):

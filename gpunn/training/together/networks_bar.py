@@ -10,8 +10,6 @@ from gpunn.training.history import History
 from gpunn.training.progress_bar import progress_bar
 from gpunn.training.together.fit_job import FitJob
 
-__all__ = ["NetworksBar"]
-
 SECONDS = 0.1
 """Minimum time between two updates of the bar."""
 

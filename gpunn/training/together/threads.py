@@ -11,8 +11,6 @@ from gpunn.backends import Backend
 from gpunn.backends.thread_count import VARIABLE, requested_threads, usable_cores
 from gpunn.training.interruption import Interruption
 
-__all__ = ["Threads", "number_of_threads"]
-
 SECONDS = 0.1
 """Maximum time between two calls of `show`."""
 

@@ -19,8 +19,6 @@ from gpunn.training.together.fits_folder import FitsFolder
 from gpunn.training.together.networks_bar import NetworksBar
 from gpunn.training.together.threads import Threads, number_of_threads
 
-__all__ = ["train_together"]
-
 
 def train_together(
     fits: Sequence[Fit],

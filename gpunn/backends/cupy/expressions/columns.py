@@ -14,8 +14,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.tracing import Write
 from gpunn.expressions import Untraceable
 
-__all__ = ["ColumnKernel"]
-
 
 class ColumnKernel:
     """A kernel that writes matrices, and the sums of other matrices over their rows.

@@ -18,8 +18,6 @@ from gpunn.expressions import ARRAY, NUMBER, Node, Untraceable, in_order
 from gpunn.optimizers import Optimizer
 from gpunn.typing import Shape
 
-__all__ = ["traced_function", "traced_rule"]
-
 SIZES = (4, 5)
 """Two sizes of vectors for tracing an optimizer, whose rule must be the same for both."""
 

@@ -19,8 +19,6 @@ from gpunn.expressions import ARRAY, REDUCTIONS, Node, Untraceable, base_of, in_
 from gpunn.expressions.graph import Graph
 from gpunn.typing import Array, Shape
 
-__all__ = ["kernels_of"]
-
 Kernel: TypeAlias = Callable[[Scratch], None]
 
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from gpunn.configurable import Configurable
 from gpunn.expressions import ELEMENTARY, NUMBER, Node, Untraceable
 
-__all__ = ["C_NAMES", "Printer", "identifier"]
-
 C_NAMES = {"float": "T", "int": "long long", "bool": "bool"}
 """The C++ type of each kind of node."""
 

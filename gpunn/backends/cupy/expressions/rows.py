@@ -20,8 +20,6 @@ from gpunn.backends.tracing import Write
 from gpunn.expressions import Node, base_of
 from gpunn.typing import Array
 
-__all__ = ["RowKernel"]
-
 THREADS = 256
 MAX_BLOCKS = 256
 """Maximum number of blocks of a kernel with sums over all elements; each writes partial sums."""

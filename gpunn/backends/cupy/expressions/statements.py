@@ -15,8 +15,6 @@ from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, SLICES, Node, Untraceable, in_order
 from gpunn.typing import Array, Shape
 
-__all__ = ["ONCE", "ROW", "Place", "Scope", "Statements", "element", "function"]
-
 
 class Place(NamedTuple):
     """Which element of an array a statement uses: whether it depends on the row, and its column.

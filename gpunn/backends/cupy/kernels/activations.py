@@ -24,10 +24,6 @@ from gpunn.backends.cupy.matmul.cublaslt import BIAS, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["EPILOGUES", "FORMULAS", "Formula", "Function", "backward", "backward_after_dropout"]
-__all__ += ["backward_with_bias", "elementwise", "forward", "function_of", "fused_forward"]
-__all__ += ["gradient_source", "sum_channels"]
-
 
 @dataclass(frozen=True)
 class Formula:
@@ -239,6 +235,7 @@ def elementwise(
 
 @functools.cache
 def compiled(inputs: str, outputs: str, statements: str, name: str, mask: Mask | None) -> Any:
+    """Return the compiled kernel, with the functions that its statements call."""
     preamble, first = (FUNCTIONS + DROPPED, mask.statements) if mask else (FUNCTIONS, "")
     return cupy.ElementwiseKernel(
         inputs, outputs, statements, name, preamble=preamble, loop_prep=first

@@ -15,8 +15,6 @@ from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["copy_columns", "embed", "embed_gradient", "one_hot"]
-
 KNOWN = """
 template <typename T> __device__ T known(T code, T size) {
   return code >= 0 && code < size ? trunc(code) : (T)0;

@@ -4,8 +4,6 @@ All threads of a warp must call the functions. The type Target is int64 for labe
 and a floating-point type for targets of shape (rows, columns).
 """
 
-__all__ = ["CLASSES"]
-
 CLASSES = r"""
 __device__ T warp_max(T v) {
   for (int other = LANES / 2; other; other /= 2)

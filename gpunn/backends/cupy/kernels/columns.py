@@ -8,8 +8,6 @@ from typing import Any
 from gpunn.backends.cupy.kernels.raw import LANES
 from gpunn.backends.cupy.scratch import Scratch
 
-__all__ = ["COLUMN", "COLUMNS", "PARAMETERS", "column_grid", "over_columns"]
-
 STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 

@@ -9,8 +9,6 @@ import cupy
 from gpunn.backends.cupy.kernels.raw import Calls
 from gpunn.backends.recording import Arguments
 
-__all__ = ["count_update"]
-
 COUNT_UPDATE = cupy.ElementwiseKernel(
     "raw T rates, T weight, T loss_sum",
     "int64 position, T rate, int64 updates, T weight_sum, T finite_steps",

@@ -17,8 +17,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 from gpunn.metrics.ranking import LIMIT, MIN_SUM, SMALLEST_SCALE
 
-__all__ = ["count_bins", "count_classes"]
-
 ROW = r"""
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;

@@ -15,8 +15,6 @@ from gpunn.backends.cupy.kernels.raw import Calls
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
 from gpunn.backends.recording import Arguments
 
-__all__ = ["DROPPED", "Mask", "dropout", "mask_arguments", "mask_of"]
-
 # `mix` is `gpunn.backends.hashing.mix` in unsigned 32-bit arithmetic. `dropped` returns element
 # number i, in row-major order, after dropout; it needs FUNCTIONS.
 DROPPED = f"""
@@ -90,6 +88,7 @@ def mask_arguments(op: Arguments, T: Any) -> list[Any]:
 
 @functools.cache
 def kernel_of(mask: Mask) -> Any:
+    """Return the kernel that applies a mask."""
     name, statement = f"gpunn_{mask.prefix}dropout", f"y = {mask.drop('x', 'i')};"
     preamble = FUNCTIONS + DROPPED
     return cupy.ElementwiseKernel(

@@ -1,7 +1,5 @@
 """CUDA functions that the sources of several kernels include."""
 
-__all__ = ["FUNCTIONS"]
-
 # The compiler may round a * b + c only once. `product` prevents this: a fused kernel must round a
 # product that separate kernels store. Comparisons keep NaN, so that a diverged run is visible.
 FUNCTIONS = r"""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import cupy
 
-__all__ = ["ADJUST_LOSS_SCALE", "SCALE_LOSS", "UNSCALE"]
-
 SCALE_LOSS = cupy.ElementwiseKernel(
     "T weight, T scale",
     "T normalizer, int64 finite",

@@ -20,8 +20,6 @@ from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["LOSSES", "OF_LABELS", "add_loss"]
-
 
 @dataclass(frozen=True)
 class Term:
@@ -117,12 +115,14 @@ def loss_source(
 
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
+    """Return the name and source of the kernel of softmax cross-entropy."""
     constants, extra = ("kept", "spread"), " const T* smoothing,"
     return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, extra)
 
 
 @functools.cache
 def sum_source(name: str, term: Term) -> tuple[str, str]:
+    """Return the name and source of the kernel of a loss that sums a term over the outputs."""
     value = f"""{ROW}
     const T* t_row = targets + row * columns;
     T terms = 0;

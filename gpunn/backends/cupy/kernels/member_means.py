@@ -15,8 +15,6 @@ from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
 from gpunn.backends.recording import Arguments
 
-__all__ = ["mean_over_members"]
-
 LOG_OF_SUM = r"""
 // Adds exp(v) to the value exp(top) * sum.
 template <typename T> __device__ void add_exp(T v, T& top, T& sum) {

@@ -13,8 +13,6 @@ from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["SCALE", "parametric", "parametric_gradient", "scale_gradient"]
-
 SCALE = cupy.ElementwiseKernel("T x, T factor", "T y", "y = factor * x;", "gpunn_scale")
 SUM_OVER_MEMBERS = cupy.ElementwiseKernel(
     "raw T gradient, raw T factors, int64 members, int64 width",

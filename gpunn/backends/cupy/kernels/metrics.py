@@ -20,8 +20,6 @@ from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["METRICS", "SCORES"]
-
 Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 
 

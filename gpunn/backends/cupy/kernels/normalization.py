@@ -15,8 +15,6 @@ from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "normalize", "unstandardize"]
-
 # Each block computes the mean of its rows and the sum of squared deviations from it; the last block
 # combines them (Chan, Golub & LeVeque 1983). A large mean causes no cancellation.
 STATISTICS = rf"""{COLUMNS}

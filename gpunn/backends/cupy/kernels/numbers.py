@@ -15,8 +15,6 @@ from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linear_gradient"]
-
 # cospi and sinpi reduce large angles without local memory.
 TURNS = r"""
 # define TURN ((T)6.28318530717958648)

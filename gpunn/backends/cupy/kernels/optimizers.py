@@ -27,8 +27,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.operations import Segment, Trained
 from gpunn.backends.recording import Arguments
 
-__all__ = ["RULES", "Rule", "clipped_update", "counted_update", "counts", "updates"]
-
 THREADS = 256
 PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 
@@ -100,16 +98,19 @@ Choice = Callable[[Any], tuple[Rule, tuple[float, ...]]]
 
 
 def sgd(o: Any) -> tuple[Rule, tuple[float, ...]]:
+    """Return the rule of `SGD`, with or without momentum."""
     if not o.momentum:
         return DESCENT, ()
     return NESTEROV if o.nesterov else MOMENTUM, (o.momentum,)
 
 
 def rmsprop(o: Any) -> tuple[Rule, tuple[float, ...]]:
+    """Return the rule of `RMSprop`."""
     return RMSPROP, (o.rho, 1 - o.rho, o.epsilon)
 
 
 def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
+    """Return the rule of `Adam` and `AdamW`."""
     first = o.beta1, 1 - o.beta1, logarithm(o.beta1)
     second = o.beta2, 1 - o.beta2, logarithm(o.beta2)
     # Without `epsilon_hat`, epsilon is divided by sqrt(-expm1(-infinity)) = 1.
@@ -122,6 +123,7 @@ def logarithm(beta: float) -> float:
 
 
 def lion(o: Any) -> tuple[Rule, tuple[float, ...]]:
+    """Return the rule of `Lion`."""
     return LION, (o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2)
 
 

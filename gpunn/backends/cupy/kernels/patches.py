@@ -31,8 +31,6 @@ from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window, groups_of, is_depthwise
 from gpunn.typing import Array
 
-__all__ = ["convolution", "inputs_gradient", "weights_gradient"]
-
 PART_BYTES = 16 << 20
 """Maximum bytes of a part's columns, if the part has more than `ALIGNED` pixels."""
 

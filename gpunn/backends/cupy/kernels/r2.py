@@ -7,8 +7,6 @@ from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-__all__ = ["combine_r2"]
-
 # Each block computes the mean and the SST of its rows; the last block of a column combines them
 # (Chan, Golub & LeVeque 1983). The first row is subtracted, so equal targets give an SST of exactly
 # 0. All columns read the summary's weight, so the last block of the grid changes it.

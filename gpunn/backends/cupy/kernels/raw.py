@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 import cupy
 import numpy as np
 
-__all__ = ["C_TYPES", "LANES", "NULL", "Calls", "over_rows", "raw_kernel"]
-
 Calls: TypeAlias = list[Callable[[], Any]]
 """Calls that run an operation, in order."""
 

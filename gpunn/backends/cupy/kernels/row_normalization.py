@@ -20,9 +20,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["layer_norm", "layer_norm_activate", "layer_norm_activation_gradient"]
-__all__ += ["layer_norm_gradient"]
-
 THREADS = 512
 ROWS = THREADS // LANES  # rows that a block's warps handle at a time
 EACH = 8  # rows that a thread loads at a time

@@ -13,8 +13,6 @@ from gpunn.backends.cupy.kernels.raw import LANES
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["add_over_rows", "row_sum_source"]
-
 THREADS = 256
 MAX_BLOCKS = 256
 """In batches of up to 2048 rows, each row has a separate warp. In larger batches, each warp handles

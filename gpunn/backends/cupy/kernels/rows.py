@@ -16,8 +16,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["ASSIGN", "COUNT_FINITE", "RESCALE", "TYPES", "gather_rows", "next_batch", "take"]
-
 ASSIGN = cupy.ElementwiseKernel("S x", "T y", "y = (T)x;", "gpunn_assign")
 RESCALE = cupy.ElementwiseKernel(
     "S x, T scale, T offset", "T y", "y = (T)x * scale + offset;", "gpunn_rescale"
@@ -122,6 +120,7 @@ def index_type(outs: Sequence[Array]) -> str:
 
 @functools.cache
 def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
+    """Return the kernel for arrays of these types, and indices of type `index`."""
     arrays = ",\n    ".join(
         f"const {TYPES[source]}* source{n}, {TYPES[out]}* out{n}, long long width{n}, "
         f"long long size{n}, long long begin{n}, long long end{n}"

@@ -13,8 +13,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["NORM", "blocks_for", "clip", "l2_penalty", "set_sum", "sum_of_squares"]
-
 THREADS = 256
 EACH = 8  # elements that a thread sums before another block is added
 MAX_PARTIALS = 1024

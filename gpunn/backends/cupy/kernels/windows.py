@@ -22,10 +22,6 @@ from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array
 
-__all__ = ["FROM_WINDOWS", "GEOMETRY", "MOST", "average_pool", "average_pool_gradient"]
-__all__ += ["depthwise", "depthwise_inputs", "geometry", "max_pool", "max_pool_gradient"]
-__all__ += ["multiply_channels", "upsample", "window_kernel"]
-
 GEOMETRY = """int height, int width, int channels, int out_height, int out_width, int taps_down,
     int taps_right, int stride_down, int stride_right, int pad_down, int pad_right, int gap_down,
     int gap_right"""

@@ -17,15 +17,6 @@ from gpunn.errors import BackendUnavailableError
 from gpunn.optional import install_command
 from gpunn.typing import Array
 
-__all__ = [
-    "NoFusedProduct",
-    "Product",
-    "SelectedProduct",
-    "choose_fused_product",
-    "choose_product",
-]
-
-
 Product: TypeAlias = CublasProduct | CupyProduct
 """A function that computes a matrix product. Its attribute `capturable` states whether CUDA graphs
 may contain the product."""

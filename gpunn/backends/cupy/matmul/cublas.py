@@ -28,23 +28,6 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import DeviceMemoryError
 from gpunn.typing import Array
 
-__all__ = [
-    "COMPUTE_TYPES",
-    "REAL_32F",
-    "SCALARS",
-    "CublasError",
-    "CublasProduct",
-    "Handle",
-    "Handles",
-    "check",
-    "destroy_with",
-    "load",
-    "load_cublas",
-    "open_library",
-    "row_major",
-    "workspace_bytes",
-]
-
 COMPUTE_32F, COMPUTE_64F = 68, 70
 COMPUTE_32F_FAST_16F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 74, 75, 77
 REAL_32F, REAL_64F = 0, 1

@@ -27,22 +27,6 @@ from gpunn.backends.cupy.matmul.cublas import (
 )
 from gpunn.typing import Array
 
-__all__ = [
-    "BIAS",
-    "BIAS_GRADIENT",
-    "INVALID",
-    "NAMES",
-    "PLAIN",
-    "RELU",
-    "RELU_BIAS",
-    "Algorithm",
-    "Plan",
-    "RefusalError",
-    "alignment",
-    "handles",
-    "load_cublaslt",
-]
-
 EPILOGUE_DEFAULT, EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 1, 2, 4, 256
 MATMUL_DESC_TRANSA, MATMUL_DESC_TRANSB = 3, 4
 MATMUL_DESC_EPILOGUE, MATMUL_DESC_BIAS_POINTER = 7, 8

@@ -6,8 +6,6 @@ import cupy
 
 from gpunn.typing import Array
 
-__all__ = ["CupyProduct"]
-
 
 class CupyProduct:
     """Matrix products by `cupy.matmul`."""

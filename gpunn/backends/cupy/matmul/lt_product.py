@@ -27,8 +27,6 @@ from gpunn.backends.cupy.matmul.selection import Selection
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["LtProduct"]
-
 logger = logging.getLogger("gpunn")
 
 

@@ -18,8 +18,6 @@ from gpunn.backends.cupy.capture import captured
 from gpunn.backends.cupy.matmul.cublas import CublasError
 from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 
-__all__ = ["Heuristic", "Measured", "Selection"]
-
 logger = logging.getLogger("gpunn")
 
 CANDIDATES = 8

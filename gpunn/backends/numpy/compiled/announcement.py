@@ -12,8 +12,6 @@ from typing import Any
 from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
-__all__ = ["LOGGER_NAME", "announced", "say"]
-
 LOGGER_NAME = "gpunn.compilation"
 """A separate logger, so that the command can show lines about builds without all other INFO
 lines."""

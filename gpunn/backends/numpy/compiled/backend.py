@@ -27,7 +27,6 @@ from gpunn.typing import Array
 if TYPE_CHECKING:
     from gpunn.backends.numpy.compiled.program import Instruction, Program
 
-__all__ = ["CompiledBackend"]
 
 WORTHWHILE = 6.0
 """If an operation takes more microseconds than this on average, several threads share it."""

@@ -9,8 +9,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Extent", "MemoryUser", "Uses", "address", "extent", "known_addresses"]
-
 
 class Known(threading.local):
     """The addresses that `address` has found within `known_addresses`, with their arrays, by id."""

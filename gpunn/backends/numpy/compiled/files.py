@@ -26,8 +26,6 @@ from gpunn.forks import IMPORTING
 from gpunn.storage.files import Replacement, json_bytes, make_folder
 from gpunn.storage.reading import parsed_json, read_whole
 
-__all__ = ["VARIABLE", "folders", "read", "sources", "write"]
-
 VARIABLE = "GPUNN_CACHE_DIR"
 """The environment variable that names a folder for libraries if the package is not writable."""
 

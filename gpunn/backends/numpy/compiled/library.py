@@ -24,8 +24,6 @@ from gpunn.backends.numpy.compiled.targets import (
 from gpunn.errors import ArgumentError, GpunnError, InvalidFileError
 from gpunn.forks import IMPORTING
 
-__all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
-
 logger = logging.getLogger("gpunn")
 
 ENTRIES = {

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
     DOTS,
@@ -23,12 +24,10 @@ from gpunn.backends.numpy.compiled.interface import (
     Vectors,
 )
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.program import Instruction, address, pack
+from gpunn.backends.numpy.compiled.program import Instruction, pack
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
-
-__all__ = ["ProductPlans"]
 
 CACHED = 1 << 18
 """Bytes of a matrix that stays in a core's cache while other data passes through the cache."""

@@ -20,8 +20,6 @@ from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
-__all__ = ["Cell", "Instruction", "Program", "address", "encoded", "pack"]
-
 Cell = tuple[np.ndarray, int, int]
 """An instruction's row of a table, a column of the row, and the number of an argument."""
 

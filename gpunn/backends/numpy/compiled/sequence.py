@@ -10,8 +10,6 @@ import numpy as np
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.program import Cell, Program, encoded
 
-__all__ = ["ProgramSequence"]
-
 
 class ProgramSequence:
     """Programs in order, each of which runs a number of times.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.typing import Array
 
-__all__ = ["sum_rows"]
-
 
 def sum_rows(x: Array, out: Array) -> Instruction:
     """Return an instruction that sets out = sum over the rows of x."""

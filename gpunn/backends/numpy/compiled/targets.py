@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 from gpunn.backends.numpy.compiled.interface import Vectors
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["OFF", "TARGETS", "VARIABLE", "Target", "requested_target", "runnable_targets"]
-
 VARIABLE = "GPUNN_KERNELS"
 """The environment variable that names the kernels' target (kind of processor); "off" disables
 kernels."""

@@ -17,8 +17,6 @@ from gpunn.backends.numpy.compiled.interface import CLAIMS, DONE, FINISHED, JOB,
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.errors import ArgumentError
 
-__all__ = ["Table", "Team", "team"]
-
 
 def _address_of_yield() -> int:
     import ctypes

@@ -4,6 +4,7 @@ Worker processes, one per core, compile each kernel to an object file. A linker 
 files into one library.
 """
 
-from gpunn.backends.numpy.compiled.building.builder import BuildError, build
+from gpunn.backends.numpy.compiled.building.builder import build
+from gpunn.backends.numpy.compiled.building.link import BuildError
 
 __all__ = ["BuildError", "build"]

@@ -20,8 +20,6 @@ from gpunn.backends.thread_count import usable_cores
 from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
-__all__ = ["BuildError", "build"]
-
 MAX_SHOWN = 1000
 """Number of characters to show from the end of a worker's error message, where the cause is named.
 """

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from gpunn.errors import GpunnError
 
-__all__ = ["BuildError", "link"]
-
 
 class BuildError(GpunnError):
     """Raised if a library of kernels can't be built."""

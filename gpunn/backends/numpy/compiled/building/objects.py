@@ -26,8 +26,6 @@ from numba.core.runtime.context import NRTContext
 from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 
-__all__ = ["parts"]
-
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
 """The first version of glibc that supports an architecture. A library that uses the functions of
 this version runs on any system with Python, even if the system's glibc is older than this

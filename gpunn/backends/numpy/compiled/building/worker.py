@@ -9,8 +9,6 @@ from pathlib import Path
 
 from gpunn.backends.numpy.compiled.building.objects import parts
 
-__all__ = ["work"]
-
 
 def work(folder: str, only: Collection[str]) -> None:
     """Build object files that no other worker builds; after each, print a line with the total."""

@@ -10,8 +10,6 @@ from gpunn.expressions import REDUCTIONS, Node, Untraceable, in_order, is_source
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
 
-__all__ = ["with_broadcasts"]
-
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Return nodes with the same elements, in a form whose arguments loops can broadcast.

@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
 from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
-from gpunn.backends.numpy.compiled.program import Instruction, address
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceable, base_of
 from gpunn.typing import Shape
-
-__all__ = ["Loop"]
 
 TILE = 1024
 """Numbers in a tile: few enough for the cache, and enough that a step's dispatch costs little."""

@@ -13,8 +13,6 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, used
 
-__all__ = ["Memory", "allocated", "roots_of"]
-
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
     """Return different nodes with the same elements, none of which is a source or a view."""

@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
-from gpunn.backends.numpy.compiled.program import address
 from gpunn.backends.numpy.memory import zeros
-
-__all__ = ["Input", "Places"]
 
 
 class Place(NamedTuple):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from gpunn.backends.numpy.compiled import interface
 from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, base_of
 
-__all__ = ["Step", "steps_of"]
-
 NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_sum": interface.ROW_SUM,
     "row_maximum": interface.ROW_MAXIMUM,

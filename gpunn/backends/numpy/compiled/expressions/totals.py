@@ -11,8 +11,6 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, Node, base_of
 
-__all__ = ["without_totals"]
-
 
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]

@@ -15,8 +15,6 @@ from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["Activations"]
-
 NAMES = {
     activations.Identity: "leaky_relu",
     activations.ReLU: "relu",

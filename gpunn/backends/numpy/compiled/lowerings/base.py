@@ -12,8 +12,6 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
-__all__ = ["Lowerings", "Steps", "present", "same_kind"]
-
 Steps: TypeAlias = list[Instruction] | None
 """The result of lowering an operation: instructions in order, or None if no kernel fits the
 arguments. For example, no kernel fits a custom loss, or an array that isn't contiguous."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
-from gpunn.backends.numpy.compiled.program import Instruction, address
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
-
-__all__ = ["Counters"]
 
 
 class Counters(Lowerings):

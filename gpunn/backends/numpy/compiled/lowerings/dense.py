@@ -11,8 +11,6 @@ from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_ki
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
-__all__ = ["Dense"]
-
 
 class Dense(Activations):
     """Returns instructions for matrix products, and for passes of dense layers."""

@@ -14,8 +14,6 @@ from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, HostArray
 
-__all__ = ["Depthwise"]
-
 
 class Axis(NamedTuple):
     """The terms of each sum of a depthwise convolution, along one axis."""

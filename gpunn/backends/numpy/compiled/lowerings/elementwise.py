@@ -10,8 +10,6 @@ from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, prese
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
-__all__ = ["Elementwise"]
-
 SMALL_INTEGERS = {
     np.dtype(np.uint8): UINT8,
     np.dtype(np.int8): INT8,

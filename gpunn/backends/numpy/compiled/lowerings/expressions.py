@@ -22,8 +22,6 @@ from gpunn.backends.tracing import (
 from gpunn.configurable import Configurable
 from gpunn.expressions import ARRAY, Untraceable, in_order
 
-__all__ = ["Expressions"]
-
 
 class Expressions(Lowerings):
     """Operations with activations, losses, metrics and optimizers that have no kernel."""

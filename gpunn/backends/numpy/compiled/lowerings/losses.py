@@ -15,8 +15,6 @@ from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["Function", "Losses", "are_labels", "are_numbers"]
-
 TOGETHER = 2048
 """Number of elements (of several rows) that are processed together, so that intermediate results
 stay in the cache."""

@@ -18,8 +18,6 @@ from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
 from gpunn.metrics.ranking import LIMIT, MIN_SUM, SMALLEST_SCALE
 from gpunn.typing import Array
 
-__all__ = ["Metrics"]
-
 Instructions: TypeAlias = list[Instruction]
 
 

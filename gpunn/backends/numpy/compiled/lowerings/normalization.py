@@ -15,9 +15,6 @@ from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array
 
-__all__ = ["Normalization"]
-
-
 FULL, MANY_ROWS = 64, 2048
 """Rows of fewer than FULL columns are joined, if at least MANY_ROWS rows are left."""
 

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from gpunn import optimizers
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
 from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
-from gpunn.backends.numpy.compiled.program import Instruction, address
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.backends.recording import Arguments
 from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
-
-__all__ = ["Optimizers"]
 
 LARGE = 2**15
 """Minimum number of weights of a matrix that is updated by a separate instruction, so that its

@@ -7,8 +7,6 @@ import numpy as np
 from gpunn.backends.windows import Window
 from gpunn.typing import HostArray
 
-__all__ = ["inside", "read_by"]
-
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
     """Return the positions that `count` windows read, in an array (windows, pixels)."""

@@ -14,8 +14,6 @@ from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["Tables"]
-
 
 class Tables(Dense):
     """Returns instructions for categories, embeddings, members' factors, and group products."""
