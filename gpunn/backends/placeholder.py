@@ -243,6 +243,11 @@ def guarded(what: str) -> Iterator[None]:
         GUARD.known, GUARD.what, GUARD.refusal = outer
 
 
+def is_guarded() -> bool:
+    """Return whether a marked method is being called."""
+    return GUARD.known is not None
+
+
 @contextmanager
 def suspended() -> Iterator[None]:
     """Use arrays instead of placeholders while gpunn's code, called by a marked method, runs."""
@@ -342,6 +347,8 @@ def described(name: str, value: Any) -> Any:
             f"passes {name} an array that it created; use buffers of workspace.rows or "
             "workspace.fixed, constants of workspace.constant, parameters of self.values"
         )
+    if GUARD.notes is None:  # nothing is compared
+        return None
     if isinstance(value, FunctionType | partial):
         return type(value), [described_use(each) for each in used_by(value)]
     return type(value), repr(value) if isinstance(value, PLAIN) or is_dataclass(value) else ""

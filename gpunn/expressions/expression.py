@@ -45,9 +45,15 @@ class Expression:
     def __str__(self) -> str:
         return listed(self.results)
 
-    def functions(self) -> list[tuple[str, str]]:
-        """Return the functions and numbers of the graph, without shapes."""
-        return [(each.op, repr(each.data)) for each in in_order(self.results)]
+    def structure(self) -> list[Any]:
+        """Return the graph without the first axis of its nodes, to compare traces."""
+        order = in_order(self.results)
+        numbers = {id(node): number for number, node in enumerate(order)}
+        nodes = [
+            (each.op, repr(each.data), each.shape[1:], *(numbers[id(x)] for x in each.args))
+            for each in order
+        ]
+        return [*nodes, *(numbers[id(each)] for each in self.results)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.inputs, self.results)  # without the plan's functions

@@ -16,6 +16,9 @@ from gpunn.expressions.stand_ins import Tracer
 
 T = TypeVar("T")
 
+CHANGES = "code that gives another result when it runs again"
+"""The reason if two traces differ."""
+
 
 class Shared(threading.local):
     """The traces that equal objects share; None outside of `shared_traces`."""
@@ -65,28 +68,33 @@ def explained(tracer: Tracer) -> Iterator[None]:
         raise Untraceable(tracer.refusal)
 
 
-def traced_twice(
-    function: Callable[[Any], T],
-    nodes: Callable[[T], Sequence[Node]],
-    dtype: np.dtype,
-    tracer: type[Tracer] = Tracer,
-    times: int = 2,
-) -> T:
-    """Return a function's result for a trace; trace twice, and require the same `nodes`.
+def traces_of(
+    functions: Sequence[Callable[[Any], T]], dtype: np.dtype, tracer: type[Tracer] = Tracer
+) -> list[T]:
+    """Return the results of functions of a trace, in one graph; `tracer` is the traces' class.
 
-    If the nodes differ, the code uses random numbers or counts its calls. Such code runs later, and
-    then gets the random numbers that it would get without the traces. `tracer` is the class of the
-    trace. A caller that compares traces itself sets `times` to 1.
+    Code with random numbers then gets different ones in each function. When it runs later, it gets
+    the random numbers that it would get without the traces.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
-        results = [traced(function, tracer(graph, dtype)) for _ in range(times)]
+        return [traced(each, tracer(graph, dtype)) for each in functions]
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    if any(list(map(id, nodes(each))) != list(map(id, nodes(results[0]))) for each in results[1:]):
-        raise Untraceable("code whose result changes when it runs again")
-    return results[0]
+
+
+def traced_twice(
+    function: Callable[[Any], T], nodes: Callable[[T], Sequence[Node]], dtype: np.dtype
+) -> T:
+    """Return a function's result for a trace; trace twice, and require the same `nodes`.
+
+    If the nodes differ, the code uses random numbers or counts its calls.
+    """
+    first, second = traces_of([function] * 2, dtype)
+    if list(map(id, nodes(first))) != list(map(id, nodes(second))):
+        raise Untraceable(CHANGES)
+    return first
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:

@@ -288,7 +288,7 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
             for rows in (ROWS, ROWS + 1)
         )
         to = steps.compute(f.name or cls, expression, [z], summary=summary, to=to, source=f)
-        if expression.functions() != other.functions():
+        if expression.structure() != other.structure():
             raise Untraceable("code whose results depend on the number of rows")
         return to
     except Untraceable as error:

@@ -12,15 +12,15 @@ from weakref import WeakKeyDictionary
 
 from gpunn.attributes import fixed_attribute
 from gpunn.backends.recording import fields_of
-from gpunn.configurable import Configurable, known, resolve
+from gpunn.configurable import Configurable, is_built_in, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
 from gpunn.expressions.objects import described, elements, inner_states, kept_classes, same
-from gpunn.expressions.tracing import once
+from gpunn.expressions.tracing import CHANGES, once
 from gpunn.expressions.variables import value_of, variables_of
 from gpunn.layers.base import Layer, family, operations_only
 from gpunn.layers.chain import Chain
-from gpunn.layers.formula import Formula, formula_of
+from gpunn.layers.formula import Formula, equal, formulas_of
 from gpunn.layers.formula_passes import Passes
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
@@ -43,7 +43,7 @@ class Traces(NamedTuple):
 
     attributes: list[Any]
     description: Hashable
-    layers: Mapping[str, Layer]
+    inner: list[Layer]
     formulas: dict[Any, Formula]
 
 
@@ -252,21 +252,25 @@ class Block(Layer):
 
     def _current(self, key: tuple[Shape, int, str]) -> Formula:
         """Return the trace for the present attributes; equal blocks share their traces."""
-        attributes, traces = attributes_of(self), TRACES.get(self)
-        if traces is None or not same(traces.attributes, attributes):
-            description = description_of(self, attributes)
-            traces = TRACES[self] = Traces(attributes, description, inner_layers(self), {})
+        traces = TRACES.get(self)
+        # The layers within the block are the same if no attribute has changed.
+        if traces is None or not same(traces.attributes, attributes_of(self, traces.inner)):
+            inner = list(family(*self.children().values()))
+            attributes = attributes_of(self, inner)
+            description = description_of([self, *inner], attributes)
+            traces = TRACES[self] = Traces(attributes, description, inner, {})
         if key not in traces.formulas:
             specs = [(spec.name, spec.shape) for spec in self.own_parameters(key[0])]
             description = traces.description, key, *specs
             # The attributes keep objects whose ids are in the description.
-            _, formula = once(description, lambda: (attributes, self._trace(*key)))
+            _, formula = once(description, lambda: (traces, self._trace(*key, traces)))
             if len(traces.formulas) >= SIZE:
                 traces.formulas.clear()
-            traces.formulas[key] = formula.with_layers(traces.layers)
+            traces.formulas[key] = formula.with_layers(inner_layers(self))
         return traces.formulas[key]
 
-    def _trace(self, shape: Shape, rows: int, dtype: str) -> Formula:
+    def _trace(self, shape: Shape, rows: int, dtype: str, traces: Traces) -> Formula:
+        """Return a trace, which must be equal to an earlier one for another number of rows."""
         cls = type(self)
         if cls._formula is None:
             raise NotImplementedError(f"{cls.__name__} must define forward(self, x)")
@@ -277,26 +281,26 @@ class Block(Layer):
             vars(traced)["values"] = values
             with kept_classes([self]):
                 result = cls._formula(traced, *([xp, x] if takes_xp else [x]))
-            if not same(attributes_of(traced), before):
+            if not same(attributes_of(traced, traces.inner), before):
                 raise Untraceable("code that changes attributes")
             return result
 
         try:
             plain = [getattr(self, name, None) for name in self.recorded_attributes()]
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
-            specs, before = self.own_parameters(shape), attributes_of(self)
+            specs, before = self.own_parameters(shape), attributes_of(self, traces.inner)
             names = {id(layer): name for name, layer in inner_layers(self).items()}
 
-            def traced(rows: int, times: int) -> Formula:
-                return formula_of(function, names, specs, (rows, *shape), dtype, times)
+            def traced(*numbers: int) -> list[Formula]:
+                shapes = [(rows, *shape) for rows in numbers]
+                return formulas_of(function, names, specs, shapes, dtype)
 
-            if rows != ROWS:
-                return traced(rows, 2)
-            formula, other = traced(rows, 1), traced(rows + 1, 1)
-            if formula.functions() != other.functions():
-                traced(rows, 2)  # if the results differ for another reason, raises an error
-                raise Untraceable("code whose results depend on the number of rows")
-            return formula
+            known = traces.formulas.get((shape, ROWS, "float32"))
+            formulas = traced(rows) if known else traced(rows, rows + (rows == ROWS))
+            if not equal([*formulas, known or formulas[0]]):
+                depends = "code whose results depend on the number of rows"
+                raise Untraceable(depends if equal(traced(rows, rows)) else CHANGES)
+            return formulas[0]
         except Untraceable as error:
             cause = error.__cause__
             if isinstance(cause, GpunnError) and not isinstance(cause, Untraceable):
@@ -326,29 +330,33 @@ def forward_of(formula: Any) -> Any:
     return forward
 
 
-def attributes_of(block: Block) -> list[Any]:
-    """Return all attributes that a trace may depend on, also those of inner layers."""
-    values, layers, known = list[Any](), list(family(block)), dict[int, object]()
+def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
+    """Return all attributes that a trace may depend on, also those of the layers within it."""
+    values, layers = list[Any](), [block, *inner]
+    known: dict[int, object] = {id(each): each for each in layers}
     for layer in layers:
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
+        if is_built_in(type(layer)):
+            continue
         of_class = Configurable.recorded_attributes(layer)
         values += [getattr(layer, name, None) for name in of_class if name != "__dict__"]
-    for cls in {type(layer): None for layer in layers}:
-        values += [value_of(*pair) for pair in variables_of(cls)]
+        values += [value_of(*pair) for pair in variables_of(type(layer))]
     values += elements(values)
-    others = [each for each in values if isinstance(each, Configurable)]
-    pairs = [fields_of(each, known) for each in others if not isinstance(each, Layer)]
-    inner = [value_of(*pair) for each in pairs for pair in each]
+    inner = [
+        value_of(*pair)
+        for each in values
+        if isinstance(each, Configurable)
+        for pair in fields_of(each, known)
+    ]
     return [*values, *inner, *elements(inner)]
 
 
-def description_of(block: Block, attributes: Sequence[Any]) -> Hashable:
+def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashable:
     """Return a key that is equal for blocks with equal attributes, which have equal traces.
 
-    `attributes` is a result of `attributes_of`. Objects that cannot be compared are described by
-    their ids.
+    `layers` are the block and the layers within it, and `attributes` is a result of
+    `attributes_of`. Objects that cannot be compared are described by their ids.
     """
-    layers = list(family(block))
     numbers = {id(layer): number for number, layer in enumerate(layers)}
 
     def form(value: Any) -> Hashable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gpunn.expressions import ARRAY, Expression, Node, in_order, require_separat
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.stand_ins import StandIn, Tracer
-from gpunn.expressions.tracing import explained, traced_twice
+from gpunn.expressions.tracing import explained, traces_of
 from gpunn.layers.base import Layer
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Shape
@@ -83,9 +84,15 @@ class Formula:
         """Return the nodes of the result and of the steps' inputs."""
         return [self.result, *(each for step in self.steps for each in step.inputs)]
 
-    def functions(self) -> list[tuple[str, str]]:
-        """Return the functions and numbers of the graph, without shapes."""
-        return Expression((), tuple(self.results())).functions()
+    def structure(self) -> list[Any]:
+        """Return the graph without numbers of rows, to compare traces."""
+        return Expression((), tuple(self.results())).structure()
+
+
+def equal(formulas: Sequence[Formula]) -> bool:
+    """Return whether traces are equal, apart from their numbers of rows."""
+    first = formulas[0].structure()
+    return all(each.structure() == first for each in formulas[1:])
 
 
 class Declared(dict[str, StandIn]):
@@ -214,22 +221,20 @@ def reads_rows(node: Node) -> bool:
     return any(not each.data.startswith(PARAMETER) for each in arrays)
 
 
-def formula_of(
+def formulas_of(
     function: Callable[[Namespace, StandIn, Mapping[str, StandIn]], Any],
     names: Mapping[int, str],
     specs: Sequence[ParameterSpec],
-    shape: Shape,
+    shapes: Sequence[Shape],
     dtype: str,
-    times: int = 2,
-) -> Formula:
-    """Trace function(xp, x, parameters), a forward pass that calls layers.
+) -> list[Formula]:
+    """Trace function(xp, x, parameters), a forward pass that calls layers, for shapes of x.
 
-    `names` has the layers' names by their ids, `specs` declares the parameters, and `shape` is the
-    shape of x. The function is traced `times` times. Raises an `Untraceable` with the reason if the
-    function can't be traced.
+    `names` has the layers' names by their ids, and `specs` declares the parameters. Raises an
+    `Untraceable` with the reason if the function can't be traced.
     """
 
-    def trace(tracer: Tracer) -> Formula:
+    def trace(shape: Shape, tracer: Tracer) -> Formula:
         assert isinstance(tracer, FormulaTracer)
         tracer.names, tracer.rows = names, shape[0]
         x = tracer.input("x", shape)
@@ -245,7 +250,7 @@ def formula_of(
         require_separate_rows([*read, result], [source, *(step.output for step in steps)])
         return Formula(tracer.graph, source, own, steps, result)
 
-    return traced_twice(trace, Formula.results, np.dtype(dtype), FormulaTracer, times)
+    return traces_of([partial(trace, each) for each in shapes], np.dtype(dtype), FormulaTracer)
 
 
 def used(steps: Sequence[Step], result: Node) -> list[Step]:

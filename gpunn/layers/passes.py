@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol
 
-from gpunn.backends.placeholder import actual, guarded, released, repeated, stand_in, suspended
+from gpunn.backends.placeholder import (
+    actual,
+    guarded,
+    is_guarded,
+    released,
+    repeated,
+    stand_in,
+    suspended,
+)
 from gpunn.backends.recording import Operation, arrays_in, current_trace, record
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
@@ -164,6 +172,8 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
         finally:
             workspace.passed = passed
 
+    if is_checked(owner) and is_guarded():
+        return call()
     with guarded(what):
         result = call() if is_checked(owner) else repeated(call, rehearsal)
     return released(result)

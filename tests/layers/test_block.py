@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import random
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +68,7 @@ REFUSED = {
     "a function of NumPy": lambda self, x: np.tanh(x),
     "result changes when it runs again": lambda self, x: x * float(RANDOM.random()),
     "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
+    r"gives another result when it runs again\.": lambda self, x: x * random.random(),
     "depend on the number of rows": lambda self, x: x / x.shape[0],
     "operand of type ndarray": lambda self, x: x * np.ones(4, np.float32),
     "the attribute T of an array with rows": lambda self, x: x.T,
@@ -88,6 +90,12 @@ def test_what_a_formula_must_not_contain(reason):
     with pytest.raises(ArgumentError, match=f"Made: forward can't be traced: .*{reason}") as caught:
         network(block(REFUSED[reason], **({"seen": {1}} if "set" in reason else {})))
     assert "derive it from gpunn.layers.Layer" in str(caught.value)
+
+
+def test_code_that_depends_on_a_small_number_of_rows():
+    model = network(block(lambda self, x: x * 2 if x.shape[0] < 100 else x))
+    with pytest.raises(ArgumentError, match="results depend on the number of rows"):
+        trained(model)
 
 
 class Excited(Block):
@@ -479,7 +487,7 @@ def test_equal_blocks_share_a_trace():
         model = network(*(Counted(*each, note) for each, note in zip(blocks, notes, strict=True)))
         made = len(TRACED)
         trained(model, batch_size=20)
-        counts.append((made / 2, len(TRACED[made:]) / 2))
+        counts.append((made / 2, len(TRACED[made:])))
         results.append(values(model))
         assert set(TRACED[made:]) == {0.5, 2.0}
     assert counts == [(3, 3), (5, 5)]

@@ -6,9 +6,11 @@ translate (TLB).
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import sys
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +45,18 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
 
 def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.ndarray:
     """Return an array in `memory` whose address is a multiple of `alignment` bytes."""
-    start = -memory.ctypes.data % alignment
+    start = -address(memory) % alignment
     size = prod(shape) * np.dtype(dtype).itemsize
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def address(array: np.ndarray) -> int:
+    """Return the address of an array's memory: the value of `array.ctypes.data`, faster."""
+    buffer: Any = array
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    except (TypeError, ValueError):  # not contiguous, empty or read-only
+        return array.ctypes.data
 
 
 def contiguous(*arrays: Array) -> bool:

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gpunn.backends.numpy import memory
+
 
 class Known(threading.local):
     """The addresses that `address` has found within `known_addresses`, with their arrays, by id."""
@@ -34,8 +36,7 @@ def address(array: np.ndarray) -> int:
     known = KNOWN.addresses
     if known is not None and id(array) in known:
         return known[id(array)][1]
-    # The value of `array.ctypes.data`, in a third of the time.
-    found = int(array.__array_interface__["data"][0])
+    found = memory.address(array)
     if known is not None:
         known[id(array)] = array, found
     return found

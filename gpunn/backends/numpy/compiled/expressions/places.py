@@ -82,13 +82,13 @@ class Places:
         """
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
-        for thread, own in enumerate(memory):
-            begin = address(own) + 2 * size
-            for table in own[: 2 * size].view(np.int64).reshape(2, -1, 2):
-                table[: len(self._places)] = [
-                    (begin + offset if array is None else addresses[array] + thread * step, moves)
-                    for offset, moves, array, step in self._places
-                ]
+        tables = memory[:, : 2 * size].view(np.int64).reshape(threads, 2, -1, 2)
+        for thread in range(threads):
+            begin = address(memory) + thread * memory.shape[1] + 2 * size
+            tables[thread, :, : len(self._places)] = [
+                (begin + offset if array is None else addresses[array] + thread * step, moves)
+                for offset, moves, array, step in self._places
+            ]
         inputs = np.array(
             [
                 (
