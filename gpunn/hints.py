@@ -1,4 +1,4 @@
-"""Hints for users of other libraries: gpunn's names for the names in those libraries.
+"""Hints for users of other libraries: gpunn's name for each name in those libraries.
 
 Error messages show these hints. gpunn does not accept the other libraries' names.
 """

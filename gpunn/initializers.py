@@ -545,8 +545,8 @@ class GlorotOrFanIn(VarianceScaling):
     """Draws with variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)).
 
     If a layer has more than five times as many outputs as inputs, this is the variance of `FanIn`,
-    otherwise that of `Glorot`. The first layer of a tabular model has few inputs; with `Glorot`,
-    its outputs would start close to zero.
+    otherwise the variance of `Glorot`. The first layer of a tabular model has few inputs; with
+    `Glorot`, its outputs would start close to zero.
 
     Parameters
     ----------

@@ -373,7 +373,7 @@ class MeanSquaredError(ElementwiseLoss):
     Raises
     ------
     ArgumentError
-        If `over_outputs` is another value.
+        If `over_outputs` is not one of these values.
 
     Examples
     --------

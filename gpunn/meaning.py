@@ -182,7 +182,7 @@ class Described:
         Parameters
         ----------
         features, targets : list of str or None
-            Names of the columns of inputs and of targets.
+            Names of the input columns and of the target columns.
         output_activation : str or None
             The output activation of the loss.
         """

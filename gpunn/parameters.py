@@ -35,8 +35,7 @@ line. The fastest matrix products of CPU and GPU libraries need this alignment.
 
 
 SPARE = 1024
-"""Number of zeros after each vector, so that it can be divided into equal blocks without a copy.
-"""
+"""Number of zeros after each vector, so that it can be divided into equal blocks without a copy."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Parameters:
         Trainable parameters and their gradients. Parameters with weight decay come first;
         parameters with the same factors are adjacent.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, in a layout like that of `values`. Arrays that are
+        Arrays that are saved but not trained, laid out like `values`. Arrays that are
         never trained, such as running means, come before frozen parameters.
     running : array
         The part of `buffers` before the frozen parameters.

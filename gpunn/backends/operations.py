@@ -189,7 +189,7 @@ class Operations(WindowOperations):
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, so that gpunn's lowerings apply.
 
-        If an operation consists of other operations, gpunn must also define those.
+        If an operation consists of other operations, gpunn must define all of them.
 
         Parameters
         ----------
@@ -1172,7 +1172,7 @@ class Operations(WindowOperations):
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> None:
-        """Set each row of the table's gradient to the sum of gradients over the row's uses.
+        """Set the gradient of each table row to the sum of the gradients of its uses.
 
         Sums are always in the same order, so results are bitwise identical.
 
@@ -1722,7 +1722,7 @@ class Operations(WindowOperations):
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
-        updates the segment with the learning rate r * learning_rate. Unless it updates
+        updates the segment with the learning rate r * learning_rate. Unless the optimizer updates
         `by_parameter`, it gets adjacent segments with equal r together.
 
         Parameters

@@ -84,8 +84,8 @@ ALONE = Alone()
 def one_thread() -> Iterator[None]:
     """Return a context in which backends of the CPU compute only with this thread.
 
-    Results are bitwise identical to those of a backend with `threads=1`. Several threads can then
-    compute at the same time, each for a separate network.
+    Results are bitwise identical to the results of a backend with `threads=1`. Several threads can
+    then compute at the same time, each for a separate network.
     """
     ALONE.depth += 1
     try:

@@ -33,7 +33,7 @@ class Write(NamedTuple):
 
 
 class TracedBackend:
-    """What a definition may use of its backend: the array namespace."""
+    """The part of a backend that a definition may use: the array namespace."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer, self.xp = tracer, Namespace(tracer)

@@ -128,7 +128,7 @@ class DataSet(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageArrays(DataSet):
-    """Keys of data sets of images as arrays.
+    """Keys of image data sets that are stored as arrays.
 
     Parameters
     ----------

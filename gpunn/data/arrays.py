@@ -92,7 +92,7 @@ def load_npz(
     path : path-like
         File written by `numpy.savez` or `numpy.savez_compressed`.
     X : str
-        Name of the array of inputs in the file.
+        Name of the input array in the file.
     y : str or None
         Name of the array of targets, or None if there are no targets.
 

@@ -16,7 +16,7 @@ from gpunn.meaning import shown
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns; None if there are no names, or it is no frame.
+    """Return the column names of a data frame; None for unnamed columns and for other objects.
 
     Columns that pandas numbers by default are treated as columns without names.
     """

@@ -26,7 +26,7 @@ def share(rows: int, index: int, count: int) -> tuple[int, int]:
 
 
 def batches(rows: int, batch_size: int) -> Iterator[int]:
-    """Yield the number of rows of each batch of an update."""
+    """Yield the number of rows in each batch of an update."""
     for start in range(0, rows, batch_size):
         yield min(batch_size, rows - start)
 

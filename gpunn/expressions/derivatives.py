@@ -202,9 +202,9 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
-    """Return the part of g that goes to a, for the maximum or minimum of a and b.
+    """Return the part of `g` that `a` gets, for the maximum or minimum of `a` and `b`.
 
-    If a = b, a gets half of g, or 0 if b is constant.
+    If `a` equals `b`, `a` gets half of `g`, or 0 if `b` is constant.
     """
     above, below = (a, b) if chosen == "maximum" else (b, a)
     if not (call.varies(a) and call.varies(b)):

@@ -69,7 +69,7 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
     """Replace inherited attributes that belong to a built-in function which a class redefines.
 
     If a custom class redefines the function of a built-in class, but not the function's derivative,
-    attributes with the given names become those of the base. The first is the derivative.
+    attributes with the given names get their values from the base. The first is the derivative.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)

@@ -14,7 +14,7 @@ from gpunn.typing import Array
 
 
 class Library(NamedTuple):
-    """An array library, and what its functions need for a new array."""
+    """An array library, and the dtypes and the device of new arrays."""
 
     xp: Any
     dtypes: Mapping[str, Any]

@@ -52,7 +52,7 @@ class Node:
     data: Any = None
 
     def __repr__(self) -> str:
-        """Return the function and the shape; arguments may occur in many other arguments."""
+        """Return the function and the shape, without the arguments, whose text could be huge."""
         return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
@@ -140,7 +140,7 @@ FOLDED: dict[str, Callable[..., float]] = {
     "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
     "exp": lambda a: float(np.exp(a)),
 }
-"""Functions of numbers that are computed while tracing."""
+"""Functions that are computed while tracing if their arguments are numbers."""
 
 Rule: TypeAlias = Callable[..., Node | None]
 """Returns an equal node of another form, or None if the rule does not apply."""

@@ -18,8 +18,8 @@ from gpunn.typing import Shape
 class Rows:
     """The value of a variable, with the shape of a row.
 
-    If `channels_first`, the shape is that of an image or a signal, but the value has the channels
-    before the pixels. If a step flattens an image, this value still represents it.
+    If `channels_first`, `shape` is the shape of an image or a signal, but the value has the
+    channels before the pixels. If a step flattens an image, this value still represents it.
     """
 
     value: Value

@@ -96,8 +96,8 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
 def save_state_dict(model: Sequential, path: str | Path) -> None:
     """Write `state_dict` to a safetensors file.
 
-    In PyTorch, `module.load_state_dict(safetensors.torch.load_file(path))` loads it, where `module`
-    is the value of the expression that `torch_code` returns.
+    To load the file in PyTorch, make a `module` by running the code from `torch_code`, then call
+    `module.load_state_dict(safetensors.torch.load_file(path))`.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class Block(Layer):
 
     See Also
     --------
-    Layer : For layers whose forward pass can't be traced, with a backward pass.
+    Layer : Base of layers that define their backward pass too.
     Residual, Add, Concatenate, Multiply : Blocks for common combinations of layers.
 
     Examples
@@ -135,7 +135,7 @@ class Block(Layer):
         super().__setattr__(name, value)
 
     def own_parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Declare the parameters and buffers of this layer without those of inner layers.
+        """Declare the parameters and buffers of this layer, but not of inner layers.
 
         Parameters
         ----------
@@ -331,7 +331,7 @@ def forward_of(formula: Any) -> Any:
 
 
 def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
-    """Return all attributes that a trace may depend on, also those of the layers within it."""
+    """Return all attributes that a trace may depend on, including attributes of inner layers."""
     values, layers = list[Any](), [block, *inner]
     known: dict[int, object] = {id(each): each for each in layers}
     for layer in layers:

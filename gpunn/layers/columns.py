@@ -35,7 +35,7 @@ class Group:
         return self.stop - self.start
 
     def output_shape(self) -> Shape:
-        """Return the shape of a row of the output of the group's layers."""
+        """Return the output shape of the group's layers for one row."""
         return (self.width,) if self.chain is None else self.chain.output_shape((self.width,))
 
     def config(self) -> dict[str, Any]:

@@ -191,8 +191,8 @@ class Conv2D(Convolution):
 class Conv1D(Convolution):
     """Convolution along one axis, such as the time of a signal.
 
-    A row has shape (length, channels), as in Keras. The formula and the chain rule are those of
-    `Conv2D` for images of height 1.
+    A row has shape (length, channels), as in Keras. The formula and the chain rule are the same as
+    in `Conv2D` for images of height 1.
 
     Parameters
     ----------

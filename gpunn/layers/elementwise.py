@@ -134,7 +134,7 @@ class SpatialDropout(Dropout):
     A row has shape (height, width, channels) or (length, channels). The mask has one entry for each
     row and channel, because neighboring pixels of a channel are similar (Tompson et al. 2015,
     "Efficient Object Localization Using Convolutional Networks", section 3.2). Otherwise, the
-    formula and the chain rule are those of `Dropout`.
+    formula and the chain rule are the same as in `Dropout`.
 
     Parameters
     ----------

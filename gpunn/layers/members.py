@@ -53,8 +53,8 @@ class Members(Layer):
     Raises
     ------
     ArgumentError
-        If `count` is not positive, if `start` is another string, or if the sum of `chunks` is not
-        the number of features.
+        If `count` is not positive, if `start` is not one of these strings, or if the sum of
+        `chunks` is not the number of features.
 
     See Also
     --------

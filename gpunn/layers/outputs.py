@@ -31,7 +31,7 @@ COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""Absolute value of the bounds before training, larger than all sensible float32 numbers."""
+"""Absolute value of the bounds before training, larger than any realistic target."""
 
 
 class OutputLayer(Layer):
@@ -262,7 +262,7 @@ class MeanOverMembers(OutputLayer):
     Raises
     ------
     ArgumentError
-        If `of` is another value, or rows have no axis of members.
+        If `of` is not one of these values, or rows have no axis of members.
 
     See Also
     --------

@@ -56,8 +56,8 @@ class PeriodicEmbedding(Layer):
     Raises
     ------
     ArgumentError
-        If a number is not positive, `kind` is another value, or `lite` is set but `kind` is not
-        "plr".
+        If a number is not positive, `kind` is not one of these values, or `lite` is set but `kind`
+        is not "plr".
 
     See Also
     --------

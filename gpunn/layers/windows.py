@@ -32,7 +32,7 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
 def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, int]:
     """Return (height, width, channels) of a row, whose height is 1 if windows move along one axis.
 
-    Raises an ArgumentError if a row has another number of axes.
+    Raises an ArgumentError if a row has a different number of axes.
     """
     if len(input_shape) != axes + 1:
         lacks = len(input_shape) == axes
@@ -98,7 +98,7 @@ def pair(values: Any) -> tuple[int, int]:
 
 
 def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return rows as images: those of shape (length, channels) or (channels,) get height 1."""
+    """Return rows as images; rows of shape (length, channels) or (channels,) get height 1."""
     if len(x.shape) == 4:
         return x
     return reshaped(layer, x, (x.shape[0], *image_of(x.shape[1:])), workspace)

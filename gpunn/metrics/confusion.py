@@ -207,7 +207,7 @@ class F1(CountMetric):
     Raises
     ------
     ArgumentError
-        If `average` is another value, or a number is out of its range.
+        If `average` is not one of these values, or a number is out of its range.
 
     Examples
     --------

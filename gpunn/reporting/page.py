@@ -324,7 +324,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
 
 
 def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
-    """Return names, rows and prefixes of the metrics of the last epoch and of the best epoch."""
+    """Return titles, history rows and name prefixes for the last epoch and the best epoch."""
     last, best = record.history[-1], record.best
     epochs = [(f"epoch {last['epoch']:.0f}", last)]
     if best is not None and best is not last:

@@ -14,7 +14,7 @@ BINS = 10
 """Number of bins of equal width in a calibration curve."""
 
 ERROR_BINS = 15
-"""Number of bins of equal width of a calibration error, as in Guo et al. 2017."""
+"""Number of bins of equal width for the calibration error, as in Guo et al. 2017."""
 
 DRAWS = 1000
 """Number of random draws of the calibration error that perfect probabilities would have."""
@@ -66,7 +66,7 @@ def precision_recall(scores: Scores) -> tuple[Curve, float]:
 
 
 def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
-    """Return the mean probability, the fraction of positives and the number of rows of each bin."""
+    """For each bin, return its mean probability, fraction of positives, and number of rows."""
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0

@@ -20,7 +20,7 @@ PREDICT_ROWS = 1024
 """Number of rows that are predicted at a time."""
 
 MAX_UNUSED = 16
-"""Maximum number of networks and of lists of orders that a thread keeps for later fits."""
+"""Maximum number of networks, and of lists of row orders, that a thread keeps for later fits."""
 
 
 class Unused(threading.local):

@@ -32,7 +32,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    """Parameters of both RealMLP estimators; those of all tabular estimators follow."""
+    """Parameters of RealMLP estimators, before the parameters that all tabular estimators have."""
 
     hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
     _: KW_ONLY
@@ -179,7 +179,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The trained network or, with several networks, a network that averages their predictions. It
         also accepts raw rows.
     estimators_ : list of gpunn.Sequential
-        Copies of the trained networks: those of the first fold, then of the second, and so on.
+        Copies of the trained networks: first all networks of the first fold, then of the second,
+        and so on.
     history_ : gpunn.History or list
         Logs of each epoch. With several networks, one history for each.
     metric_ : str

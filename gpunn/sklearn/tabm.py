@@ -35,7 +35,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of both TabM estimators; those of all tabular estimators follow."""
+    """Parameters of TabM estimators, before the parameters that all tabular estimators have."""
 
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY

@@ -903,8 +903,8 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         """Predict the target of each row and, on request, a prediction interval.
 
         Intervals are conformal: their width comes from the errors on the validation rows, which
-        also selected the best epoch. If `times` were passed to `fit`, these are the latest rows.
-        Without `quantiles`, all intervals have the same width. See `gpunn.intervals`.
+        also selected the best epoch. If `times` were passed to `fit`, the validation rows are the
+        latest rows. Without `quantiles`, all intervals have the same width. See `gpunn.intervals`.
 
         Parameters
         ----------

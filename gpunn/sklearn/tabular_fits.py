@@ -35,7 +35,7 @@ class Fold(NamedTuple):
     """All rows, the indices of the training rows, and the validation rows.
 
     If `kept` is None, all rows are for training. `held` has the indices of the validation rows, or
-    None if they are other rows.
+    None if they are separate rows.
     """
 
     every: Rows

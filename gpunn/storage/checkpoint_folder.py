@@ -19,7 +19,7 @@ LOG = logging.getLogger("gpunn")
 Read = TypeVar("Read")
 
 FOLDER = "checkpoints"
-"""Name of the folder of checkpoints in a run folder."""
+"""Name of the checkpoint folder in a run folder."""
 
 SUFFIX = ".safetensors"
 

@@ -48,7 +48,7 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file that the user has named; the errors are those of `write_atomically`.
+    """Write a file that the user has named; the errors are the same as for `write_atomically`.
 
     If the path is a link, its target is written. If the path is a pipe or a device, the content is
     written directly. Raise a FileAccessError for circular links.

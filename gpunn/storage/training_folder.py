@@ -15,12 +15,12 @@ LARGEST = 2**30
 
 
 class TrainingFolder:
-    """A folder with a JSON file that describes the training to which the folder belongs.
+    """A folder that belongs to one training, with a JSON file that describes this training.
 
     `described` names the settings in messages, and `content` the content of the folder. Until this
     process leaves the context, no other process can train in the folder. Entering raises an
     ArgumentError if the folder belongs to a training with other settings, or if another process
-    trains in it, and a DataFileError if the file is damaged.
+    trains in it. A damaged file raises a DataFileError.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TrainingFolder:
         self._lock.release()
 
     def _check(self) -> None:
-        """Write the description, or compare the settings with those in the folder."""
+        """Write the description, or compare the settings with the settings in the folder."""
         if not self._file.exists():
             if any(self._folder.iterdir()):
                 raise ArgumentError(

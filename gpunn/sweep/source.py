@@ -78,7 +78,7 @@ class Source:
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, which is like that of an ordinary run.
+        """Return the configuration of a trial, in the form of an ordinary run's configuration.
 
         Parameters
         ----------

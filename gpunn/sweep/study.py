@@ -292,7 +292,7 @@ class Study:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise a ConfigError if a folder contains files other than those of a sweep."""
+    """Raise a ConfigError if a folder contains files that do not belong to a sweep."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
     if names and not (folder / JOURNAL).exists():  # another process may just have created it
         what = "a run" if CONFIG in names else "other files"

@@ -109,7 +109,7 @@ class Remarks:
     def drop(self, constant: bool, rounded: bool = False) -> bool:
         """Drop the column if all rows have the same value; return whether it is dropped.
 
-        `rounded` is True if the values may be different numbers that are equal only in float64.
+        `rounded` is True if different numbers may have become equal in float64.
         """
         if self._missing == self._rows:
             self.drop_because("no row has a value")

@@ -256,9 +256,9 @@ class Schema:
     def encode(self, frame: Any, dtype: str = "float32", title: str = "X") -> np.ndarray:
         """Return rows as a matrix of finite numbers.
 
-        Columns are matched by name, in any order; unknown and dropped columns are ignored. If the
-        rows or the training rows have no column names, the columns must be those of the training
-        rows, in the same order.
+        Columns are matched by name, in any order; unknown and dropped columns are ignored. If these
+        rows or the training rows have no column names, the columns must be the same as in training,
+        in the same order.
 
         Parameters
         ----------

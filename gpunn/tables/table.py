@@ -41,7 +41,7 @@ class Coded:
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
-        """Return the column without the values that occur in no row."""
+        """Return the column with only the values that occur in a row."""
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self

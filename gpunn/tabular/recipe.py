@@ -197,7 +197,7 @@ def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return the batch size; if it is None, look it up in `batch_size` by the number of rows."""
+    """Return the batch size; if it is None, look it up in `table` by the number of rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

@@ -28,7 +28,7 @@ def greedy_selection(
     The ensemble starts empty. Each round adds the model for which the loss of the average becomes
     smallest; a model may be added several times. The result is the ensemble of the best round
     (Caruana et al. 2004, "Ensemble Selection from Libraries of Models"). Among equally good models
-    or rounds, the first is selected. So the loss is at most that of the best model.
+    or rounds, the first is selected. So the ensemble's loss is at most the loss of the best model.
 
     Parameters
     ----------

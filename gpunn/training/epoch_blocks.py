@@ -162,7 +162,7 @@ class EpochBlocks:
         return possible and same(self._attributes(), self._begun)
 
     def _attributes(self) -> list[object]:
-        """Return the attributes on which a program depends, and that a callback may replace."""
+        """Return attributes that a program depends on, but a callback may replace."""
         trainer = self.trainer
         return [trainer.report_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 

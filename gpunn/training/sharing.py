@@ -35,7 +35,7 @@ from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 MAX_PROGRAMS = 64
-"""The maximum number of programs that no fit uses at the moment."""
+"""The maximum number of unused programs that are kept for later fits."""
 
 OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 """Settings that networks of a kind don't share. Edges only decide initial values of buffers."""
@@ -201,7 +201,7 @@ ACTIVE = Active()
 def sharing_programs() -> Iterator[None]:
     """Return a context in which all fits of this process use one thread each and share programs.
 
-    Parameters and history are then bitwise identical to those of a backend with `threads=1`.
+    Parameters and history are then bitwise identical to the results of a backend with `threads=1`.
     Different threads can train at the same time. Contexts can be nested and overlap.
     """
     with ACTIVE.lock:

@@ -341,7 +341,7 @@ class Trainer:
         resume_from : str or Path
             A checkpoint, or a folder of checkpoints, of which the newest undamaged checkpoint is
             used. Repeat the interrupted call, with `resume_from` as an additional argument. The
-            final weights and history are bitwise identical to those of an uninterrupted call.
+            final weights and history are bitwise identical to the results of an uninterrupted call.
             Callbacks continue with their saved state, and the interrupted epoch continues with its
             next update.
         drop_last : bool

@@ -45,7 +45,7 @@ class JoinedBranch:
 
 
 def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-    """Return all calls as one sequence, in which calls replace the branches that contain them."""
+    """Return all calls as one sequence; branches are replaced by the calls that they contain."""
     sequence: list[Callable[[], object]] = []
     for call in calls:
         if isinstance(call, Branch):

@@ -48,8 +48,8 @@ TOOLKIT = (
 class Finding:
     """The result of one check: the value, any problem, and how to fix the problem.
 
-    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that the cause
-    is something missing, not something that fails.
+    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
+    is missing, as opposed to broken.
     """
 
     name: str

@@ -35,7 +35,7 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 
 
 class NumpyLowerings:
-    """Lowerings of those operations that NumPy can compute faster than by their definitions."""
+    """Lowerings of the operations that NumPy can compute faster than by their definitions."""
 
     def assign(self, op: Arguments) -> Calls:
         return [partial(np.copyto, op.out, op.values, casting="unsafe")]

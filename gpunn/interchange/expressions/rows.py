@@ -24,7 +24,7 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 class RowFunction:
     """A function of variables, which hold rows, and of arrays, which all rows share.
 
-    `result` is the root of a graph whose shapes are those of a row. Its nodes `ARRAY` are the
+    `result` is the root of a graph whose shapes describe one row. Its nodes `ARRAY` are the
     variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and", "or" and "not";
     "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction sums over the last
     axes, and keeps as many axes as its node has. `summary` is a sentence for a comment.

@@ -23,7 +23,7 @@ FUNCTION = re.compile(
 NAME = re.compile(r"^static inline [\w ]+[ *](\w+)\(", re.MULTILINE)
 
 MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|floor|log|log1p|rint|sin|sqrt|tanh)\(")
-"""Functions of math.h, which have other names for the type float."""
+"""Functions of math.h, whose names differ for the type float."""
 
 MAX_LITERAL = 4095
 """Maximum bytes of a string literal that every C99 compiler accepts."""

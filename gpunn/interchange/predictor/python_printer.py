@@ -1,4 +1,4 @@
-"""What printed Python functions with and without NumPy have in common."""
+"""Base of the printers of Python functions, with and without NumPy."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
 def print_expressions(
     steps: Steps, source: Callable[[RowFunction, str], str], template: Template
 ) -> list[str]:
-    """Return the sources of the functions of steps with expressions, and name the functions."""
+    """Return the source code of the steps' expressions as functions, and name the functions."""
     printed = Printed(source, {*template, *keyword.kwlist, *dir(builtins), *NAMES})
     steps.steps = [
         step

@@ -28,7 +28,7 @@ TREES, PATIENCE = 4000, 50
 """Maximum number of boosted trees, and number of trees without improvement that ends training."""
 
 BINS = 255
-"""Maximum number of codes of a column of categories in `HistGradientBoostingClassifier`."""
+"""Maximum number of codes in a categorical column of `HistGradientBoostingClassifier`."""
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,7 @@ class TabularSearch(TabularEstimator):
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
         """Train a candidate's networks, each for a part of the time.
 
-        With `half`, it leaves half of the time for others.
+        With `half`, half of the time is left for other candidates.
         """
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)

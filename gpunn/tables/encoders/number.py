@@ -126,8 +126,9 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 def identifiers(name: str, numbers: np.ndarray) -> int:
     """Return how many identifiers a column has; 0 if the numbers are not identifiers.
 
-    Identifiers are integers, nearly all different. In addition, they count the rows, or they all
-    have the same number of digits, at least `DIGITS`, or their column is named like an identifier.
+    Identifiers are integers, nearly all different. In addition, one of three conditions must hold.
+    Either they count the rows, or they all have the same number of digits (at least `DIGITS`), or
+    the column is named like an identifier.
     """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0

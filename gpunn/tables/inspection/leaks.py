@@ -153,7 +153,7 @@ class Comparison:
         return best
 
     def score_together(self, columns: Sequence[np.ndarray]) -> float:
-        """Return the score of a sum of functions of columns, fitted by ridge regression."""
+        """Return the score of an additive model of several columns, fitted by ridge regression."""
         blocks = []
         for positions in columns:
             values, codes = np.unique(positions, return_inverse=True)

@@ -22,7 +22,8 @@ FINE = 0.05
 without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Rows are copies only if rows that agree in all columns except one usually also agree in that one.
+"""Rows count as copies only if rows that agree in all columns except one usually also agree in that
+column.
 They must agree in at least the fraction `COPIED` of the pairs that would differ by chance or, in a
 fine column, `LIFT` times as often as any two rows."""
 

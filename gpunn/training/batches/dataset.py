@@ -84,7 +84,7 @@ class Subset:
 
     @property
     def separate_metric_weights(self) -> bool:
-        """Whether metrics use weights that differ from those of the loss."""
+        """Whether metrics and loss use different weights."""
         return self.dataset.metric_weights is not None
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:

@@ -42,9 +42,9 @@ class FitArguments:
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
         """Return the training data, and the validation data or None.
 
-        The arguments are those of `Trainer.prepare`; `for_arrays` contains further options that
-        need arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be combined,
-        and a DataError if arrays don't fit the network.
+        The arguments are the same as for `Trainer.prepare`; `for_arrays` contains further options
+        that need arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be
+        combined, and a DataError if arrays don't fit the network.
         """
         builder, streamed = self.builder, None
         by_number = {"rows": rows, "validation_rows": validation_rows}

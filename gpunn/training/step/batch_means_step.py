@@ -6,14 +6,14 @@ from gpunn.training.step.train_step import TrainStep
 
 
 class BatchMeansStep(TrainStep):
-    """A training step that weights each batch by its number of rows in an epoch's loss.
+    """A training step whose epoch loss is the mean of the batches' losses, weighted by rows.
 
     With the weights w_i and the losses l_i of the n_b rows of batch b::
 
         loss = sum_b n_b L_b / sum_b n_b
         L_b = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i
 
-    A batch whose weights are all 0 is left out. The parameters are updated as by `TrainStep`.
+    A batch whose weights are all 0 is left out. The parameters are updated as in `TrainStep`.
     """
 
     def _update(self, rows: int) -> None:

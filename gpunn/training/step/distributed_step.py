@@ -272,7 +272,7 @@ class DistributedStep(TrainStep):
             ops.assign(self._buffers[0], buffers)
 
     def _all(self, gradients: Array) -> Array:
-        """Return the gradients of all parameters, given those of this rank's block."""
+        """Return the gradients of all parameters, given the gradients of this rank's block."""
         rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, self.block.length))
         if gradients.shape[0]:
             self.ops.assign(gradients, rows[self.ranks.rank][: gradients.shape[0]])

@@ -36,7 +36,7 @@ class NoLossScale:
         self.state: Mapping[str, Array] = {}
 
     def normalizer(self, weight: Array) -> Array:
-        """Return the divisor of the loss of rows with the total weight `weight`, shape (1,)."""
+        """Return what to divide the loss by, shape (1,); `weight` is the weight of all rows."""
         return weight
 
     def unscale(self, gradients: Array) -> Array | None:

@@ -30,9 +30,9 @@ def train_together(
 ) -> list[FitResult]:
     """Train prepared networks at the same time, the largest first.
 
-    Each thread trains one network at a time. Parameters and histories are bitwise identical to
-    those of `Trainer.fit` on one compute thread (GPUNN_THREADS=1), for any number of threads and in
-    any order.
+    Each thread trains one network at a time. For any number of threads and in any order, parameters
+    and histories are bitwise identical to the results of `Trainer.fit` on one compute thread
+    (GPUNN_THREADS=1).
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ template <typename T> __device__ T dropped(
 class Mask:
     """How a kernel receives and uses the settings of dropout.
 
-    `inputs` are parameters of a `cupy.ElementwiseKernel`, and `parameters` those of a raw kernel.
+    `inputs` are the parameters of a `cupy.ElementwiseKernel`, and `parameters` of a raw kernel.
     `statements` come first in the kernel. Then `drop(x, i)` returns the expression for element
     number i, whose value is x.
     """

@@ -2,7 +2,7 @@
 
 `gpunn.backends.operations` defines formulas and shapes; all arrays are contiguous. In a fused
 kernel, a product with the activation's derivative is never an operand of an addition. Otherwise,
-the compiler would round product and sum only once, and the results would differ from those of
+the compiler would round product and sum only once, and the results would differ from the results of
 separate kernels.
 """
 
@@ -27,8 +27,9 @@ MOST_ROWS = 512
 """Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
-"""Approximate maximum of the number of blocks times the number of columns, if it allows MANY
-blocks. The last block reads twice as many partial sums."""
+"""Approximate maximum of blocks * columns, unless it allows fewer than MANY blocks. The last block
+reads twice as many partial sums.
+"""
 
 MANY = 32
 """Number of thread blocks that is always allowed, even for a matrix with many columns."""

@@ -189,7 +189,7 @@ def average_pool(op: Arguments) -> Calls:
 
 
 def average_pool_gradient(op: Arguments) -> Calls:
-    """Set each number's gradient to the sum of its parts of the gradients of windows."""
+    """Set each number's gradient to the sum of its shares of the windows' gradients."""
     return calls(AVERAGE_POOL_GRADIENT, op.window, op.out, op.gradient, [op.gradient], op.out)
 
 

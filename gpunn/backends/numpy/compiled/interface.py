@@ -85,7 +85,8 @@ SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
 """
 
 STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2
-"""Sizes of parts of the arguments of the kernel `expression`, which consist of 64-bit integers:
+"""Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
+integers:
 
 * A step: function, places of the result and of three operands.
 * An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the

@@ -1,9 +1,9 @@
 """Compile kernels to object files, with numba and LLVM.
 
 Usually numba compiles for the process that it runs in. In this module, numba only translates Python
-to LLVM instructions. Then LLVM optimizes the instructions once, with a kernel and all functions
-that it calls in one module, and emits code for the target's processor. The object files have no
-code for calls from Python, which numba would add.
+to LLVM instructions. A kernel and all functions that it calls form one module, which LLVM then
+optimizes once and compiles for the target's processor. The object files have no code for calls from
+Python, which numba would add.
 """
 
 from __future__ import annotations

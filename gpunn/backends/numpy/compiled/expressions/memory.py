@@ -30,9 +30,9 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step reads. Such a result goes to a temporary
-    array, and `copies` copies it to its array at the end. `temporary` has the temporary arrays and
-    their nodes.
+    A result must not overwrite an array that a later step reads. Such a result is computed in a
+    temporary array, which `copies` copies to the result's array at the end. `temporary` has the
+    temporary arrays and their nodes.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from gpunn.expressions import ARRAY, Node, base_of
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Instruction]]:
-    """Return the writes except those of totals, and instructions that add to the totals.
+    """Return all writes except totals, and instructions that add to the totals.
 
     `given` maps nodes to arrays to use instead of the nodes' own arrays or names.
     """

@@ -179,7 +179,7 @@ def rint(x: Number) -> Number:
 
 
 def where(condition: Any, a: Number | float, b: Number | float) -> Number:
-    """Return a where the condition holds, else b; a or b must be a `Number`."""
+    """Return `a` if the condition holds, else `b`; one of them must be a `Number`."""
     number = a if isinstance(a, Number) else b
     assert isinstance(number, Number)
     chosen = number.builder.select(condition, number.like(a).value, number.like(b).value)

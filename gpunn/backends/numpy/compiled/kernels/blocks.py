@@ -117,7 +117,7 @@ def pointer_to(builder: Any, block: Block, address: Any, index: Any) -> Any:
 
 @intrinsic
 def block_size(context: Any, dtype: Any) -> Any:
-    """Return the number of lanes in a block of the type of `dtype`."""
+    """Return the number of lanes in a block of this type."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return I64(block_type(dtype).lanes)

@@ -139,8 +139,8 @@ def log_of_product(n: Number, f: Number) -> Number:
     """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
 
     With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The operations
-    and their order are those of fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the other
-    terms are small.
+    and their order are the same as in fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the
+    other terms are small.
     """
     s = f / (2 + f)
     square = s * s

@@ -1,9 +1,9 @@
 """Pooling of images, and its gradients.
 
-`gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Windows
-are reduced first along the height, for whole rows of pixels, then along the width, where lanes are
-channels. With fewer channels than lanes, the other lanes hold numbers of the pixels that follow.
-Their results are stored as well, and then overwritten by the results of these pixels.
+`gpunn.backends.window_operations` explains the mathematics. Each thread computes some images.
+Windows are reduced first along the height, for whole rows of pixels, then along the width, where
+lanes are channels. With fewer channels than lanes, the other lanes hold numbers of the pixels that
+follow. Their results are stored as well, and then overwritten by the results of these pixels.
 
 The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
 in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr

@@ -26,9 +26,8 @@ TERMS = 128
 gradients stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
-"""If an image has fewer than TERMS pixels, and more weights per pixel than this, products add the
-pixels of several images, since most time would otherwise go into reading and writing the sums.
-"""
+"""A limit for images with fewer than TERMS pixels. If they have more weights per pixel than this,
+products add the pixels of several images, to read and write the sums less often."""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
