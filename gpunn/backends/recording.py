@@ -75,7 +75,7 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by others, in the same order.
 
-        The arguments are arrays, and numbers of the types in `gpunn.backends.replaceable`; they are
+        The arguments are arrays, and numbers of own subclasses of float and int; they are
         found by identity. The result is None if the recording uses the memory of an array by other
         arrays.
         """

@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.expressions.evaluation import Plan
-from gpunn.expressions.graph import REDUCTIONS, VIEWS, Graph, Node, Untraceable, in_order
-from gpunn.expressions.listing import listed
+from gpunn.expressions.graph import (
+    ARRAY,
+    NUMBER,
+    REDUCTIONS,
+    VIEWS,
+    Graph,
+    Node,
+    Untraceable,
+    in_order,
+)
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer
@@ -155,3 +163,25 @@ def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> No
             raise Untraceable("code that combines several rows")
     if any(rows_of.get(id(each), whole) != whole for each in results):
         raise Untraceable("code that combines several rows")
+
+
+WITH_SHAPE = ("copy", "reshape")
+"""Functions whose arguments do not determine the result's shape."""
+
+
+def listed(results: Sequence[Node]) -> str:
+    """Return a line for each function that the results need, and one for the results."""
+    names: dict[int, str] = {}
+    lines = list[str]()
+    for node in in_order(results):
+        names[id(node)] = f"t{len(lines) + 1}"
+        if node.op == ARRAY:
+            names[id(node)] = str(node.data)
+        elif node.op == NUMBER:
+            names[id(node)] = f"{node.data:.6g}"
+        else:
+            shape = [node.shape] if node.op in WITH_SHAPE else []
+            others: list[Any] = [node.data] if node.data is not None and not shape else shape
+            arguments = [names[id(each)] for each in node.args] + list(map(str, others))
+            lines.append(f"{names[id(node)]} = {node.op}({', '.join(arguments)})")
+    return "\n".join([*lines, f"return {', '.join(names[id(each)] for each in results)}"])

@@ -11,11 +11,11 @@ from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.combinations import Add, Concatenate, Multiply, Residual
 from gpunn.layers.convolution import Conv1D, Conv2D
 from gpunn.layers.dense import Dense, Neuron
-from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling, SpatialDropout
+from gpunn.layers.elementwise import Activation, Dropout, Flatten, PReLU, Rescaling, SpatialDropout
 from gpunn.layers.ensemble import Ensemble
 from gpunn.layers.members import MemberDense, Members
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
-from gpunn.layers.outputs import MeanOverMembers, TargetScaling
+from gpunn.layers.outputs import MeanOverMembers, SortedOutputs, TargetScaling
 from gpunn.layers.periodic import PeriodicEmbedding
 from gpunn.layers.piecewise import PiecewiseLinearEmbedding
 from gpunn.layers.pooling import (
@@ -27,9 +27,7 @@ from gpunn.layers.pooling import (
     MaxPool2D,
     UpSampling2D,
 )
-from gpunn.layers.prelu import PReLU
 from gpunn.layers.scale import ParametricActivation, Scale
-from gpunn.layers.sorted_outputs import SortedOutputs
 
 __all__ = [
     "Activation",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from gpunn import activations
 from gpunn.configurable import check_fraction, number, resolve
 from gpunn.errors import ArgumentError
+from gpunn.initializers import Normal
 from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.block import Block
 from gpunn.layers.views import reshaped, view
 from gpunn.layers.windows import as_images, image_of
+from gpunn.parameters import ParameterSpec
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -254,3 +258,42 @@ class Flatten(Layer):
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         return reshaped(self, gradient, x.shape, workspace)
+
+
+@dataclass(eq=False)
+class PReLU(Block):
+    """Rectifier with a learned slope for each feature: y = max(x, 0) + slope * min(x, 0).
+
+    From He et al. 2015, "Delving Deep into Rectifiers". As in the paper, slopes do not decay.
+
+    Parameters
+    ----------
+    initial_slope : float
+        The slopes before training, 0.25 by default.
+
+    Raises
+    ------
+    ArgumentError
+        If the initial slope is not finite.
+
+    See Also
+    --------
+    ParametricActivation : Any activation with a learned strength.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.PReLU()], 2, backend="numpy")
+    >>> model.predict([[-2.0, 4.0]]).tolist()
+    [[-0.5, 4.0]]
+    """
+
+    initial_slope: float = number(0.25)
+
+    name = "prelu"
+
+    def own_parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        return [ParameterSpec("slope", input_shape, Normal(0.0, self.initial_slope), decay=False)]
+
+    def forward(self, xp: Any, x: Any) -> Any:  # type: ignore[override]
+        return xp.maximum(x, 0.0) + self.values["slope"] * xp.minimum(x, 0.0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any, ClassVar
 
 from gpunn.configurable import check_integer
 from gpunn.errors import (
@@ -20,17 +21,19 @@ from gpunn.errors import (
     InvalidFileError,
 )
 from gpunn.experiment import Experiment, RunFolder
+from gpunn.monitor import monitored
 from gpunn.sweep.checks import check_sweep
 from gpunn.sweep.journal import optuna
 from gpunn.sweep.process import neighbors
-from gpunn.sweep.pruning import Pruning
 from gpunn.sweep.source import Source
 from gpunn.sweep.space import settings_of
 from gpunn.sweep.study import Claim, Study
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
+from gpunn.training.callbacks import Callback
 from gpunn.training.interruption import Interruption
 from gpunn.training.sharing import sharing_programs
 from gpunn.training.together.threads import Threads
+from gpunn.training.trainer_protocol import TrainerProtocol
 
 
 class Events:
@@ -277,3 +280,32 @@ def exit_on_sigterm() -> Iterator[None]:
 
 def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+class Pruning(Callback):
+    """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
+
+    `epochs` is the planned number of epochs; a trial is never pruned after its last epoch. `pruned`
+    is True if the trial has been pruned.
+    """
+
+    reads_only: ClassVar[bool] = True
+
+    def __init__(self, trial: Any, metric: str, epochs: int) -> None:
+        self.trial, self.metric, self.epochs = trial, metric, epochs
+        self.pruned = False
+
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
+        value = monitored(logs, self.metric)
+        try:
+            self.trial.report(value, step=trainer.epoch)
+        except optuna().exceptions.UpdateFinishedTrialError:
+            trainer.stop_reason = "another process has marked this trial as lost"
+            return
+        over = trainer.epoch >= self.epochs or bool(trainer.stop_reason)
+        if not over and self.trial.should_prune():
+            self.pruned = True
+            trainer.stop_reason = (
+                f"pruned: {self.metric} {value:.6g} is worse than in other trials after epoch "
+                f"{trainer.epoch}"
+            )

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.replaceable import ReplaceableFloat, ReplaceableInt
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
@@ -33,6 +32,19 @@ from gpunn.training.epoch_program import EpochProgram
 from gpunn.training.session import TrainingSession
 from gpunn.training.state import new_step
 from gpunn.training.step.train_step import BatchPass, PassRecipe
+
+
+class ReplaceableFloat(float):
+    """A float in a recorded operation that a later use of the recording may replace.
+
+    Another network of the same kind can use the recording with another number, such as its L2
+    penalty (`Backend.sequence`). The number is found by identity, never by its value.
+    """
+
+
+class ReplaceableInt(int):
+    """An integer in a recorded operation that may be replaced, like a `ReplaceableFloat`."""
+
 
 MAX_PROGRAMS = 64
 """The maximum number of unused programs that are kept for later fits."""

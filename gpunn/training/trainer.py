@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.attributes import unknown_attribute
-from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
+from gpunn.configurable import check_choice, check_flag, check_integer, resolve, resolve_all
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.distributed.ranks import Ranks
@@ -37,15 +37,42 @@ from gpunn.training.checkpoints.checkpoint import (
 )
 from gpunn.training.checkpoints.restore import restore_checkpoint
 from gpunn.training.divergence.detection import is_finite
+from gpunn.training.divergence.recovery import CHOICES
 from gpunn.training.evaluation import Evaluator
 from gpunn.training.fit import Fit
 from gpunn.training.history import History
 from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
-from gpunn.training.trainer_settings import CHECKS, checked_metrics
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array, HostArray
+
+
+def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
+    """Return metrics; raise an ArgumentError if two logs of an epoch would have the same name."""
+    metrics = resolve_all(Metric, values, argument)
+    names = ["loss", *(metric.name for metric in metrics)]
+    reserved = set(NOT_METRICS)
+    if len(set(names)) < len(names) or reserved & set(names):
+        raise ArgumentError(
+            f"{argument}: expected distinct names other than 'loss' and {sorted(reserved)}; got "
+            f"{names[1:]}"
+        )
+    return metrics
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "loss": lambda value: resolve(Loss, value, "loss"),
+    "metrics": checked_metrics,
+    "validation_metrics": lambda value: checked_metrics(value, "validation_metrics"),
+    "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
+    "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
+    "report_every": lambda value: check_integer("report_every", value),
+    "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
+    "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
+}
+"""Functions that check a setting and convert names to objects."""
+
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
 """The loss, and settings that must be checked again after the loss changes: the loss decides

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from gpunn.backends.claims import claim
+from gpunn.backends.selection import claim
 
 
 def ask(subject):

@@ -8,7 +8,7 @@ import pytest
 import gpunn
 from gpunn.experiment.parts import Part
 from gpunn.layers import Dense, TargetScaling
-from gpunn.reporting.baseline import baseline
+from gpunn.reporting.findings import baseline
 
 RANDOM = np.random.default_rng(0)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +13,7 @@ from typing import ClassVar
 
 from gpunn.errors import ArgumentError
 from gpunn.monitor import Best, BestSoFar, check_mode, monitored
-from gpunn.storage.files import make_folder
-from gpunn.storage.numbered_files import NumberedFiles
+from gpunn.storage.files import make_folder, remove, remove_leftovers
 from gpunn.training.callbacks.base import Callback, check_path, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
 
@@ -145,3 +146,46 @@ class ModelCheckpoint(Callback):
         self._written_at, self._due = time.monotonic(), False
         if self.keep is not None:
             files.remove_oldest(path, self.keep)
+
+
+NUMBERS = ("epoch", "updates")
+"""Placeholders of a template."""
+
+
+class NumberedFiles:
+    """Files whose paths match a template with the placeholders "{epoch}" and "{updates}"."""
+
+    def __init__(self, template: str | Path) -> None:
+        self.template = str(template)
+
+    def path(self, epoch: int, updates: int) -> Path:
+        """Return the path of the file with the given numbers of epochs and updates."""
+        return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
+
+    def remove_oldest(self, newest: Path, keep: int) -> None:
+        """Remove files next to `newest`, except it and the `keep` ones with the largest numbers."""
+        files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
+        numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
+        for _, file in sorted(numbered)[:-keep]:
+            if file != newest:  # files of a longer training may have larger numbers
+                remove(file)
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that killed writers of these files have left."""
+        folders = filled(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
+        for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
+            if Path(folder).is_dir():
+                remove_leftovers(Path(folder), self._pattern)
+
+    @property
+    def _pattern(self) -> str:
+        """A pattern that matches the file names; its groups are the numbers."""
+        name = re.escape(Path(self.template).name)
+        return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
+
+
+def filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
+    """Return text with its placeholders replaced by values."""
+    for name, value in values.items():
+        text = text.replace(placeholder.format(name), value)
+    return text

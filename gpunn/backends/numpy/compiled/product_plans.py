@@ -24,8 +24,7 @@ from gpunn.backends.numpy.compiled.interface import (
     Vectors,
 )
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.program import Instruction, pack
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, pack, sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
 

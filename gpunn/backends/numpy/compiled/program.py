@@ -19,6 +19,7 @@ from gpunn.backends.numpy.compiled.interface import ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
+from gpunn.typing import Array
 
 Cell = tuple[np.ndarray, int, int]
 """An instruction's row of a table, a column of the row, and the number of an argument."""
@@ -295,3 +296,8 @@ def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarr
         if instruction.non_final:
             pack(instruction.non_final, row[2:])
     return result
+
+
+def sum_rows(x: Array, out: Array) -> Instruction:
+    """Return an instruction that sets out = sum over the rows of x."""
+    return Instruction("sum_rows", [x, out, x.shape[0], out.size], [x], [out])

@@ -13,8 +13,7 @@ from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
 from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceable, base_of
 from gpunn.typing import Shape
 

@@ -10,8 +10,7 @@ from gpunn import activations
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 

@@ -14,8 +14,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
 from gpunn.backends.numpy.compiled.lowerings.depthwise import Depthwise
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window, groups_of, is_depthwise

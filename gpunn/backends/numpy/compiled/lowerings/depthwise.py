@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings
 from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, HostArray
 

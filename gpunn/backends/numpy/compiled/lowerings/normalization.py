@@ -9,8 +9,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
 from gpunn.backends.numpy.compiled.lowerings.pooling import Pooling
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array

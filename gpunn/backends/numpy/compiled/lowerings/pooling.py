@@ -13,8 +13,7 @@ from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, Shape

@@ -9,8 +9,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.lowerings.activations import divided_columns, kernel_arguments
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
-from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
