@@ -12,7 +12,10 @@ and of the forward pass, and the position in the epoch. No operation waits for t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from inspect import Parameter, Signature, signature
+from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import array_api_compat
@@ -142,6 +145,82 @@ def scaled(learning_rate: Array, factor: float) -> Array:
 def is_zero(setting: float | Array) -> bool:
     """Return whether a setting is the number 0. Arrays are treated as not 0."""
     return isinstance(setting, float) and setting == 0
+
+
+class Fusion(NamedTuple):
+    """Two operations that a fused operation runs, and the array that connects them.
+
+    An argument of a part is the fused operation's argument of the same name; if both parts have an
+    argument of this name, it belongs to the second part. If a part has an argument that the fused
+    operation does not have, its value is None or the connecting array.
+    """
+
+    name: str
+    first: str
+    second: str
+    output: str
+    """The name of the connecting array in the first part."""
+    input: str
+    """The name of the connecting array in the second part; a dot precedes a name in a tuple."""
+    renamed: Mapping[str, str]
+    """Names of the second part's arguments, and their other names in the fused operation."""
+
+
+RESULT = {"x": "out", "out": "dropped"}
+"""The arguments of `dropout` in operations that run it on the result of another operation."""
+
+
+def in_turn(
+    name: str,
+    first: Callable[..., None],
+    second: Callable[..., None],
+    output: str,
+    input: str,
+    *,
+    renamed: Mapping[str, str] = MappingProxyType({}),
+    also: Collection[str] = (),
+    without: Collection[str] = (),
+) -> Callable[..., None]:
+    """Return a composite operation that runs two operations, the second on the first one's result.
+
+    `Fusion` describes the first arguments. Further arguments of the first part in `also` are the
+    connecting array as well. Arguments in `without` are None. Arrays must not share memory, except
+    views of the connecting array: a kernel may write results before it has read all arguments.
+    """
+    fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)
+    own, others = (list(signature(each).parameters.values())[1:] for each in (first, second))
+    owners = {each.name: first for each in own if each.name not in (output, *also)}
+    names = {each.name: renamed.get(each.name, each.name) for each in others}
+    owners |= dict.fromkeys(names.values(), second)
+    every = [each for each in own if owners.get(each.name) is first]
+    every += [each.replace(name=names[each.name]) for each in others]
+    every = [each for each in every if each.name not in without]
+    every.sort(key=lambda each: each.default is not each.empty)
+    expected = Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *every])
+    root, *path = input.split(".")
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = expected.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given, array = bound.arguments, bound.arguments[names[root]]
+        for attribute in path:
+            array = getattr(array, attribute)
+        before = {each.name: given.get(each.name) for each in own}
+        getattr(self, fusion.first)(**before | dict.fromkeys((output, *also), array))
+        getattr(self, fusion.second)(**{each: given.get(names[each]) for each in names})
+
+    sections = [
+        f"    {', '.join(each.name for each in group)} : as in `{owner.__name__}`\n"
+        f"        Arguments of `{owner.__name__}`.\n"
+        for owner, group in groupby(every, lambda each: owners[each.name])
+    ]
+    run.__doc__ = (
+        f"Run `{fusion.first}`, then `{fusion.second}` on its result.\n\n"
+        f"    Parameters\n    ----------\n{''.join(sections)}    "
+    )
+    run.__name__, run.__qualname__ = name, f"Operations.{name}"
+    vars(run).update(__signature__=expected, fusion=fusion)
+    return composite(run)
 
 
 class Operations(WindowOperations):
@@ -654,55 +733,11 @@ class Operations(WindowOperations):
         kept = xp.reshape(mixed >= threshold, x.shape)
         out[...] = xp.astype(kept, x.dtype) * x * scale
 
-    @composite
-    def activate_dropout(
-        self,
-        activation: Activation,
-        z: Array,
-        bias: Array | None,
-        out: Array,
-        rate: float | Array,
-        key: int,
-        passes: Array,
-        dropped: Array,
-        first: int = 0,
-    ) -> None:
-        """Run `activate`, then `dropout` on its result.
+    activate_dropout = in_turn("activate_dropout", activate, dropout, "out", "x", renamed=RESULT)
 
-        Parameters
-        ----------
-        activation, z, bias, out : Activation, array
-            As in `activate`.
-        rate, key, passes, dropped, first : float, int, array
-            As in `dropout`; the result of `dropout` is `dropped`.
-        """
-        self.activate(activation, z, bias, out)
-        self.dropout(out, rate, key, passes, dropped, first)
-
-    @composite
-    def dropout_activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-        rate: float | Array,
-        key: int,
-        passes: Array,
-        first: int = 0,
-    ) -> None:
-        """Run `dropout` on the gradient, in place, then `activation_gradient`.
-
-        Parameters
-        ----------
-        activation, z, output, gradient, bias_gradient : Activation, array
-            As in `activation_gradient`.
-        rate, key, passes, first : float, int, array
-            As in `dropout`.
-        """
-        self.dropout(gradient, rate, key, passes, gradient, first)
-        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+    dropout_activation_gradient = in_turn(
+        "dropout_activation_gradient", dropout, activation_gradient, "out", "gradient", also=("x",)
+    )
 
     @operation
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
@@ -1011,33 +1046,9 @@ class Operations(WindowOperations):
         normalized[...] = centered * inverse_std
         out[...] = scale * normalized + shift
 
-    @composite
-    def layer_norm_activate(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        epsilon: float,
-        normalized: Array,
-        inverse_std: Array,
-        activation: Activation,
-        z: Array,
-        out: Array,
-    ) -> None:
-        """Run `layer_norm`, with z as its result, then set out = f(z).
-
-        Parameters
-        ----------
-        x, scale, shift, epsilon, normalized, inverse_std : array, float
-            As in `layer_norm`.
-        activation : Activation
-            The function f.
-        z, out : array, shape (rows, features)
-            Results. The arrays of results must not share memory with each other or with another
-            argument.
-        """
-        self.layer_norm(x, scale, shift, epsilon, normalized, inverse_std, z)
-        self.activate(activation, z, None, out)
+    layer_norm_activate = in_turn(
+        "layer_norm_activate", layer_norm, activate, "out", "z", without=("bias",)
+    )
 
     @operation
     def layer_norm_gradient(
@@ -1070,37 +1081,14 @@ class Operations(WindowOperations):
         along = xp.mean(h * normalized, axis=1, keepdims=True)
         gradient[...] = inverse_std * (h - mean - normalized * along)
 
-    @composite
-    def layer_norm_activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        normalized: Array,
-        inverse_std: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> None:
-        """Compute the gradients of `layer_norm_activate` from dL/d(output) in `gradient`.
-
-        In this order::
-
-            gradient ← gradient * f'(z)
-            scale_gradient, shift_gradient, gradient ← as in layer_norm_gradient
-
-        Parameters
-        ----------
-        activation, z, output, gradient : Activation, array
-            As in `activation_gradient`.
-        normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            As in `layer_norm_gradient`. Results must not share memory with other arguments.
-        """
-        self.activation_gradient(activation, z, output, gradient, None)
-        self.layer_norm_gradient(
-            gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient
-        )
+    layer_norm_activation_gradient = in_turn(
+        "layer_norm_activation_gradient",
+        activation_gradient,
+        layer_norm_gradient,
+        "gradient",
+        "gradient",
+        without=("bias_gradient",),
+    )
 
     # -------------------------------------------------------------- layers of tabular models
 
@@ -1235,112 +1223,23 @@ class Operations(WindowOperations):
             same_row = x.shape[1] == 1
             input_gradient[...] = xp.sum(scaled, axis=1, keepdims=True) if same_row else scaled
 
-    @composite
-    def scale_activate(
-        self,
-        x: Array,
-        factors: Array,
-        activation: Activation,
-        z: Array,
-        bias: Array | None,
-        out: Array,
-    ) -> None:
-        """Run `scale` with the result z, then `activate`.
+    scale_activate = in_turn("scale_activate", scale, activate, "out", "z")
 
-        Parameters
-        ----------
-        x, factors, activation, z, bias, out : array, Activation
-            As in `scale` and `activate`.
-        """
-        self.scale(x, factors, z)
-        self.activate(activation, z, bias, out)
+    scale_activate_dropout = in_turn(
+        "scale_activate_dropout", scale_activate, dropout, "out", "x", renamed=RESULT
+    )
 
-    @composite
-    def scale_activate_dropout(
-        self,
-        x: Array,
-        factors: Array,
-        activation: Activation,
-        z: Array,
-        bias: Array | None,
-        out: Array,
-        rate: float | Array,
-        key: int,
-        passes: Array,
-        dropped: Array,
-        first: int = 0,
-    ) -> None:
-        """Run `scale_activate`, then `dropout` on its result.
+    activation_scale_gradient = in_turn(
+        "activation_scale_gradient", activation_gradient, scale_gradient, "gradient", "gradient"
+    )
 
-        Parameters
-        ----------
-        x, factors, activation, z, bias, out : array, Activation
-            As in `scale_activate`.
-        rate, key, passes, dropped, first : float, int, array
-            As in `activate_dropout`.
-        """
-        self.scale_activate(x, factors, activation, z, bias, out)
-        self.dropout(out, rate, key, passes, dropped, first)
-
-    @composite
-    def activation_scale_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-        x: Array,
-        factors: Array,
-        factors_gradient: Array,
-        input_gradient: Array | None,
-    ) -> None:
-        """Run `activation_gradient`, then `scale_gradient`: the gradients of `scale_activate`.
-
-        Parameters
-        ----------
-        activation, z, output, gradient, bias_gradient : Activation, array
-            As in `activation_gradient`.
-        x, factors, factors_gradient, input_gradient : array, or None
-            As in `scale_gradient`.
-        """
-        self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        self.scale_gradient(x, factors, gradient, factors_gradient, input_gradient)
-
-    @composite
-    def dropout_activation_scale_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-        rate: float | Array,
-        key: int,
-        passes: Array,
-        x: Array,
-        factors: Array,
-        factors_gradient: Array,
-        input_gradient: Array | None,
-        first: int = 0,
-    ) -> None:
-        """Run `dropout_activation_gradient`, then `scale_gradient`.
-
-        Parameters
-        ----------
-        activation, z, output, gradient, bias_gradient : Activation, array
-            As in `activation_gradient`.
-        rate, key, passes : float, int, array
-            As in `dropout`.
-        x, factors, factors_gradient, input_gradient : array, or None
-            As in `scale_gradient`.
-        first : int
-            As in `dropout`.
-        """
-        self.dropout_activation_gradient(
-            activation, z, output, gradient, bias_gradient, rate, key, passes, first
-        )
-        self.scale_gradient(x, factors, gradient, factors_gradient, input_gradient)
+    dropout_activation_scale_gradient = in_turn(
+        "dropout_activation_scale_gradient",
+        dropout_activation_gradient,
+        scale_gradient,
+        "gradient",
+        "gradient",
+    )
 
     @operation
     def parametric_activate(
@@ -1761,19 +1660,9 @@ class Operations(WindowOperations):
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
 
-    @composite
-    def clipped_update(
-        self, max_norm: float, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
-    ) -> None:
-        """Run `clip` on the gradients, then `counted_update`.
-
-        Parameters
-        ----------
-        max_norm, counters, optimizer, trained : float, UpdateCounters, Optimizer, Trained
-            As in `clip` and `counted_update`.
-        """
-        self.clip(trained.gradients, max_norm)
-        self.counted_update(counters, optimizer, trained)
+    clipped_update = in_turn(
+        "clipped_update", clip, counted_update, "gradients", "trained.gradients"
+    )
 
     # -------------------------------------------------------------------------- loss scaling
 

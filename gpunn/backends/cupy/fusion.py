@@ -7,13 +7,12 @@ So if there is no kernel for the arguments, the two operations run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import attrgetter
-from typing import NamedTuple
 
 import cupy
 
 from gpunn.backends.base import Backend
+from gpunn.backends.operations import OPERATION_NAMES, Operations
 from gpunn.backends.recording import (
     Operation,
     Trace,
@@ -28,45 +27,12 @@ from gpunn.backends.recording import (
 )
 from gpunn.typing import Array
 
-
-class Fusion(NamedTuple):
-    """A fused operation, and the array that connects its two parts.
-
-    An argument of a part becomes the fused operation's argument of the same name. If both parts
-    have an argument of this name, the second part's argument is used. If a part has an
-    argument that the fused operation does not have, its value must be None or the connecting array.
-    The second part may use a view of the connecting array.
-    """
-
-    name: str
-    output: str
-    """The name of the connecting array in the first part."""
-    input: str
-    """The name of the connecting array in the second part; a dot precedes a name in a tuple."""
-    renamed: Mapping[str, str] = {}
-    """Maps names of the second part's arguments to their names in the fused operation."""
-
-
-RESULT = {"x": "out", "out": "dropped"}
-
 FUSIONS = {
-    ("activate", "dropout"): Fusion("activate_dropout", "out", "x", RESULT),
-    ("activation_gradient", "scale_gradient"): Fusion(
-        "activation_scale_gradient", "gradient", "gradient"
-    ),
-    ("clip", "counted_update"): Fusion("clipped_update", "gradients", "trained.gradients"),
-    ("dropout", "activation_gradient"): Fusion("dropout_activation_gradient", "out", "gradient"),
-    ("dropout_activation_gradient", "scale_gradient"): Fusion(
-        "dropout_activation_scale_gradient", "gradient", "gradient"
-    ),
-    ("layer_norm", "activate"): Fusion("layer_norm_activate", "out", "z"),
-    ("activation_gradient", "layer_norm_gradient"): Fusion(
-        "layer_norm_activation_gradient", "gradient", "gradient"
-    ),
-    ("scale", "activate"): Fusion("scale_activate", "out", "z"),
-    ("scale_activate", "dropout"): Fusion("scale_activate_dropout", "out", "x", RESULT),
+    (each.first, each.second): each
+    for name in OPERATION_NAMES
+    if (each := getattr(getattr(Operations, name), "fusion", None)) is not None
 }
-"""Fused operations, by the names of two adjacent operations."""
+"""The fusion of two adjacent operations."""
 
 
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
