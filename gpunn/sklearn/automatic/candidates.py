@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,15 +61,15 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trained candidate.
+    """A trained candidate; without networks, it has failed.
 
     `predictions` has probabilities or numbers for the held-out rows of the first fold, then of the
     second fold, and so on.
     """
 
     outcome: Outcome
-    networks: list[Sequential]
-    predictions: np.ndarray
+    networks: list[Sequential] = field(default_factory=list)
+    predictions: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 class Turns:

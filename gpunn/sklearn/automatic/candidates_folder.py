@@ -57,7 +57,7 @@ class CandidatesFolder(TrainingFolder):
 
     def _read_one(self, outcome: Outcome, backend: Any) -> Candidate:
         if outcome.error:
-            return Candidate(outcome, [], np.empty(0))
+            return Candidate(outcome)
         model, array = self._paths(outcome)
         content = read_whole(array, DataFileError, LARGEST, "an array of predictions")
         try:

@@ -27,7 +27,7 @@ from gpunn.sklearn.automatic.candidates import (
     parameters_of,
 )
 from gpunn.sklearn.automatic.candidates_folder import CandidatesFolder, checksum
-from gpunn.sklearn.automatic.distillation import check_distillation, distilled
+from gpunn.sklearn.automatic.distillation import check_distillation, fold_to_learn
 from gpunn.sklearn.automatic.leaderboard import (
     as_frame,
     line_of,
@@ -135,12 +135,12 @@ class TabularSearch(TabularEstimator):
                 "folder: needs an integer as random_state, so that the same call can resume"
             )
         limit, scoring = TimeLimit(self.time_limit), self._scoring(folds)
-        first, *others = (self._estimator(family, {}) for family in FAMILIES)
-        schemas = {FAMILIES[0]: first._learn_schema(folds, seed)}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first schemas
-            for family, other in zip(FAMILIES[1:], others, strict=True):
-                schemas[family] = other._learn_schema(folds, seed)
+        schemas = dict[str, Schema]()
+        for family in FAMILIES:
+            with warnings.catch_warnings():
+                if schemas:
+                    warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first
+                schemas[family] = self._estimator(family, {})._learn_schema(folds, seed)
         plan = Plan(folds, schemas, seed, scoring, limit)
         rows = [*self._reference_rows(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)
@@ -252,24 +252,36 @@ class TabularSearch(TabularEstimator):
         """
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
-        began, left = plan.limit.elapsed, plan.limit.left
+        left = plan.limit.left
         if left < math.inf:
             count = len(folds) * self.n_ens
             threads = min(count, self._threads())
             share = TimeShare(left / 2 if half else left, count, threads)
             estimator.callbacks = [*self.callbacks, Deadline(share)]
+        return self._trained(estimator, key, parameters, folds, plan)
+
+    def _trained(
+        self,
+        estimator: TabularEstimator,
+        key: CandidateKey,
+        parameters: dict[str, Any],
+        folds: Sequence[Fold],
+        plan: Plan,
+    ) -> Candidate:
+        """Train an estimator's networks, and return them as a candidate."""
+        watch = TimeLimit(None)
         try:
             fitted, outputs = estimator._train_networks(folds, plan.schemas[key.family], plan.seed)
         except (DivergenceError, MemoryError) as error:
-            seconds, text = plan.limit.elapsed - began, f"{error}".partition("\n")[0]
-            return Candidate(Outcome(*key, parameters, seconds, error=text), [], np.empty(0))
+            text = f"{error}".partition("\n")[0]
+            return Candidate(Outcome(*key, parameters, watch.elapsed, error=text))
         networks = [each.network for each in fitted]
         reasons = [each.history.stopped for each in fitted]
         stopped = [each for each in reasons if each == REASON or each.startswith("interrupted")]
         outcome = Outcome(
             *key,
             parameters,
-            plan.limit.elapsed - began,
+            watch.elapsed,
             best_epochs=tuple(each.best_epoch for each in fitted),
             epochs=tuple(each.epochs for each in fitted),
             temperatures=tuple(each.temperature for each in fitted),
@@ -321,11 +333,7 @@ class TabularSearch(TabularEstimator):
         outputs = scoring.outputs_of(predictions)
         self._decide_from(network, plan.folds, [outputs])
         self._set_scores(plan.folds, scoring.scores(predictions), self._predictions(outputs))
-        outcomes = [each.outcome for each, _ in chosen]
-        self.best_epoch_ = [epoch for each in outcomes for epoch in each.best_epochs]
-        self.n_iter_ = [epochs for each in outcomes for epochs in each.epochs]
-        if self._task != "regression":
-            self.temperature_ = [number for each in outcomes for number in each.temperatures]
+        self._set_outcomes([each.outcome for each, _ in chosen])
         rows = [
             row_of_candidate(each, scoring, weights.get(each.outcome.name, 0.0))
             for each in candidates
@@ -345,6 +353,13 @@ class TabularSearch(TabularEstimator):
         self.leaderboard_ = [ensemble, *rows]
         return chosen, predictions
 
+    def _set_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Set the attributes that have a number for each network."""
+        self.best_epoch_ = [epoch for each in outcomes for epoch in each.best_epochs]
+        self.n_iter_ = [epochs for each in outcomes for epochs in each.epochs]
+        if self._task != "regression":
+            self.temperature_ = [number for each in outcomes for number in each.temperatures]
+
     def _distill(
         self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
     ) -> None:
@@ -359,46 +374,35 @@ class TabularSearch(TabularEstimator):
             [network for networks, _ in of_first for network in networks],
             [count for networks, count in of_first for _ in networks],
         )
-        watch, fold = TimeLimit(None), plan.folds[0]
+        fold, key = plan.folds[0], CandidateKey(STUDENT, 0)
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
         if self._task != "regression":  # the ensemble's probabilities contain their effects
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
-        table, schema = fold.every.table, plan.schemas[STUDENT]
-        learned = self._averaged(outputs_of(teacher, table))
-        scoring, problem = self._scoring([fold]), ""
+        learned = self._averaged(outputs_of(teacher, fold.every.table))
         try:
-            fitted, outputs = distilled(student, fold, schema, plan.seed, learned)
-            if fitted.history.stopped.startswith("interrupted"):
+            folds = [fold_to_learn(fold, self._task, learned)]
+            candidate = self._trained(student, key, {}, folds, plan)
+            if candidate.outcome.stopped:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
-            problem = self.stopped_ = INTERRUPTED
-        except (DivergenceError, MemoryError) as error:
-            problem = f"{error}".partition("\n")[0]
-        if problem:
-            row = row_of("distilled", "distilled", scoring, None, watch.elapsed, note=problem)
+            self.stopped_ = INTERRUPTED
+            candidate = Candidate(Outcome(*key, {}, 0.0, error=INTERRUPTED))
+        scoring, outcome = self._scoring([fold]), candidate.outcome
+        row = row_of_candidate(candidate, scoring) | dict.fromkeys(("kind", "name"), "distilled")
+        if outcome.error:
             self._show(row)
             self.leaderboard_.append(row)
             return
-        rows = len(outputs)
+        rows = len(candidate.predictions)
         score = float(scoring.scores(predictions[:rows]).mean())
-        row = row_of(
-            "distilled",
-            "distilled",
-            scoring,
-            self._averaged(outputs),
-            watch.elapsed,
-            [fitted.network],
-            prediction_ms=milliseconds(fitted.network, table),
-            note=f"on the same {rows} rows, the ensemble has {score:.5g}",
-        )
+        row["note"] = f"on the same {rows} rows, the ensemble has {score:.5g}"
         self._show(row)
         self.leaderboard_.insert(0, row)
-        self._decide_from(fitted.network, [fold], [outputs])
+        outputs = [scoring.outputs_of(candidate.predictions)]
+        self._decide_from(candidate.networks[0], [fold], outputs)
         self.validation_score_ = float(row["score"])
-        self.best_epoch_, self.n_iter_ = [fitted.best_epoch], [fitted.epochs]
-        if self._task != "regression":
-            self.temperature_ = [fitted.temperature]
+        self._set_outcomes([outcome])
 
     def _reference_rows(
         self, plan: Plan, models: Mapping[str, Model], kind: str

@@ -5,9 +5,9 @@ import pytest
 from sklearn.base import is_classifier
 
 from gpunn.errors import ArgumentError, DivergenceError
-from gpunn.sklearn import TabularClassifier, TabularRegressor
+from gpunn.sklearn import RealMLPRegressor, TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import search
-from gpunn.sklearn.automatic.distillation import distilled
+from gpunn.sklearn.automatic.distillation import fold_to_learn
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import table_of
 
@@ -22,41 +22,30 @@ SMALL = {
 }
 
 
-class Student:
-    """Records the rows that a network would learn."""
-
-    def __init__(self, task):
-        self._task = task
-
-    def _train_networks(self, folds, schemas, seed):
-        (self.fold,) = folds
-        return ["network"], ["outputs"]
-
-
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_what_the_network_learns(task):
     """Predictions of the training rows, and the truth about the validation rows."""
     truth = np.arange(6) % 2 if task == "classification" else np.arange(12.0).reshape(6, 2)
     every = Rows(table_of({"a": np.arange(6.0)}), truth, np.arange(6.0))
-    held, learned, student = np.array([4, 1, 3]), np.arange(12).reshape(6, 2) / 12, Student(task)
+    held, learned = np.array([4, 1, 3]), np.arange(12).reshape(6, 2) / 12
     fold = Fold(every, np.array([0, 2, 5]), held, every.take(held))
-    assert distilled(student, fold, None, 0, learned) == ("network", "outputs")
-    rows = student.fold.training
+    fold = fold_to_learn(fold, task, learned)
+    rows = fold.training
     assert rows.table.column("a").tolist() == rows.weights.tolist() == [0, 2, 5]
     np.testing.assert_array_equal(rows.targets, learned[[0, 2, 5]])
     true = np.eye(2)[[0, 1, 1]] if task == "classification" else truth[held]
-    np.testing.assert_array_equal(student.fold.validation.targets, true)
+    np.testing.assert_array_equal(fold.validation.targets, true)
 
 
 def test_its_teacher_has_not_seen_the_held_out_rows(monkeypatch):
     """Only the networks of the first fold teach, as often as the ensemble counts them."""
     taught = {}
 
-    def recorded(student, fold, schema, seed, learned):
+    def recorded(fold, task, learned):
         taught.update(fold=fold, learned=learned)
-        return distilled(student, fold, schema, seed, learned)
+        return fold_to_learn(fold, task, learned)
 
-    monkeypatch.setattr(search, "distilled", recorded)
+    monkeypatch.setattr(search, "fold_to_learn", recorded)
     monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
     estimator = TabularRegressor(**SETTINGS).set_params(n_ens=2).fit(X, NUMBERS)
     held, fold = estimator.oof_predictions_, taught["fold"]
@@ -93,10 +82,14 @@ def test_one_network_in_place_of_the_ensemble(estimator, y, monkeypatch, tmp_pat
     [(KeyboardInterrupt(), "interrupted by Ctrl-C"), (DivergenceError("a NaN"), "")],
 )
 def test_the_ensemble_remains_after_an_error(error, stopped, monkeypatch):
-    def failing(*_):
-        raise error
+    train = RealMLPRegressor._train_networks
 
-    monkeypatch.setattr(search, "distilled", failing)
+    def failing(student, folds, schema, seed):
+        if student.hidden_layer_sizes == SETTINGS["distill"]:
+            raise error
+        return train(student, folds, schema, seed)
+
+    monkeypatch.setattr(RealMLPRegressor, "_train_networks", failing)
     monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
     estimator = TabularRegressor(**SETTINGS).fit(X, NUMBERS)
     assert estimator.leaderboard_[0]["kind"] == "ensemble"
