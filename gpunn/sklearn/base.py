@@ -15,7 +15,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
@@ -27,12 +27,13 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 from gpunn.sklearn.convergence import Convergence
-from gpunn.sklearn.engine import Engine, reused_orders
+from gpunn.sklearn.engine import Engine, reused_orders, seeded
 from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.inputs import (
     check_same_library,
     checked_weights,
     dataset_of,
+    is_checked,
     library_of,
     to_host,
     to_library_of,
@@ -234,6 +235,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             multi_output=True,
             dtype=(np.float64, np.float32),
             reset=first,
+            skip_check_array=is_checked(X, y),
             **more,
         )
         if hasattr(y, "toarray"):
@@ -267,7 +269,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
         weights = checked_weights(sample_weight, X.shape[0], dtype.name)
-        random = check_random_state(self.random_state)
+        random = seeded(self.random_state)
         if first:
             self._begin(units, random, dtype)
         data = Data(X, y, self._encoded(y), weights)
@@ -281,7 +283,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if not incremental and not self.callbacks:  # which may keep the network
             self._runtime().release_network(self)
         learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
-        if not all(np.isfinite(array).all() for array in learned):
+        if not all(map(is_finite, learned)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -390,8 +392,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 stacklevel=4,
             )
         policy.best = None
-        finite = map(np.isfinite, network.parameters.to_host().values())
-        if policy.fault and all(map(np.all, finite)):  # otherwise `fit` raises an error
+        # If a parameter is not finite, `fit` raises an error.
+        if policy.fault and all(map(is_finite, network.parameters.to_host().values())):
             warnings.warn(
                 f"Training diverged and continued, as in scikit-learn: {policy.fault}",
                 GpunnWarning,
@@ -500,7 +502,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
-        X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
+        X = to_host(X)
+        X = validate_data(
+            self, X, accept_sparse=["csr", "csc"], reset=False, skip_check_array=is_checked(X)
+        )
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
@@ -520,6 +525,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether all numbers are finite."""
+    return bool(np.isfinite(array).all())
 
 
 DEVICES: dict[tuple[str, str], str] = {}

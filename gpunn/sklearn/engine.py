@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from gpunn.backends.thread_count import is_alone
 from gpunn.forks import ForkableLock
@@ -26,10 +28,12 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """What fits of this thread leave to later fits, or None outside of `reused_networks`.
 
-    It consists of networks by their settings, and orders of rows by the state of random numbers.
+    It consists of networks by their settings, orders of rows by the state of random numbers, and a
+    generator that no fit uses.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
+    generator: np.random.RandomState | None = None
 
 
 UNUSED = Unused()
@@ -48,6 +52,21 @@ def reused_networks() -> Iterator[None]:
         UNUSED.networks = outer
 
 
+def seeded(random_state: Any) -> np.random.RandomState:
+    """Return scikit-learn's generator for a parameter `random_state`.
+
+    A seed takes a hundredth of the time of a new generator.
+    """
+    random: np.random.RandomState | None = None
+    if isinstance(random_state, Integral):
+        random, UNUSED.generator = UNUSED.generator, None
+    if random is None:
+        random = check_random_state(random_state)
+    else:
+        random.seed(int(random_state))
+    return random
+
+
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
@@ -64,6 +83,8 @@ def reused_orders(
     key = state["key"].tobytes(), state["pos"], rows
     found: tuple[np.random.RandomState, list[np.ndarray]]
     found = UNUSED.networks.setdefault(key, (random, []))
+    if found[0] is not random:
+        UNUSED.generator = random
     return found
 
 

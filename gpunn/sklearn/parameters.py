@@ -172,7 +172,7 @@ def check_parameters(estimator: Any) -> None:
     for each in estimator._parameters:
         name, allowed = each.name, each.metadata["allowed"]
         value = getattr(estimator, name)
-        if not any(constraint.holds(value) for constraint in allowed):
+        if value is not each.default and not any(constraint.holds(value) for constraint in allowed):
             *first, last = (constraint.text for constraint in allowed)
             expected = f"{', '.join(first)} or {last}" if first else last
             raise InvalidParameterError(

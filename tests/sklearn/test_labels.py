@@ -5,8 +5,10 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array, check_X_y
 
 from gpunn.sklearn import MLPClassifier, RealMLPRegressor
+from gpunn.sklearn.inputs import is_checked
 from gpunn.sklearn.labels import accuracy, label_binarizer, most_probable
 
 TWO, THREE = np.array([3, 1, 1, 3, 3, 1]), np.array([2, 0, 1, 2, 0, 1])
@@ -58,3 +60,34 @@ def test_parameter_names(cls):
 
     assert cls._get_param_names() == BaseEstimator._get_param_names.__func__(cls)
     assert Changed._get_param_names() == ["changed"]
+
+
+NUMBERS = np.arange(12.0).reshape(6, 2)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "expected"),
+    [
+        (NUMBERS, TWO, True),
+        (NUMBERS.T[::-1].T, TWO == 3, True),
+        (NUMBERS.astype("float32"), NUMBERS[:, 0], True),
+        (NUMBERS, None, True),
+        (NUMBERS.astype(">f8"), TWO, False),
+        (NUMBERS.astype(int), TWO, False),
+        (NUMBERS[0], None, False),
+        (NUMBERS[:0], None, False),
+        (NUMBERS.tolist(), None, False),
+        (np.where(NUMBERS == 3, np.nan, NUMBERS), TWO, False),
+        (np.where(NUMBERS == 3, np.inf, NUMBERS), None, False),
+        (NUMBERS * 1e307, TWO, False),
+        (NUMBERS, TWO.astype(str), False),
+        (NUMBERS, TWO[:, None], False),
+        (NUMBERS, TWO[1:], False),
+        (NUMBERS, np.where(TWO == 3, np.nan, TWO), False),
+    ],
+)
+def test_arrays_that_need_no_check(X, y, expected):
+    assert is_checked(X, y) is expected
+    if expected:
+        checked = check_array(X) if y is None else check_X_y(X, y)[0]
+        assert checked is X

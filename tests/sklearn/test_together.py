@@ -198,3 +198,13 @@ def test_ctrl_c_ends_all_threads():
         folds(endless)
     for thread in set(threading.enumerate()) - before:
         thread.join()  # soon, since training stops between two steps
+
+
+def test_a_seeded_generator_draws_as_a_new_one():
+    with engine.reused_networks():
+        for seed in (3, 4, np.int64(5), 3, 3):
+            generator = engine.seeded(seed)
+            expected = np.random.RandomState(seed).uniform(size=9)
+            np.testing.assert_array_equal(generator.uniform(size=9), expected)
+            kept, _ = engine.reused_orders(generator, 8, 2)
+        assert engine.UNUSED.generator is generator is not kept
