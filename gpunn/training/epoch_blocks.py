@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from gpunn.backends.turns import TURNS
+from gpunn.configurable import is_built_in
 from gpunn.expressions.objects import same
 from gpunn.monitor import TIMINGS
 from gpunn.schedules import Schedule
@@ -71,6 +72,12 @@ class EpochBlocks:
         else:
             self._ended = True
 
+    def look_again(self) -> None:
+        """Find out which networks can share programs with this one after settings may change."""
+        if self._kind is not None:
+            self._kind = kind_of(self.session)
+            self._ended |= self._kind is None
+
     def _reserve(self) -> tuple[Array, Array]:
         """Return arrays for the row orders of a block's epochs.
 
@@ -111,7 +118,8 @@ class EpochBlocks:
     def _program(self) -> Iterator[EpochProgram | None]:
         """Return a context with the program, or with None if requests must train."""
         if self._shared is not None and self._kind is not None:
-            self._kind = kind_of(self.session)  # a callback may have changed the settings
+            if self.session.callbacks or not is_built_in(type(self.trainer.policy)):
+                self.look_again()
             if self._kind is None:
                 yield None
                 return

@@ -135,6 +135,8 @@ class Fit:
     def _advance(self, until: int | None) -> bool:
         progress = self.trainer.progress
         last = self.last_epoch if until is None else min(until, self.last_epoch)
+        if progress.epoch > progress.first_epoch:  # the caller may have changed settings
+            self._blocks.look_again()
         while progress.epoch < last and not progress.stop_reason:
             if self._epoch.interrupted:
                 self._end_interrupted()

@@ -130,11 +130,12 @@ class TrainingState:
         also new. In the old state, averages of newly trained parameters would be zero, and Adam
         would treat these zeros as small gradients.
         """
-        scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
         parameters = recipe.model.parameters
-        made_from = recipe, recipe.optimizer.config(), scheduled, parameters
+        made_from = recipe, recipe.optimizer.config(), parameters
         if self.step is not None and self._made_from == made_from:
-            return self.step
+            scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
+            if scheduled == self.step.scheduled.settings:
+                return self.step
         state = self.arrays(within_epoch)
         if not within_epoch:  # discard the sums of an epoch that starts again
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
