@@ -17,7 +17,6 @@ from gpunn.data.batches import STREAM_BYTES, Dataset
 from gpunn.data.checks import check_finite, check_weights
 from gpunn.errors import ArgumentTypeError
 
-
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 

@@ -45,9 +45,7 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
 
 def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.ndarray:
     """Return an array in `memory` whose address is a multiple of `alignment` bytes."""
-    start = -address(memory) % alignment
-    size = prod(shape) * np.dtype(dtype).itemsize
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, memory, -address(memory) % alignment)
 
 
 def address(array: np.ndarray) -> int:
