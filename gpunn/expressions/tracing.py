@@ -16,7 +16,7 @@ from gpunn.expressions.stand_ins import Tracer
 
 T = TypeVar("T")
 
-CHANGES = "code that gives another result when it runs again"
+CHANGES = "code whose result changes when it runs again"
 """The reason if two traces differ."""
 
 

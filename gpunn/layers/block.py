@@ -332,9 +332,8 @@ def forward_of(formula: Any) -> Any:
 
 def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
     """Return all attributes that a trace may depend on, including attributes of inner layers."""
-    values, layers = list[Any](), [block, *inner]
-    known: dict[int, object] = {id(each): each for each in layers}
-    for layer in layers:
+    values, known = list[Any](), dict[int, object]()
+    for layer in (block, *inner):
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
         if is_built_in(type(layer)):
             continue
@@ -345,7 +344,7 @@ def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
     inner = [
         value_of(*pair)
         for each in values
-        if isinstance(each, Configurable)
+        if isinstance(each, Configurable) and not isinstance(each, Layer)
         for pair in fields_of(each, known)
     ]
     return [*values, *inner, *elements(inner)]
