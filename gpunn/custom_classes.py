@@ -74,7 +74,7 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
             if name == NAMELESS:
                 raise ArgumentError(
                     f"the {kind} class {path!r:.80} does not define `name`, so a file can't refer "
-                    "to it. Define `name`, build the network in Python, and read the file by "
+                    "to it. Define `name`, build the network in Python, and read the file with "
                     "load_weights"
                 )
             defined = known(kinds[kind]).get(name)

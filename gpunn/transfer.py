@@ -67,7 +67,7 @@ class WeightsReport:
             if current is None:
                 raise AttributeError(f"'WeightsReport' object has no attribute {name!r}")
             warnings.warn(
-                f"WeightsReport.{name} is now called {current}; the old name ends with 0.5",
+                f"WeightsReport.{name} is now called {current}; gpunn 0.5 removes the old name",
                 DeprecationWarning,
                 stacklevel=2,
             )

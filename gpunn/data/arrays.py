@@ -73,8 +73,8 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
         expected = math.prod(shape) * dtype.itemsize
         if size - start != expected:
             raise DataFileError(
-                f"{path}: expected {expected} bytes for shape {shape} of {dtype} after the "
-                f"header, got {size - start} bytes"
+                f"{path}: expected {expected} bytes after the header, for shape {shape} of "
+                f"{dtype}; got {size - start} bytes"
             )
         if expected <= map_above:
             return read_items(path, file, shape, dtype, order)
@@ -218,8 +218,8 @@ def read_items(
     if len(content) < expected or stream.read(1):
         got = f"{len(content)} bytes" if len(content) < expected else "more"
         raise DataFileError(
-            f"{location}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
-            f"after the header, got {got}"
+            f"{location}: expected {expected} bytes after the header, for shape {shape} of "
+            f"{dtype.newbyteorder('=')}; got {got}"
         )
     try:
         items = np.ndarray(shape, dtype, content, order=order)

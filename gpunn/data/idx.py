@@ -104,7 +104,7 @@ def _parse(path: str, stream: ByteStream, size: int, *, compressed: bool) -> np.
         check_expansion(path, size, expected)
     elif present != expected:
         raise DataFileError(
-            f"{path}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
-            f"after the header, got {present} bytes"
+            f"{path}: expected {expected} bytes after the header, for shape {shape} of "
+            f"{dtype.newbyteorder('=')}; got {present} bytes"
         )
     return read_items(path, stream, shape, dtype)

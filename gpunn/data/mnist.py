@@ -77,7 +77,7 @@ def load_mnist(
     X_test, y_test = _read_part(test_images, test_labels)
     if X.shape[1:] != X_test.shape[1:]:
         raise DataFileError(
-            f"{folder}: expected training and test images of one size, got "
+            f"{folder}: expected training and test images of the same size, got "
             f"{X.shape[1:]} in {images.name} and {X_test.shape[1:]} in {test_images.name}"
         )
     if X.ndim == 3:

@@ -54,7 +54,9 @@ def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)
     if any(k in axes and n > 1 for k, n in sizes[first:end]) or (before > 1 and name != "sum"):
-        raise Untraceable(f"the {name} over the axes {tuple(axes)} of {len(node.shape)}")
+        raise Untraceable(
+            f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes"
+        )
     if after > 1:
         rows = reshaped(graph, node, (before * between, after))
         node = graph.node(f"row_{name}", rows, shape=rows.shape[:1], kind="float")

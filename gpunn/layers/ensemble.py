@@ -97,7 +97,8 @@ class Ensemble(OutputLayer, ColumnGroups):
         shapes = self._shapes()
         if len(set(shapes)) > 1 or len(shapes[0]) != 1:
             raise ArgumentError(
-                f"ensemble: expected networks whose outputs are vectors of one size; got {shapes}"
+                "ensemble: expected networks whose outputs are vectors of the same size; "
+                f"got {shapes}"
             )
         return shapes[0]
 

@@ -102,7 +102,7 @@ def read_estimator(
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(
-            f"{path}: contains a network without an estimator; load it by gpunn.load_model"
+            f"{path}: contains a network without an estimator; load it with gpunn.load_model"
         )
     try:
         record: EstimatorRecord = typed(
@@ -113,5 +113,5 @@ def read_estimator(
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if record.kind != kind:
-        raise ModelFileError(f"{path}: contains a {record.kind}; load it by {record.kind}.load")
+        raise ModelFileError(f"{path}: contains a {record.kind}; load it with {record.kind}.load")
     return network, record

@@ -129,7 +129,9 @@ def separated(network: Sequential) -> list[Sequential]:
     values, networks = network.parameters.to_host(), []
     for group in layer.parts:
         if group.start not in by_start:
-            raise ArgumentError(f"network: group {group.label!r} has the columns of no schema")
+            raise ArgumentError(
+                f"network: group {group.label!r} has columns that belong to no schema"
+            )
         prefix = f"{network.labels[0]}.{group.label}."
         made = Sequential(
             copy.deepcopy(list(group.chain or ())),

@@ -169,7 +169,7 @@ def with_quantiles(
         return outputs, metric
     if task != "regression" or outputs != 1:
         raise ArgumentError(
-            f"quantiles: only for the regression of one target; got {task} with {outputs} outputs"
+            f"quantiles: only for regression with one target; got {task} with {outputs} outputs"
         )
     if metric not in (None, LOSS):
         raise ArgumentError(

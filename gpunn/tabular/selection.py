@@ -75,7 +75,7 @@ def greedy_selection(
     shapes = {each.shape for each in predictions}
     if len(shapes) != 1:
         raise ArgumentError(
-            f"predictions: expected arrays of one shape; got {sorted(shapes) or 'no array'}"
+            f"predictions: expected arrays of the same shape; got {sorted(shapes) or 'no array'}"
         )
     models = range(len(predictions))
     total = np.zeros(predictions[0].shape)

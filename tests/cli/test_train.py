@@ -167,7 +167,7 @@ def test_a_warning_is_one_line(gpunn, digits):
     settings = ["model.layers.4.activation=relu", "training.epochs=1"]
     options = [word for setting in settings for word in ("--set", setting)]
     (line,) = gpunn("train", digits, "--quiet", *options).stderr.splitlines()
-    said = "layer 'dense_2': with its activation 'relu' outputs are at least 0, but"
+    said = "layer 'dense_2': with its activation 'relu', outputs are at least 0, but"
     assert line.startswith(said)
 
 

@@ -132,7 +132,7 @@ def test_python_objects_are_refused(write, dtype):
         (npy(np.zeros(3))[:7], "expected NPY data"),
         (npy(np.zeros(3))[:8], "header is damaged"),
         (npy(np.zeros(3))[:50], "header is damaged"),
-        (npy(np.zeros(3))[:-1], r"expected 24 bytes for shape \(3,\) of float64 .* got 23 bytes"),
+        (npy(np.zeros(3))[:-1], r"expected 24 bytes .* for shape \(3,\) of float64; got 23 bytes"),
         (npy(np.zeros(3)) + b"1", r"expected 24 bytes .* got (25 bytes|more)"),
         (npy_header("", version=(9, 1)), "expected NPY version 1.0 or 2.0, got 9.1"),
         (npy_header("{'descr': '<f8'}\n"), "header is damaged"),

@@ -97,7 +97,7 @@ def test_missing_folder(tmp_path):
     [
         (FILES[1], np.zeros(4, np.uint8), "5 images, but train-labels.* has 4 labels"),
         (FILES[3], np.zeros(3, np.uint8), "2 images, but t10k-labels.* has 3 labels"),
-        (FILES[2], np.zeros((2, 3, 2), np.uint8), r"one size, got \(2, 3\) in .* and \(3, 2\) in"),
+        (FILES[2], np.zeros((2, 3, 2), np.uint8), r"same size, got \(2, 3\) in .* and \(3, 2\) in"),
         (FILES[0], np.zeros(5, np.uint8), r"expected images .* as uint8, got shape \(5,\)"),
         (FILES[1], np.zeros((5, 1), np.uint8), r"expected labels .* as uint8, got shape \(5, 1\)"),
     ],

@@ -482,7 +482,7 @@ def test_pickles_and_files(estimator, tmp_path):
     outputs = gpunn.load_model(path, backend="numpy").predict(X)
     np.testing.assert_array_equal(outputs, fitted.network_.predict(X))
     other = RealMLPRegressor if is_classifier(estimator) else TabMClassifier
-    with pytest.raises(ModelFileError, match=f"load it by {type(fitted).__name__}.load"):
+    with pytest.raises(ModelFileError, match=f"load it with {type(fitted).__name__}.load"):
         other.load(path)
 
 

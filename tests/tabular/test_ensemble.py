@@ -101,8 +101,11 @@ def test_networks_that_do_not_fit(networks, problem):
 @pytest.mark.parametrize(
     ("outputs", "problem"),
     [
-        ([layers.Dense(2), layers.Dense(3)], r"vectors of one size; got \[\(2,\), \(3,\)\]"),
-        ([layers.Members(2), layers.Members(2)], r"vectors of one size; got \[\(2, 3\), \(2, 3\)"),
+        ([layers.Dense(2), layers.Dense(3)], r"vectors of the same size; got \[\(2,\), \(3,\)\]"),
+        (
+            [layers.Members(2), layers.Members(2)],
+            r"vectors of the same size; got \[\(2, 3\), \(2, 3\)",
+        ),
     ],
 )
 def test_outputs_that_do_not_fit(outputs, problem):
@@ -152,5 +155,5 @@ def test_a_damaged_file():
     group = {"columns": [1, 3], "layers": [layers.Dense(3)]}
     other = gpunn.Sequential([layers.Ensemble([group])], made.input_shape, "numpy")
     other.schema = made.schema
-    with pytest.raises(ArgumentError, match="group 'group_1' has the columns of no schema"):
+    with pytest.raises(ArgumentError, match="group 'group_1' has columns that belong to no schema"):
         separated(other)

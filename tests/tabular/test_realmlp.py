@@ -169,5 +169,5 @@ def test_quantiles(make):
     assert recipe.options["callbacks"][0].monitor == "val_loss"
     assert [layer.name for layer in recipe.layers[-2:]] == ["sorted_outputs", "target_scaling"]
     for task, outputs in (("regression", 2), ("classification", 2)):
-        with pytest.raises(ArgumentError, match="quantiles: only for the regression of one target"):
+        with pytest.raises(ArgumentError, match="quantiles: only for regression with one target"):
             make(SCHEMA, X, outputs, task, quantiles=[0.5])

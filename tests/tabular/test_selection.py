@@ -48,5 +48,5 @@ def test_no_model_is_better(errors, max_models):
 
 @pytest.mark.parametrize("predictions", [[], [ZEROS, ZEROS[:2]]])
 def test_invalid_predictions(predictions):
-    with pytest.raises(ArgumentError, match="predictions: expected arrays of one shape; got"):
+    with pytest.raises(ArgumentError, match="predictions: expected arrays of the same shape; got"):
         greedy_selection(predictions, squared)

@@ -88,7 +88,7 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
         texts = [str(value) for value in array.ravel().tolist()]
     else:
         if not np.isfinite(array).all():
-            raise ExportError(f"{label}: expected finite numbers, which C constants must be")
+            raise ExportError(f"{label}: expected finite numbers for C constants")
         kind = {4: "float", 8: "double"}[array.itemsize]
         texts = [constant(value, array.itemsize) for value in array.ravel().tolist()]
     body = textwrap.fill(", ".join(texts), WIDTH, initial_indent="    ", subsequent_indent="    ")

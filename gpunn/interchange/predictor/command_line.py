@@ -143,7 +143,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help=f"whether the first row has names; {detected}",
+        help=f"whether the first row has column names; {detected}",
     )
     parser.add_argument("--delimiter", help=f"character between cells; {detected}")
     parser.add_argument("--decimal", choices=[".", ","], help=f"decimal mark; {detected}")

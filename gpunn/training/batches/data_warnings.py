@@ -170,7 +170,7 @@ def warn_of_outputs(
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return
-    fact = f"layer {label!r}: with its activation {name!r} outputs are {span(low, high)}"
+    fact = f"layer {label!r}: with its activation {name!r}, outputs are {span(low, high)}"
     if expects := EXPECTS.get(loss.output_activation):
         remedy = "Remove the activation of the last layer"
         warn(f"{fact}, but the loss {loss.name!r} {expects}. {remedy}")

@@ -73,7 +73,7 @@ def check_state(
     expected |= {"updates": (1,), "passes": (1,)}
     if cursor is not None:
         if not cursor.is_possible():
-            raise ModelFileError(f"{path}: an epoch can't have this position: {cursor}")
+            raise ModelFileError(f"{path}: the position within the epoch is damaged: {cursor}")
         if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
                 f"{path}: was written in the middle of an epoch with the metrics "
