@@ -362,7 +362,7 @@ def training_and_validation_rows(
     else:
         kept = np.setdiff1d(np.arange(count), [] if held is None else held)
         if not len(kept):
-            raise ArgumentError("validation_rows: contains all rows of X; leave some rows for training")
+            raise ArgumentError("validation_rows: has all rows of X; leave some rows for training")
     both = np.intersect1d(kept, [] if held is None else held)
     if len(both):
         raise ArgumentError(
