@@ -105,7 +105,7 @@ class Measurement:
         X = random.normal(size=(UPDATES * batch, self.units[0])).astype(np.float32)
         y = random.integers(0, outputs, len(X))
         trainer = gpunn.Trainer(
-            model, "softmax_cross_entropy", "adam", communicator=communicator, report_every=10**6
+            model, "softmax_cross_entropy", "adam", communicator=communicator, log_every=10**6
         )
         trainer.fit(X, y, epochs=2, batch_size=batch, progress=False)
         epochs = max(3, round(self.seconds / trainer.history.rows[-1]["seconds"]))

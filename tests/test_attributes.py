@@ -103,7 +103,7 @@ def test_loss_optimizer_and_metrics_may_be_set_by_name():
     ("name", "value", "message"),
     [
         ("on_divergence", "skp", "on_divergence: there is no choice 'skp'; did you mean 'skip'"),
-        ("report_every", 0, "report_every: expected an integer >= 1; got 0"),
+        ("log_every", 0, "log_every: expected an integer >= 1; got 0"),
         ("gradient_accumulation", 0, "gradient_accumulation: expected an integer >= 1; got 0"),
         ("metrics", ["accuracy", "accuracy"], "metrics: expected distinct names"),
     ],
@@ -130,3 +130,14 @@ def test_custom_classes_may_have_any_attribute():
     trainer.note = layer.note = "mine"
     assert pickle.loads(pickle.dumps(gpunn.Trainer(network(), "huber"))).epoch == 0
     assert copy.copy(layer).note == "mine"
+
+
+def test_a_deprecated_name_of_a_setting_warns():
+    with pytest.warns(DeprecationWarning, match="report_every is now called log_every"):
+        trainer = gpunn.Trainer(network(), "mean_squared_error", report_every=7)
+    assert trainer.log_every == 7
+    with pytest.warns(DeprecationWarning, match="report_every is now called log_every") as caught:
+        trainer.report_every = 3
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="report_every is now called log_every"):
+        assert trainer.report_every == trainer.log_every == 3

@@ -232,7 +232,7 @@ def test_training_and_stopping_by_them(host_backend, outputs):
         [gpunn.layers.Dense(16, "relu"), gpunn.layers.Dense(outputs)], (5,), host_backend, seed=0
     )
     loss = "binary_cross_entropy" if outputs == 1 else "softmax_cross_entropy"
-    trainer = gpunn.Trainer(model, loss, "adam", names, report_every=3)
+    trainer = gpunn.Trainer(model, loss, "adam", names, log_every=3)
     stopping = gpunn.callbacks.EarlyStopping("val_auc", patience=3)
     history = trainer.fit(
         X, labels, epochs=8, validation_split=0.3, callbacks=[stopping], progress=False

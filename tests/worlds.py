@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(103, 7))
 Y = RANDOM.integers(0, 3, 103)
 WEIGHTS = RANDOM.uniform(0.5, 2, 103)
-TRAINER = ("gradient_accumulation", "batch_norm", "shards", "on_divergence", "report_every")
+TRAINER = ("gradient_accumulation", "batch_norm", "shards", "on_divergence", "log_every")
 SETTINGS = (*TRAINER, "backend")
 
 

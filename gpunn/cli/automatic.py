@@ -38,7 +38,7 @@ def train_automatically(run: Automatic, folder: AutomaticFolder, quiet: bool) ->
     resumed = folder.resume and (folder.path / CANDIDATES).is_dir()
     folder.begin(run)
     if not resumed:
-        warn_of_findings(run.config, run.schema, run.parts)
+        warn_of_findings(run.config, run.schema, run.splits)
     metric = (run.config.training.monitor or "").removeprefix("val_")
 
     def tell(text: str) -> None:
@@ -76,16 +76,16 @@ def summary(run: Automatic) -> list[str]:
     from gpunn.experiment.split_report import described_split
     from gpunn.reporting.text import duration
 
-    parts, schema, limit = run.parts, run.schema, run.estimator.time_limit
+    splits, schema, limit = run.splits, run.schema, run.estimator.time_limit
     used = sum(not column.dropped for column in schema.columns)
-    classes = len(parts.metadata.get("classes", ()))
+    classes = len(splits.metadata.get("classes", ()))
     kind = f"{classes} classes" if classes else "numbers"
     lines = [
         f"backend: {', '.join(run.backend.describe().values())}",
         f"columns: {used}, target: {', '.join(run.targets)} ({kind})",
-        f"rows: {', '.join(f'{part.rows:,} {name}' for name, part in parts.by_name.items())}",
+        f"rows: {', '.join(f'{split.rows:,} {name}' for name, split in splits.by_name.items())}",
     ]
-    if described := described_split(parts, schema):
+    if described := described_split(splits, schema):
         lines.append(described)
     time = "without a time limit" if limit is None else f"for {duration(limit)}"
     return [*lines, f"training {time}; to stop earlier, press Ctrl-C", ""]

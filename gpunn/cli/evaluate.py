@@ -59,8 +59,8 @@ def evaluate(
     If it was trained on a folder of images, DATA is another folder of images.
     """
     from gpunn.errors import DataError
-    from gpunn.experiment.build import evaluate_part, make_trainer
-    from gpunn.experiment.data import load, read_part
+    from gpunn.experiment.build import evaluate_split, make_trainer
+    from gpunn.experiment.data import load, read_split
     from gpunn.storage.files import finite_or_none
 
     data_path = only_one(rows_path, data_path, "DATA", "--data-path")
@@ -70,15 +70,15 @@ def evaluate(
     set_threshold(model, objects.loss.output_activation, threshold)
     trainer = make_trainer(model, objects, config)
     if data_path is not None:
-        part = read_part(data_path, target_path, config, model.metadata, objects.loss)
+        split = read_split(data_path, target_path, config, model.metadata, objects.loss)
     else:
-        parts = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
-        if parts.test is None:
+        splits = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
+        if splits.test is None:
             raise DataError(
                 f"{run_dir}: the run's data has no test split; give labeled rows as DATA"
             )
-        part = parts.test
-    evaluation = evaluate_part(trainer, part, config.data)
+        split = splits.test
+    evaluation = evaluate_split(trainer, split, config.data)
     if as_json:
         say(json.dumps(finite_or_none(evaluation.plain()), allow_nan=False))
     else:

@@ -144,15 +144,17 @@ def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Netw
     from gpunn.training import Trainer
 
     trainer = make_trainer(model, objects, config)
-    parts = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
-    rows = np.linspace(0, parts.training.rows - 1, min(parts.training.rows, 1000)).astype(np.int64)
-    network = Int8Network(model, parts.training.take(rows).inputs())
-    part = parts.validation or parts.test or parts.training
+    splits = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
+    rows = np.linspace(0, splits.training.rows - 1, min(splits.training.rows, 1000)).astype(
+        np.int64
+    )
+    network = Int8Network(model, splits.training.take(rows).inputs())
+    split = splits.validation or splits.test or splits.training
     unchanged = Sequential([Dropout(0.0)], model.output_shape, "numpy", dtype=model.dtype)
     judge = Trainer(unchanged, trainer.loss, metrics=trainer.every_metric)
-    X, y = part.inputs(), part.targets()
+    X, y = split.inputs(), split.targets()
     before, after = (judge.evaluate(each.predict(X), y) for each in (model, network))
-    name = next(name for name, each in parts.by_name.items() if each is part)
+    name = next(name for name, each in splits.by_name.items() if each is split)
     say(f"{name} rows: {metrics_text(before)}; with 8-bit integers: {metrics_text(after)}")
     return network
 

@@ -227,7 +227,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
 
     checkpoint = folder.attach(experiment)
     if checkpoint is None:
-        warn_of_findings(experiment.config, experiment.trainer.model.schema, experiment.parts)
+        warn_of_findings(experiment.config, experiment.trainer.model.schema, experiment.splits)
     tell = _silence if quiet else say
     bars = not quiet and is_terminal(sys.stderr)
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)

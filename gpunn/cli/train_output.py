@@ -35,10 +35,10 @@ class TrainOutput(Callback):
             say(line)
         if self.experiment.config.training.class_weight is not None:
             say(CLASS_WEIGHTS + INSTEAD * (trainer.model.output_shape[0] <= 2))
-        parts = self.experiment.parts.by_name
-        counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
+        splits = self.experiment.splits.by_name
+        counts = [f"{split.rows:,} {name}" for name, split in splits.items()]
         say(f"rows: {', '.join(counts)}")
-        if described := described_split(self.experiment.parts, trainer.model.schema):
+        if described := described_split(self.experiment.splits, trainer.model.schema):
             say(described)
         if self.experiment.start is not None:
             say(f"initial weights from {self.experiment.config.model.start_from}:")
@@ -62,7 +62,7 @@ class TrainOutput(Callback):
 
     def _kind_of_numbers(self) -> str:
         """Return a line that states whether targets are labels or numbers, and how to change it."""
-        y = self.experiment.parts.training.source_targets
+        y = self.experiment.splits.training.source_targets
         if y.ndim == 1 or y.shape[1] == 1:
             return "numbers"
         if self.experiment.trainer.loss.output_activation == "sigmoid":
@@ -75,7 +75,7 @@ class TrainOutput(Callback):
             return "numbers; to predict labels, use --set training.loss=binary_cross_entropy"
         if not labels.any():
             return "numbers"
-        names = self.experiment.parts.metadata["targets"]
+        names = self.experiment.splits.metadata["targets"]
         other = names[int(labels.argmin())]
         return f"numbers, because {other!r} is not 0 or 1 in every row"
 

@@ -14,13 +14,13 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.config import Config, Draft, TableFile, Training
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, GpunnWarning, suggest
-from gpunn.experiment.build import class_weights, evaluate_part, make_trainer
+from gpunn.experiment.build import class_weights, evaluate_split, make_trainer
 from gpunn.experiment.data import load
 from gpunn.experiment.evaluation import Evaluation
 from gpunn.experiment.networks import AUTO, task_of_numbers, training_of
 from gpunn.experiment.objects import Objects
-from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_report import remarks_on_split
+from gpunn.experiment.splits import Split, Splits
 from gpunn.experiment.tables import learned_schema
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam
@@ -61,7 +61,7 @@ class Automatic:
     config: Config
     description: dict[str, Any]
     objects: Objects
-    parts: Parts
+    splits: Splits
     schema: Schema
     backend: Backend
     estimator: Any
@@ -72,8 +72,12 @@ class Automatic:
         Each finished candidate is saved in `folder`. A KeyboardInterrupt is raised if Ctrl-C is
         pressed before any candidate is finished.
         """
-        estimator, training, validation = self.estimator, self.parts.training, self.parts.validation
-        keys, held, by = self.parts.keys, {}, {}
+        estimator, training, validation = (
+            self.estimator,
+            self.splits.training,
+            self.splits.validation,
+        )
+        keys, held, by = self.splits.keys, {}, {}
         if validation is not None:
             held = {"X_val": validation.inputs(), "y_val": targets_of(validation)}
         elif keys is not None:
@@ -91,14 +95,14 @@ class Automatic:
 
     def _name(self) -> None:
         """Replace class indices by class names, and leave out the names of dropped columns."""
-        estimator, classes = self.estimator, self.parts.metadata.get("classes")
+        estimator, classes = self.estimator, self.splits.metadata.get("classes")
         if classes is not None:
             estimator.classes_ = np.array(classes)
         if self.schema.named:
             names = [column.name for column in self.schema.columns if not column.dropped]
             estimator.feature_names_in_ = np.array(names, dtype=object)
             estimator.n_features_in_ = len(names)
-        self.network.metadata |= self.parts.metadata
+        self.network.metadata |= self.splits.metadata
 
     @property
     def targets(self) -> list[str]:
@@ -118,16 +122,16 @@ class Automatic:
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the ensemble on the test rows; return None if there are none."""
-        test = self.parts.test
+        test = self.splits.test
         if test is None:
             return None
-        rows = Part(test.inputs(), test.targets())
-        return evaluate_part(self.trainer(), rows, self.config.data)
+        rows = Split(test.inputs(), test.targets())
+        return evaluate_split(self.trainer(), rows, self.config.data)
 
 
-def targets_of(part: Part) -> np.ndarray:
+def targets_of(split: Split) -> np.ndarray:
     """Return targets as estimators accept them: a vector if there is one target."""
-    y = part.targets()
+    y = split.targets()
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
@@ -156,18 +160,18 @@ def prepared(
             raise ConfigError(f"{path}: the model {AUTO!r} does not support this key; remove it")
     ops = config.get_backend(backend)
     loss = Objects(config, allow_imports).loss if config.decides("loss") else None
-    parts = load(config, loss).split(data, loss)
-    schema = learned_schema(config, data, parts.training, "robust")
-    for remark in remarks_on_split(data, parts, schema):
+    splits = load(config, loss).split(data, loss)
+    schema = learned_schema(config, data, splits.training, "robust")
+    for remark in remarks_on_split(data, splits, schema):
         LOG.warning("%s: %s", data.path, remark)
-    classes = parts.metadata.get("classes", [])
-    task = "classification" if classes else task_of_numbers(parts, loss)
+    classes = splits.metadata.get("classes", [])
+    task = "classification" if classes else task_of_numbers(splits, loss)
     cls = TabularRegressor if task == "regression" else TabularClassifier
     parameters = checked_parameters(model.parameters, cls._get_param_names())
-    outputs = len(classes) or len(parts.metadata.get("targets", [AUTO]))
+    outputs = len(classes) or len(splits.metadata.get("targets", [AUTO]))
     settled = settled_training(config, task, outputs, parameters, allow_imports)
     training = settled.training
-    check_classes(classes, parts.training, training)
+    check_classes(classes, splits.training, training)
     if task != "regression":
         weights = None if training.class_weight is None else class_weights(training, classes)
         parameters |= {"threshold_for": training.threshold_for, "class_weight": weights}
@@ -189,7 +193,7 @@ def prepared(
     except ArgumentError as error:
         raise ConfigError(f"model.parameters.{error}") from error
     objects = Objects(settled, allow_imports)
-    return Automatic(settled, objects.described(), objects, parts, schema, ops, estimator)
+    return Automatic(settled, objects.described(), objects, splits, schema, ops, estimator)
 
 
 def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
@@ -235,7 +239,7 @@ def settled_training(
     return settled
 
 
-def check_classes(classes: list[str], training: Part, settings: Training) -> None:
+def check_classes(classes: list[str], training: Split, settings: Training) -> None:
     """Raise a ConfigError if settings need other classes, or the training rows lack a class."""
     if settings.threshold_for is not None and len(classes) != 2:
         raise ConfigError(

@@ -100,8 +100,8 @@ class AutomaticFolder(LockedFolder):
     def finish(self, run: Automatic, stopped: str, metrics: Mapping[str, float] | None) -> None:
         """Write how the run ended, and the metrics of the test rows, if there are any."""
         report: dict[str, Any] = {"epochs": 1, "stopped": stopped, "test": None}
-        if metrics is not None and run.parts.test is not None:
-            report["test"] = {"rows": run.parts.test.rows, **metrics}
+        if metrics is not None and run.splits.test is not None:
+            report["test"] = {"rows": run.splits.test.rows, **metrics}
         write_json(self.path / EVALUATION, report)
 
 

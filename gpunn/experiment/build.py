@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,8 @@ from gpunn.experiment.images import with_format
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, settled
 from gpunn.experiment.objects import Objects
-from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_report import remarks_on_split
+from gpunn.experiment.splits import Split, Splits
 from gpunn.experiment.tables import learned_schema
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import Best, directions
@@ -62,7 +63,7 @@ class Experiment:
         replaces "auto".
     trainer : Trainer
         The trainer, with the network, the loss, the optimizer and the metrics.
-    parts : Parts
+    splits : Splits
         The raw rows.
     training : Subset
         The rows to train on, checked and ready for the device.
@@ -102,7 +103,7 @@ class Experiment:
     config: Config
     description: dict[str, Any]
     trainer: Trainer
-    parts: Parts
+    splits: Splits
     training: Subset
     validation: Subset | None
     test: Subset | None
@@ -110,6 +111,13 @@ class Experiment:
     augment: list[Augmentation]
     best: Best | None
     start: WeightsReport | None = None
+
+    @property
+    def parts(self) -> Splits:
+        """The deprecated name of `splits`."""
+        text = "Experiment.parts is now called splits; the old name ends with 0.5"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.splits
 
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
@@ -214,11 +222,11 @@ class Experiment:
             self.test.unload()
 
 
-def evaluate_part(trainer: Trainer, part: Part, data: DataSet) -> Evaluation:
+def evaluate_split(trainer: Trainer, split: Split, data: DataSet) -> Evaluation:
     """Evaluate a network on a split of the data; see `gpunn.experiment.evaluation.evaluated`."""
     builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
-    checked = builder.check(part.source_inputs, part.source_targets)
-    return evaluated(trainer, builder.subset(checked, part.indices), data)
+    checked = builder.check(split.source_inputs, split.source_targets)
+    return evaluated(trainer, builder.subset(checked, split.indices), data)
 
 
 def build(
@@ -273,50 +281,50 @@ def build(
     objects = Objects(config, allow_imports)
     undecided = isinstance(config, Draft) and not config.decides("loss")
     loss = None if undecided else objects.loss
-    parts = load(config, loss)
-    warn_of_constant_columns(config.data, parts)
+    splits = load(config, loss)
+    warn_of_constant_columns(config.data, splits)
     schema, layers = None, objects.layers
     if isinstance(config.data, TableFile):
-        parts = parts.split(config.data, loss)
+        splits = splits.split(config.data, loss)
         name = config.model.name
         scaling = "robust" if name is None else network_of(name).scaling
-        schema = learned_schema(config, config.data, parts.training, scaling)
+        schema = learned_schema(config, config.data, splits.training, scaling)
     if isinstance(config, Draft):
-        layers, config = settled(config, schema, parts, loss, ops.name == "numpy")
+        layers, config = settled(config, schema, splits, loss, ops.name == "numpy")
         objects = Objects(config, allow_imports)
-    objects.config = config = with_format(config, parts)
+    objects.config = config = with_format(config, splits)
     description = objects.described()
-    model = _network(config, layers, parts, schema, ops)
+    model = _network(config, layers, splits, schema, ops)
     for each in objects.augment:  # before the run folder changes
         try:
             each.check_shape(model.input_shape)
         except ArgumentError as error:
             raise ConfigError(f"training.{error}") from error
     trainer = make_trainer(model, objects, config, communicator)
-    parts = parts.with_classes(trainer.loss, model.output_shape[0])
-    model.metadata = dict(parts.metadata)
+    splits = splits.with_classes(trainer.loss, model.output_shape[0])
+    model.metadata = dict(splits.metadata)
     model.schema = schema
     start = _started(config, model)
     classes = model.classes or [str(index) for index in range(max(model.output_shape[0], 2))]
     class_weight = class_weights(config.training, classes)
     builder = DatasetBuilder(model, trainer.loss, trainer.every_metric)
     data = {
-        name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
-        for name, part in parts.sources.items()
+        name: builder.check(split.source_inputs, split.source_targets, prefix=f"{name} ")
+        for name, split in splits.sources.items()
     }
     if schema is None:  # the rows of a table were divided above, before its schema was learned
-        parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
+        splits = splits.divided(config.data, trainer.loss.class_indices(data["training"].targets))
     if isinstance(config.data, SplitDataSet):
-        for remark in remarks_on_split(config.data, parts, schema):
+        for remark in remarks_on_split(config.data, splits, schema):
             LOG.warning("%s: %s", config.data.path, remark)
-    held = parts.validation.indices if parts.validation is not None else None
-    held_out = HeldOut(data.get("validation"), parts.training.indices, held)
+    held = splits.validation.indices if splits.validation is not None else None
+    held_out = HeldOut(data.get("validation"), splits.training.indices, held)
     training, validation = builder.split(data["training"], held_out, class_weight)
     test = builder.subset(data["test"]) if "test" in data else None
-    if test is None and parts.test is not None:
-        test = Subset(training.dataset, parts.test.indices)
-    _check_threshold(config, trainer, training, parts.validation)
-    logs = trainer.log_names_of(parts.validation is not None)
+    if test is None and splits.test is not None:
+        test = Subset(training.dataset, splits.test.indices)
+    _check_threshold(config, trainer, training, splits.validation)
+    logs = trainer.log_names_of(splits.validation is not None)
     callbacks, larger_is_better = objects.callbacks, directions(trainer.every_metric)
     settle_monitors(description["training"], logs, larger_is_better)
     best = best_rule(description["training"], callbacks, logs, larger_is_better)
@@ -327,7 +335,7 @@ def build(
         config,
         description,
         trainer,
-        parts,
+        splits,
         training,
         validation,
         test,
@@ -380,9 +388,9 @@ def _started(config: Config, model: Sequential) -> WeightsReport | None:
 
 
 def _network(
-    config: Config, layers: list[Layer], parts: Parts, schema: Schema | None, ops: Backend
+    config: Config, layers: list[Layer], splits: Splits, schema: Schema | None, ops: Backend
 ) -> Sequential:
-    rows = parts.training.source_inputs
+    rows = splits.training.source_inputs
     if isinstance(rows, np.ndarray):
         full_shape = rows.shape
     else:
@@ -409,7 +417,7 @@ def _network(
 
 
 def _check_threshold(
-    config: Config, trainer: Trainer, training: Subset, validation: Part | None
+    config: Config, trainer: Trainer, training: Subset, validation: Split | None
 ) -> None:
     """Raise a ConfigError if a threshold can't be chosen; warn if the positive class is common."""
     criterion, data, classes = config.training.threshold_for, config.data, trainer.model.classes

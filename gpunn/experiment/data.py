@@ -15,8 +15,8 @@ from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, loa
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.images import labeled_images, load_folder
 from gpunn.experiment.metadata import reading_of
-from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.split_keys import SplitKeys, split_keys
+from gpunn.experiment.splits import Rows, Split, Splits
 from gpunn.experiment.tables import labeled_rows, load_table, read_rows
 from gpunn.experiment.targets import codes_of_numbers, is_text, positions, text_classes
 from gpunn.losses import Loss
@@ -25,7 +25,7 @@ from gpunn.tables import Table, read_table, table_of
 LOG = logging.getLogger("gpunn")
 
 
-def load(config: Config, loss: Loss | None = None) -> Parts:
+def load(config: Config, loss: Loss | None = None) -> Splits:
     """Load the data set of a configuration, before any of its rows are held out.
 
     The loss decides whether the targets of a table are classes; see `gpunn.experiment.targets`.
@@ -44,19 +44,19 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
         if isinstance(data, MNIST) and data.path
         else load_digits(flatten=not isinstance(data, Digits) or data.shape is None)
     )
-    return Parts(Part(X, y), None, Part(X_test, y_test), {})
+    return Splits(Split(X, y), None, Split(X_test, y_test), {})
 
 
-def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
+def warn_of_constant_columns(data: DataSet, splits: Splits) -> None:
     """Log a warning for each feature of a CSV file that is constant in the training rows.
 
     Only training calls this function, because an evaluation would log the same warnings again.
     """
-    X = parts.training.source_inputs
+    X = splits.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
         return
     for number in np.flatnonzero((X[0] == X).all(axis=0)):
-        name = parts.metadata["features"][number]
+        name = splits.metadata["features"][number]
         LOG.warning(
             "%s: column %r has the same value in every row, so it carries no information",
             data.path,
@@ -64,13 +64,13 @@ def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
         )
 
 
-def read_part(
+def read_split(
     path: Path,
     target_path: Path | None,
     config: Config,
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
-) -> Part:
+) -> Split:
     """Return rows with targets from files other than the configuration's, to evaluate a model.
 
     `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
@@ -94,11 +94,11 @@ def read_part(
                 f"{path}: give inputs and targets as two NPY files, the targets with --target-path"
             )
         arrays = _npy_arrays(str(path), str(target_path))
-        return _array_part(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
+        return _array_split(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".npz":
         X_name, y_name = (data.X, data.y) if isinstance(data, NPZ) else ("X", "y")
         arrays = _npz_arrays(str(path), X_name, y_name)
-        return _array_part(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
+        return _array_split(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".csv":
         if not isinstance(data, CSV):
             if not path.exists():
@@ -108,11 +108,11 @@ def read_part(
                 "unknown; give an NPZ file with the arrays X and y"
             )
         table = _read_csv(str(path), data, config.dtype, _columns(metadata))
-        return Part(table.X, _encoded(str(path), table, metadata.get("classes")))
+        return Split(table.X, _encoded(str(path), table, metadata.get("classes")))
     if path.is_dir():
         shape = data.shape if isinstance(data, (Digits, MNIST)) else None
         _, _, X, y = load_mnist(path, flatten=shape is None)
-        return Part(X, y)
+        return Split(X, y)
     raise _unknown_kind(path, ".npz, .csv or .npy, or a folder of IDX files")
 
 
@@ -141,7 +141,7 @@ def _unknown_kind(path: Path, kinds: str) -> DataError:
 # ------------------------------------------------------------------------------- NPZ and NPY
 
 
-def _load_arrays(data: NPZ | NPY) -> Parts:
+def _load_arrays(data: NPZ | NPY) -> Splits:
     read: Callable[[str, str], tuple[np.ndarray, np.ndarray, str]]
     if isinstance(data, NPZ):
         read = partial(_npz_arrays, data.path)
@@ -160,7 +160,7 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
     validation, test = (
         None
         if one is None or other is None
-        else _array_part(*read(one, other), metadata.get("classes"))
+        else _array_split(*read(one, other), metadata.get("classes"))
         for one, other in further
     )
     keys = None
@@ -173,7 +173,7 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
                 f"per row; got {values.shape}"
             )
         keys = split_keys(data, table_of({name: values}, data.path))
-    return Parts(Part(X, y), validation, test, metadata, keys)
+    return Splits(Split(X, y), validation, test, metadata, keys)
 
 
 def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
@@ -186,9 +186,9 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
     return load_npy(path), load_npy(target_path), target_path
 
 
-def _array_part(
+def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
-) -> Part:
+) -> Split:
     """Return rows whose string targets are replaced by their indices in `classes`.
 
     If there are classes and `text` is True, the targets must be strings.
@@ -206,13 +206,13 @@ def _array_part(
             f"{title}: expected strings, as in the training data, such as {classes[0]!r:.80}; got "
             f"numbers of type {y.dtype}"
         )
-    return Part(X, y)
+    return Split(X, y)
 
 
 # ---------------------------------------------------------------------------------------- CSV
 
 
-def _load_csv(data: CSV, dtype: str) -> Parts:
+def _load_csv(data: CSV, dtype: str) -> Splits:
     keys, features = _csv_keys(data)
     table = _read_csv(data.path, data, dtype, features)
     if keys is not None and len(keys.values) != len(table.X):
@@ -225,17 +225,17 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
         **reading_of(data).metadata(),
     }
 
-    def further(path: str | None) -> Part | None:
+    def further(path: str | None) -> Split | None:
         if path is None:
             return None
         other = _read_csv(path, data, dtype, _columns(metadata))
-        return Part(other.X, _encoded(path, other, table.classes))
+        return Split(other.X, _encoded(path, other, table.classes))
 
     if table.classes is not None:
         metadata["classes"] = list(table.classes)
-    training = Part(table.X, np.asarray(table.y))
+    training = Split(table.X, np.asarray(table.y))
     validation, test = further(data.validation_path), further(data.test_path)
-    return Parts(training, validation, test, metadata, keys)
+    return Splits(training, validation, test, metadata, keys)
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:

@@ -171,8 +171,8 @@ class RunFolder(LockedFolder, Callback):
         self._experiment = experiment
         if self.path.is_dir():
             self._take_lock()
-        parts = {name: it for name, it in experiment.parts.by_name.items() if name != "test"}
-        self._data = {name: part.fingerprint() for name, part in parts.items()}
+        splits = {name: it for name, it in experiment.splits.by_name.items() if name != "test"}
+        self._data = {name: split.fingerprint() for name, split in splits.items()}
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
@@ -378,7 +378,7 @@ class RunFolder(LockedFolder, Callback):
         failed : bool
             Whether training ended without a final network.
         """
-        trainer, test = self.experiment.trainer, self.experiment.parts.test
+        trainer, test = self.experiment.trainer, self.experiment.splits.test
         if failed and (self.path / FINAL).exists():
             return
         report = {"epochs": trainer.epoch, "stopped": stopped, "test": None}

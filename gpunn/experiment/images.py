@@ -20,15 +20,15 @@ from gpunn.data.images import (
     split_folders,
 )
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
-from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predict_in_blocks import BLOCK
 from gpunn.experiment.predictions import Predictions
+from gpunn.experiment.splits import Split, Splits
 from gpunn.network import Sequential
 
 LOG = logging.getLogger("gpunn")
 
 
-def load_folder(data: Images) -> Parts:
+def load_folder(data: Images) -> Splits:
     """Return the images of a configuration, with class indices as targets."""
     folders = split_folders(Path(data.path))
     for name in ("test", "validation"):
@@ -48,21 +48,21 @@ def load_folder(data: Images) -> Parts:
         labeled_images(folders[name], data, classes) if name in folders else None
         for name in ("validation", "test")
     )
-    return Parts(Part(X, y), validation, test, {"classes": classes, "color": color})
+    return Splits(Split(X, y), validation, test, {"classes": classes, "color": color})
 
 
-def with_format(config: Config, parts: Parts) -> Config:
+def with_format(config: Config, splits: Splits) -> Config:
     """Return the configuration with the size and color of the images that `load_folder` read."""
-    data, X = config.data, parts.training.source_inputs
+    data, X = config.data, splits.training.source_inputs
     if isinstance(data, Images) and isinstance(X, np.ndarray):
-        data = replace(data, size=list(X.shape[1:3]), color=parts.metadata["color"])
+        data = replace(data, size=list(X.shape[1:3]), color=splits.metadata["color"])
     return replace(config, data=data)
 
 
-def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Part:
+def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
     """Return the images of a folder or its test split, with the size and color of a run."""
     paths, y, _ = files_by_class(split_folders(folder).get("test", folder), classes)
-    return Part(read_images(paths, data.size, data.color)[0], y)
+    return Split(read_images(paths, data.size, data.color)[0], y)
 
 
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:

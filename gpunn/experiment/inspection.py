@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from gpunn.config import Config, TableFile
-from gpunn.experiment.parts import Parts
+from gpunn.experiment.splits import Splits
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, Table
 from gpunn.tables.inspection import ROWS, findings
@@ -13,13 +13,13 @@ from gpunn.tables.inspection import ROWS, findings
 LOG = logging.getLogger("gpunn")
 
 
-def warn_of_findings(config: Config, schema: Schema | None, parts: Parts) -> None:
+def warn_of_findings(config: Config, schema: Schema | None, splits: Splits) -> None:
     """Log a line for each finding of `gpunn inspect` in a run's table, if its data is a table.
 
     If the network starts from another network, nothing is logged, since the schema may be from
     another table.
     """
-    table, data = parts.training.source_inputs, config.data
+    table, data = splits.training.source_inputs, config.data
     if schema is None or config.model.start_from is not None or not isinstance(data, TableFile):
         return
     assert isinstance(table, Table)

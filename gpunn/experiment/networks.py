@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.config import Config, Draft, Model
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, suggest
-from gpunn.experiment.parts import Parts
+from gpunn.experiment.splits import Splits
 from gpunn.experiment.targets import are_labels
 from gpunn.layers import Layer
 from gpunn.losses import Loss
@@ -60,7 +60,7 @@ def network_of(name: str) -> Network:
 
 
 def settled(
-    config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None, on_cpu: bool
+    config: Draft, schema: Schema | None, splits: Splits, loss: Loss | None, on_cpu: bool
 ) -> tuple[list[Layer], Config]:
     """Return the named model's layers, and the configuration with the model's training settings."""
     model, name = config.model, config.model.name
@@ -68,17 +68,17 @@ def settled(
     network = network_of(name)
     if schema is None:
         raise ConfigError(f'model.name: {name!r} is a tabular model; set data.dataset = "table"')
-    if parts.validation is None and not config.decides("callbacks"):
+    if splits.validation is None and not config.decides("callbacks"):
         raise ConfigError(
             f"model.name: {name!r} needs validation rows to select the best epoch; set "
             "data.validation_fraction, or set training.callbacks"
         )
     if on_cpu:
         model = replace(model, parameters={**network.on_cpu, **model.parameters})
-    classes = len(parts.metadata.get("classes", ()))
-    task = "classification" if classes else task_of_numbers(parts, loss)
-    outputs = classes or len(parts.metadata.get("targets", [name]))
-    X = schema.encode(parts.training.inputs(), config.dtype)
+    classes = len(splits.metadata.get("classes", ()))
+    task = "classification" if classes else task_of_numbers(splits, loss)
+    outputs = classes or len(splits.metadata.get("targets", [name]))
+    X = schema.encode(splits.training.inputs(), config.dtype)
     recipe = recipe_of(model, network, schema, X, outputs, task)
     if loss is not None and loss.output_activation != recipe.loss.output_activation:
         raise ConfigError(
@@ -89,13 +89,13 @@ def settled(
     return list(recipe.layers), config.settled(training_of(recipe))
 
 
-def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
+def task_of_numbers(splits: Splits, loss: Loss | None) -> str:
     """Return the task of targets without classes: "multilabel" or "regression".
 
     If a loss is given, it determines the task. Without a loss, the task is "multilabel" if all
     targets are 0 or 1.
     """
-    y = parts.training.source_targets
+    y = splits.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:
         return "regression"
     labels = are_labels(y).all() if loss is None else loss.output_activation == "sigmoid"

@@ -65,7 +65,7 @@ def check_resumable(
 def check_same_data(
     folder: Path, earlier: dict[str, list[int]], current: dict[str, list[int]]
 ) -> None:
-    """Raise a ConfigError if the fingerprints of the data differ; see `Part.fingerprint`."""
+    """Raise a ConfigError if the fingerprints of the data differ; see `Split.fingerprint`."""
     if earlier != current:
         old, new = (
             ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunn.config import SplitDataSet, TableFile
 from gpunn.errors import DataError
-from gpunn.experiment.parts import Parts
+from gpunn.experiment.splits import Splits
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, Table
@@ -20,27 +20,27 @@ SHOWN = 5
 """Maximum number of classes that a remark names."""
 
 
-def described_split(parts: Parts, schema: Schema | None) -> str:
+def described_split(splits: Splits, schema: Schema | None) -> str:
     """Return a description of a split by time or group; "" for a random split."""
-    source, keys = parts.training.source_inputs, parts.keys
+    source, keys = splits.training.source_inputs, splits.keys
     if keys is None:
         return ""
     described = []
-    for name, part in parts.by_name.items():
-        if part.source_inputs is source and part.indices is not None:
+    for name, split in splits.by_name.items():
+        if split.source_inputs is source and split.indices is not None:
             if keys.kind == "time":
-                described.append(f"{name} up to {keys.last(part.indices)}")
+                described.append(f"{name} up to {keys.last(split.indices)}")
             else:
-                count = len(np.unique(keys.values[part.indices]))
+                count = len(np.unique(keys.values[split.indices]))
                 described.append(f"{plural(count, 'group')} for {name}")
-    return f"split by {keys.kind}: {', '.join(described)}; {as_input(keys.column, parts, schema)}"
+    return f"split by {keys.kind}: {', '.join(described)}; {as_input(keys.column, splits, schema)}"
 
 
-def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
+def as_input(column: str, splits: Splits, schema: Schema | None) -> str:
     """Return a sentence that says whether the split's column is an input."""
     if schema is None:
         return (
-            f"{column!r} is {'an' if column in parts.metadata.get('features', ()) else 'not an'} "
+            f"{column!r} is {'an' if column in splits.metadata.get('features', ()) else 'not an'} "
             "input"
         )
     if any(each.name == column and not each.dropped for each in schema.columns):
@@ -48,28 +48,28 @@ def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
     return f"{column!r} is not an input"
 
 
-def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) -> list[str]:
+def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) -> list[str]:
     """Return one line for each possible problem of the split."""
-    source = parts.training.source_inputs
+    source = splits.training.source_inputs
     drawn = data.validation_fraction or data.test_fraction
     if drawn and data.split is None and isinstance(data, TableFile) and schema is not None:
         assert isinstance(source, Table)
         return advice_on_splits(source, schema.columns, Markers.of(data.missing_values))
-    if parts.keys is None:
+    if splits.keys is None:
         return []
     remarks, left = [], len(source)
-    for key, part in (("test_fraction", parts.test), ("validation_fraction", parts.validation)):
+    for key, split in (("test_fraction", splits.test), ("validation_fraction", splits.validation)):
         fraction = getattr(data, key)
-        if fraction and part is not None:
-            if abs(part.rows / left - fraction) > FAR * fraction:
+        if fraction and split is not None:
+            if abs(split.rows / left - fraction) > FAR * fraction:
                 remarks.append(
-                    f"data.{key}: {part.rows / left:.0%} of the rows are held out, not "
-                    f"{fraction:.0%}, because rows with equal values in {parts.keys.column!r} stay "
-                    "together"
+                    f"data.{key}: {split.rows / left:.0%} of the rows are held out, not "
+                    f"{fraction:.0%}, because rows with equal values in {splits.keys.column!r} "
+                    "stay together"
                 )
-            left -= part.rows
-    classes = parts.metadata.get("classes", [])
-    present = set(np.unique(parts.training.targets()).tolist()) if classes else set()
+            left -= split.rows
+    classes = splits.metadata.get("classes", [])
+    present = set(np.unique(splits.training.targets()).tolist()) if classes else set()
     absent = [repr(name) for code, name in enumerate(classes) if code not in present]
     if absent:
         listed = ", ".join([*absent[:SHOWN], *(["..."] if len(absent) > SHOWN else [])])
@@ -77,18 +77,18 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
             f"data.split: no training row has the class {listed}, so the network cannot learn it; "
             "all such rows are held out"
         )
-    return [*remarks, *remarks_on_files(data, parts)]
+    return [*remarks, *remarks_on_files(data, splits)]
 
 
-def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
+def remarks_on_files(data: SplitDataSet, splits: Splits) -> list[str]:
     """Return remarks on validation and test files that overlap the training rows.
 
     In a split by time, a row overlaps if it is not later than all training rows. In a split by
     group, a row overlaps if its group has training rows.
     """
-    source, keys, remarks = parts.training.source_inputs, parts.keys, []
-    for name, part in parts.sources.items():
-        rows = part.source_inputs
+    source, keys, remarks = splits.training.source_inputs, splits.keys, []
+    for name, split in splits.sources.items():
+        rows = split.source_inputs
         if rows is source or keys is None or not (isinstance(rows, Table) and keys.column in rows):
             continue
         assert isinstance(source, Table)

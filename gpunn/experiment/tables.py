@@ -10,8 +10,8 @@ from typing import Any
 from gpunn.config import Config, TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.experiment.metadata import reading_of
-from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_keys import split_keys
+from gpunn.experiment.splits import Split, Splits
 from gpunn.experiment.targets import TableTargets
 from gpunn.losses import Loss
 from gpunn.network import schema_of
@@ -22,7 +22,7 @@ from gpunn.tables.files import table_in_file
 LOG = logging.getLogger("gpunn")
 
 
-def load_table(data: TableFile, loss: Loss | None) -> Parts:
+def load_table(data: TableFile, loss: Loss | None) -> Splits:
     """Return the raw rows of a table, with targets in the form that the loss accepts."""
     table = read_rows(data.path, data)
     targets = TableTargets(table, data)
@@ -33,23 +33,23 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     if not isinstance(data.target, str):
         metadata["targets"] = data.targets
 
-    def further(path: str | None) -> Part | None:
+    def further(path: str | None) -> Split | None:
         return None if path is None else labeled_rows(path, data, classes, loss)
 
-    training = Part(table, targets.encoded(classes, loss))
+    training = Split(table, targets.encoded(classes, loss))
     if classes is None:
         targets.check_variation(training.source_targets)
     validation, test = further(data.validation_path), further(data.test_path)
     keys = split_keys(data, table, data.missing_values, data.kinds)
-    return Parts(training, validation, test, metadata, keys)
+    return Splits(training, validation, test, metadata, keys)
 
 
 def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
-) -> Part:
+) -> Split:
     """Return the rows of a validation or test file; its classes must be known from training."""
     table = read_rows(path, data)
-    return Part(table, TableTargets(table, data).encoded(classes, loss))
+    return Split(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
@@ -118,7 +118,7 @@ def read_rows(path: str, data: TableFile) -> Table:
         raise ConfigError(f"data.{error}") from error
 
 
-def learned_schema(config: Config, data: TableFile, training: Part, scaling: str) -> Schema:
+def learned_schema(config: Config, data: TableFile, training: Split, scaling: str) -> Schema:
     """Return the schema of a table, learned from the training rows; log possible problems.
 
     `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of

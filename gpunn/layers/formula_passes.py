@@ -23,8 +23,8 @@ from gpunn.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """The part of a backward pass that computes the gradients of the step at `position`.
+class BackwardStep:
+    """Computes the gradients of the step at `position` of the forward pass.
 
     `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
     `array` stores the gradient. `results` are dL/d(inputs), or None for inputs without a gradient.
@@ -40,9 +40,9 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A backward pass: its parts, then dL/dx and dL/d(parameter); None means 0."""
+    """A backward pass: its steps, then dL/dx and dL/d(parameter); None means 0."""
 
-    parts: Sequence[Part]
+    steps: Sequence[BackwardStep]
     last: Mapping[str, Node | None]
 
 
@@ -62,7 +62,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     varying = [leaves[name] for name in wanted]
     varying += [step.output for step in formula.steps if id(step) in needed]
     ends, seeds = [formula.result], [seed_of(formula)]
-    planned: list[Part] = []
+    planned: list[BackwardStep] = []
     for position, step in reversed(list(enumerate(formula.steps))):
         if id(step) not in needed:
             continue
@@ -83,16 +83,15 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
                 ends.append(node)
                 seeds.append(result)
             results.append(result)
-        planned.append(Part(position, gradient, array, tuple(results), spare=False))
+        planned.append(BackwardStep(position, gradient, array, tuple(results), spare=False))
     found = gradients(graph, ends, seeds, [leaves[name] for name in wanted], varying)
     last = dict(zip(wanted, found, strict=True))
     read = arrays_of([each for each in last.values() if each is not None])
-    parts: list[Part] = []
-    for part in reversed(planned):
-        spare = part.array not in read
-        parts.insert(0, replace(part, spare=spare))
-        read += arrays_of([] if part.gradient is None else [part.gradient])
-    return Plan(parts, last)
+    steps: list[BackwardStep] = []
+    for each in reversed(planned):
+        steps.insert(0, replace(each, spare=each.array not in read))
+        read += arrays_of([] if each.gradient is None else [each.gradient])
+    return Plan(steps, last)
 
 
 def seed_of(formula: Formula) -> Node:
@@ -226,34 +225,34 @@ class Passes:
         plan: Plan = formula.plans[key]
         targets = {node: name for name, node in plan.last.items() if name != X and node is not None}
         self._arrays[seed_of(formula)] = gradient
-        for part in plan.parts:
-            step = formula.steps[part.position]
-            array = self._gradient_of(step, part)
+        for planned in plan.steps:
+            step = formula.steps[planned.position]
+            array = self._gradient_of(step, planned)
             if isinstance(step, Call):
-                self._through_layer(step, part, array)
+                self._through_layer(step, planned, array)
             elif isinstance(step, Product):
-                self._through_product(step, part, array, targets)
+                self._through_product(step, planned, array, targets)
         return self._finish(plan, gradient)
 
-    def _gradient_of(self, step: Step, part: Part) -> Array:
+    def _gradient_of(self, step: Step, planned: BackwardStep) -> Array:
         """Return dL/d(output of a step), in an array that a layer may overwrite."""
-        known = part.gradient is part.array
-        if known and (part.spare or not isinstance(step, Call)):
-            return self._arrays[part.array]
-        out = self._buffer(part.array, f"gradient of {step.output.data}")
-        if part.gradient is None:
+        known = planned.gradient is planned.array
+        if known and (planned.spare or not isinstance(step, Call)):
+            return self._arrays[planned.array]
+        out = self._buffer(planned.array, f"gradient of {step.output.data}")
+        if planned.gradient is None:
             self._ops.fill(out, 0.0)
         elif known:
-            self._ops.assign(self._arrays[part.array], out)
+            self._ops.assign(self._arrays[planned.array], out)
         else:
-            self._compute({part.gradient: out})
+            self._compute({planned.gradient: out})
         if not known:
-            self._arrays[part.array] = out
+            self._arrays[planned.array] = out
         return out
 
-    def _through_layer(self, call: Call, part: Part, gradient: Array) -> None:
+    def _through_layer(self, call: Call, planned: BackwardStep, gradient: Array) -> None:
         """Call the backward pass of an inner layer; add up the gradients of several calls."""
-        (node,), (result,) = call.inputs, part.results
+        (node,), (result,) = call.inputs, planned.results
         x, y = self._get([node], "")[0], self._arrays[call.output]
         number = self._numbers.get(call)
         with self._workspace.call(number):
@@ -278,11 +277,11 @@ class Passes:
                 self._ops.accumulate(total, of_call)
 
     def _through_product(
-        self, product: Product, part: Part, gradient: Array, targets: Mapping[Node, str]
+        self, product: Product, planned: BackwardStep, gradient: Array, targets: Mapping[Node, str]
     ) -> None:
         x, W = self._get(product.inputs, "")
         name = str(product.output.data)
-        flat, (dx, dW) = self._flat(gradient, f"gradient of {name}"), part.results
+        flat, (dx, dW) = self._flat(gradient, f"gradient of {name}"), planned.results
         if dx is not None:
             out = self._arrays[dx] = self._buffer(dx, str(dx.data))
             self._ops.matmul(flat, W, self._flat(out), transpose_b=not product.transposed)

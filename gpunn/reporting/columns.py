@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import GpunnWarning
-from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predictions import interpret
+from gpunn.experiment.splits import Split, Splits
 from gpunn.losses import Loss
 from gpunn.meaning import plural
 from gpunn.network import Sequential
@@ -48,29 +48,29 @@ class ColumnFindings:
     """The importance of each column of a table, and the errors by category.
 
     The importance of a column is the rise of the error if the column's cells are shuffled among the
-    rows. The most important column comes first. `part` is the name of the split used for
+    rows. The most important column comes first. `split` is the name of the split used for
     importances, and `measure` is the name of the error. `spreads` has the errors by category, and
     `overall` the error over all rows.
     """
 
-    part: str
+    split: str
     measure: str
     rows: int
     importance: dict[str, float]
-    spread_part: str
+    spread_split: str
     spread_measure: str
     overall: float
     spreads: list[Spread]
 
 
-def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindings:
+def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFindings:
     """Return the importance of a table's columns to a network, and errors by category.
 
     Importances are computed on the validation rows, and errors by category on the test rows. If one
     of these splits is missing, the last existing split is used instead.
     """
-    last, rows = list(parts.by_name.items())[-1]
-    name, validated = ("validation", parts.validation) if parts.validation else (last, rows)
+    last, rows = list(splits.by_name.items())[-1]
+    name, validated = ("validation", splits.validation) if splits.validation else (last, rows)
     assert validated is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GpunnWarning)  # unknown categories were reported before
@@ -84,18 +84,18 @@ def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindin
     return ColumnFindings(name, measure, count, importance, last, spread_measure, overall, spreads)
 
 
-def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, float], int]:
+def importances(model: Sequential, loss: Loss, split: Split) -> tuple[dict[str, float], int]:
     """Return the rise of the error for each shuffled column, and the number of rows used."""
     assert model.schema is not None
-    chosen = np.unique(np.linspace(0, part.rows - 1, min(part.rows, MAX_ROWS)).astype(np.int64))
-    part = part.take(chosen)
-    table = part.inputs()
+    chosen = np.unique(np.linspace(0, split.rows - 1, min(split.rows, MAX_ROWS)).astype(np.int64))
+    split = split.take(chosen)
+    table = split.inputs()
     assert isinstance(table, Table)
     random = generator(model.seed, "importance")
-    orders = [random.permutation(part.rows) for _ in range(PERMUTATIONS)]
+    orders = [random.permutation(split.rows) for _ in range(PERMUTATIONS)]
 
     def error(rows: Table) -> float:
-        return common_error(model.predict(rows), part, loss)
+        return common_error(model.predict(rows), split, loss)
 
     before = error(table)
     rises = {
@@ -104,7 +104,7 @@ def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, fl
         for column in model.schema.columns
         if not column.dropped
     }
-    return dict(sorted(rises.items(), key=lambda item: -item[1])), part.rows
+    return dict(sorted(rises.items(), key=lambda item: -item[1])), split.rows
 
 
 def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
@@ -119,12 +119,12 @@ def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
     )
 
 
-def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
+def common_error(raw: np.ndarray, split: Split, loss: Loss) -> float:
     """Return an overall error: the log loss for classes and labels, the RMSE for numbers.
 
     For several numbers, the error is the mean of (RMSE / standard deviation of the truth).
     """
-    targets = loss.check_targets(part.targets(), raw.shape[1])
+    targets = loss.check_targets(split.targets(), raw.shape[1])
     probabilities = interpret(raw, loss.output_activation, None).probabilities
     if probabilities is None:
         errors = np.sqrt(np.mean((means(raw, loss) - targets) ** 2, axis=0))
@@ -138,15 +138,15 @@ def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
     return float(-np.mean(np.log(np.maximum(right, 1e-15))))
 
 
-def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarray, float, str]:
+def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndarray, float, str]:
     """Return the error of each row, the overall error, and its name.
 
     For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
     the error rate. For numbers, a row's error is the squared error, and the overall error is the
     RMSE.
     """
-    raw = model.predict(part.inputs())
-    targets = loss.check_targets(part.targets(), raw.shape[1])
+    raw = model.predict(split.inputs())
+    targets = loss.check_targets(split.targets(), raw.shape[1])
     predictions = interpret(raw, loss.output_activation, None)
     if predictions.probabilities is None:
         squares = np.mean((means(raw, loss) - targets) ** 2, axis=1)
@@ -165,13 +165,13 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 
 
-def codes_of(schema: Schema, part: Part, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
+def codes_of(schema: Schema, split: Split, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
     """Yield the columns of categories, with the code of each row in the first schema."""
     found = set[str]()
     for each in schema.parts:
         columns = [column for column in each.columns if column.is_category]
         if not found.issuperset(column.name for column in columns):
-            codes = each.encode(part.inputs(), dtype)[:, len(each.numbers) :].astype(np.int64)
+            codes = each.encode(split.inputs(), dtype)[:, len(each.numbers) :].astype(np.int64)
             for column, code in zip(columns, codes.T, strict=True):
                 if column.name not in found:
                     yield column, code
@@ -179,12 +179,12 @@ def codes_of(schema: Schema, part: Part, dtype: str) -> Iterator[tuple[Column, n
 
 
 def spreads_of(
-    model: Sequential, part: Part, errors: np.ndarray, are_squares: bool, order: Sequence[str]
+    model: Sequential, split: Split, errors: np.ndarray, are_squares: bool, order: Sequence[str]
 ) -> list[Spread]:
     """Return the errors by category for the most important columns."""
     assert model.schema is not None
     spreads = {}
-    for column, code in codes_of(model.schema, part, model.dtype):
+    for column, code in codes_of(model.schema, split, model.dtype):
         names = ["missing or unknown", *column.categories]
         counts = np.bincount(code, minlength=len(names))
         sums = np.bincount(code, errors, minlength=len(names))
@@ -213,7 +213,7 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     rise = f"rise of the {findings.measure}"
     note = (
         f"How much the {findings.measure} rises if a column's cells are shuffled among "
-        f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. If two "
+        f"{findings.rows:,} {findings.split} rows; mean of {PERMUTATIONS} shuffles. If two "
         "columns have the same information, either one is enough, so both seem less important."
     )
     if len(names) > MAX_BARS:
@@ -251,9 +251,9 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
                 description=f"Bar chart of {plural(len(spread.categories), 'category')}. The error "
                 f"is largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "
                 f"{plural(spread.rows[worst], 'row')}.",
-                note=f"Errors on the {findings.spread_part} split. The line shows the error on all "
-                f"rows of this split, {number_text(findings.overall)}. Categories with the most "
-                "rows come first.",
+                note=f"Errors on the {findings.spread_split} split. The line shows the error on "
+                f"all rows of this split, {number_text(findings.overall)}. Categories with the "
+                "most rows come first.",
             )
         )
     return charts

@@ -9,8 +9,8 @@ import numpy as np
 from gpunn.config import MNIST, Config, Digits
 from gpunn.experiment.data import load
 from gpunn.experiment.objects import Objects
-from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import interpret
+from gpunn.experiment.splits import Split
 from gpunn.layers import Dense
 from gpunn.losses import GaussianNLL, Loss
 from gpunn.network import Sequential
@@ -104,7 +104,7 @@ class Findings:
     `columns` has the importance of the columns, and `table` has the rows with line numbers.
     """
 
-    part: str
+    split: str
     rows: dict[str, int]
     X: np.ndarray | None
     pixels: tuple[int, ...] | None
@@ -121,34 +121,34 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     file cannot be opened.
     """
     outputs = model.output_shape[0]
-    parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
-    name, part = list(parts.by_name.items())[-1]
-    rows = {name: part.rows for name, part in parts.by_name.items()}
-    constant = baseline(model, objects, parts.training, part)
-    if isinstance(part.source_inputs, Table):
-        table = part.inputs()
+    splits = load(config, objects.loss).split(config.data, objects.loss, outputs)
+    name, split = list(splits.by_name.items())[-1]
+    rows = {name: split.rows for name, split in splits.by_name.items()}
+    constant = baseline(model, objects, splits.training, split)
+    if isinstance(split.source_inputs, Table):
+        table = split.inputs()
         assert isinstance(table, Table)
-        result = outcome(model.predict(table), part, objects, model)
-        columns = examine_columns(model, objects.loss, parts)
+        result = outcome(model.predict(table), split, objects, model)
+        columns = examine_columns(model, objects.loss, splits)
         return Findings(name, rows, None, None, result, constant, columns, table)
     # In chunks, because the file may be larger than memory.
     raw = np.concatenate(
         [
-            model.predict(part.inputs(start, start + CHUNK_ROWS))
-            for start in range(0, part.rows, CHUNK_ROWS)
+            model.predict(split.inputs(start, start + CHUNK_ROWS))
+            for start in range(0, split.rows, CHUNK_ROWS)
         ]
     )
-    pixels = image_shape(config, part.source_inputs)
-    X = None if pixels is None else np.asarray(part.inputs())
-    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model), constant)
+    pixels = image_shape(config, split.source_inputs)
+    X = None if pixels is None else np.asarray(split.inputs())
+    return Findings(name, rows, X, pixels, outcome(raw, split, objects, model), constant)
 
 
 def outcome(
-    raw: np.ndarray, part: Part, objects: Objects, model: Sequential
+    raw: np.ndarray, split: Split, objects: Objects, model: Sequential
 ) -> Classes | Labels | Numbers:
     """Interpret outputs by the loss, and return the predictions together with the truth."""
     loss, outputs = objects.loss, raw.shape[1]
-    targets = loss.check_targets(part.targets(), outputs)
+    targets = loss.check_targets(split.targets(), outputs)
     truth = loss.class_indices(targets)
     if loss.output_activation in ("softmax", "sigmoid"):
         meaning = interpret(raw, loss.output_activation, model.classes)
@@ -185,7 +185,7 @@ TINY = 1e-6
 
 
 def baseline(
-    model: Sequential, objects: Objects, training: Part, part: Part
+    model: Sequential, objects: Objects, training: Split, split: Split
 ) -> tuple[str, dict[str, float]]:
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
@@ -201,7 +201,7 @@ def baseline(
     network.parameters["dense_1.biases"] = constant
     metrics = {each.name: each for each in (*objects.validation_metrics, *objects.metrics)}
     trainer = Trainer(network, objects.loss, metrics=list(metrics.values()))
-    logs = trainer.evaluate(np.zeros((part.rows, 1), model.dtype), part.targets())
+    logs = trainer.evaluate(np.zeros((split.rows, 1), model.dtype), split.targets())
     if model.trained_layers < len(model.layers):
         del logs["loss"]  # the network's loss comes before its last layers, in another unit
     return name, logs

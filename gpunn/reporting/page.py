@@ -312,7 +312,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
         sources.append(("test, trained network", tested, ""))
     if findings is not None:
         what, metrics = findings.baseline
-        sources.append((f"{findings.part}, baseline: {what}", metrics, ""))
+        sources.append((f"{findings.split}, baseline: {what}", metrics, ""))
         notes.append(
             "The baseline predicts the same value for every row, learned from the training rows."
         )
@@ -345,7 +345,7 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
     """Return the data, the network and the training settings of a run."""
     description, training = record.description, record.description["training"]
     rows = findings.rows if findings else {}
-    split = ", ".join(f"{count:,} {part}" for part, count in rows.items())
+    split = ", ".join(f"{count:,} {name}" for name, count in rows.items())
     named = training["optimizer"]
     optimizer = {"name": named} if isinstance(named, str) else dict(named)
     limit = description["model"]["parameters"].get("time_limit")

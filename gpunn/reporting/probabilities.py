@@ -93,7 +93,7 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
     return float(np.abs(sums).sum() / rows), float(np.quantile(random, 0.95) / rows)
 
 
-def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Chart]:
+def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Chart]:
     """Return ROC, precision-recall and calibration curves.
 
     Classes or labels that are the same in every row are skipped. If there are more classes or
@@ -108,7 +108,7 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
     errors, limits = zip(*map(calibration_error, shown), strict=True)
     chance = ", ".join(map(number_text, limits))
     shares = ", ".join(number_text(float(each.truth.mean())) for each in shown)
-    split = f"On the {part} split"
+    split = f"On the {split} split"
     return [
         chart(
             (f"{key}-roc", "ROC curve"),

@@ -60,9 +60,9 @@ def results(findings: Findings, key: str) -> Results:
     if isinstance(outcome, Classes):
         return classes(findings, outcome, key)
     if isinstance(outcome, Labels):
-        charts = probability_charts(outcome.scores, findings.part, key)
-        return Results(charts, [labels(outcome, findings.part)])
-    return numbers(outcome, findings.part, key)
+        charts = probability_charts(outcome.scores, findings.split, key)
+        return Results(charts, [labels(outcome, findings.split)])
+    return numbers(outcome, findings.split, key)
 
 
 # ------------------------------------------------------------------------------------ classes
@@ -74,8 +74,8 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
     shown = wrong[:WORST]
     content = Results(wrong=len(wrong))
     if len(outcome.names) <= LARGEST_MATRIX:
-        content.charts.append(confusion_matrix(outcome, findings.part, key))
-    content.charts.extend(probability_charts(outcome.scores, findings.part, key))
+        content.charts.append(confusion_matrix(outcome, findings.split, key))
+    content.charts.extend(probability_charts(outcome.scores, findings.split, key))
     content.tables.append(by_class(outcome))
     if len(outcome.names) > LARGEST_MATRIX and len(wrong):
         content.tables.append(confused_pairs(outcome))
@@ -83,7 +83,7 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
         content.worst.extend(images(findings, outcome, shown))
     elif len(wrong):
         unit, numbers = "row", shown
-        source = f"rows of the {findings.part} split, counted from 0"
+        source = f"rows of the {findings.split} split, counted from 0"
         if (table := findings.table) is not None:
             unit, source = table.unit, f"{table.unit}s of {Path(table.title).name}"
             numbers = shown if table.numbers is None else table.numbers[shown]
@@ -111,7 +111,7 @@ def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
     )
 
 
-def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
+def confusion_matrix(outcome: Classes, split: str, key: str) -> Chart:
     """Return the chart of the confusion matrix."""
     counts = outcome.confusion
     right, rows = int(np.trace(counts)), len(outcome.truth)
@@ -131,7 +131,7 @@ def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
         counts,
         outcome.names,
         description=description,
-        note=f"Rows of the {part} split. Errors have a separate color scale.",
+        note=f"Rows of the {split} split. Errors have a separate color scale.",
     )
 
 
@@ -208,7 +208,7 @@ def images(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Image
 # ------------------------------------------------------------------------------------- labels
 
 
-def labels(outcome: Labels, part: str) -> Table:
+def labels(outcome: Labels, split: str) -> Table:
     """Return accuracy, precision and recall of each yes-or-no output."""
     right = np.mean(outcome.truth == outcome.predicted, axis=0)
     cases = (outcome.truth & outcome.predicted, outcome.truth, outcome.predicted)
@@ -217,13 +217,15 @@ def labels(outcome: Labels, part: str) -> Table:
         metrics = right, hits / predicted, hits / truth
     rows = counted(outcome.names or range(len(right)), truth, metrics)
     columns = ("output", "positive rows", "accuracy", "precision", "recall")
-    return Table("By output", columns, rows, f"On {len(outcome.truth):,} rows of the {part} split.")
+    return Table(
+        "By output", columns, rows, f"On {len(outcome.truth):,} rows of the {split} split."
+    )
 
 
 # ------------------------------------------------------------------------------------ numbers
 
 
-def numbers(outcome: Numbers, part: str, key: str) -> Results:
+def numbers(outcome: Numbers, split: str, key: str) -> Results:
     """Return charts of each output's predictions against the true values, and of its residuals."""
     content, rows = Results(), []
     outputs = outcome.truth.shape[1]
@@ -243,8 +245,8 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
         elif index < OUTPUTS:
             name = f", {names[index]}" if outputs > 1 else ""
             chart_key = f"{key}-output-{index}"
-            content.charts.extend(number_charts(chart_key, name, truth, predicted, metrics, part))
-    note = f"On {len(outcome.truth):,} rows of the {part} split."
+            content.charts.extend(number_charts(chart_key, name, truth, predicted, metrics, split))
+    note = f"On {len(outcome.truth):,} rows of the {split} split."
     if outputs > OUTPUTS:
         note += f" Charts show the first {OUTPUTS} outputs."
     if not drawn:
@@ -271,7 +273,7 @@ def number_charts(
     truth: np.ndarray,
     predicted: np.ndarray,
     metrics: dict[str, float],
-    part: str,
+    split: str,
 ) -> list[Chart]:
     """Return three charts of one output."""
     residual = predicted - truth
@@ -286,9 +288,9 @@ def number_charts(
             predicted,
             labels=("true", "predicted"),
             reference="diagonal",
-            description=f"Scatter plot of {len(truth):,} rows of the {part} split: {summary}. For "
+            description=f"Scatter plot of {len(truth):,} rows of the {split} split: {summary}. For "
             "perfect predictions, all points are on the diagonal.",
-            note=f"On the {part} split. For perfect predictions, all points are on the line.",
+            note=f"On the {split} split. For perfect predictions, all points are on the line.",
         ),
         scatter(
             f"{key}-residuals",

@@ -47,7 +47,7 @@ def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
 
 def _rule(experiment: Experiment, sweep: Sweep) -> Best:
     """Return the name of the validation metric that compares trials."""
-    validated = experiment.parts.validation is not None
+    validated = experiment.splits.validation is not None
     if not validated or experiment.best is None:
         raise ConfigError(
             "sweep: comparing trials needs validation rows; set data.validation_fraction"

@@ -126,7 +126,7 @@ class EpochByRequests:
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         """Read the statistics at a logging step, and recover if training has diverged."""
-        while self.cursor.report_due(self.trainer.report_every):
+        while self.cursor.logging_due(self.trainer.log_every):
             with self.session.memory:
                 self._report(feed, bar)
 
@@ -164,7 +164,7 @@ class EpochByRequests:
         stops = [callback.every_updates for callback in self.session.callbacks]
         return min(
             self.batching.updates,
-            max(1, self.trainer.report_every - cursor.unreported),
+            max(1, self.trainer.log_every - cursor.unreported),
             *(every - updates % every for every in stops if every is not None),
             cursor.plan.updates,
         )

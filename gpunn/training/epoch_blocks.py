@@ -172,7 +172,7 @@ class EpochBlocks:
     def _attributes(self) -> list[object]:
         """Return attributes that a program depends on, but a callback may replace."""
         trainer = self.trainer
-        return [trainer.report_every, trainer.loss, trainer.optimizer, *trainer.metrics]
+        return [trainer.log_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
         """Train some epochs, at most until `until`; call `end_epoch` with each epoch's logs."""

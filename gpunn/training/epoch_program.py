@@ -13,7 +13,8 @@ from gpunn.training.session import TrainingSession
 from gpunn.training.step.train_step import BatchPass, TrainStep
 from gpunn.typing import Array
 
-Part = tuple[Callable[[int], None], int]
+RepeatedCall = tuple[Callable[[int], None], int]
+"""A recorded function, and how many times in a row it runs."""
 
 
 def state_arrays(step: TrainStep) -> list[Array]:
@@ -81,7 +82,7 @@ class EpochProgram:
         epochs: int,
         orders: tuple[Array, Array],
     ) -> None:
-        ops, plan, every = step.ops, session.plan, session.trainer.report_every
+        ops, plan, every = step.ops, session.plan, session.trainer.log_every
         self._ops, self.step, self.passes = ops, step, passes
         self.plan, self.epochs = plan, epochs
         self.held = 0 if session.validation is None else session.validation.rows
@@ -137,20 +138,20 @@ class EpochProgram:
             rows = self.passes.batch_size
             yield from (self.passes.recorded_evaluation(n) for n in sizes(self.held, rows))
 
-    def _training(self) -> Iterator[Part]:
+    def _training(self) -> Iterator[RepeatedCall]:
         yield from self._logged(
             self.step.recorded_update, self.plan.visited, self.plan.rows_per_update, self._log
         )
         yield self._once("states", self._states.append), 1
 
-    def _validation(self) -> Iterator[Part]:
+    def _validation(self) -> Iterator[RepeatedCall]:
         passes, log = self.passes, self._held_log
         if passes is not None and log is not None:
             yield from self._logged(passes.recorded_evaluation, self.held, passes.batch_size, log)
 
     def _logged(
         self, recorded: Callable[[int], Callable[[int], None]], total: int, rows: int, log: Log
-    ) -> Iterator[Part]:
+    ) -> Iterator[RepeatedCall]:
         """Yield the batches of an epoch or of a validation, and its logging steps."""
         left = total
         for count in log.counts:
@@ -164,7 +165,7 @@ class EpochProgram:
 
     def _repeated(
         self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int, log: Log
-    ) -> Iterator[Part]:
+    ) -> Iterator[RepeatedCall]:
         batch, outputs = recorded(rows), self._outputs
         if outputs is None or log is self._log or self.passes is None:
             yield batch, times

@@ -27,7 +27,7 @@ class Settings(Protocol):
 
     model: Sequential
     loss: Loss
-    report_every: int
+    log_every: int
 
     @property
     def every_metric(self) -> list[Metric]: ...
@@ -59,7 +59,7 @@ class Evaluator:
         """
         batch_size = min(batch_size, subset.rows)
         batch_pass = self.prepared(settings, batch_size)
-        every, statistics = settings.report_every, batch_pass.statistics
+        every, statistics = settings.log_every, batch_pass.statistics
         if ranks is None or ranks.shares.whole or outputs is not None:
             run(batch_pass, subset, batch_size, every, outputs)
             return statistics.result()
@@ -100,7 +100,7 @@ def run(
     batch_pass: BatchPass,
     subset: Subset | BatchStream,
     batch_size: int,
-    report_every: int,
+    log_every: int,
     outputs: list[np.ndarray] | None = None,
 ) -> None:
     """Compute loss and metrics over some rows, and store them in the statistics of a pass."""
@@ -113,12 +113,12 @@ def run(
             left = chunk.rows
             while left:
                 rows = min(batch_size, left)
-                times = min(left // rows, maximum, report_every - done % report_every)
+                times = min(left // rows, maximum, log_every - done % log_every)
                 batch = batch_pass.evaluate(rows, times)
                 if outputs is not None:
                     outputs.append(batch_pass.ops.to_host(batch))
                 left -= times * rows
                 done += times
-                if done % report_every == 0:
+                if done % log_every == 0:
                     statistics.collect()
     statistics.collect()

@@ -249,7 +249,7 @@ class TrainingSession:
             "epochs": self.options.epochs,
             "batches": str(self.plan),
             "on_divergence": trainer.on_divergence,
-            "report_every": trainer.report_every,
+            "log_every": trainer.log_every,
             "data": checksum_of(self.training),
             "validation data": self.validation and checksum_of(self.validation),
         }

@@ -179,7 +179,7 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
     penalty, policy = bool(trainer.optimizer.l2_penalty), type(trainer.policy)
     names = model.input_shape, model.dtype, model.backend.name, model.parameters.trained, policy
-    more = held, trainer.report_every, session.recipe.batch_means, trainer.metric_names, penalty
+    more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
     return repr((described, session.plan, arrays, shapes, names, more))
 
 

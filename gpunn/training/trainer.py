@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -67,7 +68,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "validation_metrics": lambda value: checked_metrics(value, "validation_metrics"),
     "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
     "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
-    "report_every": lambda value: check_integer("report_every", value),
+    "log_every": lambda value: check_integer("log_every", value),
     "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
     "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
@@ -78,6 +79,8 @@ DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
 """The loss, and settings that must be checked again after the loss changes: the loss decides
 whether metrics use labels or classes.
 """
+
+RENAMED = "Trainer.report_every is now called log_every; the old name ends with 0.5"
 
 
 class Trainer:
@@ -97,7 +100,7 @@ class Trainer:
     gradient_accumulation : int
         The number of batches whose gradients are summed for one update, at least 1. An update then
         uses gradient_accumulation * batch_size rows with the memory of batch_size.
-    report_every : int
+    log_every : int
         The number of updates between two logging steps. At a logging step, the host reads the
         statistics from the device, and checks that loss, parameters, running averages and optimizer
         state are finite. The number of logging steps does not change the results of training.
@@ -124,6 +127,8 @@ class Trainer:
     validation_metrics : sequence of Metric, str or mapping
         Metrics for validation data and `evaluate` only, such as "auc"; training steps don't compute
         them. A metric that is also in `metrics` is computed once.
+    report_every : int or None
+        The deprecated name of `log_every`.
 
     Attributes
     ----------
@@ -214,12 +219,13 @@ class Trainer:
         metrics: Sequence[Metric | str | Mapping[str, Any]] = (),
         *,
         gradient_accumulation: int = 1,
-        report_every: int = 100,
+        log_every: int = 100,
         on_divergence: str = "stop",
         communicator: Communicator | None = None,
         shards: int = 0,
         batch_norm: str = "synchronized",
         validation_metrics: Sequence[Metric | str | Mapping[str, Any]] = (),
+        report_every: int | None = None,
     ) -> None:
         if not isinstance(model, Sequential):
             kind = type(model).__name__
@@ -237,7 +243,9 @@ class Trainer:
         self.metrics = checked_metrics(metrics)
         self.validation_metrics = checked_metrics(validation_metrics, "validation_metrics")
         self.gradient_accumulation = gradient_accumulation
-        self.report_every = report_every
+        if report_every is not None:
+            warnings.warn(RENAMED, DeprecationWarning, stacklevel=2)
+        self.log_every = log_every if report_every is None else report_every
         self.on_divergence = on_divergence
         self.batch_norm = batch_norm
         self.ranks = Ranks(communicator, check_integer("shards", shards, at_least=0))
@@ -271,6 +279,17 @@ class Trainer:
         shapes = f"{model.input_shape} -> {model.output_shape} on {model.backend.name}"
         names = f"{self.loss.name}, {self.optimizer.name}"
         return f"<{type(self).__name__} of {shapes}: {names}, {self._epochs_done}>"
+
+    @property
+    def report_every(self) -> int:
+        """The deprecated name of `log_every`."""
+        warnings.warn(RENAMED, DeprecationWarning, stacklevel=2)
+        return self.log_every
+
+    @report_every.setter
+    def report_every(self, value: int) -> None:
+        warnings.warn(RENAMED, DeprecationWarning, stacklevel=3)
+        self.log_every = value
 
     @property
     def _epochs_done(self) -> str:

@@ -27,7 +27,7 @@ class TrainerProtocol(Protocol):
     optimizer: Optimizer
     metrics: list[Metric]
     gradient_accumulation: int
-    report_every: int
+    log_every: int
     on_divergence: str
     policy: Any
     callbacks: list[Any]

@@ -65,8 +65,8 @@ def config(**data):
 
 
 def rows_of(experiment):
-    parts = experiment.parts
-    return [parts.training.indices, parts.validation.indices, parts.test.indices]
+    splits = experiment.splits
+    return [splits.training.indices, splits.validation.indices, splits.test.indices]
 
 
 def inputs_of(experiment):
@@ -97,7 +97,7 @@ def test_by_groups():
     assert not training & (validation | test)
     assert not validation & test
     assert [*map(len, found)] == [144, 48, 48]
-    shares = [np.mean([VISITS[index]["ill"] == "yes" for index in part]) for part in found]
+    shares = [np.mean([VISITS[index]["ill"] == "yes" for index in split]) for split in found]
     assert max(shares) - min(shares) < 0.08
     assert inputs_of(experiment) == ["seen", "weight", "kind"]
     other = build(config(split="group=patient_id", split_seed=1), "numpy")
@@ -180,11 +180,14 @@ def test_rows_are_drawn_as_before_unless_a_split_is_named():
 def test_parts_in_files_of_their_own_stay_what_they_are():
     write("later.csv", VISITS[:20])
     described = config(split="group=patient_id", test_fraction=0, test_path="later.csv")
-    parts = build(described, "numpy").parts
-    assert parts.test.rows == 20
-    assert parts.test.indices is None
-    training = column("patient_id", parts.training.indices)
-    assert not training & column("patient_id", parts.validation.indices)
+    experiment = build(described, "numpy")
+    splits = experiment.splits
+    with pytest.warns(DeprecationWarning, match=r"Experiment\.parts is now called splits"):
+        assert experiment.parts is splits
+    assert splits.test.rows == 20
+    assert splits.test.indices is None
+    training = column("patient_id", splits.training.indices)
+    assert not training & column("patient_id", splits.validation.indices)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +267,8 @@ def test_a_run_keeps_its_split(gpunn, split):
     run = Path("runs/visits")
     described = load_config(run / "config.json")
     assert described.data.split == split
-    parts = load(described).split(described.data, None)
-    assert parts.test.rows == evaluation(run)["test"]["rows"]
+    splits = load(described).split(described.data, None)
+    assert splits.test.rows == evaluation(run)["test"]["rows"]
     again = json.loads(gpunn("evaluate", run, "--json").stdout)
     assert evaluation(run)["test"].items() <= again.items()
     gpunn("train", run, "--resume", "--set=training.epochs=3")

@@ -283,13 +283,13 @@ def launches():
     """Let a rank launch more updates together than the others."""
     capture.GraphExecutor._first_refusal = lambda self, refusal, what: refusal
     capture.UNROLLED, capture.UNROLL_AFTER = (2 if PLANTED else 4), 4
-    train("launches", epochs=4, report_every=4, batch_size=8)
+    train("launches", epochs=4, log_every=4, batch_size=8)
 
 
 def clock():
     """Let a rank reach a graph of several updates before the others."""
     capture.UNROLLED, capture.UNROLL_AFTER = 2, (4 if PLANTED else 1000)
-    train("clock", epochs=4, report_every=4, batch_size=8)
+    train("clock", epochs=4, log_every=4, batch_size=8)
 
 
 def kept_graph():

@@ -116,7 +116,7 @@ def diverging(communicator=None, on_divergence="stop"):
         "float32",
         optimizer=lambda: SGD(1e25),
         on_divergence=on_divergence,
-        report_every=3,
+        log_every=3,
         epochs=1,
     )
 
@@ -151,7 +151,7 @@ def test_ranks_recover_together(choice, caplog):
     overflowing[60] = 1.7e308
 
     def go(communicator=None):
-        this = trainer(communicator, on_divergence=choice, report_every=3)
+        this = trainer(communicator, on_divergence=choice, log_every=3)
         this.fit(overflowing, Y, epochs=3, batch_size=16, progress=False)
         return this
 

@@ -24,7 +24,7 @@ class Scaled(NumpyBackend):
 def go(communicator=None):
     model = gpunn.Sequential([Dense(1)], (7,), Scaled(threads=1), seed=1)
     trainer = gpunn.Trainer(
-        model, "mean_squared_error", SGD(1e-36), communicator=communicator, report_every=1
+        model, "mean_squared_error", SGD(1e-36), communicator=communicator, log_every=1
     )
     inputs, targets = X[:96].copy(), np.zeros((96, 1))
     inputs[::12] *= LARGE

@@ -73,7 +73,7 @@ MODEL = gpunn.Sequential(
     dtype="float32",
 )
 trainer = gpunn.Trainer(MODEL, "softmax_cross_entropy", "adam", communicator=COMMUNICATOR)
-trainer.report_every = 20
+trainer.log_every = 20
 trainer.fit(
     X,
     y,

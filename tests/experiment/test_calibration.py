@@ -44,7 +44,7 @@ def test_the_temperature_is_that_of_the_estimators(experiment):
     kind, trained, _, _ = experiment
     trained.run(progress=False)
     network, before = trained.trainer.model, trained.trainer.model.parameters.to_host()
-    X, y = trained.parts.validation.inputs(), trained.parts.validation.targets()
+    X, y = trained.splits.validation.inputs(), trained.splits.validation.targets()
     twin = trained.trainer.model.to("numpy")
     temperature = (
         1.0 if kind == "layers" else scale_temperature(twin, twin.encoded(X), y.astype(int))

@@ -1,4 +1,4 @@
-"""The parts of a data set, above all of one in memory-mapped files."""
+"""The splits of a data set, above all of one in memory-mapped files."""
 
 from functools import partial
 
@@ -41,16 +41,16 @@ def mapped(tmp_path, monkeypatch):
 
 def test_rows_set_aside_stay_in_the_file(tmp_path, mapped):
     described = config(tmp_path, **FRACTIONS)
-    parts = load(described).split(described.data, SoftmaxCrossEntropy(), 2)
-    found = (parts.training, parts.validation, parts.test)
-    assert [part.rows for part in found] == [18_000, 6_000, 6_000]
-    for part in found:
-        assert isinstance(part.source_inputs, np.memmap)
-        assert part.source_inputs is parts.training.source_inputs
-        np.testing.assert_array_equal(part.inputs(), mapped[part.indices])
-        np.testing.assert_array_equal(part.inputs(7, 9), mapped[part.indices[7:9]])
-        np.testing.assert_array_equal(part.targets(), part.indices % 2)
-    together = np.concatenate([part.indices for part in found])
+    splits = load(described).split(described.data, SoftmaxCrossEntropy(), 2)
+    found = (splits.training, splits.validation, splits.test)
+    assert [split.rows for split in found] == [18_000, 6_000, 6_000]
+    for split in found:
+        assert isinstance(split.source_inputs, np.memmap)
+        assert split.source_inputs is splits.training.source_inputs
+        np.testing.assert_array_equal(split.inputs(), mapped[split.indices])
+        np.testing.assert_array_equal(split.inputs(7, 9), mapped[split.indices[7:9]])
+        np.testing.assert_array_equal(split.targets(), split.indices % 2)
+    together = np.concatenate([split.indices for split in found])
     np.testing.assert_array_equal(np.sort(together), np.arange(ROWS))
 
 
@@ -60,7 +60,7 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
         history = experiment.run(progress=False)
         findings = examine(experiment.trainer.model, Objects(described), described)
         figures = history.rows[0]["loss"], history.rows[0]["val_loss"], experiment.evaluate()
-        return experiment.parts, figures, findings.outcome.confusion
+        return experiment.splits, figures, findings.outcome.confusion
 
     np.save(tmp_path / "few.npy", mapped[:600])
     np.save(tmp_path / "few_y.npy", np.arange(600) % 2)
@@ -68,17 +68,17 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
     run(config(tmp_path, standardize=True, **FRACTIONS, **few))  # which imports and compiles
     described = config(tmp_path, standardize=True, **FRACTIONS)
     with peak_below(mapped.nbytes / 3):
-        parts, figures, confusion = run(described)
+        splits, figures, confusion = run(described)
 
     # Copies of the same rows, in files of their own, give the same indices.
     files = {}
     for name, prefix in (("training", ""), ("validation", "validation_"), ("test", "test_")):
-        part = getattr(parts, name)
-        np.save(tmp_path / f"X_{name}.npy", part.inputs())
-        np.save(tmp_path / f"y_{name}.npy", part.targets())
+        split = getattr(splits, name)
+        np.save(tmp_path / f"X_{name}.npy", split.inputs())
+        np.save(tmp_path / f"y_{name}.npy", split.targets())
         files |= {f"{prefix}path": f"X_{name}.npy", f"{prefix}target_path": f"y_{name}.npy"}
     copies, *of_copies = run(config(tmp_path, standardize=True, **files))
-    assert copies.training.fingerprint() == parts.training.fingerprint()
+    assert copies.training.fingerprint() == splits.training.fingerprint()
     assert of_copies[0] == figures
     np.testing.assert_array_equal(of_copies[1], confusion)
 
@@ -91,5 +91,5 @@ def test_integer_labels_in_a_map_are_shuffled_with_the_inputs(
     history = build(described, "numpy").run(progress=False)
     monkeypatch.setattr("gpunn.experiment.data.load_npy", load_npy)
     in_memory = build(described, "numpy")
-    assert not isinstance(in_memory.parts.training.source_targets, np.memmap)
+    assert not isinstance(in_memory.splits.training.source_targets, np.memmap)
     assert history.rows[0]["loss"] == in_memory.run(progress=False).rows[0]["loss"]

@@ -89,8 +89,8 @@ def by_group(folder, rows, targets):
 
 def parts_in_files(folder, rows, targets, **data):
     """Write three files whose last rows are the validation and test splits."""
-    for name, part in (("validation", rows[60:90]), ("test", rows[90:])):
-        write_csv(folder / f"{name}.csv", part, rows[0].keys())
+    for name, split in (("validation", rows[60:90]), ("test", rows[90:])):
+        write_csv(folder / f"{name}.csv", split, rows[0].keys())
     paths = {f"{name}_path": f"{name}.csv" for name in ("validation", "test")}
     return table(folder, rows[:60], targets, **paths, **data)
 
@@ -174,7 +174,7 @@ CASES = {
     "npz of numbers": (npz, ("rent",), SCALED, SQUARES),
     "npz of probabilities": (npz, LABELS, dense(3), SOFTMAX),
     "npz of labels": (npz, LABELS, dense(3), BINARY),
-    "npz in parts": (npz_in_parts, ("rent",), SCALED, SQUARES),
+    "npz in splits": (npz_in_parts, ("rent",), SCALED, SQUARES),
     "npy of classes": (npy, ("is_0",), dense(2), SOFTMAX),
 }
 IN_PARTS = (parts_in_files, npz_in_parts)
@@ -195,13 +195,13 @@ def test_runs_learn_from_training_rows_alone(tmp_path, name):
         experiment = build(parse_config(raw, tmp_path), "numpy")
         experiment.run(progress=False)
         experiment.trainer.model.save(tmp_path / file)
-        parts = experiment.parts
-        return parts, None if make in IN_PARTS else parts.training.indices
+        splits = experiment.splits
+        return splits, None if make in IN_PARTS else splits.training.indices
 
-    parts, kept = train(CONTENT, "before")
+    splits, kept = train(CONTENT, "before")
     kept = np.arange(60) if kept is None else kept
     assert 60 <= len(kept) < 70
-    assert parts.validation.rows + parts.test.rows + len(kept) == ROWS
+    assert splits.validation.rows + splits.test.rows + len(kept) == ROWS
     rows = list(CONTENT)
     for number in set(range(ROWS)) - set(kept.tolist()):
         rows[number] = poisoned(rows[number], number, targets[0] != "rent")

@@ -289,7 +289,7 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
         steps.optimizer(),
         list(steps.metrics),
         gradient_accumulation=steps.accumulation,
-        report_every=10**6,
+        log_every=10**6,
     )
     options = {
         name: value[:rows] if isinstance(value, np.ndarray) else value

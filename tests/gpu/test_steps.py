@@ -136,7 +136,7 @@ def test_the_host_waits_once_a_logging_step(precision):
     for every in (1, 2, 4, 8):
         backend = CupyBackend(1, matmul_precision=precision)
         model = gpunn.Sequential([Dense(10)], 64, backend, seed=0)
-        trainer = gpunn.Trainer(model, "softmax_cross_entropy", report_every=every)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", log_every=every)
         trainer.fit(X, y, epochs=2, batch_size=BATCH, progress=False)
         with emulated_cuda.counters() as counts:
             trainer.fit(X, y, epochs=1, batch_size=BATCH, progress=False)

@@ -65,14 +65,14 @@ class Run(runs.Run):
     metrics: Sequence[Any] = ("accuracy",)
     X: np.ndarray = field(default_factory=lambda: INPUTS)
     y: np.ndarray = field(default_factory=lambda: LABELS)
-    report_every: int = 100
+    log_every: int = 100
     sizes: tuple[int, ...] = (8,)
     callbacks: tuple[Callable[[], Callback], ...] = ()
     dtype: str = "float32"
 
     def __call__(self, backend: CupyBackend) -> dict[str, np.ndarray]:
         trainer = self.make(backend, self.dtype)
-        trainer.report_every = self.report_every
+        trainer.log_every = self.log_every
         options = {"epochs": 4, "validation_split": 0.0, **self.options}
         for size in self.sizes:
             callbacks = [make() for make in self.callbacks]
@@ -140,7 +140,7 @@ TABLE = [
     Run("one_batch", sizes=(50,)),
     Run("changed_batch_size", sizes=(8, 16, 8)),
     Run("accumulation", accumulation=3),
-    Run("report_points", report_every=2),
+    Run("report_points", log_every=2),
     Run("weights", options={"sample_weight": WEIGHTS}),
     Run("validation", options={"validation_split": 0.3}),
     Run("streamed", options={"stream": True}),

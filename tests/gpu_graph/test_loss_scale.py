@@ -50,7 +50,7 @@ def trainer(backend, optimizer="adam", accumulation=1, dtype="float32"):
         "mean_squared_error",
         OPTIMIZERS[optimizer](),
         gradient_accumulation=accumulation,
-        report_every=4,
+        log_every=4,
     )
 
 

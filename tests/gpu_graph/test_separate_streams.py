@@ -24,7 +24,7 @@ Y = RANDOM.integers(0, 3, 60)
 def fit(*hidden, optimizer=None, seed=0, backend="cupy", epochs=4, **options):
     model = gpunn.Sequential([*hidden, Dense(3)], 4, backend, seed=seed)
     trainer = gpunn.Trainer(
-        model, "softmax_cross_entropy", optimizer or Adam(0.01), ["accuracy"], report_every=4
+        model, "softmax_cross_entropy", optimizer or Adam(0.01), ["accuracy"], log_every=4
     )
     given = {"epochs": epochs, "batch_size": 8, "validation_split": 0.2, "progress": False}
     return trainer.prepare(X, Y, **given, **options)

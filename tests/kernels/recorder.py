@@ -265,7 +265,7 @@ def train(
         backend.needs_loss_scale = lambda dtype: True  # also in float64, so that both are built
     network = every_layer(activation, outputs)
     model = gpunn.Sequential(network, FEATURES, backend, seed=4, dtype=dtype)
-    trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
+    trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, log_every=3)
     options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
     trainer.fit(inputs, targets, **options)
     model.predict(inputs)

@@ -237,7 +237,7 @@ class Run:
             self.optimizer(),
             list(self.metrics),
             gradient_accumulation=self.accumulation,
-            report_every=3,
+            log_every=3,
         )
 
     def fit(self, trainer: gpunn.Trainer, **options: Any) -> gpunn.Trainer:

@@ -168,7 +168,7 @@ def test_a_streamed_run_is_bitwise_identical(backend, proved, monkeypatch, accum
 
 def test_report_points_change_no_bits(backend, proved):
     often, seldom = (EVERYTHING.make(backend, "float32") for _ in range(2))
-    often.report_every, seldom.report_every = 1, 1000
+    often.log_every, seldom.log_every = 1, 1000
     first, second = (EVERYTHING.fit(each).model.parameters.to_host() for each in (often, seldom))
     assert_same_bits(first, second)
     proved(REPEATED)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.experiment.parts import Part
+from gpunn.experiment.splits import Split
 from gpunn.layers import Dense, TargetScaling
 from gpunn.reporting.findings import baseline
 
@@ -21,8 +21,8 @@ def found(loss, metrics, training, test, outputs, layers=()):
         loss=gpunn.Trainer(model, loss).loss,
         metrics=gpunn.Trainer(model, loss, metrics=metrics).metrics,
     )
-    parts = [Part(np.zeros((len(y), 2)), np.asarray(y)) for y in (training, test)]
-    return baseline(model, objects, *parts)
+    splits = [Split(np.zeros((len(y), 2)), np.asarray(y)) for y in (training, test)]
+    return baseline(model, objects, *splits)
 
 
 def test_classes():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.splits import Split, Splits
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.reporting.charts import ranking
 from gpunn.reporting.columns import MAX_BARS, column_charts, examine_columns
@@ -39,9 +39,9 @@ def test_numbers(people):
         [people.column("city").values[code] == "Rome" for code in people.column("city").codes]
     )
     y = 2 * people.column("x") + in_rome
-    part = Part(people, y)
-    found = examine_columns(model, MeanSquaredError(), Parts(part, None, None, {}))
-    assert (found.measure, found.part, found.rows) == ("RMSE", "training", 300)
+    split = Split(people, y)
+    found = examine_columns(model, MeanSquaredError(), Splits(split, None, None, {}))
+    assert (found.measure, found.split, found.rows) == ("RMSE", "training", 300)
     assert next(iter(found.importance)) == "x"
     # Differences of two independent x have twice its variance.
     assert found.importance["x"] == pytest.approx(2 * np.sqrt(2), rel=0.2)
@@ -62,21 +62,24 @@ def test_classes(people):
     y = (people.column("x") > 0).astype(np.int64)
     y[:30] = 1 - y[:30]
     rows = np.arange(300)
-    parts = Parts(
-        Part(people, y, rows[:100]), Part(people, y, rows[100:200]), Part(people, y, rows[:50]), {}
+    splits = Splits(
+        Split(people, y, rows[:100]),
+        Split(people, y, rows[100:200]),
+        Split(people, y, rows[:50]),
+        {},
     )
-    found = examine_columns(model, SoftmaxCrossEntropy(), parts)
-    assert (found.measure, found.part, found.rows) == ("log loss", "validation", 100)
+    found = examine_columns(model, SoftmaxCrossEntropy(), splits)
+    assert (found.measure, found.split, found.rows) == ("log loss", "validation", 100)
     assert found.importance["x"] > 1
     assert found.importance["noise"] == pytest.approx(0, abs=1e-12)
-    assert (found.spread_part, found.spread_measure) == ("test", "error rate")
+    assert (found.spread_split, found.spread_measure) == ("test", "error rate")
     assert found.overall == pytest.approx(30 / 50)
 
 
 def test_several_numbers_count_alike(people):
     model = network(people, 2, [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     y = np.column_stack([people.column("x"), people.column("noise")]) * 1.0
-    found = examine_columns(model, MeanSquaredError(), Parts(Part(people, y), None, None, {}))
+    found = examine_columns(model, MeanSquaredError(), Splits(Split(people, y), None, None, {}))
     assert found.importance["x"] == pytest.approx(found.importance["noise"], rel=0.2)
     assert found.measure == "mean RMSE in standard deviations"
 
@@ -87,8 +90,8 @@ def test_many_categories_and_missing_ones(people):
     schema = Schema.fit(table, scaling="none")
     model = gpunn.Sequential([gpunn.layers.Dense(1)], schema.width, backend="numpy")
     model.schema = schema
-    part = Part(table, people.column("x"))
-    (spread,) = examine_columns(model, MeanSquaredError(), Parts(part, None, None, {})).spreads
+    split = Split(table, people.column("x"))
+    (spread,) = examine_columns(model, MeanSquaredError(), Splits(split, None, None, {})).spreads
     assert spread.categories[0] == "missing or unknown"
     assert spread.categories[-1] == f"{61 - MAX_BARS} other categories"
     assert sum(spread.rows) == 300

@@ -11,7 +11,7 @@ from PIL import Image
 
 import gpunn
 from gpunn.config import parse_config
-from gpunn.experiment.parts import Part
+from gpunn.experiment.splits import Split
 from gpunn.layers import Conv2D, Dense, Flatten, Rescaling
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers, image_shape, outcome
 from gpunn.reporting.images import sample_image, weight_image
@@ -185,7 +185,7 @@ def test_rates():
     objects = SimpleNamespace(loss=gpunn.losses.Poisson())
     model = SimpleNamespace(target_names=["visits"])
     raw = np.array([[0.0], [np.log(3.0)], [1e4]], "float32")
-    found = outcome(raw, Part(np.zeros((3, 1)), np.array([1, 3, 5])), objects, model)
+    found = outcome(raw, Split(np.zeros((3, 1)), np.array([1, 3, 5])), objects, model)
     assert found.names == ["visits"]
     assert found.predicted[:2, 0] == pytest.approx([1, 3])
     assert np.isfinite(results(findings(found), "a").charts[0].rows).all()

@@ -60,7 +60,7 @@ ROW_8 = np.eye(70)[8]
 CASES = {
     "adam": (optimizers.Adam(0.01), {}, {}),
     "held_out": (optimizers.Adam(0.01), {}, HALVES),
-    "weights": (optimizers.SGD(0.05, momentum=0.9), {"report_every": 2}, WIDE),
+    "weights": (optimizers.SGD(0.05, momentum=0.9), {"log_every": 2}, WIDE),
     "class_weights": (optimizers.Lion(0.001), {}, {"class_weight": {0: 2.0}, **HALVES}),
     "rest_dropped": (optimizers.AdamW(0.01), {}, {"drop_last": True, "shuffle": False}),
     "accumulated": (optimizers.RMSprop(0.01), {"gradient_accumulation": 3}, HALVES),

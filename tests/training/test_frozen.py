@@ -390,7 +390,7 @@ def test_recovering_goes_back_to_what_was_trained(on_divergence):
     model = network(trainable=False)
     bad = X.copy()
     bad[0] = 3e38
-    given = trainer(model, AdamW(0.01), on_divergence=on_divergence, report_every=2)
+    given = trainer(model, AdamW(0.01), on_divergence=on_divergence, log_every=2)
     with np.errstate(all="ignore"):
         given.fit(bad, Y, epochs=2, **OPTIONS)
     assert all(np.isfinite(array).all() for array in model.parameters.to_host().values())

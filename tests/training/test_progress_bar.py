@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 def fit(progress, **options):
     model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
-    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", report_every=2)
+    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", log_every=2)
     trainer.fit(
         np.zeros((10, 2)), np.zeros(10), epochs=2, batch_size=3, progress=progress, **options
     )

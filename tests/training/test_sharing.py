@@ -85,7 +85,7 @@ KINDS = {
         change(lambda each: each.optimizer, ("l2_penalty", 1.0)),
     ),
     "beta": (hidden(), optimizers.Adam, change(lambda each: each.optimizer, ("beta1", 0.5))),
-    "reports": (hidden(), optimizers.Adam, change(lambda trainer: trainer, ("report_every", 1))),
+    "reports": (hidden(), optimizers.Adam, change(lambda trainer: trainer, ("log_every", 1))),
     "fails": (hidden(), optimizers.Adam, lambda: {"callbacks": [Fails()]}),
 }
 """Layers, optimizer, and options of `fit`, of kinds of networks."""

@@ -336,9 +336,9 @@ def test_what_only_looks_changes_nothing(options, capsys):
         assert looking.history[name] == alone.history[name]
 
 
-@pytest.mark.parametrize("report_every", [1, 2, 7, 8, 1000])
-def test_reports_change_nothing(report_every):
-    often, seldom = trainer(report_every=report_every), trainer()
+@pytest.mark.parametrize("log_every", [1, 2, 7, 8, 1000])
+def test_reports_change_nothing(log_every):
+    often, seldom = trainer(log_every=log_every), trainer()
     fit(often)
     fit(seldom)
     assert_arrays(often.state(), seldom.state())
@@ -503,7 +503,7 @@ def test_class_weights_are_for_the_training_loss_alone(host_backend, options, ac
         SGD(0.0),
         ["accuracy", "log_loss", {"name": "f1", "average": "macro"}],
         gradient_accumulation=accumulation,
-        report_every=3,
+        log_every=3,
     )
     factors = {0: 5.0, 1: 0.0, 2: 0.25}
     fit(this, X, Y, epochs=2, class_weight=factors, **options)
@@ -524,7 +524,7 @@ def test_class_weights_are_for_the_training_loss_alone(host_backend, options, ac
 
 def class_weighted(tmp_path, class_weight="balanced"):
     """Train with class weights, and write a checkpoint within the second epoch."""
-    this = trainer(network(seed=2), report_every=4)
+    this = trainer(network(seed=2), log_every=4)
     keep = ModelCheckpoint(tmp_path / "{updates}.safetensors", resumable=True, every_updates=8)
     fit(this, epochs=2, class_weight=class_weight, callbacks=[keep])
     assert -(-ROWS // 8) == 7
@@ -533,7 +533,7 @@ def class_weighted(tmp_path, class_weight="balanced"):
 
 def test_class_weights_go_on_within_an_epoch(tmp_path):
     whole, path = class_weighted(tmp_path)
-    resumed = trainer(network(seed=2), report_every=4)
+    resumed = trainer(network(seed=2), log_every=4)
     fit(resumed, epochs=2, class_weight="balanced", resume_from=path)
     assert_same(resumed, whole)
     with pytest.raises(ArgumentError, match="in the middle of an epoch with a class_weight; this"):
@@ -548,7 +548,7 @@ def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
         name: array[:-1] if name.startswith("statistics.") else array
         for name, array in written.state.items()
     }
-    resumed = trainer(network(seed=2), report_every=4)
+    resumed = trainer(network(seed=2), log_every=4)
     checkpoint = dataclasses.replace(written, state=earlier)
     fit(resumed, epochs=2, class_weight="balanced", resume_from=checkpoint)
     message = "Until update 8, metrics of the interrupted epoch include class_weight"
@@ -646,7 +646,7 @@ def test_evaluation_does_not_depend_on_chunks(batch_size, stream, monkeypatch):
 
 @pytest.mark.parametrize("work", ["evaluate", "fit"])
 def test_the_device_is_waited_for_at_report_points_alone(work, monkeypatch):
-    this = trainer(smooth(), report_every=4)
+    this = trainer(smooth(), log_every=4)
     fit(this, epochs=0)
     reads = []
     collect = Statistics.collect
@@ -699,9 +699,9 @@ def test_evaluation_lets_go_of_its_rows():
 
 
 @pytest.mark.parametrize(
-    ("report_every", "expected"), [(100, [16, 16, 16, 1, 1]), (20, [16, 4, 16, 4, 9, 1])]
+    ("log_every", "expected"), [(100, [16, 16, 16, 1, 1]), (20, [16, 4, 16, 4, 9, 1])]
 )
-def test_an_evaluation_asks_for_few_batches_at_a_time(report_every, expected, monkeypatch):
+def test_an_evaluation_asks_for_few_batches_at_a_time(log_every, expected, monkeypatch):
     asked, evaluate = [], BatchPass.evaluate
     monkeypatch.setattr(
         BatchPass,
@@ -709,7 +709,7 @@ def test_an_evaluation_asks_for_few_batches_at_a_time(report_every, expected, mo
         lambda self, rows, times=1: asked.append(times) or evaluate(self, rows, times),
     )
     rows, labels = np.concatenate([X, X])[:99], np.concatenate([Y, Y])[:99]
-    trainer(smooth(), report_every=report_every).evaluate(rows, labels, batch_size=2)
+    trainer(smooth(), log_every=log_every).evaluate(rows, labels, batch_size=2)
     assert asked == expected
 
 
@@ -1063,13 +1063,13 @@ def exploding(update, per_epoch, optimizer=SGD, rate=1e38, **options):
     return trainer(model, optimizer(Exploding(update - 1, per_epoch, rate)), **options)
 
 
-@pytest.mark.parametrize("report_every", [1, 2, 7, 100])
+@pytest.mark.parametrize("log_every", [1, 2, 7, 100])
 @pytest.mark.parametrize("update", [1, 6, 9, 20])
 @pytest.mark.parametrize("stream", [False, True])
-def test_divergence_names_epoch_and_step(update, report_every, stream, monkeypatch):
+def test_divergence_names_epoch_and_step(update, log_every, stream, monkeypatch):
     """Update number `update - 1` throws the weights away, so the next loss is the first bad one."""
     monkeypatch.setattr(batches, "STREAM_BYTES", 300)
-    this = exploding(update, 7, report_every=report_every)
+    this = exploding(update, 7, log_every=log_every)
     epoch, step = update // 7 + 1, update % 7 + 1
     with pytest.raises(DivergenceError, match=rf"^loss: .* at step {step} of epoch {epoch}\."):
         fit(this, epochs=3, stream=stream)
@@ -1078,11 +1078,11 @@ def test_divergence_names_epoch_and_step(update, report_every, stream, monkeypat
     assert this.updates == update == this.state()["updates"], "it is where it was before that step"
 
 
-@pytest.mark.parametrize("report_every", [1, 2, 7, 100])
+@pytest.mark.parametrize("log_every", [1, 2, 7, 100])
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_divergence_in_the_last_update_of_an_epoch(epochs, report_every):
+def test_divergence_in_the_last_update_of_an_epoch(epochs, log_every):
     """No loss of this epoch shows it."""
-    this = exploding(7, 7, rate=3e38, report_every=report_every)
+    this = exploding(7, 7, rate=3e38, log_every=log_every)
     with pytest.raises(DivergenceError, match=r"^parameters: .* after step 7 of epoch 1\."):
         fit(this, epochs=epochs)
     assert this.history.rows == []

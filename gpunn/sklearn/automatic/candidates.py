@@ -72,7 +72,7 @@ class Candidate:
     predictions: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
-class Turns:
+class CandidateOrder:
     """Decides which candidate comes next.
 
     Families take turns. A family whose candidates take longer, on average, than the time left gets

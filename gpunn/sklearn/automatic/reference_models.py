@@ -32,7 +32,7 @@ BINS = 255
 
 
 @dataclass(frozen=True)
-class Part:
+class EncodedRows:
     """Encoded rows, their targets and weights."""
 
     X: np.ndarray
@@ -41,23 +41,25 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Goal:
+class Task:
     """The task to predict, and its number of outputs; with `log`, models learn logarithms."""
 
-    task: str
+    kind: str
     outputs: int
     log: bool
     quantiles: Sequence[float] | None
     seed: int
 
 
-Model = Callable[[Part, Part, Schema, bool, int], np.ndarray]
+Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
 """A function of training rows, held-out rows, their schema, whether the targets are classes, and a
 seed. The function returns probabilities of all classes, or numbers, for the held-out rows. Each row
 has one target: a number, or the index of a class. The training rows have all classes."""
 
 
-def constant(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+def constant(
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
     """Predict the frequencies of the classes, or the mean."""
     if classes:
         predicted = np.bincount(training.y, training.weights) / training.weights.sum()
@@ -66,7 +68,9 @@ def constant(training: Part, held: Part, schema: Schema, classes: bool, seed: in
     return np.repeat(predicted[None], len(held.X), axis=0)
 
 
-def linear(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+def linear(
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
     """Fit logistic or ridge regression on numbers and one-hot encoded categories."""
     start = len(schema.numbers)
     categories = [np.arange(column.size) for column in schema.categories]
@@ -88,7 +92,7 @@ def linear(training: Part, held: Part, schema: Schema, classes: bool, seed: int)
 
 
 def boosted_trees(
-    training: Part, held: Part, schema: Schema, classes: bool, seed: int
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
     """Fit scikit-learn's boosted trees."""
     numbers = [False] * len(schema.numbers)
@@ -99,7 +103,9 @@ def boosted_trees(
     return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
 
 
-def lightgbm(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+def lightgbm(
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
     """Fit LightGBM."""
     library = library_of("lightgbm")
     kind = library.LGBMClassifier if classes else library.LGBMRegressor
@@ -116,7 +122,9 @@ def lightgbm(training: Part, held: Part, schema: Schema, classes: bool, seed: in
     return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
 
 
-def xgboost(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+def xgboost(
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
     """Fit XGBoost."""
     library = library_of("xgboost")
     kind = library.XGBClassifier if classes else library.XGBRegressor
@@ -138,12 +146,14 @@ def xgboost(training: Part, held: Part, schema: Schema, classes: bool, seed: int
     return np.asarray(model.predict_proba(held.X) if classes else model.predict(held.X))
 
 
-def catboost(training: Part, held: Part, schema: Schema, classes: bool, seed: int) -> np.ndarray:
+def catboost(
+    training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
+) -> np.ndarray:
     """Fit CatBoost."""
     library = library_of("catboost")
     start = len(schema.numbers)
 
-    def pool(part: Part) -> Any:
+    def pool(part: EncodedRows) -> Any:
         X = part.X.astype(object)
         X[:, start:] = part.X[:, start:].astype(int)
         columns = list(range(start, schema.width))
@@ -183,20 +193,25 @@ def check_libraries(names: Iterable[str], quantiles: object) -> None:
         library_of(name)
 
 
-def predicted(model: Model, training: Part, held: Part, schema: Schema, goal: Goal) -> np.ndarray:
+def predicted(
+    model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
+) -> np.ndarray:
     """Return a model's predictions for the held-out rows: probabilities or numbers, 2-dimensional.
 
     With quantiles, each quantile is the prediction plus the quantile of the training rows' errors.
     """
-    if goal.task == "classification":
-        return probabilities_of(model, training, held, schema, goal.outputs, goal.seed)
+    if task.kind == "classification":
+        return probabilities_of(model, training, held, schema, task.outputs, task.seed)
     columns = list[np.ndarray]()
     for y, y_held in zip(by_column(training.y), by_column(held.y), strict=True):
-        parts = Part(training.X, y, training.weights), Part(held.X, y_held, held.weights)
-        if goal.task == "multilabel":
-            columns.append(probabilities_of(model, *parts, schema, 2, goal.seed)[:, 1])
+        parts = (
+            EncodedRows(training.X, y, training.weights),
+            EncodedRows(held.X, y_held, held.weights),
+        )
+        if task.kind == "multilabel":
+            columns.append(probabilities_of(model, *parts, schema, 2, task.seed)[:, 1])
         else:
-            columns += numbers_of(model, *parts, schema, goal)
+            columns += numbers_of(model, *parts, schema, task)
     return np.stack(columns, axis=1)
 
 
@@ -206,7 +221,7 @@ def by_column(y: np.ndarray) -> np.ndarray:
 
 
 def probabilities_of(
-    model: Model, training: Part, held: Part, schema: Schema, classes: int, seed: int
+    model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
     """Return probabilities of all classes.
 
@@ -221,24 +236,24 @@ def probabilities_of(
     # Held-out rows of other classes have no weight in early stopping.
     places = np.minimum(np.searchsorted(known, held.y), len(known) - 1)
     weights = np.where(known[places] == held.y, held.weights, 0.0)
-    parts = Part(training.X, codes, training.weights), Part(held.X, places, weights)
+    parts = EncodedRows(training.X, codes, training.weights), EncodedRows(held.X, places, weights)
     probabilities[:, known] = model(*parts, schema, True, seed)
     return probabilities
 
 
 def numbers_of(
-    model: Model, training: Part, held: Part, schema: Schema, goal: Goal
+    model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
 ) -> list[np.ndarray]:
     """Return the prediction of one target, or its quantiles."""
-    if goal.log:
-        training = Part(training.X, np.log(training.y), training.weights)
-        held = Part(held.X, np.log(held.y), held.weights)
-    numbers = model(training, held, schema, False, goal.seed)
+    if task.log:
+        training = EncodedRows(training.X, np.log(training.y), training.weights)
+        held = EncodedRows(held.X, np.log(held.y), held.weights)
+    numbers = model(training, held, schema, False, task.seed)
     columns = [numbers]
-    if goal.quantiles is not None:
-        errors = training.y - model(training, training, schema, False, goal.seed)
+    if task.quantiles is not None:
+        errors = training.y - model(training, training, schema, False, task.seed)
         quantiles = np.quantile(
-            errors, goal.quantiles, weights=training.weights, method="inverted_cdf"
+            errors, task.quantiles, weights=training.weights, method="inverted_cdf"
         )
         columns = [numbers + quantile for quantile in quantiles]
-    return [np.exp(column) for column in columns] if goal.log else columns
+    return [np.exp(column) for column in columns] if task.log else columns

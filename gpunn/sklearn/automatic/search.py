@@ -22,8 +22,8 @@ from gpunn.sklearn.automatic.candidates import (
     FAMILIES,
     Candidate,
     CandidateKey,
+    CandidateOrder,
     Outcome,
-    Turns,
     parameters_of,
 )
 from gpunn.sklearn.automatic.candidates_folder import CandidatesFolder, checksum
@@ -39,9 +39,9 @@ from gpunn.sklearn.automatic.leaderboard import (
 from gpunn.sklearn.automatic.reference_models import (
     BASELINES,
     LIBRARIES,
-    Goal,
+    EncodedRows,
     Model,
-    Part,
+    Task,
     check_libraries,
     predicted,
 )
@@ -176,7 +176,7 @@ class TabularSearch(TabularEstimator):
 
     def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
         """Train candidates until the time is over; return them, and whether Ctrl-C was pressed."""
-        candidates, turns = list[Candidate](), Turns()
+        candidates, order = list[Candidate](), CandidateOrder()
         with ExitStack() as contexts:
             folder = None
             if self.folder is not None:
@@ -184,16 +184,16 @@ class TabularSearch(TabularEstimator):
                 folder = contexts.enter_context(CandidatesFolder(Path(self.folder), settings))
                 candidates += folder.read(self.backend)
             for candidate in candidates:
-                turns.add(candidate.outcome)
+                order.add(candidate.outcome)
                 plan.limit.use(candidate.outcome.seconds)
                 self._show(row_of_candidate(candidate, plan.scoring))
             cut = [each for each in candidates if self._has_more_time(each.outcome)]
             try:
                 while folder is not None and cut and plan.limit.left > 0:
                     self._train_again(plan, cut.pop(0), candidates, folder)
-                while (key := turns.next(plan.limit.left)) is not None:
+                while (key := order.next(plan.limit.left)) is not None:
                     candidate = self._train_candidate(plan, key, half=not finished(candidates))
-                    turns.add(candidate.outcome)
+                    order.add(candidate.outcome)
                     candidates.append(candidate)
                     self._show(row_of_candidate(candidate, plan.scoring))
                     if candidate.outcome.stopped not in ("", REASON):
@@ -408,14 +408,14 @@ class TabularSearch(TabularEstimator):
         self, plan: Plan, models: Mapping[str, Model], kind: str
     ) -> Iterator[dict[str, Any]]:
         """Yield the leaderboard's rows of other models on the same folds."""
-        goal = Goal(self._task, self._outputs, self._log, self._quantiles, plan.seed)
+        task = Task(self._task, self._outputs, self._log, self._quantiles, plan.seed)
         parts = self._parts(plan) if models else []
         for name, model in models.items():
             watch, note, predictions = TimeLimit(None), "", None
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    each = [predicted(model, *fold, goal) for fold in parts]
+                    each = [predicted(model, *fold, task) for fold in parts]
                 predictions = np.concatenate(each)
             except Exception as error:  # another model must not end the training
                 note = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -423,14 +423,14 @@ class TabularSearch(TabularEstimator):
             self._show(row)
             yield row
 
-    def _parts(self, plan: Plan) -> list[tuple[Part, Part, Schema]]:
+    def _parts(self, plan: Plan) -> list[tuple[EncodedRows, EncodedRows, Schema]]:
         """Return each fold's encoded training rows and held-out rows, and their schema."""
         schema = plan.schemas[FAMILIES[0]]
 
-        def encoded(rows: Rows, training: Rows) -> Part:
+        def encoded(rows: Rows, training: Rows) -> EncodedRows:
             X, _ = schema.encode_with_unseen(rows.table)
             weights = self._validation_weights(training, rows)
-            return Part(X, rows.targets, np.ones(len(X)) if weights is None else weights)
+            return EncodedRows(X, rows.targets, np.ones(len(X)) if weights is None else weights)
 
         parts = []
         for fold in plan.folds:

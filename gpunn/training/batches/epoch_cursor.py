@@ -93,9 +93,9 @@ class EpochCursor:
             and 0 <= self.seconds < math.inf
         )
 
-    def report_due(self, report_every: int) -> bool:
+    def logging_due(self, log_every: int) -> bool:
         """Return whether the position is a logging step, at which the host reads the statistics."""
-        return self.unreported >= report_every or (self.finished and self.unreported > 0)
+        return self.unreported >= log_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
         """Return the order of an epoch's remaining rows; None means the data's order."""

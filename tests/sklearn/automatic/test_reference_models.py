@@ -7,8 +7,8 @@ from sklearn.metrics import log_loss
 from gpunn.sklearn.automatic.reference_models import (
     BASELINES,
     LIBRARIES,
-    Goal,
-    Part,
+    EncodedRows,
+    Task,
     check_libraries,
     predicted,
 )
@@ -31,17 +31,20 @@ TARGETS = {
 MODELS = {**BASELINES, "sklearn": LIBRARIES["sklearn"]}
 
 
-def goal(task, outputs, log=False, quantiles=None):
-    return Goal(task, outputs, log, quantiles, 0)
+def task_of(kind, outputs, log=False, quantiles=None):
+    return Task(kind, outputs, log, quantiles, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("task", TARGETS)
 def test_every_kind_of_target(name, task):
     y, weights = TARGETS[task], np.ones(ROWS)
-    training, held = Part(X[:60], y[:60], weights[:60]), Part(X[60:], y[60:], weights[60:])
+    training, held = (
+        EncodedRows(X[:60], y[:60], weights[:60]),
+        EncodedRows(X[60:], y[60:], weights[60:]),
+    )
     outputs = 4 if task == "classification" else y.shape[1]
-    predictions = predicted(MODELS[name], training, held, SCHEMA, goal(task, outputs))
+    predictions = predicted(MODELS[name], training, held, SCHEMA, task_of(task, outputs))
     assert predictions.shape == (20, outputs)
     if task == "classification":
         np.testing.assert_allclose(predictions.sum(axis=1), 1, 1e-5)
@@ -57,20 +60,20 @@ def test_every_kind_of_target(name, task):
 
 def test_classes_that_the_training_rows_lack():
     rows = CLASS < 2
-    training = Part(X[rows], CLASS[rows], np.ones(rows.sum()))
-    held = Part(X, CLASS, np.ones(ROWS))
+    training = EncodedRows(X[rows], CLASS[rows], np.ones(rows.sum()))
+    held = EncodedRows(X, CLASS, np.ones(ROWS))
     for model in MODELS.values():
-        predictions = predicted(model, training, held, SCHEMA, goal("classification", 3))
+        predictions = predicted(model, training, held, SCHEMA, task_of("classification", 3))
         assert (predictions[:, 2] < 1e-9).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_logarithms_and_quantiles(name):
-    part = Part(X, NUMBER, np.ones(ROWS))
+    part = EncodedRows(X, NUMBER, np.ones(ROWS))
     levels = (0.1, 0.5, 0.9)
     for log in (False, True):
         quantiles = predicted(
-            BASELINES[name], part, part, SCHEMA, goal("regression", 3, log, levels)
+            BASELINES[name], part, part, SCHEMA, task_of("regression", 3, log, levels)
         )
         below = (NUMBER[:, None] <= quantiles).mean(axis=0)
         np.testing.assert_allclose(below, levels, atol=0.02)

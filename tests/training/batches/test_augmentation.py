@@ -262,7 +262,7 @@ def test_divergence_is_found_with_the_rows_as_they_were_changed():
         return X * 6e37 if random.host.random() < 0.2 else X
 
     model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy", seed=1)
-    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=4)
+    given = gpunn.Trainer(model, "softmax_cross_entropy", log_every=4)
     with (
         np.errstate(all="ignore"),
         pytest.raises(DivergenceError, match=r"outputs are up to .*e\+37"),

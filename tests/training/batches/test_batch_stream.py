@@ -107,7 +107,7 @@ def test_any_batches_train_as_arrays_of_the_same_rows(seed):
     }[kind]
     settings = {
         "gradient_accumulation": int(random.integers(1, 4)),
-        "report_every": int(random.choice([1, 2, 100])),
+        "log_every": int(random.choice([1, 2, 100])),
         "optimizer": Adam(0.01, l2_penalty=0.01, max_norm=random.choice([None, 1.0])),
     }
     augment = AUGMENTATIONS[random.choice(list(AUGMENTATIONS))]
@@ -193,7 +193,7 @@ def test_no_more_is_made_than_is_to_be():
 
     options = {"batch_size": SIZE, "prefetch": 2, "progress": False}
     callbacks = [Calls(every_updates=1, on_updates_end=look)]
-    trainer(report_every=1).fit(endless, steps_per_epoch=6, callbacks=callbacks, **options)
+    trainer(log_every=1).fit(endless, steps_per_epoch=6, callbacks=callbacks, **options)
     assert made == list(range(6))
     assert used
     assert max(most) <= 3  # two that wait, and one in hand
@@ -270,7 +270,7 @@ def test_a_generator_is_closed_wherever_training_ends(prefetch):
     options = {"epochs": 3, "batch_size": SIZE, "prefetch": prefetch, "progress": False}
     callbacks = [Calls(every_updates=1, on_updates_end=fail)]
     with pytest.raises(RuntimeError, match="stop") as caught:
-        trainer(report_every=1).fit(kept_open, steps_per_epoch=20, callbacks=callbacks, **options)
+        trainer(log_every=1).fit(kept_open, steps_per_epoch=20, callbacks=callbacks, **options)
     assert closed == [0, 1]
     assert caught  # whose traceback holds on to all that was used
 
@@ -331,7 +331,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
 
     callbacks = [Calls(every_updates=1, on_updates_end=go)]
     with pytest.raises(KeyboardInterrupt):
-        trainer(report_every=1).fit(stuck, steps_per_epoch=3, **OPTIONS, callbacks=callbacks)
+        trainer(log_every=1).fit(stuck, steps_per_epoch=3, **OPTIONS, callbacks=callbacks)
     over.set()
     for thread in threading.enumerate():
         if "prefetch" in thread.name:
@@ -426,7 +426,7 @@ def test_divergence_is_found_and_told(caplog):
 
     def made(**options):
         model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
-        return gpunn.Trainer(model, "softmax_cross_entropy", report_every=3, **options)
+        return gpunn.Trainer(model, "softmax_cross_entropy", log_every=3, **options)
 
     with pytest.raises(DivergenceError, match=r"at step 5 of epoch 1\. The activations"):
         made().fit(bad, **options)

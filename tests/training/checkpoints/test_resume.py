@@ -65,7 +65,7 @@ def assert_same(one, other):
 def test_from_any_update(options, at, tmp_path, monkeypatch):
     """Five or six updates per epoch."""
     monkeypatch.setattr(batches, "STREAM_BYTES", 500)
-    assert_resumes(lambda: trainer(report_every=3), fit, tmp_path, at, **options)
+    assert_resumes(lambda: trainer(log_every=3), fit, tmp_path, at, **options)
 
 
 def moving_trainer(backend):
@@ -127,7 +127,7 @@ def test_the_sum_of_an_epoch_does_not_begin_anew(tmp_path):
 
     def regression():
         model = gpunn.Sequential([layers.Dense(2)], 4, "numpy")
-        return gpunn.Trainer(model, "mean_squared_error", "adam", ["r2"], report_every=2)
+        return gpunn.Trainer(model, "mean_squared_error", "adam", ["r2"], log_every=2)
 
     def train(this, **options):
         targets = X[:, :2] + 100

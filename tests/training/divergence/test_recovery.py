@@ -164,11 +164,11 @@ def without(inputs, *left_out):
     return this
 
 
-@pytest.mark.parametrize("report_every", [1, 3, 4, 100])
+@pytest.mark.parametrize("log_every", [1, 3, 4, 100])
 @pytest.mark.parametrize("bad", [(0,), (3,), (9,), (2, 3), (0, 5, 9)])
-def test_skipping_leaves_out_the_batch_alone(bad, report_every, caplog):
+def test_skipping_leaves_out_the_batch_alone(bad, log_every, caplog):
     inputs = poisoned(*(4 * step + 1 for step in bad))
-    this = trainer(on_divergence="skip", report_every=report_every)
+    this = trainer(on_divergence="skip", log_every=log_every)
     history = fit(this, inputs)
     expected = without(inputs, *bad)
     assert_same_weights(expected, this)
@@ -183,7 +183,7 @@ def test_skipping_leaves_out_the_batch_alone(bad, report_every, caplog):
 
 def test_rolling_back_leaves_out_all_since_the_report(caplog):
     inputs = poisoned(4 * 5)
-    this = trainer(on_divergence="roll_back", report_every=3)
+    this = trainer(on_divergence="roll_back", log_every=3)
     fit(this, inputs)
     assert_same_weights(without(inputs, 3, 4, 5), this)
     assert "Left out 3 update(s)" in caplog.text
@@ -191,16 +191,16 @@ def test_rolling_back_leaves_out_all_since_the_report(caplog):
 
 @pytest.mark.parametrize("choice", ["skip", "roll_back"])
 def test_on_every_backend(backend, choice):
-    this = trainer(on_divergence=choice, report_every=2, backend=backend)
+    this = trainer(on_divergence=choice, log_every=2, backend=backend)
     fit(this, poisoned(21), epochs=2)
     assert np.isfinite(this.history["loss"]).all()
 
 
 def test_when_nothing_helps():
-    this = trainer(on_divergence="skip", report_every=100)
+    this = trainer(on_divergence="skip", log_every=100)
     with pytest.raises(DivergenceError, match="all updates of epoch 1 diverged and were left out"):
         fit(this, poisoned(*range(ROWS)), epochs=5)
-    this = trainer(on_divergence="skip", report_every=100)
+    this = trainer(on_divergence="skip", log_every=100)
     with pytest.raises(DivergenceError, match=r"10 recoveries in a row did not help\. A smaller"):
         fit(this, poisoned(*range(ROWS)), batch_size=2)
 
@@ -214,7 +214,7 @@ def test_an_update_that_overflows_is_left_out_too():
         def at(self, time, duration):
             return np.where(np.floor(10 * time) == 6, 3e38, 0.01)
 
-    this = trainer(optimizer=SGD(Spike()), on_divergence="skip", report_every=100)
+    this = trainer(optimizer=SGD(Spike()), on_divergence="skip", log_every=100)
     fit(this, 3 * X)
     assert_same_weights(without(3 * X, 6), this)
 
@@ -225,7 +225,7 @@ def test_an_update_that_overflows_is_left_out_too():
 )
 def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
     def make():
-        return trainer(optimizer=Adam(0.01), on_divergence=choice, report_every=4)
+        return trainer(optimizer=Adam(0.01), on_divergence=choice, log_every=4)
 
     assert_resumes(make, fit, tmp_path, at, inputs=poisoned(4 * 5 + 1), epochs=2)
 
@@ -240,7 +240,7 @@ def test_a_resumed_run_counts_on(path):
                 super().on_updates_end(trainer)
 
     def make():
-        return trainer(on_divergence="skip", report_every=100)
+        return trainer(on_divergence="skip", log_every=100)
 
     def train(this, *callbacks, **options):
         fit(this, inputs, batch_size=1, callbacks=callbacks, **options)
@@ -261,7 +261,7 @@ def test_a_resumed_run_counts_on(path):
 
 
 def test_a_further_call_counts_from_zero():
-    this = trainer(on_divergence="skip", report_every=100)
+    this = trainer(on_divergence="skip", log_every=100)
     with pytest.raises(DivergenceError, match="10 recoveries in a row"):
         fit(this, poisoned(*range(1, 28, 2)), batch_size=1)
     history = fit(this, poisoned(3, 5, 7), batch_size=1)
@@ -311,9 +311,9 @@ def targets(*rows):
     return bad
 
 
-@pytest.mark.parametrize("report_every", [1, 3, 100])
-def test_running_averages(backend, report_every):
-    this = with_averages(backend, report_every=report_every)
+@pytest.mark.parametrize("log_every", [1, 3, 100])
+def test_running_averages(backend, log_every):
+    this = with_averages(backend, log_every=log_every)
     this.model.feature_names = ["age", "income", "debt"]
     inputs = X.copy()
     inputs[13, 1] = SENTINEL
@@ -343,15 +343,15 @@ def test_the_state_of_an_optimizer(backend, optimizer):
         assert np.isfinite(value).all(), name
 
 
-@pytest.mark.parametrize("report_every", [1, 4, 100])
+@pytest.mark.parametrize("log_every", [1, 4, 100])
 @pytest.mark.parametrize("part", ["averages", "optimizer"])
-def test_such_an_update_is_left_out(part, report_every, caplog):
+def test_such_an_update_is_left_out(part, log_every, caplog):
     inputs, wanted = X.copy(), Y
     if part == "averages":
         make, inputs[21, 1] = with_averages, SENTINEL
     else:
         make, wanted = partial(with_squares, Adam(0.01)), targets(21)
-    this, expected = make(on_divergence="skip", report_every=report_every), make()
+    this, expected = make(on_divergence="skip", log_every=log_every), make()
     rows = [*range(20), *range(24, ROWS)]
     fit(this, inputs, wanted)
     fit(expected, inputs[rows], wanted[rows])
@@ -390,7 +390,7 @@ def test_a_metric_may_overflow(tmp_path):
     """It is shown unchanged, and a checkpoint within the epoch works like any other."""
 
     def make():
-        this = trainer(optimizer=SGD(0.0), report_every=2)
+        this = trainer(optimizer=SGD(0.0), log_every=2)
         this.loss, this.metrics = MeanAbsoluteError(), [RootMeanSquaredError()]
         this.model.parameters["last.biases"] = np.array([1e30])
         return this

@@ -56,7 +56,7 @@ def trainer(backend, loss="softmax_cross_entropy", optimizer=None, accumulation=
         **options,
     )
     optimizer = optimizer or optimizers.Adam(0.01)
-    return gpunn.Trainer(model, loss, optimizer, gradient_accumulation=accumulation, report_every=3)
+    return gpunn.Trainer(model, loss, optimizer, gradient_accumulation=accumulation, log_every=3)
 
 
 def fit(this, y=LABELS, **options):

@@ -31,7 +31,7 @@ def different():
     plateau = SGD(ReduceOnPlateau(0.1, monitor="val_loss", patience=1, min_delta=0.1))
     return [
         fit(trainer(Dense(8, "relu"), seed=1)),
-        fit(trainer(Dense(5, "tanh"), Dropout(0.3), report_every=2), slice(50), epochs=9),
+        fit(trainer(Dense(5, "tanh"), Dropout(0.3), log_every=2), slice(50), epochs=9),
         fit(trainer(Dense(4), BatchNorm(), optimizer=SGD(0.05, momentum=0.9)), epochs=2),
         fit(trainer(Dense(6, "relu")), callbacks=[stopping]),
         fit(trainer(optimizer=plateau), slice(None, None, 2), epochs=5),

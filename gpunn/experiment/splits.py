@@ -23,7 +23,7 @@ Rows: TypeAlias = "np.ndarray | Table"
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """The rows of a data source that `indices` selects, or all rows, without a copy.
 
     Arrays may be memory maps.
@@ -73,14 +73,14 @@ class Part:
             checksum = zlib.crc32(content, checksum)
         return [self.rows, checksum]
 
-    def take(self, rows: np.ndarray) -> Part:
-        """Return a part of this split: the rows with the given indices."""
+    def take(self, rows: np.ndarray) -> Split:
+        """Return the rows of this split with the given indices."""
         indices = rows if self.indices is None else self.indices[rows]
-        return Part(self.source_inputs, self.source_targets, indices)
+        return Split(self.source_inputs, self.source_targets, indices)
 
 
 @dataclass(frozen=True)
-class Parts:
+class Splits:
     """The splits of a data set, and the keys by which rows are split (None: at random).
 
     `metadata` is stored in the model, in JSON types:
@@ -93,19 +93,19 @@ class Parts:
     - "reading" of a CSV file or table: see `gpunn.data.csv_format.CsvFormat`.
     """
 
-    training: Part
-    validation: Part | None
-    test: Part | None
+    training: Split
+    validation: Split | None
+    test: Split | None
     metadata: dict[str, Any]
     keys: SplitKeys | None = None
 
     @property
-    def by_name(self) -> dict[str, Part]:
+    def by_name(self) -> dict[str, Split]:
         """A dict of the splits that exist, by their names "training", "validation" and "test"."""
         named = {"training": self.training, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in named.items() if part is not None}
+        return {name: split for name, split in named.items() if split is not None}
 
-    def with_classes(self, loss: Loss, outputs: int) -> Parts:
+    def with_classes(self, loss: Loss, outputs: int) -> Splits:
         """If the targets are classes, return the splits with class indices as targets.
 
         If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
@@ -126,24 +126,24 @@ class Parts:
         classes = label_names(values)
         check_classes(classes, loss, outputs)
 
-        def numbered(name: str, part: Part) -> Part:
-            y = codes_of_numbers(part.source_targets, classes, f"{name} y: the target")
-            return Part(part.source_inputs, y)
+        def numbered(name: str, split: Split) -> Split:
+            y = codes_of_numbers(split.source_targets, classes, f"{name} y: the target")
+            return Split(split.source_inputs, y)
 
-        parts: dict[str, Any] = {name: numbered(name, it) for name, it in self.by_name.items()}
-        return replace(self, metadata={**self.metadata, "classes": classes}, **parts)
+        splits: dict[str, Any] = {name: numbered(name, it) for name, it in self.by_name.items()}
+        return replace(self, metadata={**self.metadata, "classes": classes}, **splits)
 
     @property
-    def sources(self) -> dict[str, Part]:
+    def sources(self) -> dict[str, Split]:
         """The splits read from separate files or arrays, instead of held out of training rows."""
         source = self.training.source_inputs
         return {
-            name: part
-            for name, part in self.by_name.items()
-            if part is self.training or part.source_inputs is not source
+            name: split
+            for name, split in self.by_name.items()
+            if split is self.training or split.source_inputs is not source
         }
 
-    def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
+    def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
         """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
         For a table, `outputs` may be missing, and `loss` too if the model chooses the loss. The
@@ -154,12 +154,12 @@ class Parts:
             return self.divided(config, self._classes_of_table(loss))
         assert loss is not None
         assert outputs is not None
-        parts = self.with_classes(loss, outputs)
+        splits = self.with_classes(loss, outputs)
         try:
-            targets = loss.check_targets(parts.training.source_targets, outputs)
+            targets = loss.check_targets(splits.training.source_targets, outputs)
         except DataError as error:
             raise DataError(f"training {error}") from error
-        return parts.divided(config, loss.class_indices(targets))
+        return splits.divided(config, loss.class_indices(targets))
 
     def _classes_of_table(self, loss: Loss | None) -> np.ndarray | None:
         """Return the class of each row of a table, or None if the targets are not classes."""
@@ -168,7 +168,7 @@ class Parts:
             return y
         return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
 
-    def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
+    def divided(self, config: DataSet, classes: np.ndarray | None) -> Splits:
         """Hold out rows by the configuration's fractions, in proportion to the classes.
 
         Only this method decides which rows are held out. Each command calls `divided` once, before
@@ -178,13 +178,13 @@ class Parts:
         """
         keys = self.keys
 
-        def halves(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
-            chosen = classes if classes is None or part.indices is None else classes[part.indices]
+        def halves(split: Split, key: str, fraction: float) -> tuple[Split, Split]:
+            chosen = classes if classes is None or split.indices is None else classes[split.indices]
             try:
                 if keys is None:
-                    kept, held = split_rows(part.rows, fraction, config.split_seed, chosen)
+                    kept, held = split_rows(split.rows, fraction, config.split_seed, chosen)
                 else:
-                    kept, held = keys.split(part.indices, fraction, config.split_seed, chosen)
+                    kept, held = keys.split(split.indices, fraction, config.split_seed, chosen)
             except ArgumentError as error:
                 raise ConfigError(f"data.{key}: {error.problem}") from error
             except DataError as error:
@@ -199,7 +199,7 @@ class Parts:
                     "one row, which cannot be in both splits; remove the row, or put the "
                     "splits into separate files"
                 ) from error
-            return part.take(kept), part.take(held)
+            return split.take(kept), split.take(held)
 
         training, validation, test = self.training, self.validation, self.test
         if fraction := getattr(config, "test_fraction", 0.0):
