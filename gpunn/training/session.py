@@ -16,12 +16,12 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
+from gpunn.randomness import permutations
 from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.batches.epoch_cursor import EpochPlan
-from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes_by_callbacks import Changes
 from gpunn.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
@@ -258,7 +258,9 @@ class TrainingSession:
         """Return the order of the rows in the next epoch; None keeps the order of the data."""
         trainer, plan = self.trainer, self.plan
         if plan.members > 1:
-            return shuffled_order(trainer.model.seed, trainer.epoch, plan.rows, plan.members)
+            # Row by row, and for each row member by member.
+            orders = permutations(trainer.model.seed, trainer.epoch, plan.rows, plan.members)
+            return orders.reshape(-1)
         order: np.ndarray | None = (
             trainer.policy.order(trainer, plan.rows) if plan.shuffle else None
         )

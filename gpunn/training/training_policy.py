@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from gpunn.errors import DivergenceError
+from gpunn.randomness import permutation
 from gpunn.schedules import Constant
-from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.trainer_protocol import TrainerProtocol
 
 
@@ -40,7 +40,7 @@ class TrainingPolicy:
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
-        return shuffled_order(trainer.model.seed, trainer.epoch, rows)
+        return permutation(trainer.model.seed, trainer.epoch, rows)
 
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.

@@ -10,12 +10,12 @@ from pathlib import Path
 from gpunn.configurable import check_choice, check_flag
 from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.storage.training_folder import TrainingFolder
 from gpunn.training.fit import Fit
 from gpunn.training.interruption import Interruption
 from gpunn.training.sharing import sharing_programs
 from gpunn.training.together.fit_job import FitJob
 from gpunn.training.together.fit_result import FitResult, StopRule
-from gpunn.training.together.fits_folder import FitsFolder
 from gpunn.training.together.networks_bar import NetworksBar
 from gpunn.training.together.threads import Threads, number_of_threads
 
@@ -113,7 +113,11 @@ def train_together(
     with ExitStack() as contexts:
         paths: Sequence[Path | None] = [None] * len(fits)
         if folder is not None:
-            paths = contexts.enter_context(FitsFolder(Path(folder), fits)).paths
+            folder, settings = Path(folder), [fit.session.settings() for fit in fits]
+            contexts.enter_context(
+                TrainingFolder(folder, "fits.json", settings, "fits", "networks")
+            )
+            paths = [folder / f"{index}.safetensors" for index in range(len(fits))]
         keep = on_error == "keep"
         jobs = [FitJob(i, fit, interruption, keep, paths[i]) for i, fit in enumerate(fits)]
         bar = contexts.enter_context(NetworksBar(jobs, check_flag("progress", progress)))
