@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import best_option, imports_option, load_run, load_trained
+from gpunn.cli.options import (
+    best_option,
+    check_probabilities,
+    imports_option,
+    load_run,
+    load_trained,
+)
 from gpunn.cli.text import metrics_text, say
 
 if TYPE_CHECKING:
@@ -105,11 +111,8 @@ def export(
 
         if encoded and model.schema is None:
             raise click.UsageError("--encoded: only for a network trained on a table; remove it")
-        if probabilities and function not in ("softmax", "sigmoid"):
-            trained = f" trained with {loss!r}" if loss else ""
-            raise click.UsageError(
-                f"--probabilities: a network{trained} predicts no probabilities; remove the option"
-            )
+        if probabilities:
+            check_probabilities(function, loss)
         save_onnx(
             model,
             onnx,

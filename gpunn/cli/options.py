@@ -222,6 +222,15 @@ def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -
     return option if argument is None else argument
 
 
+def check_probabilities(activation: str | None, loss: str | None) -> None:
+    """Raise a UsageError unless the outputs of a network with this loss give probabilities."""
+    if activation not in ("softmax", "sigmoid"):
+        trained = f" trained with {loss!r}" if loss else ""
+        raise click.UsageError(
+            f"--probabilities: a network{trained} predicts no probabilities; remove the option"
+        )
+
+
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
     """Set a network's threshold from `--threshold`; raise an error if none is possible."""
     from gpunn.errors import ArgumentError

@@ -17,6 +17,7 @@ from gpunn.cli.options import (
     DELIMITER_OPTION,
     backend_option,
     best_option,
+    check_probabilities,
     imports_option,
     load_trained,
     only_one,
@@ -154,11 +155,8 @@ def predict(
     if "delimiter" in chosen and (problem := wrong_delimiter(chosen["delimiter"])):
         raise click.UsageError(f"--delimiter: {problem}")
     model, activation, loss, data = load_trained(model_path, best, backend, allow_imports)
-    if probabilities and activation not in ("softmax", "sigmoid"):
-        trained = f" trained with {loss!r}" if loss else ""
-        raise ArgumentError(
-            f"--probabilities: a network{trained} predicts no probabilities; remove the option"
-        )
+    if probabilities:
+        check_probabilities(activation, loss)
     set_threshold(model, activation, threshold)
     intervals = model.intervals
     if interval is not None and intervals is None:
