@@ -175,12 +175,7 @@ class Fit:
             self.last_epoch,
         )
 
-    def _exit_program(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _exit_program(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """After SIGTERM, end the program."""
         if error is None and self._exit_status is not None:
             raise AgreedExit(self._exit_status)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 
 from gpunn.errors import ArgumentError, GpunnError
@@ -24,12 +22,7 @@ class BufferMemory:
     def __enter__(self) -> None:
         """Do nothing."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise an error that explains a lack of memory, unless `error` already explains it."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
