@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from gpunn.doctor import environment
-from gpunn.errors import ConfigError
 from gpunn.experiment.automatic import Automatic
 from gpunn.experiment.files import (
     BEST,
     CANDIDATES,
     CONFIG,
-    ENVIRONMENT,
     EVALUATION,
-    FILES,
     HISTORY,
     LEADERBOARD,
     NORMS,
@@ -31,11 +25,6 @@ from gpunn.experiment.resume_checks import check_resumable
 from gpunn.storage.checkpoint_folder import FOLDER, CheckpointFolder
 from gpunn.storage.files import (
     Replacement,
-    confined,
-    json_bytes,
-    make_folder,
-    remove_leftovers,
-    write_json,
 )
 from gpunn.storage.models import FINAL
 from gpunn.tabular.selection import FREE_PARAMETERS
@@ -63,24 +52,15 @@ class AutomaticFolder(LockedFolder):
             self._take_lock()
         if self.resume and (self.path / CONFIG).exists():
             check_resumable(self.path, run.description, FREE)
-        if confined(self.path, CANDIDATES) is None:
-            raise ConfigError(
-                f"{self.path / CANDIDATES}: this link leads out of the run folder; remove it, or "
-                "link the whole run folder"
-            )
-        make_folder(self.path)
-        self._take_lock()
-        remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
+        self._check_link(CANDIDATES)
+        self._prepare()
         if self.overwrite:
             CheckpointFolder(self.path / FOLDER, 1).clear()
             for name in (FINAL, BEST, EVALUATION, HISTORY, TABLE, NORMS):
                 (self.path / name).unlink(missing_ok=True)
             remove_candidates(self.path)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        machine = {"started": started, **environment(run.backend)}
         with Replacement() as new:
-            new.add(self.path / CONFIG, json_bytes(run.description))
-            new.add(self.path / ENVIRONMENT, json_bytes(machine))
+            self._describe(new, run.description, run.backend)
             new.commit()
 
     def save(self, run: Automatic) -> dict[str, float]:
@@ -99,10 +79,7 @@ class AutomaticFolder(LockedFolder):
 
     def finish(self, run: Automatic, stopped: str, metrics: Mapping[str, float] | None) -> None:
         """Write how the run ended, and the metrics of the test rows, if there are any."""
-        report: dict[str, Any] = {"epochs": 1, "stopped": stopped, "test": None}
-        if metrics is not None and run.splits.test is not None:
-            report["test"] = {"rows": run.splits.test.rows, **metrics}
-        write_json(self.path / EVALUATION, report)
+        self._write_evaluation(1, stopped, run.splits.test, metrics)
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -106,14 +106,28 @@ def predicted(model: Sequential, subset: Subset) -> np.ndarray:
 
 def inputs_of(subset: Subset) -> np.ndarray:
     """Return the encoded inputs of checked rows."""
-    X = subset.dataset.X
-    return X if subset.indices is None else rows_of(X, subset.indices)
+    return chosen(subset.dataset.X, subset)
+
+
+def targets_of(subset: Subset) -> np.ndarray:
+    """Return the checked targets."""
+    return np.asarray(chosen(subset.dataset.y, subset))
+
+
+def weights_of(subset: Subset) -> np.ndarray | None:
+    """Return the rows' weights, or None."""
+    weights = subset.dataset.weights
+    return None if weights is None else chosen(weights, subset)
+
+
+def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
+    """Return the subset's rows of an array of its data set."""
+    return array if subset.indices is None else rows_of(array, subset.indices)
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
     """Return the index of each row's class, or None if the loss does not use classes."""
-    targets = subset.dataset.y if subset.indices is None else subset.dataset.y[subset.indices]
-    return loss.class_indices(np.asarray(targets))
+    return loss.class_indices(targets_of(subset))
 
 
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
@@ -146,9 +160,8 @@ def set_temperature(trainer: Trainer, validation: Subset) -> None:
     if model.output_activation == "softmax":
         targets = classes_of(trainer.loss, validation)
     elif model.output_activation == "sigmoid":
-        y = validation.dataset.y
-        labels = y if validation.indices is None else rows_of(y, validation.indices)
-        targets = np.asarray(labels).reshape(len(labels), -1).astype(np.int64)
+        labels = targets_of(validation)
+        targets = labels.reshape(len(labels), -1).astype(np.int64)
     else:
         return
     if targets is None:
@@ -162,9 +175,7 @@ def set_intervals(trainer: Trainer, validation: Subset) -> None:
     quantiles = loss.quantiles if isinstance(loss, Quantiles) else ()
     if not isinstance(loss, WITH_INTERVALS) or (quantiles and 0.5 not in quantiles):
         return
-    targets, weights = validation.dataset.y, weights_of(validation)
-    if validation.indices is not None:
-        targets = rows_of(targets, validation.indices)
+    targets, weights = targets_of(validation), weights_of(validation)
     targets = targets[:, :1] if quantiles else targets
     model.intervals = fit_intervals(predicted(model, validation), targets, weights, quantiles)
     if quantiles:
@@ -179,9 +190,3 @@ def set_prediction_sets(trainer: Trainer, validation: Subset) -> None:
     if truth is not None and has_classes:
         p = probabilities(predicted(model, validation).astype(np.float64), activation)
         model.prediction_sets = fit_sets(p, truth, weights_of(validation))
-
-
-def weights_of(subset: Subset) -> np.ndarray | None:
-    """Return the rows' weights, or None."""
-    weights, indices = subset.dataset.weights, subset.indices
-    return weights if weights is None or indices is None else rows_of(weights, indices)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpunn.doctor import environment
 from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
 from gpunn.experiment.files import (
     BEST,
     CHECKPOINTS,
-    CONFIG,
     ENVIRONMENT,
     EVALUATION,
-    FILES,
     HISTORY,
     NORMS,
     TABLE,
@@ -36,10 +31,6 @@ from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import (
     Replacement,
     holds,
-    json_bytes,
-    make_folder,
-    remove_leftovers,
-    write_json,
 )
 from gpunn.storage.models import FINAL, model_content
 from gpunn.training import Trainer
@@ -213,11 +204,7 @@ class RunFolder(LockedFolder, Callback):
         return {DATA: self._data, **{f"{NORM_STATE}{name}": item for name, item in norms.items()}}
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        make_folder(self.path)
-        self._take_lock()
-        remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        machine = {"started": started, **environment(trainer.model.backend)}
+        self._prepare()
         rows = trainer.history.rows
         for row in rows:
             self._improves(row)
@@ -230,8 +217,7 @@ class RunFolder(LockedFolder, Callback):
         with Replacement() as new:
             # All files are written before the first is renamed: after a full disk or a kill, the
             # folder has either the unchanged earlier run, or a new one that can be resumed.
-            new.add(self.path / CONFIG, json_bytes(self.experiment.description))
-            new.add(self.path / ENVIRONMENT, json_bytes(machine))
+            self._describe(new, self.experiment.description, trainer.model.backend)
             new.add(self.path / HISTORY, "".join(map(log_line, rows)).encode())
             new.add(self.path / TABLE, csv_table(trainer.log_names, rows).encode())
             new.add(self.path / NORMS, norms)
@@ -378,10 +364,6 @@ class RunFolder(LockedFolder, Callback):
         failed : bool
             Whether training ended without a final network.
         """
-        trainer, test = self.experiment.trainer, self.experiment.splits.test
-        if failed and (self.path / FINAL).exists():
-            return
-        report = {"epochs": trainer.epoch, "stopped": stopped, "test": None}
-        if metrics is not None and test is not None:
-            report["test"] = {"rows": test.rows, **metrics}
-        write_json(self.path / EVALUATION, report)
+        if not (failed and (self.path / FINAL).exists()):
+            epoch, test = self.experiment.trainer.epoch, self.experiment.splits.test
+            self._write_evaluation(epoch, stopped, test, metrics)

@@ -24,8 +24,7 @@ def warn_of_findings(config: Config, schema: Schema | None, splits: Splits) -> N
         return
     assert isinstance(table, Table)
     markers = Markers.of(data.missing_values)
-    kinds = () if data.columns == "auto" else data.columns
     draws = bool(data.validation_fraction or data.test_fraction)
-    for finding in findings(table, data.targets, schema.columns, markers, data.split, kinds):
+    for finding in findings(table, data.targets, schema.columns, markers, data.split, data.kinds):
         if finding.subject != ROWS or draws:
             LOG.warning("%s: %s", data.path, finding.brief)

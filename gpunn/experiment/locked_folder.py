@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from gpunn.backends import Backend
+from gpunn.doctor import environment
 from gpunn.errors import ConfigError
-from gpunn.experiment.files import CHECKPOINTS, CONFIG
-from gpunn.storage.files import FolderLock, confined
+from gpunn.experiment.files import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, FILES
+from gpunn.experiment.splits import Split
+from gpunn.storage.files import (
+    FolderLock,
+    Replacement,
+    confined,
+    json_bytes,
+    make_folder,
+    remove_leftovers,
+    write_json,
+)
 
 
 class LockedFolder:
@@ -27,11 +41,7 @@ class LockedFolder:
                 f"{path}: expected a folder for the run; this is a file. Choose another path with "
                 "--output"
             )
-        if confined(path, CHECKPOINTS) is None:
-            raise ConfigError(
-                f"{path / CHECKPOINTS}: this link leads out of the run folder; remove it, or link "
-                "the whole run folder"
-            )
+        self._check_link(CHECKPOINTS)
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
             raise ConfigError(
                 f"{path}: the folder is not empty. Continue the run with --resume, replace it with "
@@ -47,6 +57,37 @@ class LockedFolder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _check_link(self, name: str) -> None:
+        """Raise a ConfigError if a folder of the run is a link to a place outside."""
+        if confined(self.path, name) is None:
+            raise ConfigError(
+                f"{self.path / name}: this link leads out of the run folder; remove it, or link "
+                "the whole run folder"
+            )
+
+    def _prepare(self) -> None:
+        """Make and lock the folder, and remove the temporary files of killed runs."""
+        make_folder(self.path)
+        self._take_lock()
+        remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
+
+    def _describe(self, new: Replacement, description: Mapping[str, Any], backend: Backend) -> None:
+        """Add the files that describe the run and this machine."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        machine = {"started": started, **environment(backend)}
+        new.add(self.path / CONFIG, json_bytes(description))
+        new.add(self.path / ENVIRONMENT, json_bytes(machine))
+
+    def _write_evaluation(
+        self, epochs: int, stopped: str, test: Split | None, metrics: Mapping[str, float] | None
+    ) -> None:
+        """Write the file `evaluation.json`, with the test rows' metrics if there are any."""
+        measured = None
+        if metrics is not None and test is not None:
+            measured = {"rows": test.rows, **metrics}
+        report = {"epochs": epochs, "stopped": stopped, "test": measured}
+        write_json(self.path / EVALUATION, report)
 
     def _take_lock(self) -> None:
         """Lock the folder, or raise a ConfigError if another process trains in it."""

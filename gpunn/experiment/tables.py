@@ -75,7 +75,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
                     f"data.{key}: column {name!r} is an input of the network {path} "
                     f"(model.start_from); remove the column from data.{key}"
                 )
-    for name, kind in ({} if data.columns == "auto" else data.columns).items():
+    for name, kind in data.kinds.items():
         if kind not in kinds.get(name, (kind,)):
             raise ConfigError(
                 f"data.columns.{name}: got {kind!r}, but the network {path} (model.start_from) "
@@ -107,9 +107,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 def read_rows(path: str, data: TableFile) -> Table:
     """Return a file's rows; columns that are declared as categories stay text."""
-    kinds = {} if data.columns == "auto" else data.columns
     # Numbers that are declared as categories keep their spelling, such as "007".
-    text = [name for name, kind in kinds.items() if kind == "category"]
+    text = [name for name, kind in data.kinds.items() if kind == "category"]
     try:
         return table_in_file(
             path, data.delimiter, data.decimal, data.header, text, data.missing_values
@@ -130,16 +129,15 @@ def learned_schema(config: Config, data: TableFile, training: Split, scaling: st
     assert isinstance(every, Table)
     if config.model.start_from is not None:
         return schema_to_start_from(config.model.start_from, data, every)
-    kinds = {} if data.columns == "auto" else data.columns
     for name in data.targets:
-        if name in kinds:
+        if name in data.kinds:
             raise ConfigError(f"data.columns.{name}: this column is the target; remove the key")
     rows = training.inputs()
     assert isinstance(rows, Table)
     try:
         schema = Schema.fit(
             rows,
-            columns=kinds,
+            columns=data.kinds,
             drop=data.left_out,
             missing_values=data.missing_values,
             scaling=scaling if data.scaling == "auto" else data.scaling,
