@@ -83,36 +83,33 @@ shopt -s extglob
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 linters="ruff, codespell, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
-log=$(mktemp)
+claims=$(mktemp -d)
 if [[ $run == quick || -n $obstacle ]]; then
-  trap 'rm -f -- "$log"' EXIT
-  linters &>"$log" &
+  trap 'rm -rf -- "$claims"' EXIT
+  linters &>"$claims/log" &
   check "$host" tests "" "$@"
   check "$linters" wait $!
-  cat -- "$log"
+  cat -- "$claims/log"
   [[ $run == quick ]] || printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   # A device applies to a whole process, so there are two at the same time; the output of the one without is printed last.
-  # Meanwhile the linters run, then the tests on devices, then the rest, so that both take about as long. tests/kernels uses
-  # kernels that the tests on devices have built.
+  # Meanwhile the linters run, then the tests on devices, then a second process without a device, which shares the files of
+  # tests with the first (tests/claims.py).
   # Each process leads a group (set -m), so that its children end with it if this script is interrupted.
-  later=()
-  ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{docstrings,pictures,site,style}.py)
   set -m
-  trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
+  trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -rf -- "$claims"' EXIT
   trap 'exit 130' INT TERM HUP
-  tests "" "$@" "${later[@]/#/--ignore=}" &>"$log" &
+  GPUNN_TEST_CLAIMS=$claims tests "" "$@" &>"$claims/log" &
   host_process=$!
   linters &
   check "$linters" wait $!
   tests emulated "$@" &
   check "$emulated" wait $!
-  if ((${#later[@]})); then
-    tests "" "$@" "${later[@]}" &
-    check "$host: ${later[*]}" wait $!
-  fi
+  given=1 # no file may be left
+  GPUNN_TEST_CLAIMS=$claims tests "" "$@" &
+  check "$host, the last files" wait $!
   check "$host, at the same time" wait "$host_process"
-  cat -- "$log"
+  cat -- "$claims/log"
 fi
 
 [[ -z $failed ]] || fail "failed: $failed"

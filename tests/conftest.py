@@ -19,7 +19,7 @@ from devices import BACKENDS, DEVICE, TARGETS, in_which_run
 
 from gpunn.backends import Backend
 
-pytest_plugins = ["browser", "tiers"]
+pytest_plugins = ["browser", "claims", "tiers"]
 
 # By default, waiting threads of OpenMP use their cores. Next to other processes, a fit of boosted
 # trees takes minutes instead of a second. OpenMP reads this when scikit-learn is imported.
