@@ -410,8 +410,8 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If a layer has a different shape, the networks have no layer label in common, or the
-            input columns differ. The message names the layer or the column. Nothing is changed.
+            If a layer has a different shape, if the networks have no layer label in common, or if
+            the input columns differ. The message names the layer or the column. Nothing is changed.
         ModelFileError
             If the file does not exist or is damaged.
         SettingError

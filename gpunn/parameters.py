@@ -291,8 +291,8 @@ class Gradients(NamedArrays):
 
     For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Layers
     that don't support freezing use an index, which returns an array that gpunn never reads. The
-    function `unread` makes that array at the first access. The string `prefix` turns a name into a
-    full name.
+    function `unread` makes that array at the first access. A parameter's full name is `prefix` and
+    its name.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ class Lane:
 class Concurrent:
     """A call in a training step that starts a lane, concurrent with later operations.
 
-    The lane's operations start after the step's earlier operations have finished. The step's
-    operations after the lane's `Join` start when the lane's operations have finished.
+    The lane's operations start after the step's earlier operations have finished. Operations that
+    come after the lane's `Join` wait until the lane's operations have finished.
     """
 
     lane: Lane

@@ -14,7 +14,7 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A reentrant lock that is fair: a waiting thread gets it before the thread that released it.
+    """A reentrant, fair lock: a thread that releases it can't get it again before a waiting thread.
 
     A thread holds the lock only for a short time: for some updates, or for one batch. The thread
     count of NumPy's BLAS and the buffers of recorded steps belong to the whole process. Without the

@@ -473,9 +473,9 @@ class TableFile(SplitDataSet):
     Raises
     ------
     ArgumentError
-        If a split has both a path and a fraction, targets are repeated or dropped, or `standardize`
-        is set. The error is also raised if `split` names a target, or if `split` is set but no
-        fraction is.
+        If a split has both a path and a fraction, if targets are repeated or dropped, or if
+        `standardize` is set. The error is also raised if `split` names a target, or if `split` is
+        set but no fraction is.
 
     Examples
     --------

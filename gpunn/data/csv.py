@@ -44,9 +44,9 @@ class CSVData:
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
-        The target. For a target of text, class indices (int64); the text is `classes[index]`. If
-        every cell is an integer, the dtype is int64; other numbers are floats. Without a target,
-        `y` is None.
+        The target. If the target is text, `y` has class indices (int64), and `classes[index]` is
+        the text. If every cell is an integer, the dtype is int64; other numbers are floats. Without
+        a target, `y` is None.
     feature_names : tuple of str
         The names of the feature columns; without a header, their numbers, counted from 0.
     target_name : str or None
@@ -126,7 +126,7 @@ def load_csv(
     ------
     DataFileError
         If a value is missing, or a feature is not a finite number of the given dtype. If a row has
-        too few or too many cells, a row has more than 16 MiB, or a class name has more than 256
+        too few or too many cells, or more than 16 MiB, or if a class name has more than 256
         characters. If a column occurs twice in the header, or does not exist. If the file is empty,
         not in UTF-8, wrongly quoted or not a regular file. The message names lines and columns.
     ArgumentError

@@ -128,8 +128,8 @@ class Block:
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
     """Return the block of the process `rank` in a vector of `size` numbers.
 
-    The block consists of the blocks of the process's shards, so results do not depend on the number
-    of processes.
+    The block of a process joins the blocks of its shards, so results do not depend on the number of
+    processes.
     """
     shards = ranks if shards is None else shards
     length = -(-size // (shards * ALIGNMENT)) * ALIGNMENT * (shards // ranks)

@@ -85,7 +85,7 @@ def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
 NUMBERS: tuple[type, ...] = int, float, complex, np.generic, np.ndarray, StandIn
 CONSTANTS: tuple[type, ...] = str, bytes, type(None), Enum, type, types.BuiltinFunctionType
 PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, frozenset)
-"""Types of attributes whose changes a `RecordingCache` notices, or which can't change."""
+"""Types of attributes that can't change, or whose changes a `RecordingCache` notices."""
 
 
 def state_of(value: Configurable) -> list[Any]:

@@ -89,7 +89,7 @@ def traced_twice(
 ) -> T:
     """Return a function's result for a trace; trace twice, and require the same `nodes`.
 
-    If the nodes differ, the code uses random numbers or counts its calls.
+    The nodes of the two traces differ if the code uses random numbers or counts its calls.
     """
     first, second = traces_of([function] * 2, dtype)
     if list(map(id, nodes(first))) != list(map(id, nodes(second))):

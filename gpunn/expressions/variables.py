@@ -97,9 +97,9 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
 def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
     """If the code within the context can't be traced, undo what it has done to variables.
 
-    The variables that methods of the classes use get their earlier values. So do the elements of
-    lists, dicts and sets, attributes of objects, and the states of random number generators. An
-    iterator, which can't go back, is refused before the code runs.
+    The variables that methods of the classes use get their earlier values. The elements of lists,
+    dicts and sets, attributes of objects, and states of random number generators are restored too.
+    An iterator, which can't go back, is refused before the code runs.
     """
     used = [each for cls in classes for each in used_variables(cls)]
     values = [value_of(owner, name) for owner, name, _ in used]

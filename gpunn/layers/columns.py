@@ -69,7 +69,7 @@ class ColumnGroups(Layer):
     Raises
     ------
     ArgumentError
-        If there is no group, a group has no columns, or two groups share a column.
+        If there is no group, if a group has no columns, or if two groups share a column.
 
     Examples
     --------

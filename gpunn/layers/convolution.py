@@ -153,8 +153,9 @@ class Conv2D(Convolution):
     dilation_rate : int or tuple of int
         Distance between neighboring pixels of a patch.
     groups : int
-        Number of groups of channels. The filters are divided into as many groups, and each group
-        reads only its own channels. With groups = channels, the convolution is depthwise.
+        Number of groups of channels. The filters are divided into the same number of groups, and
+        each group of filters reads only the channels of its group. With groups = channels, the
+        convolution is depthwise.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
@@ -165,8 +166,8 @@ class Conv2D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, a row does not have three axes, a patch is larger than the image,
-        or `groups` does not divide the number of channels.
+        If an argument is invalid, if a row does not have three axes, if a patch is larger than the
+        image, or if `groups` does not divide the number of channels.
 
     See Also
     --------
@@ -204,8 +205,8 @@ class Conv1D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, a row does not have two axes, a patch is longer than the row, or
-        `groups` does not divide the number of channels.
+        If an argument is invalid, if a row does not have two axes, if a patch is longer than the
+        row, or if `groups` does not divide the number of channels.
 
     See Also
     --------

@@ -68,7 +68,7 @@ class Dense(Layer):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If `units` is not a positive integer, a name is unknown, or rows are not vectors.
+        If `units` is not a positive integer, if a name is unknown, or if rows are not vectors.
 
     See Also
     --------
@@ -171,7 +171,7 @@ class Dense(Layer):
         if V is not W:
             ops.rescale(W, self.weight_factor(W.shape[0]), 0.0, V)
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        # If f'(z) can be computed from f(z), z is not needed again, and f is applied in place.
+        # If f'(z) can be computed from f(z), z is not needed again, so f is applied in place.
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
         ops.dense(x, V, self.values.get("biases"), self.f, z, a)
         return a

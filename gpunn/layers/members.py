@@ -178,7 +178,8 @@ class MemberDense(Layer):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If `units` is not a positive integer, a name is unknown, or rows have no axis of members.
+        If `units` is not a positive integer, if a name is unknown, or if rows have no axis of
+        members.
 
     See Also
     --------

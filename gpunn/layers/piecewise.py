@@ -59,8 +59,8 @@ class PiecewiseLinearEmbedding(Layer):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a column has fewer than two edges, edges don't ascend, or a row does not have one column
-        for each list of edges.
+        If a column has fewer than two edges, if edges don't ascend, or if a row does not have one
+        column for each list of edges.
 
     See Also
     --------

@@ -107,7 +107,7 @@ class MaxPool2D(MaxPool):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, rows do not have three axes, or a window is larger than the
+        If an argument is invalid, if rows do not have three axes, or if a window is larger than the
         image.
 
     See Also
@@ -140,7 +140,8 @@ class MaxPool1D(MaxPool):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, rows do not have two axes, or a window is longer than the row.
+        If an argument is invalid, if rows do not have two axes, or if a window is longer than the
+        row.
 
     Examples
     --------

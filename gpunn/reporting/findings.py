@@ -164,8 +164,8 @@ def outcome(
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
     """Return the shape of a row as an image, or None if rows are not images.
 
-    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors are images if
-    their length is a square number, and they are uint8 or from MNIST or digits.
+    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors whose length
+    is a square number are images if they are uint8, or are from MNIST or digits.
     """
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:

@@ -251,7 +251,7 @@ def uninstall() -> None:
 def reduced(estimator: Any) -> tuple[Any, ...]:
     """Pickle an estimator for another process, which then also calls `install`.
 
-    Pickles in files are the same as scikit-learn's, since this function is not used for files.
+    This function is not used for files, so pickles in files are the same as scikit-learn's.
     """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None

@@ -236,8 +236,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             training and validation. For a classifier, the proportions of the classes are kept as
             far as the groups allow.
         times : array-like, shape (rows,), or None
-            The time of each row, as dates or numbers. The latest rows are held out. Folds have no
-            such order, so `n_cv` must be 1.
+            The time of each row, as dates or numbers. The latest rows are held out. `n_cv` must be
+            1, because folds have no order in time.
 
         Returns
         -------

@@ -39,7 +39,7 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
     The new file is on the disk (fsync) before it is renamed, and the new name is on the disk before
     this function returns. After a crash, even of the machine, either the old file or the new file
-    exists. If the folder is missing, full or not writable, or the path is a folder, raise a
+    exists. If the folder is missing, full or not writable, or if the path is a folder, raise a
     FileAccessError and change nothing.
     """
     with Replacement() as new:

@@ -58,8 +58,8 @@ def turn(folder: Path) -> Iterator[None]:
 class Mending:
     """A lock of a journal, which also removes an incomplete last line that a killed process left.
 
-    If the incomplete line were kept, the next line would be appended to it, and no process could
-    read the journal.
+    Otherwise the next line would be appended to the incomplete line, and no process could read the
+    journal.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:

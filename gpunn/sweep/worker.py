@@ -107,8 +107,8 @@ def run_worker(
     Raises
     ------
     ConfigError
-        If the configuration has no sweep, some of its values are invalid, or the folder is not a
-        sweep folder.
+        If the configuration has no sweep or has invalid values, or if the folder is not a sweep
+        folder.
     DataFileError
         If the study's file is damaged.
     MissingPackageError

@@ -86,7 +86,7 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 
 
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return the category name of each value, or None for a value that means a missing value.
+    """Return the category name of each value, or None if the value means "missing".
 
     Names are stripped. Integers of any type are written without a point. So 2.0, which occurs in
     columns with missing values, is the same category as 2.

@@ -72,9 +72,9 @@ def read_table(
     Raises
     ------
     DataFileError
-        If a row has too few or too many cells, two columns have the same name, or there are more
-        than 100,000 columns. The error is also raised if the file is empty, damaged or of another
-        kind.
+        If a row has too few or too many cells, if two columns have the same name, or if there are
+        more than 100,000 columns. The error is also raised if the file is empty, damaged or of
+        another kind.
     ArgumentError
         If an argument is invalid, or names a column that does not exist.
     MissingPackageError

@@ -37,7 +37,7 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Raises
     ------
     DataError
-        If `frame` has another type, a name is empty or repeated, or columns differ in length.
+        If `frame` has another type, if a name is empty or repeated, or if columns differ in length.
 
     Examples
     --------

@@ -41,7 +41,7 @@ def remarks_on_categories(
 ) -> tuple[list[str], bool]:
     """Return remarks on a text column, and whether most of its values are numbers or dates.
 
-    `texts` has the category name of each value, or None for a value that means a missing value.
+    `texts` has the category name of each value, or None if the value means "missing", such as "NA".
     """
     named = [position for position, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False

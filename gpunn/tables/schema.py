@@ -263,7 +263,7 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            The rows, of any type that `fit` accepts. Numbers may also be text.
+            The rows, of any type that `fit` accepts. Numbers may also be strings.
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
@@ -277,7 +277,7 @@ class Schema:
         Raises
         ------
         DataError
-            If a column is missing, a cell is not a number or date as expected, or a number is
+            If a column is missing, if a cell is not a number or date as expected, or if a number is
             infinite. The message names the cell's location, or the most similar column name.
 
         Warns

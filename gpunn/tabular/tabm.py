@@ -44,7 +44,7 @@ from gpunn.training.callbacks import EarlyStopping
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
-"""Pairs of a number of training rows, and the batch size for at least that many rows. The authors
+"""Pairs (minimum number of training rows, batch size). The authors
 of TabM use 512 from 15,000 rows on, which was no better on the tables of
 docs/explanation/benchmarks.md."""
 
@@ -157,8 +157,8 @@ def tabm(
     epochs : int
         Maximum number of epochs.
     patience : int or None
-        Number of epochs without an improvement after which training ends. None means 32, or 24
-        with the log loss; for a small table, enough epochs for 256 updates.
+        Number of epochs without an improvement after which training ends. None means 32, or 24 with
+        the log loss. For a small table, None means enough epochs for 256 updates.
     batch_size : int or None
         Rows per update. None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool

@@ -905,8 +905,9 @@ class Trainer:
         Raises
         ------
         ModelFileError
-            If the file is damaged, contains no training state, or does not fit the trainer's
-            optimizer, or the network's layers, input shape, seed or dtype. Nothing is changed.
+            If the file is damaged or contains no training state. Also if it does not fit the
+            trainer's optimizer, or the network's layers, input shape, seed or dtype. Nothing is
+            changed.
         """
         with self.model.exclusion.held("load_checkpoint", training=False):
             restore_checkpoint(self, read_checkpoint(path))

@@ -31,8 +31,8 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     Raises
     ------
     ExportError
-        If a layer is a custom class other than a `Block`, a custom activation can't be traced, or a
-        row of outputs is not a vector.
+        If a layer is a custom class other than a `Block`, if a custom activation can't be traced,
+        or if a row of outputs is not a vector.
     OSError
         If the file can't be written. In this case, an existing file stays unchanged.
 
@@ -77,9 +77,9 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
     Raises
     ------
     ExportError
-        If a layer is a custom class other than a `Block`, a custom activation can't be traced, or a
-        row of outputs is not a vector. The error is also raised if a parameter is not finite, or
-        if the name of a class or category contains the character NUL.
+        If a layer is a custom class other than a `Block`, if a custom activation can't be traced,
+        or if a row of outputs is not a vector. The error is also raised if a parameter is not
+        finite, or if the name of a class or category contains the character NUL.
     ArgumentError
         If the prefix is not an identifier.
     OSError

@@ -234,7 +234,7 @@ def range_of(f: Activation) -> tuple[float, float]:
 
 
 def span(low: float, high: float) -> str:
-    """Return a range in words."""
+    """Return a range of numbers in words, such as "at least 0"."""
     return f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
 
 

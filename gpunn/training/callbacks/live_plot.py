@@ -31,8 +31,7 @@ terminal's lines.
 """
 
 MIN_COLUMNS = 20
-"""The minimum number of columns for curves. (Some emulated terminals report 0 columns.)
-"""
+"""The minimum number of columns for curves. (Some emulated terminals report 0 columns.)"""
 
 
 @dataclass(eq=False)
@@ -201,7 +200,7 @@ class Terminal:
         return [f"\x1b[{top + number};1H\x1b[2K{line}" for number, line in enumerate(lines)]
 
     def _reserve(self) -> None:
-        """Let only the lines above the curves scroll, as apt and other programs do."""
+        """Keep the curves at the bottom, so that only the lines above them scroll."""
         assert self._size is not None
         # Add empty lines, move back up, and restrict scrolling, which moves the cursor.
         empty = "\n" * self._lines + f"\x1b[{self._lines}A"

@@ -135,8 +135,8 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 * PACKED: read B from panels, into which the kernel `pack` copied it, and copy some rows of A at a
   time.
 * TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
-* TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; compute C.T = B.T A.T with panels of
-  A.T.
+* TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; C.T = B.T A.T is computed with panels
+  of A.T.
 * DOTS: C has few columns; compute each number of C as a scalar product.
 """
 

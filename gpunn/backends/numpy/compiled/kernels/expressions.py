@@ -55,7 +55,7 @@ exact in float32."""
 
 
 def turns(x: Number) -> Number:
-    """Return x / (2 pi), less the nearest integer."""
+    """Return x / (2 pi) minus the nearest integer."""
     n = rint(x * (1 / (2 * math.pi)))
     rest = fma(-n, LOW, fma(-n, MIDDLE, fma(-n, HIGH, x)))
     return rest * (1 / (2 * math.pi))

@@ -33,8 +33,9 @@ ROWS = 8
 
 
 SPAN, BUFFER = 64, 1 << 17
-"""Number of pixels of a row whose products are in a buffer together: at least SPAN, and more if
-they take at most BUFFER bytes."""
+"""The products of at least SPAN pixels of a row are in a buffer together; of more pixels if the
+buffer stays within BUFFER bytes.
+"""
 
 
 class Convolution(Depthwise, Dense):
