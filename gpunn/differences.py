@@ -76,7 +76,7 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) for all values inside dicts and lists that are not dicts or lists.
+    """Yield (path, value) for each single value in nested dicts and lists.
 
     For a constant schedule, the value is its number.
 

@@ -13,9 +13,9 @@ from gpunn.forks import renewed_in_children
 class Exclusion:
     """A lock of a network, so that only one thread at a time trains or evaluates it.
 
-    While a thread evaluates the network, other threads wait. While a thread trains it, they get an
-    error, because training may take hours, and metrics computed meanwhile would mix the parameters
-    of several updates. The lock is reentrant, because a callback may evaluate the network during
+    While a thread evaluates the network, other threads wait. While a thread trains the network,
+    other threads get an error: training may take hours, and metrics would mix the parameters of
+    several updates. The lock is reentrant, because a callback may evaluate the network during
     training, in the same thread.
     """
 

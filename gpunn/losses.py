@@ -608,7 +608,7 @@ class SoftmaxCrossEntropy(Loss):
         Raises
         ------
         DataError
-            If there is only one output, if a label is outside 0 to outputs - 1, or if a row of
+            If there is only one output, or if a label is outside 0 to outputs - 1. Also if a row of
             probabilities has a negative entry or does not sum to 1.
         """
         if outputs < 2:

@@ -75,9 +75,9 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by others, in the same order.
 
-        The arguments are arrays, and numbers of own subclasses of float and int; they are
-        found by identity. The result is None if the recording uses the memory of an array by other
-        arrays.
+        The arguments are arrays, and numbers of subclasses of float and int, so that each number is
+        a separate object. They are found by identity. The result is None if the recording also uses
+        an array's memory through other arrays.
         """
 
 

@@ -38,7 +38,7 @@ class SearchRange:
     Raises
     ------
     ArgumentError
-        If `low` is not below `high`, if `log` or `step` does not fit these limits, or if two
+        If `low` is not below `high`, if `log` or `step` does not fit `low` and `high`, or if two
         choices are equal.
 
     Examples

@@ -165,7 +165,7 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return the number of rows to hold out, rounded up; raise an ArgumentError if none or all."""
+    """Return the number of rows to hold out, rounded up; refuse 0 and all rows."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

@@ -21,10 +21,10 @@ class Predictions:
 
     `values`, of shape (rows,) or (rows, outputs), has the class names, or indices if the classes
     have no names. For several labels, `values` has 0 or 1 for each output; for any other loss, the
-    network's outputs. If `values` has several columns, `targets` has the names of the targets, or
-    `columns` the names of the columns. `probabilities` has a column for each class or label, with
-    the names `labels`, or is None if the loss has no probabilities. `sets` is None, or has 1 for
-    each class in a row's prediction set and 0 for other classes.
+    network's outputs. If `values` has several columns, their names are in `targets` or in
+    `columns`. `probabilities` has a column for each class or label, with the names `labels`, or is
+    None if the loss has no probabilities. `sets` is None, or has 1 for each class in a row's
+    prediction set and 0 for other classes.
     """
 
     values: np.ndarray

@@ -54,8 +54,8 @@ class Split:
     def fingerprint(self) -> list[int]:
         """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
-        The checksum uses at most 1000 rows and 16 MiB. So many rows suffice to detect that a file
-        was replaced, and are fast to read even from data larger than memory.
+        The checksum uses at most 1000 rows and 16 MiB. These rows suffice to detect that a file was
+        replaced, and are fast to read even from data larger than memory.
         """
         checksum = 0
         for source in (self.source_inputs, self.source_targets):

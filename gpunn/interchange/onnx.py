@@ -87,8 +87,8 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If a layer is a custom class other than a `Block`, if a scaling is a custom class, if a
-        custom activation can't be traced, or if the file would exceed 2 GiB. The error is also
+        If a layer is a custom class other than a `Block`, if a scaling is a custom class, or if a
+        custom activation can't be traced. Also if the file would exceed 2 GiB. The error is also
         raised if a column has the name of something else in the graph, such as "output".
     ArgumentError
         If `input_dtype`, `probabilities` or `labels` is invalid for the network.

@@ -101,7 +101,7 @@ class Kind:
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return the number of columns of codes, and the number of numbers written for each code."""
+    """Return the number of columns of codes, and how many numbers are written for each code."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 

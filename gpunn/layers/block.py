@@ -270,7 +270,7 @@ class Block(Layer):
         return traces.formulas[key]
 
     def _trace(self, shape: Shape, rows: int, dtype: str, traces: Traces) -> Formula:
-        """Return a trace, which must be equal to an earlier one for another number of rows."""
+        """Return a trace; raise an error if it is different for another number of rows."""
         cls = type(self)
         if cls._formula is None:
             raise NotImplementedError(f"{cls.__name__} must define forward(self, x)")

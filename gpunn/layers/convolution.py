@@ -166,8 +166,8 @@ class Conv2D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, if a row does not have three axes, if a patch is larger than the
-        image, or if `groups` does not divide the number of channels.
+        If an argument is invalid, or `groups` does not divide the number of channels. Also if a row
+        does not have three axes, or if a patch is larger than the image.
 
     See Also
     --------
@@ -205,8 +205,8 @@ class Conv1D(Convolution):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is invalid, if a row does not have two axes, if a patch is longer than the
-        row, or if `groups` does not divide the number of channels.
+        If an argument is invalid, or `groups` does not divide the number of channels. Also if a row
+        does not have two axes, or if a patch is longer than the row.
 
     See Also
     --------

@@ -37,8 +37,8 @@ class AUC(LabelMetric):
     mean of the areas of each class against all other classes. In this case, the score of class j is
     the log odds of class j: with logits p, this is p_j - log sum_(k != j) exp(p_k).
 
-    With binary cross-entropy, several outputs are labels. The result is then the mean of the
-    labels' areas, whose scores are the labels' logits, as in scikit-learn's
+    With binary cross-entropy, several outputs are labels. The score of a label is its logit, and
+    the result is the mean of the labels' areas, as in scikit-learn's
     `roc_auc_score(average="macro")`.
 
     Parameters

@@ -28,8 +28,8 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """What fits of this thread leave to later fits, or None outside of `reused_networks`.
 
-    It consists of networks by their settings, orders of rows by the state of random numbers, and a
-    generator that no fit uses.
+    `networks` maps settings to networks, and the state of random numbers to orders of rows.
+    `generator` is a generator that no fit uses.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None

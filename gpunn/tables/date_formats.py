@@ -21,7 +21,7 @@ def format_of_dates(texts: Sequence[str]) -> str:
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:
-    """Return whether any first part is above 12, and any second part; [] if a string is no date."""
+    """Return whether first or second parts of dates are above 12; [] if a string is not a date."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []

@@ -51,9 +51,10 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
     """Return the format of numbers with one unit, and a warning if it is uncertain.
 
-    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless the
-    user has `chosen` numbers, it is also "" for fewer than `MIN_NUMBERS` numbers with a word, such
-    as "2WD" and "4WD", and for codes such as "007 kg".
+    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. It is also
+    "" for fewer than `MIN_NUMBERS` numbers with a word, such as "2WD" and "4WD", and for codes such
+    as "007 kg". With `chosen`, the user has said that the strings are numbers, so these two rules
+    don't apply.
     """
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}

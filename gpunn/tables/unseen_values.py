@@ -33,7 +33,7 @@ class UnseenValues:
         return union
 
     def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
-        """Count the rows of each string in `others`, the unknown strings of a column by code."""
+        """Count the rows of each unknown string; `others` maps the column's codes to strings."""
         if not isinstance(cells, Coded):
             return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]

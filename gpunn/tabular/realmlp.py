@@ -45,7 +45,7 @@ NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
 """Number of outputs for each embedded number, by kind of embedding."""
 
 BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
-"""Pairs of a number of training rows, and the batch size for at least that many rows."""
+"""Pairs (minimum number of training rows, batch size)."""
 
 
 def realmlp(
@@ -116,8 +116,8 @@ def realmlp(
     category_size : int
         Size of the embedding of a category.
     learning_rate : float or None
-        The highest learning rate. None means 0.04 for classes and labels, and 0.2 for regression;
-        if `simplified`, 0.07 for regression.
+        The highest learning rate. None means 0.04 for classes and labels, and 0.2 for regression,
+        or 0.07 with `simplified`.
     dropout : float
         Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float

@@ -26,8 +26,8 @@ class TrainingPolicy:
     reads_state : bool
         Whether `observe` reads the network or the optimizer's state.
     batch_means : bool
-        Whether an epoch's loss weights each batch by its number of rows instead of the sum of its
-        sample weights.
+        Whether the loss of an epoch is the mean of the batches' losses with their numbers of rows
+        as weights, instead of their sums of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}

@@ -24,8 +24,9 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-reports the first one even without a driver. It reports the last one if GPUs have an NVSwitch whose
-fabric manager does not run."""
+reports cudaErrorInsufficientDriver even without a driver, and cudaErrorSystemNotReady if GPUs have
+an NVSwitch whose fabric manager does not run.
+"""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""

@@ -75,9 +75,9 @@ def failure() -> str:
 def release() -> None:
     """Free the blocks that CuPy's pools keep for reuse.
 
-    On a separate stream, only its blocks are freed, so that networks of other threads keep theirs
-    and need not wait. If the device has failed, nothing is freed, because CuPy would print an error
-    for each block.
+    On a separate stream, only the stream's blocks are freed, so that networks of other threads keep
+    their blocks and need not wait. If the device has failed, nothing is freed, because CuPy would
+    print an error for each block.
     """
     stream, pool = cupy.cuda.get_current_stream(), cupy.get_default_memory_pool()
     if stream.ptr:

@@ -56,10 +56,10 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     distill : bool or list of int, default=False
         Whether a RealMLP learns the ensemble's predictions and replaces the ensemble, for fast
         predictions and small exported files. A list has the sizes of the RealMLP's hidden layers,
-        such as (32, 32). The RealMLP learns from the ensemble's networks of the first fold; the
-        held-out rows of this fold, unseen by all of them, give its score. The note in its row of
-        the leaderboard is the ensemble's score on the same rows. Its training time does not count.
-        If its training fails, or after Ctrl-C, the ensemble remains.
+        such as (32, 32). The RealMLP learns from the ensemble's networks of the first fold. Its
+        score is computed from this fold's held-out rows, which these networks have not seen. The
+        note in its row of the leaderboard is the ensemble's score on the same rows. Its training
+        time does not count. If its training fails, or after Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration. The ensemble's held-out predictions select the
         threshold.
@@ -105,8 +105,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     Notes
     -----
     With a fixed `random_state`, the time limit only decides how many candidates there are, and
-    after which epoch it ends a network. With the same candidates and epochs, all results are
-    bitwise identical.
+    after which epoch a network ends. With the same candidates and epochs, all results are bitwise
+    identical.
 
     Examples
     --------

@@ -35,7 +35,9 @@ MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""Numbers of rows with the nearest values, whose mean target is the prediction from a number."""
+"""Numbers of neighbors: the prediction from a value is the mean target of the rows with the nearest
+values.
+"""
 
 MAX_OTHERS, BINS = 60, 16
 """The other columns together are the `MAX_OTHERS` best ones. Each is divided into `BINS` intervals
@@ -118,8 +120,8 @@ class Comparison:
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
         """Return a number for each row's value, and whether near numbers mean similar values.
 
-        For times, the number only tells whether a time is present: similar targets of rows near in
-        time are a reason for a split by time, not a leak.
+        For a time, the number only tells whether the time is present. If rows near in time have
+        similar targets, this is not a leak, but a reason for a split by time.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):

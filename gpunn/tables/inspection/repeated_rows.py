@@ -22,10 +22,10 @@ FINE = 0.05
 without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Rows count as copies only if rows that agree in all columns except one usually also agree in that
-column.
-They must agree in at least the fraction `COPIED` of the pairs that would differ by chance or, in a
-fine column, `LIFT` times as often as any two rows."""
+"""Limits for rows that agree in all columns except one. They count as copies only if they usually
+agree in that column too: in at least the fraction `COPIED` of the pairs that would differ by
+chance. In a fine column, it suffices if they agree `LIFT` times as often as random pairs of rows.
+"""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -74,10 +74,9 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows that agree in all other columns also agree in this one, beyond chance.
+    """Return whether rows that agree in all other columns agree in this one more than by chance.
 
-    `share` is the fraction of pairs of such rows that agree, and `chance` the fraction of all pairs
-    that agree.
+    `share` is the fraction of these rows' pairs that agree, and `chance` the fraction of all pairs.
     """
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 

@@ -21,7 +21,7 @@ TRIMMED = 1000
 not make a target skewed."""
 
 LARGE = 0.08
-"""Minimum fraction of the target's sum that the largest 1 % of the values add up to."""
+"""Minimum sum of the largest 1 % of the values, as a fraction of the sum of all values."""
 
 MIN_ROWS = 100
 

@@ -40,16 +40,16 @@ class ModelCheckpoint(Callback):
         "{epoch}" or "{updates}".
     every_updates : int or None
         If set, also write the file each time this many updates are done. Requires `resumable`, and
-        no `monitor`.
+        can't be combined with `monitor`.
     every_seconds : float or None
         If set, also write the file within an epoch when the last file is this many seconds old.
-        Requires `resumable`, and no `monitor`.
+        Requires `resumable`, and can't be combined with `monitor`.
 
     Raises
     ------
     ArgumentError
         If `keep` is set, but the path has neither "{epoch}" nor "{updates}". Also if
-        `every_updates` or `every_seconds` is set, but `resumable` is not, or a `monitor` is set.
+        `every_updates` or `every_seconds` is set without `resumable`, or together with `monitor`.
 
     Examples
     --------

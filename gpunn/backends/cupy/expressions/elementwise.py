@@ -19,7 +19,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.typing import Shape
 
 SIZES = (4, 5)
-"""Two sizes of vectors for tracing an optimizer, whose rule must be the same for both."""
+"""An optimizer is traced with vectors of these two sizes, and must have the same rule for both."""
 
 
 class Variable(NamedTuple):

@@ -2,8 +2,8 @@
 
 A training step of a small network takes about ten microseconds, and waking a thread takes as long.
 So threads stay in compiled code from one operation to the next. At a barrier, a thread reads a
-counter in a loop (spins) until all threads have arrived. Before a thread sleeps, it reads the
-mailbox, in which the next program arrives, for a while.
+counter in a loop (spins) until all threads have arrived. Before a thread sleeps, it waits for a
+while in such a loop, until the next program arrives in the mailbox.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
-other functions of the library, because mathematical functions of the C library are not bitwise
-identical across its versions."""
+other functions of the C library, because its mathematical functions are not bitwise identical in
+all versions.
+"""
 
 
 SLOW = ("expression", "product")

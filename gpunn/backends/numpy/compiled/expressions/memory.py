@@ -107,7 +107,7 @@ def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a source that is no array; a number is repeated for a block."""
+    """Return the elements of a source that isn't an array; a number is repeated for a block."""
     if node.op == NUMBER:
         return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

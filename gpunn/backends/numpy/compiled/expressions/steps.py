@@ -57,7 +57,7 @@ def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Return steps that use the source of a copy in the loop instead of the copy."""
+    """Return steps that read the source of a copy instead of the copy, within the loop."""
     needed = stored | {
         id(base_of(each))
         for step in steps

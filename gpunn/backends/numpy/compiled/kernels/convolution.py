@@ -296,8 +296,8 @@ def rows_read(
 ) -> tuple[int, int, int]:
     """Return the rows of y whose windows contain row `place` of a padded image.
 
-    The result is the kernel's row for the lowest such row of y, this row of y, and the number of
-    rows, which follow upwards at equal distances.
+    The result has three numbers: the kernel's row for the lowest of these rows of y, the lowest row
+    of y, and the number of rows. The rows have equal distances.
     """
     ky = quotient(max(0, place - (rows - 1) * down + down_gap - 1), down_gap)
     rest = place - ky * down_gap

@@ -87,7 +87,7 @@ class Activations(Expressions):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and a unit, of which each thread's number of columns is a multiple."""
+    """Return rows, columns, and the unit in which columns are divided among threads."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

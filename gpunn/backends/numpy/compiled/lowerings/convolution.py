@@ -182,7 +182,7 @@ class Packed(NamedTuple):
 
 
 def flattened(window: Window, *images: Array) -> Sequence[Array]:
-    """Return the images with one row each if the window is a single pixel that moves by one."""
+    """If the window is a single pixel that moves by one, put all pixels of an image in one row."""
     sizes = {each.shape[1:3] for each in images}
     if window != Window((1, 1), dilation=window.dilation) or len(sizes) > 1:
         return images

@@ -97,7 +97,7 @@ class Depthwise(Lowerings):
 
 
 def with_fours(table: HostArray) -> HostArray:
-    """Return the table with a fourth column: whether this and the next three have equal weights."""
+    """Add to each row of the table whether it has the same weights as the next three rows."""
     same = [True] * max(len(table) - 3, 0) + [False] * min(len(table), 3)
     for shift in (1, 2, 3):
         for i, (one, other) in enumerate(zip(table[:, 1:], table[shift:, 1:], strict=False)):

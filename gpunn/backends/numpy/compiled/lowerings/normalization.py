@@ -87,7 +87,7 @@ class Normalization(Pooling):
         ]
 
     def multiple(self, x: Array) -> int:
-        """Return 0 if threads divide the rows of x, else a unit of each thread's columns."""
+        """Return the unit in which threads divide the columns of x, or 0 if they divide rows."""
         by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 
