@@ -295,7 +295,8 @@ class Block(Layer):
                 shapes = [(rows, *shape) for rows in numbers]
                 return formulas_of(function, names, specs, shapes, dtype)
 
-            known = traces.formulas.get((shape, ROWS, "float32"))
+            # A row vector with one row is a number, which some rules rewrite.
+            known = traces.formulas.get((shape, ROWS, "float32")) if rows > 1 else None
             formulas = traced(rows) if known else traced(rows, rows + (rows == ROWS))
             if not equal([*formulas, known or formulas[0]]):
                 depends = "code whose results depend on the number of rows"

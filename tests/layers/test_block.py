@@ -15,6 +15,7 @@ from training_steps import step_of
 
 import gpunn
 from gpunn import layers
+from gpunn.backends import Backend
 from gpunn.backends.recording import record
 from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError, ArgumentTypeError, SettingError
@@ -96,6 +97,16 @@ def test_code_that_depends_on_a_small_number_of_rows():
     model = network(block(lambda self, x: x * 2 if x.shape[0] < 100 else x))
     with pytest.raises(ArgumentError, match="results depend on the number of rows"):
         trained(model)
+
+
+def test_one_row():
+    def forward(self, xp, x):
+        mean = xp.mean(x, axis=1, keepdims=True)
+        return mean * 2.0 + xp.min(x, axis=1, keepdims=True) * xp.arange(4, dtype=x.dtype)
+
+    model, twin = network(block(forward)), network(block(forward), backend=Backend(np))
+    assert np.allclose(model.predict(X[:1]), twin.predict(X[:1]), rtol=1e-5)
+    trained(model, batch_size=len(X) - 1)
 
 
 OWN = []
