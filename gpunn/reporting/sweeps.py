@@ -187,9 +187,8 @@ def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
         texts=list(map(number_text, values)),
         description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most, "
         f"with a share of {values[0]:.4g}.",
-        note="Computed by Optuna's PED-ANOVA: how a parameter's values differ between the best "
-        "tenth of the complete trials and all complete trials. With few trials, the estimate is "
-        "rough.",
+        note="Optuna's PED-ANOVA compares a parameter's values in the best tenth of the complete "
+        "trials with its values in all complete trials. With few trials, the estimate is rough.",
     )
 
 
