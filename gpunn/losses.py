@@ -824,7 +824,7 @@ class Hinge(BinaryCrossEntropy):
 
     Rows on the correct side of the margin do not count. See Cortes & Vapnik 1995, "Support-Vector
     Networks". Predictions above 0 mean yes. `Sequential.predict_proba` returns 1 / (1 + exp(-p)),
-    which is no calibrated probability.
+    which is not a calibrated probability.
 
     Notes
     -----

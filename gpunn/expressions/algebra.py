@@ -10,7 +10,7 @@ from typing import TypeAlias
 from gpunn.expressions.graph import NUMBER, Node, in_order
 
 Factor: TypeAlias = tuple[Hashable, bool]
-"""A node or a sum of a row, and whether it is a row vector."""
+"""A node, or the sum of each row of a node, and whether this is a row vector."""
 
 Factors: TypeAlias = frozenset[tuple[Factor, int]]
 """A product of factors, each with its power."""
@@ -45,7 +45,7 @@ def expanded(node: Node, args: Sequence[Sum]) -> Sum:
 
 
 def is_row_vector(node: Node) -> bool:
-    """Return whether a node has one element for each row, or one for all."""
+    """Return whether a node has one element for each row, or one for all rows."""
     return math.prod(node.shape[1:]) == 1
 
 

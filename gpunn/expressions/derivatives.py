@@ -26,8 +26,9 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are further arrays that are not constants. In a maximum of
-    equal numbers, an array gets the gradient rather than a constant.
+    result depends on the input. `others` are further arrays that are not constants. If the
+    arguments of a maximum are equal, two arrays get half of the gradient each; an array gets 0 if
+    the other argument is a constant.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -66,7 +67,7 @@ class Cotangents:
         return id(node) in self._known
 
     def add(self, node: Node, part: Node) -> None:
-        """Add a part to the cotangent of a node, if the node matters.
+        """Add a part to the cotangent of a node, if the node depends on an input.
 
         The part has the node's shape, or is broadcast to this shape.
         """

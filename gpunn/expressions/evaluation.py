@@ -77,7 +77,7 @@ class Plan:
         return self._calls[-1].result
 
     def _array(self, node: Node, kind: str) -> int:
-        """Return the number of a node's value, as an array of a kind."""
+        """Return the number of the value of a node, converted to an array of this kind."""
         if (id(node), kind) not in self._numbers:
             made = partial(number, kind=kind, value=node.data)
             converted = partial(astype, kind=kind)

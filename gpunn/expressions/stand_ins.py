@@ -129,12 +129,12 @@ class StandIn:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """The class. `isinstance` asks for it; code outside of gpunn may expect another one."""
+        """The class, only for `isinstance` in gpunn; other code would expect an array's class."""
         self._require_gpunn("the class of an array")
         return StandIn
 
     def _require_gpunn(self, what: str) -> None:
-        """Refuse the trace if the code that asks for something is not part of gpunn."""
+        """Refuse the trace if code outside of gpunn has called the method that calls this one."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back

@@ -118,7 +118,7 @@ def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
 
 
 def restorer(value: Any) -> Callable[[], object]:
-    """Return a function that sets the contents of an object to the present ones."""
+    """Return a function that restores the contents that an object has now."""
     if isinstance(value, list):
         return partial(value.__setitem__, slice(None), value.copy())
     if isinstance(value, np.random.Generator):
@@ -133,7 +133,7 @@ def restorer(value: Any) -> Callable[[], object]:
 
 
 def replace(contents: Any, before: Any) -> None:
-    """Set the contents of a dict or a set to earlier ones."""
+    """Restore the earlier contents of a dict or a set."""
     for each in set(contents) - set(before):
         contents.pop(each) if isinstance(contents, dict) else contents.remove(each)
     contents.update(before)

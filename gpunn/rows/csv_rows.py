@@ -107,7 +107,7 @@ def wrong_delimiter(delimiter: Any) -> str:
 def detect_delimiter(
     lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
 ) -> str:
-    """Return the delimiter that gives the first rows equally many cells, several if possible.
+    """Return a delimiter that divides the first rows into equally many cells, if possible several.
 
     The first row must pass `fits`. If several delimiters remain, one that leaves only numbers is
     preferred, so that 1,5;2,5 is not split into three cells. Otherwise, the delimiter with which

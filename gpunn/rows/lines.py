@@ -95,7 +95,7 @@ class Lines:
     def ahead(self, characters: int = 0) -> list[str]:
         """Return the next lines, at least this many characters in total, without consuming them.
 
-        Empty lines before them are skipped and not kept, since there may be any number.
+        Empty lines before them are skipped and not kept, since there may be very many.
         """
         peeked: list[str] = []
         for line in self._lines:

@@ -45,7 +45,7 @@ def to_host(array: Any) -> Any:
 
 
 def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
-    """Return whether scikit-learn's checks of arrays, which take long, would change nothing.
+    """Return whether scikit-learn's slow checks of arrays would accept X without a change.
 
     This is so for most tables: finite numbers of type float32 or float64, in rows.
     """

@@ -79,7 +79,7 @@ def configurable(base: type[Configurable]) -> Constraint:
 
 
 def array_like(value: Any) -> bool:
-    """Return whether a value is a collection, but no text and no mapping."""
+    """Return whether a value is a collection, but neither text nor a mapping."""
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 

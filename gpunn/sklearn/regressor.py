@@ -27,7 +27,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares the parameter `loss`; as the last base class, so that `loss` comes first."""
+    """Declares the parameter `loss`, which comes first if this is the last base class."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 

@@ -220,8 +220,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         ----------
         X : data frame, array, dict of columns or list of rows
             Raw rows from pandas, Polars, pyarrow, NumPy and similar libraries. Columns can contain
-            numbers, text, categories, Booleans, dates and missing values.
-            `gpunn.tables.Schema.fit` detects the kind of each column.
+            numbers, text, categories, Booleans, dates and missing values. `gpunn.tables.Schema.fit`
+            detects the kind of each column.
         y : array-like, shape (rows,) or (rows, outputs)
             For a classifier, classes as strings, numbers or Booleans, or an indicator matrix of
             several labels, each 0 or 1. For a regressor, numbers.

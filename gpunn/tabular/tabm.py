@@ -44,9 +44,8 @@ from gpunn.training.callbacks import EarlyStopping
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
-"""Pairs (minimum number of training rows, batch size). The authors
-of TabM use 512 from 15,000 rows on, which was no better on the tables of
-docs/explanation/benchmarks.md."""
+"""Pairs (minimum number of training rows, batch size). The authors of TabM use 512 from 15,000 rows
+on, which was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),

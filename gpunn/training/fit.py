@@ -62,12 +62,12 @@ class Fit:
 
     @property
     def first_epoch(self) -> int:
-        """The trainer's number of epochs before training; only within the context."""
+        """The trainer's number of epochs before this fit; known only within the context."""
         return self.trainer.progress.first_epoch
 
     @property
     def last_epoch(self) -> int:
-        """The trainer's planned number of epochs after training; only within the context."""
+        """The trainer's number of epochs if this fit completes; known only within the context."""
         return self.trainer.progress.last_epoch
 
     def run(self) -> History:

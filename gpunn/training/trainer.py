@@ -407,9 +407,8 @@ class Trainer:
             A function of (X, y, random) that changes the rows on the device before each update. X
             has the network's dtype. `random` gives random numbers that depend only on seed, epoch
             and update (`gpunn.training.BatchRandom`). The function returns X or (X, y) in the same
-            shapes. Names such as "flip" stand for augmentations of images
-            (`gpunn.augmentations`). Functions in a sequence are called in order. Validation data is
-            not changed.
+            shapes. Names such as "flip" stand for augmentations of images (`gpunn.augmentations`).
+            Functions in a sequence are called in order. Validation data is not changed.
 
         Returns
         -------

@@ -52,7 +52,7 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
 
 
 def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
-    """Return the trace with the parts of the composite operations that have no kernel."""
+    """Return the trace, with parts in place of composite operations without a kernel."""
     result: list[Operation] = []
     for one in trace:
         if is_composite(backend, one) and lowered(one, backend, lowerings) is None:

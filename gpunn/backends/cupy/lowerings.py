@@ -161,7 +161,7 @@ def prepared(function: Callable[[Arguments], Calls], condition: Condition = anyt
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
-    """Return a lowering that passes a kernel the arguments of the operation listed in `names`."""
+    """Return a lowering that calls a kernel with the operation's arguments listed in `names`."""
     arguments = attrgetter(*names.split())
     return prepared(lambda op: [partial(kernel, *arguments(op))], condition)
 

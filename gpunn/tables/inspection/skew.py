@@ -13,11 +13,10 @@ from gpunn.tables.table import row_name
 
 SKEWED = 2.5
 """Minimum skewness of a target that is reported. Exponential numbers have a skewness of 2.
-Lognormal
-numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
+Lognormal numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
 
 TRIMMED = 1000
-"""One number in this many is left out at each end, and at least one. So a single wrong number does
+"""At each end, one number in this many is left out, but at least one. So a single wrong number does
 not make a target skewed."""
 
 LARGE = 0.08

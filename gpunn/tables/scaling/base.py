@@ -57,7 +57,7 @@ class Scaling(ABC):
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite.
 
-        The default `nodes` passes `slice(None)` as columns, and a `Value` as x.
+        By default, `nodes` calls this method with an ONNX `Value` as x, for all columns.
         """
 
     def nodes(self, x: Numbers) -> Numbers:

@@ -55,7 +55,7 @@ BOTH_GRADIENTS = gradient_source(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set gradients of `scale` in contiguous arrays; x's may be the output's gradient array."""
+    """Set gradients of `scale` in contiguous arrays; dL/dx may overwrite the output's gradient."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     shape = rows, factors.size

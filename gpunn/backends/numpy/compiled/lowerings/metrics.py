@@ -154,7 +154,7 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights at indices of `out`, or of `out`'s equal parts."""
+    """Return an instruction that adds weights at positions in `out`, or in equal parts of `out`."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])
