@@ -49,6 +49,7 @@ FUNCTIONS = {
         / xp.sqrt(xp.mean((x - xp.mean(x, axis=1, keepdims=True)) ** 2, axis=1, keepdims=True) + 1)
     ),
     "shares": lambda xp, x: x / xp.sum(xp.abs(x) + 1, axis=-1)[:, None],
+    "joined": lambda xp, x: xp.concat([x[:, 1:] ** 2, xp.sum(x, axis=1)[:, None]], axis=1) * x,
     "range": lambda xp, x: xp.max(x, axis=1)[:, None] - xp.min(x, axis=1)[:, None] + x,
 }
 """Functions of an array of shape (rows, columns), each row alone."""

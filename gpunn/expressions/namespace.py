@@ -184,6 +184,9 @@ class Namespace:
     def concat(self, arrays: Any, *, axis: int | None = 0) -> StandIn:
         return self._tracer.concat(arrays, axis)
 
+    def stack(self, arrays: Any, *, axis: int = 0) -> StandIn:
+        return self.concat([self.expand_dims(each, axis) for each in arrays], axis=axis)
+
     # -------------------------------------------------------------------------------- shapes
 
     def reshape(self, a: StandIn, shape: Any, **_: Any) -> StandIn:

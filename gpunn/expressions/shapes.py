@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gpunn.expressions.graph import SLICES, Graph, Node, Untraceable
 from gpunn.typing import Shape
@@ -34,6 +34,23 @@ def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
     copy = graph.node("copy", node, shape=node.shape, kind=node.kind, data=columns)
     shape = node.shape[0], columns
     return graph.node("placed", copy, shape=shape, kind=node.kind, data=start)
+
+
+def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
+    """Return matrices side by side; a vector is a matrix of one row."""
+    width, start, result = sum(each.shape[-1] for each in nodes), 0, None
+    for node in nodes:
+        columns = node.shape[-1]
+        whole = reshaped(graph, node, (math.prod(node.shape[:-1]), columns))
+        if columns > 1:
+            whole = placed(graph, whole, start, width)
+        if result is not None:
+            data = start, start + columns
+            inside = graph.node("interval", shape=(width,), kind="bool", data=data)
+            whole = graph.call("where", inside, whole, result)
+        start, result = start + columns, whole
+    assert result is not None
+    return expanded(graph, result, (result.shape[0], width))
 
 
 def expanded(graph: Graph, node: Node, shape: Shape) -> Node:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gpunn.expressions.graph import ARRAY, NUMBER, Graph, Node, Untraceable
-from gpunn.expressions.shapes import columns_of, reshaped
+from gpunn.expressions.shapes import columns_of, reshaped, side_by_side
 from gpunn.typing import Shape
 
 KINDS = {"f": "float", "i": "int", "b": "bool"}
@@ -82,8 +82,15 @@ class Tracer:
         self.refuse("the attribute T of an array")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for arrays joined along an axis, in traces that allow it."""
-        self.refuse("xp.concat")
+        """Return a stand-in for vectors, or for matrices side by side."""
+        nodes = [self.node_of(each) for each in arrays]
+        first, last = nodes[0].shape, len(nodes[0].shape) - 1
+        if last not in (0, 1) or axis not in (-1, last):
+            self.refuse("xp.concat along an axis other than the last one")
+        if {(each.kind, each.shape[:-1]) for each in nodes} != {("float", first[:-1])}:
+            self.refuse("xp.concat of integers, or of different numbers of rows")
+        joined = side_by_side(self.graph, nodes)
+        return StandIn(self, reshaped(self.graph, joined, (*first[:-1], joined.shape[-1])))
 
     def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
         """Return a stand-in for an elementwise function of numbers."""

@@ -134,6 +134,19 @@ class Whole(metrics.Metric):
         return xp.sum(errors, keepdims=True) / xp.sum(1 + weights)
 
 
+class Joined(metrics.Metric):
+    """Sums over all rows side by side, and a single number."""
+
+    name = "joined_of_test_graph"
+
+    def size(self, outputs):
+        return 2 * outputs + 1
+
+    def measure(self, xp, predictions, targets, weights):
+        sums = [xp.sum(each, axis=0) for each in (predictions, weights[:, None] * targets)]
+        return xp.concat([*sums, xp.sum(weights, keepdims=True)])
+
+
 def losses_and_metrics():
     """Yield cases, and how many kernels each takes."""
     for rows, columns in ((1, 1), (1, 6), (6, 1), (37, 3), (13, 70), (300, 4), (5, 5)):
@@ -149,8 +162,10 @@ def losses_and_metrics():
                 name = f"{loss.name}-{at}-{'loss' if gradient is None else 'gradient'}"
                 yield 1, case(name, "loss", rows * wide, loss=loss, gradient=gradient, **kwargs)
         kwargs = {"predictions": matrix, "targets": matrix, "weights": (rows,)}
-        for metric, size in ((Bias(), columns), (Whole(), 1)):
-            kernels = 2 if metric.name == Bias.name and min(matrix) > 1 else 1
+        for metric, size in ((Bias(), columns), (Whole(), 1), (Joined(), 2 * columns + 1)):
+            kernels = 2 if metric.name != Whole.name and min(matrix) > 1 else 1
+            if metric.name == Joined.name and columns == 1 < rows:
+                kernels = 0  # the numbers to join are sums over rows: by the definition
             name = f"{metric.name}-{at}"
             yield (
                 kernels,

@@ -214,6 +214,14 @@ ROWS, COLUMNS = 9, 6
         lambda xp, x, row, column, labels: x[:, 1:4][:, 1:] * x[:, 1:4][:, 0][:, None],
         lambda xp, x, row, column, labels: xp.reshape(x[:, :4], (18, 2))[:, 1] * 3,
         lambda xp, x, row, column, labels: xp.exp(x - 80) * 1e20 * 1e20,
+        lambda xp, x, row, column, labels: xp.concat([x * row, xp.exp(x), x], axis=1),
+        lambda xp, x, row, column, labels: xp.concat(
+            [x[:, 1:3], column[:, None], x[:, :1]], axis=-1
+        ),
+        lambda xp, x, row, column, labels: xp.concat([row * 2, xp.sum(x, axis=0), column]),
+        lambda xp, x, row, column, labels: xp.stack([xp.sum(x), xp.max(x), xp.sum(column)]),
+        lambda xp, x, row, column, labels: xp.stack([column, x[:, 2], xp.sum(x, axis=1)], axis=1),
+        lambda xp, x, row, column, labels: xp.concat([xp.max(x, axis=1), column]) * 2,
     ],
 )
 def test_shapes(function, dtype):
