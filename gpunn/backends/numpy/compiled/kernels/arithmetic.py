@@ -18,8 +18,6 @@ from numba.extending import intrinsic, overload
 from gpunn.backends.numpy.compiled.kernels.blocks import Block
 from gpunn.backends.numpy.compiled.kernels.vectors import declared
 
-__all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
-
 
 class Number:
     """A value in a formula: a float32, a float64, or a vector of such numbers.

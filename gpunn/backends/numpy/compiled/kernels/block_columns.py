@@ -17,8 +17,6 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.kernels.blocks import Block, block_type, if_whole
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
-__all__ = ["load_column", "store_column"]
-
 
 def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: Any) -> Any:
     """Return pointers to numbers `first`, `first` + `stride`, ..., counted from an address."""

@@ -13,8 +13,6 @@ from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, parti
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 from gpunn.backends.numpy.compiled.kernels.vectors import I32, VECTOR_BYTES, Lanes
 
-__all__ = ["transpose_matrix"]
-
 
 @kernel
 def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:

@@ -12,8 +12,6 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number
 from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
-__all__ = ["lanewise", "one_of"]
-
 
 def lanewise(formula: Callable[..., Number]) -> Any:
     """Return a function that applies a formula of `Number`s to blocks."""

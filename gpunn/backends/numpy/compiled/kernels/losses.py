@@ -24,8 +24,6 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log, log1p, n
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 
-__all__ = ["equals"]
-
 Pair: TypeAlias = tuple[Number, Number]
 
 # Functions of a prediction p, a target t, and a constant of the loss. Each returns its value and
@@ -39,29 +37,34 @@ def squared_error(p: Number, t: Number, _: Number) -> Pair:
 
 
 def absolute_error(p: Number, t: Number, _: Number) -> Pair:
+    """Return |p - t| and its derivative: 0 at p = t, and NaN where the difference is NaN."""
     d = p - t
     return abs(d), where(d > 0, 1.0, where(d < 0, -1.0, d))
 
 
 def huber(p: Number, t: Number, delta: Number) -> Pair:
+    """Return d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), where d = p - t."""
     d = p - t
     clipped = where(d > delta, delta, where(d < -delta, -delta, d))
     return clipped * (d - 0.5 * clipped), clipped
 
 
 def quantile(p: Number, t: Number, q: Number) -> Pair:
+    """Return (1 - q) (p - t) if p > t, else q (t - p), and its derivative."""
     d = p - t
     slope = where(d > 0, 1 - q, where(d < 0, -q, d))
     return slope * d, slope
 
 
 def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
+    """Return log(1 + e^p) - t p and sigmoid(p) - t, without overflow for large |p|."""
     e = negative_exp(-abs(p))
     softplus, sigmoid = where(p > 0, p, 0) + log1p(e), where(p < 0, e, 1) / (1 + e)
     return softplus - t * p, sigmoid - t
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
+    """Return e^p - t p, less its minimum over p if `from_zero` is not 0, and e^p - t."""
     e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 
@@ -72,6 +75,7 @@ def brier_score(p: Number, t: Number, _: Number) -> Pair:
 
 
 def binary_accuracy(p: Number, t: Number, threshold: Number) -> Pair:
+    """Return 1 if p and t are on the same side of their thresholds, else 0; the derivative is 0."""
     yes, zero = where(p > threshold, p.like(1), 0), p.like(0)
     return where(t > 0.5, yes, 1 - yes), zero
 

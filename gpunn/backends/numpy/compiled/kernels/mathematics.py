@@ -20,9 +20,6 @@ from gpunn.backends.numpy.compiled.kernels.arithmetic import (
     where,
 )
 
-__all__ = ["cos_of_turns", "exp", "expm1", "log", "log1p", "negative_exp", "normal_cdf"]
-__all__ += ["normal_tail", "sigmoid", "sin_of_turns", "tanh"]
-
 
 def without_log_2(x: Number) -> tuple[Number, Number]:
     """Return r and an integer n with x = n log 2 + r and about |r| <= log(2) / 2."""

@@ -28,8 +28,6 @@ from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.losses import equals
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
-__all__ = ["column_of_larger"]
-
 
 @lanewise
 def above(a: Number, b: Number) -> Number:

@@ -14,8 +14,6 @@ from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, quot
 from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, integers
 from gpunn.backends.numpy.compiled.kernels.vectors import VECTORS
 
-__all__ = ["PANEL"]
-
 PANEL = VECTORS.panel
 
 ROWS_AT_A_TIME = 16

@@ -14,8 +14,6 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
-__all__ = ["sum_of_row"]
-
 
 @compiled
 def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:

@@ -18,8 +18,6 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.interface import ROW_VECTORS, TILE_VECTORS
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTORS, Lanes, declared, spread
 
-__all__ = ["TILE_ROWS", "define_tables", "tile"]
-
 TILE_ROWS = VECTORS.tile_rows
 
 
