@@ -71,7 +71,7 @@ def settled(
     if splits.validation is None and not config.decides("callbacks"):
         raise ConfigError(
             f"model.name: {name!r} needs validation rows to select the best epoch; set "
-            "data.validation_fraction, or set training.callbacks"
+            "data.validation_fraction, or set training.callbacks = [] to train without a best epoch"
         )
     if on_cpu:
         model = replace(model, parameters={**network.on_cpu, **model.parameters})

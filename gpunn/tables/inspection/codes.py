@@ -36,5 +36,5 @@ def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
             f"{as_categories.capitalize()}"
             if count * FEW_ROWS <= len(present)
             else f"Most of the {count:,} codes occur in only one row, so use "
-            f"--drop {quoted(name)}, or replace the codes by larger areas",
+            f"--drop {quoted(name)}, or replace the codes by codes of larger areas",
         )
