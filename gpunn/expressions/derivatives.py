@@ -188,7 +188,7 @@ class Call:
         return self.graph.call(op, *nodes, kind=kind)
 
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
-        """Return a node that is broadcast to `shape`, with the shape `reshape`.
+        """Broadcast a node to `shape`, and return the result in the shape `reshape`.
 
         The cotangent of `where` is also a `where`, because branches may be infinite.
         """

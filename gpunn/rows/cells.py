@@ -66,7 +66,7 @@ class Markers:
 def number_of(cell: str) -> float | None:
     """Return the number in a cell, possibly infinite or NaN; None if it is not a number.
 
-    Python accepts 1_000 as a number; tables do not.
+    Python accepts 1_000 as a number, but in tables it is not a number.
     """
     try:
         return None if "_" in cell else float(cell)

@@ -66,7 +66,7 @@ class Scoring:
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
-        """Return outputs (logits, or numbers) of a network with these predictions."""
+        """Return the outputs, logits or numbers, of a network that makes these predictions."""
         if self._loss.output_activation == "identity":
             return predictions
         logits: np.ndarray = np.log(np.maximum(predictions, TINY))

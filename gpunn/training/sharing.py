@@ -161,8 +161,8 @@ def views(rows: Rows) -> Rows:
 def kind_of(session: TrainingSession) -> Hashable | None:
     """Return a key that is equal for networks that can share a program, or None.
 
-    None means that the network can't share a program. Networks with custom parts can't, because
-    such a part may have state besides its settings.
+    None means that the network can't share a program. A network with custom parts can't share one,
+    because such a part may have state besides its settings.
     """
     trainer, model = session.trainer, session.trainer.model
     parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]

@@ -193,10 +193,10 @@ def test_parts_in_files_of_their_own_stay_what_they_are():
 @pytest.mark.parametrize(
     ("split", "changes", "said"),
     [
-        ("group=patient_id", {}, "20 rows are in groups that data.path also has, by"),
+        ("group=patient_id", {}, "20 rows are in groups that data.path also has, according to the"),
         ("group=patient_id", {"patient_id": "new"}, None),
         ("group=patient_id", {"patient_id": ""}, None),
-        ("time=seen", {}, "20 rows are not later than all rows of data.path, by the"),
+        ("time=seen", {}, "20 rows are not later than all rows of data.path, according to the"),
         ("time=seen", {"seen": "2027-01-01"}, None),
         ("time=seen", {"seen": "soon"}, None),
         ("random", {}, None),

@@ -92,7 +92,7 @@ def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
 def if_whole(
     builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
-    """Generate code that runs `whole()` for a full block, `part(mask)` for `count` lanes."""
+    """Generate code that runs `whole()`, or `part(mask)` if the block has only `count` numbers."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
     with builder.if_else(is_whole, likely=True) as (then, otherwise):
         with then:
