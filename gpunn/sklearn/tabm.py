@@ -116,7 +116,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         Length of the embedding vector of a number.
     bins : int or "auto", default="auto"
         Maximum number of bins for a numeric column. "auto" means a bin for every 160 training
-        rows, but at least 48 and at most 128.
+        rows, but at least 48 and at most 128. In a column of up to 1,024 numbers that occur about
+        equally often, such as days, each number is an edge.
     max_one_hot : int, default=64
         Maximum number of categories for one-hot encoding; columns with more categories get an
         embedding.

@@ -54,12 +54,6 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 """Maps presets to the number of members and the sizes of the hidden layers. None means the default
 of `tabm`."""
 
-FEWEST_BINS, MOST_BINS, ROWS_OF_BIN = 48, 128, 160
-"""Limits of the number of bins, and training rows for each bin. The authors of TabM use 48 bins,
-which are too coarse for columns where single numbers matter, such as round incomes; see
-docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128 bins were slightly
-worse than 48."""
-
 PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
 """Numbers of epochs and of updates without improvement. Training ends when both numbers are
 reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
@@ -139,7 +133,8 @@ def tabm(
         Standard deviation of the initial frequencies of periodic embeddings.
     bins : int or None
         Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
-        None means a bin for every 160 training rows, but at least 48 and at most 128.
+        None means a bin for every 160 training rows, but at least 48 and at most 128. In a column
+        of up to 1,024 numbers that occur about equally often, such as days, each number is an edge.
     max_one_hot : int
         Maximum number of categories for one-hot encoding; columns with more categories get an
         `Embedding` of size `embedding_size`.
@@ -203,8 +198,7 @@ def tabm(
         return one_hot_of(sizes, codes) if few else Embedding(sizes, embedding_size)
 
     def layer_of_numbers(x: np.ndarray) -> Layer:
-        count = bins_for(len(x)) if bins is None else bins
-        return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, count)
+        return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, bins)
 
     embed = None if number_embedding == "none" else layer_of_numbers
     groups = column_groups(schema, X, embed, max_one_hot, layer_of_codes)
@@ -255,11 +249,6 @@ def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
     on = np.concatenate(occur)
     return layer if on.all() else replace(layer, on=on.astype(float).tolist())
-
-
-def bins_for(rows: int) -> int:
-    """Return the default number of bins for this number of training rows."""
-    return min(max(FEWEST_BINS, rows // ROWS_OF_BIN), MOST_BINS)
 
 
 def chunks_of(group: Group) -> list[int]:

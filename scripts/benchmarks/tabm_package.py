@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.published_tables import Parts
-from gpunn.tabular.tabm import bins_for
+from gpunn.tabular.columns import bins_for
 
 __all__ = ["tabm_package"]
 

@@ -94,6 +94,19 @@ def test_large_tables_have_more_bins(rows, bins):
     assert len(edges) == bins + 1
 
 
+@pytest.mark.parametrize(("counts", "bins"), [((8, 8), 249), ((7, 7), 48), ((2, 14), 48)])
+def test_numbers_that_occur_equally_often_are_edges(counts, bins):
+    """The columns before and after have fewer bins, so they have separate layers."""
+    days = np.repeat(np.arange(250.0), counts * 125)
+    income = np.arange(float(len(days)))
+    table = {"income": income, "day": days, "price": income}
+    schema = Schema.fit(table, scaling="quantile")
+    recipe = tabm(schema, schema.encode(table), 1, "regression")
+    first, *_ = network(recipe, schema).layers
+    layers = [each for part in first.parts for each in part.chain] if bins > 48 else [first]
+    assert [len(edges) - 1 for layer in layers for edges in layer.edges] == [48, bins, 48]
+
+
 @pytest.mark.parametrize(
     ("rows", "task", "patience"),
     [
