@@ -149,11 +149,7 @@ def conclusion(
             f"Best by validation (*): {best.record.path}, {ranking.metric} "
             f"{best.metrics[ranking.metric]:.6g} in epoch {best.columns['epoch']}."
         )
-        if ranking.unlike:
-            text.append(
-                f"The runs differ in {', '.join(ranking.unlike)}, so they may have different "
-                "validation rows."
-            )
+        text += ranking.warnings()
     return text
 
 

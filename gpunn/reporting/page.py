@@ -429,16 +429,8 @@ def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
 
 def ranking_note(ranking: Ranking) -> str:
     """Return a note on how runs were ranked."""
-    note = (
-        f"Ranked by the validation metric {ranking.metric} at each run's best epoch. The test "
-        "split does not affect the order."
-    )
-    if ranking.unlike:
-        note += (
-            f" The runs differ in {', '.join(ranking.unlike)}, so they may have different "
-            "validation rows."
-        )
-    return note
+    order = f"Ranked by the validation metric {ranking.metric} at each run's best epoch."
+    return " ".join((order, "The test split does not affect the order.", *ranking.warnings()))
 
 
 def differences(records: Sequence[Record], names: Sequence[str]) -> Table:

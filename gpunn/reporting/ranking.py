@@ -32,6 +32,11 @@ class Ranking:
         """Return the metric at a run's best epoch; None if the metric is missing or not finite."""
         return (record.best or {}).get(self.metric)
 
+    def warnings(self) -> list[str]:
+        """Return a sentence on settings of `[data]` that differ, if there are any."""
+        differ = f"The runs differ in {', '.join(self.unlike)}"
+        return [f"{differ}, so they may have different validation rows."] if self.unlike else []
+
 
 def rank(records: Sequence[Record]) -> Ranking | None:
     """Rank runs; return None if no run has a validation metric that selects its best epoch."""
