@@ -62,9 +62,9 @@ class EpochBlocks:
         self._ended = min(self._epochs, left) < 1 or not self._possible()
         if self._ended:
             return
-        self._shared = shared_programs()
-        self._kind = None if self._shared is None else kind_of(self.session)
-        if self._shared is not None and self._kind is not None:
+        if shared_programs() and (kind := kind_of(self.session)):
+            self._shared, self._kind = shared_programs(), kind
+        if self._shared is not None:
             self._seconds = self._shared.seconds.get(self._kind, 0.0)
         elif left > MIN_EPOCHS:
             self._epochs = min(self._epochs, left - 1)
@@ -74,7 +74,7 @@ class EpochBlocks:
 
     def look_again(self) -> None:
         """Find out which networks can share programs with this one after settings may change."""
-        if self._kind is not None:
+        if self._shared is not None:
             self._kind = kind_of(self.session)
             self._ended |= self._kind is None
 
@@ -117,16 +117,16 @@ class EpochBlocks:
     @contextmanager
     def _program(self) -> Iterator[EpochProgram | None]:
         """Return a context with the program, or with None if requests must train."""
-        if self._shared is not None and self._kind is not None:
-            if self.session.callbacks or not is_built_in(type(self.trainer.policy)):
-                self.look_again()
-            if self._kind is None:
-                yield None
-                return
-            with self._shared.taken(self._kind, self.session, self._epochs) as program:
-                yield program
+        if self._shared is None:
+            yield self._own_program()
             return
-        yield self._own_program()
+        if self.session.callbacks or not is_built_in(type(self.trainer.policy)):
+            self.look_again()
+        if self._kind is None:
+            yield None
+            return
+        with self._shared.taken(self._kind, self.session, self._epochs) as program:
+            yield program
 
     def _possible(self) -> bool:
         """Return whether one process trains on arrays, and row orders can be drawn in advance."""
@@ -160,7 +160,7 @@ class EpochBlocks:
     def observe_time(self, seconds: float) -> None:
         """Remember how long an epoch took."""
         self._seconds = seconds
-        if self._shared is not None and self._kind is not None:
+        if self._shared is not None:
             self._shared.seconds[self._kind] = seconds
 
     def ready(self) -> bool:

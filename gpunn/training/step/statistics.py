@@ -279,7 +279,7 @@ class Statistics:
 def number(metric: Metric, result: Any) -> float:
     """Return a metric's result as a float, or raise an ArgumentError if it is not a number."""
     try:
-        if np.shape(result) == ():
+        if isinstance(result, float) or np.shape(result) == ():
             return float(result)
     except (TypeError, ValueError):
         pass
