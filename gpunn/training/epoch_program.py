@@ -104,18 +104,13 @@ class EpochProgram:
         # Replacing the table of learning rates later would invalidate recorded programs.
         step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
 
-    def rows_in(self, arrays: Rows, order: Array) -> DeviceRows:
-        """Return rows on the device in an order that the host sets."""
-        X, y, weights, metric_weights = arrays
-        return DeviceRows(X, y, weights, order, int(order.shape[0]), metric_weights)
-
     def prepare(self, training: Rows, held: Rows | None) -> Repeated | None:
         """Record the program again if necessary; return None if there can be no program."""
         with TURNS:
-            self.step.load(self.rows_in(training, self.order))
+            self.step.load(rows_in(training, self.order))
             if self.passes is not None:
                 assert held is not None
-                self.passes.load(self.rows_in(held, self.held_order))
+                self.passes.load(rows_in(held, self.held_order))
             recorded = list(self._batches())
             if recorded != self._recorded or self._program is None:
                 self._recorded = recorded
@@ -239,3 +234,9 @@ class EpochProgram:
 def sizes(rows: int, batch: int) -> list[int]:
     """Return the different numbers of rows of batches."""
     return [size for size in (batch if rows >= batch else 0, rows % batch) if size]
+
+
+def rows_in(arrays: Rows, order: Array) -> DeviceRows:
+    """Return rows on the device in an order that the host sets."""
+    X, y, weights, metric_weights = arrays
+    return DeviceRows(X, y, weights, order, int(order.shape[0]), metric_weights)

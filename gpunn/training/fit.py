@@ -60,16 +60,6 @@ class Fit:
         self._queue: AbstractContextManager[object] = nullcontext()
         self._exit_status: int | None = None
 
-    @property
-    def first_epoch(self) -> int:
-        """The trainer's number of epochs before this fit; known only within the context."""
-        return self.trainer.progress.first_epoch
-
-    @property
-    def last_epoch(self) -> int:
-        """The trainer's number of epochs if this fit completes; known only within the context."""
-        return self.trainer.progress.last_epoch
-
     def run(self) -> History:
         """Train for the requested epochs, or until something ends training.
 
@@ -134,7 +124,7 @@ class Fit:
 
     def _advance(self, until: int | None) -> bool:
         progress = self.trainer.progress
-        last = self.last_epoch if until is None else min(until, self.last_epoch)
+        last = progress.last_epoch if until is None else min(until, progress.last_epoch)
         if progress.epoch > progress.first_epoch:  # the caller may have changed settings
             self._blocks.look_again()
         while progress.epoch < last and not progress.stop_reason:
@@ -145,7 +135,7 @@ class Fit:
             elif logs := self._epoch.run():
                 self._blocks.observe_time(logs["seconds"])
                 self._end_epoch(logs)
-        return progress.epoch >= self.last_epoch or bool(progress.stop_reason)
+        return progress.epoch >= progress.last_epoch or bool(progress.stop_reason)
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
         """Add an epoch to the history, and pass it to schedule, policy and callbacks."""
@@ -172,7 +162,7 @@ class Fit:
             progress.stop_reason,
             progress.updates,
             progress.epoch,
-            self.last_epoch,
+            progress.last_epoch,
         )
 
     def _exit_program(self, kind: object, error: BaseException | None, traceback: object) -> None:

@@ -89,16 +89,16 @@ class SharedProgram:
             self._replace = found.replacer(own)
         self._own: list[Any] = []
 
-    @property
-    def is_shareable(self) -> bool:
-        """Whether other networks can use the program."""
-        return self._replace is not None
+    def use_for(self, session: TrainingSession) -> EpochProgram | None:
+        """Return the program, with the rows, keys and L2 penalty of a session.
 
-    def use_for(self, session: TrainingSession) -> EpochProgram:
-        """Return the program, with the rows, keys and L2 penalty of a session."""
+        Return None if other networks can't use the program.
+        """
+        if self._replace is None:
+            return None
         model, optimizer = session.trainer.model, session.trainer.optimizer
         own = own_arguments(*rows_of(session), list(family(*model.layers)), optimizer)
-        if self._replace is not None and not same(own, self._own):
+        if not same(own, self._own):
             self._replace(own)
         self._own = own
         # The state has the running averages among the buffers, but no frozen parameters.
@@ -128,7 +128,7 @@ class SharedPrograms:
         if shared is None:
             with TURNS:
                 shared = SharedProgram(session, epochs)
-        yield shared.use_for(session) if shared.is_shareable else None
+        yield shared.use_for(session)
         with self._lock:  # after an error, the program is lost
             self._free.append((kind, shared))
             del self._free[:-MAX_PROGRAMS]

@@ -32,7 +32,7 @@ from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
-from gpunn.training import updates_per_request
+from gpunn.training import epoch
 from gpunn.training.callbacks import Callback
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
@@ -301,7 +301,7 @@ def test_the_larger_graph_is_recorded_after_enough_requests(times, several, sing
 def test_launches_of_a_default_trainer(updates, launches, precision, emulator, monkeypatch):
     """With default settings, on a fast device; docs/project/gpu_testing.md has these numbers."""
     ticks = itertools.count()
-    monkeypatch.setattr(updates_per_request.time, "perf_counter", lambda: 1e-6 * next(ticks))
+    monkeypatch.setattr(epoch.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS
     backend = CupyBackend(0, matmul_precision=precision)
     model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)

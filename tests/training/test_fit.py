@@ -38,7 +38,7 @@ def test_in_parts(data, parts):
             assert not fit.advance(until)
             assert actual.epoch == until
         assert fit.advance()
-        assert (fit.first_epoch, fit.last_epoch) == (0, 6)
+        assert (fit.trainer.first_epoch, fit.trainer.last_epoch) == (0, 6)
     np.testing.assert_equal(results(actual), results(expected))
 
 

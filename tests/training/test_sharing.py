@@ -123,7 +123,7 @@ def recorded(monkeypatch):
 
     def init(self, *args):
         make(self, *args)
-        programs.append(self.is_shareable)
+        programs.append(self._replace is not None)
 
     monkeypatch.setattr(sharing.SharedProgram, "__init__", init)
     return programs

@@ -1,7 +1,7 @@
 import pytest
 
-from gpunn.training import updates_per_request as module
-from gpunn.training.updates_per_request import UpdatesPerRequest
+from gpunn.training import epoch as module
+from gpunn.training.epoch import UpdatesPerRequest
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ class FitJob:
             with self._contexts.pop_all() as contexts:
                 if not self.begun and not self._begin(contexts):
                     return
-                if not self._advance(None if epochs is None else self.fit.first_epoch + epochs):
+                first = self.fit.trainer.progress.first_epoch
+                if not self._advance(None if epochs is None else first + epochs):
                     self._contexts = contexts.pop_all()
                     return
             self.ended = True
@@ -91,7 +92,7 @@ class FitJob:
         """
         if self.path is None:
             return self.fit.advance(until)
-        last = self.fit.last_epoch if until is None else until
+        last = self.fit.trainer.last_epoch if until is None else until
         epochs = 1
         while True:
             began = time.monotonic()
