@@ -11,13 +11,13 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from gpunn.backends.base import Backend
 from gpunn.backends.numpy.blas import limit_threads
 from gpunn.backends.numpy.lowerings import Calls, NumpyLowerings
 from gpunn.backends.numpy.memory import zeros
+from gpunn.backends.numpy.namespace import xp
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.recording import Trace, definition, lower_operations
 from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2, pass_key
 from gpunn.backends.numpy.memory import contiguous
+from gpunn.backends.numpy.namespace import xp
 from gpunn.backends.operations import is_zero, scaled
 from gpunn.backends.recording import Arguments
 from gpunn.configurable import is_built_in

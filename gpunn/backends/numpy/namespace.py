@@ -1,0 +1,23 @@
+"""NumPy by the array API standard, without its modules that take longer to import than NumPy.
+
+array_api_compat copies every public name of NumPy, and so would import `numpy.f2py`,
+`numpy.testing` and others, which NumPy itself imports when they are first used.
+"""
+
+import numpy as np
+
+__all__ = ["xp"]
+
+
+def _unloaded(name: str) -> None:
+    raise AttributeError(name)
+
+
+whole = {name: vars(np)[name] for name in ("__all__", "__getattr__")}
+loaded = [name for name in np.__all__ if name in vars(np)]
+vars(np).update(__all__=loaded, __getattr__=_unloaded)
+try:
+    import array_api_compat.numpy as xp
+finally:
+    vars(np).update(whole)
+vars(xp).setdefault("__getattr__", np.__getattr__)
