@@ -37,11 +37,20 @@ def expanded(node: Node, args: Sequence[Sum]) -> Sum:
     """Return a node as a sum of products, given its arguments."""
     if node.op == NUMBER:
         return total([(frozenset(), node.data)])
-    if node.op in EXPANDED and (node.op not in ("reshape", "copy") or is_row_vector(node.args[0])):
+    if is_expanded(node):
         found = EXPANDED[node.op](node, *args)
         if found is not None and len(found) <= LARGEST:
             return found
     return {frozenset([((id(node), is_row_vector(node)), 1)]): 1.0}
+
+
+def is_expanded(node: Node) -> bool:
+    """Return whether to expand a function; a vector in a matrix's function has the columns."""
+    if node.op == "reshape":
+        return is_row_vector(node) and is_row_vector(node.args[0])
+    if any(len(each.shape) == 1 < min(each.shape[0], len(node.shape)) for each in node.args):
+        return False
+    return node.op in EXPANDED and (node.op != "copy" or is_row_vector(node.args[0]))
 
 
 def is_row_vector(node: Node) -> bool:
@@ -94,6 +103,14 @@ def summed(node: Node, a: Sum) -> Sum:
     return total(terms)
 
 
+def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
+    """Return where(condition, x, 0) as x times a factor that is 1 or 0."""
+    if a and b:
+        return None
+    mask = (frozenset(condition.items()), bool(a)), is_row_vector(node.args[0])
+    return multiplied(a or b, {frozenset([(mask, 1)]): 1.0})
+
+
 EXPANDED: Mapping[str, Callable[..., Sum | None]] = {
     "reshape": lambda node, a: a,
     "copy": lambda node, a: a,
@@ -102,5 +119,6 @@ EXPANDED: Mapping[str, Callable[..., Sum | None]] = {
     "subtract": lambda node, a, b: total([*a.items(), *((x, -y) for x, y in b.items())]),
     "multiply": lambda node, a, b: multiplied(a, b),
     "divide": lambda node, a, b: divided(a, b),
+    "where": chosen,
     "row_sum": summed,
 }

@@ -10,6 +10,10 @@ def total(xp, x):
     return xp.sum(x, axis=1)
 
 
+def line(xp):
+    return xp.arange(3, dtype=xp.float64)
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -19,6 +23,51 @@ def total(xp, x):
         (lambda xp, x, r: total(xp, x + r[:, None]) - total(xp, x) - 3 * r, True),
         (lambda xp, x, r: r * (r + 2) - r * r - 2 * r, True),
         (lambda xp, x, r: r / (2 * r) - 0.5, True),
+        (
+            lambda xp, x, r: (
+                total(xp, xp.where(x > 0, r[:, None], 0.0) * 2)
+                - 2 * r * total(xp, xp.where(x > 0, 1.0, 0.0))
+            ),
+            True,
+        ),
+        (
+            lambda xp, x, r: (
+                total(xp, xp.where((r > 0)[:, None], x, 0.0))
+                - xp.where(r > 0, 1.0, 0.0) * total(xp, x)
+            ),
+            True,
+        ),
+        (
+            lambda xp, x, r: (
+                total(xp, xp.where(x > 0, x, 0.0)) - total(xp, xp.where(x > 0, 0.0, x))
+            ),
+            False,
+        ),
+        (lambda xp, x, r: 3 * total(xp, x * line(xp)) - 3 * total(xp, x), False),
+        (
+            lambda xp, x, r: (
+                3 * total(xp, x * line(xp)) - total(xp, line(xp) + 0 * x) * total(xp, x)
+            ),
+            False,
+        ),
+        (
+            lambda xp, x, r: (
+                3 * total(xp, x * line(xp))
+                - total(xp, xp.broadcast_to(line(xp), x.shape)) * total(xp, x)
+            ),
+            False,
+        ),
+        (
+            lambda xp, x, r: (
+                3 * total(xp, x * line(xp)[None, :])
+                - total(xp, line(xp)[None, :] + 0 * x) * total(xp, x)
+            ),
+            False,
+        ),
+        (
+            lambda xp, x, r: total(xp, xp.where(~(x > 0), x, 0.0) - xp.where(~(x > 1), x, 0.0)),
+            False,
+        ),
         (lambda xp, x, r: 1 - total(xp, x), False),
         (lambda xp, x, r: total(xp, x * x) - total(xp, x) ** 2, False),
         (lambda xp, x, r: total(xp, x * xp.sin(x)) - total(xp, xp.sin(x)), False),
