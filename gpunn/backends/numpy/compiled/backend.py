@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 WORTHWHILE = 6.0
 """If an operation takes more microseconds than this on average, several threads share it."""
 
+PIECE = 1 << 17
+"""Bytes of images to process together, so that they are in the cache for the next operation."""
+
 
 class CompiledBackend(NumpyBackend):
     """The backend that computes with NumPy on a CPU, and runs recorded operations as programs."""
@@ -91,15 +94,17 @@ class CompiledBackend(NumpyBackend):
 
         trace = expand_composites(trace, self, CompiledLowerings)
         threads = self._team_size(trace)
+        pieces = pieces_of(trace, threads)
         vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(trace, vectors.panel), vectors)
-        lowerings = CompiledLowerings(threads, products)
+        lowerings = CompiledLowerings(threads, products, pieces)
 
         def otherwise(one: Operation) -> list[Instruction | Callable[[], None]]:
             traced = lowerings.traced(method_of(self, one), arguments_of(self, one))
             return [*(self.bound([one]) if traced is None else traced)]
 
-        return Program(lower_operations(trace, self, lowerings, otherwise), threads, self.limited)
+        steps = lower_operations(trace, self, lowerings, otherwise)
+        return Program(steps, threads, self.limited, pieces)
 
 
 def microseconds(trace: Trace) -> float:
@@ -117,6 +122,25 @@ def microseconds(trace: Trace) -> float:
             results = [each.size for each in arrays if each.shape[3:] == weights.shape[1:]]
             total += 2 * weights.shape[0] * min(results) / 1e5
     return total
+
+
+def pieces_of(trace: Trace, threads: int) -> int:
+    """Return into how many pieces each thread divides its images, all with equally many images.
+
+    The largest images of a piece take about PIECE bytes.
+    """
+    images = [
+        each
+        for name, args, kwargs, _ in trace
+        if name.startswith(("conv", "max_pool", "average_pool"))
+        for each in arrays_in((*args, *kwargs.values()))
+        if each.ndim == 4
+    ]
+    if not images:
+        return 1
+    largest, (rows, rest) = max(each.nbytes for each in images), divmod(len(images[0]), threads)
+    wanted = min(rows, max(1, largest // (threads * PIECE)))
+    return 1 if rest else max(each for each in range(1, wanted + 1) if rows % each == 0)
 
 
 def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:

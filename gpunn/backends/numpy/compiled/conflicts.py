@@ -123,10 +123,12 @@ class Uses:
         shared = (other for each in extents for other in (each, *self._others.get(each, ())))
         return {number for each in shared for number in positions.get(each, ())}
 
-    def waiting(self, threads: int) -> list[int]:
+    def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
         """Return the positions of instructions before which threads must wait for each other.
 
         A thread need not wait if conflicting instructions divide the memory's rows in the same way.
+        `starts` are the positions at which each instruction's group begins; threads wait only
+        there.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}
@@ -139,8 +141,8 @@ class Uses:
                 for each in extents
                 for other in (each, *self._others.get(each, ()))
             ):
-                found.append(position)
-                barrier = position
+                barrier = starts[position]
+                found.append(barrier)
             used |= dict.fromkeys((*one.read_extents, *one.written_extents), position)
             written |= dict.fromkeys(one.written_extents, position)
         return found

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 MAX_ARGS = 36
 """Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
-ROW_SIZE = MAX_ARGS + 2
+FIRST_ARG = 4
+ROW_SIZE = FIRST_ARG + MAX_ARGS
 """Number of integers in an instruction's row of a program's table: the kernel, whether a barrier
-follows, and the arguments."""
+follows, the number of pieces, the number of instructions in its group, and the arguments."""
 
 LINE = 8
 """64-bit integers in a cache line."""

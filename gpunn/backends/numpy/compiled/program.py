@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import Extent, Uses, address, extent
-from gpunn.backends.numpy.compiled.interface import ROW_SIZE
+from gpunn.backends.numpy.compiled.interface import FIRST_ARG, ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
@@ -23,6 +23,9 @@ from gpunn.typing import Array
 
 Cell = tuple[np.ndarray, int, int]
 """An instruction's row of a table, a column of the row, and the number of an argument."""
+
+CACHED = 1 << 20
+"""Maximum bytes of the memory that instructions of a group use for one piece."""
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -68,6 +71,8 @@ class Instruction:
     kernel."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
+    in_pieces: bool = False
+    """Whether each thread runs the kernel on one piece of its rows after the other."""
     non_final: Sequence[float | np.ndarray | None] = ()
     """The arguments for all repetitions of a program except the final one, if they differ. Only the
     final repetition has to write results that are read after the program."""
@@ -92,7 +97,8 @@ class Instruction:
 class Program:
     """A sequence of instructions, and of Python calls for operations without a kernel.
 
-    `limited` returns a context in which the BLAS uses at most the requested threads.
+    `limited` returns a context in which the BLAS uses at most the requested threads. An instruction
+    `in_pieces` runs on `pieces` pieces of each thread's rows.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class Program:
         operations: Sequence[Instruction | Callable[[], None]],
         threads: int,
         limited: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        pieces: int = 1,
     ) -> None:
         self._kept: list[Any] = []  # since the tables contain only addresses
         self._threads, self._limited = threads, limited
@@ -122,7 +129,9 @@ class Program:
             if is_whole:
                 # Without calls between instructions, no code reads a gradient before the end.
                 order = fuse_updates(order)
-            rows = table_of(order, threads)
+            groups = grouped(order, threads * pieces)
+            order = [order[number] for group in groups for number in group]
+            rows = table_of(order, threads, pieces, [*map(len, groups)])
             if is_whole and any(instruction.non_final for instruction in order):
                 self._non_final = Table(non_final_table(order, rows))
             self._steps.append(Table(rows))
@@ -181,7 +190,7 @@ class Program:
                 ):
                     if id(each) in numbers:
                         found.add(numbers[id(each)])
-                        cells.append((table.rows[number], 2 + column, numbers[id(each)]))
+                        cells.append((table.rows[number], FIRST_ARG + column, numbers[id(each)]))
             # Arguments may overlap, such as training rows and validation rows.
             given = [memory for index, memory in memories if index in found]
             for used in (*instruction.read_extents, *instruction.written_extents):
@@ -272,19 +281,78 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     return result
 
 
-def table_of(order: Sequence[Instruction], threads: int) -> np.ndarray:
+def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
+    """Return the positions of instructions in groups, which run on one piece after the other.
+
+    A piece is one of `parts` parts of the rows. Instructions of a group use only the same pieces of
+    each other's results. An instruction joins an earlier group if those before it allow that, and
+    the group's memory stays in the cache.
+    """
+    left, groups = [*range(len(order))], list[list[int]]()
+    if not any(each.in_pieces for each in order):
+        return [[number] for number in left]
+    uses = Uses(order)
+    conflicts = [uses.conflicts_of(number) for number in left]
+    while left:
+        group, later, memory = list[int](), list[int](), dict[Extent, int]()
+        for number in left:
+            one = order[number]
+            used = [*one.read_extents, *one.written_extents]
+            more = {each: (each.end - each.begin) // (parts if each.rows else 1) for each in used}
+            if not group or (
+                one.in_pieces
+                and order[group[0]].in_pieces
+                and conflicts[number].isdisjoint(later)
+                and sum((memory | more).values()) <= CACHED
+                and all(
+                    divided_alike(order[each], one, parts)
+                    for each in conflicts[number].intersection(group)
+                )
+            ):
+                group.append(number)
+                memory |= more
+            else:
+                later.append(number)
+        groups.append(group)
+        left = later
+    return groups
+
+
+def divided_alike(one: Instruction, other: Instruction, parts: int) -> bool:
+    """Return whether two instructions divide all memory that they share in the same way."""
+    pairs = (
+        (one.written_extents, [*other.read_extents, *other.written_extents]),
+        (one.read_extents, other.written_extents),
+    )
+    return all(
+        a.is_divided_like(b, parts) or not a.meets(b)
+        for first, second in pairs
+        for a in first
+        for b in second
+    )
+
+
+def table_of(
+    order: Sequence[Instruction], threads: int, pieces: int = 1, groups: Sequence[int] = ()
+) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    A row has the kernel's address, 1 if a barrier (a wait for all threads) follows or 0, and the
-    arguments. A barrier follows an instruction if the next instruction must wait for an instruction
-    since the previous barrier.
+    `groups` are the numbers of instructions in each group, 1 by default. A row has the kernel's address, 1 if a
+    barrier (a wait for all threads) follows or 0, the numbers of pieces and of instructions in its
+    group, and the arguments. A barrier follows a group if the next group must wait for an
+    instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
-    for index in Uses(order).waiting(threads) if threads > 1 else ():
+    groups = groups or [1] * len(order)
+    sizes = [size for size in groups for _ in range(size)]
+    starts = [sum(groups[:number]) for number, size in enumerate(groups) for _ in range(size)]
+    for index in Uses(order).waiting(threads, starts) if threads > 1 else ():
         table[index - 1, 1] = 1
     for index, instruction in enumerate(order):
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
-        pack(instruction.args, table[index, 2:])
+        table[index, 2] = pieces if instruction.in_pieces else 1
+        table[index, 3] = sizes[index]
+        pack(instruction.args, table[index, FIRST_ARG:])
     table[-1, 1] = 1  # the next repetition begins with the first instruction
     return table
 
@@ -294,7 +362,7 @@ def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarr
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:
-            pack(instruction.non_final, row[2:])
+            pack(instruction.non_final, row[FIRST_ARG:])
     return result
 
 

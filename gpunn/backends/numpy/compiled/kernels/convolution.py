@@ -15,6 +15,8 @@ The first arguments of all kernels:
 * size (bytes per number), x_ptr, weights_ptr, y_ptr;
 * buffer_ptr, and the bytes of it that each thread has;
 * the number of parts of a kernel row (1 if it is a run), and how many numbers a part reads.
+
+The last argument is the number of pieces into which each thread divides its images.
 """
 
 from __future__ import annotations
@@ -91,13 +93,14 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     If an image is padded on its sides, a buffer has a padded copy. More arguments: the width of the
     copy, or of x without padding; bias_ptr, zero_ptr (1,), floor (float).
     """
+    (pieces,) = integers(args, 28, 1)
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
     size, x, w, y, buffer, buffer_bytes, taps, terms, wide, bias, zero = integers(args, 16, 11)
     (floor,) = floats(args, 27, 1)
     pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, units * size
-    row_bytes, kernel_row, own = wide * pixel, kernel_w * channels * PANEL, thread * buffer_bytes
-    own += buffer
+    row_bytes, kernel_row = wide * pixel, kernel_w * channels * PANEL
+    own = buffer + quotient(thread, pieces) * buffer_bytes
     # A product adds all rows of the kernel, or else one row, whose pixels are apart.
     step, gap = kernel_h, down_gap * row_bytes - terms * size
     if taps > 1:
@@ -154,9 +157,10 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
     size, x, w, y, buffer, buffer_bytes, taps, patch, wide, images, block = integers(args, 16, 11)
-    span, copies = integers(args, 27, 2)
+    span, copies, pieces = integers(args, 27, 3)
     pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, units * size
-    row_bytes, own = wide * pixel, buffer + thread * buffer_bytes
+    owner = quotient(thread, pieces)
+    row_bytes, own = wide * pixel, buffer + owner * buffer_bytes
     x_jump, y_jump, panel, b_row = down * row_bytes, columns * y_pixel, own, y_pixel
     if images > 1:
         x_jump, y_jump = height * row_bytes, rows * columns * y_pixel
@@ -165,8 +169,9 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
     if copies:
         b_row = PANEL
     count = kernel_h * taps * patch * groups * units
-    w += thread * count * size
-    clear(dtype, w, count)
+    w += owner * count * size
+    if thread == owner * pieces:
+        clear(dtype, w, count)
     tall = tile_height(patch)
     image, last = partition(n, 1, thread, threads)
     while image < last:
@@ -229,9 +234,9 @@ def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
     size, x, w, y, buffer, buffer_bytes, taps, patch, y_step, kernel_step = integers(args, 16, 10)
-    block, span, zeros = integers(args, 26, 3)
+    block, span, zeros, pieces = integers(args, 26, 4)
     pixel, y_pixel, group_bytes = groups * channels * size, groups * units * size, patch * size
-    own, x_row, tap_bytes = buffer + thread * buffer_bytes, width * pixel, 0
+    own, x_row, tap_bytes = buffer + quotient(thread, pieces) * buffer_bytes, width * pixel, 0
     for _ in range(0, group_bytes, PANEL):
         tap_bytes += units * PANEL
     # If x is the result, it is also the initial value.

@@ -26,7 +26,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     load_half,
     store,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, matrix, partition
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, matrix, partition, quotient
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
@@ -80,13 +80,13 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_max, buffer_ptr (threads, buffer_size),
-    buffer_size: at least line and a block.
+    buffer_size: at least line and a block; the number of a thread's pieces.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
-    buffer, buffer_size = integers(args, 13, 2)
+    buffer, buffer_size, pieces = integers(args, 13, 3)
     from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
-    lanes, own = block_size(dtype), thread * buffer_size
+    lanes, own = block_size(dtype), quotient(thread, pieces) * buffer_size
     half = lanes // 2
     first, last = partition(images, 1, thread, threads)
     at, end = first * rows * columns * channels, last * rows * columns * channels
@@ -162,13 +162,13 @@ def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: x_ptr (images, rows, columns, channels), out_ptr, images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared. If is_shared, each pixel of a
     window gets an equal part of the window's number. The last arguments are buffer_ptr (threads,
-    buffer_size), buffer_size, in_one.
+    buffer_size), buffer_size, in_one, and the number of a thread's pieces.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
-    buffer, buffer_size, in_one = integers(args, 13, 3)
+    buffer, buffer_size, in_one, pieces = integers(args, 13, 4)
     from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
-    lanes, own = block_size(dtype), thread * buffer_size
+    lanes, own = block_size(dtype), quotient(thread, pieces) * buffer_size
     half = lanes // 2
     first, last = partition(images, 1, thread, threads)
     at, end = first * rows * columns * channels, last * rows * columns * channels

@@ -14,6 +14,7 @@ from gpunn.backends.numpy.compiled.interface import (
     DONE,
     ENTERED,
     FINISHED,
+    FIRST_ARG,
     GENERATION,
     JOB,
     LINE,
@@ -43,9 +44,18 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share (a thread's work) of the instructions between two addresses of a table."""
-    for row in range(begin, end, ROW_SIZE * 8):
-        call(atomic_load(row), row + 16, share, threads)
+    """Run one share (a thread's work) of the instructions between two addresses of a table.
+
+    The instructions of a group run on one piece of the share after the other, so that they find the
+    piece in the cache.
+    """
+    while begin < end:
+        pieces = atomic_load(begin + 16)
+        after = begin + atomic_load(begin + 24) * (ROW_SIZE * 8)
+        for piece in range(share * pieces, (share + 1) * pieces):
+            for row in range(begin, after, ROW_SIZE * 8):
+                call(atomic_load(row), row + FIRST_ARG * 8, piece, threads * pieces)
+        begin = after
 
 
 @compiled

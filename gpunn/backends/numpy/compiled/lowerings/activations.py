@@ -57,7 +57,7 @@ class Activations(Expressions):
             shape, by_rows = self.divided(z, out)
         args = [number, z, bias, out, *shape, *parameters]
         writes = [out] if bias is None else [z, out]
-        return [Instruction("activate", args, op.arrays, writes, by_rows)]
+        return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def activation_gradient(self, op: Arguments) -> Steps:
         gradient, bias_gradient = op.gradient, op.bias_gradient
@@ -82,8 +82,8 @@ class Activations(Expressions):
         args = [number, source, gradient, *(sums or [None]), *shape, *parameters]
         by_rows = [source, *by_rows] if by_rows else []
         read, changed = [source, gradient], [gradient, *sums]
-        gradients = Instruction("activation_gradient", args, read, changed, by_rows)
-        return [gradients, *afterwards]
+        new = Instruction if sums else self.instruction
+        return [new("activation_gradient", args, read, changed, by_rows), *afterwards]
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:

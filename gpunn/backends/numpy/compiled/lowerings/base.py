@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,9 @@ from gpunn.typing import Array
 Steps: TypeAlias = list[Instruction] | None
 """The result of lowering an operation: instructions in order, or None if no kernel fits the
 arguments. For example, no kernel fits a custom loss, or an array that isn't contiguous."""
+
+LEAST = 1 << 12
+"""Bytes of a piece for which a call of a kernel takes little time."""
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -30,8 +34,30 @@ def present(*arrays: Array | None) -> list[Array]:
 class Lowerings:
     """Base class of lowerings: each method translates the operation of the same name."""
 
-    def __init__(self, threads: int, products: ProductPlans) -> None:
-        self.threads, self.products = threads, products
+    def __init__(self, threads: int, products: ProductPlans, pieces: int = 1) -> None:
+        self.threads, self.products, self.pieces = threads, products, pieces
+
+    def pieces_of(self, *arrays: Array) -> int:
+        """Return the number of pieces in which each thread processes its rows of some arrays."""
+        parts = self.threads * self.pieces
+        is_large = max((each.nbytes for each in arrays), default=0) >= parts * LEAST
+        return self.pieces if is_large and not any(len(each) % parts for each in arrays) else 1
+
+    def parts_of(self, x: Array) -> int:
+        """Return the number of parts into which threads divide the rows of x."""
+        return self.threads * self.pieces_of(x)
+
+    def instruction(
+        self,
+        kernel: str,
+        args: Sequence[float | Array | None],
+        reads: Sequence[Array],
+        writes: Sequence[Array],
+        by_rows: Sequence[Array] = (),
+    ) -> Instruction:
+        """Return an instruction, which runs in pieces if threads divide images by rows."""
+        pieces = self.pieces_of(*by_rows)
+        return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
         """Return how threads divide x and out in an elementwise operation.

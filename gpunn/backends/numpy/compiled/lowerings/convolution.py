@@ -72,9 +72,9 @@ class Convolution(Depthwise, Dense):
         zero = np.zeros(units, x.dtype)
         initial = zero if bias is None else bias
         args = self._arguments(window, groups, x, panels, out, buffer)
-        args += [wide, initial, zero, floor]
+        args += [wide, initial, zero, floor, self.pieces_of(x, out)]
         read = [x, panels, buffer, initial, zero]
-        return [*packing, Instruction("convolution", args, read, [out], [x, out])]
+        return [*packing, self.instruction("convolution", args, read, [out], [x, out])]
 
     def convolution_weights(self, op: Arguments) -> Steps:
         window, out = op.window, op.out
@@ -96,9 +96,9 @@ class Convolution(Depthwise, Dense):
         wide, buffer = self._padded(window, x, gradient, images, copied)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
         args = self._arguments(window, groups, x, sums, gradient, buffer)
-        args += [wide, images, block, span, copies]
+        args += [wide, images, block, span, copies, self.pieces_of(x, gradient)]
         read = [x, gradient, buffer]
-        steps = [Instruction("convolution_weights", args, read, [sums], [x, gradient])]
+        steps = [self.instruction("convolution_weights", args, read, [sums], [x, gradient])]
         return steps if sums is out else [*steps, sum_rows(sums, out)]
 
     def convolution_inputs(self, op: Arguments) -> Steps:
@@ -128,9 +128,10 @@ class Convolution(Depthwise, Dense):
         (down, _), (gap, _) = window.strides, window.dilation
         steps = gap // math.gcd(down, gap), down // math.gcd(down, gap)
         initial = np.zeros(self.products.vectors.panel // size, out.dtype)
-        args += [*steps, block, span, initial]
+        args += [*steps, block, span, initial, self.pieces_of(gradient, out)]
         read = [gradient, panels, buffer, initial]
-        return [*packing, Instruction("convolution_inputs", args, read, [out], [gradient, out])]
+        by_rows = [gradient, out]
+        return [*packing, self.instruction("convolution_inputs", args, read, [out], by_rows)]
 
     def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
         """Return instructions that copy matrices of equal shapes into panels, and the panels."""
@@ -143,7 +144,7 @@ class Convolution(Depthwise, Dense):
             start = address(part.weights) + part.first * size
             strides = [stride * size for stride in part.strides]
             args = [size, rows, columns, start, *strides, target, part.matrices, part.step * size]
-            instructions.append(Instruction("pack", args, [part.weights], [target]))
+            instructions.append(Instruction("pack", args, [part.weights], [target], early=True))
         return instructions, panels
 
     def _padded(

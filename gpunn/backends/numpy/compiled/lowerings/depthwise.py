@@ -83,7 +83,7 @@ class Depthwise(Lowerings):
         args += [down.step * line, across.step * channels]
         args += [down.skip * weights_line, across.skip * channels, weights_line]
         args += [stride * channels, floor]
-        return [Instruction("depthwise", args, [x, weights, initial], [out], [x, out])]
+        return [self.instruction("depthwise", args, [x, weights, initial], [out], [x, out])]
 
     def depthwise_weights(
         self, window: Window, x: Array, gradient: Array, out: Array

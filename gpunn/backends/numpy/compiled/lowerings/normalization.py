@@ -64,7 +64,7 @@ class Normalization(Pooling):
             *self.column_sums(x, center, squares, multiple),
             statistics,
             *then,
-            Instruction("batch_norm", args, read, results, by_rows),
+            self.instruction("batch_norm", args, read, results, by_rows),
         ]
 
     def batch_norm_gradient(self, op: Arguments) -> Steps:
@@ -76,19 +76,19 @@ class Normalization(Pooling):
         multiple = self.multiple(batch[0])
         shape = [*batch[0].shape, multiple]
         parts, summing = self.parts(batch[0], sums, multiple)
-        by_rows = [] if multiple else batch
+        by_rows = [] if multiple else [*batch, *parts]
         repeating, vectors = self.repeated(joined, [op.inverse_std, op.scale], divided=sums)
         args, last = [*batch, *parts, *shape], [*batch, *vectors, *shape]
         return [
-            Instruction("batch_norm_gradient_sums", args, batch, parts, by_rows),
+            self.instruction("batch_norm_gradient_sums", args, batch, parts, by_rows),
             *summing,
             *repeating,
-            Instruction("batch_norm_gradient", last, [*batch, *vectors], batch[:1], by_rows),
+            self.instruction("batch_norm_gradient", last, [*batch, *vectors], batch[:1], by_rows),
         ]
 
     def multiple(self, x: Array) -> int:
         """Return the unit in which threads divide the columns of x, or 0 if they divide rows."""
-        by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
+        by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 
     def column_sums(
@@ -98,7 +98,8 @@ class Normalization(Pooling):
         read = [x] if total is None else [x, total]
         [sums], summing = self.parts(x, [out], multiple)
         args = [x, total, sums, *x.shape, multiple]
-        return [Instruction("column_sums", args, read, [sums], [] if multiple else [x]), *summing]
+        by_rows = [] if multiple else [x, sums]
+        return [self.instruction("column_sums", args, read, [sums], by_rows), *summing]
 
     def parts(
         self, x: Array, sums: list[Array], multiple: int
@@ -109,7 +110,7 @@ class Normalization(Pooling):
         """
         if multiple and x.shape[1] == sums[0].size:
             return sums, []
-        threads = 1 if multiple else self.threads
+        threads = 1 if multiple else self.parts_of(x)
         parts = [np.empty((threads * x.shape[1] // out.size, out.size), x.dtype) for out in sums]
         return parts, [*map(sum_rows, parts, sums)]
 

@@ -18,6 +18,9 @@ from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, Shape
 
+JOINED = 512
+"""Maximum number of columns of joined pixels, unless a pixel has more channels."""
+
 RELU = ACTIVATIONS.index("relu")
 
 
@@ -32,6 +35,7 @@ class Pooling(Lowerings):
 
     def _pool(self, x: Array, window: Window, out: Array, is_max: bool) -> Steps:
         args = [x, out, *places(x.shape, out.shape, window), is_max, *self._buffer(x)]
+        args.append(self.pieces_of(x, out))
         return self._by_images("pool", args, [x], out)
 
     def max_pool_gradient(self, op: Arguments) -> Steps:
@@ -55,6 +59,7 @@ class Pooling(Lowerings):
     def _spread(self, x: Array, window: Window, out: Array, is_shared: bool) -> Steps:
         shapes = out.shape, x.shape, window
         args = [x, out, *places(*shapes), is_shared, *self._buffer(out), in_one_window(*shapes)]
+        args.append(self.pieces_of(x, out))
         return self._by_images("spread", args, [x], out)
 
     def multiply_channels(self, op: Arguments) -> Steps:
@@ -66,18 +71,22 @@ class Pooling(Lowerings):
         values, (rows, height, width, channels) = op.values, op.values.shape
         if not same_kind(values, op.out) or not values.size:
             return None
-        # Sums over whole rows of pixels first, since few channels would leave lanes empty.
-        lines = values.reshape(rows * height, width * channels)
-        sums = np.zeros((self.threads * width, channels), values.dtype)  # for threads without rows
+        # Sums over several pixels first, since few channels would leave lanes empty.
+        wanted = max(1, min(width, JOINED // channels))
+        joined = max(n for n in range(1, wanted + 1) if width % n == 0)
+        lines = values.reshape(-1, joined * channels)
+        parts = self.parts_of(lines) * joined
+        sums = np.zeros((parts, channels), values.dtype)  # for threads without rows
         args = [lines, None, sums, *lines.shape, 0]
-        return [Instruction("column_sums", args, [lines], [sums], [lines]), sum_rows(sums, op.out)]
+        summing = self.instruction("column_sums", args, [lines], [sums], [lines, sums])
+        return [summing, sum_rows(sums, op.out)]
 
     def _by_images(self, kernel: str, args: list[Any], read: list[Array], out: Array) -> Steps:
         """Return an instruction for a kernel whose threads divide the images of all arrays."""
         if not same_kind(*read, out) or not out.size:
             return None
         self.products.divide(out, False)
-        return [Instruction(kernel, args, read, [out], [*read, out])]
+        return [self.instruction(kernel, args, read, [out], [*read, out])]
 
     def _buffer(self, images: Array) -> tuple[Array, int]:
         """Return a buffer with a row of pixels for each thread, and the size of a thread's part."""
