@@ -842,7 +842,7 @@ class Operations(WindowOperations):
         running_variance: Array,
         momentum: float,
         epsilon: float,
-        normalized: Array,
+        mean: Array,
         inverse_std: Array,
         out: Array,
     ) -> None:
@@ -850,9 +850,9 @@ class Operations(WindowOperations):
 
         In this order::
 
+            mean ← sum over rows of x / rows
             inverse_std ← 1 / sqrt(variance + epsilon)
-            normalized ← (x - mean) * inverse_std
-            out ← scale * normalized + shift
+            out ← scale * (x - mean) * inverse_std + shift
             running ← momentum * running + (1 - momentum) * current
 
         Parameters
@@ -863,16 +863,15 @@ class Operations(WindowOperations):
             The weight of the previous running averages, in [0, 1].
         epsilon : float
             A positive number.
-        normalized, inverse_std, out : array
-            Results of shapes (rows, features), (features,) and (rows, features).
+        mean, inverse_std, out : array
+            Results of shapes (features,), (features,) and (rows, features).
         """
         xp = self.xp
-        mean = xp.mean(x, axis=0)
+        mean[...] = xp.mean(x, axis=0)
         centered = x - mean
         variance = xp.mean(centered * centered, axis=0)
         inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
-        normalized[...] = centered * inverse_std
-        out[...] = scale * normalized + shift
+        out[...] = scale * (centered * inverse_std) + shift
         running_mean[...] = momentum * running_mean + (1 - momentum) * mean
         running_variance[...] = momentum * running_variance + (1 - momentum) * variance
 
@@ -880,7 +879,8 @@ class Operations(WindowOperations):
     def batch_norm_gradient(
         self,
         gradient: Array,
-        normalized: Array,
+        x: Array,
+        mean: Array,
         inverse_std: Array,
         scale: Array,
         scale_gradient: Array,
@@ -888,7 +888,7 @@ class Operations(WindowOperations):
     ) -> None:
         """Compute dL/dscale and dL/dshift, and replace dL/dy in `gradient` by dL/dx.
 
-        With g = dL/dy, n = normalized, and means over the rows::
+        With g = dL/dy, n = (x - mean) * inverse_std, and means over the rows::
 
             dL/dscale = sum over rows of g * n
             dL/dshift = sum over rows of g
@@ -896,12 +896,13 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `normalized` and
-            `inverse_std` are results of `batch_norm` with this scale. `scale_gradient` and
+        gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient : array
+            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `mean` and
+            `inverse_std` are results of `batch_norm` with this x and scale. `scale_gradient` and
             `shift_gradient` are results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
+        normalized = (x - mean) * inverse_std
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = xp.sum(gradient, axis=0)
         centered = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
@@ -966,7 +967,6 @@ class Operations(WindowOperations):
         scale: Array,
         shift: Array,
         epsilon: float,
-        normalized: Array,
         inverse_std: Array,
         out: Array,
     ) -> None:
@@ -974,24 +974,30 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        x, mean, variance, scale, shift, epsilon, normalized, inverse_std, out : array, float
+        x, mean, variance, scale, shift, epsilon, inverse_std, out : array, float
             Arguments as in `batch_norm`; mean and variance have shape (features,).
         """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
-        normalized[...] = (x - mean) * inverse_std
-        out[...] = scale * normalized + shift
+        out[...] = scale * ((x - mean) * inverse_std) + shift
 
     @operation
     def batch_norm_sums(
-        self, gradient: Array, normalized: Array, scale_gradient: Array, shift_gradient: Array
+        self,
+        gradient: Array,
+        x: Array,
+        mean: Array,
+        inverse_std: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
     ) -> None:
         """Compute only dL/dscale and dL/dshift of `batch_norm_gradient`.
 
         Parameters
         ----------
-        gradient, normalized, scale_gradient, shift_gradient : array
+        gradient, x, mean, inverse_std, scale_gradient, shift_gradient : array
             Arguments of `batch_norm_gradient`, except that `gradient` is not changed.
         """
+        normalized = (x - mean) * inverse_std
         scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = self.xp.sum(gradient, axis=0)
 
@@ -999,7 +1005,8 @@ class Operations(WindowOperations):
     def batch_norm_input_gradient(
         self,
         gradient: Array,
-        normalized: Array,
+        x: Array,
+        mean: Array,
         inverse_std: Array,
         scale: Array,
         sums: Array,
@@ -1009,16 +1016,17 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        gradient, normalized, inverse_std, scale : array
+        gradient, x, mean, inverse_std, scale : array
             As in `batch_norm_gradient`.
         sums : array, shape (2 features,)
-            Two sums over the rows of all parts: of g * n, then of g, where g is dL/dy and n is
-            `normalized`.
+            Two sums over the rows of all parts: of g * n, then of g, with g and n as in
+            `batch_norm_gradient`.
         counts : array, shape (parts,)
             The number of rows in each part.
         """
         features, rows = scale.shape[0], self.xp.sum(counts)
         of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
+        normalized = (x - mean) * inverse_std
         gradient[...] = scale * inverse_std * (gradient - of_shift - normalized * of_scale)
 
     @operation

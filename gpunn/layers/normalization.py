@@ -132,8 +132,7 @@ class BatchNorm(Layer):
             )
             return y
         if workspace.collectives is not None:
-            normalized = vector_buffer(self, "normalized", x, workspace)
-            self._forward_of_ranks(workspace, (vectors, normalized, results))
+            self._forward_of_ranks(workspace, (vectors, results))
             return y
         workspace.backend.batch_norm(
             vectors,
@@ -143,7 +142,7 @@ class BatchNorm(Layer):
             values["running_variance"],
             self.momentum if workspace.keeps_averages else 1.0,
             self.epsilon,
-            vector_buffer(self, "normalized", x, workspace),
+            workspace.fixed(self, "mean", x.shape[-1:]),
             workspace.fixed(self, "inverse_std", x.shape[-1:]),
             results,
         )
@@ -164,12 +163,12 @@ class BatchNorm(Layer):
             )
             return dx
         if workspace.collectives is not None:
-            normalized = vector_buffer(self, "normalized", x, workspace)
-            self._backward_of_ranks(workspace, (vectors, normalized))
+            self._backward_of_ranks(workspace, (vectors, as_vectors(self, x, workspace)))
             return view(vectors, x.shape, workspace)
         workspace.backend.batch_norm_gradient(
             vectors,  # in: dL/dy; out: dL/dx
-            vector_buffer(self, "normalized", x, workspace),  # n, from `forward`
+            as_vectors(self, x, workspace),
+            workspace.fixed(self, "mean", x.shape[-1:]),
             workspace.fixed(self, "inverse_std", x.shape[-1:]),  # 1 / sqrt(variance + epsilon)
             self.values["scale"],
             self.gradients["scale"],
@@ -180,9 +179,9 @@ class BatchNorm(Layer):
     # Statistics of the rows of all ranks, from the statistics of each (Chan, Golub & LeVeque 1979).
 
     def _forward_of_ranks(
-        self, workspace: Workspace, batch: tuple[Array, Array, Array] | None = None
+        self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Normalize the vectors x of `batch` = (x, normalized, y), if this rank has rows."""
+        """Normalize the vectors x of `batch` = (x, y), if this rank has rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -200,7 +199,7 @@ class BatchNorm(Layer):
         ops.running_average(variance, self.momentum, values["running_variance"])
         if batch is None:
             return
-        x, normalized, y = batch
+        x, y = batch
         ops.batch_norm_of(
             x,
             mean,
@@ -208,7 +207,6 @@ class BatchNorm(Layer):
             values["scale"],
             values["shift"],
             self.epsilon,
-            normalized,
             workspace.fixed(self, "inverse_std", (features,)),
             y,
         )
@@ -216,7 +214,7 @@ class BatchNorm(Layer):
     def _backward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Change the vectors dL/dy of `batch` = (dL/dy, normalized) to dL/dx, if there are rows."""
+        """Change the vectors dL/dy of `batch` = (dL/dy, x) to dL/dx, if there are rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -227,16 +225,18 @@ class BatchNorm(Layer):
             ops.fill(local, 0.0)
             collectives.sum_over_ranks(local, gathered, sums)
             return
-        gradient, normalized = batch
+        gradient, x = batch
+        mean, inverse_std = (
+            workspace.fixed(self, name, (features,)) for name in ("mean", "inverse_std")
+        )
         dscale, dshift = self.gradients["scale"], self.gradients["shift"]
-        ops.batch_norm_sums(gradient, normalized, dscale, dshift)
+        ops.batch_norm_sums(gradient, x, mean, inverse_std, dscale, dshift)
         ops.assign(dscale, local[:features])
         ops.assign(dshift, local[features:])
         collectives.sum_over_ranks(local, gathered, sums)
         count = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
-        inverse_std = workspace.fixed(self, "inverse_std", (features,))
         ops.batch_norm_input_gradient(
-            gradient, normalized, inverse_std, values["scale"], sums, count[:, 0]
+            gradient, x, mean, inverse_std, values["scale"], sums, count[:, 0]
         )
 
     def forward_without_rows(self, workspace: Workspace) -> None:

@@ -739,10 +739,10 @@ def normalizations() -> Iterator[Case]:
         far = 1000 + np.linspace(0, 4, rows)[:, None] if x in TALL else 1
         running = {"running_mean": of, "running_variance": positive, "momentum": 0.9}
         for name, numbers, more, deviations, terms in (
-            ("batch_norm", moved(far, *x), running, of, rows),
-            ("layer_norm", moved(1, *x), {}, (rows, 1), features),
+            ("batch_norm", moved(far, *x), {**running, "mean": of}, of, rows),
+            ("layer_norm", moved(1, *x), {"normalized": x}, (rows, 1), features),
         ):
-            kwargs = {**affine, **more, "epsilon": 1e-2, "normalized": x, "inverse_std": deviations}
+            kwargs = {**affine, **more, "epsilon": 1e-2, "inverse_std": deviations}
             yield case(f"{name}-{at}", name, terms, x=numbers, **kwargs, out=x)
             if rows * features < 500:
                 same = np.full(x, 0.75)  # without variance
@@ -760,12 +760,12 @@ def normalizations() -> Iterator[Case]:
             kwargs |= {"inverse_std": (rows, 1), "scale": of, **sums}
             name, terms = "layer_norm_activation_gradient", max(rows, features)
             yield case(f"{name}-{f.name}-{at}", name, terms, **kwargs)
-        for name, deviations, terms in (
-            ("batch_norm_gradient", of, rows),
-            ("layer_norm_gradient", (rows, 1), max(rows, features)),
+        for name, more, deviations, terms in (
+            ("batch_norm_gradient", {"x": x, "mean": of}, of, rows),
+            ("layer_norm_gradient", {"normalized": x}, (rows, 1), max(rows, features)),
         ):
             inverse = uniform(*deviations, low=0.5, high=1.5)
-            kwargs = {"gradient": x, "normalized": x, "inverse_std": inverse, "scale": of}
+            kwargs = {"gradient": x, **more, "inverse_std": inverse, "scale": of}
             yield case(f"{name}-{at}", name, terms, **kwargs, **sums)
 
 
@@ -790,18 +790,18 @@ def of_ranks() -> Iterator[Case]:
         yield case(f"clip_to-{size}-{norm}", "clip_to", terms=3, **kwargs)
     for rows, features in ((1, 1), (5, 3), (130, 17)):
         at, x, of = f"{rows}x{features}", (rows, features), (features,)
-        batch = {"gradient": x, "normalized": x}
+        batch = {"gradient": x, "x": x, "mean": of, "inverse_std": squared(features)}
         kwargs = {"x": x, "out": (1 + 2 * features,)}
         yield case(f"column_moments-{at}", "column_moments", terms=rows, **kwargs)
         kwargs = {"parts": moments_of_parts(rows, features), "mean": of, "variance": of}
         yield case(f"combine_moments-{at}", "combine_moments", terms=3, **kwargs)
         yield case(f"running_average-{at}", "running_average", current=of, momentum=0.9, out=of)
         kwargs = {"x": x, "mean": of, "variance": squared(features), "scale": of, "shift": of}
-        kwargs |= {"epsilon": 1e-3, "normalized": x, "inverse_std": of, "out": x}
+        kwargs |= {"epsilon": 1e-3, "inverse_std": of, "out": x}
         yield case(f"batch_norm_of-{at}", "batch_norm_of", **kwargs)
         kwargs = {**batch, "scale_gradient": of, "shift_gradient": of}
         yield case(f"batch_norm_sums-{at}", "batch_norm_sums", terms=rows, **kwargs)
-        kwargs = {**batch, "inverse_std": squared(features), "scale": of, "sums": (2 * features,)}
+        kwargs = {**batch, "scale": of, "sums": (2 * features,)}
         kwargs |= {"counts": np.array([rows, 0.0, 2 * rows])}
         yield case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", 3, **kwargs)
 

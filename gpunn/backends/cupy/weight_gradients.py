@@ -28,7 +28,7 @@ READ_ONLY = {
     "assign": ("values",),
     "average_pool": ("x",),
     "average_pool_gradient": ("gradient",),
-    "batch_norm_gradient": NORMALIZED,
+    "batch_norm_gradient": ("x", "mean", "inverse_std", "scale"),
     "compute": ("inputs",),
     "convolve_gradient": LAYER,
     "copy_columns": ("source",),

@@ -68,16 +68,17 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
 
 SCALE_AND_SHIFT_GRADIENT = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_scale_and_shift_gradient(
-    const T* gradient, const T* normalized, T* scale_gradient, T* shift_gradient,
-    {PARAMETERS}) {{
+    const T* gradient, const T* x, const T* mean, const T* inverse_std,
+    T* scale_gradient, T* shift_gradient, {PARAMETERS}) {{
   {COLUMN}
+  const T center = inside ? mean[column] : 0, inverse = inside ? inverse_std[column] : 0;
   T sums[2] = {{0, 0}};
   for (long long k = first; k < end; k += EACH * step) {{
-    T own_g[EACH], own_n[EACH];
+    T own_g[EACH], own_x[EACH];
     load(own_g, gradient, k, step, end);
-    load(own_n, normalized, k, step, end);
+    load(own_x, x, k, step, end);
     for (int n = 0; n < EACH; ++n) {{
-      sums[0] += own_g[n] * own_n[n];
+      sums[0] += own_g[n] * ((own_x[n] - center) * inverse);
       sums[1] += own_g[n];
     }}
   }}
@@ -89,14 +90,15 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
 
 BATCH_NORM = cupy.ElementwiseKernel(
     "T x, T mean, T inverse_std, T scale, T shift",
-    "T n, T y",
-    "const T normal = (x - mean) * inverse_std; y = scale * normal + shift; n = normal;",
+    "T y",
+    "const T n = (x - mean) * inverse_std; y = scale * n + shift;",
     "gpunn_batch_norm",
 )
 BATCH_NORM_GRADIENT = cupy.ElementwiseKernel(
-    "T n, T inverse_std, T scale, T along, T sum, T rows",
+    "T x, T mean, T inverse_std, T scale, T along, T sum, T rows",
     "T g",
-    "g = scale * inverse_std * (g - sum / rows - n * (along / rows));",
+    """const T n = (x - mean) * inverse_std;
+       g = scale * inverse_std * (g - sum / rows - n * (along / rows));""",
     "gpunn_batch_norm_gradient",
 )
 STANDARDIZE = cupy.ElementwiseKernel(
@@ -145,20 +147,20 @@ def unstandardize(op: Arguments) -> Calls:
 def batch_norm(op: Arguments, scratch: Scratch) -> None:
     """Normalize each column and update running averages, in two kernels; arrays are contiguous."""
     x, momentum = op.x, op.momentum
-    T, columns = x.dtype.type, x.shape[1]
-    mean = scratch("mean", columns, x.dtype)[:columns]
+    T = x.dtype.type
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
-    outputs = mean, op.inverse_std, op.running_mean, op.running_variance
+    outputs = op.mean, op.inverse_std, op.running_mean, op.running_variance
     numbers = T(momentum), T(1 - momentum), T(op.epsilon)
     over_columns(kernel, x.shape, (x, *outputs, *numbers), 2, scratch)
-    BATCH_NORM(x, mean, op.inverse_std, op.scale, op.shift, op.normalized, op.out)
+    BATCH_NORM(x, op.mean, op.inverse_std, op.scale, op.shift, op.out)
 
 
 def batch_norm_gradient(op: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
     name = "gpunn_scale_and_shift_gradient"
     kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=op.gradient.dtype)
-    arrays = op.gradient, op.normalized, op.scale_gradient, op.shift_gradient
+    moments = op.x, op.mean, op.inverse_std
+    arrays = op.gradient, *moments, op.scale_gradient, op.shift_gradient
     over_columns(kernel, op.gradient.shape, arrays, 2, scratch)
     sums = op.scale_gradient, op.shift_gradient, op.gradient.shape[0]
-    BATCH_NORM_GRADIENT(op.normalized, op.inverse_std, op.scale, *sums, op.gradient)
+    BATCH_NORM_GRADIENT(*moments, op.scale, *sums, op.gradient)

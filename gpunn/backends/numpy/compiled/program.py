@@ -6,7 +6,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
@@ -71,6 +71,8 @@ class Instruction:
     kernel."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
+    unread: tuple[int, np.ndarray] | None = None
+    """The number of an argument that may be 0, so that this result, an array, is not written."""
     in_pieces: bool = False
     """Whether each thread runs the kernel on one piece of its rows after the other."""
     non_final: Sequence[float | np.ndarray | None] = ()
@@ -124,11 +126,11 @@ class Program:
                     self._steps.append(operation)
             if not order:
                 continue
-            order = combined(schedule(order))
             is_whole = len(order) == len(operations)
+            order = combined(schedule(order))
             if is_whole:
                 # Without calls between instructions, no code reads a gradient before the end.
-                order = fuse_updates(order)
+                order = without_unread(fuse_updates(order))
             groups = grouped(order, threads * pieces)
             order = [order[number] for group in groups for number in group]
             rows = table_of(order, threads, pieces, [*map(len, groups)])
@@ -281,6 +283,18 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     return result
 
 
+def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
+    """Let only the final repetition write results that no instruction reads."""
+    result = list(order)
+    for position, one in enumerate(order):
+        if one.unread is not None:
+            number, array = one.unread
+            if not Uses(order).readers_of([extent(array, one.by_rows)]):
+                args = [0 if i == number else each for i, each in enumerate(one.args)]
+                result[position] = replace(one, non_final=args)
+    return result
+
+
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Return the positions of instructions in groups, which run on one piece after the other.
 
@@ -337,10 +351,10 @@ def table_of(
 ) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    `groups` are the numbers of instructions in each group, 1 by default. A row has the kernel's address, 1 if a
-    barrier (a wait for all threads) follows or 0, the numbers of pieces and of instructions in its
-    group, and the arguments. A barrier follows a group if the next group must wait for an
-    instruction since the previous barrier.
+    `groups` are the numbers of instructions in each group, 1 by default. A row has the kernel's
+    address, 1 if a barrier (a wait for all threads) follows or 0, the numbers of pieces and of
+    instructions in its group, and the arguments. A barrier follows a group if the next group must
+    wait for an instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

@@ -19,7 +19,14 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
     sum_of,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, thread_part, vector
+from gpunn.backends.numpy.compiled.kernels.depthwise import at_least
+from gpunn.backends.numpy.compiled.kernels.kernel import (
+    compiled,
+    kernel,
+    partition,
+    thread_part,
+    vector,
+)
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
@@ -123,19 +130,16 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
             store(inverse * multiply_add(n, slope, h - mean), gradient, start + i, left)
 
 
-@kernel
-def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum x over the rows, or (x - total / rows)^2 if there is a total.
+@compiled
+def sum_over_rows(
+    dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any, total: int
+) -> None:
+    """Sum the rows of a part of x (see `thread_part`), from index `offset` of the sums on.
 
-    Each thread computes some columns, or some rows and their sums.
-
-    Arguments: x_ptr (rows, columns), total_ptr (columns,) or 0, sums_ptr (columns,), or (threads,
-    columns) by rows, rows, columns, multiple (see `thread_part`).
+    If there is a `total`, the index of the part's earlier sums, sum (x - total / rows)^2 instead.
     """
-    x, total, sums, rows, columns, multiple = integers(args, 0, 6)
-    lanes, count = block_size(dtype), block_of(dtype, rows)
-    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
-    offset = thread * columns if multiple == 0 else 0
+    first, last, begin, end = part
+    lanes, count = block_size(dtype), block_of(dtype, last - first)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
@@ -143,8 +147,8 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
             result = block_of(dtype, 0)
             if top > first:
                 result = load(dtype, sums, offset + column, left)
-            if total != 0:
-                center = load(dtype, total, column, left) / count
+            if total >= 0:
+                center = load(dtype, sums, total + column, left) / count
                 for row in range(top, bottom):
                     centered = load(dtype, x, row * columns + column, left) - center
                     result = multiply_add(centered, centered, result)
@@ -155,23 +159,64 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @kernel
-def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute mean, inverse_std and the running averages of each column from sums over the rows.
+def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Sum x over the rows; each thread computes some rows and their sums.
 
-    Arguments: total_ptr, squares_ptr (of deviations from the mean), running_mean_ptr,
-    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon
-    (floats).
+    Arguments: x_ptr (rows, columns), sums_ptr (threads, columns), rows, columns.
     """
-    total, squares, running_mean, running_variance, mean, inverse_std = integers(args, 0, 6)
-    rows, columns = integers(args, 6, 2)
-    momentum, epsilon = floats(args, 8, 2)
-    lanes, count = block_size(dtype), block_of(dtype, rows)
+    x, sums, rows, columns = integers(args, 0, 4)
+    part = thread_part(rows, columns, 0, thread, threads)
+    sum_over_rows(dtype, x, sums, thread * columns, columns, part, -1)
+
+
+@kernel
+def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Sum x over the rows, then the squared deviations from the mean of these rows.
+
+    Each thread computes some columns, or some rows and their sums.
+
+    Arguments: x_ptr (rows, columns), moments_ptr (2, columns), or (threads, 2, columns) by rows,
+    rows, columns, multiple (see `thread_part`).
+    """
+    x, moments, rows, columns, multiple = integers(args, 0, 5)
+    part = thread_part(rows, columns, multiple, thread, threads)
+    own = 2 * thread * columns if multiple == 0 else 0
+    sum_over_rows(dtype, x, moments, own, columns, part, -1)
+    sum_over_rows(dtype, x, moments, own + columns, columns, part, own)
+
+
+@kernel
+def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Compute mean, inverse_std and the running averages of each column from `column_moments`.
+
+    The moments of parts of the rows are combined (Chan, Golub & LeVeque 1983). If `joined` rows are
+    treated as one row, each row of the moments belongs to several columns.
+
+    Arguments: moments_ptr (parts, 2, joined, columns), parts, joined, running_mean_ptr,
+    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,
+    epsilon (floats).
+    """
+    moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
+    inverse_std, rows, columns = integers(args, 6, 3)
+    momentum, epsilon = floats(args, 9, 2)
+    lanes, every, width = block_size(dtype), block_of(dtype, rows * joined), joined * columns
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
         left = end - column
-        center = load(dtype, total, column, left) / count
-        variance = load(dtype, squares, column, left) / count
+        total = squares = block_of(dtype, 0)
+        for part in range(parts):
+            for at in range(2 * part * width + column, (2 * part + 1) * width, columns):
+                total = total + load(dtype, moments, at, left)
+        center = total / every
+        for part in range(parts):
+            first, last = partition(rows, 1, part, parts)
+            count = block_of(dtype, last - first)
+            for at in range(2 * part * width + column, (2 * part + 1) * width, columns):
+                off = load(dtype, moments, at, left) / count - center
+                own = load(dtype, moments, at + width, left)
+                squares = squares + multiply_add(count * off, off, own)
+        variance = squares / every
         std = square_root(variance + block_of(dtype, epsilon))
         store(center, mean, column, left)
         store(block_of(dtype, 1) / std, inverse_std, column, left)
@@ -183,15 +228,15 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @kernel
 def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set normalized = (x - mean) inverse_std and out = scale normalized + shift.
+    """Set out = scale (x - mean) inverse_std + shift, and activated = max(out, 0), a ReLU.
 
     Each thread computes some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
-    inverse_std_ptr, scale_ptr, shift_ptr (columns,), normalized_ptr (rows, columns), out_ptr (rows,
-    columns), rows, columns, multiple (see `thread_part`).
+    inverse_std_ptr, scale_ptr, shift_ptr (columns,), out_ptr, activated_ptr (rows, columns), rows,
+    columns, multiple (see `thread_part`). `out` or `activated` may be 0.
     """
-    x, mean, inverse_std, scale, shift, normalized, out = integers(args, 0, 7)
+    x, mean, inverse_std, scale, shift, out, activated = integers(args, 0, 7)
     rows, columns, multiple = integers(args, 7, 3)
-    lanes = block_size(dtype)
+    lanes, zero = block_size(dtype), block_of(dtype, 0)
     first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
@@ -203,8 +248,11 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
             for row in range(top, bottom):
                 at = row * columns + column
                 value = (load(dtype, x, at, left) - center) * inverse
-                store(value, normalized, at, left)
-                store(multiply_add(factor, value, term), out, at, left)
+                value = multiply_add(factor, value, term)
+                if out != 0:
+                    store(value, out, at, left)
+                if activated != 0:
+                    store(at_least(value, zero), activated, at, left)
 
 
 @kernel
@@ -214,12 +262,12 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
     scale_gradient = sum of gradient * normalized, and shift_gradient = sum of gradient. Each thread
     computes some columns, or some rows and their sums.
 
-    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), scale_gradient_ptr,
-    shift_gradient_ptr (columns,), or (threads, columns) by rows, rows, columns, multiple (see
-    `thread_part`).
+    Arguments: gradient_ptr, x_ptr (rows, columns), mean_ptr, inverse_std_ptr (columns,),
+    scale_gradient_ptr, shift_gradient_ptr (columns,), or (threads, columns) by rows, rows, columns,
+    multiple (see `thread_part`).
     """
-    gradient, normalized, scale_gradient, shift_gradient = integers(args, 0, 4)
-    rows, columns, multiple = integers(args, 4, 3)
+    gradient, x, mean, inverse_std, scale_gradient, shift_gradient = integers(args, 0, 6)
+    rows, columns, multiple = integers(args, 6, 3)
     lanes = block_size(dtype)
     first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
     offset = thread * columns if multiple == 0 else 0
@@ -228,13 +276,16 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
         for column in range(begin, end, lanes):
             left = end - column
             of_scale = of_shift = block_of(dtype, 0)
+            center = load(dtype, mean, column, left)
+            inverse = load(dtype, inverse_std, column, left)
             if top > first:
                 of_scale = load(dtype, scale_gradient, offset + column, left)
                 of_shift = load(dtype, shift_gradient, offset + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
                 g = load(dtype, gradient, at, left)
-                of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
+                n = (load(dtype, x, at, left) - center) * inverse
+                of_scale = multiply_add(g, n, of_scale)
                 of_shift = of_shift + g
             store(of_scale, scale_gradient, offset + column, left)
             store(of_shift, shift_gradient, offset + column, left)
@@ -244,22 +295,25 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
 def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute dL/dx in `Backend.batch_norm_gradient` from the gradients of scale and shift.
 
-    Each thread computes some rows or columns. Arguments: gradient_ptr (rows, columns),
-    normalized_ptr (rows, columns), inverse_std_ptr, scale_ptr, scale_gradient_ptr,
-    shift_gradient_ptr (columns,), rows, columns, multiple (see `thread_part`).
+    Each thread computes some rows or columns. Arguments: gradient_ptr, x_ptr (rows, columns),
+    mean_ptr, inverse_std_ptr, scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,), rows,
+    columns, multiple (see `thread_part`).
     """
-    gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 6)
-    rows, columns, multiple = integers(args, 6, 3)
+    gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 7)
+    rows, columns, multiple = integers(args, 7, 3)
     lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
     first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
-            mean = share * load(dtype, shift_gradient, column, left)
+            center = load(dtype, mean, column, left)
+            inverse = load(dtype, inverse_std, column, left)
+            average = share * load(dtype, shift_gradient, column, left)
             along = share * load(dtype, scale_gradient, column, left)
-            factor = load(dtype, scale, column, left) * load(dtype, inverse_std, column, left)
+            factor = load(dtype, scale, column, left) * inverse
             for row in range(top, bottom):
                 at = row * columns + column
-                g, n = load(dtype, gradient, at, left), load(dtype, normalized, at, left)
-                store(factor * (g - mean - n * along), gradient, at, left)
+                n = (load(dtype, x, at, left) - center) * inverse
+                g = load(dtype, gradient, at, left)
+                store(factor * (g - average - n * along), gradient, at, left)

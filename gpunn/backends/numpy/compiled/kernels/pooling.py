@@ -26,7 +26,13 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     load_half,
     store,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, matrix, partition, quotient
+from gpunn.backends.numpy.compiled.kernels.kernel import (
+    compiled,
+    kernel,
+    matrix,
+    partition,
+    quotient,
+)
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 

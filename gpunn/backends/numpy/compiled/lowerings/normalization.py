@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
-from gpunn.backends.numpy.compiled.lowerings.pooling import Pooling
+from gpunn.backends.numpy.compiled.lowerings.pooling import RELU, Pooling, memory_of
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
@@ -39,67 +42,53 @@ class Normalization(Pooling):
         ]
 
     def batch_norm(self, op: Arguments) -> Steps:
-        scale, inverse_std = op.scale, op.inverse_std
+        scale, mean, inverse_std = op.scale, op.mean, op.inverse_std
         averages = [op.running_mean, op.running_variance]
         if not same_kind(*op.arrays) or not op.x.size:
             return None
         self.products.divide(op.out, self.products.is_by_columns(op.x))
         joined = joined_rows(*op.x.shape)
-        x, *results = (
-            each.reshape(-1, joined * scale.size) for each in (op.x, op.normalized, op.out)
-        )
-        total, squares, mean = (np.empty_like(scale) for _ in range(3))
-        sums, of_columns = [total, squares, *averages], [*averages, mean, inverse_std]
-        numbers = float(op.momentum), float(op.epsilon)
-        args = [total, squares, *of_columns, *op.x.shape, *numbers]
-        statistics = Instruction("batch_norm_statistics", args, sums, of_columns)
+        x, out = (each.reshape(-1, joined * scale.size) for each in (op.x, op.out))
         multiple = self.multiple(x)
-        repeating, [center] = self.repeated(joined, divided=[total])
+        parts = 1 if multiple else self.parts_of(x)
+        moments = np.empty((parts, 2, x.shape[1]), x.dtype)
+        of_columns = [*averages, mean, inverse_std]
         then, vectors = self.repeated(joined, [mean, inverse_std, scale, op.shift])
-        read, by_rows = [x, *vectors], [] if multiple else [x, *results]
-        args = [*read, *results, *x.shape, multiple]
-        return [
-            *self.column_sums(x, None, total, multiple),
-            *repeating,
-            *self.column_sums(x, center, squares, multiple),
-            statistics,
-            *then,
-            self.instruction("batch_norm", args, read, results, by_rows),
-        ]
+        shape, read = [*x.shape, multiple], [x, *vectors]
+        moments_of, by_rows = ([], []) if multiple else ([x, moments], [x, out])
+        args: list[Any] = [x, moments, *shape]
+        first = self.instruction("column_moments", args, [x], [moments], moments_of)
+        args = [moments, parts, joined, *of_columns, len(x), scale.size]
+        args += [float(op.momentum), float(op.epsilon)]
+        statistics = Instruction("batch_norm_statistics", args, [moments, *averages], of_columns)
+        args = [*read, out, None, *shape]
+        last = self.instruction("batch_norm", args, read, [out], by_rows)
+        return [first, statistics, *then, replace(last, then=partial(with_relu, last))]
 
     def batch_norm_gradient(self, op: Arguments) -> Steps:
         sums = [op.scale_gradient, op.shift_gradient]
         if not same_kind(*op.arrays) or not op.gradient.size:
             return None
         joined = joined_rows(*op.gradient.shape)
-        batch = [each.reshape(-1, joined * op.scale.size) for each in (op.gradient, op.normalized)]
+        batch = [each.reshape(-1, joined * op.scale.size) for each in (op.gradient, op.x)]
         multiple = self.multiple(batch[0])
         shape = [*batch[0].shape, multiple]
         parts, summing = self.parts(batch[0], sums, multiple)
-        by_rows = [] if multiple else [*batch, *parts]
-        repeating, vectors = self.repeated(joined, [op.inverse_std, op.scale], divided=sums)
-        args, last = [*batch, *parts, *shape], [*batch, *vectors, *shape]
-        return [
-            self.instruction("batch_norm_gradient_sums", args, batch, parts, by_rows),
-            *summing,
-            *repeating,
-            self.instruction("batch_norm_gradient", last, [*batch, *vectors], batch[:1], by_rows),
-        ]
+        by_rows = [] if multiple else batch
+        repeating, vectors = self.repeated(joined, [op.mean, op.inverse_std, op.scale])
+        then, totals = self.repeated(joined, divided=sums)
+        read = [*batch, *vectors[:2]]
+        args, divided = [*read, *parts, *shape], [*by_rows, *parts] if by_rows else []
+        summing_parts = self.instruction("batch_norm_gradient_sums", args, read, parts, divided)
+        read = [*batch, *vectors, *totals]
+        args = [*read, *shape]
+        last = self.instruction("batch_norm_gradient", args, read, batch[:1], by_rows)
+        return [*repeating, summing_parts, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
         """Return the unit in which threads divide the columns of x, or 0 if they divide rows."""
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
-
-    def column_sums(
-        self, x: Array, total: Array | None, out: Array, multiple: int
-    ) -> list[Instruction]:
-        """Return instructions that sum x, or the squares of x - total / rows, over the rows."""
-        read = [x] if total is None else [x, total]
-        [sums], summing = self.parts(x, [out], multiple)
-        args = [x, total, sums, *x.shape, multiple]
-        by_rows = [] if multiple else [x, sums]
-        return [self.instruction("column_sums", args, read, [sums], by_rows), *summing]
 
     def parts(
         self, x: Array, sums: list[Array], multiple: int
@@ -167,3 +156,19 @@ def joined_rows(rows: int, columns: int) -> int:
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
         joined *= 2
     return joined
+
+
+def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
+    """Return batch normalization combined with the ReLU of its result, or None if there is none."""
+    is_relu = following.kernel == "activate" and following.args[0] == RELU
+    if not is_relu or following.args[2] is not None:
+        return None
+    [out], [activated] = norm.writes, following.writes
+    if memory_of(following.reads[:1]) != memory_of([out]) or activated.size != out.size:
+        return None
+    activated = activated.reshape(out.shape)
+    args = [*norm.args]
+    args[6] = activated
+    by_rows = [*norm.by_rows, activated] if norm.by_rows else []
+    writes = [out, activated]
+    return replace(norm, args=args, writes=writes, by_rows=by_rows, then=None, unread=(5, out))

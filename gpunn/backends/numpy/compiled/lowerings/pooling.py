@@ -68,7 +68,7 @@ class Pooling(Lowerings):
         return self._by_images("multiply_channels", args, read, op.out)
 
     def sum_channels(self, op: Arguments) -> Steps:
-        values, (rows, height, width, channels) = op.values, op.values.shape
+        values, (*_, width, channels) = op.values, op.values.shape
         if not same_kind(values, op.out) or not values.size:
             return None
         # Sums over several pixels first, since few channels would leave lanes empty.
@@ -77,7 +77,7 @@ class Pooling(Lowerings):
         lines = values.reshape(-1, joined * channels)
         parts = self.parts_of(lines) * joined
         sums = np.zeros((parts, channels), values.dtype)  # for threads without rows
-        args = [lines, None, sums, *lines.shape, 0]
+        args = [lines, sums, *lines.shape]
         summing = self.instruction("column_sums", args, [lines], [sums], [lines, sums])
         return [summing, sum_rows(sums, op.out)]
 
