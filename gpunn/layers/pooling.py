@@ -36,8 +36,10 @@ class Reduction(Layer):
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
-        gradient = as_images(self, gradient, workspace)
-        workspace.backend.average_pool_gradient(gradient, self._window(x.shape[1:])[0], images)
+        known = (x, y) if self.operation == "max_pool" else ()
+        read = [as_images(self, each, workspace) for each in (*known, gradient)]
+        differentiate = getattr(workspace.backend, f"{self.operation}_gradient")
+        differentiate(*read, self._window(x.shape[1:])[0], images)
         return dx
 
 
@@ -65,28 +67,7 @@ class Pooling(Reduction):
 
 
 @dataclass(eq=False)
-class MaxPool(Pooling):
-    """Base class of `MaxPool1D` and `MaxPool2D`."""
-
-    operation = "max_pool"
-
-    @operations_only
-    def backward(
-        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
-    ) -> Array:
-        dx, images = image_buffer(self, "input_gradient", x.shape[0], x.shape[1:], workspace)
-        workspace.backend.max_pool_gradient(
-            as_images(self, x, workspace),
-            as_images(self, y, workspace),
-            as_images(self, gradient, workspace),
-            self._window(x.shape[1:])[0],
-            images,
-        )
-        return dx
-
-
-@dataclass(eq=False)
-class MaxPool2D(MaxPool):
+class MaxPool2D(Pooling):
     """Max pooling of images: the maximum of each channel in each window.
 
     A row has shape (height, width, channels); y[i, j, c] = max over the window of x. The chain rule
@@ -124,10 +105,11 @@ class MaxPool2D(MaxPool):
 
     name = "max_pool_2d"
     axes = 2
+    operation = "max_pool"
 
 
 @dataclass(eq=False)
-class MaxPool1D(MaxPool):
+class MaxPool1D(Pooling):
     """Max pooling of signals: the maximum of each channel in each window.
 
     A row has shape (length, channels). See `MaxPool2D` for the formula and the chain rule.
@@ -153,6 +135,7 @@ class MaxPool1D(MaxPool):
 
     name = "max_pool_1d"
     axes = 1
+    operation = "max_pool"
 
 
 @dataclass(eq=False)
