@@ -13,9 +13,11 @@ MAX_ARGS = 36
 """Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
 FIRST_ARG = 4
+"""Where the arguments begin in an instruction's row of a program's table. Before them are the
+kernel, whether a barrier follows, and the numbers of pieces and of instructions in the group."""
+
 ROW_SIZE = FIRST_ARG + MAX_ARGS
-"""Number of integers in an instruction's row of a program's table: the kernel, whether a barrier
-follows, the number of pieces, the number of instructions in its group, and the arguments."""
+"""Number of integers in an instruction's row of a program's table."""
 
 LINE = 8
 """64-bit integers in a cache line."""

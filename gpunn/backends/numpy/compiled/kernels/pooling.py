@@ -86,7 +86,8 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_max, buffer_ptr (threads, buffer_size),
-    buffer_size: at least line and a block; the number of a thread's pieces.
+    buffer_size, pieces. A buffer has at least `line` numbers and a block. Each thread has `pieces`
+    pieces.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
@@ -168,7 +169,7 @@ def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: x_ptr (images, rows, columns, channels), out_ptr, images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared. If is_shared, each pixel of a
     window gets an equal part of the window's number. The last arguments are buffer_ptr (threads,
-    buffer_size), buffer_size, in_one, and the number of a thread's pieces.
+    buffer_size), buffer_size, in_one, and the number of pieces of each thread.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
