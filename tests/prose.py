@@ -59,6 +59,8 @@ REFUSED = {
 }
 """Patterns, case aside, by what to write instead."""
 
+COMPILED = [(instead, re.compile(text, re.IGNORECASE)) for instead, text in REFUSED.items()]
+
 INLINE_CODE = re.compile(r"(`+).+?\1")
 LINK = re.compile(r"!?\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])")
 NOT_WORDS = re.compile(r"<[^>]*>|\$\$.*\$\$|https?://\S+")
@@ -77,8 +79,8 @@ class Sentence(NamedTuple):
         """Yield what to change."""
         if (words := len(self.text.split())) > LONGEST:
             yield f"{words} words; split it"
-        for instead, pattern in REFUSED.items():
-            if match := re.search(pattern, self.text, re.IGNORECASE):
+        for instead, pattern in COMPILED:
+            if match := pattern.search(self.text):
                 yield f'"{match[0].strip()}": write {instead}'
 
 
