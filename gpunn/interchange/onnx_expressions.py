@@ -90,11 +90,19 @@ def reduction(name: str) -> Callable[[Node, Value], Any]:
     return reduced
 
 
+def placed(node: Node, a: Value) -> Any:
+    """Return an array with columns of zeros before and after the columns of `a`."""
+    others = [0] * len(node.shape)
+    after = node.shape[-1] - node.data - node.args[0].shape[-1]
+    return a.node("Pad", a, a.constant([*others, node.data, *others, after], "int64"))
+
+
 SHAPED: Mapping[str, Callable[[Node, Value], Any]] = {
     "broadcast": lambda node, a: a.node("Expand", a, a.constant([1, *node.shape], "int64")),
     "columns": lambda node, a: a.node(
         "Slice", a, *(a.constant([each], "int64") for each in (*node.data, -1))
     ),
+    "placed": placed,
     "reshape": lambda node, a: a.node("Reshape", a, a.constant([0, *node.shape], "int64")),
     "row_maximum": reduction("ReduceMax"),
     "row_minimum": reduction("ReduceMin"),

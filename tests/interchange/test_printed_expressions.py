@@ -62,6 +62,12 @@ SHAPED = {
     "filled": lambda xp, x, w, b, s, m: xp.where(x > 0, xp.ones_like(x), xp.full_like(w, -2.0)),
     "copy": lambda xp, x, w, b, s, m: +w,
     "limits": lambda xp, x, w, b, s, m: xp.where(w > 1e-60, xp.clip(x, -1e300, math.inf), 1e300),
+    "joined": lambda xp, x, w, b, s, m: xp.concat(
+        [x[:, 4:] * w[:, :2], xp.stack([x[:, 0], w[:, 1]], axis=1), w[:, :1] > 0, x[:, :1]], axis=1
+    ),
+    "joined members": lambda xp, x, w, b, s, m: xp.reshape(
+        xp.concat([xp.reshape(x, (-1, 3)), xp.reshape(w, (-1, 3)) ** 2], axis=1), (x.shape[0], 12)
+    ),
     "constants": lambda xp, x, w, b, s, m: xp.where(x > 1e9, math.nan, xp.tanh(0.5) * w),
 }
 """Functions of rows x and w, and of arrays that all rows share."""

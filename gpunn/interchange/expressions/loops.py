@@ -103,6 +103,9 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
         args = [made[id(each), index_of(node, each, index, divide)] for each in node.args]
         if node.op in ("broadcast", "columns", "reshape"):
             return args[0]
+        if node.op == "placed":
+            inside = is_inside(graph, node, index)
+            return graph.node("where", inside, args[0], graph.number(0), shape=(), kind=node.kind)
         return graph.node(node.op, *args, shape=(), kind=node.kind, data=node.data)
 
     for node in order:
@@ -115,6 +118,14 @@ def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
     """Return the index of the argument's element that the node's element `index` needs."""
     if node.op == "reshape" or count(argument) == count(node):
         return index
+    if node.op == "placed":  # outside of the argument's columns, any of its elements
+        width, columns = node.shape[-1], argument.shape[-1]
+        column, shift = column_of(node, index), -node.data % columns
+        column = f"({column} + {shift}) % {columns}" if shift else f"{column} % {columns}"
+        index = index if index.isalnum() else f"({index})"
+        return (
+            column if count(node) == width else f"{index} {divide} {width} * {columns} + {column}"
+        )
     start, part = (node.data[0], node.shape[-1]) if node.op == "columns" else (0, 0)
     if part and part == count(node):  # of one row
         return f"{index} + {start}" if start else index
@@ -122,6 +133,22 @@ def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
     if part:
         return f"{index} {divide} {part} * {argument.shape[-1]} + {index} % {part} + {start}"
     return broadcast_index(index, node.shape, argument.shape, divide)
+
+
+def column_of(node: Node, index: str) -> str:
+    """Return the column of the node's element `index`."""
+    if count(node) == node.shape[-1]:
+        return index
+    return f"{index if index.isalnum() else f'({index})'} % {node.shape[-1]}"
+
+
+def is_inside(graph: Graph, node: Node, index: str) -> Node:
+    """Return whether the column of the element `index` is one of the argument's columns."""
+    start, column = node.data, text_node(column_of(node, index))
+    first, end = graph.number(start), graph.number(start + node.args[0].shape[-1])
+    after = graph.node("at_least", column, first, shape=(), kind="bool")
+    before = graph.node("greater", end, column, shape=(), kind="bool")
+    return graph.node("and", after, before, shape=(), kind="bool")
 
 
 def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> str:

@@ -45,9 +45,17 @@ def reduction(function: str) -> Callable[[Node], Form]:
     return lambda node: Form(f"np.{function}({{0}}, axis=-1)")
 
 
+def placed(node: Node) -> Form:
+    """Return the form of columns of zeros before and after an array's columns."""
+    after = node.shape[-1] - node.data - node.args[0].shape[-1]
+    widths = "(0, 0), " * len(node.shape) + f"({node.data}, {after})"
+    return Form(f"np.pad({{0}}, ({widths}))")
+
+
 SHAPED: Mapping[str, Callable[[Node], Form]] = {
     "broadcast": lambda node: Form(f"np.broadcast_to({{0}}, (len(x), *{node.shape}))"),
     "columns": lambda node: Form(f"{{0}}[..., {node.data[0]}:{node.data[1]}]", ATOM, ATOM),
+    "placed": placed,
     "reshape": lambda node: Form(f"np.reshape({{0}}, {(-1, *node.shape)})"),
     "row_maximum": reduction("max"),
     "row_minimum": reduction("min"),
