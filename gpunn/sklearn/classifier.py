@@ -232,7 +232,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         if multilabel and not np.array_equal(self.classes_, unique_labels(classes)):
             labels = self.__dict__.pop("classes_")
             raise ValueError(
-                f"classes: expected the indices of all labels, {labels}; got {classes}"
+                f"classes: y has a column for each label, so expected the indices of its columns, "
+                f"{labels}; got {classes}"
             )
 
     def _learn_classes(self, y: Any) -> None:

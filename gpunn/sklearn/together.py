@@ -115,9 +115,9 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
-    with ``n_jobs=None``. Each thread trains whole networks. So the parameters, losses and
-    predictions of each network are bitwise identical to a training on one compute thread
-    (GPUNN_THREADS=1). They do not depend on networks that are trained at the same time.
+    with ``n_jobs=None``. Each thread trains whole networks, each on one compute thread. So the
+    parameters, losses and predictions of each network are bitwise identical to those from training
+    it alone with GPUNN_THREADS=1. They do not depend on networks that are trained at the same time.
 
     Parameters
     ----------

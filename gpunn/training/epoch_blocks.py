@@ -129,7 +129,11 @@ class EpochBlocks:
             yield program
 
     def _possible(self) -> bool:
-        """Return whether one process trains on arrays, and row orders can be drawn in advance."""
+        """Return whether this session can train in blocks of epochs.
+
+        For example, it must run in a single process, and its data must be arrays instead of a
+        stream of batches. The orders of rows in future epochs must be known.
+        """
         session, ranks = self.session, self.session.ranks
         rows, policy = (session.training, session.validation), type(self.trainer.policy)
         own_order = policy.order is not TrainingPolicy.order

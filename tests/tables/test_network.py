@@ -145,11 +145,11 @@ def test_training_resumes_from_a_checkpoint(tmp_path):
     again.fit(FRAME, TARGET, resume_from=path, **options)
     trainer.fit(FRAME, TARGET, **(options | {"epochs": 1}))
     other = gpunn.Trainer(network("standard"), "binary_cross_entropy", "adam")
-    with pytest.raises(ModelFileError, match=r"the file's network has another schema\. Give"):
+    with pytest.raises(ModelFileError, match=r"the file's network has a different schema\. Set"):
         other.fit(FRAME, TARGET, resume_from=path, **options)
     bare = network()
     bare.schema = None
-    with pytest.raises(ModelFileError, match=r"the file's network has another schema\. Give"):
+    with pytest.raises(ModelFileError, match=r"the file's network has a different schema\. Set"):
         gpunn.Trainer(bare, "binary_cross_entropy", "adam").fit(
             trainer.model.schema.encode(FRAME), TARGET, resume_from=path, **options
         )

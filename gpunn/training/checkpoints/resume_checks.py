@@ -52,10 +52,14 @@ def check_same_network(model: Sequential, description: Description, path: str | 
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if schema != model.schema:
+        problem, new = (
+            ("no schema, but the trainer's network has one", "None")
+            if schema is None
+            else ("a different schema", "gpunn.load_model(path).schema")
+        )
         raise ModelFileError(
-            f"{path}: does not fit the trainer: the file's network has "
-            f"{'no schema' if schema is None else 'another schema'}. Give the trainer's network "
-            "the same schema: model.schema = gpunn.load_model(path).schema"
+            f"{path}: does not fit the trainer: the file's network has {problem}. "
+            f"Set model.schema = {new}"
         )
 
 
@@ -114,13 +118,13 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
     if cursor.plan != plan:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch of "
-            f"{cursor.plan}; this call has {plan}. Repeat the interrupted call unchanged"
+            f"{cursor.plan}; this call has {plan}. Call fit with the data and settings of that call"
         )
     weighted = recipe.has_metric_weight(checkpoint.state)
     if weighted and not recipe.separate_metric_weights:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "
-            "class_weight; this call has none. Repeat the interrupted call unchanged"
+            "class_weight; this call has none. Call fit with the data and settings of that call"
         )
     if recipe.separate_metric_weights and not weighted:
         LOG.warning(
@@ -146,5 +150,5 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
         problem = difference(actual, expected) or f"they were in the order {shown(expected)}"
         raise ArgumentError(
             f"resume_from: the training of {checkpoint.path} used other columns of {argument}: "
-            f"{problem}. Repeat the interrupted call unchanged"
+            f"{problem}. Call fit with the data and settings of that call"
         )

@@ -108,7 +108,7 @@ class RowKernel:
     def _source(
         self, name: str, written: Sequence[Array], lines: Sequence[str], last: Sequence[str]
     ) -> str:
-        """Return the source with statements for each row, and statements for the last block."""
+        """Return the source: `lines` run for each row, `last` in the block that ends last."""
         body = self._body
         thread, threads = f"blockIdx.x * {THREADS}ll + threadIdx.x", f"gridDim.x * {THREADS}ll"
         if self._by_warps:
