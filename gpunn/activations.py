@@ -84,7 +84,7 @@ TAILS: dict[str, tuple[float, ...]] = {
         0.7552851304157515,
     ),
 }
-"""For each dtype, the coefficients of the polynomial P in `normal_tail`, the highest power first.
+"""Maps each dtype to the coefficients of `normal_tail`'s polynomial P, the highest power first.
 
 The coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is
 truncated where the remainder is smaller than rounding errors. The variable t is defined in M. M.
@@ -96,9 +96,9 @@ inf".
 def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """Return e^(-z^2 / 2) and Phi(-|z|), where Phi is the standard normal distribution function.
 
-    With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The function
-    replaces erf, which the array-API standard lacks. If a result is a normal (not subnormal)
-    number, its error is at most 8 units in the last place.
+    With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). Phi replaces erf,
+    which the array-API standard lacks. If a result is a normal (not subnormal) number, its error is
+    at most 8 units in the last place.
     """
     x = xp.minimum(xp.abs(z), 200.0)  # e^-20000 is 0, even in extended precision
     inverse = 1 / (x + 4)
@@ -369,9 +369,9 @@ class SELU(Activation):
 class GELU(Activation):
     """Gaussian error linear unit: z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))).
 
-    The formula is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
-    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. By default, PyTorch and
-    Keras use `ExactGELU`, which differs by less than 0.0005.
+    The formula is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units".
+    PyTorch calls it ``GELU("tanh")``, and Keras ``gelu(x, approximate=True)``. By default, both use
+    `ExactGELU`, which differs by less than 0.0005.
 
     See Also
     --------

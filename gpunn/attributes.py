@@ -1,4 +1,4 @@
-"""Errors for setting an attribute that has no effect; the messages say what to do instead."""
+"""Errors for attributes that can't be set; the messages say what to do instead."""
 
 from __future__ import annotations
 

@@ -346,7 +346,7 @@ def gathered(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
 
 
 def interpolated(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
-    """Like `gathered` for real i and j: interpolate between the four nearest pixels."""
+    """Like `gathered`, but with real i and j: interpolate between the four nearest pixels."""
     height, width = X.shape[1:3]
     i, j = xp.clip(i, 0, height - 1), xp.clip(j, 0, width - 1)
     top, left = xp.astype(xp.floor(i), xp.int64), xp.astype(xp.floor(j), xp.int64)

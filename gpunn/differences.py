@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
-"""Parameters of layers that have no effect after the initial values are drawn."""
+"""Layers' settings that matter only for drawing initial values."""
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 """Represents a missing value."""
@@ -78,7 +78,7 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) for each single value in nested dicts and lists.
 
-    For a constant schedule, the value is its number.
+    A constant schedule counts as a single value: its number.
 
     Examples
     --------

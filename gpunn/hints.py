@@ -123,8 +123,7 @@ ELSEWHERE = {
         "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
-"""Names in other libraries, by kind and by gpunn's name, or by a sentence if gpunn has no such
-name.
+"""For each kind, maps gpunn's name, or a sentence if there is none, to names in other libraries.
 
 The other libraries' names are in lower case, with letters and digits only.
 """
@@ -133,7 +132,7 @@ NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""For each kind and each name in another library, the name or sentence to show."""
+"""For each kind, maps names in other libraries to the name or sentence to show."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:

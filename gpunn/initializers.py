@@ -325,8 +325,9 @@ class Repeated(Initializer):
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each drawn number is repeated in a row of the parameter. The sum must be the
-        length of a row. If the sequence is empty, all rows of the parameter are the same.
+        For each drawn number, how often a row of the parameter contains it. The sum of these counts
+        must be the length of a row. If the sequence is empty, all rows of the parameter are the
+        same.
 
     Examples
     --------

@@ -44,9 +44,9 @@ def fit_intervals(
 ) -> dict[str, Any]:
     """Return the argument `intervals` of `bounds`, from the outputs for held-out rows.
 
-    `outputs` has a column for each target or, for one target, for each of the `quantiles`. A
-    row with weight k counts as k rows. A new row counts as a row of average weight. The score of a
-    percentage is None if there are too few rows.
+    `outputs` has a column for each target. With `quantiles`, there is one target, and `outputs` has
+    a column for each quantile. A row with weight k counts as k rows. A new row counts as a row of
+    average weight. The score of a percentage is None if there are too few rows.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -66,7 +66,7 @@ def fit_intervals(
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
     """For each percentage, return the smallest score that covers this percentage of the rows.
 
-    A new row is counted, too, with an infinite score. An infinite result is returned as None.
+    A new row also counts, with an infinite score. An infinite result is returned as None.
     """
     if not len(scores):
         return [None for _ in PERCENTS]

@@ -17,10 +17,10 @@ VALIDATION = "val_"
 """Prefix of the metrics of the validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""Logs of an epoch that are not computed from predictions."""
+"""An epoch's logs that are not computed from predictions."""
 
 NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
-"""Maps each log of an epoch that is not a metric to whether larger is better."""
+"""Maps logs other than metrics to whether larger values are better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 

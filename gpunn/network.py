@@ -73,8 +73,8 @@ CACHE_SIZE = 16
 LAYERS_SHOWN = 12
 """Maximum number of layers in a list of shapes."""
 
-OUTERMOST = {"after_loss": "comes after the loss", "adapts": "learns from the network's inputs"}
-"""Maps attributes of layers that can't be inside another layer to the reasons."""
+OUTERMOST = {"after_loss": "works after the loss", "adapts": "learns from the network's inputs"}
+"""Attributes of layers that can't be inside another layer, and what these layers do."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
@@ -294,11 +294,13 @@ class Sequential(Described):
                     f"work after the loss; move {label!r} before them"
                 )
             for kind, what in OUTERMOST.items():
-                inner = [] if layer.after_loss else list(family(*layer.children().values()))
-                if any(getattr(each, kind) for each in inner):
+                inner = {} if layer.after_loss else layers_by_name([label], [layer])
+                for name in [
+                    name for name in inner if name != label and getattr(inner[name], kind)
+                ]:
                     raise ArgumentError(
-                        f"layer {label!r}: contains a layer that {what}; move that layer to the "
-                        "network's list of layers"
+                        f"layer {name!r}: {what}, so it can't be inside another layer; move it to "
+                        "the network's list of layers"
                     )
             if layer.adapts and not only_flatten:
                 raise ArgumentError(

@@ -139,8 +139,9 @@ class Optimizer(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
-            All parameters and their gradients, or only the parameters with one learning-rate
-            factor, or (with `by_parameter`) one parameter. Zeros may follow each parameter.
+            All parameters and their gradients. If layers have different learning-rate factors, each
+            call gets only the parameters with one factor; with `by_parameter`, each call gets one
+            parameter. Zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -785,8 +786,8 @@ class Lion(Optimizer):
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         The default learning rate is 0.0001.
     beta1, beta2 : float
-        Weights of the old mean, in the step and in the new mean; in [0, 1), 0.9 and 0.99 by
-        default.
+        Weights of the old mean: beta1 in the step, beta2 in the new mean. Both are in [0, 1); by
+        default, they are 0.9 and 0.99.
     l2_penalty : float
         As in every `Optimizer`.
 

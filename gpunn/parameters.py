@@ -51,8 +51,8 @@ class ParameterSpec:
     initializer : Initializer
         The initializer of the array's values.
     decay : bool or float
-        Whether weight decay applies to the array by default. A number multiplies the decay;
-        `Optimizer.decay_all` does not change the factor.
+        Whether weight decay applies to the array by default. A number is a factor of the decay,
+        which `Optimizer.decay_all` does not change.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float

@@ -3,9 +3,10 @@
 On average, at least 90 % of the 90 % sets contain the true class of their row, for any network.
 This holds if new rows resemble the n held-out rows, which must not influence training. A set
 contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
-Set-Valued Classifiers With Bounded Error Levels"): the k-th largest probability of a held-out row's
-true class, with k = ceil((n + 1) * percent / 100). If the probabilities are right, no other sets
-with this coverage have fewer classes on average. The predicted class is always in the set.
+Set-Valued Classifiers With Bounded Error Levels"). For each held-out row, take the probability of
+the true class. The limit is the k-th largest of these n probabilities, with k = ceil((n + 1) *
+percent / 100). If the probabilities are right, no other sets with this coverage have fewer classes
+on average. The predicted class is always in the set.
 """
 
 from __future__ import annotations

@@ -397,7 +397,8 @@ class CosineLog(Schedule):
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
         Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, the
-        rate is computed at the beginning, where t is the fraction of updates before this update.
+        rate is computed at the beginning of the update. There, t is the fraction of all updates
+        that are complete.
 
     Examples
     --------

@@ -84,7 +84,7 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
             path = DECIDED.get(parameter, "")
             if _contains(training, path):
                 raise ConfigError(
-                    f"--set {setting}: training.{path.partition('.')[0]} overrides this; set "
+                    f"--set {setting}: training.{path.partition('.')[0]} overrides this key; set "
                     f"training.{path} instead of model.parameters.{parameter}"
                 )
     return True

@@ -671,7 +671,7 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """How a CUDA device or the CPU computes; a device ignores keys that are only for the other.
+    """How a CUDA device or the CPU computes. Keys for the device that is not used are ignored.
 
     Parameters
     ----------

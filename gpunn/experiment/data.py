@@ -74,10 +74,11 @@ def read_split(
     """Return rows with targets from files other than the configuration's, to evaluate a model.
 
     `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
-    network that was trained on a table, `path` is a table in any supported format, and for a folder
-    of images, another such folder. If `path` is an NPY file, `target_path` is the NPY file with the
-    targets. The configuration gives the names of columns and arrays. The model's metadata gives the
-    classes. A DataError is raised if a file does not fit the model.
+    network that was trained on a table, `path` is a table in any supported format. For a network
+    that was trained on a folder of images, `path` is another such folder. If `path` is an NPY file,
+    `target_path` is the NPY file with the targets. The configuration gives the names of columns and
+    arrays. The model's metadata gives the classes. A DataError is raised if a file does not fit the
+    model.
     """
     data = config.data
     if isinstance(data, TableFile):

@@ -261,8 +261,8 @@ class RunFolder(LockedFolder, Callback):
                     LOG.warning("%s. Restoring the best epoch from %s", fault, file)
                     return
         LOG.warning(
-            "%s. It can't be restored, because no checkpoint of the best epoch is left; the next "
-            "better epoch will replace it",
+            "%s. The file can't be restored, because no checkpoint of the best epoch is left. "
+            "The next better epoch will replace it",
             fault,
         )
 

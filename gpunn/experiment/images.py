@@ -68,7 +68,7 @@ def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
     """Return a configuration for a folder of images: a small convolutional network.
 
-    For each split without a folder, this fraction of the rows is held out.
+    `fraction` is the fraction of the rows to hold out for each split without a folder.
     """
     folders = split_folders(folder)
     data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}

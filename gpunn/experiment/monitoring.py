@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gpunn.errors import ArgumentError, ConfigError
-from gpunn.monitor import Best, default_monitor, direction, missing_metric
+from gpunn.monitor import VALIDATION, Best, default_monitor, direction, missing_metric
 from gpunn.training.callbacks import Callback, EarlyStopping
 
 
@@ -33,7 +33,9 @@ def settle_monitors(
         if monitor not in logs:
             hint = " without validation rows (set data.validation_fraction)"
             problem = missing_metric(monitor, logs, hint)
-            remedy = "" if hint in problem else "; to measure it, add it to training.metrics"
+            name = monitor.removeprefix(VALIDATION)
+            remedy = f"; to log {monitor!r}, add {name!r} to training.metrics"
+            remedy = "" if hint in problem else remedy
             raise ConfigError(f"{path}.monitor: {problem}{remedy}")
         if mode in table:
             try:

@@ -92,7 +92,7 @@ def with_bounds(
     percent: int,
     targets: Sequence[str] | None = None,
 ) -> Predictions:
-    """Return predictions, and the bounds of intervals; `percent` % contain the true number.
+    """Return predictions, and bounds of intervals, of which `percent` % contain the true number.
 
     A DataError is raised if there were too few held-out rows for the percentage.
     """
@@ -113,7 +113,7 @@ def with_sets(
     sets: dict[str, Any],
     percent: int,
 ) -> Predictions:
-    """Return predictions, and sets of classes; `percent` % contain the true class.
+    """Return predictions, and sets of classes, of which `percent` % contain the true class.
 
     A DataError is raised if there were too few held-out rows for the percentage.
     """

@@ -33,9 +33,7 @@ NEUTRAL = {
 """Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Facts about the backend that change during training. Instead, the checks compare the backend's
-options of the same names.
-"""
+"""Facts that training changes. Instead, the backend's options of the same names are compared."""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""

@@ -33,7 +33,7 @@ from gpunn.tables.encoders.category import ML
 from gpunn.version import __version__
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of ONNX's operators; they are from 2022, so older runtimes support them."""
+"""Versions of ONNX's operators. They are from 2022, so the newest runtimes are not needed."""
 
 MAX_BYTES = 2**31 - 2**20
 """Maximum bytes of parameters in a file: a protobuf message has less than 2 GiB."""

@@ -92,7 +92,7 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table, which has all rows of column 1, then of column 2, ..."""
+    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)

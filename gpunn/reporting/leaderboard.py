@@ -17,7 +17,7 @@ from gpunn.schema import typed
 
 NOTE = (
     "Scores are for held-out rows, with standard errors. These scores selected the ensemble, so "
-    "its score is slightly optimistic."
+    "the ensemble's score is slightly optimistic."
 )
 
 

@@ -314,7 +314,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
         what, metrics = findings.baseline
         sources.append((f"{findings.split}, baseline: {what}", metrics, ""))
         notes.append(
-            "The baseline predicts the same value for every row, learned from the training rows."
+            "The baseline predicts one value, learned from the training rows, for every row."
         )
     rows = [
         (label, *(number_text(row.get(prefix + name), name) for name in names))

@@ -136,8 +136,9 @@ def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Ch
             scores=("calibration error", errors),
             counts=rows,
             note=f"{split}, in {BINS} bins of probability. Points above the line show "
-            f"probabilities that are too low. The calibration error has {ERROR_BINS} bins. If all "
-            f"probabilities were perfect, it would be below {chance} in 95 % of such splits.",
+            "probabilities that are too low. The calibration error is computed with "
+            f"{ERROR_BINS} bins. If all probabilities were perfect, this error would be "
+            f"below {chance} in 95 % of such splits.",
             diagonal=True,
         ),
     ]

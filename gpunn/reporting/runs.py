@@ -174,10 +174,10 @@ def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     columns = dict.fromkeys([*COLUMNS, *(name for run in runs for name in run.metrics)])
     ends = {name.rpartition(".")[2]: name for name in known}
     nearest = difflib.get_close_matches(path, [*columns, *known, *ends], n=1)
-    meant = f"did you mean {ends.get(nearest[0], nearest[0])!r}? " if nearest else ""
+    meant = f"; did you mean {ends.get(nearest[0], nearest[0])!r}?" if nearest else "."
     raise ArgumentError(
-        f"{argument}: no run has {key!r}; {meant}(valid: {', '.join(columns)}, and the settings of "
-        "a run's config.json, such as training.batch_size)"
+        f"{argument}: no run has {key!r}{meant} Valid keys are {', '.join(columns)}, and the "
+        "settings in a run's config.json, such as training.batch_size"
     )
 
 

@@ -98,7 +98,7 @@ def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
 
 
 def wrong_delimiter(delimiter: Any) -> str:
-    """Return the problem with a chosen delimiter; an empty string if it is valid."""
+    """Return the problem with a chosen delimiter; an empty string if the delimiter is valid."""
     if isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"':
         return ""
     return f"expected one character other than a quote or line end; got {delimiter!r}"

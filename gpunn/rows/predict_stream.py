@@ -185,11 +185,11 @@ def predict_stream(
 
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
     and to counts of rows by column and unknown category. A category is None for a missing value in
-    a column that had none in training. A malformed row raises a ValueError. `begin` maps the form
-    to a function that writes predictions. If there are no rows, that function is called once,
-    without predictions. If the columns are wrong, it is never called. `notify` receives messages.
-    If `skip`, malformed rows are reported and counted. Otherwise, the first malformed row raises a
-    ValueError, after the predictions for the rows before it are written.
+    a column without missing values in training. A malformed row raises a ValueError. `begin` maps
+    the form to a function that writes predictions. If there are no rows, that function is called
+    once, without predictions. If the columns are wrong, that function is never called. `notify`
+    receives messages. If `skip`, malformed rows are reported and counted. Otherwise, the first
+    malformed row raises a ValueError, after the predictions for the rows before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         usage="%(prog)s [-h] [--backend NAME] [--together] [--count] (SCRIPT | -m MODULE) "
         "[ARGUMENT ...]",
         description="Run a program unchanged, and let gpunn train its scikit-learn MLPClassifier "
-        "and MLPRegressor. If gpunn does not support an estimator's settings, scikit-learn trains "
-        "it, and a warning gives the reason.",
+        "and MLPRegressor. If gpunn does not support an estimator's settings, scikit-learn "
+        "trains the estimator, and a warning gives the reason.",
         allow_abbrev=False,
     )
     parser.add_argument("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto")

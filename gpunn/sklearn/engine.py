@@ -28,8 +28,8 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """What fits of this thread leave to later fits, or None outside of `reused_networks`.
 
-    `networks` maps settings to networks, and the state of random numbers to orders of rows.
-    `generator` is a generator that no fit uses.
+    `networks` has two kinds of entries: networks by their settings, and orders of rows by the state
+    of random numbers. `generator` is a generator that no fit uses.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None

@@ -131,8 +131,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     n_cv : int, default=1
         Number of folds. With several folds, each fold is held out once: it has the validation rows
         of networks that are trained on the other folds. All folds have nearly the same proportions
-        of the classes. Classifiers average the probabilities of all networks, regressors the
-        predictions.
+        of the classes. A classifier averages the probabilities of all networks, and a regressor
+        averages the predictions.
     n_ens : int, default=1
         Number of networks for each fold, with different seeds. Several networks are trained in
         threads, each on one compute thread. The networks are bitwise identical for any number of

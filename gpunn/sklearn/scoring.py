@@ -19,7 +19,7 @@ SAMPLES = 100
 """Number of bootstrap samples for a standard error."""
 
 SAMPLED = 10_000
-"""Maximum number of rows of such a sample."""
+"""Maximum number of rows of a bootstrap sample."""
 
 
 class HeldOut(NamedTuple):
@@ -66,7 +66,7 @@ class Scoring:
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the outputs, logits or numbers, of a network that makes these predictions."""
+        """Return a network's outputs for these predictions: logits, or unchanged numbers."""
         if self._loss.output_activation == "identity":
             return predictions
         logits: np.ndarray = np.log(np.maximum(predictions, TINY))

@@ -17,8 +17,8 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
-    `described` names the settings in messages, and `content` the content of the folder. Until this
-    process leaves the context, no other process can train in the folder. Entering raises an
+    In messages, `described` names the settings, and `content` names the folder's content. Until
+    this process leaves the context, no other process can train in the folder. Entering raises an
     ArgumentError if the folder belongs to a training with other settings, or if another process
     trains in it. A damaged file raises a DataFileError.
     """

@@ -38,7 +38,9 @@ CONFIGURATION = "configuration"
 """Name of the study's attribute that contains the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Names of a trial's attributes: the first has its process and values, the second how it ended."""
+"""Names of a trial's attributes. The first has the trial's process and values; the second says how
+the trial ended.
+"""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 """Tables and keys of a configuration that must be the same in all processes of a sweep."""

@@ -40,9 +40,9 @@ class Column:
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
     format : str
-        The format of the cells. If numbers have a unit, it is the number zero in their spelling,
-        such as "$0.0" or "0,0 kg". If dates have the year last, it is "day/month/year" or
-        "month/day/year". Otherwise, it is "".
+        The format of the cells. For numbers with a unit, the format is zero in the spelling of the
+        cells, such as "$0.0" or "0,0 kg". For dates with the year last, the format is
+        "day/month/year" or "month/day/year". For other columns, it is "".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
 

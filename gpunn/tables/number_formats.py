@@ -49,7 +49,7 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
-    """Return the format of numbers with one unit, and a warning if it is uncertain.
+    """Return the format of numbers with one unit, and a warning if the format is uncertain.
 
     See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. It is also
     "" for fewer than `MIN_NUMBERS` numbers with a word, such as "2WD" and "4WD", and for codes such
@@ -90,7 +90,7 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
-    """Return the decimal mark of numbers, or "" if no mark is possible, and whether it is certain.
+    """Return the decimal mark of numbers ("" if none is possible), and whether the mark is certain.
 
     If exactly three digits follow every mark, the mark may be a thousands separator. It is treated
     as a thousands separator in three cases: it is a comma, the numbers are amounts of money, or all

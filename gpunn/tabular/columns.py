@@ -26,11 +26,12 @@ docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128
 worse than 48."""
 
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
-"""Each number is an edge if a column has more distinct numbers than bins, but at most MOST_VALUES,
-and they occur about equally often, such as days. That is, a number has ROWS_OF_VALUE training rows
-on average, and the variance of these counts is at most DISPERSION times their mean. For random
-draws, variance and mean are equal. Rounded measurements occur unequally often, and did not gain by
-more edges."""
+"""In some columns, such as days, each distinct number is an edge. Such a column has more distinct
+numbers than bins, but at most MOST_VALUES, and the numbers occur about equally often. That is, a
+number has ROWS_OF_VALUE training rows on average, and the variance of these counts is at most
+DISPERSION times their mean. For random draws, variance and mean are equal. Rounded measurements
+occur unequally often, and did not gain by more edges.
+"""
 
 
 class Group(NamedTuple):

@@ -59,7 +59,9 @@ PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
 reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
 docs/explanation/benchmarks.md stopped too early. The log loss is best a few epochs later than the
 accuracy. In three fits on credit risk and dry beans, a patience of 24 epochs restored the same
-epochs as 32. They took no longer than fits with accuracy and a patience of 32."""
+epochs as 32. With a patience of 24, fits took no longer than fits with the accuracy and a patience
+of 32.
+"""
 
 
 def tabm(

@@ -17,7 +17,7 @@ ROWS = 1009
 """The number of rows in a trace."""
 
 LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
-"""Names of a graph's functions for Booleans: `not a` is 1 - a."""
+"""Maps a graph's functions to their names if arguments are Booleans; 1 - a becomes `not a`."""
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def one_hot(
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return each code's row of the table, which has all rows of column 1, then of column 2, ..."""
+    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 

@@ -288,7 +288,7 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Return each code's row of the table, which has the rows of one column after the other."""
+    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
     numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
         numbers += table[start + (int(code) if 0 <= code < size else 0)]

@@ -49,7 +49,7 @@ TYPES = {
     "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
     "typing": ("Any", "BinaryIO", "NoReturn", "Self"),
 }
-"""Types of the standard library that copied code names."""
+"""Types of the standard library that occur in copied code."""
 
 COLUMNS = (
     *(numeric, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),

@@ -26,7 +26,7 @@ def encoded(
     """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
     `counts` counts the rows of each unknown category, and of each number with another unit, by
-    column. The category is None for a missing value in a column that had none in training.
+    column. The category is None for a missing value in a column without missing values in training.
     """
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])

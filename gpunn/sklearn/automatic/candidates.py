@@ -103,11 +103,12 @@ class CandidateOrder:
 
 
 def parameters_of(key: CandidateKey, seed: int) -> dict[str, Any]:
-    """Return the parameters of a candidate's estimator; the first of a family has only defaults.
+    """Return the parameters of a candidate's estimator.
 
-    Other candidates draw them from the authors' search spaces. For TabM (Gorishniy et al.
-    2025), layers and members keep their defaults, which determine the time of a prediction. For
-    RealMLP (Holzmüller et al. 2024), label smoothing and the scaling layer keep their defaults.
+    A family's first candidate has only defaults. For other candidates, parameters are drawn from
+    the authors' search spaces. For TabM (Gorishniy et al. 2025), layers and members keep their
+    defaults, which determine the time of a prediction. For RealMLP (Holzmüller et al. 2024), label
+    smoothing and the scaling layer keep their defaults.
     """
     if key.number == 0:
         return {}

@@ -51,8 +51,9 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         Folder for finished candidates. After a kill or Ctrl-C, the same call of `fit` resumes: it
         reads these candidates, and their time counts. `random_state` must be an integer.
     compare : list of str, default=()
-        Libraries for further rows of the leaderboard, whose boosted trees are trained on the same
-        folds: "lightgbm", "catboost", "xgboost" or "sklearn". Their time does not count.
+        Libraries of boosted trees to compare with: "lightgbm", "catboost", "xgboost" or "sklearn".
+        Each library's trees are trained on the same folds, and get a row of the leaderboard. Their
+        time does not count.
     distill : bool or list of int, default=False
         Whether a RealMLP learns the ensemble's predictions and replaces the ensemble, for fast
         predictions and small exported files. A list has the sizes of the RealMLP's hidden layers,
@@ -90,7 +91,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     estimators_ : list of gpunn.Sequential
         Copies of the ensemble's networks.
     best_epoch_, n_iter_, temperature_ : list
-        As for `RealMLPClassifier`, for each of these networks.
+        One number for each network of `estimators_`.
     validation_score_, cv_scores_, oof_predictions_, threshold_ : as for `RealMLPClassifier`
         Scores and held-out predictions of the ensemble.
     metric_, schema_, backend_, device_ : as for `RealMLPClassifier`

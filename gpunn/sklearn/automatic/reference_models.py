@@ -1,7 +1,7 @@
 """Other models on the same folds, for comparison: baselines, and libraries of boosted trees.
 
 All models get the rows that a schema encodes: numbers without missing values, then the codes of
-categories, of which 0 is missing or unknown.
+categories. The code 0 means a missing or unknown category.
 """
 
 from __future__ import annotations

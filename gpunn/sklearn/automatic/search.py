@@ -207,7 +207,7 @@ class TabularSearch(TabularEstimator):
         return candidates, False
 
     def _has_more_time(self, outcome: Outcome) -> bool:
-        """Return whether a shorter time limit than this one ended a candidate's training."""
+        """Return whether a time limit shorter than this call's ended a candidate's training."""
         limit = math.inf if self.time_limit is None else self.time_limit
         return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
 

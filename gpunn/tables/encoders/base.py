@@ -88,7 +88,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and its numbers to scale, without missing values, by aspect.
+        """Return the column and, by aspect, the numbers to scale, without missing values.
 
         A cell that is infinite or of another kind raises a DataError with the cell's location.
         """

@@ -115,7 +115,7 @@ def remark_on_size(cells: Cells) -> str:
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
     """Return whether equal numbers may have been different integers before they became floats.
 
-    A file's numbers are read as floats, so equal large numbers may always have been different.
+    A file's numbers are read as floats, so even different integers in a file may have become equal.
     """
     if not len(present) or abs(present[0]) < EXACT_INTEGERS:
         return False

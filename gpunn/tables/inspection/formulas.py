@@ -32,7 +32,7 @@ FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),
     "product": (np.log, 0.0),
 }
-"""Maps each form to the function whose values add up, and to the lower limit of its arguments."""
+"""Maps each form to f, where f(target) is a weighted sum of f(column), and to f's lower limit."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:

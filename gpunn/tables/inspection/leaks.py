@@ -40,8 +40,9 @@ values.
 """
 
 MAX_OTHERS, BINS = 60, 16
-"""The other columns together are the `MAX_OTHERS` best ones. Each is divided into `BINS` intervals
-with equally many rows."""
+"""The score of all other columns together is computed from the `MAX_OTHERS` best ones. Each of
+these columns is divided into `BINS` intervals with equally many rows.
+"""
 
 FREQUENT = 100
 """Number of the most frequent classes that are distinguished; all other classes count as one."""

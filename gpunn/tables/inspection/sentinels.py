@@ -22,7 +22,9 @@ ANSWERS = frozenset((-1, -7, -8, -9))
 """Numbers that mean "unknown" or "no answer" in surveys."""
 
 MIN_SHARE = 0.005
-"""Minimum fraction of rows with one of `ANSWERS`; in fewer rows, it may be an ordinary number."""
+"""Minimum fraction of rows with one of `ANSWERS`. In fewer rows, such a number may be an ordinary
+value.
+"""
 
 LIMITS = frozenset(
     (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1, 1e20, -1e20, 1e30, -1e30)
@@ -71,7 +73,7 @@ def finding_of(
         name,
         f"{' and '.join(texts)} in {plural(len(rows), 'row')}, the first in {first}, probably "
         f"{'means' if len(texts) == 1 else 'mean'} a missing value",
-        "The network treats it as a value that is far from all others.",
+        "The network treats such a value like any other, although it is far from all others.",
         f"Use {options}",
     )
 

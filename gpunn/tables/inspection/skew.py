@@ -45,9 +45,9 @@ def skewed_targets(sample: Sample) -> Iterator[Finding]:
         largest = int(rows[-1])
         yield Finding(
             target.name,
-            f"the target is skewed: the largest 1 % of the values, such as "
-            f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), add "
-            f"up to {share:.0%} of the sum",
+            "the target is skewed: the largest 1 % of the values, such as "
+            f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), make "
+            f"{share:.0%} of the sum of all values",
             "A squared error then depends mostly on these rows.",
             "If relative differences matter, make a column of logarithms the target; or use "
             "--set training.loss=mean_absolute_error",

@@ -299,7 +299,7 @@ def test_losses_that_do_not_fit(parts, loss, y, message):
     ("parts", "message"),
     [
         ([TargetScaling(), Dense(2)], "'dense_1': can't come after layers such as"),
-        ([layers.Chain([Dense(2), TargetScaling()])], "contains a layer that comes after the loss"),
+        ([layers.Chain([Dense(2), TargetScaling()])], r"'chain_1\..*': works after the loss, so"),
         ([Dense(2), MeanOverMembers()], "'mean_over_members_1': mean_over_members: expected rows"),
     ],
 )
