@@ -74,7 +74,7 @@ class Fit:
             If another rank has failed; the message names the rank and the reason.
         """
         with self:
-            self.advance()
+            self._advance(None)
         return self.trainer.history
 
     def __enter__(self) -> Self:
@@ -118,15 +118,18 @@ class Fit:
         bool
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
-        self.trainer.model.exclusion.move()
-        with self._queue, one_thread() if shared_programs() else nullcontext():
-            return self._advance(until)
+        with self._queue:
+            self._blocks.look_again()  # the caller may have changed settings
+        return self._advance(until)
 
     def _advance(self, until: int | None) -> bool:
+        self.trainer.model.exclusion.move()
+        with self._queue, one_thread() if shared_programs() else nullcontext():
+            return self._train(until)
+
+    def _train(self, until: int | None) -> bool:
         progress = self.trainer.progress
         last = progress.last_epoch if until is None else min(until, progress.last_epoch)
-        if progress.epoch > progress.first_epoch:  # the caller may have changed settings
-            self._blocks.look_again()
         while progress.epoch < last and not progress.stop_reason:
             if self._epoch.interrupted:
                 self._end_interrupted()

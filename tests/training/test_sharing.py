@@ -179,3 +179,22 @@ def test_edges_belong_to_a_network(long_blocks, recorded):
     with sharing_programs():
         np.testing.assert_equal([fitted(0, "numpy"), fitted(0.5, "numpy")], expected)
     assert recorded == [True]
+
+
+def test_settings_that_the_caller_changes_before_the_first_block(long_blocks, recorded):
+    """The first epochs are a block too, since a fit of the same kind measured an epoch."""
+
+    def fitted(backend):
+        model = gpunn.Sequential([layers.Dropout(0.1), layers.Dense(3)], 4, backend, seed=1)
+        trainer = gpunn.Trainer(model, LOSS)
+        with trainer.prepare(X, LABELS, epochs=6, progress=False) as fit:
+            trainer.model.layers[0].rate = 0.7
+            fit.advance()
+        return trainer.history["loss"]
+
+    expected = fitted(gpunn.get_backend("numpy", threads=1))
+    with sharing_programs():
+        model = gpunn.Sequential([layers.Dropout(0.1), layers.Dense(3)], 4, "numpy")
+        gpunn.Trainer(model, LOSS).fit(X, LABELS, epochs=6, progress=False)
+        assert fitted("numpy") == expected
+    assert recorded == [True, True]
