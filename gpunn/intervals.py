@@ -79,7 +79,7 @@ def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
 
 
 def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
-    """Return the indices of the two quantiles whose distance is closest to `percent` %."""
+    """Return the indices of the two quantiles whose difference is closest to `percent` %."""
     if not quantiles:
         return 0, 0
     last = len(quantiles) - 1

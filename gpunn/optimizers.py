@@ -12,8 +12,8 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
 Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
 learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
-An L2 penalty applies to the parameters W that decay, regardless of these factors. It is part of the
-loss, and therefore of the gradient::
+An L2 penalty applies to the parameters W that decay, regardless of these factors. The penalty is
+part of the loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """

@@ -43,8 +43,8 @@ class Workspace:
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of the current forward pass, counted over the training, on the device. It is part
-        of the seed of dropout masks.
+        The number of the current forward pass, counted over the training, on the device. The number
+        is part of the seed of dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
         Values of scheduled settings in this pass, on the device, by (`id` of the owner, name of the
         setting).

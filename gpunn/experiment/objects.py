@@ -37,7 +37,7 @@ class ImportRefusedError(ConfigError):
 
 @dataclass
 class Objects:
-    """The objects that a configuration names; unknown or invalid ones raise a ConfigError.
+    """The objects that a configuration names; unknown or invalid objects raise a ConfigError.
 
     With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
     `imported` maps the names of imported classes to their import paths. `layers` is empty for a

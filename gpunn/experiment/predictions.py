@@ -20,8 +20,8 @@ class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
     `values`, of shape (rows,) or (rows, outputs), has the class names, or indices if the classes
-    have no names. For several labels, `values` has 0 or 1 for each output; for any other loss, the
-    network's outputs. If `values` has several columns, their names are in `targets` or in
+    have no names. For several labels, `values` has 0 or 1 for each output; for any other loss, it
+    has the network's outputs. If `values` has several columns, their names are in `targets` or in
     `columns`. `probabilities` has a column for each class or label, with the names `labels`, or is
     None if the loss has no probabilities. `sets` is None, or has 1 for each class in a row's
     prediction set and 0 for other classes.

@@ -39,8 +39,7 @@ WIDTH, HEIGHT = 5.2, 2.9
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 LARGEST_DRAWN = 1e150
-"""Numbers above this are in tables but not in drawings, because such numbers would flatten the
-scale."""
+"""Larger numbers are in tables but not in drawings, because they would flatten the scale."""
 
 POINTS = 2000
 """Maximum number of points of a plot, and maximum number of rows of a table."""

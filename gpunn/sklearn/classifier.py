@@ -103,10 +103,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Whether to normalize each hidden layer before its activation. With batch normalization, the
         intercepts of hidden layers are 0, since the normalization's shifts replace them.
     optimizer : str, Optimizer, mapping or None, default=None
-        Replaces `solver`: for example, "adamw" (with `learning_rate_init`) or
+        The optimizer, which replaces `solver`. For example, "adamw" (with `learning_rate_init`) or
         `gpunn.optimizers.Lion(3e-4)`.
     schedule : str, Schedule, mapping or None, default=None
-        Replaces `learning_rate`: for example, `gpunn.schedules.Cosine(0.003)`.
+        The schedule, which replaces `learning_rate`. For example, `gpunn.schedules.Cosine(0.003)`.
     max_norm : float or None, default=None
         Maximum global norm, to which gradients are clipped.
     callbacks : list of str, Callback or mapping, default=()

@@ -150,8 +150,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Callbacks of several networks may run at the same time, in different threads.
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
-        cell. For a single network, it shows the remaining time; for several networks, how many are
-        trained.
+        cell. For a single network, the bar shows the remaining time; for several networks, it shows
+        how many are trained.
     class_weight : dict, "balanced" or None, default=None
         Factors by class. They multiply the sample weights in the loss, and in the metrics of the
         validation rows, so they affect the choice of the best epoch. Class weights distort the
@@ -187,7 +187,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The metric that selected the best epoch.
     validation_score_ : float
         Value of `metric_` on the validation rows at the best epoch. With several networks, it is
-        the value for their averaged predictions; with several folds, the mean of `cv_scores_`.
+        the value for their averaged predictions; with several folds, it is the mean of
+        `cv_scores_`.
     temperature_ : float or list of float
         The number by which the logits were divided after training; 1 if scaling did not help. With
         several networks, one number for each.

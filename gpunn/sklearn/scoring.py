@@ -30,7 +30,7 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """The metric that compares candidates, and selects those that are combined.
+    """The metric that compares candidates, and selects the candidates to combine.
 
     `metric` is a metric's name or "loss". "loss" is the mean loss of the task: with `log`, the
     squared error of logarithms; with `quantiles`, the mean quantile loss. Predictions are

@@ -229,8 +229,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
-            `validation_fraction` of the rows is held out or, if `n_cv` is larger than 1, each fold
-            in turn.
+            `validation_fraction` of the rows is held out. If `n_cv` is larger than 1, each fold is
+            held out in turn.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
@@ -529,7 +529,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @property
     def estimators_(self) -> list[Sequential]:
-        """Copies of the trained networks, fold by fold, each of which predicts raw rows."""
+        """Copies of the trained networks, fold by fold. Each network predicts raw rows."""
         check_is_fitted(self)
         return separated(self._placed_network())
 

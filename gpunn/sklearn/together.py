@@ -117,7 +117,8 @@ def together(threads: int | None = None) -> Iterator[None]:
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
     with ``n_jobs=None``. Each thread trains whole networks, each on one compute thread. So the
     parameters, losses and predictions of each network are bitwise identical to those from training
-    it alone with GPUNN_THREADS=1. They do not depend on networks that are trained at the same time.
+    it alone with GPUNN_THREADS=1. These results do not depend on networks that are trained at the
+    same time.
 
     Parameters
     ----------

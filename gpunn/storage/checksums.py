@@ -24,8 +24,9 @@ from gpunn.storage.reading import open_file
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header. It cannot match inside a string, because JSON escapes
-quotes."""
+"""Pattern for the checksum in a header. The pattern cannot match inside a string, because JSON
+escapes quotes.
+"""
 
 TYPES = {
     "b1": "BOOL",
@@ -97,9 +98,9 @@ def read_safetensors(
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
     of the file, not for the declared size. Raise a ModelFileError if the file does not exist, is
-    not a safetensors file, or has a wrong checksum or (with `verify`) none. The error is also
-    raised if NumPy does not support an array, because of its type or more than 64 dimensions. Raise
-    an OSError if the file cannot be read.
+    not a safetensors file, or has a wrong checksum or (with `verify`) no checksum. The error is
+    also raised if NumPy does not support an array, because of its type or more than 64 dimensions.
+    Raise an OSError if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open

@@ -26,9 +26,10 @@ from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. They fit into the processor's cache,
-and are freed before Python's garbage collector moves them to an older generation. With
-2^16 cells, reading took twice as long."""
+"""Number of cells that are Python objects at the same time. So many objects fit into the
+processor's cache, and are freed before Python's garbage collector moves them to an older
+generation. With 2^16 cells, reading took twice as long.
+"""
 
 
 def read_table(

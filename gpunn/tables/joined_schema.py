@@ -24,7 +24,7 @@ class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
     The networks of an ensemble may differ in their scaling; `scaling` is the scaling of the first
-    schema. They may also have learned their schemas from different rows. Schemas with equal
+    schema. The networks may also have learned their schemas from different rows. Schemas with equal
     `columns` read the rows once. `columns` combines the schemas: a column has the categories of all
     schemas, and is dropped if all schemas drop it. A value causes a warning only if it is unseen in
     all schemas.

@@ -13,10 +13,10 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class UnseenValues:
-    """Unknown categories and units, and missing values in columns that had none in training.
+    """Values unseen in training: unknown categories and units, and missing values.
 
-    The dictionary `unknown` counts rows by column and text; `missing` counts rows without a
-    value by column.
+    A missing value is unseen if its column had no missing values in training. The dictionary
+    `unknown` counts rows by column and text; `missing` counts rows without a value by column.
     """
 
     def __init__(self) -> None:

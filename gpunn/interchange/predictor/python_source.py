@@ -58,8 +58,9 @@ COLUMNS = (
 """Modules with the functions that encode a table's columns."""
 
 READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions. Modules whose constants are used by others come
-first."""
+"""Modules that read rows and write predictions. A module comes before the modules that use its
+constants.
+"""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
 """Names that generated functions must not have, besides names of copied code and of Python itself.

@@ -49,7 +49,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         always has at least one candidate, that is, `n_cv` * `n_ens` networks.
     folder : str, Path or None, default=None
         Folder for finished candidates. After a kill or Ctrl-C, the same call of `fit` resumes: it
-        reads these candidates, and their time counts. `random_state` must be an integer.
+        reads these candidates, and their training time counts toward `time_limit`. `random_state`
+        must be an integer.
     compare : list of str, default=()
         Libraries of boosted trees to compare with: "lightgbm", "catboost", "xgboost" or "sklearn".
         Each library's trees are trained on the same folds, and get a row of the leaderboard. Their

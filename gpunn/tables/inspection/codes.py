@@ -14,7 +14,7 @@ from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
 FEW_ROWS = 2
-"""Minimum average number of rows per code; with fewer, codes do not help to predict new rows."""
+"""Minimum average number of rows per code. Rarer codes do not help to predict new rows."""
 
 
 def codes_as_numbers(sample: Sample) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ MAX_MISSING = 0.2
 
 EXACT = 1e-3
 """Maximum standard deviation of the formula's errors, relative to the target's standard deviation.
-It is not 0, because columns may be rounded."""
+The limit is not 0, because columns may be rounded.
+"""
 
 FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),

@@ -22,9 +22,9 @@ FINE = 0.05
 without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Limits for rows that agree in all columns except one. They count as copies only if they usually
-agree in that column too: in at least the fraction `COPIED` of the pairs that would differ by
-chance. In a fine column, it suffices if they agree `LIFT` times as often as random pairs of rows.
+"""Repeated rows are copies only if rows that agree in all columns except one often agree in that
+column too. At least the fraction `COPIED` of the pairs that would differ in it by chance must
+agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs of rows.
 """
 
 MIXING = (
@@ -74,9 +74,10 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows that agree in all other columns agree in this one more than by chance.
+    """Return whether rows equal in all other columns agree in a column more than by chance.
 
-    `share` is the fraction of these rows' pairs that agree, and `chance` the fraction of all pairs.
+    `share` is the fraction of pairs of these rows that agree, and `chance` is the fraction of all
+    pairs that agree.
     """
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 

@@ -73,7 +73,7 @@ def finding_of(
         name,
         f"{' and '.join(texts)} in {plural(len(rows), 'row')}, the first in {first}, probably "
         f"{'means' if len(texts) == 1 else 'mean'} a missing value",
-        "The network treats such a value like any other, although it is far from all others.",
+        "The network treats such a value as an ordinary value that is far from all others.",
         f"Use {options}",
     )
 

@@ -148,7 +148,7 @@ class Search:
         """Return the positions of x, which are linear from 0 at the first point to 1 at the last.
 
         Positions are below 0 before the first point, and above 1 after the last point.
-        `np.less_equal` selects the last of equal points, `np.less` the first.
+        `np.less_equal` selects the last of equal points, and `np.less` selects the first.
         """
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
