@@ -150,7 +150,7 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
         if each.target is not None and each.node.data is not each.target
     ]
     if any(array.dtype != tracer.dtype for array, _ in writes):
-        raise Untraceable("a change of an array of integers")
+        raise Untraceable("a change of an array of integers is not supported")
     return writes
 
 
@@ -187,7 +187,7 @@ class Arrays:
                 known = self.arrays[number]
                 if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
                     return number
-                self._tracer.refuse("arrays that overlap")
+                self._tracer.refuse("arrays overlap")
         self.arrays.append(array)
         self._bytes.append((start, stop))
         return len(self.arrays) - 1
@@ -232,4 +232,4 @@ class Substitution:
     def check(self) -> None:
         """Raise an `Untraceable` if the code has changed attributes of an object."""
         if any(not same(state_of(replaced), before) for replaced, before in self._objects.values()):
-            raise Untraceable("code that changes attributes")
+            raise Untraceable("the code changes attributes")

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from gpunn.expressions.graph import NUMBER, Node, in_order
 
 Factor: TypeAlias = tuple[Hashable, bool]
-"""A node, or the sum of each row of a node, and whether this is a row vector."""
+"""A node (or the sums of its rows), and whether the node or the sums are a row vector."""
 
 Factors: TypeAlias = frozenset[tuple[Factor, int]]
 """A product of factors, each with its power."""
@@ -45,7 +45,7 @@ def expanded(node: Node, args: Sequence[Sum]) -> Sum:
 
 
 def is_expanded(node: Node) -> bool:
-    """Return whether to expand a function; a vector in a matrix's function has the columns."""
+    """Return whether to expand a function; not if a vector is broadcast to a matrix's rows."""
     if node.op == "reshape":
         return is_row_vector(node) and is_row_vector(node.args[0])
     if any(len(each.shape) == 1 < min(each.shape[0], len(node.shape)) for each in node.args):

@@ -59,7 +59,7 @@ class Cotangents:
             dependent(nodes, found) for found in (inputs, (*inputs, *others))
         )
         self.order = [each for each in nodes if self.matters(each) and id(each) not in given]
-        """The nodes that depend on an input, each after its arguments; without the inputs."""
+        """The nodes that depend on an input, each after its arguments; inputs are left out."""
         self._found: dict[int, Node] = {}
 
     def matters(self, node: Node) -> bool:
@@ -151,7 +151,7 @@ def chosen(node: Node, mask: Mask) -> Node:
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     """Return a cotangent of shape `full`, summed over the axes that broadcasting added to `shape`.
 
-    The cotangent may be broadcast to `full`, and the result to `shape`.
+    The shape of the cotangent may also broadcast to `full`, and the result's shape to `shape`.
     """
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
@@ -178,7 +178,7 @@ def signed(graph: Graph, node: Node) -> tuple[int, Node]:
 
 
 class Call:
-    """Adds functions to a graph; Python numbers are operands."""
+    """Adds functions of nodes and Python numbers to a graph."""
 
     def __init__(self, graph: Graph, varies: Callable[[Node], bool]) -> None:
         self.graph, self.varies = graph, varies
@@ -190,7 +190,7 @@ class Call:
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
         """Broadcast a node to `shape`, and return the result in the shape `reshape`.
 
-        The cotangent of `where` is also a `where`, because branches may be infinite.
+        A `where` stays a `where`, because branches may be infinite.
         """
         if node.op == NUMBER:
             return node
@@ -249,7 +249,7 @@ def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
-    """Return x and the number c, if a node is x^c = e^(c log x), and a rule for both."""
+    """If a node is x^c = e^(c log x) with a number c, return (x, c) and a rule; else None."""
     if node.op == "exp" and node.args[0].op == "multiply":
         logarithm, exponent = node.args[0].args
         if logarithm.op == "log" and exponent.is_number():

@@ -23,7 +23,7 @@ from gpunn.typing import Array
 M = TypeVar("M", bound=Callable[..., Any])
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
-"""Raises an `Untraceable` if results depend on inputs in a way that the derivative doesn't fit."""
+"""Raises an `Untraceable` if the derivative is wrong for the way results depend on inputs."""
 
 
 def derived(
@@ -66,10 +66,10 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """Replace inherited attributes that belong to a built-in function which a class redefines.
+    """Reset inherited attributes of a built-in function that a custom class redefines.
 
-    If a custom class redefines the function of a built-in class, but not the function's derivative,
-    attributes with the given names get their values from the base. The first is the derivative.
+    The first of `names` is the function's derivative. If a class redefines a built-in `function`
+    but not its derivative, inherited built-in attributes in `names` get the values that `base` has.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
@@ -87,7 +87,7 @@ def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: 
     inputs = [each.node for each in variables]
     result = tracer.node_of(function(xp, *variables))
     if any(each.node is not node for each, node in zip(variables, inputs, strict=True)):
-        raise Untraceable("code that changes its arguments")
+        raise Untraceable("the code changes its arguments")
     check([result], inputs[:1])
     (found,) = gradients(tracer.graph, [result], [tracer.graph.number(1.0)], inputs[:1])
     if found is None:
@@ -102,7 +102,7 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
         shape = next((shapes[id(each)] for each in node.args if id(each) in shapes), None)
         if shape is not None:
             if node.shape != shape:
-                raise Untraceable("code that isn't elementwise")
+                raise Untraceable("the code is not elementwise")
             shapes[id(node)] = shape
 
 
@@ -139,7 +139,7 @@ def cached(
                 before = state_of(inner)
                 result = slope(getattr(inner, method), check, xp, given)
                 if not same(state_of(inner), before):
-                    raise Untraceable("code that changes attributes")
+                    raise Untraceable("the code changes attributes")
             return result
 
         if len(known) >= LIMIT:
@@ -182,5 +182,5 @@ def frozen(value: Any) -> Hashable:
         reference = weakref.ref(value)
         hash(reference)
     except TypeError:
-        raise Untraceable(f"an attribute of type {type(value).__name__}") from None
+        raise Untraceable(f"an attribute of type {type(value).__name__} is not supported") from None
     return reference

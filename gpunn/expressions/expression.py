@@ -112,7 +112,7 @@ def expression_of(
             several = isinstance(results, list | tuple)
             nodes = tuple(map(tracer.node_of, results if several else [results]))
         if [array.node for array in arrays] != inputs:
-            raise Untraceable("code that changes its arguments")
+            raise Untraceable("the code changes its arguments")
         return nodes
 
     results = traced_twice(trace, lambda nodes: nodes, np.dtype(dtype))
@@ -120,7 +120,7 @@ def expression_of(
 
 
 def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
-    """Return roots as nodes of a graph; `replaced` maps ids of nodes to other nodes."""
+    """Copy roots to a graph; `replaced` maps ids of nodes to the nodes that replace them."""
     made = dict(replaced)
     for node in in_order(roots):
         if id(node) not in made:
@@ -160,9 +160,9 @@ def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> No
             len(each.shape) == len(node.shape) for each in used
         )
         if not aligned or node.op == "column_sum" or node.shape[:1] != rows:
-            raise Untraceable("code that combines several rows")
+            raise Untraceable("the code combines several rows")
     if any(rows_of.get(id(each), whole) != whole for each in results):
-        raise Untraceable("code that combines several rows")
+        raise Untraceable("the code combines several rows")
 
 
 WITH_SHAPE = ("copy", "reshape")

@@ -121,7 +121,7 @@ class Graph:
         )
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
-        """Return an argument; if it is some columns that must be broadcast, a copy."""
+        """Return an argument, or a copy if the argument is some columns and must be broadcast."""
         base = argument
         while base.op == "reshape":
             base = base.args[0]

@@ -31,7 +31,7 @@ class Namespace:
             return lambda *operands: self._call(op, operands, kind)
         if name.startswith("__"):
             raise AttributeError(name)
-        self._tracer.refuse(f"xp.{name}")
+        self._tracer.refuse(f"xp.{name} is not supported")
 
     def _call(self, op: str, operands: Sequence[Any], kind: str) -> StandIn:
         if kind == "same":
@@ -111,7 +111,7 @@ class Namespace:
     def where(self, condition: Any, a: Any, b: Any) -> StandIn:
         node_of = self._tracer.node_of
         if node_of(condition).kind != "bool":
-            self._tracer.refuse("a condition that isn't Boolean")
+            self._tracer.refuse("the condition of xp.where is not Boolean")
         kinds = {node_of(each).kind for each in (a, b)}
         kind = kinds.pop() if len(kinds) == 1 else "float"
         return self._tracer.call("where", condition, a, b, kind=kind)
@@ -128,7 +128,7 @@ class Namespace:
         kind = self._kind(dtype)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if isinstance(value, StandIn) or type(value) not in (bool, int, float):
-            self._tracer.refuse("an array that is filled with something other than a number")
+            self._tracer.refuse("an array can only be filled with a number")
         return self._tracer.full(value, shape, kind)
 
     def zeros(self, shape: Any, **options: Any) -> StandIn:
@@ -151,7 +151,7 @@ class Namespace:
         values = np.arange(first, last, step, dtype=options.get("dtype"))
         kind = "int" if values.dtype == np.int64 else "float"
         if not values.size:
-            self._tracer.refuse("an empty array")
+            self._tracer.refuse("an empty array is not supported")
         data = first, last, step
         node = self._tracer.graph.node("range", shape=values.shape, kind=kind, data=data)
         return StandIn(self._tracer, node)
@@ -161,7 +161,7 @@ class Namespace:
         if kind == "bool" and node.kind != "bool":
             return a != 0
         if kind == "int" and node.kind == "float":
-            self._tracer.refuse("a conversion to integers")
+            self._tracer.refuse("a conversion to integers is not supported")
         if kind == node.kind:
             return a if not copy else StandIn(self._tracer, node)
         converted = self._tracer.graph.node("copy", node, shape=a.shape, kind=kind)
@@ -173,7 +173,7 @@ class Namespace:
         dtype = np.dtype(dtype)
         kinds = {self._tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
         if dtype not in kinds:
-            self._tracer.refuse(f"an array of type {dtype}, but others have {self._tracer.dtype}")
+            self._tracer.refuse(f"an array has type {dtype}, but others have {self._tracer.dtype}")
         return kinds[dtype]
 
     # ----------------------------------------------------------------- products, joined arrays
@@ -218,7 +218,7 @@ class Namespace:
         self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
     ) -> StandIn:
         if dtype is not None and np.dtype(dtype) != a.dtype:
-            self._tracer.refuse("a sum of another type")
+            self._tracer.refuse("a sum with another type than its array is not supported")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
@@ -240,7 +240,7 @@ class Namespace:
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
         node = self._tracer.node_of(a)
         if node.kind != "float":
-            self._tracer.refuse("a sum, a maximum or a minimum of integers or Booleans")
+            self._tracer.refuse("sums, maxima and minima of integers or Booleans are not supported")
         try:
             result = reduced(self._tracer.graph, node, name, self._axes(a, axis), bool(keepdims))
         except Untraceable as error:

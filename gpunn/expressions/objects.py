@@ -108,11 +108,11 @@ def inner_states(owner: Configurable, attributes: Sequence[Any]) -> list[Any]:
         kind = type(each).__name__
         if isinstance(each, Configurable):
             if not (is_built_in(type(each)) or any(each is one for one in parameters)):
-                raise Untraceable(f"an attribute of type {kind} that is not a field")
+                raise Untraceable(f"an attribute of type {kind} is not a field")
             state += state_of(each)
         elif isinstance(each, types.FunctionType):
             if each.__closure__:
-                raise Untraceable("an attribute that is a closure")
+                raise Untraceable("an attribute that is a closure is not supported")
         elif not isinstance(each, PLAIN):
-            raise Untraceable(f"an attribute of type {kind}")
+            raise Untraceable(f"an attribute of type {kind} is not supported")
     return state

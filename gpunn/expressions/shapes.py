@@ -72,7 +72,8 @@ def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims
     before, between, after = map(math.prod, parts)
     if any(k in axes and n > 1 for k, n in sizes[first:end]) or (before > 1 and name != "sum"):
         raise Untraceable(
-            f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes"
+            f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes "
+            "is not supported"
         )
     if after > 1:
         rows = reshaped(graph, node, (before * between, after))

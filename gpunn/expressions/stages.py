@@ -145,7 +145,7 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
 
 
 def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
-    """Map each stage that a stage depends on to whether the two stages need separate loops."""
+    """Return the stages that a stage depends on, and whether each needs a separate loop."""
     owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
     found: dict[int, bool] = {}
     domain = stage.rows, stage.columns

@@ -51,9 +51,9 @@ class Tracer:
     def kind_of(self, array: np.ndarray) -> str:
         """Return the kind of an array's elements, if kernels can read the array."""
         if array.dtype != self.dtype and array.dtype != np.int64:
-            self.refuse(f"an array of type {array.dtype}, but others have {self.dtype}")
+            self.refuse(f"an array has type {array.dtype}, but others have {self.dtype}")
         if not array.flags.c_contiguous or not array.size:
-            self.refuse("an array that is empty or not contiguous")
+            self.refuse("an array is empty or not contiguous")
         return KINDS[array.dtype.kind]
 
     def full(self, value: float, shape: Shape, kind: str = "float") -> StandIn:
@@ -65,30 +65,30 @@ class Tracer:
         """Return the node of an operand: a stand-in or a Python number."""
         if isinstance(value, StandIn):
             if value.tracer is not self:
-                self.refuse("an array of another operation")
+                self.refuse("an array belongs to another operation")
             if value.viewed is not None and value.viewed.node is not value.viewed_node:
-                self.refuse("a view of an array that has changed")
+                self.refuse("a view is used after its array has changed")
             return value.node
         if type(value) in (bool, int, float):
             return self.graph.number(value)
-        self.refuse(f"an operand of type {type(value).__name__}, which is no argument of the code")
+        self.refuse(f"an operand of type {type(value).__name__} is not an argument of the code")
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a matrix product, in traces that allow it."""
-        self.refuse("a matrix product")
+        self.refuse("a matrix product is not supported")
 
     def transposed(self, a: StandIn) -> Any:
         """Return a stand-in for a transposed matrix, in traces that allow it."""
-        self.refuse("the attribute T of an array")
+        self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
         """Return a stand-in for vectors, or for matrices side by side."""
         nodes = [self.node_of(each) for each in arrays]
         first, last = nodes[0].shape, len(nodes[0].shape) - 1
         if last not in (0, 1) or axis not in (-1, last):
-            self.refuse("xp.concat along an axis other than the last one")
+            self.refuse("xp.concat is only supported along the last axis")
         if {(each.kind, each.shape[:-1]) for each in nodes} != {("float", first[:-1])}:
-            self.refuse("xp.concat of integers, or of different numbers of rows")
+            self.refuse("xp.concat of integers, or of different numbers of rows, is not supported")
         joined = side_by_side(self.graph, nodes)
         return StandIn(self, reshaped(self.graph, joined, (*first[:-1], joined.shape[-1])))
 
@@ -98,15 +98,17 @@ class Tracer:
         arrays = {each.kind for each in nodes if each.op != NUMBER}
         if "int" in arrays and ("float" in arrays or kind == "float"):
             if self.dtype != np.float64:
-                self.refuse(f"{op} of integers, whose result has another type")
+                self.refuse(
+                    f"{op} of integers is not supported, because the result has another type"
+                )
             nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
         if only_booleans and kind == "float" and op != "copy":
-            self.refuse(f"{op} of Boolean arrays")
+            self.refuse(f"{op} of Boolean arrays is not supported")
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 
     def _as_float(self, node: Node) -> Node:
-        """Return a node whose integers are converted, as in an operation with float64."""
+        """Return a node with integers converted to floats, as NumPy does if others are float64."""
         if node.kind != "int" or node.op == NUMBER:
             return node
         return self.graph.node("copy", node, shape=node.shape, kind="float")
@@ -137,17 +139,17 @@ class StandIn:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """The class, only for `isinstance` in gpunn; other code would expect an array's class."""
-        self._require_gpunn("the class of an array")
+        self._require_gpunn("the class of an array is not supported")
         return StandIn
 
-    def _require_gpunn(self, what: str) -> None:
+    def _require_gpunn(self, reason: str) -> None:
         """Refuse the trace if code outside of gpunn has called the method that calls this one."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back
         name = "" if frame is None else str(frame.f_globals.get("__name__"))
         if name.partition(".")[0] != "gpunn":
-            self.tracer.refuse(what)
+            self.tracer.refuse(reason)
 
     @property
     def shape(self) -> Shape:
@@ -182,23 +184,23 @@ class StandIn:
 
     def __len__(self) -> int:
         if not self.shape:
-            self.tracer.refuse("the length of a number")
+            self.tracer.refuse("a number has no length")
         return self.shape[0]
 
     # ---------------------------------------------------------------- whatever reads elements
 
     def _read(self, *_: Any) -> NoReturn:
-        self.tracer.refuse("code that reads elements of an array")
+        self.tracer.refuse("the code reads elements of an array")
 
     __bool__ = __float__ = __int__ = __index__ = __complex__ = __iter__ = __contains__ = _read
     __array__ = __dlpack__ = _read
 
     def __getattr__(self, name: str) -> Any:
         if name in INTERFACES:
-            self._require_gpunn(f"the attribute {name} of an array")
+            self._require_gpunn(f"the attribute {name} of an array is not supported")
         if name.startswith("__"):
             raise AttributeError(name)
-        self.tracer.refuse(f"the attribute {name} of an array")
+        self.tracer.refuse(f"the attribute {name} of an array is not supported")
 
     # ----------------------------------------------------------------------- views and writes
 
@@ -213,7 +215,7 @@ class StandIn:
                 shape.append(1)
                 continue
             if axis >= self.ndim:
-                self.tracer.refuse("an index with more axes than the array")
+                self.tracer.refuse("an index has more axes than the array")
             size = self.shape[axis]
             whole = isinstance(each, slice) and range(size)[each] == range(size)
             if whole:
@@ -223,7 +225,9 @@ class StandIn:
                 if isinstance(each, slice):
                     shape.append(columns[1] - columns[0])
             else:
-                self.tracer.refuse("an index other than a whole axis or a range of columns")
+                self.tracer.refuse(
+                    "an index other than a whole axis or a range of columns is not supported"
+                )
             axis += 1
         shape += self.shape[axis:]
         if columns is None and tuple(shape) == self.shape:
@@ -245,24 +249,24 @@ class StandIn:
             return start, start + 1
         start, stop, step = key.indices(size)
         if step != 1 or start >= stop:
-            self.tracer.refuse("a slice that has a step or selects no columns")
+            self.tracer.refuse("a slice that has a step or selects no columns is not supported")
         return start, stop
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self[key] is not self:
-            self.tracer.refuse("an assignment to a part of an array")
+            self.tracer.refuse("an assignment to a part of an array is not supported")
         self._assign(value)
 
     def _assign(self, value: Any) -> StandIn:
         if self.viewed is not None:
-            self.tracer.refuse("an assignment to a view of an array")
+            self.tracer.refuse("an assignment to a view of an array is not supported")
         node = self.tracer.node_of(value)
         if np.broadcast_shapes(node.shape, self.shape) != self.shape:
             raise ValueError(f"could not broadcast {node.shape} into shape {self.shape}")
         if (node.kind == "float") != (self.node.kind == "float") and not (
             node.op == "number" or node.kind == "bool"
         ):
-            self.tracer.refuse("an assignment that converts between integers and other numbers")
+            self.tracer.refuse("an assignment can't convert between integers and other numbers")
         if node.shape != self.shape:
             whole = self.tracer.graph.broadcastable(node, self.shape)
             node = self.tracer.graph.node("copy", whole, shape=self.shape, kind=self.node.kind)
@@ -358,7 +362,7 @@ class StandIn:
 
     def _require_bool(self, *operands: Any) -> None:
         if any(self.tracer.node_of(each).kind != "bool" for each in operands):
-            self.tracer.refuse("bitwise operators of numbers")
+            self.tracer.refuse("bitwise operators of numbers are not supported")
 
     def __iadd__(self, other: Any) -> StandIn:
         return self._assign(self + other)
@@ -376,7 +380,7 @@ class StandIn:
         return self._assign(self**other)
 
     def _unsupported(self, *_: Any) -> NoReturn:
-        self.tracer.refuse("a remainder or a shift")
+        self.tracer.refuse("remainders and shifts are not supported")
 
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
@@ -386,13 +390,13 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
     """Return base^exponent: by products for small integer exponents, else by exp and log."""
     if isinstance(base, StandIn) and type(exponent) in (int, float):
         if base.node.kind != "float":
-            tracer.refuse("a power of integers")
+            tracer.refuse("a power of integers is not supported")
         if exponent in (0.5, -0.5):
             root = tracer.call("sqrt", base)
             return root if exponent > 0 else 1 / root
         if float(exponent).is_integer():
             if abs(exponent) > 16:  # products would round too often; log needs a positive base
-                tracer.refuse("an integer power above 16")
+                tracer.refuse("an integer power above 16 is not supported")
             result = product_of(base, abs(int(exponent)))
             return result if exponent >= 0 else 1 / result
         return tracer.call("exp", exponent * tracer.call("log", base))
@@ -401,7 +405,7 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
         if node.kind == "int":  # such as the number of an update
             node = tracer.graph.node("copy", node, shape=node.shape, kind="float")
         return tracer.call("exp", math.log(base) * StandIn(tracer, node))
-    tracer.refuse("a power with a variable exponent")
+    tracer.refuse("a power with a variable exponent is not supported")
 
 
 def product_of(base: StandIn, count: int) -> StandIn:

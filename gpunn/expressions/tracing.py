@@ -16,7 +16,7 @@ from gpunn.expressions.stand_ins import Tracer
 
 T = TypeVar("T")
 
-CHANGES = "code whose result changes when it runs again"
+CHANGES = "the code's result changes when it runs again"
 """The reason if two traces differ."""
 
 
@@ -62,7 +62,7 @@ def explained(tracer: Tracer) -> Iterator[None]:
         own = isinstance(error, Untraceable)
         reason = str(error) if own else f"{type(error).__name__}: {error}"
         if "__array_ufunc__" in reason:
-            reason = "a function of NumPy; use the functions of xp"
+            reason = "the code calls a function of NumPy; use the functions of xp"
         raise Untraceable(tracer.refusal or reason) from error
     if tracer.refusal:
         raise Untraceable(tracer.refusal)
@@ -71,10 +71,10 @@ def explained(tracer: Tracer) -> Iterator[None]:
 def traces_of(
     functions: Sequence[Callable[[Any], T]], dtype: np.dtype, tracer: type[Tracer] = Tracer
 ) -> list[T]:
-    """Return the results of functions of a trace, in one graph; `tracer` is the traces' class.
+    """Return the results of functions that each get a trace of class `tracer`, in one graph.
 
-    Code with random numbers then gets different ones in each function. When it runs later, it gets
-    the random numbers that it would get without the traces.
+    The functions draw different random numbers. Afterwards, the states of the random number
+    generators are restored.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
@@ -103,5 +103,5 @@ def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
     result = function(tracer)
     del tracer
     if kept() is not None:
-        raise Untraceable("code that stores arrays")
+        raise Untraceable("the code stores arrays")
     return result

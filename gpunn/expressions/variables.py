@@ -31,7 +31,7 @@ MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "u
 
 
 class Globals:
-    """A module's global variables, or a function's default argument, as attributes."""
+    """An object whose attributes are global variables, or a function's default arguments."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__ = values
@@ -48,7 +48,7 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
 
 
 def used_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return the variables of `variables_of` (False), and those that it leaves out (True)."""
+    """Return the variables of `variables_of`, and, with True, the variables that it leaves out."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 
@@ -97,15 +97,15 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
 def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
     """If the code within the context can't be traced, undo what it has done to variables.
 
-    The variables that methods of the classes use get their earlier values. The elements of lists,
-    dicts and sets, attributes of objects, and states of random number generators are restored too.
-    An iterator, which can't go back, is refused before the code runs.
+    Variables that methods of the classes use get their earlier values, including the elements of
+    lists, dicts and sets, attributes of objects, and states of random number generators. An
+    iterator can't be restored, so it is refused before the code runs.
     """
     used = [each for cls in classes for each in used_variables(cls)]
     values = [value_of(owner, name) for owner, name, _ in used]
     for (_, name, _), value in zip(used, values, strict=True):
         if hasattr(type(value), "__next__"):
-            raise Untraceable(f"the iterator {name}")
+            raise Untraceable(f"the code reads the iterator {name}, which can't be restored")
     undo = [restorer(value) for value in values]
     try:
         yield

@@ -289,7 +289,7 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
         )
         to = steps.compute(f.name or cls, expression, [z], summary=summary, to=to, source=f)
         if expression.structure() != other.structure():
-            raise Untraceable("code whose results depend on the number of rows")
+            raise Untraceable("the code's results depend on the number of rows")
         return to
     except Untraceable as error:
         raise ExportError(

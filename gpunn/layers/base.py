@@ -43,7 +43,7 @@ OF_EVERY_LAYER = """\
 Other Parameters
 ----------------
 label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-    As in every `Layer`.
+    See `Layer`.
 
 """
 """The section that is added to each built-in layer's docstring, before the next section."""
@@ -121,7 +121,7 @@ class Layer(Configurable):
         training targets.
     after_loss : bool
         Whether the layer comes after the loss (`gpunn.layers.outputs`). Training without metrics
-        skips it.
+        skips the layer.
 
     See Also
     --------
@@ -162,7 +162,7 @@ class Layer(Configurable):
     trainable: bool = field(default=True, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        """Check `forward`, and document a built-in layer's parameters that all layers share."""
+        """Check `forward`, and add the shared parameters to a built-in layer's docstring."""
         super().__init_subclass__()
         method = vars(cls).get("forward")
         names = list(inspect.signature(method).parameters) if inspect.isfunction(method) else []
@@ -332,7 +332,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy of the layer, which belongs to no network yet."""
+        """Return the state for a copy of the layer; the copy belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -473,7 +473,7 @@ class Layer(Configurable):
         Returns
         -------
         ParameterSpec
-            The parameter with the multiplied factors of learning rate and decay.
+            The parameter with its new factors of learning rate and decay.
 
         Raises
         ------
@@ -545,7 +545,7 @@ def checked_factor(argument: str, value: Any) -> Any:
 
 
 def check_factors(layer: Layer, names: Sequence[str]) -> None:
-    """Raise an ArgumentError if a factor names a parameter that is not among the trainable ones."""
+    """Raise an ArgumentError if a factor names a parameter that is not among `names`."""
     for argument in FACTORS:
         factors = getattr(layer, argument)
         for name in factors if isinstance(factors, Mapping) else ():
@@ -566,7 +566,7 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return all layers, at any depth, that exchange numbers between ranks, once for each call."""
+    """Return the layers, at any depth, that exchange numbers between ranks; repeated per call."""
     found: list[Any] = []
     for layer in layers:
         # Not `isinstance`, which takes long with a protocol.

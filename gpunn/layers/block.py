@@ -39,7 +39,7 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    """The traces of a block, by shape and dtype, and the attributes that they may depend on."""
+    """A block's traces by shape and dtype, with the attributes that traces may depend on."""
 
     attributes: list[Any]
     description: Hashable
@@ -57,8 +57,8 @@ class Block(Layer):
 
     A subclass defines `forward(self, x)`, or `forward(self, xp, x)` if it uses functions of the
     array-API namespace. The method calls inner layers like functions, and reads the layer's own
-    parameters, which `own_parameters` declares, from `self.values`. It is called only to trace what
-    it computes, with a stand-in for x. The training step repeats the traced operations.
+    parameters, which `own_parameters` declares, from `self.values`. gpunn only traces the method,
+    with a stand-in for x; the training step repeats the traced operations.
 
     The following attributes of the layer are inner layers: layers, lists of layers, and fields with
     configurations of layers. A list in a field becomes a `Chain`, which can be called, or looped
@@ -226,7 +226,7 @@ class Block(Layer):
         try:
             return passes.backward(gradient, wants_input_gradient)
         except Untraceable as error:
-            raise untraceable(self, f"the derivatives need {error}") from error
+            raise untraceable(self, f"in the derivatives, {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
         """Return the traced forward pass; trace it again if an attribute has changed.
@@ -282,7 +282,7 @@ class Block(Layer):
             with kept_classes([self]):
                 result = cls._formula(traced, *([xp, x] if takes_xp else [x]))
             if not same(attributes_of(traced, traces.inner), before):
-                raise Untraceable("code that changes attributes")
+                raise Untraceable("the code changes attributes")
             return result
 
         try:
@@ -299,7 +299,7 @@ class Block(Layer):
             known = traces.formulas.get((shape, ROWS, "float32")) if rows > 1 else None
             formulas = traced(rows) if known else traced(rows, rows + (rows == ROWS))
             if not equal([*formulas, known or formulas[0]]):
-                depends = "code whose results depend on the number of rows"
+                depends = "the code's results depend on the number of rows"
                 raise Untraceable(depends if equal(traced(rows, rows)) else CHANGES)
             return formulas[0]
         except Untraceable as error:
@@ -318,7 +318,7 @@ def untraceable(block: Block, reason: str) -> ArgumentError:
 
 
 def forward_of(formula: Any) -> Any:
-    """Return the method `forward` of a class with a formula, which subclasses may also call."""
+    """Return the method `forward` for `formula`; subclasses may call the method."""
 
     @operations_only
     def forward(self: Block, x: Any, workspace: Any = None) -> Any:

@@ -107,7 +107,7 @@ class Add(Branches):
 
     See Also
     --------
-    Residual : A sequence of layers, and x itself.
+    Residual : The sum of x and a sequence of layers.
 
     Examples
     --------
@@ -131,9 +131,9 @@ class Add(Branches):
 class Multiply(Branches):
     """Product of branches, elementwise: y = f_1(x) * f_2(x) * ...
 
-    With a branch that ends with a sigmoid, this is a gate: the branch decides how much of each
-    feature passes (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks"). The
-    chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for the other branches.
+    A branch that ends with a sigmoid is a gate: it decides how much of each feature passes (Dauphin
+    et al. 2017, "Language Modeling with Gated Convolutional Networks"). The chain rule is dL/df_1 =
+    dL/dy * f_2(x) * ..., and likewise for the other branches.
 
     Parameters
     ----------
@@ -184,7 +184,8 @@ class Concatenate(Branches):
     Raises
     ------
     ArgumentError
-        If there is no branch, or the shapes of rows differ in another axis than the last one.
+        If there is no branch, or the shapes of the branches' rows differ in an axis other than the
+        last.
 
     See Also
     --------

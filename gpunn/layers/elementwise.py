@@ -185,8 +185,8 @@ class SpatialDropout(Dropout):
 class Rescaling(Layer):
     """Multiply by a factor, and add an offset: y = scale * x + offset.
 
-    x may have any real dtype; dL/dx = scale * dL/dy. Pixels can be copied to the device as uint8,
-    in a quarter of float32's bytes, and become floats on the device.
+    x may have any real dtype; dL/dx = scale * dL/dy. If pixels are uint8, the device receives a
+    quarter of the bytes of float32 and converts them.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Ensemble(OutputLayer, ColumnGroups):
         Returns
         -------
         list of int
-            Each network's index as often as the network counts, in the order of the networks.
+            Each network's index, repeated by its count, in the order of the networks.
         """
         counts = self.counts or [1] * len(self.parts)
         return [index for index, count in enumerate(counts) for _ in range(count)]

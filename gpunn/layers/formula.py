@@ -128,10 +128,10 @@ class FormulaTracer(Tracer):
 
     def call_layer(self, layer: Layer, x: StandIn) -> StandIn:
         """Return a stand-in for the output of an inner layer."""
-        node, name = self.with_rows(x, "an argument of a layer"), self.names.get(id(layer))
+        node, name = self.with_rows(x, "the argument of a layer"), self.names.get(id(layer))
         if name is None:
             self.refuse(
-                f"a call of the layer {layer.name!r}, which is not an attribute of this layer "
+                f"the layer {layer.name!r} is called, but is not an attribute of this layer "
                 "object; set it in __post_init__, or pass it as a field"
             )
         try:
@@ -143,13 +143,11 @@ class FormulaTracer(Tracer):
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a product with a matrix of parameters."""
-        first = self.with_rows(a, "a first factor of a matrix product")
+        first = self.with_rows(a, "the first factor of a matrix product")
         transposed = isinstance(b, Transposed)
         second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
         if len(first.shape) < 2 or len(second.shape) != 2 or reads_rows(second):
-            self.refuse(
-                "a matrix product, unless it is x @ W with rows x and a matrix W of parameters"
-            )
+            self.refuse("a matrix product must be x @ W with rows x and a matrix W of parameters")
         inputs, units = second.shape[::-1] if transposed else second.shape
         if first.shape[-1] != inputs:
             raise self._wrong_shapes("matmul", first, second)
@@ -159,7 +157,7 @@ class FormulaTracer(Tracer):
     def transposed(self, a: StandIn) -> Any:
         """Return a stand-in for a transposed matrix."""
         if reads_rows(self.node_of(a)):
-            self.refuse("the attribute T of an array with rows")
+            self.refuse("the attribute T of an array with rows is not supported")
         return Transposed(a)
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
@@ -167,7 +165,7 @@ class FormulaTracer(Tracer):
         nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
-            self.refuse("xp.concat along an axis other than the last one")
+            self.refuse("xp.concat is only supported along the last axis")
         if any(each.shape[:-1] != first[:-1] for each in nodes):
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
             raise ArgumentError(f"concat: rows of different shapes: {shapes}")
@@ -178,14 +176,14 @@ class FormulaTracer(Tracer):
         """Return the node of a floating-point array with rows."""
         node = self.node_of(value)
         if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
-            self.refuse(f"{what} that is not an array of numbers with rows")
+            self.refuse(f"{what} is not an array of numbers with rows")
         return node
 
     def result(self, value: Any) -> Node:
         """Return the node of the result; raise an error if it has no axis of features."""
         if not isinstance(value, StandIn):
-            self.refuse(f"a result of type {type(value).__name__}; expected an array")
-        node = self.with_rows(value, "a result")
+            self.refuse(f"expected an array as the result; got {type(value).__name__}")
+        node = self.with_rows(value, "the result")
         if len(node.shape) < 2:
             raise ArgumentError(
                 "forward: expected a result of shape (rows, features); got (rows,). Use "
@@ -244,7 +242,7 @@ def formulas_of(
         with explained(tracer):
             result = tracer.result(function(Namespace(tracer), x, Declared(values)))
             if [x.node, *(each.node for each in values.values())] != [source, *own.values()]:
-                tracer.refuse("code that changes x or parameters")
+                tracer.refuse("the code changes x or parameters")
         steps = used(tracer.steps, result)
         read = [each for step in steps for each in step.inputs if reads_rows(each)]
         require_separate_rows([*read, result], [source, *(step.output for step in steps)])

@@ -1,8 +1,8 @@
 """Forward and backward passes of a `Formula`, by operations of the backend.
 
 Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
-pass computes functions again from x, the parameters and the outputs of steps, instead of keeping
-them.
+pass keeps no results of functions: it computes the functions again from x, the parameters and the
+outputs of steps.
 """
 
 from __future__ import annotations

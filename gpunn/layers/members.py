@@ -328,7 +328,7 @@ class MemberDense(Layer):
     def _input_gradient_if_frozen(
         self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Return only dL/dx, computed from dL/dz; `buffer` has the shape of dL/dz."""
+        """Compute only dL/dx from dL/dz, using `buffer`, which has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
         ops.scale(gradient, values["output_adapter"], buffer)

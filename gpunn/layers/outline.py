@@ -95,7 +95,7 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
 
 
 def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
-    """Return the branches of a block, whose calls determine the inputs of its inner layers."""
+    """Return the branches of a block; its calls show the input shapes of inner layers."""
     calls = block.traced(shape).calls()
     drawn = []
     for title, layer in block._drawn():

@@ -29,9 +29,8 @@ class PeriodicEmbedding(Layer):
         pbld:  y_c = [V_c^T cos(2 pi w_c x_c + p_c) + b_c, x_c]
 
     "pl" and "plr" are from Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular
-    Deep Learning". "pbld", with phases p_c and the number itself, is from RealMLP (Holzmüller et
-    al. 2024). The chain rule consists of a dense layer's chain rule and the derivative of the
-    waves. For v = cos(a)::
+    Deep Learning". "pbld", which adds phases p_c and the number itself, is from RealMLP (Holzmüller
+    et al. 2024). The gradients of V_c and b_c are as in `Dense`. For a wave v = cos(a)::
 
         dL/da = -sin(a) dL/dv
         dL/dw_c = 2 pi sum over rows of x_c dL/da

@@ -83,7 +83,7 @@ class MaxPool2D(Pooling):
         Distance between neighboring windows, in pixels. None means `pool_size`, so windows do not
         overlap.
     padding : {"valid", "same"}
-        As in `Conv2D`, but padding does not count.
+        As in `Conv2D`, but the maximum and the mean ignore padding.
 
     Raises
     ------
@@ -142,8 +142,8 @@ class MaxPool1D(Pooling):
 class AveragePool2D(Pooling):
     """Average pooling of images: the mean of each channel in each window.
 
-    A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. Padding does
-    not count, as in Keras. If n pixels of a window are in the image, the chain rule is dL/dx +=
+    A row has shape (height, width, channels); y[i, j, c] = mean over the window of x. As in Keras,
+    the mean ignores padding. If n pixels of a window are in the image, the chain rule is dL/dx +=
     dL/dy / n at each of these pixels.
 
     Parameters

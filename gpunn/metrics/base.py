@@ -140,13 +140,13 @@ class ClassMetric(Metric):
     >>> gpunn.metrics.Accuracy().check_targets(np.array([0, 1]), outputs=1)
     Traceback (most recent call last):
         ...
-    gpunn.errors.DataError: metric 'accuracy' compares outputs, one per class, but the network ...
+    gpunn.errors.DataError: metric 'accuracy' needs one output per class, but the network ...
     """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
             raise DataError(
-                f"metric {self.name!r} compares outputs, one per class, but the network has 1 "
+                f"metric {self.name!r} needs one output per class, but the network has only one "
                 "output; use 'binary_accuracy'"
             )
 

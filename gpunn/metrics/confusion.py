@@ -57,8 +57,8 @@ class CountMetric(LabelMetric):
             )
         if outputs > 2 and self.threshold:
             raise DataError(
-                f"metric {self.name!r} supports a threshold for one or two outputs; with {outputs} "
-                "outputs, the largest is predicted, so leave threshold at 0"
+                f"metric {self.name!r} supports a threshold only for one or two outputs, but the "
+                f"network has {outputs}; leave threshold at 0"
             )
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -194,9 +194,9 @@ class F1(CountMetric):
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs, and "macro"
-        the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over the
-        classes.
+        With "binary", for one or two outputs, the result is the metric of class 1 ("yes"). With
+        "macro", the result is the mean of the classes' metrics. With "micro", TP, FP and FN are
+        first summed over the classes.
     threshold : float
         With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
         With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,

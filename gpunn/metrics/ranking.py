@@ -65,10 +65,10 @@ class AUC(LabelMetric):
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
-    P_b and N_b are the weights of the class's rows and of the other rows in bin b; P and N are
-    their sums. `error_bound` returns the bound of the error. With the default bins and overlapping
-    scores of ordinary size, the bound is about 0.001, and the actual error is a hundredth of the
-    bound.
+    In bin b, the class's rows have the weight P_b, and the other rows N_b. P and N are the sums
+    over all bins. `error_bound` returns the bound of the error. With the default bins and
+    overlapping scores of ordinary size, the bound is about 0.001, and the actual error is a
+    hundredth of the bound.
 
     The mean leaves out a class or label with no rows or with all rows, since its area is undefined.
     If no class is left, the result is NaN, which never counts as an improvement. Rows whose score
@@ -202,7 +202,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and each P N, for classes with an area."""
+        """Return P_b and N_b, shape (classes, bins), and P N, all only for classes with an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

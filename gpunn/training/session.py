@@ -125,8 +125,10 @@ class TrainingSession:
         self.plan = plan = options.plan(trainer, training)
         if not plan.updates:
             raise ArgumentError(
-                f"drop_last: an epoch of {plan.rows} rows has no whole update of "
-                f"{plan.rows_per_update} rows; reduce gradient_accumulation, or give more rows"
+                f"drop_last: an update needs {plan.rows_per_update} rows ({plan.batch_size} per "
+                f"batch * gradient_accumulation={trainer.gradient_accumulation}), but an epoch has "
+                f"only {plan.rows} rows; use drop_last=False, reduce gradient_accumulation, or "
+                "give more rows"
             )
         synchronized = trainer.batch_norm == "synchronized"
         if options.epochs:

@@ -242,7 +242,7 @@ class Precise(losses.MeanSquaredError):
 
 
 class Long(losses.MeanSquaredError):
-    """A loss with a formula that is too long for one kernel."""
+    """A loss with a formula is too long for one kernel."""
 
     name = "long_of_test_graph"
 
@@ -254,8 +254,8 @@ class Long(losses.MeanSquaredError):
 
 
 REFUSED = [
-    (Precise(), "an array of type float64, but others have float32"),
-    (Long(), "a formula that is too long"),
+    (Precise(), "an array has type float64, but others have float32"),
+    (Long(), "a formula is too long"),
 ]
 
 

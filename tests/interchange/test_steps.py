@@ -85,17 +85,17 @@ class Twice(Dense):
         (
             lambda: [gpunn.layers.Activation(Mean())],
             "layer 'activation_1': can't export the activation Mean, because its code can't be "
-            "traced: a function of several rows",
+            "traced: the code combines several rows",
         ),
         (
             lambda: [Dense(4, Constant())],
             "layer 'dense_1': can't export the activation Constant, because its code can't be "
-            "traced: a result that depends on no row",
+            "traced: the result depends on no row",
         ),
         (
             lambda: [Dense(4, Share())],
             "layer 'dense_1': can't export the activation Share, because its code can't be "
-            "traced: code whose results depend on the number of rows",
+            "traced: the code's results depend on the number of rows",
         ),
         (
             lambda: [Members(2)],

@@ -112,7 +112,7 @@ def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_of
     trained("loss", Sorted())
     assert [each.getMessage() for each in caplog.records] == [
         "gpunn: Sorted can't be compiled. The results are the same, but training is slower. "
-        "Reason: xp.sort"
+        "Reason: xp.sort is not supported"
     ]
     turn_off_kernels()
     called = trained("loss", Sorted())

@@ -352,7 +352,7 @@ class CupyLowerings:
             writes = trace_operation(getattr(Operations, name).definition, op, dtype)
             return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
         except RecursionError as error:
-            raise Untraceable("a formula that is too long") from error
+            raise Untraceable("a formula is too long") from error
 
     @ruled
     def counted_update(self, op: Arguments) -> Calls | None:

@@ -64,7 +64,7 @@ def row_function(
     rows = Rows(expression, values)
     (root,) = expression.results
     if id(root) not in rows.made:
-        raise Untraceable("a result that depends on no row")
+        raise Untraceable("the result depends on no row")
     names = tuple(map(name_of_variable, range(len(rows.variables))))
     arrays = tuple(map(name_of_array, range(len(rows.arrays))))
     function = RowFunction(summary, names, arrays, rows.made[id(root)])
@@ -88,7 +88,7 @@ def shape_of_row(shape: Shape) -> Shape:
     """
     parts, rest = divmod(shape[0] if shape else 1, ROWS)
     if rest:
-        raise Untraceable("a function of several rows")
+        raise Untraceable("the code combines several rows")
     return (parts, *shape[1:]) if parts > 1 else shape[1:]
 
 
@@ -116,7 +116,7 @@ class Rows:
 
     def _node(self, node: Node, data: object, *args: Node, op: str = "") -> Node:
         if node.op == "column_sum":
-            raise Untraceable("a function of several rows")
+            raise Untraceable("the code combines several rows")
         shape = shape_of_row(node.shape)
         return self._graph.node(op or node.op, *args, shape=shape, kind=node.kind, data=data)
 

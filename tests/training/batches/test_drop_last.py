@@ -59,7 +59,7 @@ def test_with_accumulated_gradients():
             shuffle=False,
         ).history["loss"]
     )
-    with pytest.raises(ArgumentError, match="an epoch of 43 rows has no whole update of 48 rows"):
+    with pytest.raises(ArgumentError, match="an epoch has only 43 rows"):
         fit(trainer(gradient_accumulation=6))
 
 

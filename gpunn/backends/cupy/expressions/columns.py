@@ -37,7 +37,7 @@ class ColumnKernel:
         self._sums, place = [array for array, _ in sums], element(sums[0].array.size)
         matrices = {*body.places.values(), *(body.place(node.shape) for _, node in sums)}
         if any(body.levels.values()) or body.totals or matrices != {place}:
-            raise Untraceable("sums over rows and columns that need several kernels")
+            raise Untraceable("sums over rows and columns need several kernels")
         results = list(map(body.name, self._sums))
         ends = list[str]()
         for array, node in writes:

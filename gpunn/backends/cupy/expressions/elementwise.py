@@ -66,7 +66,7 @@ def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[floa
     """
     rule, other = (rule_of_vectors(optimizer, dtype, size) for size in SIZES)
     if rule != other:
-        raise Untraceable("an update that depends on the number of parameters")
+        raise Untraceable("the update depends on the number of parameters")
     return rule
 
 
@@ -107,7 +107,7 @@ def results_of(writes: Sequence[Write], results: Mapping[str, np.ndarray]) -> di
     """Return the nodes of results by name; raise an `Untraceable` if other arrays change."""
     names = {id(array): name for name, array in results.items()}
     if any(id(array) not in names for array, _ in writes):
-        raise Untraceable("code that changes an array which it should only read")
+        raise Untraceable("the code changes an array that it should only read")
     return {names[id(array)]: node for array, node in writes}
 
 
@@ -126,12 +126,12 @@ def printed(
             names[id(node)] = printer.number(node.data)
         elif node.op == ARRAY:
             if id(node.data) not in arrays:
-                raise Untraceable("an array that is an attribute")
+                raise Untraceable("an attribute that is an array is not supported")
             names[id(node)] = arrays[id(node.data)]
         elif node.op == "reshape":
             names[id(node)] = given[0]
         elif math.prod(node.shape) not in (1, size):
-            raise Untraceable("code whose results are not elementwise")
+            raise Untraceable("the code is not elementwise")
         else:
             variables.append(Variable(printer.name(), node, printer.text(node, given)))
             names[id(node)] = variables[-1].name

@@ -60,7 +60,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     rest = [each for each in writes if id(each.node) in late and id(each.array) not in done]
     changed = {id(each.array) for each in writes} - {id(each.array) for each in rest}
     if any(each.op == ARRAY and id(each.data) in changed for each in nodes):
-        raise Untraceable("arrays that are changed before the last kernel reads them")
+        raise Untraceable("an array changes before the last kernel reads it")
     if rest:
         made = {id(each): source(results[id(each)]) for each in sums if id(each) in results}
         again = substituted(Graph(), [node for _, node in rest], made)

@@ -72,7 +72,7 @@ class Printer:
     def text(self, node: Node, arguments: Sequence[str]) -> str:
         """Return the expression of a function of named arguments."""
         if node.op not in TEXTS:
-            raise Untraceable(f"a function that CUDA kernels lack: {node.op}")
+            raise Untraceable(f"the function {node.op} is not supported in CUDA kernels")
         of_integers = any(each.kind == "int" for each in node.args if each.op != NUMBER)
         given = [
             f"(long long){each.data:.0f}"

@@ -108,14 +108,14 @@ class Statements:
             late = any(id(each) in self.late for each in node.args)
             if node.op in REDUCTIONS:
                 if late or node.op == "column_sum":
-                    raise Untraceable("a sum over rows")
+                    raise Untraceable("a sum over rows is not supported")
                 if self.is_total(node):
                     if node.op != "row_sum":
-                        raise Untraceable("a maximum or minimum over all rows")
+                        raise Untraceable("a maximum or minimum over all rows is not supported")
                     self.totals.append(node)
                     late = True
                 elif node.args[0].shape[0] != self.rows:
-                    raise Untraceable("sums over different axes")
+                    raise Untraceable("sums over different axes are not supported")
                 else:
                     level += 1
             self.levels[id(node)] = level
@@ -134,7 +134,7 @@ class Statements:
         if size == self.rows > 1:
             return ROW
         if size % self.rows:
-            raise Untraceable("arrays with different numbers of rows")
+            raise Untraceable("arrays have different numbers of rows")
         return element(size // self.rows)
 
     def _place_of(self, argument: Node, node: Node, place: Place) -> Place:
@@ -152,7 +152,7 @@ class Statements:
             if has_rows or math.prod(padded[:axis]) == 1:
                 columns = self._columns_of(padded[axis:], whole[axis:], place.column)
                 return Place(has_rows, *columns)
-        raise Untraceable(f"broadcasting of {argument.shape} to {whole}")
+        raise Untraceable(f"broadcasting {argument.shape} to {whole} is not supported")
 
     def _columns_of(self, own: Shape, whole: Shape, column: str) -> tuple[int, str]:
         """Return the number of columns, and the column, of an argument that is broadcast."""
@@ -167,14 +167,14 @@ class Statements:
                 return size, f"({column}) % {self.width(inner)}"
             if own[:axis] == whole[:axis] and math.prod(own[axis:]) == 1:
                 return size, f"({column}) / {self.width(inner)}"
-        raise Untraceable(f"broadcasting of {own} to {whole}")
+        raise Untraceable(f"broadcasting {own} to {whole} is not supported")
 
     # -------------------------------------------------------------------------- statements
 
     def _scope(self, node: Node, place: Place) -> Scope:
         if id(node) in self.late:
             if place != ONCE:
-                raise Untraceable("a sum over rows that is used for each element")
+                raise Untraceable("a sum over rows is used for each element")
             return self.last
         if "j" in place.column:
             return self.loop
@@ -190,7 +190,7 @@ class Statements:
         if key not in scope.names:
             if node.op in REDUCTIONS and id(node) not in self.late:
                 if place != self.place(node.shape):
-                    raise Untraceable("sums of rows that are used along another axis")
+                    raise Untraceable("sums of rows are used along another axis")
                 self._reduce(node)
             else:
                 text, name = self._text(node, place), self.printer.name()
@@ -202,7 +202,7 @@ class Statements:
         if node.op == ARRAY:
             written = self.places.get(id(node.data), ONCE)
             if written not in (ONCE, place):
-                raise Untraceable("an array that is changed before other elements are read")
+                raise Untraceable("an array changes before other elements are read")
             return f"{self.name(node.data)}[{self.index(place)}]"
         if node.op == "range":
             first, _, step = node.data
@@ -214,7 +214,7 @@ class Statements:
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
         if node.op in SLICES and node.shape[0] != self.rows:
-            raise Untraceable("columns of an array with other rows")
+            raise Untraceable("columns of an array with other rows are not supported")
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
             column = f"{start} + {place.column}" if place.column else f"{start}"
@@ -240,7 +240,7 @@ class Statements:
             if each is array:
                 return f"a{number}"
         if not hasattr(array, "__cuda_array_interface__"):
-            raise Untraceable("an array that is not on the device")
+            raise Untraceable("an array is not on the device")
         self.arrays.append(array)
         return f"a{len(self.arrays) - 1}"
 

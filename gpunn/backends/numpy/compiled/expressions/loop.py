@@ -117,7 +117,7 @@ class Loop:
             first = base.data[0] if base.op == "columns" else -base.data
             array, columns = self._memory.of(base_of(whole)), whole.shape[1]
             if kind not in (interface.SCALAR, interface.MATRIX) or array.dtype.kind == "i":
-                raise Untraceable("columns of integers, or columns that are broadcast")
+                raise Untraceable("columns of integers and broadcast columns are not supported")
         else:
             array = self._memory.of(base)
         is_integer = array.dtype.kind == "i"
@@ -182,4 +182,4 @@ def kind_of(shape: Shape, whole: Shape) -> int:
         return interface.COLUMN_VECTOR
     if padded[0] == whole[0] and math.prod(padded[1:]) == 1:
         return interface.ROW_VECTOR
-    raise Untraceable(f"broadcasting of {shape} to {whole}")
+    raise Untraceable(f"broadcasting {shape} to {whole} is not supported")

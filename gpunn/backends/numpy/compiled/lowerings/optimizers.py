@@ -97,7 +97,10 @@ class Optimizers(Expressions):
         elif not self._is_elementwise(op, {each.stop - each.start for each in (*runs, *segments)}):
             decay = segments[0].decay
             if any(each.decay != decay for each in segments):
-                hint(type(op.optimizer), "sums over parameters with and without weight decay")
+                hint(
+                    type(op.optimizer),
+                    "a sum over parameters with and without weight decay is not supported",
+                )
                 return None
             segments = [each._replace(decay=decay) for each in runs]
         instructions: list[Instruction] = []
