@@ -240,7 +240,7 @@ class Backend(Operations):
         out[...] = array
 
     def overlap(self, first: Array, second: Array) -> bool:
-        """Return whether two arrays may share memory, which is True if unknown.
+        """Return whether two arrays may share memory; True if this is unknown.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Whether the arrays may share memory, which is True in the base class.
+            Whether the arrays may share memory; always True in the base class.
         """
         return True
 
@@ -263,7 +263,7 @@ class Backend(Operations):
         Returns
         -------
         int or None
-            Free memory in bytes, which is None in the base class.
+            Free memory in bytes; always None in the base class.
         """
         return None
 
@@ -455,6 +455,6 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Whether gradients can underflow, which is False in the base class.
+            Whether gradients can underflow; always False in the base class.
         """
         return False

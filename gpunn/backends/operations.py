@@ -398,8 +398,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         sources, tables, position : sequence of array, sequence of array, array
-            Arrays of shapes (rows, ...) and (n, ...), which have the same type in pairs, and an
-            array of type int64 and shape (1,). The definition waits for the device.
+            Arrays of shape (rows, ...); for each, a table of shape (n, ...) and the same type; and
+            an array of type int64 and shape (1,). The definition waits for the device.
         """
         first, rows = int(position[0]), sources[0].shape[0]
         for source, table in zip(sources, tables, strict=True):

@@ -57,8 +57,8 @@ class Block(Layer):
 
     A subclass defines `forward(self, x)`, or `forward(self, xp, x)` if it uses functions of the
     array-API namespace. The method calls inner layers like functions, and reads the layer's own
-    parameters, which `own_parameters` declares, from `self.values`. gpunn only traces the method,
-    with a stand-in for x; the training step repeats the traced operations.
+    parameters, which `own_parameters` declares, from `self.values`. The method is called only with
+    a stand-in for x, to trace what it computes. The training step repeats the traced operations.
 
     The following attributes of the layer are inner layers: layers, lists of layers, and fields with
     configurations of layers. A list in a field becomes a `Chain`, which can be called, or looped

@@ -146,7 +146,7 @@ class ClassMetric(Metric):
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
             raise DataError(
-                f"metric {self.name!r} needs one output per class, but the network has only one "
+                f"metric {self.name!r} needs one output per class, but the network has 1 "
                 "output; use 'binary_accuracy'"
             )
 

@@ -73,7 +73,7 @@ class EpochBlocks:
             self._ended = True
 
     def look_again(self) -> None:
-        """Find out which networks can share programs with this one after settings may change."""
+        """After callbacks may have changed settings, find out which networks can share programs."""
         if self._shared is not None:
             self._kind = kind_of(self.session)
             self._ended |= self._kind is None
@@ -100,7 +100,7 @@ class EpochBlocks:
         self._ended = True
 
     def _own_program(self) -> EpochProgram | None:
-        """Return a program with the arrays of the session's step, or None if it needs a team."""
+        """Return a program on the arrays of the session's step; None if it needs many threads."""
         session, plan, step = self.session, self.session.plan, self.session.step
         if self._own is None:
             with TURNS:

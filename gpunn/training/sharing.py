@@ -50,7 +50,7 @@ MAX_PROGRAMS = 64
 """The maximum number of unused programs that are kept for later fits."""
 
 OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
-"""Settings that networks of a kind don't share. Edges only decide initial values of buffers."""
+"""Settings that may differ among networks of a kind. (Edges are only initial values of buffers.)"""
 
 
 class SharedProgram:
@@ -107,7 +107,7 @@ class SharedProgram:
 
 
 class SharedPrograms:
-    """Programs that no fit uses at the moment, by kind of network; and times of epochs."""
+    """Programs that no fit uses at the moment, and seconds per epoch; both by kind of network."""
 
     def __init__(self) -> None:
         self._lock = ForkableLock()

@@ -143,5 +143,5 @@ def refuse(X: Any) -> None:
     if not is_batches(X):
         raise ArgumentError(
             "y: missing. Give the targets. Or give batches as X: a list of tuples (X, y), or a "
-            "function of the epoch that returns an iterable of them"
+            "function of the epoch that returns such a list or another iterable"
         )

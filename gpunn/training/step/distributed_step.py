@@ -5,7 +5,7 @@ Each process computes its shards of every batch, and then updates its block of t
     gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
-Optimizers that use norms of parameters need whole parameters, so each process updates all::
+If the optimizer uses norms of parameters, each process needs, and updates, all parameters::
 
     gradients of local shards → all to all → sum of the local block → all gather → update
 

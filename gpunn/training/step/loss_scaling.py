@@ -74,8 +74,8 @@ class DynamicLossScale(NoLossScale):
     """Number of good updates in a row after which the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
     """With the smallest scale, gradients with respect to predictions may be as large as 1e9. The
-    largest scale is the same as in NVIDIA's Apex; without a limit, zero gradients would double the
-    scale to infinity.
+    largest scale is the same as in NVIDIA's Apex. Without this limit, the scale would grow to
+    infinity while all gradients are zero.
     """
     FAILED = SMALLEST / 2
     """Value of the scale if even the smallest scale was too large; this value is not halved."""

@@ -33,7 +33,7 @@ def has_metric_weight(
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return an epoch's sums, and as the metrics' weight a copy of the loss's weight."""
+    """Add an entry for the metrics' weight to an epoch's sums: a copy of the loss's weight."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)

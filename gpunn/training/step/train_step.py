@@ -43,7 +43,7 @@ class PassRecipe:
 
     An update consists of `accumulation` batches. With `separate_metric_weights`, rows have
     different weights for the metrics and the loss. If `members` > 1, each member has separate rows,
-    and one row for each member together count as one row.
+    and a group of one row per member counts as one row.
     """
 
     model: Sequential

@@ -68,7 +68,7 @@ class FitJob:
                 raise
 
     def _begin(self, contexts: ExitStack) -> bool:
-        """Begin the fit, and return True; after an interruption, end it, and return False."""
+        """Begin the fit, and return True; if interrupted, end the fit, and return False."""
         if self.interruption.requested:
             self.fit.trainer.history.stopped = self.interruption.reason
             self.ended = True

@@ -35,9 +35,9 @@ template <typename T> __device__ T dropped(
 class Mask:
     """How a kernel receives and uses the settings of dropout.
 
-    `inputs` are the parameters of a `cupy.ElementwiseKernel`, and `parameters` of a raw kernel.
-    `statements` come first in the kernel. Then `drop(x, i)` returns the expression for element
-    number i, whose value is x.
+    The settings are the parameters `inputs` of a `cupy.ElementwiseKernel`, or the parameters
+    `parameters` of a raw kernel. The kernel begins with `statements`. Then `drop(x, i)` returns an
+    expression: the result of dropout for element number i, given the element's value x.
     """
 
     prefix: str
@@ -47,7 +47,7 @@ class Mask:
 
     @staticmethod
     def drop(x: str, i: str) -> str:
-        """Return the expression for element number i."""
+        """Return the expression for the result of element number i, whose value is x."""
         return f"dropped({x}, (unsigned int){i} + position, pass_key, threshold, growth)"
 
 

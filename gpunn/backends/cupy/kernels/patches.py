@@ -163,7 +163,7 @@ class Patches:
         return columns
 
     def add_to_images(self, columns: Array, part: slice) -> None:
-        """Set the images of a part from its columns; add to an image that the part before began."""
+        """Set the images of a part from its columns; add to an image begun by another part."""
         if not self._same:
             images, *bounds = self.images_of(part)
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)

@@ -27,8 +27,8 @@ MOST_ROWS = 512
 """Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
-"""Approximate maximum of blocks * columns, unless it allows fewer than MANY blocks. The last block
-reads twice as many partial sums.
+"""Approximate maximum of blocks * columns, but MANY blocks are always allowed. The last block reads
+2 * blocks * columns partial sums.
 """
 
 MANY = 32

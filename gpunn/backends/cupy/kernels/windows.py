@@ -28,7 +28,7 @@ GEOMETRY = """int height, int width, int channels, int out_height, int out_width
 """The parameters of kernels for shapes of images, and for the fields of `Window`."""
 
 MOST = 2**30
-"""Maximum numbers of images in a launch: larger indices need 64 bits, whose division is slow."""
+"""Maximum size of the images in a launch: larger indices need 64 bits, whose division is slow."""
 
 PREAMBLE = r"""
 // Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.
@@ -89,7 +89,7 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel; `statements` are for before the loop, for the loop, and for the result."""
+    """Return a kernel; `statements` are run before the loop, in the loop, and after the loop."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)

@@ -125,9 +125,9 @@ def microseconds(trace: Trace) -> float:
 
 
 def pieces_of(trace: Trace, threads: int) -> int:
-    """Return into how many pieces each thread divides its images, all with equally many images.
+    """Return the number of equal pieces into which each thread divides its images.
 
-    The largest images of a piece take about PIECE bytes.
+    A piece of the largest array of images has about PIECE bytes.
     """
     images = [
         each

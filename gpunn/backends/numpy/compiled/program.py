@@ -352,9 +352,9 @@ def table_of(
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
     `groups` are the numbers of instructions in each group, 1 by default. A row begins with the
-    kernel's address, and 1 if a barrier (a wait for all threads) follows or 0. The numbers of
-    pieces and of instructions in its group, and the arguments, follow. A barrier follows a group if
-    the next group must wait for an instruction since the previous barrier.
+    kernel's address, and 1 if a barrier (a wait for all threads) follows, else 0. Next are the
+    numbers of pieces and of instructions in the group, then the arguments. A barrier follows a
+    group if the next group must wait for an instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

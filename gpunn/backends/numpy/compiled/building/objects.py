@@ -39,7 +39,7 @@ all versions.
 
 
 SLOW = ("expression", "product")
-"""Kernels that take LLVM longest."""
+"""Kernels whose compilation by LLVM takes longest."""
 
 SMALL = (
     "depthwise",

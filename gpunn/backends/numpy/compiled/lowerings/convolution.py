@@ -25,16 +25,16 @@ TERMS = 128
 gradients stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
-"""A limit for images with fewer than TERMS pixels. If they have more weights per pixel than this,
-products add the pixels of several images, to read and write the sums less often."""
+"""If images have fewer than TERMS pixels and more weights per pixel than this number, products add
+the pixels of several images, to read and write the sums less often."""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
 
 
 SPAN, BUFFER = 64, 1 << 17
-"""The products of at least SPAN pixels of a row are in a buffer together; of more pixels if the
-buffer stays within BUFFER bytes.
+"""A buffer has the products of at least SPAN pixels of a row, or of more pixels if they fit into
+BUFFER bytes.
 """
 
 

@@ -150,7 +150,7 @@ class Normalization(Pooling):
 def joined_rows(rows: int, columns: int) -> int:
     """Return how many rows to treat as one, a power of two.
 
-    Rows of few columns leave lanes empty. This matters for the pixels of images, which are many.
+    Rows of few columns leave lanes empty. This matters for images, whose many pixels are rows.
     """
     joined = 1
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
