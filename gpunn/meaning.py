@@ -140,8 +140,8 @@ class Described:
     def intervals(self) -> dict[str, Any] | None:
         """Scores that determine prediction intervals, or None; see `gpunn.intervals`.
 
-        `gpunn train` and the regressors for tables set them, for `gpunn predict --interval` and
-        `predict(X, interval=...)`.
+        `gpunn train` and the regressors for tables set these scores, for `gpunn predict --interval`
+        and `predict(X, interval=...)`.
         """
         value = self.metadata.get("intervals")
         if value is None:
@@ -159,8 +159,8 @@ class Described:
     def prediction_sets(self) -> dict[str, Any] | None:
         """Limits that determine prediction sets, or None; see `gpunn.prediction_sets`.
 
-        `gpunn train` and the classifiers for tables set them, for `gpunn predict --sets` and
-        `predict_sets(X, coverage=...)`.
+        `gpunn train` and the classifiers for tables set these limits, for `gpunn predict --sets`
+        and `predict_sets(X, coverage=...)`.
         """
         value = self.metadata.get("prediction_sets")
         if value is None:

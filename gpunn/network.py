@@ -475,7 +475,7 @@ class Sequential(Described):
         if schema is None or self._schema is None:
             has, lacks = ("this network", title) if schema is None else (title, "this network")
             raise ArgumentError(
-                f"schema: {has} has a schema, but {lacks} has none; make both for one table"
+                f"schema: {has} has a schema, but {lacks} has no schema; give both the same schema"
             )
         with IMPORTING:
             from gpunn.tables.schema_difference import schema_difference

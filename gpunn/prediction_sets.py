@@ -29,9 +29,9 @@ def fit_sets(
 ) -> dict[str, Any]:
     """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows.
 
-    `p`, of shape (rows, classes), has the probabilities, and `classes` the index of each row's true
-    class. A row with weight k counts as k rows. A new row counts as a row of average weight. The
-    limit of a percentage is None if there are too few rows.
+    `p`, of shape (rows, classes), has the probabilities, and `classes` has the index of each row's
+    true class. A row with weight k counts as k rows. A new row counts as a row of average weight.
+    The limit of a percentage is None if there are too few rows.
     """
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
@@ -52,7 +52,7 @@ def classes_in_sets(
 ) -> Any:
     """Return which classes each row's set contains, as Booleans of shape (rows, classes).
 
-    `p` has the probabilities, and `predicted` the index of each row's predicted class.
+    `p` has the probabilities, and `predicted` has the index of each row's predicted class.
     """
     found = p >= limit_of_set(sets, percent)
     found[np.arange(len(p)), predicted] = True

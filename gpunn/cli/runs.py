@@ -86,7 +86,7 @@ def runs(
 def lines(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs with the settings that differ, as many as fit into the width."""
+    """Return a table of runs with as many of the differing settings as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 

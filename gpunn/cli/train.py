@@ -69,8 +69,8 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
     "time_limit",
     callback=seconds_of,
     metavar="TIME",
-    help="Train as many models as a time allows, such as 90s, 10m or 2h, and combine the best ones "
-    "(the model auto).",
+    help="Train models for a time such as 90s, 10m or 2h, and combine the best ones (the model "
+    "auto).",
 )
 @click.option(
     "--compare",

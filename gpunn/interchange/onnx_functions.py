@@ -154,8 +154,8 @@ OPERATORS: dict[type, Function] = {
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""For some activation classes, not their subclasses: a function of the activation and its argument,
-used instead of the activation's expression."""
+"""Maps some activation classes, without their subclasses, to a function that replaces the
+activation's expression. The function's arguments are the activation and z."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),

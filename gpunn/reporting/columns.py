@@ -50,7 +50,7 @@ class ColumnFindings:
     The importance of a column is the rise of the error if the column's cells are shuffled among the
     rows. The most important column comes first. `split` is the name of the split used for
     importances, and `measure` is the name of the error. `spreads` has the errors by category, and
-    `overall` the error over all rows.
+    `overall` has the error over all rows.
     """
 
     split: str

@@ -98,8 +98,8 @@ class Numbers:
 class Findings:
     """The predictions of a network on one split of its data: "test", "validation" or "training".
 
-    `rows` maps each split to its number of rows. If rows are images, `X` has the images and
-    `pixels` their shape, (height, width) or (height, width, colors). `baseline` consists of the
+    `rows` maps each split to its number of rows. If rows are images, `X` has the images, and
+    `pixels` has their shape, (height, width) or (height, width, colors). `baseline` consists of the
     name of a constant prediction, and the loss and metrics of this prediction. For a table,
     `columns` has the importance of the columns, and `table` has the rows with line numbers.
     """

@@ -396,7 +396,7 @@ class TabularSearch(TabularEstimator):
             return
         rows = len(candidate.predictions)
         score = float(scoring.scores(predictions[:rows]).mean())
-        row["note"] = f"on the same {rows} rows, the ensemble has {score:.5g}"
+        row["note"] = f"on the same {rows} rows, the ensemble's score is {score:.5g}"
         self._show(row)
         self.leaderboard_.insert(0, row)
         outputs = [scoring.outputs_of(candidate.predictions)]

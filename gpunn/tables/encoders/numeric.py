@@ -70,7 +70,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return parts in an ONNX graph, each computed from a column of `known` (0 if missing)."""
+        """Return parts in an ONNX graph, each from a column of `known`; missing cells are 0."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:

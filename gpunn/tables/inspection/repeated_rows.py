@@ -22,9 +22,10 @@ FINE = 0.05
 without a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Repeated rows are copies only if rows that agree in all columns except one often agree in that
-column too. At least the fraction `COPIED` of the pairs that would differ in it by chance must
-agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs of rows.
+"""Repeated rows are copies only if this holds for each column: rows that agree in all other columns
+often agree in this column too. At least the fraction `COPIED` of the pairs that would differ in
+this column by chance must agree. In a fine column, it suffices if pairs agree `LIFT` times as often
+as random pairs of rows.
 """
 
 MIXING = (

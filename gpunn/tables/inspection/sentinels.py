@@ -29,7 +29,7 @@ value.
 LIMITS = frozenset(
     (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1, 1e20, -1e20, 1e30, -1e30)
 )
-"""Limits of integer types, and numbers that files of gridded data contain for missing values."""
+"""Limits of integer types, and numbers that mean a missing value in files of gridded data."""
 
 FILLERS = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01", "9999-12-31")
 """Dates that databases and spreadsheets store if there is no date."""

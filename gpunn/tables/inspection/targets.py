@@ -29,8 +29,8 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 class Target:
     """A target column.
 
-    `values` has the classes or numbers in dictionary encoding, and `texts` the name of each value.
-    `numbers` is None if a cell is not a number; then `is_text` is True unless the cells are
+    `values` has the classes or numbers in dictionary encoding, and `texts` has the name of each
+    value. `numbers` is None if a cell is not a number; then `is_text` is True unless the cells are
     Booleans. `present` marks rows with a value. `counts` has the number of rows of each class, the
     most frequent first. If there are too many numbers for classes, `texts` and `counts` are empty.
     `distinct` is the number of distinct values.
