@@ -183,8 +183,8 @@ def in_turn(
 ) -> Callable[..., None]:
     """Return a composite operation that runs two operations, the second on the first one's result.
 
-    `Fusion` describes the first arguments. Further arguments of the first part in `also` are the
-    connecting array as well. Arguments in `without` are None. Arrays must not share memory, except
+    `Fusion` describes the first arguments. Arguments of the first part that are in `also` are also
+    the connecting array. Arguments in `without` are None. Arrays must not share memory, except
     views of the connecting array: a kernel may write results before it has read all arguments.
     """
     fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)

@@ -332,7 +332,7 @@ class RecordingCache:
 
 
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
-    """Return all fields of a dataclass, and of the dataclasses in them, as pairs of owner and name.
+    """Return all fields of a dataclass, and of dataclasses in its fields, as pairs (owner, name).
 
     Fields of an object that occurs several times are returned once; `known` are objects seen
     before.

@@ -61,15 +61,15 @@ def load_mnist(
     >>> gpunn.data.load_mnist("no/such/folder")
     Traceback (most recent call last):
         ...
-    gpunn.errors.DataFileError: no/such/folder: missing, since there is no such folder: ...
+    gpunn.errors.DataFileError: no/such/folder: there is no such folder; it must contain ...
     """
     folder = Path(folder)
     paths = {name: _find(folder, name) for name in _FILES}
     missing = [name for name, path in paths.items() if path is None]
     if missing:
-        why = "missing" if folder.is_dir() else "missing, since there is no such folder:"
+        problem = "lacks" if folder.is_dir() else "there is no such folder; it must contain"
         raise DataFileError(
-            f"{folder}: {why} {', '.join(missing)} (each with or without .gz); "
+            f"{folder}: {problem} {', '.join(missing)} (each with or without .gz); "
             "put the four IDX files of the set there"
         )
     images, labels, test_images, test_labels = (path for path in paths.values() if path)

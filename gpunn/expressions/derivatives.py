@@ -258,7 +258,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return the cotangent c x^(c - 1) of x^c, which may be 0 where log x is infinite."""
+    """Return the cotangent of x for y = x^c, g c x^(c - 1), which is also correct for x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))

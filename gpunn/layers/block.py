@@ -188,13 +188,15 @@ class Block(Layer):
                 named = replace(spec, name=f"{call.name}.{spec.name}")
                 if specs.setdefault(named.name, named).shape != spec.shape:
                     raise ArgumentError(
-                        f"layer {call.name!r}: called with rows of different shapes, for which "
-                        f"{spec.name!r} has the shapes {specs[named.name].shape} and {spec.shape}"
+                        f"layer {call.name!r}: is called with rows of different shapes, so that "
+                        f"{spec.name!r} would have the shapes {specs[named.name].shape} and "
+                        f"{spec.shape}; use a separate layer for each shape"
                     )
         for name in {call.name for call in calls}:
             if any(call.name.startswith(f"{name}.") for call in calls):
                 raise ArgumentError(
-                    f"layer {name!r}: forward calls both this layer and a layer within it"
+                    f"layer {name!r}: forward calls both this layer and a layer within it; call "
+                    "only one of the two"
                 )
         return list(specs.values())
 

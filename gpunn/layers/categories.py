@@ -46,7 +46,7 @@ class Coded(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.sizes):
             raise ArgumentError(
-                f"{self.name}: sizes is for {len(self.sizes)} columns, but a row has {columns}"
+                f"{self.name}: sizes has {len(self.sizes)} columns, but a row has {columns}"
             )
 
     def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:

@@ -213,8 +213,8 @@ def check_positive(y: np.ndarray, argument: str) -> None:
     """Raise a DataError if a target has no logarithm."""
     if not (y > 0).all():
         raise DataError(
-            f"{argument}: logarithms need positive targets; the smallest is {np.min(y):.6g}. Leave "
-            "the logarithm out, or add a constant to the targets"
+            f"{argument}: logarithms need positive targets; the minimum is {np.min(y):.6g}. "
+            "Leave the logarithm out, or add a constant to the targets"
         )
 
 

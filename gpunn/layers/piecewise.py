@@ -101,7 +101,7 @@ class PiecewiseLinearEmbedding(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.edges):
             raise ArgumentError(
-                f"{self.name}: edges is for {len(self.edges)} columns, but a row has {columns}"
+                f"{self.name}: edges has {len(self.edges)} columns, but a row has {columns}"
             )
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:

@@ -78,7 +78,7 @@ def windowed(
                 raise ArgumentError(
                     f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
                     f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape "
-                    f"{input_shape} have only {size} along that axis; use at most {given(fits)}, "
+                    f"{input_shape} have an axis of only {size}; use at most {given(fits)}, "
                     "or padding='same'"
                 )
         outputs.append(count)

@@ -1,9 +1,9 @@
 """Train a small network for some epochs at a time, without Python between the updates.
 
-The first epoch is trained by requests of a few updates (`EpochByRequests`), which shows how long an
-epoch takes. Then the host loads row orders and settings of some epochs (a block), runs the block as
-one program, and reports its epochs one by one. If a rule ends training at an epoch of the block,
-the state after this epoch is restored. If a number is not finite, the state before its epoch is
+Requests of a few updates (`EpochByRequests`) train the first epoch, to measure how long an epoch
+takes. Then the host loads row orders and settings of some epochs (a block), runs the block as one
+program, and reports its epochs one by one. If a rule ends training at an epoch of the block, the
+state after this epoch is restored. If a number is not finite, the state before its epoch is
 restored, and requests train the remaining epochs.
 """
 
@@ -100,7 +100,7 @@ class EpochBlocks:
         self._ended = True
 
     def _own_program(self) -> EpochProgram | None:
-        """Return a program on the arrays of the session's step; None if it needs many threads."""
+        """Return a program on the session step's arrays; None if it would need several threads."""
         session, plan, step = self.session, self.session.plan, self.session.step
         if self._own is None:
             with TURNS:

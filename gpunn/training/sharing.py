@@ -54,7 +54,7 @@ OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 
 
 class SharedProgram:
-    """A program of epochs, with a copy of the network, whose arrays the program uses."""
+    """A program of epochs, which uses the arrays of a copy of the network."""
 
     def __init__(self, session: TrainingSession, epochs: int) -> None:
         trainer, plan = session.trainer, session.plan

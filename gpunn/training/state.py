@@ -191,7 +191,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Let the next training start with `state`, which belongs to the arrays named `trained`."""
+        """Let the next training start with `state`; `trained` names its parameters."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 

@@ -147,7 +147,7 @@ class Trainer:
     callbacks : list of Callback
         The callbacks of the running call of `fit`, in the order in which they are called.
     log_names : list of str
-        The columns of the history, whose rows are the epochs; set when `fit` begins.
+        The names of the history's logs, such as "loss"; set when `fit` begins.
     stop_reason : str
         The reason to end training after the current epoch, or "". Callbacks may set it.
     resumed : bool

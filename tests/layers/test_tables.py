@@ -288,8 +288,8 @@ def test_copies_and_files_compute_the_same(network, tmp_path):
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (OneHot([3, 4]), (3,), "one_hot: sizes is for 2 columns, but a row has 3"),
-        (PiecewiseLinearEmbedding(EDGES), (3,), "edges is for 4 columns, but a row has 3"),
+        (OneHot([3, 4]), (3,), "one_hot: sizes has 2 columns, but a row has 3"),
+        (PiecewiseLinearEmbedding(EDGES), (3,), "edges has 4 columns, but a row has 3"),
         (PeriodicEmbedding(), (2, 3), "periodic_embedding: expected rows that are vectors"),
         (Members(3), (2, 4), r"members: expected rows of shape \(features,\) or \(3, features\)"),
         (
@@ -302,7 +302,7 @@ def test_copies_and_files_compute_the_same(network, tmp_path):
         (
             ColumnGroups([{"columns": [0, 2], "layers": [Dense(3), OneHot([3])]}]),
             (5,),
-            "group 'group_1': layer 'one_hot_1': one_hot: sizes is for 1 columns, but a row has 3",
+            "group 'group_1': layer 'one_hot_1': one_hot: sizes has 1 columns, but a row has 3",
         ),
     ],
 )

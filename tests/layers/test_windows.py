@@ -22,7 +22,7 @@ from gpunn.layers import Conv1D, Conv2D, MaxPool1D, MaxPool2D
         (
             MaxPool2D(3),
             (2, 2, 1),
-            r"pool_size=3 covers 3 pixels, .* only 2 .* use at most 2, or pad",
+            r"pool_size=3 covers 3 pixels, .* only 2; use at most 2, or pad",
         ),
         (MaxPool1D(9), (8, 1), "use at most 8, or padding='same'"),
         (

@@ -1,4 +1,4 @@
-"""Sums of loss and metrics over batches, on the device, which the host reads at logging steps."""
+"""Sums of loss and metrics over batches: the device adds, and the host reads at logging steps."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_training_is_that_on_standardized_logarithms(backend):
     predictions = with_layer.model.predict(X)
     np.testing.assert_allclose(predictions, np.exp(plain.model.predict(X)), rtol=1e-5)
     more = np.vstack([y, np.zeros((1, 2))])
-    with pytest.raises(DataError, match="y: logarithms need positive targets; the smallest is 0"):
+    with pytest.raises(DataError, match="y: logarithms need positive targets; the minimum is 0"):
         with_layer.model.adapt(np.vstack([X, X[:1]]), more)
 
 

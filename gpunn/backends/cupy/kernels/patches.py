@@ -1,4 +1,4 @@
-"""Convolution as products of columns, whose rows are the patches that output pixels read (im2col).
+"""Convolution as matrix products: a matrix has a row for each output pixel's patch (im2col).
 
 Columns take several times the memory of the images, so they are computed for a part of the pixels
 at a time. Such a part stays in the cache of a large GPU. All arrays are contiguous and not empty.

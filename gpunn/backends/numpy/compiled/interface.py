@@ -28,7 +28,7 @@ line:
 
 * FINISHED: the number of finished shares, that is, parts of stretches, in the program so far.
 * DONE: the number of workers that have finished the program.
-* ENTERED: twice the number of workers that have entered the program, plus 1 while they may enter.
+* ENTERED: twice the number of workers that have entered, plus 1 while workers may enter.
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.

@@ -1,4 +1,4 @@
-"""Convolution of images and its gradients, by tiles that read the images where they are.
+"""Convolution of images and its gradients, by tiles that read the images in place.
 
 The patches along a row of an image are a matrix in memory whose rows overlap: each begins a pixel
 after the previous one. A tile reads A by strides, so no patches are copied. The terms of a product

@@ -74,7 +74,7 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute a matrix product for each group, whose matrices are at fixed distances (steps).
+    """Compute a matrix product for each group; the groups' matrices are at fixed distances (steps).
 
     Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, a_step,
     b_step, c_step, initial_step (all in bytes), whether threads divide the groups instead of each

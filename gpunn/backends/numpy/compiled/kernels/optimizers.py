@@ -1,11 +1,11 @@
 """Gradient clipping, L2 penalties, and the built-in optimizers, which read each parameter once.
 
 Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
-(size,), which are the optimizer's slots or 0, size. The next arguments are learning_rate_ptr (1,),
-step_ptr (1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last
-arguments are floats: a factor of the learning rate, the weight decay (or its factor, with a
-weight_decay_ptr), and the optimizer's hyperparameters. Each thread updates a slice.
-`gpunn.optimizers` has the mathematics.
+(size,) (the optimizer's slots, or 0), size. The next arguments are learning_rate_ptr (1,), step_ptr
+(1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last arguments are
+floats: a factor of the learning rate, the weight decay (or its factor, with a weight_decay_ptr),
+and the optimizer's hyperparameters. Each thread updates a slice. `gpunn.optimizers` has the
+mathematics.
 """
 
 from __future__ import annotations

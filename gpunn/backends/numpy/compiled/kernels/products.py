@@ -147,7 +147,7 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B, reading them from memory, or for PACKED from a copy and panels."""
+    """Multiply A by B. Read both from memory or, with PACKED, a copy of A and panels of B."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)

@@ -108,7 +108,7 @@ class Normalization(Pooling):
     ) -> tuple[list[Instruction], list[Array]]:
         """Return instructions that repeat vectors, and the results.
 
-        Vectors in `divided` are divided by the number of repetitions, which is exact for a power of
+        Vectors in `divided` are divided by the number of repetitions; this is exact for a power of
         two.
         """
         if times == 1:

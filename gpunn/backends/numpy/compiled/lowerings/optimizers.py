@@ -114,7 +114,7 @@ class Optimizers(Expressions):
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
         """Return whether parts of these sizes can be updated one by one with the same result.
 
-        They can't if the optimizer uses all elements, as in a norm, or their number.
+        The result changes if the optimizer uses all elements, as in a norm, or their number.
         """
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
