@@ -88,8 +88,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values, which `from_data` replaces just before the first update:
-    layer by layer, with the output of the earlier layers for the training rows.
+    `sample` draws preliminary values. Just before the first update, `from_data` replaces them,
+    layer by layer, so that z depends on the earlier layers' final values.
 
     Examples
     --------

@@ -927,7 +927,7 @@ class Tweedie(ElementwiseLoss):
 
     The loss is l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q). The
     variance of the targets is proportional to mean^q. For q near 1, the loss is close to `Poisson`;
-    for q near 2, to `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
+    for q near 2, it is close to `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
 
     Parameters
     ----------

@@ -40,8 +40,9 @@ class Described:
         """Names of the classes in the order of their indices, or None.
 
         A network with one output has two class names; other networks have one class name for each
-        output. `gpunn train` sets the class names from text in the data, and `Trainer.fit` from the
-        columns of a data frame with one-hot targets. In other cases, set them yourself.
+        output. `gpunn train` sets the class names from text in the data, and `Trainer.fit` sets
+        them from the columns of a data frame with one-hot targets. In other cases, set them
+        yourself.
         """
         names = self.metadata.get("classes")
         if names is None:

@@ -142,8 +142,8 @@ class Sequential(Described):
         Lock that a thread holds while it trains or evaluates the network.
     classes : list of str or None
         Names of the classes in the order of their indices. `gpunn train` sets the names from text
-        in the data, and `Trainer.fit` from the columns of one-hot targets in a data frame. In other
-        cases, set the names yourself.
+        in the data, and `Trainer.fit` sets them from the columns of one-hot targets in a data
+        frame. In other cases, set the names yourself.
     feature_names : list of str or None
         Names of the inputs: the columns of the data frame or CSV file on which the network was
         first trained. Columns of later data frames are reordered by these names.

@@ -119,7 +119,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return a name, or the number of a constant schedule, as a table; else the value itself."""
+    """Return a name, or a constant schedule's number, as a table; return other values unchanged."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

@@ -109,7 +109,7 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a new schedule; if its rate or inner schedule is missing, copy the old schedule's."""
+    """Return a new schedule; copy a missing rate or inner schedule from the old schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "schedule" in defaults:

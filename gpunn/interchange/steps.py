@@ -72,7 +72,7 @@ class Step:
 
     @property
     def kind(self) -> Kind:
-        """The properties of the step's function, which all its steps share."""
+        """The properties that all steps with this function share."""
         if self.expression is not None:
             return Kind() if self.expression.is_elementwise else Kind(lambda _step: ())
         return KINDS.get(self.function, Kind())

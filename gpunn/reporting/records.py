@@ -213,8 +213,8 @@ class Record:
 def read_run(path: Path) -> Record:
     """Read a run folder.
 
-    Raise a ConfigError if the path is not a run folder, and a DataFileError that names a damaged
-    file. The record reads norms and networks only when they are accessed.
+    Raise a ConfigError if the path is not a run folder. Raise a DataFileError if a file is damaged.
+    The record reads norms and networks only when they are accessed.
     """
     require_run(path)
     ending = path / EVALUATION

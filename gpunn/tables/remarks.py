@@ -20,7 +20,7 @@ from gpunn.tables.table import Coded, Table, row_name
 FEW = 20
 """Minimum number of rows of a table whose columns are reported as identifiers."""
 
-ROUNDED = "numbers so large that they are rounded; if it contains codes, make the column a category"
+ROUNDED = "numbers so large that they are rounded; if the column contains codes, make it a category"
 
 ADVICE = (
     "correct these cells, leave them empty, or declare them missing values (missing_values, "

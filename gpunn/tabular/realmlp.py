@@ -81,7 +81,7 @@ def realmlp(
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))
 
     Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
-    encoded, columns with many categories get an `Embedding`. Initial weights and biases are
+    encoded, and columns with many categories get an `Embedding`. Initial weights and biases are
     computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate rises and falls
     four times (`CosineLog`). The learning rate is 6 times as high for s, and a tenth as high for
     biases, alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second
@@ -116,8 +116,8 @@ def realmlp(
     category_size : int
         Size of the embedding of a category.
     learning_rate : float or None
-        The highest learning rate. None means 0.04 for classes and labels, and 0.2 for regression,
-        or 0.07 with `simplified`.
+        The highest learning rate. None means 0.04 for classes and labels. For regression, None
+        means 0.2, or 0.07 with `simplified`.
     dropout : float
         Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float

@@ -83,8 +83,8 @@ def test_what_can_not_be_told_by_the_cells(gpunn):
     assert result.stdout.endswith(
         "What looks wrong:\n"
         "  Unnamed: 0: has no name: drop the column if it is a saved index, otherwise name it\n"
-        "  code: dropped: numbers so large that they are rounded; if it contains codes, make "
-        "the column a category\n"
+        "  code: dropped: numbers so large that they are rounded; if the column contains "
+        "codes, make it a category\n"
     )
     result = gpunn("inspect", "saved.csv", "--column=code=category", "--drop=Unnamed: 0")
     assert "code        category  2 categories" in result.stdout

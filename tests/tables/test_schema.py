@@ -312,7 +312,7 @@ NAMES = [f"user{number}" for number in range(30)]
 SAME = "the same in every row"
 IDENTIFIER = "dropped: every row has a different value, like an identifier"
 TOO_LARGE = (
-    "numbers so large that they are rounded; if it contains codes, make the column a category"
+    "numbers so large that they are rounded; if the column contains codes, make it a category"
 )
 
 

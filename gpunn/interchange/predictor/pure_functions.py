@@ -79,14 +79,14 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return x W for each vector in x, if it has several in sequence."""
+    """Return x W for each vector in x, which may have several vectors in sequence."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]
 
 
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
-    """Return x W + b for each vector in x, if it has several in sequence."""
+    """Return x W + b for each vector in x, which may have several vectors in sequence."""
     z = matmul(x, weights)
     return [value + b[index % len(b)] for index, value in enumerate(z)]
 

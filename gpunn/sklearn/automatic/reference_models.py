@@ -25,7 +25,7 @@ LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
 
 TREES, PATIENCE = 4000, 50
-"""Maximum number of boosted trees, and number of trees without improvement that ends training."""
+"""Maximum number of boosted trees, and number of trees without improvement that end training."""
 
 BINS = 255
 """Maximum number of codes in a categorical column of `HistGradientBoostingClassifier`."""

@@ -13,7 +13,9 @@ from gpunn.tables.table import row_name
 
 SKEWED = 2.5
 """Minimum skewness of a target that is reported. Exponential numbers have a skewness of 2.
-Lognormal numbers with sigma = 1 have 3.4, if one row in a thousand at each end is left out."""
+Lognormal numbers with sigma = 1 have a skewness of 3.4, if one row in a thousand at each end is
+left out.
+"""
 
 TRIMMED = 1000
 """At each end, one number in this many is left out, but at least one. So a single wrong number does
@@ -46,7 +48,7 @@ def skewed_targets(sample: Sample) -> Iterator[Finding]:
         yield Finding(
             target.name,
             "the target is skewed: the largest 1 % of the values, such as "
-            f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), make "
+            f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), make up "
             f"{share:.0%} of the sum of all values",
             "A squared error then depends mostly on these rows.",
             "If relative differences matter, make a column of logarithms the target; or use "

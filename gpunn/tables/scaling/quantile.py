@@ -72,7 +72,7 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 
 @dataclass(frozen=True, eq=False)
 class QuantileScaling(Scaling):
-    """z = Phi^-1(p), where p is the rank of x in [0, 1], and Phi the normal distribution function.
+    """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
     Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. The number m of
     quantiles is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear.
