@@ -89,7 +89,7 @@ class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
     `sample` draws preliminary values. Just before the first update, `from_data` replaces them,
-    layer by layer, so that z depends on the earlier layers' final values.
+    layer by layer, so that z depends on the new values of earlier layers.
 
     Examples
     --------
