@@ -1638,7 +1638,7 @@ class Operations(WindowOperations):
             The optimizer, whose `weight_decay` may be an array of shape (1,), which a
             schedule sets.
         trained : Trained
-            Values and slots, which are changed in place, and gradients.
+            The values and slots, which are changed in place; and the gradients.
         learning_rate, step : array, array of int64, shape (1,)
             The learning rate without factors, and the number of the update, from 1.
         """

@@ -139,7 +139,7 @@ class WindowOperations:
         Parameters
         ----------
         x, output, gradient, window, out : array, Window
-            Arguments of `max_pool` and its result, dL/d(output), and dL/dx.
+            The arguments and the result of `max_pool`; dL/d(output); and dL/dx.
         """
         xp = self.xp
         padded = window.padded(xp, x, output.shape, -float("inf"))

@@ -32,9 +32,9 @@ def load_images(
 
     The name of a subfolder is the name of its class; deeper subfolders belong to the same class.
     Files are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in the order of their names. Hidden files are
-    ignored silently, and files of other formats with a warning. Images are rotated as their EXIF
-    data requires. Transparent pixels become white, 16 bits become 8, and only the first frame of an
-    animation is read. This function needs the extra `images`.
+    ignored silently; files of other formats are ignored with a warning. Images are rotated as their
+    EXIF data requires. Transparent pixels become white, 16 bits become 8, and only the first frame
+    of an animation is read. This function needs the extra `images`.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Branch:
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
     """Return a drawing of layers from top to bottom, with the shapes of a row between them.
 
-    `total` is the number of parameters, and `text` the text alternative of the image.
+    `total` is the number of parameters. `text` is the text alternative of the image.
     """
     canvas = Canvas()
     width = max(sequence_width(shortened(blocks)), 200.0)

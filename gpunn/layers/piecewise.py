@@ -35,8 +35,8 @@ class PiecewiseLinearEmbedding(Layer):
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
-    except that the first component has no lower limit, and the last component no upper limit. So
-    components of bins below x are 1, and components of bins above x are 0. Each column c has
+    except that the first component has no lower limit, and the last component has no upper limit.
+    So components of bins below x are 1, and components of bins above x are 0. Each column c has
     separate weights and biases. The embedding of a column is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)

@@ -65,8 +65,8 @@ class AUC(LabelMetric):
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
-    In bin b, the class's rows have the weight P_b, and the other rows N_b. P and N are the sums
-    over all bins. `error_bound` returns the bound of the error. With the default bins and
+    In bin b, the class's rows have the total weight P_b, and the other rows have N_b. P and N are
+    the sums over all bins. `error_bound` returns the bound of the error. With the default bins and
     overlapping scores of ordinary size, the bound is about 0.001, and the actual error is a
     hundredth of the bound.
 

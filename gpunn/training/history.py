@@ -133,8 +133,8 @@ class History(dict[str, list[float]]):
         Returns
         -------
         int
-            The best epoch. If several epochs are equally good, it is the last if `rule.ties` is
-            "last", otherwise the first.
+            The best epoch. If several epochs are equally good, the result is the last of them if
+            `rule.ties` is "last", otherwise the first.
 
         Raises
         ------

@@ -44,9 +44,9 @@ class BufferMemory:
         activations = batch_size * model.bytes_per_row
         return (
             f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
-            f"of a batch take about {activations / 2**20:,.1f} MiB, and their gradients as "
+            f"of a batch take about {activations / 2**20:,.1f} MiB, and their gradients take as "
             "much. Parameters, gradients and optimizer take "
-            f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
+            f"{copies * parameters / 2**20:,.1f} MiB; a copy of parameters and optimizer takes "
             f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "
             "increase gradient_accumulation instead), use fewer units or filters, or use an "
             "optimizer with less state, such as 'sgd'. To keep the data off the device, set "

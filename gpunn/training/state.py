@@ -226,8 +226,8 @@ class TrainingState:
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
-                "snapshot: layers were frozen or unfrozen since it was taken; set trainable of "
-                "these layers as it was then"
+                "snapshot: layers were frozen or unfrozen since it was taken; first restore "
+                "the values that trainable had at that time"
             )
         arrays = trained_arrays(self.started_step())
         self._ranks.join("restore", snapshot.number)

@@ -28,7 +28,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: at most the batches of an epoch, but at least 2 with accumulation."""
+        """Batches per update: not more than an epoch has, but with accumulation at least 2."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

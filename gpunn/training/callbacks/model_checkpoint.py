@@ -163,7 +163,7 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove files next to `newest`, except `newest` and the `keep` largest by numbers."""
+        """Keep `newest` and the `keep` files with the largest numbers; remove other files."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:

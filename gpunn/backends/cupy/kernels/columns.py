@@ -77,8 +77,8 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
     """Return how thread blocks divide a matrix, for a kernel that sums each column.
 
     The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
-    last group may have fewer columns, and the last block of each group fewer rows. How the matrix
-    is divided affects rounding, so it depends only on the shape, not on the device.
+    last group may have fewer columns, and the last block of each group may have fewer rows. How the
+    matrix is divided affects rounding, so it depends only on the shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -93,7 +93,7 @@ def over_columns(
 
     The kernel's last parameters are PARAMETERS. A thread block sums 32 columns, with STACK threads
     per column. The grid is (groups of columns, blocks of rows). Each group of columns has a ticket
-    (a counter of finished blocks), and so has the whole grid.
+    (a counter of finished blocks), and the whole grid has one too.
     """
     rows, columns = shape
     if columns:

@@ -13,7 +13,7 @@ MAX_ARGS = 36
 """Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
 FIRST_ARG = 4
-"""Where the arguments begin in an instruction's row of a program's table. Before them are the
+"""Where the arguments begin in an instruction's row of a program's table. The row begins with the
 kernel, whether a barrier follows, and the numbers of pieces and of instructions in the group."""
 
 ROW_SIZE = FIRST_ARG + MAX_ARGS

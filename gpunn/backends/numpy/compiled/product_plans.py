@@ -43,7 +43,7 @@ FEW_COLUMNS = 4
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """For gradients of weights, copying B into panels is too slow if the batch has at most FEW_TERMS
-rows, or the gradient at most SMALL_RESULT elements."""
+rows, or if the gradient has at most SMALL_RESULT elements."""
 
 LARGE_RESULT = 1 << 19
 """Minimum number of elements of C for which B is copied into panels, so that C is written row by

@@ -150,9 +150,9 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
     y is dL/d(result). The rows of C belong to the numbers of a patch, and the terms to the pixels
     of y. A run is a row of one image, or one row in several images.
 
-    A buffer has copies of images, as in `convolution`, and of a panel of y. More arguments: the
-    width of the copies; the numbers of images, rows and columns of y to process together; whether
-    to copy y. The number of images or the number of rows is 1.
+    A buffer has copies of images (as in `convolution`) and a copy of a panel of y. More arguments:
+    the width of the copies; the numbers of images, rows and columns of y to process together;
+    whether to copy y. The number of images or the number of rows is 1.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)

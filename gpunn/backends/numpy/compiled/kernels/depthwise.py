@@ -1,4 +1,4 @@
-"""Depthwise convolution, in which each unit reads one channel, and its gradients.
+"""Depthwise convolution and its gradients; each unit reads only one channel.
 
 `gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Lanes are
 channels.

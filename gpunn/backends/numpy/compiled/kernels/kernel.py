@@ -5,9 +5,9 @@ instruction, each of 64 bits. `thread` is the number of the calling thread; `thr
 the program. Each thread computes a slice of the result. The slice depends only on sizes, `thread`
 and `threads`. So all runs are bitwise identical.
 
-The same Python function is compiled for float32 and for float64. The argument `dtype` is a pointer
-to float32 or float64, of which only the type is used. For arrays of integers, functions get `args`,
-a pointer to int64, instead of `dtype`.
+The same Python function is compiled for float32 and for float64. Only the type of the argument
+`dtype` is used: pointer to float32 or to float64. For arrays of integers, functions get `args`, a
+pointer to int64, instead of `dtype`.
 
 Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
 address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0

@@ -106,7 +106,7 @@ def normalizer_or_one(dtype: Any, address: int) -> Any:
 def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
 
-    f is one of `ROW_FUNCTIONS`, w are the rows' weights, and n is the normalizer, or 1 for a
+    f is one of `ROW_FUNCTIONS`, and w are the rows' weights. n is the normalizer, or 1 for a
     normalizer of 0. Each thread computes some rows.
 
     Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
@@ -165,8 +165,8 @@ def equals(a: Number, b: Number) -> Number:
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    q are the smoothed targets, w the rows' weights, and n the normalizer, or 1 for a normalizer of
-    0. Each thread computes some rows, as many together as a block has lanes.
+    q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 for a
+    normalizer of 0. Each thread computes some rows, as many together as a block has lanes.
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
     (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. The next
