@@ -26,11 +26,11 @@ docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128
 worse than 48."""
 
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
-"""In some columns, such as days, each distinct number is an edge. Such a column has more distinct
-numbers than bins, but at most MOST_VALUES, and the numbers occur about equally often. That is, a
-number has ROWS_OF_VALUE training rows on average, and the variance of these counts is at most
-DISPERSION times their mean. For random draws, variance and mean are equal. Rounded measurements
-occur unequally often, and did not gain by more edges.
+"""In some columns, such as days, each distinct number is an edge. Such a column has at most
+MOST_VALUES distinct numbers, and they occur about equally often. That is, a number has
+ROWS_OF_VALUE training rows on average, and the variance of these counts is at most DISPERSION times
+their mean. For random draws, variance and mean are equal. Rounded measurements occur unequally
+often, and did not gain by more edges.
 """
 
 
@@ -125,11 +125,11 @@ def embedding_of_numbers(
 
 def default_bins(x: np.ndarray) -> int:
     """Return the default maximum number of bins for a column of the training rows."""
-    counts, bins = np.unique(x, return_counts=True)[1], bins_for(len(x))
+    counts = np.unique(x, return_counts=True)[1]
     is_even = counts.mean() >= ROWS_OF_VALUE and counts.var() <= DISPERSION * counts.mean()
-    if is_even and bins < len(counts) <= MOST_VALUES:
+    if is_even and len(counts) <= MOST_VALUES:
         return len(x)  # every number is frequent, so it is an edge
-    return bins
+    return bins_for(len(x))
 
 
 def bins_for(rows: int) -> int:

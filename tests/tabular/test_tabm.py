@@ -6,7 +6,8 @@ from tabular.example import FRAME, network, trained
 
 from gpunn.errors import ArgumentError
 from gpunn.tables import Schema
-from gpunn.tabular import tabm
+from gpunn.tabular import quantile_edges, tabm
+from gpunn.tabular.columns import default_bins
 
 SCHEMA = Schema.fit(FRAME, scaling="quantile")
 X = SCHEMA.encode(FRAME)
@@ -105,6 +106,13 @@ def test_numbers_that_occur_equally_often_are_edges(counts, bins):
     first, *_ = network(recipe, schema).layers
     layers = [each for part in first.parts for each in part.chain] if bins > 48 else [first]
     assert [len(edges) - 1 for layer in layers for edges in layer.edges] == [48, bins, 48]
+
+
+def test_each_of_100_numbers_is_an_edge_of_100_bins():
+    """By chance, some numbers have less than a hundredth of the rows."""
+    x = np.random.default_rng(0).integers(0, 100, 16_000).astype(float)
+    assert quantile_edges(x, default_bins(x)) == list(range(100))
+    assert len(quantile_edges(x, bins=100)) < 100
 
 
 @pytest.mark.parametrize(
