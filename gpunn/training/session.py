@@ -251,7 +251,7 @@ class TrainingSession:
             "epochs": self.options.epochs,
             "batches": str(self.plan),
             "on_divergence": trainer.on_divergence,
-            "log_every": trainer.log_every,
+            "report_every": trainer.log_every,  # as in folders of earlier versions
             "data": checksum_of(self.training),
             "validation data": self.validation and checksum_of(self.validation),
         }

@@ -1,5 +1,6 @@
 """A folder of networks from which a killed call resumes, with the bits of an uninterrupted one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -110,6 +111,15 @@ def test_comparisons_resume():
         for result, each in zip(train(folder="fits"), expected, strict=True):
             assert_same(result.trainer, each.trainer)
             assert result.history.stopped == each.history.stopped
+
+
+def test_a_folder_names_settings_as_earlier_versions_did():
+    """If a name changed, the folders of earlier versions could not be resumed."""
+    gpunn.train_together([fit(trainer(), epochs=1)], folder="fits")
+    (described,) = json.loads(Path("fits/fits.json").read_text())
+    settings = ("backend", "batches", "data", "epochs", "on_divergence", "report_every")
+    objects = ("backend's options", "loss", "metrics", "network", "optimizer", "validation data")
+    assert {*described} == {*settings, *objects}
 
 
 def test_other_fits_are_refused():
