@@ -54,7 +54,7 @@ class WindowOperations:
         Parameters
         ----------
         x, gradient, window, out : array, Window
-            Arrays of the shapes of x, result and weights in `convolution`, and the window.
+            Arrays with the shapes of x, result and weights in `convolution`; and its window.
         """
         xp, groups = self.xp, groups_of(x.shape[3], out, window)
         padded = window.padded(xp, x, gradient.shape, 0.0)

@@ -34,7 +34,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{argument}: expected an array on the host; got {name}, which NumPy can't convert "
-            f"({error}). Copy an array on a GPU to the host first, for CuPy with .get()"
+            f"({error}). First copy an array on a GPU to the host, with CuPy by .get()"
         ) from None
     if host.dtype == object:
         if (numbers := numbers_of(array)) is not None:

@@ -35,7 +35,7 @@ class CsvFormat:
 
 
 def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
-    """Return the format of training rows in a network's metadata, or raise a DataError."""
+    """Return the training rows' format from a network's metadata, or raise a DataError."""
     try:
         csv_format: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:

@@ -22,7 +22,7 @@ class Prefetch(Generic[T]):
 
     The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. If the
     iterator raises an exception, the same exception is raised instead of returning an item. The
-    method `close` ends the thread; a `with` block calls it at its end. If the iterator is a
+    method `close` ends the thread; a `with` block ends with a call of `close`. If the iterator is a
     generator, the thread closes the generator, so that its `finally` clauses run.
     """
 

@@ -59,7 +59,7 @@ def started_mpi(timeout: float, what: str) -> Any:
 
     MPI waits for all processes that the launcher has started. If a process ends before MPI has
     started, some launchers do not notice it, and the other processes would wait forever. So after
-    `timeout` seconds, this process prints `what` it has waited for, and ends.
+    `timeout` seconds, this process prints that it has waited for `what`, and ends.
     """
     import mpi4py
 

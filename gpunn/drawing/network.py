@@ -25,7 +25,7 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 
 @dataclass(frozen=True)
 class Block:
-    """A layer in a drawing: its label, and a detail such as its activation, "relu".
+    """A layer in a drawing: its label, and a detail, such as "relu" for the activation.
 
     `shape` is the output's shape for one row; it is empty if unknown. `frozen` means that no
     parameter of the layer is trained. A layer may have ensemble members, and branches that consist

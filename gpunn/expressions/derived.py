@@ -69,7 +69,8 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
     """Reset inherited attributes of a built-in function that a custom class redefines.
 
     The first of `names` is the function's derivative. If a class redefines a built-in `function`
-    but not its derivative, inherited built-in attributes in `names` get the values that `base` has.
+    but not its derivative, the inherited derivative would be wrong. So the attributes of `base`
+    replace all built-in attributes in `names`.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)

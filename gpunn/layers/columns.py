@@ -125,7 +125,7 @@ class ColumnGroups(Layer):
             if group.stop > features:
                 raise ArgumentError(
                     f"column_groups: group {group.label!r} has columns {group.start} to "
-                    f"{group.stop - 1}, but a row has only {features}"
+                    f"{group.stop - 1}, but a row has only columns 0 to {features - 1}"
                 )
         return (sum(math.prod(shape) for shape in self._shapes()),)
 

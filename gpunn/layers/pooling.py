@@ -216,7 +216,7 @@ class GlobalAveragePool(Reduction):
 class GlobalAveragePool2D(GlobalAveragePool):
     """Global average pooling of images: the mean of each channel over all pixels.
 
-    A row has shape (height, width, channels), and its output is a vector, y[c] = mean over i, j of
+    A row has shape (height, width, channels), and its output is a vector: y[c] = mean over i, j of
     x[i, j, c]. The chain rule is dL/dx[i, j, c] = dL/dy[c] / (height * width). (Lin, Chen & Yan
     2013, "Network In Network", section 3.2.)
 

@@ -131,7 +131,7 @@ class Metric(Configurable):
 
 
 class ClassMetric(Metric):
-    """Base of metrics that compare a row's outputs, one per class.
+    """Base of metrics that need one output per class.
 
     Examples
     --------

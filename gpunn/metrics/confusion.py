@@ -202,7 +202,7 @@ class F1(CountMetric):
         With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,
         the class of the largest output is predicted.
     zero_division : float
-        The result if the ratio's denominator is 0, a number from 0 to 1.
+        A number from 0 to 1: the result if the ratio's denominator is 0.
 
     Raises
     ------

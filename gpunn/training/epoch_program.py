@@ -205,7 +205,7 @@ class EpochProgram:
         self._program(epochs * self._parts)
 
     def state_after(self, epoch: int) -> list[Array]:
-        """Return the state arrays after an epoch of the last run, from 0."""
+        """Return the state arrays after an epoch of the last run; `epoch` counts from 0."""
         return [table[epoch] for table in self._states.rows]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:

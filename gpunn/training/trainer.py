@@ -881,7 +881,7 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If a parameter, buffer or the optimizer's state is not finite. An existing file stays
+            If a parameter, a buffer or the optimizer's state is not finite. An existing file stays
             unchanged.
         OSError
             If the file can't be written. An existing file stays unchanged.

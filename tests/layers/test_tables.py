@@ -298,7 +298,7 @@ def test_copies_and_files_compute_the_same(network, tmp_path):
             "chunks: the sum must be 4, the number of features; got 3",
         ),
         (MemberDense(3), (4,), r"member_dense: .* Insert gpunn.layers.Members\(...\) before"),
-        (groups(), (5,), "group 'waves' has columns 4 to 5, but a row has only 5"),
+        (groups(), (5,), "group 'waves' has columns 4 to 5, but a row has only columns 0 to 4"),
         (
             ColumnGroups([{"columns": [0, 2], "layers": [Dense(3), OneHot([3])]}]),
             (5,),

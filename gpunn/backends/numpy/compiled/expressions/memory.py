@@ -101,7 +101,7 @@ class Memory:
 
 
 def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return an array for a node, with a margin if a wider array's rows are read there."""
+    """Return an array for a node; `node.data` is its margin on both sides in memory, or None."""
     size, margin = math.prod(node.shape), node.data or 0
     return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(node.shape)
 

@@ -75,7 +75,7 @@ class Places:
     def arguments(
         self, threads: int, addresses: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
-        """Return each thread's memory, inputs, the size of a table, and the number of fixed inputs.
+        """Return all threads' memory, the inputs, a table's size, and the number of fixed inputs.
 
         `addresses` are the addresses of the arrays. The memory begins with two tables of places;
         see the kernel `expression`.

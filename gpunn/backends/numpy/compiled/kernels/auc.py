@@ -100,7 +100,7 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
     (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's).
     The last arguments are floats: the scale below which the grid of bins is linear, the grid's end,
-    and `min_sum` of `log_odds`.
+    and the argument `min_sum` of `log_odds`.
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)

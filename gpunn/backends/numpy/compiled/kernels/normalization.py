@@ -136,7 +136,8 @@ def sum_over_rows(
 ) -> None:
     """Sum the rows of a part of x (see `thread_part`), from index `offset` of the sums on.
 
-    If there is a `total`, the index of the part's earlier sums, sum (x - total / rows)^2 instead.
+    If `total` >= 0, this is the index of the part's earlier sums, and sum (x - total / rows)^2 is
+    computed instead.
     """
     first, last, begin, end = part
     lanes, count = block_size(dtype), block_of(dtype, last - first)

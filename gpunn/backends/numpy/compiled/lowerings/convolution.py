@@ -134,7 +134,7 @@ class Convolution(Depthwise, Dense):
         return [*packing, self.instruction("convolution_inputs", args, read, [out], by_rows)]
 
     def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
-        """Return instructions that copy matrices of equal shapes into panels, and the panels."""
+        """Return (instructions that copy matrices of equal shapes into panels, the panels)."""
         panel = self.products.vectors.panel
         (rows, columns), size = parts[0].shape, parts[0].weights.itemsize
         needed = parts[0].matrices * rows * -(-columns * size // panel) * panel
