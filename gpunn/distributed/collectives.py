@@ -36,7 +36,7 @@ class Collectives:
             self._direct = self.communicator.supports(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to the block that rank r has for this rank, blocks[this rank]."""
+        """Set out[r] to blocks[this rank] of rank r."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:

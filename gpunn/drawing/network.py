@@ -74,7 +74,7 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers to draw: only the first and last ones of more than `MAX_LAYERS`."""
+    """Return the layers to draw; if they are too many, only the first ones and the last ones."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2
