@@ -131,16 +131,10 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 
 @compiled
-def sum_over_rows(
-    dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any, total: int
-) -> None:
-    """Sum the rows of a part of x (see `thread_part`), from index `offset` of the sums on.
-
-    If `total` >= 0, this is the index of the part's earlier sums, and sum (x - total / rows)^2 is
-    computed instead.
-    """
+def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any) -> None:
+    """Sum the rows of a part of x (see `thread_part`), from index `offset` of the sums on."""
     first, last, begin, end = part
-    lanes, count = block_size(dtype), block_of(dtype, last - first)
+    lanes = block_size(dtype)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
@@ -148,14 +142,8 @@ def sum_over_rows(
             result = block_of(dtype, 0)
             if top > first:
                 result = load(dtype, sums, offset + column, left)
-            if total >= 0:
-                center = load(dtype, sums, total + column, left) / count
-                for row in range(top, bottom):
-                    centered = load(dtype, x, row * columns + column, left) - center
-                    result = multiply_add(centered, centered, result)
-            else:
-                for row in range(top, bottom):
-                    result = result + load(dtype, x, row * columns + column, left)
+            for row in range(top, bottom):
+                result = result + load(dtype, x, row * columns + column, left)
             store(result, sums, offset + column, left)
 
 
@@ -167,33 +155,55 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """
     x, sums, rows, columns = integers(args, 0, 4)
     part = thread_part(rows, columns, 0, thread, threads)
-    sum_over_rows(dtype, x, sums, thread * columns, columns, part, -1)
+    sum_over_rows(dtype, x, sums, thread * columns, columns, part)
 
 
 @kernel
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum x over the rows, then the squared deviations from the mean of these rows.
+    """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    Each thread computes some columns, or some rows and their sums.
+    The center is approximately the mean of these rows. Each thread computes some columns, or some
+    rows and their sums.
 
-    Arguments: x_ptr (rows, columns), moments_ptr (2, columns), or (threads, 2, columns) by rows,
+    Arguments: x_ptr (rows, columns), moments_ptr (3, columns), or (threads, 3, columns) by rows,
     rows, columns, multiple (see `thread_part`).
     """
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
-    own = 2 * thread * columns if multiple == 0 else 0
-    sum_over_rows(dtype, x, moments, own, columns, part, -1)
-    sum_over_rows(dtype, x, moments, own + columns, columns, part, own)
+    centers = 3 * thread * columns if multiple == 0 else 0
+    sum_over_rows(dtype, x, moments, centers, columns, part)
+    first, last, begin, end = part
+    lanes, count = block_size(dtype), block_of(dtype, last - first)
+    for column in range(begin, end, lanes):
+        left = end - column
+        center = load(dtype, moments, centers + column, left) / count
+        store(center, moments, centers + column, left)
+    for top in range(first, last, ROWS):
+        bottom = min(top + ROWS, last)
+        for column in range(begin, end, lanes):
+            left, at = end - column, centers + columns + column
+            center = load(dtype, moments, centers + column, left)
+            deviations = squares = block_of(dtype, 0)
+            if top > first:
+                deviations = load(dtype, moments, at, left)
+                squares = load(dtype, moments, at + columns, left)
+            for row in range(top, bottom):
+                off = load(dtype, x, row * columns + column, left) - center
+                deviations = deviations + off
+                squares = multiply_add(off, off, squares)
+            store(deviations, moments, at, left)
+            store(squares, moments, at + columns, left)
 
 
 @kernel
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    The moments of parts of the rows are combined (Chan, Golub & LeVeque 1983). If `joined` rows are
-    treated as one row, each row of the moments belongs to several columns.
+    The moments of parts of the rows are combined. The centers' rounding has no effect on the
+    results, so that a large mean costs few digits of the variance (Chan, Golub & LeVeque 1983). If
+    `joined` rows are treated as one row, each row of the moments belongs to several columns.
 
-    Arguments: moments_ptr (parts, 2, joined, columns), parts, joined, running_mean_ptr,
+    Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,
     epsilon (floats).
     """
@@ -202,22 +212,28 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     momentum, epsilon = floats(args, 9, 2)
     lanes, every, width = block_size(dtype), block_of(dtype, rows * joined), joined * columns
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
+    zero, two = block_of(dtype, 0), block_of(dtype, 2)
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
         left = end - column
-        total = squares = block_of(dtype, 0)
-        for part in range(parts):
-            for at in range(2 * part * width + column, (2 * part + 1) * width, columns):
-                total = total + load(dtype, moments, at, left)
-        center = total / every
+        total = squares = zero
+        origin = load(dtype, moments, column, left)
         for part in range(parts):
             first, last = partition(rows, 1, part, parts)
             count = block_of(dtype, last - first)
-            for at in range(2 * part * width + column, (2 * part + 1) * width, columns):
-                off = load(dtype, moments, at, left) / count - center
-                own = load(dtype, moments, at + width, left)
-                squares = squares + multiply_add(count * off, off, own)
-        variance = squares / every
+            for at in range(3 * part * width + column, (3 * part + 1) * width, columns):
+                off = load(dtype, moments, at, left) - origin
+                total = total + multiply_add(count, off, load(dtype, moments, at + width, left))
+        center = origin + total / every
+        for part in range(parts):
+            first, last = partition(rows, 1, part, parts)
+            count = block_of(dtype, last - first)
+            for at in range(3 * part * width + column, (3 * part + 1) * width, columns):
+                off = load(dtype, moments, at, left) - center
+                twice = two * load(dtype, moments, at + width, left)
+                own = load(dtype, moments, at + 2 * width, left)
+                squares = squares + multiply_add(off, multiply_add(count, off, twice), own)
+        variance = at_least(squares, zero) / every  # rounding may make it negative
         std = square_root(variance + block_of(dtype, epsilon))
         store(center, mean, column, left)
         store(block_of(dtype, 1) / std, inverse_std, column, left)

@@ -51,7 +51,7 @@ class Normalization(Pooling):
         x, out = (each.reshape(-1, joined * scale.size) for each in (op.x, op.out))
         multiple = self.multiple(x)
         parts = 1 if multiple else self.parts_of(x)
-        moments = np.empty((parts, 2, x.shape[1]), x.dtype)
+        moments = np.empty((parts, 3, x.shape[1]), x.dtype)
         of_columns = [*averages, mean, inverse_std]
         then, vectors = self.repeated(joined, [mean, inverse_std, scale, op.shift])
         shape, read = [*x.shape, multiple], [x, *vectors]
