@@ -247,7 +247,7 @@ class Parameters:
         return within(self._views, layer), gradients.within(layer)
 
     def _unread_gradient(self, name: str) -> Array:
-        """Return an array in the shape of a frozen parameter; raise a KeyError for other names."""
+        """Return an array for a frozen parameter's gradient; raise a KeyError for other names."""
         if not self.specs[name].frozen:
             raise KeyError(name)
         if name not in self._unread:

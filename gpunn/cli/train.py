@@ -180,7 +180,7 @@ def train(
     for option in automatic if described.model.name != AUTO else ():
         needed = "--target" if option == "--time" else "--target and --time"
         raise click.UsageError(
-            f"{option}: only for a table, with {needed}; or for a run of the model {AUTO!r}"
+            f"{option}: needs a table with {needed}, or a run of the model {AUTO!r}"
         )
     ranks = described.get_communicator()
 

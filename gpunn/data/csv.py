@@ -246,7 +246,7 @@ class _Reader:
             )
         if not -width <= number < width:
             raise DataFileError(
-                f"{argument}: {self._path} has {width} columns, numbered from 0, got {number}"
+                f"{argument}: {self._path} has {width} columns, numbered from 0; got {number}"
             )
         return number % width
 

@@ -84,7 +84,7 @@ class Ranks:
             services[name](*arguments)
 
     def join(self, name: str, *arguments: Any) -> None:
-        """If rank 0 leads, start the service with this name on the other ranks.
+        """While rank 0 leads (see `lead`), start the service `name` on the other ranks.
 
         A collective call follows. If rank 0 does not lead, all ranks run the same code and make the
         collective call anyway.

@@ -190,7 +190,8 @@ class Call:
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
         """Broadcast a node to `shape`, and return the result in the shape `reshape`.
 
-        A `where` stays a `where`, because branches may be infinite.
+        The branches of a `where` are broadcast one by one, so that the result is a `where`. Then a
+        mask can be applied last: a masked 0 times an infinite slope would be NaN.
         """
         if node.op == NUMBER:
             return node

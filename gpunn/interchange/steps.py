@@ -553,7 +553,7 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    """Add steps for mean + deviation x, clipped to the range of the training targets."""
+    """Add steps for mean + deviation * x, and for the layer's clipping and exponential, if any."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if layer.clip:

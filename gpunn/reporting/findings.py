@@ -189,8 +189,8 @@ def baseline(
 ) -> tuple[str, dict[str, float]]:
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
-    The prediction is the mean of the training targets. For classes and labels, the prediction
-    consists of their frequencies, so the most frequent class is predicted. A network with one layer
+    For numbers, the prediction is the mean of the training targets. For classes and labels, the
+    predicted probabilities are the frequencies in the training rows. A network with one layer
     and zero weights predicts the constant, and its metrics are computed like the metrics of trained
     networks.
     """

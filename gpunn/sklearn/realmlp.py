@@ -193,7 +193,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The number by which the logits were divided after training; 1 if scaling did not help. With
         several networks, one number for each.
     cv_scores_ : ndarray of float, shape (n_cv,)
-        Value of the metric on each fold, for `oof_predictions_`. Only with several folds.
+        The metric of `oof_predictions_` on each fold's rows. Only with several folds.
     oof_predictions_ : ndarray of float64
         Out-of-fold predictions: for each row of `X`, the mean prediction of the networks that were
         not trained on this row. For a classifier, probabilities. Only with several folds.

@@ -26,7 +26,7 @@ TRANSFORMS = ("log",)
 """Functions of targets that models can learn instead of the targets."""
 
 LOSS = "loss"
-"""The name that selects the best epoch by the loss instead of a metric."""
+"""The value of `metric` with which the loss selects the best epoch."""
 
 COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
 """For each task, a metric to compute on training and validation rows."""

@@ -47,8 +47,8 @@ class BufferMemory:
             f"of a batch take about {activations / 2**20:,.1f} MiB, and their gradients take as "
             "much. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB; a copy of parameters and optimizer takes "
-            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "
-            "increase gradient_accumulation instead), use fewer units or filters, or use an "
-            "optimizer with less state, such as 'sgd'. To keep the data off the device, set "
-            "stream=True"
+            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size, use fewer "
+            "units or filters, or use an optimizer with less state, such as 'sgd'. To use as many "
+            "rows as before in each step of the optimizer, increase gradient_accumulation. To keep "
+            "the data off the device, set stream=True"
         )

@@ -357,7 +357,7 @@ class TrainingSession:
             if progress.cursor is None:
                 progress.recoveries = 0
             elif not self._can_continue_epoch():
-                LOG.warning("The interrupted epoch starts again, since the data or batches differ")
+                LOG.warning("The interrupted epoch starts again: its data or batches changed")
                 progress.cursor = None
         progress.last_epoch = progress.first_epoch + self.options.epochs
         return states

@@ -177,9 +177,9 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
         (["--time", "1s", "--model", "tabm"], "--time: chooses the models itself; remove --model"),
         (
             ["--compare", "lightgbm"],
-            "--compare: only for a table, with --target and --time; or for",
+            "--compare: needs a table with --target and --time, or a run",
         ),
-        (["--distill"], "--distill: only for a table, with --target and --time; or for a run"),
+        (["--distill"], "--distill: needs a table with --target and --time, or a run"),
         (
             ["--time", "1s", "--compare", "lightgbn"],
             "model.parameters.compare: no library 'lightgb",

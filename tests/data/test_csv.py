@@ -221,8 +221,8 @@ def test_missing_markers_are_the_callers(load):
         ("x,y\n1,0\n", {"target": "Y"}, "target: .* has no column 'Y'.*valid: 'x', 'y'"),
         (FLOWERS, {"target": "specie"}, "target: .*did you mean 'species'"),
         (FLOWERS, {"features": ["with"]}, "features: .*did you mean 'width'"),
-        ("x,y\n1,0\n", {"target": 2}, "target: .* has 2 columns, numbered from 0, got 2"),
-        ("x,y\n1,0\n", {"target": -3}, "target: .* has 2 columns, numbered from 0, got -3"),
+        ("x,y\n1,0\n", {"target": 2}, "target: .* has 2 columns, numbered from 0; got 2"),
+        ("x,y\n1,0\n", {"target": -3}, "target: .* has 2 columns, numbered from 0; got -3"),
         ("y\n1\n", {}, "no column is left for the features; columns: .'y'."),
         ("x,y\n1,0\n", {"features": []}, "no column is left for the features"),
         (

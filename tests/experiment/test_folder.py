@@ -512,7 +512,9 @@ def test_a_schedule_that_has_come_to_its_end_is_said(tmp_path, clock, caplog, sc
         assert messages == []
         return
     (message,) = messages
-    assert "with 3 epochs. A run that begins with 4 epochs would have other results" in message
+    assert (
+        "Their number was 3 when the run began. A run with 4 epochs from the beginning" in message
+    )
     low, high = re.search(
         r"remaining epochs have rates from (\S+) to (\S+); the highest", message
     ).groups()

@@ -13,7 +13,7 @@ class Finding:
     """A problem with a column, or with rows.
 
     `consequence` and `remedy` are sentences; the other fields begin in lower case and have no final
-    period. `found` names rows or their number.
+    period. `found` states the problem, with an example row or the number of rows.
     """
 
     subject: str

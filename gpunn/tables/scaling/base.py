@@ -22,7 +22,7 @@ Entries: TypeAlias = tuple[float | np.ndarray, ...]
 """The statistics of a column: one entry for each array field of the scaling."""
 
 Numbers: TypeAlias = Any
-"""An array, or a `gpunn.tables.onnx_nodes.Value`, which the same formulas accept."""
+"""An array, or a `gpunn.tables.onnx_nodes.Value`: the formulas of scalings accept both."""
 
 
 @dataclass(frozen=True, eq=False)

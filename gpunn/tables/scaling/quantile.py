@@ -25,7 +25,8 @@ NOISE = 1e-5
 standard deviation."""
 
 MAX_DEVIATIONS = 100
-"""Upper limit, in interquartile ranges, of the standard deviation by which the noise is scaled."""
+"""The noise is scaled by the standard deviation, but by at most this many interquartile ranges, so
+that outliers do not make the noise large."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 

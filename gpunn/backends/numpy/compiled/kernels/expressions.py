@@ -50,8 +50,8 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
-"""Numbers whose sum is 2 pi. Two of them have few bits, so their products with small integers are
-exact in float32."""
+"""Numbers whose sum is 2 pi. HIGH and MIDDLE have few significant bits, so that their products with
+small integers are exact in float32."""
 
 
 def turns(x: Number) -> Number:
