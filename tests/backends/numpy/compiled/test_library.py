@@ -18,6 +18,7 @@ import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend, files, library, targets
 from gpunn.backends.numpy.compiled.building import BuildError, build, builder
 from gpunn.backends.numpy.compiled.building import link as linking
+from gpunn.backends.numpy.compiled.interface import FIRST_ARG, ROW_SIZE
 from gpunn.errors import ArgumentError, InvalidFileError
 from gpunn.storage.files import FolderLock
 
@@ -92,9 +93,11 @@ def run(loaded):
     """Fill an array and double it with a library's kernels."""
     out = np.zeros(1000, np.float32)
     two = np.float64(2).view(np.int64)
-    table = np.zeros((2, 38), np.int64)
-    table[0, :5] = loaded.address("fill", "float32"), 1, out.ctypes.data, out.size, two
-    table[1, :5] = loaded.address("add", "float32"), 1, out.ctypes.data, out.ctypes.data, out.size
+    table = np.zeros((2, ROW_SIZE), np.int64)
+    kernels = [loaded.address(name, "float32") for name in ("fill", "add")]
+    table[:, :FIRST_ARG] = [(kernel, 1, 1, 1) for kernel in kernels]
+    table[0, FIRST_ARG:][:3] = out.ctypes.data, out.size, two
+    table[1, FIRST_ARG:][:3] = out.ctypes.data, out.ctypes.data, out.size
     mailbox = np.zeros(64, np.int64)
     loaded.run_as_leader(table.ctypes.data, 2, 1, 1, mailbox.ctypes.data, 0)
     return out
