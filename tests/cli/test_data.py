@@ -264,7 +264,7 @@ def test_class_weights_by_name(gpunn, flowers, weight):
         ),
         ('dataset = "npy", path = "a.npz", target_path = "a.npz"', "expected an NPY file, got an"),
         ('dataset = "csv", path = "a.npz", target = "y"', "a.npz"),
-        ('dataset = "mnist", path = "."', "missing train-images-idx3-ubyte"),
+        ('dataset = "mnist", path = "."', "lacks train-images-idx3-ubyte"),
     ],
 )
 def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, problem):

@@ -76,7 +76,7 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
         (["run", "--target-path", "y.npy"], "--target-path: give the NPY file of the inputs"),
         (["run", "--data-path", "wrong.npz"], "expects shape (rows, 64)"),
         (["run", "--data-path", "labels.npz"], "labels must be from 0 to 9"),
-        (["run", "--data-path", "."], "missing train-images-idx3-ubyte"),
+        (["run", "--data-path", "."], "lacks train-images-idx3-ubyte"),
         (["run", "--backend", "nump"], "there is no backend 'nump'"),
     ],
 )

@@ -1229,7 +1229,7 @@ def test_batches_too_large_for_memory(call, monkeypatch):
     monkeypatch.setattr("gpunn.workspace.Workspace.rows", refuse)
     message = (
         r"batch_size: out of memory with batches of 40 rows \(Unable to allocate 3 TiB\)\. The "
-        r"activations of a batch take about 0\.0 MiB, .* Reduce batch_size .*'sgd'"
+        r"activations of a batch take about 0\.0 MiB, .* Reduce batch_size, .*'sgd'\. To use"
     )
     with pytest.raises(ArgumentError, match=message):
         getattr(this, call)(X, Y, batch_size=40)

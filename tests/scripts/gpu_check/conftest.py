@@ -31,6 +31,8 @@ def load(monkeypatch):
     """Import a module of the script, which is not a package."""
     monkeypatch.syspath_prepend(str(CHECK))
     monkeypatch.delenv("GPUNN_DATA", raising=False)
+    for path in CHECK.glob("[a-z]*"):  # a folder of tests may have the same name, such as training
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
     known = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - known:
