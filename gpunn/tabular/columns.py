@@ -125,11 +125,13 @@ def embedding_of_numbers(
 
 def default_bins(x: np.ndarray) -> int:
     """Return the default maximum number of bins for a column of the training rows."""
-    counts = np.unique(x, return_counts=True)[1]
+    counts, bins = np.sort(np.unique(x, return_counts=True)[1]), bins_for(len(x))
+    if len(counts) > bins:
+        counts = counts[:-1]  # the most frequent number may stand for missing values
     is_even = counts.mean() >= ROWS_OF_VALUE and counts.var() <= DISPERSION * counts.mean()
     if is_even and len(counts) <= MOST_VALUES:
         return len(x)  # every number is frequent, so it is an edge
-    return bins_for(len(x))
+    return bins
 
 
 def bins_for(rows: int) -> int:

@@ -115,6 +115,13 @@ def test_each_of_100_numbers_is_an_edge_of_100_bins():
     assert len(quantile_edges(x, bins=100)) < 100
 
 
+def test_a_frequent_number_does_not_take_the_edges_of_the_others():
+    """Missing values all become one number."""
+    x = np.random.default_rng(0).integers(0, 200, 3_000).astype(float)
+    x[::20] = 99.5
+    assert quantile_edges(x, default_bins(x)) == sorted({*range(200), 99.5})
+
+
 @pytest.mark.parametrize(
     ("rows", "task", "patience"),
     [
