@@ -2,7 +2,7 @@
 
 The formulas in this module define the activations. A backend may compute a built-in activation in a
 faster way; tests compare the results. To define a new activation, write a subclass with `value`;
-see the example of `Activation`.
+see the example of `Activation`. A parameter outside its documented range raises an `ArgumentError`.
 """
 
 from __future__ import annotations
@@ -145,7 +145,6 @@ class Activation(Configurable):
     from_output: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Raise an error if a class sets `from_output`, but does not define `derivative`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, Activation, "value", "derivative", "from_output")
         if cls.from_output and cls.derivative is Activation.derivative:
@@ -275,11 +274,6 @@ class LeakyReLU(Activation):
     slope : float
         The slope for z < 0: in [0, 1), 0.01 by default.
 
-    Raises
-    ------
-    ArgumentError
-        If `slope` is not in [0, 1).
-
     Examples
     --------
     >>> import numpy as np
@@ -311,11 +305,6 @@ class ELU(Activation):
     ----------
     alpha : float
         Positive, 1 by default: f(z) approaches -alpha for large negative z.
-
-    Raises
-    ------
-    ArgumentError
-        If `alpha` is not positive.
 
     Examples
     --------
@@ -650,11 +639,6 @@ class CELU(Activation):
     ----------
     alpha : float
         Positive, 1 by default: f(z) approaches -alpha for large negative z.
-
-    Raises
-    ------
-    ArgumentError
-        If `alpha` is not positive.
 
     Examples
     --------

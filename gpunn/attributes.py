@@ -46,19 +46,15 @@ class Fixed(tuple[Any, ...]):
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        """Raise a SettingError if `name` is a method that changes a list."""
         if name in CHANGES:
             raise SettingError(f"layers.{name}: {NEW}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __iadd__(self, others: Any) -> Any:  # type: ignore[misc]
-        """Raise a SettingError."""
         raise SettingError(f"layers += ...: {NEW}")
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Raise a SettingError."""
         raise SettingError(f"layers[{index!r}] can't be set: {NEW}")
 
     def __delitem__(self, index: Any) -> None:
-        """Raise a SettingError."""
         raise SettingError(f"layers[{index!r}] can't be deleted: {NEW}")

@@ -83,7 +83,6 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
 
 
 def _find(base: type[Configurable], name: str, path: str, title: str, allow_imports: bool) -> None:
-    """Import a class's module if it is not imported yet, and check the class."""
     match = CLASS_PATH.fullmatch(path)
     if match is None:
         raise ArgumentError(f'custom: expected "package.module:Class"; got {path!r:.80}')

@@ -40,19 +40,15 @@ class ForkableLock:
         renewed_in_children(self)
 
     def __enter__(self) -> None:
-        """Acquire the lock, after waiting until it is free."""
         self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock."""
         self.release()
 
     def acquire(self, seconds: float = -1) -> bool:
-        """Wait for the lock for up to `seconds`, and return whether it was acquired."""
         return self._lock.acquire(timeout=seconds)
 
     def release(self) -> None:
-        """Release the lock."""
         self._lock.release()
 
     def renew(self) -> None:

@@ -7,7 +7,7 @@ loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i,
 In the formulas, p stands for the predictions and t for the targets. Rows have the index i, outputs
 the index j. The formulas in this module are the reference for all backends. A backend may compute a
 built-in loss in a faster way; tests compare the results with the formulas. To define a new loss,
-write a subclass with `values`.
+write a subclass with `values`. A parameter outside its documented range raises an `ArgumentError`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,6 @@ class Loss(Configurable):
     output_activation: ClassVar[str] = "identity"
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Drop inherited `gradients` if the class redefines `values`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, Loss, "values", "gradients")
 
@@ -209,7 +208,6 @@ class ElementwiseLoss(Loss):
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Drop inherited `slopes` if the class redefines `terms`."""
         super().__init_subclass__(**options)
         forget_inherited(cls, ElementwiseLoss, "terms", "slopes", "slope")
 
@@ -370,11 +368,6 @@ class MeanSquaredError(ElementwiseLoss):
         the tutorial's cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2, which is the mean times the number
         of outputs. With "half_sum", the loss is half of the sum, and its gradient is p_ij - t_ij.
 
-    Raises
-    ------
-    ArgumentError
-        If `over_outputs` is not one of these values.
-
     Examples
     --------
     >>> import numpy as np
@@ -448,11 +441,6 @@ class Huber(ElementwiseLoss):
     delta : float
         The largest error with a squared loss, in the unit of the targets; positive, 1 by default.
 
-    Raises
-    ------
-    ArgumentError
-        If delta is not positive.
-
     Examples
     --------
     >>> import numpy as np
@@ -517,11 +505,6 @@ class SoftmaxCrossEntropy(Loss):
         A number in [0, 1). Targets become (1 - label_smoothing) * t + label_smoothing / classes
         (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
         7). Evaluation uses no smoothing, so losses are comparable.
-
-    Raises
-    ------
-    ArgumentError
-        If `label_smoothing` is not in [0, 1).
 
     See Also
     --------
@@ -662,11 +645,6 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
         At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
 
-    Raises
-    ------
-    ArgumentError
-        If a number is out of its range.
-
     Notes
     -----
     Targets are the same as for `SoftmaxCrossEntropy`.
@@ -705,11 +683,6 @@ class KLDivergence(SoftmaxCrossEntropy):
     ----------
     label_smoothing : float or Schedule
         As in `SoftmaxCrossEntropy`.
-
-    Raises
-    ------
-    ArgumentError
-        If `label_smoothing` is not in [0, 1).
 
     Notes
     -----
@@ -787,11 +760,6 @@ class BinaryFocal(BinaryCrossEntropy):
     gamma : float
         At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
-
-    Raises
-    ------
-    ArgumentError
-        If gamma is negative.
 
     Notes
     -----
@@ -934,11 +902,6 @@ class Tweedie(ElementwiseLoss):
     power : float
         q, in (1, 2); 1.5 by default.
 
-    Raises
-    ------
-    ArgumentError
-        If q is not in (1, 2).
-
     Examples
     --------
     >>> import numpy as np
@@ -1021,11 +984,6 @@ class Quantile(ElementwiseLoss):
     quantile : float
         q, in (0, 1). With q = 0.5, the loss is half the absolute error.
 
-    Raises
-    ------
-    ArgumentError
-        If q is not in (0, 1).
-
     Examples
     --------
     >>> import numpy as np
@@ -1060,11 +1018,6 @@ class Quantiles(Loss):
     ----------
     quantiles : sequence of float
         The quantiles q_j in ascending order, in (0, 1).
-
-    Raises
-    ------
-    ArgumentError
-        If the quantiles are not ascending, or not in (0, 1).
 
     Notes
     -----

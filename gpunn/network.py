@@ -899,7 +899,6 @@ class Sequential(Described):
         return f"{count:,}", remark if trained < count else ""
 
     def __repr__(self) -> str:
-        """Return the shapes from layer to layer, and the backend."""
         chain = " -> ".join(str(shape) for shape in (self.input_shape, *self.shapes))
         return f"<{type(self).__name__} {chain} on {self.backend.name}>"
 
@@ -1075,7 +1074,6 @@ class Sequential(Described):
         vars(self).update(rest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return a copy on the same backend."""
         return self.to(self.backend)
 
 

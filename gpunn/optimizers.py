@@ -83,7 +83,7 @@ class Optimizer(Configurable):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a number is out of its range.
+        If a number is out of its range, here or in a subclass.
 
     Examples
     --------
@@ -167,19 +167,12 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.01.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0 by default.
     nesterov : bool
         Whether to use Nesterov's momentum, which evaluates the gradient one step ahead.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -233,19 +226,12 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.001.
     rho : float
         Weight of the old mean square, in [0, 1); 0.9 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -287,17 +273,10 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.01.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -345,19 +324,12 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 1.
     rho : float
         Weight of the old mean squares, in [0, 1); 0.9 by default.
     epsilon : float
         Small positive number that makes the first changes possible, and keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -410,7 +382,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
@@ -418,13 +390,6 @@ class Adam(Optimizer):
         Small positive number that keeps the division finite.
     epsilon_hat : bool
         Whether epsilon is added to sqrt(square), before bias correction. False by default.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     See Also
     --------
@@ -481,17 +446,10 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         By default, the learning rate is 0.001, and the weight decay 0.01.
     beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
         As in `Adam`.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -518,19 +476,12 @@ class Adamax(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.002.
     beta1, beta2 : float
         Weights of the old mean and the old maximum, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -585,19 +536,12 @@ class NAdam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.002.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -655,19 +599,12 @@ class RAdam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -722,19 +659,12 @@ class AdaBelief(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old variance, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -783,18 +713,11 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.0001.
     beta1, beta2 : float
         Weights of the old mean: beta1 in the step, beta2 in the new mean. Both are in [0, 1); by
         default, they are 0.9 and 0.99.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -847,19 +770,12 @@ class Lamb(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.001.
     beta1, beta2 : float
         Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Small positive number that keeps the division finite.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------
@@ -916,20 +832,13 @@ class Lars(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 1.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0.9 by default.
     trust : float
         Ratio of the change's norm to the parameter's norm, for learning rate 1; positive, by
         default 0.001.
-    l2_penalty : float
-        As in every `Optimizer`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is out of its range.
 
     Examples
     --------

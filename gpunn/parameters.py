@@ -212,11 +212,9 @@ class Parameters:
         return self._backend.xp.reshape(flat, shape)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the full names."""
         return iter(self.specs)
 
     def __len__(self) -> int:
-        """Return the number of named arrays."""
         return len(self.specs)
 
     def __getitem__(self, name: str) -> Array:
@@ -234,7 +232,6 @@ class Parameters:
         self._backend.copy_from_host(value, self._views[name])
 
     def gradient(self, name: str) -> Array:
-        """Return a view of the gradient of one trainable array."""
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
@@ -256,7 +253,6 @@ class Parameters:
         return self._unread[name]
 
     def to_host(self) -> dict[str, np.ndarray]:
-        """Return copies of all arrays as NumPy arrays, by name."""
         return {name: self._backend.to_host(view) for name, view in self._views.items()}
 
     def snapshot(self) -> tuple[Array, Array]:
@@ -264,7 +260,6 @@ class Parameters:
         return self._backend.copy(self.values), self._backend.copy(self.buffers)
 
     def restore(self, snapshot: tuple[Array, Array]) -> None:
-        """Restore (values, buffers) in place from a result of `snapshot`."""
         self.values[...], self.buffers[...] = snapshot
 
 
@@ -274,15 +269,12 @@ class NamedArrays(Mapping[str, Any]):
     arrays: Mapping[str, Array]
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is an array with this name."""
         return name in self.arrays
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
         return iter(self.arrays)
 
     def __len__(self) -> int:
-        """Return the number of arrays."""
         return len(self.arrays)
 
 
@@ -321,15 +313,12 @@ class LiveViews(NamedArrays):
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
 
     def __getitem__(self, name: str) -> Array:
-        """Return an array."""
         return stand_in(self.arrays[name])
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return an array, or the default if there is no such array."""
         return stand_in(self.arrays.get(name, default))
 
     def __repr__(self) -> str:
-        """Return the representation of a dict of the arrays."""
         return repr(self.arrays)
 
 

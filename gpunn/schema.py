@@ -83,7 +83,6 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
 
 
 def _plain_type(kind: Any) -> Any:
-    """Return the type of the plain data for `kind`, which is not a union."""
     if get_origin(kind) is Annotated:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) is Literal:

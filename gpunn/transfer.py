@@ -62,7 +62,6 @@ class WeightsReport:
     if not TYPE_CHECKING:  # otherwise mypy would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Return the field that has this deprecated name."""
             current = RENAMED.get(name)
             if current is None:
                 raise AttributeError(f"'WeightsReport' object has no attribute {name!r}")
@@ -74,7 +73,6 @@ class WeightsReport:
             return getattr(self, current)
 
     def __str__(self) -> str:
-        """Return the report as lines."""
         lines = [f"copied: {', '.join(self.copied)}"]
         lines += [f"reinitialized: {label} ({why})" for label, why in self.reinitialized.items()]
         if self.unused:

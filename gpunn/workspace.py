@@ -168,7 +168,6 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """The total size of all buffers in bytes."""
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
 
 

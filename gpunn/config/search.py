@@ -110,7 +110,6 @@ class SearchRange:
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
@@ -150,7 +149,6 @@ class SearchRange:
         return {key: it for key, it in values.items() if it is not None and it is not False}
 
     def __str__(self) -> str:
-        """Return a description such as "0.0001 to 0.01, logarithmic"."""
         if self.choices is not None:
             return " | ".join(map(toml_text, self.choices))
         kind = "integers " if self.whole else ""

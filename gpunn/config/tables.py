@@ -515,7 +515,6 @@ class TableFile(SplitDataSet):
 
     @property
     def targets(self) -> list[str]:
-        """Names of the columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
 
     @property

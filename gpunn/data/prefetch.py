@@ -65,7 +65,6 @@ class Prefetch(Generic[T]):
             return not self._closed
 
     def __iter__(self) -> Self:
-        """Return this iterator."""
         return self
 
     def __next__(self) -> T:
@@ -99,11 +98,9 @@ class Prefetch(Generic[T]):
             close(self._iterator)
 
     def __enter__(self) -> Self:
-        """Return this iterator, which is closed at the end of the `with` block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close this iterator."""
         self.close()
 
 

@@ -33,7 +33,6 @@ class Panel:
 
     @property
     def x_range(self) -> tuple[float, float]:
-        """First and last epoch."""
         x = [x for x, _ in (*self.training, *self.validation)] or [1.0]
         return min(x), max(x)
 

@@ -65,7 +65,6 @@ class Canvas:
         )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, color: str = RULE) -> None:
-        """Draw a thin straight line."""
         self._elements.append(
             f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{color}" stroke-width="0.8"/>'
         )
@@ -84,7 +83,6 @@ class Canvas:
         )
 
     def arrow(self, x: float, top: float, bottom: float) -> None:
-        """Draw an arrow down."""
         self._elements.append(
             f'<path d="M{x:.1f} {top:.1f}V{bottom - 2:.1f}m-3.5 -4.5l3.5 4.5l3.5 -4.5" '
             f'fill="none" stroke="{MUTED}" stroke-width="1.2"/>'
@@ -101,7 +99,6 @@ class Canvas:
         size: float = 13,
         weight: int = 400,
     ) -> None:
-        """Write a line of text."""
         if text:
             self._elements.append(
                 f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" '

@@ -123,6 +123,12 @@ class Layer(Configurable):
         Whether the layer comes after the loss (`gpunn.layers.outputs`). Training without metrics
         skips the layer.
 
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is outside its documented range, or if the layer does not support the shape
+        of its inputs.
+
     See Also
     --------
     Dense : The fully connected layer.

@@ -129,7 +129,6 @@ class Block(Layer):
             self._keep(each.name, as_layers(value, each.name, declared))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; inner layers of a network can't be replaced."""
         if vars(self).get("key") and layers_in(name, vars(self).get(name)):
             raise fixed_attribute(self, name)
         super().__setattr__(name, value)

@@ -81,18 +81,12 @@ class OneHot(Coded):
     Parameters
     ----------
     sizes : sequence of int
-        Number of codes in each column, including 0.
+        Number of codes in each column, including 0; from 2 to 2^24.
     binary_as_sign : bool
         Whether a column with two categories has one output instead of two.
     off, on, second : float or sequence of float
         Values of the outputs: one number, or one for each output. The values can include a scaling
         of the outputs.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a size is less than 2 or more than 2^24, or a value is neither one number nor one per
-        output.
 
     See Also
     --------
@@ -189,16 +183,11 @@ class Embedding(Coded):
     Parameters
     ----------
     sizes : sequence of int
-        Number of codes in each column, including 0.
+        Number of codes in each column, including 0; from 2 to 2^24.
     dimension : int
         Length of the vector for each column.
     initializer : str, Initializer or mapping
         The distribution of the tables' initial values; "auto" is N(0, 1).
-
-    Raises
-    ------
-    ArgumentError
-        If a size is less than 2 or more than 2^24, or a row does not have one column for each size.
 
     See Also
     --------

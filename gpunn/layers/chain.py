@@ -66,7 +66,6 @@ class Chain(Layer):
         return self.layers  # type: ignore[return-value]
 
     def __iter__(self) -> Iterator[Layer]:
-        """Iterate over the layers."""
         return iter(self._layers)
 
     def children(self) -> dict[str, Layer]:

@@ -31,15 +31,12 @@ class Group:
 
     @property
     def width(self) -> int:
-        """Number of columns."""
         return self.stop - self.start
 
     def output_shape(self) -> Shape:
-        """Return the output shape of the group's layers for one row."""
         return (self.width,) if self.chain is None else self.chain.output_shape((self.width,))
 
     def config(self) -> dict[str, Any]:
-        """Return the group in JSON types."""
         described: dict[str, Any] = {"columns": [self.start, self.stop], "label": self.label}
         if self.chain is not None:
             described["layers"] = self.chain.config()["layers"]

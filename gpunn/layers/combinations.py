@@ -26,13 +26,8 @@ class Residual(Block):
     layers : sequence of Layer (or their configurations)
         The layers of f, at least one.
     shortcut : sequence of Layer (or their configurations)
-        The layers of g, for example a `Dense` if f changes the number of features. By default,
-        there are none.
-
-    Raises
-    ------
-    ArgumentError
-        If there are no layers, or rows of f(x) and g(x) have different shapes.
+        The layers of g, for example a `Dense` if f changes the number of features, because f(x) and
+        g(x) must have the same shape. By default, there are none.
 
     See Also
     --------
@@ -93,17 +88,13 @@ class Branches(Block):
 class Add(Branches):
     """Sum of branches: y = f_1(x) + f_2(x) + ...
 
-    The chain rule is dL/dx = dL/dy f_1'(x) + dL/dy f_2'(x) + ...
+    The chain rule is dL/dx = dL/dy f_1'(x) + dL/dy f_2'(x) + ... All branches have outputs of the
+    same shape.
 
     Parameters
     ----------
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no branch, or rows of the branches' outputs have different shapes.
 
     See Also
     --------
@@ -132,18 +123,14 @@ class Multiply(Branches):
     """Product of branches, elementwise: y = f_1(x) * f_2(x) * ...
 
     A branch that ends with a sigmoid is a gate: it decides how much of each feature passes (Dauphin
-    et al. 2017, "Language Modeling with Gated Convolutional Networks"). The chain rule is dL/df_1 =
-    dL/dy * f_2(x) * ..., and likewise for the other branches.
+    et al. 2017, "Language Modeling with Gated Convolutional Networks"). All branches have outputs
+    of the same shape. The chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for the other
+    branches.
 
     Parameters
     ----------
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no branch, or rows of the branches' outputs have different shapes.
 
     See Also
     --------
@@ -180,12 +167,6 @@ class Concatenate(Branches):
     ----------
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no branch, or the shapes of the branches' rows differ in an axis other than the
-        last.
 
     See Also
     --------

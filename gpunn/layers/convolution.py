@@ -153,21 +153,15 @@ class Conv2D(Convolution):
     dilation_rate : int or tuple of int
         Distance between neighboring pixels of a patch.
     groups : int
-        Number of groups of channels. The filters are divided into the same number of groups, and
-        each group of filters reads only the channels of its group. With groups = channels, the
-        convolution is depthwise.
+        Number of groups of channels: a divisor of the number of channels and of `filters`. The
+        filters are divided into the same number of groups, and each group of filters reads only the
+        channels of its group. With groups = channels, the convolution is depthwise.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
         Whether the layer adds b.
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid, or `groups` does not divide the number of channels. Also if a row
-        does not have three axes, or if a patch is larger than the image.
 
     See Also
     --------
@@ -201,12 +195,6 @@ class Conv1D(Convolution):
         The length of a patch, and distances along the axis, are integers.
     activation, bias, initializer, bias_initializer : as in `Conv2D`
         The function f, whether the layer adds b, and initial values of W and b.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid, or `groups` does not divide the number of channels. Also if a row
-        does not have two axes, or if a patch is longer than the row.
 
     See Also
     --------

@@ -65,11 +65,6 @@ class Dense(Layer):
     parametrization : {"standard", "ntp"}
         "ntp" divides x W by the square root of the number of inputs.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If `units` is not a positive integer, if a name is unknown, or if rows are not vectors.
-
     See Also
     --------
     Neuron : A view of one unit of the layer.
@@ -249,5 +244,4 @@ class Neuron:
             self.bias = layer.values["biases"][None, index : index + 1]
 
     def __repr__(self) -> str:
-        """Show the number of inputs."""
         return f"Neuron({self.weights.shape[0]} inputs)"

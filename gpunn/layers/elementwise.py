@@ -86,11 +86,6 @@ class Dropout(Layer):
     rate : float or Schedule
         In [0, 1), 0.5 by default: the probability that an entry becomes 0.
 
-    Raises
-    ------
-    ArgumentError
-        If `rate` is not in [0, 1).
-
     Examples
     --------
     >>> import gpunn
@@ -108,7 +103,6 @@ class Dropout(Layer):
         self.rate = as_setting(self.rate, "rate", check_fraction)
 
     def _multiply(self, x: Array, y: Array, workspace: Workspace) -> Array:
-        """Set y = mask * x / (1 - rate), and return y."""
         rate, key = workspace.setting(self, "rate"), workspace.dropout_key(self.key)
         first = workspace.first_element(x)
         workspace.backend.dropout(x, rate, key, workspace.passes, y, first)
@@ -144,11 +138,6 @@ class SpatialDropout(Dropout):
     ----------
     rate : float or Schedule
         In [0, 1), 0.5 by default: the probability that a channel becomes 0.
-
-    Raises
-    ------
-    ArgumentError
-        If `rate` is not in [0, 1), or rows are vectors.
 
     See Also
     --------
@@ -194,11 +183,6 @@ class Rescaling(Layer):
         The factor: 1 / 255 by default, which maps pixels to [0, 1].
     offset : float
         0 by default.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a number is not finite.
 
     Examples
     --------
@@ -270,11 +254,6 @@ class PReLU(Block):
     ----------
     initial_slope : float
         The slopes before training, 0.25 by default.
-
-    Raises
-    ------
-    ArgumentError
-        If the initial slope is not finite.
 
     See Also
     --------

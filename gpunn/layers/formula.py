@@ -77,7 +77,6 @@ class Formula:
         return replace(self, steps=steps)
 
     def calls(self) -> list[Call]:
-        """Return the calls of layers, in order."""
         return [step for step in self.steps if isinstance(step, Call)]
 
     def results(self) -> list[Node]:
@@ -120,14 +119,12 @@ class FormulaTracer(Tracer):
         self.rows = 0
 
     def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
-        """Return a stand-in for an elementwise function."""
         try:
             return super().call(op, *operands, kind=kind)
         except ValueError:
             raise self._wrong_shapes(op, *map(self.node_of, operands)) from None
 
     def call_layer(self, layer: Layer, x: StandIn) -> StandIn:
-        """Return a stand-in for the output of an inner layer."""
         node, name = self.with_rows(x, "the argument of a layer"), self.names.get(id(layer))
         if name is None:
             self.refuse(
@@ -142,7 +139,6 @@ class FormulaTracer(Tracer):
         return self._step(name, Call, (node,), (self.rows, *shape), layer, name)
 
     def matmul(self, a: Any, b: Any) -> StandIn:
-        """Return a stand-in for a product with a matrix of parameters."""
         first = self.with_rows(a, "the first factor of a matrix product")
         transposed = isinstance(b, Transposed)
         second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
@@ -155,13 +151,11 @@ class FormulaTracer(Tracer):
         return self._step(name, Product, (first, second), shape, transposed)
 
     def transposed(self, a: StandIn) -> Any:
-        """Return a stand-in for a transposed matrix."""
         if reads_rows(self.node_of(a)):
             self.refuse("the attribute T of an array with rows is not supported")
         return Transposed(a)
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for concatenated arrays."""
         nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):

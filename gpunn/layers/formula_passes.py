@@ -130,7 +130,6 @@ class Passes:
     # ---------------------------------------------------------------------------------- arrays
 
     def _buffer(self, node: Node, name: str) -> Array:
-        """Return a buffer in the shape of a node."""
         if node.shape[:1] == (self._rows,):
             return self._workspace.rows(self._layer, name, self._rows, node.shape[1:])
         return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
@@ -155,7 +154,6 @@ class Passes:
         return [each for each in arrays if each is not None]
 
     def _compute(self, outs: Mapping[Node, Array]) -> None:
-        """Compute nodes into arrays, in one operation."""
         if outs:
             results, known = tuple(outs), self._formula.expressions
             if results not in known:
@@ -175,7 +173,6 @@ class Passes:
     # --------------------------------------------------------------------------------- forward
 
     def forward(self, x: Array) -> Array:
-        """Return the result."""
         formula = self._formula
         self._arrays[formula.x] = x
         for name, node in formula.parameters.items():

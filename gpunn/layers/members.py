@@ -47,14 +47,9 @@ class Members(Layer):
         Initial factors: -1 or 1 ("signs"), N(0, 1) ("normal"), or 1 ("ones"). With "fixed", factors
         are always 1.
     chunks : sequence of int
-        Lengths of consecutive chunks of features. All features of a chunk, such as the numbers of
-        one embedding, have the same initial factor. By default, each feature is a separate chunk.
-
-    Raises
-    ------
-    ArgumentError
-        If `count` is not positive, if `start` is not one of these strings, or if the sum of
-        `chunks` is not the number of features.
+        Lengths of consecutive chunks, which together contain all features. All features of a chunk,
+        such as the numbers of one embedding, have the same initial factor. By default, each feature
+        is a separate chunk.
 
     See Also
     --------
@@ -174,12 +169,6 @@ class MemberDense(Layer):
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If `units` is not a positive integer, if a name is unknown, or if rows have no axis of
-        members.
 
     See Also
     --------

@@ -78,11 +78,6 @@ class BatchNorm(Layer):
         Positive. Small number added to the variance, so that the division is finite for a constant
         feature.
 
-    Raises
-    ------
-    ArgumentError
-        If momentum is not in [0, 1), or epsilon is not positive.
-
     See Also
     --------
     LayerNorm : Normalizes each row, by statistics of the row's features.
@@ -278,11 +273,6 @@ class LayerNorm(Layer):
     epsilon : float
         Positive. Small number added to the variance, so that the division is finite for a row of
         equal numbers.
-
-    Raises
-    ------
-    ArgumentError
-        If epsilon is not positive.
 
     See Also
     --------

@@ -261,11 +261,6 @@ class MeanOverMembers(OutputLayer):
         The output activation of the loss (`Loss.output_activation`), which decides how predictions
         are averaged.
 
-    Raises
-    ------
-    ArgumentError
-        If `of` is not one of these values, or rows have no axis of members.
-
     See Also
     --------
     Members : Makes the axis of members.
@@ -318,11 +313,6 @@ class SortedOutputs(OutputLayer, Block):
     Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If quantiles
     cross, the layer exchanges them. This never increases the loss of any row (Chernozhukov et al.
     2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
-
-    Raises
-    ------
-    ArgumentError
-        If rows are not vectors, or the loss's output activation is not "identity".
 
     See Also
     --------

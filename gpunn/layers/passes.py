@@ -148,7 +148,6 @@ class Called:
         self.position, self.calls = workspace.position, workspace.calls
 
     def __call__(self) -> None:
-        """Call the method."""
         workspace = self.workspace
         workspace.position = self.position
         outer, workspace.calls = workspace.calls, self.calls

@@ -52,12 +52,6 @@ class PeriodicEmbedding(Layer):
         Whether all columns share the weights and biases. Only "plr" supports this (Gorishniy et al.
         2023, TabR).
 
-    Raises
-    ------
-    ArgumentError
-        If a number is not positive, `kind` is not one of these values, or `lite` is set but `kind`
-        is not "plr".
-
     See Also
     --------
     PiecewiseLinearEmbedding : Embeds numbers by linear pieces instead of waves.

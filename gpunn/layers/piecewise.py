@@ -56,12 +56,6 @@ class PiecewiseLinearEmbedding(Layer):
     activation : str, Activation or mapping
         The function f.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If a column has fewer than two edges, if edges don't ascend, or if a row does not have one
-        column for each list of edges.
-
     See Also
     --------
     gpunn.tabular.quantile_edges : Edges at quantiles of the training rows.

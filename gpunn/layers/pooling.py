@@ -85,12 +85,6 @@ class MaxPool2D(Pooling):
     padding : {"valid", "same"}
         As in `Conv2D`, but the maximum and the mean ignore padding.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid, if rows do not have three axes, or if a window is larger than the
-        image.
-
     See Also
     --------
     AveragePool2D : The mean of each window.
@@ -119,12 +113,6 @@ class MaxPool1D(Pooling):
     pool_size, strides, padding : as in `MaxPool2D`
         The length of a window, and the distance between neighboring windows, are integers.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid, if rows do not have two axes, or if a window is longer than the
-        row.
-
     Examples
     --------
     >>> import gpunn
@@ -150,11 +138,6 @@ class AveragePool2D(Pooling):
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
         The size of a window, the distance between neighboring windows, and the padding.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        As for `MaxPool2D`.
 
     See Also
     --------
@@ -182,11 +165,6 @@ class AveragePool1D(Pooling):
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
         The length of a window, and the distance between neighboring windows, are integers.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        As for `MaxPool1D`.
 
     Examples
     --------
@@ -220,11 +198,6 @@ class GlobalAveragePool2D(GlobalAveragePool):
     x[i, j, c]. The chain rule is dL/dx[i, j, c] = dL/dy[c] / (height * width). (Lin, Chen & Yan
     2013, "Network In Network", section 3.2.)
 
-    Raises
-    ------
-    ArgumentError
-        If rows do not have three axes.
-
     See Also
     --------
     Flatten : Keeps all pixels.
@@ -247,11 +220,6 @@ class GlobalAveragePool1D(GlobalAveragePool):
 
     A row has shape (length, channels). See `GlobalAveragePool2D` for the formula and the chain
     rule.
-
-    Raises
-    ------
-    ArgumentError
-        If rows do not have two axes.
 
     Examples
     --------
@@ -276,11 +244,6 @@ class UpSampling2D(Layer):
     ----------
     size : int or tuple of int
         Factors of the height and of the width.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If `size` is invalid, or rows do not have three axes.
 
     See Also
     --------

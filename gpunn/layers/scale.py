@@ -80,11 +80,6 @@ class ParametricActivation(Layer):
     activation : str, Activation or mapping
         The function f.
 
-    Raises
-    ------
-    ArgumentError
-        If the activation is unknown.
-
     Examples
     --------
     >>> import gpunn

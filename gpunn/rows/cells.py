@@ -48,7 +48,6 @@ class Markers:
         return cls(folded, tuple(each for each in numbers if each is not None))
 
     def __contains__(self, text: str) -> bool:
-        """Return whether a stripped string means a missing value."""
         if text.casefold() in self.strings:
             return True
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)

@@ -89,7 +89,6 @@ class Lines:
         self._lines = self._read(chunks, waits)
 
     def __iter__(self) -> Iterator[str]:
-        """Return an iterator over the remaining lines."""
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:

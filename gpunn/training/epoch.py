@@ -98,7 +98,6 @@ class EpochByRequests:
 
     @property
     def cursor(self) -> EpochCursor:
-        """The position within the epoch."""
         cursor = self.progress.cursor
         assert cursor is not None
         return cursor
@@ -227,7 +226,6 @@ class UpdatesPerRequest:
         self._began = 0.0
 
     def begin(self) -> None:
-        """Start to time a request."""
         self._began = time.perf_counter()
 
     def end(self, updates: int) -> None:

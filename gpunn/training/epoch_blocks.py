@@ -93,7 +93,6 @@ class EpochBlocks:
         return order, validation.dataset.reserve(validation.order_name, epochs * validation.rows)
 
     def end(self) -> None:
-        """Release the program and its rows."""
         if self._own is not None:
             self._own.unload()
         self._own = self._shared = None

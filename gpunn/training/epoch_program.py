@@ -52,7 +52,6 @@ class Log:
         self.tables = Tables(step, [self._statistics.vector[None, :]], rows)
 
     def report(self) -> None:
-        """Append the sums, and set them to zero."""
         self.tables.append()
         self._ops.fill(self._statistics.vector, 0.0)
 
@@ -200,7 +199,6 @@ class EpochProgram:
         return [self._states, *logs, *([] if self._outputs is None else [self._outputs])]
 
     def run(self, epochs: int) -> None:
-        """Run the loaded epochs."""
         assert self._program is not None
         self._program(epochs * self._parts)
 

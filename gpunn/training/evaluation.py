@@ -41,7 +41,6 @@ class Evaluator:
 
     @property
     def nbytes(self) -> int:
-        """The size of the buffers in bytes."""
         return 0 if self._pass is None else self._pass.workspace.nbytes
 
     def evaluate(

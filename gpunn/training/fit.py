@@ -96,7 +96,6 @@ class Fit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """End the callbacks, and release everything."""
         self.trainer.model.exclusion.move()
         self._blocks.end()
         with self._queue:
@@ -153,7 +152,6 @@ class Fit:
         self.session.call(lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1]))
 
     def _end_interrupted(self) -> None:
-        """End training because of Ctrl-C or SIGTERM."""
         progress, interruption = self.trainer.progress, self.session.interruption
         self.session.call(lambda callback: callback.on_interruption(self.trainer))
         progress.stop_reason, progress.interrupted = interruption.reason, True
@@ -169,6 +167,5 @@ class Fit:
         )
 
     def _exit_program(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """After SIGTERM, end the program."""
         if error is None and self._exit_status is not None:
             raise AgreedExit(self._exit_status)

@@ -111,7 +111,6 @@ class History(dict[str, list[float]]):
         raise MissingMetricError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
 
     def __repr__(self) -> str:
-        """Return a summary."""
         return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
 
     @property

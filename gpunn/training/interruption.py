@@ -73,7 +73,6 @@ class Interruption:
 
     @property
     def signal(self) -> int:
-        """The number of the received signal, or 0."""
         return self._signal if self._requested else 0
 
     def adopt(self, number: int) -> None:

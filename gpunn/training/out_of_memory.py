@@ -35,7 +35,6 @@ class BufferMemory:
             raise ArgumentError(self._explanation(error)) from error
 
     def _explanation(self, error: MemoryError) -> str:
-        """Return a message with the sizes of the buffers and ways to reduce them."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize

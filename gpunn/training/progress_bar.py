@@ -64,7 +64,6 @@ class Display:
             self._handle.update(shown, raw=True)
 
     def write(self, text: str) -> None:
-        """Show a line."""
         line = text.strip("\r\n")
         if line.strip():
             self.show({"text/plain": line})

@@ -281,7 +281,6 @@ class TrainingSession:
         return same and not self.step.scheduled.settings
 
     def progress_bar(self) -> Any:
-        """Return the progress bar of the next epoch."""
         title = f"Epoch {self.trainer.epoch + 1}/{self.trainer.progress.last_epoch}"
         return progress_bar(title, self.plan.visited, self.options.progress and self.ranks.first)
 

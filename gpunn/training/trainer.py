@@ -274,7 +274,6 @@ class Trainer:
                 vars(self)[key] = [for_loss(metric, self.loss, outputs) for metric in metrics]
 
     def __repr__(self) -> str:
-        """Return the network's shapes, loss, optimizer and number of epochs."""
         model = self.model
         shapes = f"{model.input_shape} -> {model.output_shape} on {model.backend.name}"
         names = f"{self.loss.name}, {self.optimizer.name}"

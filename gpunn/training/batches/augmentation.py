@@ -123,7 +123,6 @@ class Augmenter:
         )
 
     def _buffer(self, name: str, like: Array, dtype: str) -> Array:
-        """Return the buffer `name`, for up to `capacity` rows."""
         if (name, dtype) not in self._buffers:
             shape = (self._capacity, *like.shape[1:])
             self._buffers[name, dtype] = self._ops.zeros(shape, dtype)

@@ -153,7 +153,6 @@ class BatchStream:
             )
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:
-        """Check the batches of an epoch, and yield them."""
         largest = None
         with closing(self._unchecked(epoch)) as batches:  # even if an error keeps it alive
             for number, (title, batch) in enumerate(batches, 1):
@@ -320,7 +319,6 @@ class BatchStream:
         )
 
     def unload(self) -> None:
-        """Free the device's memory."""
         self._stager = None
 
 

@@ -78,7 +78,6 @@ class Subset:
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
         return self.dataset.rows if self.indices is None else len(self.indices)
 
     @property
@@ -95,7 +94,6 @@ class Subset:
         start_from_data(model, self.dataset.X, self.indices)
 
     def host_rows(self, order: np.ndarray) -> HostRows:
-        """Return the rows with the numbers in `order`."""
         data = self.dataset
         indices = order if self.indices is None else self.indices[order]
         return HostRows(
@@ -133,7 +131,6 @@ class Subset:
         return replace(self, indices=rows)
 
     def unload(self) -> None:
-        """Free the device's memory."""
         self.dataset.unload()
 
 

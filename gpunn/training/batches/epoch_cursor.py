@@ -34,7 +34,6 @@ class EpochPlan:
 
     @property
     def updates(self) -> int:
-        """The number of updates."""
         return math.ceil(self.visited / self.rows_per_update)
 
     @property
@@ -43,7 +42,6 @@ class EpochPlan:
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     def __str__(self) -> str:
-        """Describe the epoch for a message."""
         return (
             f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} per update, "
             f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
@@ -69,7 +67,6 @@ class EpochCursor:
 
     @property
     def finished(self) -> bool:
-        """Whether no update is left."""
         return self.done >= self.plan.updates
 
     @property
@@ -79,7 +76,6 @@ class EpochCursor:
 
     @property
     def rows_done(self) -> int:
-        """The number of rows visited so far."""
         return min(self.done * self.plan.rows_per_update, self.plan.visited)
 
     def is_possible(self) -> bool:

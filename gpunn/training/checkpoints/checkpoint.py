@@ -82,7 +82,6 @@ class Checkpoint:
     state: dict[str, np.ndarray]
 
     def callback_states(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the name and the state of each callback."""
         states = [(record.name, dict(record.state)) for record in self.progress.callbacks]
         for name, array in self.state.items():
             if name.startswith(CALLBACKS):

@@ -37,7 +37,6 @@ class GoodState:
         self._pairs = [(array, step.ops.copy(array)) for array in changing if array.shape[0]]
 
     def keep(self) -> None:
-        """Copy the current state."""
         for array, saved in self._pairs:
             saved[...] = array
         self._totals = self._statistics.totals()

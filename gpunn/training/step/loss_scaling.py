@@ -48,7 +48,6 @@ class NoLossScale:
         return None
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
-        """Increase the count of updates, and update the parameters."""
         self.ops.counted_update(counters, optimizer, trained)
 
     def count(self, counters: UpdateCounters) -> None:

@@ -112,7 +112,6 @@ class Statistics:
         self.metric_weight = vector[bounds[-1] :] if self._separate_weights else None
 
     def reset(self) -> None:
-        """Begin a new epoch."""
         self._backend.fill(self.vector, 0.0)
         self._loss = self._weight = self._metric_weight = 0.0
         self._totals = self._zeros()

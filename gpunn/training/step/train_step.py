@@ -114,7 +114,6 @@ class BatchPass:
         return self.batch_size
 
     def make_statistics(self, **options: Any) -> Statistics:
-        """Return the statistics that sum loss and metrics."""
         return Statistics(
             self.ops,
             self.model.dtype,
@@ -196,7 +195,6 @@ class BatchPass:
 
     @property
     def weighted(self) -> bool:
-        """Whether rows have weights other than 1."""
         return self._loaded().weights is not None
 
     def local_rows(self, rows: int) -> int:
@@ -274,7 +272,6 @@ class BatchPass:
         return self._recorded(self._evaluate, rows)
 
     def predictions(self, rows: int) -> Array:
-        """Return the array with the outputs for the last batch of `rows` rows."""
         return self._predictions[rows, *self._source]
 
     def _evaluate(self, rows: int) -> None:

@@ -32,7 +32,6 @@ class NetworksBar:
         self._bar.close()
 
     def show(self) -> None:
-        """Show the present state, unless it was shown just now."""
         now = time.monotonic()
         if now - self._shown < SECONDS:
             return
