@@ -866,8 +866,8 @@ class Operations(WindowOperations):
         mean, inverse_std, out : array
             Results of shapes (features,), (features,) and (rows, features).
         """
-        xp = self.xp
-        mean[...] = xp.mean(x, axis=0)
+        xp, origin = self.xp, x[0, :]  # so that a large mean costs few digits
+        mean[...] = origin + xp.mean(x - origin, axis=0)
         centered = x - mean
         variance = xp.mean(centered * centered, axis=0)
         inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
@@ -917,8 +917,8 @@ class Operations(WindowOperations):
         x, out : array, shapes (rows, features) and (1 + 2 features,)
             A batch of at least one row, and the array that receives its moments.
         """
-        xp, features = self.xp, x.shape[1]
-        mean = xp.mean(x, axis=0)
+        xp, features, origin = self.xp, x.shape[1], x[0, :]
+        mean = origin + xp.mean(x - origin, axis=0)  # a large mean costs few digits
         centered = x - mean
         out[:1] = x.shape[0]
         out[1 : 1 + features] = mean

@@ -27,6 +27,25 @@ def test_batch_norm_in_training(backend):
     np.testing.assert_allclose(variance, 0.75 * 2 + 0.25 * host.var(0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [64, 8192])
+def test_a_large_mean_costs_few_digits_of_the_variance(backend, rows):
+    layer = BatchNorm(momentum=0.0)  # so that the averages are those of the batch
+    parameters, workspace = prepared(backend, layer, (3,))
+    x = np.random.default_rng(0).normal(1e6, 1.0, (rows, 3)).astype("float32")
+    x[:, 0] = 1e6 + 1  # a constant column
+    batch, moments = backend.from_host(x, "float32"), backend.from_host(np.zeros(7), "float32")
+    run(layer, batch, workspace)
+    backend.column_moments(batch, moments)
+    averages, expected = parameters.to_host(), x.astype("float64")
+    of_ranks = backend.to_host(moments)[1:].reshape(2, 3)
+    for mean, variance in (
+        (averages["it.running_mean"], averages["it.running_variance"]),
+        (of_ranks[0], of_ranks[1] / rows),
+    ):
+        np.testing.assert_allclose(mean, expected.mean(0), rtol=1e-7)
+        np.testing.assert_allclose(variance, expected.var(0), rtol=2e-3, atol=0)
+
+
 def test_batch_norm_outside_training(backend):
     layer = BatchNorm()
     parameters, workspace = prepared(backend, layer, (6,), training=False)

@@ -120,7 +120,7 @@ BUGS = (
         "any(backend.overlap(own, other) for own in others[0] for other in others[1])", "False"),
     Bug("a variance that leaves out the differences between the blocks' means", 5,
         f"{KERNELS}/normalization.py", (PARITY, "-k", "batch_norm"),
-        " + count * difference * difference", ""),
+        "squares += off * (count * off + 2 * own[all]) + ", "squares += "),
     Bug("tickets that start with the memory's old content", 5, f"{CUPY}/scratch.py", (SUMS,),
         "np.dtype(np.uint32), zeros=True)", "np.dtype(np.uint32))"),
     Bug("a ticket that is not 0 for the next launch", 5, f"{KERNELS}/raw.py", (SUMS,),

@@ -15,49 +15,63 @@ from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-# Each block computes the mean of its rows and the sum of squared deviations from it; the last block
-# combines them (Chan, Golub & LeVeque 1983). A large mean causes no cancellation.
+# Each block computes a center, approximately the mean of its rows, and the sums of the deviations
+# from it and of their squares; the last block combines them. The centers' rounding has no effect on
+# the results, so that a large mean costs few digits (Chan, Golub & LeVeque 1983).
 STATISTICS = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_batch_norm_statistics(
     const T* x, T* means, T* inverse_std, T* running_mean, T* running_variance,
     T momentum, T rest, T epsilon, {PARAMETERS}) {{
   {COLUMN}
-  T sum = 0, squares = 0;
+  T center = 0, sum = 0, squares = 0;
   for (long long k = first; k < end; k += EACH * step) {{
     T own[EACH];
     load(own, x, k, step, end);
-    for (int n = 0; n < EACH; ++n) sum += own[n];
+    for (int n = 0; n < EACH; ++n) center += own[n];
   }}
-  sum = column_sum(sum);
-  T mean = sum / (bottom - top);
+  center = column_sum(center) / (bottom - top);
   for (long long k = first; k < end; k += EACH * step) {{
     T own[EACH];
     load(own, x, k, step, end);
     for (int n = 0; n < EACH; ++n)
-      if (k + n * step < end) squares += (own[n] - mean) * (own[n] - mean);
+      if (k + n * step < end) {{
+        const T off = own[n] - center;
+        sum += off;
+        squares += off * off;
+      }}
   }}
+  sum = column_sum(sum);
   squares = column_sum(squares);
+  T mean = center + sum / (bottom - top);
   if (gridDim.y > 1) {{
-    T* const sums = partials + column;
-    T* const deviations = sums + gridDim.x * gridDim.y * LANES;
-    const long long width = gridDim.x * LANES;
+    T* const centers = partials + column;
+    const long long width = gridDim.x * LANES, all = gridDim.y * width;
     if (threadIdx.y == 0) {{
-      sums[blockIdx.y * width] = sum;
-      deviations[blockIdx.y * width] = squares;
+      T* const own = centers + blockIdx.y * width;
+      own[0] = center;
+      own[all] = sum;
+      own[2 * all] = squares;
     }}
     if (!last_block(tickets + blockIdx.x, gridDim.y)) return;
+    const T origin = centers[0];
     sum = squares = 0;
-    for (int part = threadIdx.y; part < gridDim.y; part += STACK) sum += sums[part * width];
-    mean = column_sum(sum) / rows;
     for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
+      const T* const own = centers + part * width;
       const T count = min(block_rows, rows - part * block_rows);
-      const T difference = sums[part * width] / count - mean;
-      squares += deviations[part * width] + count * difference * difference;
+      sum += count * (own[0] - origin) + own[all];
+    }}
+    mean = origin + column_sum(sum) / rows;
+    for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
+      const T* const own = centers + part * width;
+      const T count = min(block_rows, rows - part * block_rows), off = own[0] - mean;
+      squares += off * (count * off + 2 * own[all]) + own[2 * all];
     }}
     squares = column_sum(squares);
+  }} else {{
+    squares += (center - mean) * (rows * (center - mean) + 2 * sum);
   }}
   if (!inside || threadIdx.y) return;
-  const T variance = squares / rows;
+  const T variance = (squares < 0 ? 0 : squares) / rows;  // rounding may make it negative
   const T old_mean = running_mean[column], old_variance = running_variance[column];
   means[column] = mean;
   inverse_std[column] = 1 / sqrt(variance + epsilon);
@@ -151,7 +165,7 @@ def batch_norm(op: Arguments, scratch: Scratch) -> None:
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
     outputs = op.mean, op.inverse_std, op.running_mean, op.running_variance
     numbers = T(momentum), T(1 - momentum), T(op.epsilon)
-    over_columns(kernel, x.shape, (x, *outputs, *numbers), 2, scratch)
+    over_columns(kernel, x.shape, (x, *outputs, *numbers), 3, scratch)
     BATCH_NORM(x, op.mean, op.inverse_std, op.scale, op.shift, op.out)
 
 
