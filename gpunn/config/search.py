@@ -110,6 +110,7 @@ class SearchRange:
 
     @property
     def whole(self) -> bool:
+        """Whether the numbers are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property

@@ -515,6 +515,7 @@ class TableFile(SplitDataSet):
 
     @property
     def targets(self) -> list[str]:
+        """Names of the columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
 
     @property
