@@ -236,29 +236,26 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
     return trace
 
 
-def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
-    """Return a trace in which parts replace composite operations that have no lowering.
+def expand_composites(
+    trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
+) -> list[Operation]:
+    """Return a trace in which parts replace composite operations.
 
-    This function is for engines that inspect all operations before they lower the first one.
-    `lower_operations` replaces the same operations, and also composite operations whose lowering
-    returns None.
+    A composite operation that gpunn defines remains if `is_kept` returns True. This function is for
+    engines that inspect all operations before they lower the first one.
     """
     result: list[Operation] = []
     for one in trace:
-        has_lowering = hasattr(lowerings, one.name) and backend.is_builtin(one)
-        if is_composite(backend, one) and not has_lowering:
+        if is_composite(backend, one) and not (backend.is_builtin(one) and is_kept(one)):
             parts = record(definition(backend, one), backend)
-            result += expand_composites(parts, backend, lowerings)
+            result += expand_composites(parts, backend, is_kept)
         else:
             result.append(one)
     return result
 
 
 def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
-    """Return the steps of an operation's lowering, or None if no lowering accepts its arguments.
-
-    `lowerings` is described at `lower_operations`.
-    """
+    """Return the steps of an operation's lowering, or None if no lowering accepts its arguments."""
     lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
     return lowering(arguments_of(backend, one)) if lowering else None
 

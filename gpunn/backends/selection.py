@@ -95,8 +95,9 @@ def get_backend(
         On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
         the host launches one graph instead of many kernels. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        On a CUDA device: the precision in which products of float32 matrices may be computed. Lower
-        precision is faster on tensor cores. Matrices, sums and parameters stay float32.
+        On a CUDA device: the precision to which products of float32 matrices may round factors.
+        Lower precision is faster on tensor cores. Matrices, sums and parameters stay float32.
+        "float16" has a narrow range, from 6e-8 to 65504, so training scales the loss.
     fused_products : bool
         On a CUDA device: whether products of float32 matrices may include biases, ReLU and
         gradients of biases, which saves separate kernels. With and without fused products, results

@@ -12,15 +12,15 @@ from gpunn.errors import DistributedError
 
 
 class AgreedExit(SystemExit):
-    """The end of the program on all ranks, after they have agreed on it."""
+    """Raised on all ranks to end the program, after the ranks have agreed to end it."""
 
 
 class Agreement:
     """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
     A rank that fails outside of a training step reports the failure instead of its next message. So
-    no rank waits for a failed rank. Within a step, ranks wait for arrays instead of messages, so a
-    rank that fails there ends all processes.
+    no rank waits for a failed rank. A rank that fails within a step ends all processes, because the
+    other ranks wait for arrays, not for messages.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -54,8 +54,8 @@ class Agreement:
     def gather(self, value: Any, what: str) -> list[Any]:
         """Send this rank's value to all ranks, and return the values of all ranks, from rank 0.
 
-        `what` describes the values in error messages. If a rank has failed, a DistributedError is
-        raised that names the rank and the reason.
+        `what` describes the values in error messages. If a rank has failed, a DistributedError
+        names the rank and the reason.
         """
         if self.alone:
             return [value]

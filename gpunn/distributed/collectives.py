@@ -16,9 +16,8 @@ from gpunn.distributed.communicator import Parcel
 from gpunn.typing import Array
 
 MAX_SINGLE_SUMS = 8
-"""The maximum number of pairs of rows that are added in separate operations; more operations would
-make a training step too long.
-"""
+"""The maximum number of pairs of rows that are added in separate operations. More operations would
+make a training step too slow."""
 
 
 class Collectives:
@@ -49,7 +48,7 @@ class Collectives:
         return self._direct and self.communicator.overlaps
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
-        """Send arrays to ranks, and receive arrays from ranks; see `Communicator.exchange`."""
+        """Run `Communicator.exchange`."""
         call = partial(self.communicator.exchange, sends, receives)
         self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 
@@ -64,11 +63,11 @@ class Collectives:
             self.ops.accumulate(gathered[rank], out)
 
     def sum_in_tree(self, parts: Array) -> Array:
-        """Return the sum of the rows, added in an order that depends only on the number of rows.
+        """Return the sum of the rows, and overwrite the rows.
 
-        Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So if the number of
-        rows is a power of two, each half of the rows is added in the same order as all rows. The
-        rows are overwritten.
+        Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So the order of
+        additions depends only on the number of rows. If this number is a power of two, each half of
+        the rows is added in the same order as all rows.
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:

@@ -14,8 +14,7 @@ TIMEOUT = 300.0
 """Default number of seconds that a rank waits for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
-"""A function that returns all ranks' values; its arguments are this rank's value and a word that
-describes the value."""
+"""A function of this rank's value and a description of the value; it returns all ranks' values."""
 
 Parcel: TypeAlias = tuple[Any, int]
 """A pair of an array and the rank that receives or sends the array."""
@@ -90,15 +89,15 @@ class Communicator:
         """Return whether the collective calls accept arrays of this backend directly.
 
         If the calls don't accept the arrays, the caller copies the arrays to the host and back. All
-        ranks call this method at the same time, so it may also start a library. The ranks agree on
-        the result through `gather`.
+        ranks call this method at the same time, so the method may also start a library. The ranks
+        use `gather` to agree on the result.
 
         Parameters
         ----------
         backend : Backend
             The backend that computes.
         gather : function
-            A function of this rank's value and a description; it returns the values of all ranks.
+            A function of this rank's value and a description; it returns all ranks' values.
 
         Returns
         -------
@@ -108,7 +107,7 @@ class Communicator:
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Exchange blocks: set out[r] to the block that rank r has for this rank.
+        """Set out[r] to the block that rank r has for this rank.
 
         Parameters
         ----------
@@ -120,7 +119,7 @@ class Communicator:
         out[...] = blocks
 
     def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
-        """Gather blocks: set out[r] to the block of rank r.
+        """Set out[r] to the block of rank r.
 
         Parameters
         ----------

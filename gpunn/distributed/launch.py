@@ -141,11 +141,7 @@ def end_together(communicator: Communicator) -> None:
 
 
 def share_of_cores(processes: int) -> None:
-    """Limit this process to its share of the machine's cores.
-
-    The limit stays unchanged if the user set a number of threads, or if the launcher assigned
-    cores.
-    """
+    """Limit this process to its share of the cores, unless the user or launcher set a limit."""
     if processes > 1 and not os.environ.get(VARIABLE) and not os.environ.get(OPENMP):
         cores, all_cores = usable_cores(), os.cpu_count() or 1
         if cores == all_cores:
@@ -156,8 +152,8 @@ def local_device(backend: str, communicator: Communicator) -> str:
     """Return the backend's name for this process, if several processes share a machine.
 
     "cupy" and "auto" become the device whose number is the process's local rank, or the only device
-    that the launcher makes visible. If there is no device, the name stays unchanged, and
-    `get_backend` reports what is missing.
+    that the launcher makes visible. Without a device, the name stays unchanged, and `get_backend`
+    reports what is missing.
     """
     if backend not in ("cupy", "auto"):
         return backend

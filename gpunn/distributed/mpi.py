@@ -58,8 +58,8 @@ def started_mpi(timeout: float, what: str) -> Any:
     """Return the module `mpi4py.MPI`, once MPI has started in all processes.
 
     MPI waits for all processes that the launcher has started. If a process ends before MPI has
-    started, some launchers do not notice it, and the other processes would wait forever. So after
-    `timeout` seconds, this process prints that it has waited for `what`, and ends.
+    started, some launchers do not notice its end, and the other processes would wait forever. So
+    after `timeout` seconds, this process prints that it has waited for `what`, and ends.
     """
     import mpi4py
 
@@ -81,12 +81,9 @@ def started_mpi(timeout: float, what: str) -> Any:
 
 
 def initialize(MPI: Any) -> None:
-    """Start MPI while Python's lock (GIL) is released, because the watchdog's thread needs it.
-
-    By default, mpi4py would hold the lock during the start.
-    """
+    """Start MPI with Python's lock (GIL) released, because the watchdog's thread needs the lock."""
     try:
-        start = ctypes.CDLL(MPI.__file__).MPI_Init_thread
+        start = ctypes.CDLL(MPI.__file__).MPI_Init_thread  # mpi4py would hold the lock
     except (AttributeError, OSError):  # if the library can't be loaded this way
         MPI.Init_thread()
         return

@@ -24,10 +24,9 @@ PATIENCE = 3.0
 """Maximum seconds to wait until NCCL has aborted its calls, before all processes end."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""The name of an environment variable of NCCL. With "0", ranks capture NCCL's calls independently,
-so no rank waits if a capture fails on another rank. With other values, ranks exchange addresses
-during a capture.
-"""
+"""An environment variable of NCCL. With "0", ranks capture NCCL's calls independently, so no rank
+waits if a capture fails on another rank. With other values, ranks exchange addresses during a
+capture."""
 
 
 class NCCLCommunicator(Communicator):
@@ -49,10 +48,7 @@ class NCCLCommunicator(Communicator):
     # ------------------------------------------------------------------------- begin and end
 
     def supports(self, backend: Backend, gather: Gather) -> bool:
-        """Return whether the collective calls accept arrays of this backend directly.
-
-        If NCCL is required, but a rank can't use it, an error is raised on all ranks.
-        """
+        """Start NCCL at the first call; if NCCL is required but a rank lacks it, all ranks fail."""
         if not backend.name.startswith("cupy"):
             return self.host.supports(backend, gather)
         if self._calls is None and not self._unavailable:
@@ -132,7 +128,7 @@ class NCCLCommunicator(Communicator):
             calls.communicator.destroy()
 
     def trouble(self) -> str:
-        """Return the error that NCCL had after a call returned, or "" if NCCL had no error."""
+        """Return an error that NCCL found after a call had returned, or "" without an error."""
         calls = self._calls
         error = "" if calls is None else calls.trouble()
         return error if self._calls is calls else ""  # ignore a communicator that was closed
@@ -140,8 +136,8 @@ class NCCLCommunicator(Communicator):
     def abort(self) -> NoReturn:
         """Abort NCCL's calls, for which this process may be waiting, and end all processes.
 
-        NCCL waits until no graph contains a call of the communicator; CuPy releases Python's lock
-        (GIL) during this wait. After `PATIENCE` seconds at most, all processes end.
+        NCCL first waits until no graph contains a call of the communicator. CuPy releases Python's
+        lock (GIL) during this wait, so all processes end after `PATIENCE` seconds at most.
         """
         calls, self._calls = self._calls, None
         if calls is not None:

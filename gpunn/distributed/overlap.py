@@ -19,11 +19,11 @@ from gpunn.distributed.shares import ALIGNMENT
 from gpunn.typing import Array
 
 Span: TypeAlias = tuple[int, int]
-"""The start index of a part of a vector, and the index after its last number."""
+"""A part of a vector: the index of its first number, and the index after its last number."""
 
 
 class Move(NamedTuple):
-    """A part of a vector: rank `source` computes its sums, and rank `target` needs them."""
+    """Sums that rank `source` sends to rank `target`: numbers `start` to `stop` - 1 of a vector."""
 
     source: int
     target: int
@@ -40,7 +40,7 @@ def cut(span: Span, ranks: int) -> list[Span]:
 
 
 def moves(span: Span, ranks: int, length: int) -> list[Move]:
-    """Return which sums each rank sends to each rank; ranks' blocks have `length` numbers."""
+    """Return which sums the ranks send to each other; a rank's block has `length` numbers."""
     moves = []
     for source, (start, stop) in enumerate(cut(span, ranks)):
         for target in range(ranks):
@@ -70,7 +70,7 @@ class OverlappedSum:
         self._received: dict[Span, Array] = {}
 
     def add(self, parts: Sequence[Span]) -> None:
-        """Start to sum parts that are computed; later operations do not wait for the sums."""
+        """Start to sum finished parts; later operations do not wait for the sums."""
         trace = record(lambda: self._sum(parts), self._ops)
         self._ops.call(Concurrent(self._lane, self._ops, trace))
 

@@ -1,4 +1,4 @@
-"""The processes that train together: only rank 0 calls callbacks, and asks other ranks for data.
+"""The processes (ranks) that train together.
 
 Only rank 0 calls callbacks, so files are written once, and callbacks need not handle other ranks.
 If a callback needs data that is divided among ranks, such as the optimizer's state, rank 0 asks the
@@ -39,7 +39,7 @@ class Ranks:
 
     @property
     def alone(self) -> bool:
-        """Whether training has only this process."""
+        """Whether this process trains alone."""
         return self.size == 1
 
     @property
@@ -49,12 +49,12 @@ class Ranks:
 
     @property
     def leading(self) -> bool:
-        """Whether this is rank 0, while it runs callbacks, which other ranks don't run."""
+        """Whether this process is rank 0 and runs callbacks now."""
         return self._leads
 
     @property
     def present_shares(self) -> Shares:
-        """The shards that this process works on now: while it leads, all shards."""
+        """The shards that this process works on now: all shards while rank 0 runs callbacks."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
 
     def lead(

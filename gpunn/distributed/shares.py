@@ -1,9 +1,8 @@
-"""Divide the rows of a batch and the parameters among processes, by arithmetic only.
+"""Divide the rows of a batch and the parameters among processes.
 
-A batch of `rows` rows is cut into `shards` shards. Shard s has the rows from rows * s // shards to
-rows * (s + 1) // shards. No row is padded, dropped or repeated. The sizes of shards differ by at
-most one row; a shard of a small batch may be empty. The shards of a process are adjacent. By
-default there is one shard per process.
+A batch of `rows` rows is cut into `shards` shards, by default one per process. Shard s has the rows
+from rows * s // shards to rows * (s + 1) // shards - 1. So the sizes of shards differ by at most
+one row, and a shard of a small batch may be empty. The shards of a process are adjacent.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def share(rows: int, index: int, count: int) -> tuple[int, int]:
 
 
 def batches(rows: int, batch_size: int) -> Iterator[int]:
-    """Yield the number of rows in each batch of an update."""
+    """Yield the number of rows in each batch of an update, which has `rows` rows."""
     for start in range(0, rows, batch_size):
         yield min(batch_size, rows - start)
 
@@ -111,8 +110,7 @@ class Shares:
 class Block:
     """The part of the vector of all parameters that one process updates.
 
-    The last blocks of `length` numbers may extend beyond the vector, but `start` and `stop` are
-    within the vector.
+    The last blocks of `length` numbers may extend beyond the vector; `start` and `stop` do not.
     """
 
     length: int
@@ -128,7 +126,7 @@ class Block:
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
     """Return the block of the process `rank` in a vector of `size` numbers.
 
-    The block of a process joins the blocks of its shards, so results do not depend on the number of
+    A process's block consists of its shards' blocks, so results do not depend on the number of
     processes.
     """
     shards = ranks if shards is None else shards

@@ -1,4 +1,4 @@
-"""A communicator of threads within one process, so that tests and debuggers need no launcher."""
+"""A communicator of threads of one process, so that tests and debuggers need no launcher."""
 
 from __future__ import annotations
 
@@ -77,7 +77,6 @@ class ThreadCommunicator(Communicator):
         raise DistributedError("another rank has failed")
 
     def _exchanged(self, value: Any) -> list[Any]:
-        """Return the values of all threads."""
         world = self._world
         world.values[self.rank] = value
         with TURNS.handed_over():

@@ -11,9 +11,8 @@ from gpunn.errors import DistributedError
 from gpunn.terminal import write_last_words
 
 CHECKS = 20
-"""The number of times that the watchdog's thread checks the clock within the timeout; between the
-checks, it sleeps.
-"""
+"""How often the watchdog's thread checks the clock within the timeout; between checks, it
+sleeps."""
 
 
 class Watchdog:
@@ -43,8 +42,7 @@ class Watchdog:
     def waiting(self, what: str) -> Iterator[None]:
         """Limit the time of the calls in this context; contexts can be nested.
 
-        If all processes are ending, the program does not leave the context, because the results are
-        useless.
+        If the watchdog is ending all processes, the program does not leave the context.
         """
         before = self._since, self._what
         self._what, self._since = what, time.monotonic()
@@ -57,14 +55,12 @@ class Watchdog:
                 thread.join()
 
     def start(self) -> None:
-        """Start the thread."""
         if self._thread is None:
             self._stopped.clear()
             self._thread = threading.Thread(target=self._watch, name="gpunn-watchdog", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread."""
         self._stopped.set()
         self._thread = None
 

@@ -19,13 +19,13 @@ Sum: TypeAlias = Mapping[Factors, float]
 """A sum of products, each with its coefficient."""
 
 LARGEST = 16
-"""The number of products above which a sum is not expanded."""
+"""Maximum number of products in an expanded sum."""
 
 
 def is_zero(node: Node) -> bool:
     """Return whether a node of row vectors is zero, such as 1 - sum_j e^x_j / sum_k e^x_k.
 
-    If the answer is no, the node may still be zero.
+    If the result is False, the node may still be zero.
     """
     sums: dict[int, Sum] = {}
     for each in in_order([node]):
@@ -45,7 +45,7 @@ def expanded(node: Node, args: Sequence[Sum]) -> Sum:
 
 
 def is_expanded(node: Node) -> bool:
-    """Return whether to expand a function; not if a vector is broadcast to a matrix's rows."""
+    """Return whether to expand a function: never if it broadcasts a vector to a matrix's rows."""
     if node.op == "reshape":
         return is_row_vector(node) and is_row_vector(node.args[0])
     if any(len(each.shape) == 1 < min(each.shape[0], len(node.shape)) for each in node.args):

@@ -26,9 +26,9 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are further arrays that are not constants. If the
-    arguments of a maximum are equal, two arrays get half of the gradient each; an array gets 0 if
-    the other argument is a constant.
+    result depends on the input. `others` are more arrays that are not constants. If the arguments
+    of a maximum are equal, each array gets half of the gradient, or 0 if the other argument is a
+    constant.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -41,9 +41,9 @@ def gradients(
 class Cotangents:
     """The cotangents of the nodes between inputs and results.
 
-    Call `add` for the results. Then call `propagate` for each node of `order`, the last one first.
-    A caller with its own rule for a node instead calls `of` for the node, and `add` for the node's
-    arguments.
+    Call `add` for the results, then `propagate` for each node of `order`, the last one first.
+    Instead of `propagate`, a caller with its own rule for a node calls `of` for the node, and `add`
+    for the node's arguments.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ def chosen(node: Node, mask: Mask) -> Node:
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     """Return a cotangent of shape `full`, summed over the axes that broadcasting added to `shape`.
 
-    The shape of the cotangent may also broadcast to `full`, and the result's shape to `shape`.
+    The cotangent's shape may also broadcast to `full`, and the result's shape to `shape`.
     """
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
@@ -217,7 +217,7 @@ def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent for a row's maximum or minimum, divided among equal elements."""
+    """Divide the cotangent of a row's maximum or minimum equally among the extreme elements."""
     if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
         return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))
@@ -326,6 +326,4 @@ RULES: Mapping[str, Rule] = {
 """Rules by function. Functions without a rule, such as `floor`, have the derivative 0."""
 
 RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
-"""Functions that don't broadcast their argument. Their rules return cotangents in the argument's
-shape.
-"""
+"""Functions that don't broadcast the argument; their rules return cotangents in its shape."""

@@ -23,7 +23,7 @@ from gpunn.typing import Array
 M = TypeVar("M", bound=Callable[..., Any])
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
-"""Raises an `Untraceable` if the derivative is wrong for the way results depend on inputs."""
+"""Raises an `Untraceable` if results depend on inputs in a way that makes the derivative wrong."""
 
 
 def derived(
@@ -31,10 +31,9 @@ def derived(
 ) -> Array:
     """Return d(sum of owner.method(xp, *arguments)) / d(first argument).
 
-    The derivative is found in the graph of the method. If `xp` is a `Namespace`, the derivative is
-    added to the graph of the trace. Otherwise, the derivative is computed, and its expression is
-    kept for later calls. If the method can't be traced, an ArgumentError names the method to write
-    `instead`.
+    If `xp` is a `Namespace`, the derivative is added to the graph of the trace. Otherwise, the
+    derivative is computed, and its expression is kept for later calls. If the method can't be
+    traced, an ArgumentError tells the user which method to write `instead`.
     """
     try:
         if isinstance(xp, Namespace):
@@ -111,7 +110,7 @@ CACHE: weakref.WeakKeyDictionary[type, dict[Hashable, Expression]] = weakref.Wea
 """The expressions of derivatives, by class. They refer to no object and no array."""
 
 LIMIT = 64
-"""Number of expressions that are kept for a class."""
+"""Maximum number of expressions that are kept for a class."""
 
 
 def cached(
@@ -162,10 +161,7 @@ def kind_of(xp: Any, array: Array) -> str:
 
 
 def frozen(value: Any) -> Hashable:
-    """Return a key that changes if a value, or a value within it, changes.
-
-    The key contains no object that could own arrays.
-    """
+    """Return a key that changes if a value, or a value in it, changes; the key owns no arrays."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value).__name__, repr(value)
     if is_array(value):

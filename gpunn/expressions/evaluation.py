@@ -34,7 +34,7 @@ class Call(NamedTuple):
 class Plan:
     """The calls of an array library that compute results from inputs.
 
-    Values are numbered. The first values are the inputs.
+    Values have numbers; the inputs have the first numbers.
     """
 
     def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
@@ -114,7 +114,7 @@ TYPES: Mapping[str, type] = {"float": float, "int": int, "bool": bool}
 
 
 def number(library: Library, kind: str, value: float) -> Array:
-    """Return an array of one number."""
+    """Return a number as an array without axes."""
     return library.xp.asarray(TYPES[kind](value), dtype=library.dtypes[kind], device=library.device)
 
 
@@ -218,4 +218,4 @@ SHAPED: Mapping[str, Callable[..., Array]] = {
     "row_minimum": reduced("min"),
     "column_sum": lambda node, library, a: library.xp.sum(a, axis=0),
 }
-"""Views, copies and reductions."""
+"""Functions whose result has another shape than the argument: views, copies and reductions."""

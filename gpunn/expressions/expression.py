@@ -31,8 +31,8 @@ from gpunn.typing import Array, Shape
 class Expression:
     """Functions of arrays as a graph.
 
-    The `data` of each input is the input's name. All arrays that the results read are inputs,
-    unless the expression is only computed within the trace that it belongs to.
+    The `data` of each input is the input's name. Outside of the trace that the expression belongs
+    to, all arrays that the results read must be inputs.
 
     Examples
     --------
@@ -142,10 +142,7 @@ def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
 
 
 def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> None:
-    """Raise an `Untraceable` if a row of a result depends on other rows of the inputs.
-
-    The first axis of an input has the rows.
-    """
+    """Raise an `Untraceable` if a row (an index of axis 0) of a result depends on other rows."""
     whole = inputs[0].shape[:1]
     rows_of = {id(each): whole for each in inputs}
     for node in in_order(results):

@@ -24,10 +24,8 @@ REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that reduce each row to a number, or sum all rows."""
 
 SLICES = ("columns", "placed")
-"""Some adjacent columns of an array, or an array as some columns of a wider one.
-
-The other columns of the wider array are undefined; `where` must not choose them.
-"""
+"""Adjacent columns of an array ("columns"), or an array as columns of a wider one ("placed"). The
+wider array's other columns are undefined; `where` must not choose them."""
 
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
@@ -52,7 +50,7 @@ class Node:
     data: Any = None
 
     def __repr__(self) -> str:
-        """Return the function and the shape, without the arguments, whose text could be huge."""
+        """Return the function and the shape; the text of the arguments could be huge."""
         return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
@@ -121,7 +119,7 @@ class Graph:
         )
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
-        """Return an argument, or a copy if the argument is some columns and must be broadcast."""
+        """Return an argument, or a copy of it if it is a slice of columns and must be broadcast."""
         base = argument
         while base.op == "reshape":
             base = base.args[0]

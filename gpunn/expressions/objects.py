@@ -1,4 +1,4 @@
-"""Attributes of custom objects, which tracing must not change: compared, copied and restored."""
+"""Compare, copy and restore the attributes of custom objects, which tracing must not change."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
 NUMBERS: tuple[type, ...] = int, float, complex, np.generic, np.ndarray, StandIn
 CONSTANTS: tuple[type, ...] = str, bytes, type(None), Enum, type, types.BuiltinFunctionType
 PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, frozenset)
-"""Types of attributes that can't change, or whose changes a `RecordingCache` notices."""
+"""Types of attributes that can't change, or whose changes `RecordingCache` detects."""
 
 
 def state_of(value: Configurable) -> list[Any]:

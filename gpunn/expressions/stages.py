@@ -24,7 +24,7 @@ class Stage:
     """Nodes that one loop over rows and columns computes, in order.
 
     A reduction belongs to the stage of its argument; only later stages use its result. `once` are
-    numbers that the nodes use, computed before the loop.
+    numbers for the nodes, which are computed before the loop.
     """
 
     rows: int
@@ -95,7 +95,7 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
 def is_in_loop(
     base: Node, shape: tuple[int, int] | None, domain: tuple[int, int], own: tuple[int, ...]
 ) -> bool:
-    """Return whether a loop over a domain may compute an argument, whose own domain is given."""
+    """Return whether a loop over `domain` may compute an argument of domain `own`."""
     return shape == domain == own and base.op not in REDUCTIONS
 
 
@@ -178,7 +178,10 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node with an argument's elements, and its rows and columns (None for a slice)."""
+    """Return the node with an argument's elements, and the argument's rows and columns.
+
+    For a slice, the rows and columns are None.
+    """
     base = base_of(argument)
     if base.op in SLICES:
         return base_of(base.args[0]), None

@@ -18,7 +18,7 @@ KINDS = {"f": "float", "i": "int", "b": "bool"}
 
 
 INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface__")
-"""Attributes that tell which library an array belongs to."""
+"""Attributes by which other code recognizes arrays of NumPy and CuPy."""
 
 
 class Tracer:
@@ -62,7 +62,7 @@ class Tracer:
         return StandIn(self, self.graph.node("copy", number, shape=shape, kind=kind))
 
     def node_of(self, value: Any) -> Node:
-        """Return the node of an operand: a stand-in or a Python number."""
+        """Return the node of a stand-in or of a Python number."""
         if isinstance(value, StandIn):
             if value.tracer is not self:
                 self.refuse("an array belongs to another operation")
@@ -82,7 +82,7 @@ class Tracer:
         self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for vectors, or for matrices side by side."""
+        """Return a stand-in for joined vectors, or for matrices side by side."""
         nodes = [self.node_of(each) for each in arrays]
         first, last = nodes[0].shape, len(nodes[0].shape) - 1
         if last not in (0, 1) or axis not in (-1, last):
@@ -108,7 +108,7 @@ class Tracer:
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 
     def _as_float(self, node: Node) -> Node:
-        """Return a node with integers converted to floats, as NumPy does if others are float64."""
+        """Convert integers to floats, as NumPy does if another operand is float64."""
         if node.kind != "int" or node.op == NUMBER:
             return node
         return self.graph.node("copy", node, shape=node.shape, kind="float")
@@ -118,8 +118,8 @@ class StandIn:
     """An array whose elements are a node of a graph.
 
     `target` is the array that assignments change; it is None for a temporary array. `viewed` is the
-    array that a view belongs to. The code must not assign to a view, or use it after a change of
-    the array.
+    array that a view belongs to. The code must not assign to a view, or use a view after its array
+    has changed.
     """
 
     __array_ufunc__ = None  # NumPy's arrays then leave operators to this class

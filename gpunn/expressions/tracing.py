@@ -33,7 +33,7 @@ SHARED = Shared()
 def shared_traces() -> Iterator[None]:
     """Within the context, trace the code of equal objects once.
 
-    Within the context, neither the code nor the variables that it reads may change.
+    Meanwhile, neither the code nor the variables that it reads may change.
     """
     outer = SHARED.traces
     SHARED.traces = {} if outer is None else outer
@@ -98,7 +98,7 @@ def traced_twice(
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
-    """Call a function of a new trace; none of the trace's stand-ins may outlive the call."""
+    """Call a function with a new trace; refuse code that keeps stand-ins after the call."""
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

@@ -48,12 +48,12 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
 
 
 def used_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return the variables of `variables_of`, and, with True, the variables that it leaves out."""
+    """Return owners, names, and whether `variables_of` leaves out the variable."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 
 def found_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return what `used_variables` returns for a custom class."""
+    """Return the result of `used_variables` for a custom class."""
     pending = [
         function
         for each in cls.__mro__
@@ -97,9 +97,9 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
 def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
     """If the code within the context can't be traced, undo what it has done to variables.
 
-    Variables that methods of the classes use get their earlier values, including the elements of
-    lists, dicts and sets, attributes of objects, and states of random number generators. An
-    iterator can't be restored, so it is refused before the code runs.
+    All variables that methods of the classes use get their earlier values. The elements of lists,
+    dicts and sets, attributes of objects, and states of random number generators are also restored.
+    An iterator can't be restored, so it is refused before the code runs.
     """
     used = [each for cls in classes for each in used_variables(cls)]
     values = [value_of(owner, name) for owner, name, _ in used]

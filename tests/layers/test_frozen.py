@@ -48,7 +48,7 @@ def trace_of(layer, shape, backend, wants_input_gradient):
     y = layer.forward(x, workspace)
     gradient = backend.from_host(np.ones(y.shape), "float64")
     trace = record(lambda: layer.backward(x, y, gradient, workspace, wants_input_gradient), backend)
-    return [one.name for one in expand_composites(trace, backend, None)]
+    return [one.name for one in expand_composites(trace, backend)]
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def trace(model, rows=8):
     order = np.arange(rows)
     step.load(DeviceRows(X[:rows], Y[:rows], None, order, rows))
     asked_for = record(lambda: step._update(rows), model.backend)
-    return [one.name for one in expand_composites(asked_for, model.backend, None)]
+    return [one.name for one in expand_composites(asked_for, model.backend)]
 
 
 def test_the_backward_pass_ends_above_what_is_frozen():

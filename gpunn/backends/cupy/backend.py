@@ -41,35 +41,8 @@ page-locked memory until the end of `fit`. To copy a larger array, the host wait
 
 
 class CupyBackend(Backend):
-    """The backend that computes on a CUDA device with CuPy.
+    """The backend that computes on CUDA device number `device`; see `gpunn.get_backend`.
 
-    Parameters
-    ----------
-    device : int or None
-        Number of the CUDA device, or None for the current device.
-    graph : bool
-        Whether to record a training step as a CUDA graph and replay it; results do not change.
-    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        Precision of the multiplications in products of float32 matrices. Only the factors are
-        rounded; matrices, sums and parameters stay float32. "float16" has a narrow range, from 6e-8
-        to 65504, so training scales the loss.
-    fused_products : bool
-        Whether products of float32 matrices may add biases, apply ReLU and compute gradients of
-        biases, if cuBLASLt can be opened.
-    matmul_algorithms : {"heuristic", "measured"}
-        How algorithms for products of float32 matrices are chosen. With "heuristic", cuBLAS
-        predicts the fastest algorithm. With "measured", gpunn times several algorithms of cuBLASLt
-        when a kind of product first occurs. The choice affects rounding.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an option is invalid.
-    BackendUnavailableError
-        If the requested precision is not available, or algorithms cannot be measured.
-
-    Notes
-    -----
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
     On a machine with several devices, every operation switches the calling thread to this backend's
     device, and does not switch back. So a thread may use networks on different devices in turn, and
@@ -186,7 +159,6 @@ class CupyBackend(Backend):
 
     @placed
     def free_memory(self) -> int | None:
-        """Return the free bytes on the device, including memory that CuPy keeps for reuse."""
         return memory.free_bytes()
 
     def device_errors(self) -> AbstractContextManager[None]:
@@ -270,7 +242,6 @@ class SeparateStream:
         self._stream = cupy.cuda.Stream()
 
     def __enter__(self) -> None:
-        """Make the stream the thread's current stream."""
         with suppress(cupy.cuda.runtime.CUDARuntimeError):  # a failed device; later calls raise it
             self._device.use()
             current = cupy.cuda.get_current_stream()

@@ -24,7 +24,6 @@ class Branch:
         self._event = cupy.cuda.Event(disable_timing=True)
 
     def __call__(self) -> None:
-        """Submit the calls."""
         stream = stream_of(self._lane)
         wait_for_current(stream, self._event)
         with self._scratch.of_lane(self._lane), stream:
@@ -40,7 +39,6 @@ class JoinedBranch:
         self._event = cupy.cuda.Event(disable_timing=True)
 
     def __call__(self) -> None:
-        """Submit the wait."""
         let_current_wait(stream_of(self._lane), self._event)
 
 
@@ -68,7 +66,7 @@ def let_current_wait(stream: Any, event: Any) -> None:
 
 
 def stream_of(lane: Lane) -> Any:
-    """Return the lane's stream."""
+    """Return the lane's stream, which the first call creates."""
     if lane.stream is None:
         lane.stream = cupy.cuda.Stream(non_blocking=True)
     return lane.stream

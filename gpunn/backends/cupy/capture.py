@@ -29,9 +29,8 @@ from gpunn.errors import DistributedError
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions of a training step in the unrolled graph, so that one launch runs eight of
-them. More repetitions would gain little and use memory: about 10 KB per node (cccl pull request
-3768)."""
+"""Number of repetitions of a training step that one launch of the unrolled graph runs. More
+repetitions would gain little and use memory: about 10 KB per node (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
 """Number of requested repetitions after which the unrolled graph is captured. Capturing it takes
@@ -45,7 +44,6 @@ class Definition:
         self._function = function
 
     def __call__(self) -> None:
-        """Run the definition."""
         self._function()
 
 
@@ -62,8 +60,8 @@ class GraphExecutor:
     captured stretch never contains a call that needs other processes.
 
     If several repetitions are requested often, a second, unrolled graph is captured, which contains
-    several repetitions in a row. It uses the same memory as the first graph, because all changing
-    values are on the device.
+    `UNROLLED` repetitions in a row. The unrolled graph uses the same memory as the first graph,
+    because all changing values are on the device.
 
     Each call must submit the same work on the same arrays every time. The executor has private
     buffers in `scratch`, to which no other code writes between launches.
@@ -86,7 +84,6 @@ class GraphExecutor:
             call()
 
     def __call__(self, times: int) -> None:
-        """Run the sequence of operations `times` times."""
         with self._scratch.using(self._buffers):
             self._repeat(times)
 
@@ -183,7 +180,6 @@ class Graph:
         self._graph = graph
 
     def launch(self) -> None:
-        """Launch the graph."""
         if self._graph is None:
             raise DistributedError(
                 "communicator: it is closed, so this trainer cannot continue; create a new "

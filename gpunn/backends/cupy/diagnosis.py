@@ -25,15 +25,14 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
 reports cudaErrorInsufficientDriver even without a driver, and cudaErrorSystemNotReady if GPUs have
-an NVSwitch whose fabric manager does not run.
-"""
+an NVSwitch whose fabric manager does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""The codes of cudaErrorMemoryAllocation, and of cudaErrorDevicesUnavailable for a GPU in exclusive
-mode."""
+"""The codes of cudaErrorMemoryAllocation, and of cudaErrorDevicesUnavailable, which CUDA reports if
+another process uses a GPU in exclusive mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
@@ -94,12 +93,9 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Raise an error if a CUDA device (None: the current device) is not usable.
+    """Raise a BackendUnavailableError if a CUDA device (None: the current device) is not usable.
 
-    Raises
-    ------
-    BackendUnavailableError
-        If the device is not usable. The message names the missing requirement and a remedy.
+    The message names the missing requirement and a remedy.
     """
     name = "cupy" if index is None else f"cupy:{index}"
     checked = []
@@ -224,7 +220,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return why CUDA fails, the remedy, and whether the cause is something missing."""
+    """Return why CUDA fails, the remedy, and whether a part such as the driver is missing."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above

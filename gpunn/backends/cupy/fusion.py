@@ -18,12 +18,10 @@ from gpunn.backends.recording import (
     Trace,
     arguments_of,
     arrays_in,
-    definition,
-    is_composite,
+    expand_composites,
     lowered,
     method_of,
     parameters_of,
-    record,
 )
 from gpunn.typing import Array
 
@@ -39,10 +37,12 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
     """Return the trace with fused operations.
 
     First, composite operations without a kernel are replaced by their parts. A fused operation may
-    be the first part of another one.
+    be the first part of another fused operation.
     """
     result: list[Operation] = []
-    for one in expanded(trace, backend, lowerings):
+    for one in expand_composites(
+        trace, backend, lambda one: lowered(one, backend, lowerings) is not None
+    ):
         both = fused(result[-1], one, backend) if result else None
         if both is None:
             result.append(one)
@@ -51,23 +51,11 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
     return result
 
 
-def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
-    """Return the trace, with parts in place of composite operations without a kernel."""
-    result: list[Operation] = []
-    for one in trace:
-        if is_composite(backend, one) and lowered(one, backend, lowerings) is None:
-            result += expanded(record(definition(backend, one), backend), backend, lowerings)
-        else:
-            result.append(one)
-    return result
-
-
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
     """Return the fused operation for two adjacent operations, or None if they stay separate.
 
-    Apart from the connecting array, the two operations must have no memory in common. The reason: a
-    fused kernel may write results of the second operation before it has read all arguments of the
-    first.
+    Apart from the connecting array, the two operations must share no memory: a fused kernel may
+    write results of the second operation before it has read all arguments of the first.
     """
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):

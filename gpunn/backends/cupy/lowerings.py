@@ -84,7 +84,7 @@ def arrays_of(op: Arguments, *but: str) -> list[Array]:
 
 
 def anything(op: Arguments) -> bool:
-    """Return True, for a kernel that accepts all arguments."""
+    """Return True, since the kernel accepts all arguments."""
     return True
 
 
@@ -204,14 +204,8 @@ def ruled(lowering: Lowering) -> Lowering:
 class CupyLowerings:
     """The lowering of each operation to CUDA kernels.
 
-    Parameters
-    ----------
-    product : callable
-        Function that sets out = a @ b, with a or b transposed first if requested.
-    fused_product : callable
-        Function that sets out to the product a @ b followed by an epilogue, such as adding a bias.
-        The function returns False if it refuses the arguments.
-    scratch : Scratch
+    `fused_product` sets out to the product a @ b followed by an epilogue, such as adding a bias, or
+    returns False if it refuses the arguments.
     """
 
     def __init__(self, product: Any, fused_product: Any, scratch: Scratch) -> None:

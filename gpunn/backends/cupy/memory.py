@@ -27,9 +27,9 @@ REMEDY = (
 
 
 def free_bytes() -> int:
-    """Return the free bytes on the current device.
+    """Return the free bytes on the current device, including memory that CuPy keeps for reuse.
 
-    They include memory that CuPy keeps for reuse, but never exceed a limit of CuPy's memory pool.
+    The result never exceeds a limit of CuPy's memory pool.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()

@@ -88,13 +88,7 @@ def stream_now() -> int:
 
 
 def library() -> Any:
-    """Return CuPy's NCCL module.
-
-    Raises
-    ------
-    MissingPackageError
-        If the library can't be opened.
-    """
+    """Return CuPy's NCCL module; raise a MissingPackageError if NCCL can't be opened."""
     import cupy
 
     with warnings.catch_warnings():

@@ -8,15 +8,15 @@ from gpunn.configurable import check_flag
 from gpunn.errors import ArgumentError, suggest
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""The allowed values of `precision`, for the multiplications in products of float32 matrices."""
+"""The allowed values of `matmul_precision`."""
 
 ALGORITHMS = ("heuristic", "measured")
-"""The allowed values of `algorithms`: how the algorithm of a product is chosen."""
+"""The allowed values of `matmul_algorithms`."""
 
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """The validated options of `CupyBackend`."""
+    """The validated options of `CupyBackend`; `gpunn.get_backend` describes them."""
 
     graph: bool = True
     matmul_precision: str = "float32"

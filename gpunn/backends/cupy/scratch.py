@@ -51,7 +51,7 @@ class Scratch(threading.local):
 
     @contextmanager
     def using(self, buffers: Buffers) -> Iterator[None]:
-        """Make this thread use the given buffers within the context."""
+        """Make this thread use `buffers` within the context."""
         own, self._buffers = self._buffers, buffers
         try:
             yield

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
-"""Files and folders of NVIDIA's driver, also in the Windows Subsystem for Linux."""
+"""Files and folders of NVIDIA's driver, including in the Windows Subsystem for Linux."""
 
 NVIDIA, DISPLAY = "0x10de", "0x03"
 """The vendor of a PCI device, and the first byte of the class of graphics cards."""

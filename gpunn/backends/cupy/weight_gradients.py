@@ -58,7 +58,6 @@ class WeightGradient:
         self._call, self.reads, self.writes = call, [*reads], [*writes]
 
     def __call__(self) -> None:
-        """Compute the gradient."""
         self._call()
 
 
@@ -67,8 +66,8 @@ def with_branch(
 ) -> Calls:
     """Return the calls of a trace, with the gradients of weights in a lane (a concurrent branch).
 
-    A gradient with which no operation can run concurrently stays outside the lane. `lowered`
-    returns the calls of one operation.
+    If no operation can run concurrently with a gradient, the gradient stays outside the lane.
+    `lowered` returns the calls of one operation.
     """
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []

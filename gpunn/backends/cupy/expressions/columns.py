@@ -18,16 +18,9 @@ from gpunn.expressions import Untraceable
 class ColumnKernel:
     """A kernel that writes matrices, and the sums of other matrices over their rows.
 
-    Raises an `Untraceable` with the reason if one kernel can't compute them.
-
-    Parameters
-    ----------
-    name : str
-        The kernel's name, for profilers.
-    writes, dtype : sequence of Write, dtype
-        As for `Statements`; all arrays have the same number of columns.
-    sums : sequence of Write
-        The arrays for sums over the rows of nodes.
+    `sums` are the arrays for the sums, and the nodes whose rows are added. `Statements` describes
+    `writes` and `dtype`. All arrays have the same number of columns. Raises an `Untraceable` with
+    the reason if one kernel can't compute all results.
     """
 
     def __init__(
@@ -58,7 +51,6 @@ class ColumnKernel:
         self._kernel = raw_kernel(name, source, T=dtype)
 
     def __call__(self, scratch: Scratch) -> None:
-        """Launch the kernel."""
         body = self._body
         arguments = *body.arrays, *body.values_of_numbers
         shape = body.rows, self._sums[0].size

@@ -25,8 +25,8 @@ Kernel: TypeAlias = Callable[[Scratch], None]
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return the kernels that write traced results to their arrays, in order.
 
-    The first kernel computes everything that needs no sum over rows. Other kernels compute sums
-    over the rows of matrices of one shape. Kernels that need these sums follow. Raises an
+    The first kernel computes everything that needs no sum over rows. The next kernels compute sums
+    over the rows of matrices of one shape, and the last kernels use these sums. Raises an
     `Untraceable` with the reason if the graph needs other kernels.
     """
     nodes = in_order([node for _, node in writes])

@@ -1,8 +1,9 @@
 """A kernel that computes rows of traced arrays, such as a loss and its gradient.
 
-The kernel computes functions of elements, sums and maxima of rows and, at the end, sums over all
-elements. It cannot compute functions of sums over rows. If a row has sums or maxima, a warp
-computes the row, and loops over its columns. Otherwise, each thread computes an element or a row.
+The kernel computes functions of elements, sums and maxima of each row and, at the end, sums over
+all elements. The kernel cannot compute functions of sums over rows. If a row has sums or maxima, a
+warp computes the row in a loop over the columns. Otherwise, each thread computes an element or a
+row.
 """
 
 from __future__ import annotations
@@ -60,16 +61,9 @@ template <int N> __device__ bool grid_sums(T (&v)[N], T* partials, unsigned int*
 
 
 class RowKernel:
-    """A kernel that writes traced results to their arrays.
+    """A kernel that writes traced results to their arrays; `Statements` describes `writes`.
 
-    Raises an `Untraceable` with the reason if one kernel can't compute them.
-
-    Parameters
-    ----------
-    name : str
-        The kernel's name, for profilers.
-    writes, dtype : sequence of Write, dtype
-        As for `Statements`.
+    Raises an `Untraceable` with the reason if one kernel can't compute all results.
     """
 
     def __init__(self, name: str, writes: Sequence[Write], dtype: np.dtype) -> None:
@@ -108,7 +102,7 @@ class RowKernel:
     def _source(
         self, name: str, written: Sequence[Array], lines: Sequence[str], last: Sequence[str]
     ) -> str:
-        """Return the source: `lines` run for each row, `last` in the block that ends last."""
+        """Return the source: `lines` run for each row, `last` only in the block that ends last."""
         body = self._body
         thread, threads = f"blockIdx.x * {THREADS}ll + threadIdx.x", f"gridDim.x * {THREADS}ll"
         if self._by_warps:
@@ -129,7 +123,6 @@ const long long row = k / {width}, j = k - row * {width};"""
         return function(PREAMBLE, f"void {name}", parameters, statements)
 
     def __call__(self, scratch: Scratch) -> None:
-        """Launch the kernel."""
         body = self._body
         blocks = -(-body.rows * (LANES if self._by_warps else self._width) // THREADS)
         if body.totals:

@@ -46,19 +46,13 @@ class Scope:
 class Statements:
     """The statements of a kernel that writes traced results to their arrays.
 
+    `writes` are the arrays and their new elements. The kernel may read an array only at elements
+    that it writes. `dtype` is the type T. `summed` are matrices of one shape whose rows the kernel
+    adds.
+
     Variables are declared in four scopes. `once` has numbers that all rows share, `row` has numbers
     of a row, and `loop` has elements in a loop over columns. `last` has numbers that need a sum
     over all elements.
-
-    Parameters
-    ----------
-    writes : sequence of Write
-        The arrays and their new elements. The kernel may read an array only at elements that it
-        writes.
-    dtype : dtype
-        The type T.
-    summed : sequence of Node
-        Matrices of one shape whose rows the kernel adds.
     """
 
     def __init__(
@@ -102,7 +96,7 @@ class Statements:
     # -------------------------------------------------------------------- places in the graph
 
     def _sort(self) -> None:
-        """Find how many reductions of rows precede each node, and the sums over all elements."""
+        """Count the reductions of rows before each node; find the sums over all elements."""
         for node in self.nodes:
             level = max((self.levels[id(each)] for each in node.args), default=0)
             late = any(id(each) in self.late for each in node.args)
@@ -155,7 +149,7 @@ class Statements:
         raise Untraceable(f"broadcasting {argument.shape} to {whole} is not supported")
 
     def _columns_of(self, own: Shape, whole: Shape, column: str) -> tuple[int, str]:
-        """Return the number of columns, and the column, of an argument that is broadcast."""
+        """Return the number of columns of an argument that is broadcast, and its column."""
         size = math.prod(own)
         if size == 1:
             return 1, ""
@@ -287,7 +281,7 @@ class Statements:
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
-    """Return the number of rows: of sums, maxima and slices, or of the largest matrix or vector."""
+    """Return the number of rows that are reduced or sliced, else of the largest array."""
     for node in nodes:
         if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
             return node.args[0].shape[0]

@@ -131,7 +131,7 @@ SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
 def fused_forward(op: Arguments) -> Calls:
     """Compute an activation, after `scale` or before `dropout`; arrays have any layout.
 
-    All results that the separate operations would store are stored.
+    The kernel stores all results that the separate operations would store.
     """
     f, in_place, scaled = op.f, op.out is op.z, hasattr(op, "factors")
     inputs, given, results = ["T x, T factor"] * scaled, [*SCALED(op)] if scaled else [], []
@@ -191,8 +191,7 @@ def backward_with_bias(
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
     If a `dropout` comes before, `dropped` has its mask and the mask's arguments. If a
-    `scale_gradient` comes after, `scaled` has its x, factors and factors_gradient. `columns`
-    describes how threads and blocks divide the matrix.
+    `scale_gradient` comes after, `scaled` has its x, factors and factors_gradient.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)

@@ -1,4 +1,4 @@
-"""Metrics. One kernel, with one warp per row, computes most metrics as weighted sums.
+"""Metrics, most of which one kernel, with one warp per row, computes as weighted sums.
 
 The mathematics is in `gpunn.metrics`.
 """

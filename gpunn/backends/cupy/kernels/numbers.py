@@ -1,6 +1,6 @@
 """Embeddings of numbers: periodic (waves) and piecewise linear (bins).
 
-Angles are in turns. Whole periods are subtracted from an angle before its cosine and sine are
+Angles are in turns. Whole turns are subtracted from an angle before its cosine and sine are
 computed.
 """
 
@@ -149,7 +149,7 @@ def piecewise_linear(op: Arguments) -> Calls:
 
 
 def piecewise_linear_gradient(op: Arguments) -> Calls:
-    """Set the gradient of x; the other arrays are contiguous."""
+    """Set the gradient of x for `piecewise_linear`; all arrays are contiguous."""
     lines = op.starts, op.slopes, op.lowest, op.highest
     arguments = op.x, *lines, op.gradient, *op.starts.shape, op.input_gradient
     return [partial(PIECEWISE_GRADIENT, *arguments)]

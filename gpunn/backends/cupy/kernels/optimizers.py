@@ -1,8 +1,8 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. The first also counts
-the update. The second runs after another kernel has counted the update, and first reads a flag that
-tells whether to update.
+The mathematics is in `gpunn.optimizers`. Each update rule has three kernels. Two of them count the
+update, and one of these two also clips the gradients. The third kernel runs after another kernel
+has counted the update, and changes nothing if a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation

@@ -27,9 +27,8 @@ MOST_ROWS = 512
 """Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
-"""Approximate maximum of blocks * columns, but MANY blocks are always allowed. The last block reads
-2 * blocks * columns partial sums.
-"""
+"""Approximate maximum of blocks * columns, because the last block reads twice as many partial sums.
+MANY blocks are always allowed."""
 
 MANY = 32
 """Number of thread blocks that is always allowed, even for a matrix with many columns."""
@@ -50,7 +49,7 @@ def layer_norm_activate(op: Arguments) -> Calls:
 
 
 def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> Calls:
-    """Return the launch of a kernel of `forward_source`, with additional arguments."""
+    """Return the launch of a kernel of `forward_source`, with the arguments `more`."""
     rows, columns = op.x.shape
     kernel = raw_kernel(source[0], forward_source(*source), T=op.x.dtype)
     arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, z
@@ -62,8 +61,8 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that normalizes rows.
 
-    The kernel has additional `parameters`. `statements` use an element z of the normalized and
-    scaled rows, at index k.
+    `parameters` are more parameters of the kernel. `statements` use an element z of the normalized
+    and scaled rows, at index k.
     """
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
@@ -111,7 +110,7 @@ def layer_norm_activation_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) -> None:
-    """Launch a kernel of `gradient_source`, with additional arguments."""
+    """Launch a kernel of `gradient_source`, with the arguments `more`."""
     rows, columns = op.gradient.shape
     if not columns:
         return
@@ -128,7 +127,7 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 
 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
-    """Return the number of thread blocks among which the rows are divided, and a block's rows.
+    """Return the number of thread blocks that divide the rows, and the number of a block's rows.
 
     How rows are divided affects rounding, so it depends only on the shape, not on the device.
     """
@@ -144,8 +143,8 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.
 
-    The kernel has additional `parameters`. `statements` may change an element g of the gradient, at
-    index k.
+    `parameters` are more parameters of the kernel. `statements` may change an element g of the
+    gradient, at index k.
     """
     return f"""{FUNCTIONS}
 enum {{ THREADS = {THREADS}, ROWS = {ROWS}, EACH = {EACH}, MOST_ROWS = {MOST_ROWS} }};

@@ -60,8 +60,8 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    `arguments` are the values of the argument `parameters` of `row_sum_source`. The predictions
-    have `columns` columns.
+    `arguments` are the values of the kernel's first parameters, which `row_sum_source` calls
+    `parameters`. The predictions have `columns` columns.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

@@ -95,7 +95,7 @@ def blocks_for(size: int) -> int:
 
 
 def set_sum(op: Arguments, scratch: Scratch) -> None:
-    """Sum a contiguous vector."""
+    """Run `Operations.sum` on a contiguous vector."""
     size = op.values.size
     over_vector("gpunn_set_sum", SET_SUM, (op.values, op.out, size), max(size, 1), scratch)
 

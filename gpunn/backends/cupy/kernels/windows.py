@@ -159,9 +159,9 @@ def calls(
     out: Array,
     shared: Sequence[Array] = (),
 ) -> Calls:
-    """Return the launches of a kernel: only one if arrays have at most MOST numbers.
+    """Return the launches of a kernel; a launch processes images with at most MOST numbers.
 
-    `inputs` and `out` have an entry for each image, and `shared` are arrays for all images.
+    `inputs` and `out` have an entry for each image; all images use the arrays `shared`.
     """
     sizes = geometry(images, window, outputs)
     step = max(MOST // max(math.prod(each.shape[1:]) for each in (images, outputs)), 1)
@@ -178,7 +178,7 @@ def max_pool(op: Arguments) -> Calls:
 
 
 def max_pool_gradient(op: Arguments) -> Calls:
-    """Set each number's gradient to a sum over the windows in which the number is the largest."""
+    """Add the gradient of each window to the gradient of the window's first largest number."""
     inputs = [op.x, op.output, op.gradient]
     return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
 
@@ -189,7 +189,7 @@ def average_pool(op: Arguments) -> Calls:
 
 
 def average_pool_gradient(op: Arguments) -> Calls:
-    """Set each number's gradient to the sum of its shares of the windows' gradients."""
+    """Divide the gradient of each window equally among the window's pixels in the image."""
     return calls(AVERAGE_POOL_GRADIENT, op.window, op.out, op.gradient, [op.gradient], op.out)
 
 

@@ -33,12 +33,11 @@ class NoFusedProduct:
         """Do nothing."""
 
     def __call__(self, *operands: Any, **options: Any) -> bool:
-        """Return False."""
         return False
 
 
 FusedProduct: TypeAlias = LtProduct | NoFusedProduct
-"""A matrix product with an epilogue (bias, ReLU or gradient), given by its number in `cublaslt`."""
+"""Matrix products with an epilogue (bias, ReLU or bias gradient), which `cublaslt` numbers."""
 
 
 class SelectedProduct:
@@ -52,7 +51,6 @@ class SelectedProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with a or b transposed first if requested."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (
@@ -67,12 +65,9 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's fused products, or `NoFusedProduct` if unwanted or unavailable.
+    """Return cuBLASLt's fused products, or `NoFusedProduct` if they are unwanted or unavailable.
 
-    Raises
-    ------
-    BackendUnavailableError
-        If cuBLASLt can't be opened, and `algorithms` is "measured".
+    With measured algorithms, unavailable products raise a BackendUnavailableError.
     """
     if not wanted:
         return NoFusedProduct("off")
@@ -94,13 +89,9 @@ def choose_fused_product(
 def choose_product(precision: str, scratch: Scratch) -> Product:
     """Return products by gpunn's cuBLAS handle, or by CuPy if cuBLAS can't be opened.
 
-    Raises
-    ------
-    BackendUnavailableError
-        If only CuPy's products are available, and `precision` is not "float32".
-    DeviceMemoryError
-        If the device has too little memory for a cuBLAS handle. CuPy's products would need such a
-        handle as well.
+    If only CuPy's products are available and `precision` is not "float32", a
+    BackendUnavailableError is raised. Too little memory for a handle raises a DeviceMemoryError,
+    because CuPy's products would also need a handle.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)

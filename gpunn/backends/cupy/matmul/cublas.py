@@ -96,12 +96,7 @@ def load_cublas() -> Any:
 def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
     """Load "cublas" or "cublasLt", set the argument types of its functions, and return it.
 
-    Raises
-    ------
-    OSError
-        If the library is not found.
-    AttributeError
-        If the library lacks a function.
+    Raises an AttributeError if the library lacks a function.
     """
     library = open_library(name)
     for function, arguments in functions.items():
@@ -110,13 +105,7 @@ def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
 
 
 def open_library(name: str) -> ctypes.CDLL:
-    """Return the library "cublas" or "cublasLt" that CuPy uses.
-
-    Raises
-    ------
-    OSError
-        If the library is not found.
-    """
+    """Return the library "cublas" or "cublasLt" that CuPy uses; raise an OSError without it."""
     _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
@@ -222,11 +211,7 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with a or b transposed first if requested.
-
-        All arrays have one type. After transposing, a is (m, k) and b is (k, n). The array `out`,
-        (m, n), is contiguous and row-major.
-        """
+        """Run the operation `matmul`; arrays have one type, and `out` is contiguous."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
@@ -288,14 +273,9 @@ def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
 
 
 def check(function: str, status: int) -> None:
-    """Raise an error if a status of cuBLAS means failure.
+    """Raise a CublasError if a status of cuBLAS or cuBLASLt means failure.
 
-    Raises
-    ------
-    DeviceMemoryError
-        If cuBLAS could not allocate memory on the device.
-    CublasError
-        If cuBLAS failed for another reason, or if cuBLASLt failed.
+    If cuBLAS could not allocate memory on the device, raise a DeviceMemoryError instead.
     """
     if status and function.startswith("cublasLt"):
         raise CublasError(

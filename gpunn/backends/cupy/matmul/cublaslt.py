@@ -156,23 +156,10 @@ def check_for_refusal(function: str, status: int) -> None:
 class Plan:
     """A description of one kind of product for cuBLASLt, and the algorithm that computes it.
 
-    Parameters
-    ----------
-    library : ctypes.CDLL
-    handle : ctypes.c_void_p
-        Handle of cuBLASLt for the current device.
-    compute, epilogue : int
-        The type in which products are computed, and the number of the operation on the result.
-    transposed : tuple of bool
-        Whether A and B are transposed.
-    matrices : tuple of arrays
-        The row-major matrices that cuBLASLt calls A, B, C and D, for their shapes and alignments.
-        Later products may use other matrices with equal shapes and alignments.
-    vector : int
-        Address of the epilogue's vector, or 0. In later products, the vector must have an equal
-        alignment.
-    workspace : int
-        Size in bytes of the workspace that an algorithm may use.
+    `compute` is the type in which products are computed. `matrices` are the row-major matrices that
+    cuBLASLt calls A, B, C and D; `transposed` states whether A and B are transposed. `vector` is
+    the address of the epilogue's vector, or 0. Later products may use other matrices and another
+    vector with equal shapes and alignments. An algorithm may use `workspace` bytes of memory.
     """
 
     def __init__(
@@ -203,7 +190,6 @@ class Plan:
             self._add(matrix)
 
     def _describe(self, attribute: int, value: Any) -> None:
-        """Set an attribute of the description."""
         status = self._library.cublasLtMatmulDescSetAttribute(
             self._operation, attribute, ctypes.byref(value), ctypes.sizeof(value)
         )
@@ -221,12 +207,9 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms, by the heuristic's expected speed, fastest first.
+        """Return at most `wanted` algorithms; the heuristic expects the first one to be fastest.
 
-        Raises
-        ------
-        RefusalError
-            If there is no algorithm.
+        Raises a RefusalError if there is no algorithm.
         """
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
@@ -274,13 +257,7 @@ class Plan:
     def multiply(
         self, algorithm: Algorithm, matrices: tuple[Array, ...], vector: int, workspace: Array
     ) -> None:
-        """Compute a product on the current stream.
-
-        Raises
-        ------
-        RefusalError
-            If cuBLASLt refuses the product.
-        """
+        """Compute a product on the current stream, or raise a RefusalError."""
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         one, zero = SCALARS[REAL_32F]
         pointers = [

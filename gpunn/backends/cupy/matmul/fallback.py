@@ -1,4 +1,4 @@
-"""Products by `cupy.matmul`, which work with every version of CuPy, but not in CUDA graphs."""
+"""Products by `cupy.matmul`, which work with all versions of CuPy, but not in CUDA graphs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class CupyProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with a or b transposed first if requested."""
         cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
 
     def by_groups(

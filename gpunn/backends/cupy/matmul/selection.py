@@ -41,7 +41,6 @@ class Heuristic:
     reason = "algorithms of cuBLAS's heuristic"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the heuristic's first algorithm; see `Measured`."""
         return plan.candidates(1)[0]
 
     def stored(self) -> dict[str, str]:
@@ -67,18 +66,14 @@ class Measured:
 
     @property
     def reason(self) -> str:
-        """The number of choices."""
+        """The number of measured choices, as text."""
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
         """Return the algorithm for this kind of product, which is chosen at the first request.
 
         The function `run` computes the product with a given algorithm on the current stream.
-
-        Raises
-        ------
-        RefusalError
-            If there is no algorithm.
+        Raises a RefusalError if there is no algorithm.
         """
         if problem in self._chosen:
             algorithm = decoded(self._chosen[problem])
@@ -138,10 +133,7 @@ def decoded(text: str) -> Algorithm | None:
 def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
     """Return the candidates that can compute the product, and load their kernels.
 
-    Raises
-    ------
-    RefusalError, CublasError
-        If no candidate works.
+    Raises a RefusalError or CublasError if no candidate works.
     """
     working, reason = [], None
     for candidate in candidates:

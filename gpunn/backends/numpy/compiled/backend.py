@@ -92,7 +92,7 @@ class CompiledBackend(NumpyBackend):
             from gpunn.backends.numpy.compiled.product_plans import ProductPlans
             from gpunn.backends.numpy.compiled.program import Program
 
-        trace = expand_composites(trace, self, CompiledLowerings)
+        trace = expand_composites(trace, self, lambda one: hasattr(CompiledLowerings, one.name))
         threads = self._team_size(trace)
         pieces = pieces_of(trace, threads)
         vectors = loaded_library().vectors

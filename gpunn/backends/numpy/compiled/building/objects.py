@@ -34,8 +34,7 @@ machine's."""
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
 other functions of the C library, because its mathematical functions are not bitwise identical in
-all versions.
-"""
+all versions."""
 
 
 SLOW = ("expression", "product")

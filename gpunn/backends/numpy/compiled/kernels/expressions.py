@@ -120,8 +120,7 @@ BY_VECTOR = (
     *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
 )
 """Functions of many instructions, which are computed one SIMD vector at a time; all others are
-computed a block at a time.
-"""
+computed a block at a time."""
 
 
 @intrinsic

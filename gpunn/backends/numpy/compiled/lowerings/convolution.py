@@ -34,8 +34,7 @@ ROWS = 8
 
 SPAN, BUFFER = 64, 1 << 17
 """A buffer has the products of at least SPAN pixels of a row, or of more pixels if they fit into
-BUFFER bytes.
-"""
+BUFFER bytes."""
 
 
 class Convolution(Depthwise, Dense):

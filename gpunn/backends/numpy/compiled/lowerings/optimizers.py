@@ -20,8 +20,7 @@ from gpunn.expressions import REDUCTIONS
 
 LARGE = 2**15
 """Minimum number of weights of a matrix that is updated by a separate instruction, so that its
-gradient is still in the cache.
-"""
+gradient is still in the cache."""
 
 
 class Optimizers(Expressions):
