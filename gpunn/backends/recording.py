@@ -312,7 +312,8 @@ class RecordingCache:
         return cast("T", self._made[key])
 
     def _remember(self) -> None:
-        self._fields = fields_of(tuple(self._parts))
+        with shared_traces():
+            self._fields = fields_of(tuple(self._parts))
         self._values = [value_of(*pair) for pair in self._fields]
         changeable = [each for each in self._values if isinstance(each, list | tuple | dict)]
         self._elements = [(each, elements(each)) for each in changeable]
@@ -335,19 +336,25 @@ def fields_of(part: object, known: dict[int, object] | None = None) -> list[tupl
     before.
     """
     known = {} if known is None else known
-    if part is None or isinstance(part, (str, float, int)) or id(part) in known:
-        return []
-    known[id(part)] = part
     result: list[tuple[object, str]] = []
-    names = field_names(type(part))
-    for name in names:
-        result.append((part, name))
-        result += fields_of(getattr(part, name), known)
-    cls = type(part)
-    if isinstance(part, Configurable) and known.setdefault(id(cls), part) is part:  # the first one
-        result += variables_of(cls)
-    others = getattr(part, "recorded_attributes", tuple[str, ...])()
-    result += [(part, name) for name in others if name not in names]
-    if isinstance(part, list | tuple):
-        result += [pair for each in part for pair in fields_of(each, known)]
+
+    def visit(part: object) -> None:
+        if part is None or isinstance(part, (str, float, int)) or id(part) in known:
+            return
+        known[id(part)] = part
+        if isinstance(part, list | tuple):
+            for each in part:
+                visit(each)
+            return
+        cls = type(part)
+        names = field_names(cls)
+        for name in names:
+            result.append((part, name))
+            visit(getattr(part, name))
+        if isinstance(part, Configurable) and known.setdefault(id(cls), part) is part:
+            result.extend(variables_of(cls))  # once for a class
+        others = getattr(part, "recorded_attributes", tuple[str, ...])()
+        result.extend((part, name) for name in others if name not in names)
+
+    visit(part)
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -101,13 +101,6 @@ def form_of(value: Any, known: Arrays | None) -> Hashable:
             (name, form_of(each, known if is_array(each) else None)) for name, each in attributes
         )
     return described(value)
-
-
-def check_arrays(arrays: Sequence[Array], dtype: np.dtype) -> None:
-    """Raise an `Untraceable` if kernels can't read an array, or if different arrays overlap."""
-    known = Arrays(Tracer(Graph(), dtype))
-    for each in arrays:
-        known.number(each)
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:

@@ -168,8 +168,8 @@ class Block(Layer):
         list of str
             All attributes of the object and its custom class, since `forward` may read them.
         """
-        of_class = [name for name in Configurable.recorded_attributes(self) if name != "__dict__"]
-        return [*of_class, *(name for name in vars(self) if name not in SET_BY_NETWORK)]
+        own = [name for name in vars(self) if name not in SET_BY_NETWORK]
+        return [*names_of_class(self), *own]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.traced(input_shape).result.shape[1:]
@@ -332,6 +332,12 @@ def forward_of(formula: Any) -> Any:
     return forward
 
 
+def names_of_class(layer: Layer) -> list[str]:
+    """Return the attributes of a layer's custom classes."""
+    names = once(("attributes", type(layer)), lambda: Configurable.recorded_attributes(layer))
+    return [name for name in names if name != "__dict__"]
+
+
 def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
     """Return all attributes that a trace may depend on, including attributes of inner layers."""
     values, known = list[Any](), dict[int, object]()
@@ -339,8 +345,7 @@ def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
         if is_built_in(type(layer)):
             continue
-        of_class = Configurable.recorded_attributes(layer)
-        values += [getattr(layer, name, None) for name in of_class if name != "__dict__"]
+        values += [getattr(layer, name, None) for name in names_of_class(layer)]
         values += [value_of(*pair) for pair in variables_of(type(layer))]
     values += elements(values)
     inner = [

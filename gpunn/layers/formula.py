@@ -71,7 +71,9 @@ class Formula:
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         """Return the same formula for a block whose inner layers have the same names."""
         steps = [
-            replace(step, layer=layers[step.name]) if isinstance(step, Call) else step
+            Call(step.inputs, step.output, layers[step.name], step.name)
+            if isinstance(step, Call)
+            else step
             for step in self.steps
         ]
         return replace(self, steps=steps)

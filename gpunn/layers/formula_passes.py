@@ -120,11 +120,12 @@ class Passes:
         self._layer, self._formula, self._workspace = layer, formula, workspace
         self._ops, self._rows = workspace.backend, formula.x.shape[0]
         self._arrays: dict[Node, Array] = {}
-        calls = [id(call.layer) for call in formula.calls()]
+        calls = formula.calls()
+        layers = [id(call.layer) for call in calls]
         self._numbers = {
-            call: calls[:index].count(id(call.layer))
-            for index, call in enumerate(formula.calls())
-            if calls.count(id(call.layer)) > 1
+            call: layers[:index].count(id(call.layer))
+            for index, call in enumerate(calls)
+            if layers.count(id(call.layer)) > 1
         }
 
     # ---------------------------------------------------------------------------------- arrays
@@ -146,11 +147,13 @@ class Passes:
 
     def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
         """Return the arrays of nodes; one operation computes all arrays that are not known yet."""
-        unknown = {each: f"{name} {k}" for k, each in enumerate(nodes) if self._held(each) is None}
-        outs = {each: self._buffer(each, name) for each, name in unknown.items()}
-        self._compute(outs)
-        self._arrays.update(outs)
-        arrays = [self._held(each) for each in nodes]
+        arrays = list(map(self._held, nodes))
+        if any(each is None for each in arrays):
+            unknown = {each: f"{name} {k}" for k, each in enumerate(nodes) if arrays[k] is None}
+            outs = {each: self._buffer(each, name) for each, name in unknown.items()}
+            self._compute(outs)
+            self._arrays.update(outs)
+            arrays = list(map(self._held, nodes))
         return [each for each in arrays if each is not None]
 
     def _compute(self, outs: Mapping[Node, Array]) -> None:

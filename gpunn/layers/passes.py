@@ -25,6 +25,7 @@ from gpunn.backends.placeholder import (
 )
 from gpunn.backends.recording import Operation, arrays_in, current_trace, record
 from gpunn.errors import ArgumentError
+from gpunn.expressions.tracing import once
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace, ignore
@@ -240,9 +241,13 @@ def by_operations(owner: object, *names: str) -> bool:
 
 def marked(owner: object, name: str) -> bool:
     """Return whether the method `name` computes only by operations."""
-    if name in vars(owner):
-        return False
-    for cls in type(owner).__mro__:
+    cls = type(owner)
+    return name not in vars(owner) and once(("marked", cls, name), lambda: is_marked(cls, name))
+
+
+def is_marked(owner: type, name: str) -> bool:
+    """Return whether the method `name` of a class computes only by operations."""
+    for cls in owner.__mro__:
         members = vars(cls)
         if name in members:
             return getattr(members[name], "operations_only", None) is members[name]

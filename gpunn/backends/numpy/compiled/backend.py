@@ -82,7 +82,8 @@ class CompiledBackend(NumpyBackend):
 
     def _team_size(self, trace: Trace) -> int:
         """Return the number of threads to use: 1 if several threads would wait longer than work."""
-        return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
+        is_worthwhile = self.threads > 1 and microseconds(trace) > WORTHWHILE * len(trace)
+        return self.threads if is_worthwhile else 1
 
     @shared_traces()
     @known_addresses()

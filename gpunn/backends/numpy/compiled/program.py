@@ -35,10 +35,10 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
     A float is encoded as the bits of a float64, an array as its address, and None as 0.
     """
-    if isinstance(argument, int):
-        return argument
     if isinstance(argument, np.ndarray):
         return address(argument)
+    if isinstance(argument, int):
+        return argument
     if isinstance(argument, float | np.floating):
         return int.from_bytes(struct.pack("=d", argument), sys.byteorder, signed=True)
     return int(argument or 0)
@@ -46,7 +46,7 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
 def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarray:
     """Write a kernel's encoded arguments to a row of MAX_ARGS zeros, and return the row."""
-    row[: len(args)] = [*map(encoded, args)]
+    row[: len(args)] = [each if type(each) is int else encoded(each) for each in args]
     return row
 
 

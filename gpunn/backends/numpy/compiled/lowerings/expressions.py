@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,7 @@ from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
-from gpunn.backends.tracing import (
-    Write,
-    check_arrays,
-    if_traceable,
-    shared_trace,
-    trace_operation,
-)
+from gpunn.backends.tracing import Write, if_traceable, shared_trace, trace_operation
 from gpunn.configurable import Configurable
 from gpunn.expressions import ARRAY, Untraceable, in_order
 
@@ -53,11 +49,10 @@ class Expressions(Lowerings):
             out.shape == node.shape and node.kind == "float"
             for out, node in zip(op.outs, results, strict=True)
         )
-        if not whole:
+        if not whole or not are_separate([*op.inputs, *op.outs], dtype):
             return self._functions("compute", op, dtype)
         writes = list(map(Write, op.outs, results))
         try:
-            check_arrays([*op.inputs, *op.outs], dtype)
             return instructions_of(writes, dtype, self.threads, given=arrays)
         except Untraceable:  # such as a shape that can't be broadcast
             return None
@@ -90,3 +85,11 @@ class Expressions(Lowerings):
             return set()
         nodes = in_order([each.node for each in writes])
         return {(each.op, repr(each.data)) for each in nodes if each.op != ARRAY}
+
+
+def are_separate(arrays: Sequence[np.ndarray], dtype: np.dtype) -> bool:
+    """Return whether the kernel can read all arrays, and different arrays share no memory."""
+    used = sorted({(extent(each, ()), each.shape) for each in arrays})
+    return all(
+        each.dtype in (dtype, np.int64) and each.flags.c_contiguous and each.size for each in arrays
+    ) and all(one.end <= other.begin for (one, _), (other, _) in pairwise(used))
