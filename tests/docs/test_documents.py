@@ -408,18 +408,6 @@ def test_the_cheat_sheet_has_every_name() -> None:
     assert set(re.findall(r"`(\w+)`", section)) == expected
 
 
-@pytest.mark.parametrize("name", main.commands)
-def test_every_option_is_documented(name: str) -> None:
-    (section,) = (text for title, text in sections().items() if title.startswith(f"`gpunn {name}"))
-    options = {
-        option
-        for parameter in main.commands[name].params
-        if isinstance(parameter, click.Option)
-        for option in parameter.opts
-    }
-    assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options
-
-
 def test_every_file_of_a_run_is_documented() -> None:
     assert set(rows("What a run leaves behind")) == set(FILES)
 

@@ -40,10 +40,9 @@ pessimistic number of seconds."""
 
 @dataclass(frozen=True)
 class Network:
-    """A network whose step is predicted; `before` is its number of nodes before fusion, or None."""
+    """A network whose step is predicted."""
 
     name: str
-    before: int | None
     layers: Callable[[], list[Layer]]
     shape: tuple[int, ...]
     batch: int
@@ -134,16 +133,16 @@ CLIPPED: dict[str, Any] = {
 }
 
 NETWORKS = [
-    Network("784-512-512-10, batch 128", 13, perceptron, (784,), 128, loss=CLASSES),
-    Network("784-512-512-10, batch 1024", 13, perceptron, (784,), 1024, loss=CLASSES),
-    Network("100-256x3-1, layer norm, GELU, batch 256", 29, normalized, (100,), 256),
-    Network("TabM-mini, 8 x 3x192, batch 256", 31, partial(tabm, False), **CLIPPED),
-    Network("TabM-full, 8 x 3x192, batch 256", 49, partial(tabm, True), **CLIPPED),
-    Network("like RealMLP, 3x256, batch 256", 49, realmlp, **TABULAR),
-    Network("embedding of 100,000 x 16, batch 256", 16, embedding, (2,), 256, categories=100_000),
-    Network("LeNet-5, 28x28, batch 128", None, lenet, (28, 28, 1), 128, loss=CLASSES),
+    Network("784-512-512-10, batch 128", perceptron, (784,), 128, loss=CLASSES),
+    Network("784-512-512-10, batch 1024", perceptron, (784,), 1024, loss=CLASSES),
+    Network("100-256x3-1, layer norm, GELU, batch 256", normalized, (100,), 256),
+    Network("TabM-mini, 8 x 3x192, batch 256", partial(tabm, False), **CLIPPED),
+    Network("TabM-full, 8 x 3x192, batch 256", partial(tabm, True), **CLIPPED),
+    Network("like RealMLP, 3x256, batch 256", realmlp, **TABULAR),
+    Network("embedding of 100,000 x 16, batch 256", embedding, (2,), 256, categories=100_000),
+    Network("LeNet-5, 28x28, batch 128", lenet, (28, 28, 1), 128, loss=CLASSES),
     Network(
-        *("3x3 to 32 and 64, batch norm, 28x28, batch 128", None, wide_convolutions),
+        *("3x3 to 32 and 64, batch norm, 28x28, batch 128", wide_convolutions),
         *((28, 28, 1), 128),
         loss=CLASSES,
     ),
@@ -173,16 +172,15 @@ def registers() -> dict[str, int]:
 def costs() -> str:
     """Return the table of nodes, registers, bytes and arithmetic."""
     lines = [
-        "| network | nodes before | nodes | kernels | products | registers, at most | MB | GFLOP |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| network | nodes | kernels | products | registers, at most | MB | GFLOP |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     taken = registers()
     for network in NETWORKS:
         launches = counted(network)
         products = sum(each.operations > 0 for each in launches)
         most = max(taken.get(each.name, 0) for each in launches)
-        before = "" if network.before is None else network.before
-        numbers = before, len(launches), len(launches) - products, products, most
+        numbers = len(launches), len(launches) - products, products, most
         moved, done = (sum(each[column] for each in launches) for column in (1, 2))
         cells = [*map(str, numbers), f"{moved / 1e6:.3g}", f"{done / 1e9:.3g}"]
         lines.append(f"| {network.name} | {' | '.join(cells)} |")
