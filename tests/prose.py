@@ -3,7 +3,9 @@
     python tests/prose.py [FILE OR FOLDER ...]    lists them
 
 A text is a page (*.md), a docstring, or a message: a string of several words in a Python file.
-Code, output of commands, formulas, addresses, and text in backticks are left out.
+A string that a variable gives to another one belongs to its message. A string that continues a
+message of another function, such as ", or more", is a piece. Code, output of commands, formulas,
+addresses, and text in backticks are left out.
 """
 
 import ast
@@ -11,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,14 +62,22 @@ REFUSED = {
 """Patterns, case aside, by what to write instead."""
 
 COMPILED = [(instead, re.compile(text, re.IGNORECASE)) for instead, text in REFUSED.items()]
+WORD = "|".join(text.removeprefix(r"\b") for text in REFUSED.values() if text.startswith(r"\b"))
+OTHERS = "|".join(text for text in REFUSED.values() if not text.startswith(r"\b"))
+ANY = re.compile(rf"\b(?:{WORD})|{OTHERS.replace('-i', 'i')}")
+"""Of lower-case text, in a tenth of the time of all patterns."""
 
 INLINE_CODE = re.compile(r"(`+).+?\1")
 LINK = re.compile(r"!?\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])")
 NOT_WORDS = re.compile(r"<[^>]*>|\$\$.*\$\$|https?://\S+")
 END = re.compile(r"(?<=[.!?:;])[\"')*_]*\s+(?=[\"'(*_`]*[A-Z0-9`{%-])")
 WORDS = re.compile(r"[A-Za-z{}`'\"]+,? [a-z{`'\"]")
-PROGRAM = re.compile(r"[;{] *\n|\n *(def|return|#|if|for) |^\s*(def|asm|%(?!s))")
-"""Of a string that is the text of a program."""
+PROGRAM = re.compile(
+    r"[;{] *(\n|$)|\n *(def|return|#|if|for) |^\s*(def|asm|for|from|import|%(?!s)) ?\b"
+    r"|\b((T|long long|unsigned( int)?|u?int(8|16|32|64))\b|(float|int)\*)\*? [\w{]"
+)
+"""Of a string that is the text of a program, or its parameters."""
+PIECE = re.compile(r"\s|[,;.):]")
 
 
 class Sentence(NamedTuple):
@@ -79,7 +89,7 @@ class Sentence(NamedTuple):
         """Yield what to change."""
         if (words := len(self.text.split())) > LONGEST:
             yield f"{words} words; split it"
-        for instead, pattern in COMPILED:
+        for instead, pattern in COMPILED if ANY.search(self.text.lower()) else ():
             if match := pattern.search(self.text):
                 yield f'"{match[0].strip()}": write {instead}'
 
@@ -118,25 +128,54 @@ def of_page(text: str) -> Iterator[tuple[int, str, str]]:
 
 def of_module(text: str) -> Iterator[tuple[int, str, str]]:
     """Yield the paragraphs of docstrings, and of strings of several words that are no program."""
-    nodes = list(ast.walk(ast.parse(text)))
-    documenting = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
-    inner = {id(part) for node in formatted for part in ast.walk(node) if part is not node}
-    for node in nodes:
-        if isinstance(node, ast.JoinedStr):
-            value = "".join(
-                getattr(part, "value", "") if isinstance(part, ast.Constant) else "{}"
-                for part in node.values
-            )
-        elif (
-            isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner
-        ):
-            value = node.value
-        else:
-            continue
-        kind = "docstring" if id(node) in documenting else "message"
-        if kind == "docstring" or (WORDS.search(value) and not PROGRAM.search(value)):
-            yield from ((line, kind, block) for line, block in paragraphs(value, node.lineno))
+    found: list[Found] = []
+    collect(ast.parse(text), {}, found)
+    for line, kind, value in found:
+        if kind == "docstring" or (kind and WORDS.search(value) and not PROGRAM.search(value)):
+            kind = "piece" if kind == "message" and PIECE.match(value) else kind
+            yield from ((start, kind, block) for start, block in paragraphs(value, line))
+
+
+Found: TypeAlias = list[Any]
+"""The line, kind and text of a string; the kind is "" if the text is within another one."""
+
+
+def collect(node: ast.AST, named: dict[str, list[Found]], found: list[Found]) -> None:
+    """Find the strings below a node; `named` has those that variables of the function stand for."""
+    if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and (
+        value := text_of(node, named)
+    ):
+        found.append([node.lineno, "message", value])
+        return
+    first = len(found)
+    inner = {} if isinstance(node, ast.FunctionDef) else named
+    for child in ast.iter_child_nodes(node):
+        collect(child, inner, found)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and found[first:]:
+        found[first][1] = "docstring"
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        named[node.targets[0].id] = found[first:]
+
+
+def text_of(node: ast.AST, named: dict[str, list[Found]]) -> str:
+    """Return the text of a string, with {} for values; "" if the node is no string."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(text_of(part, named) or "{}" for part in parts)
+        case ast.FormattedValue(value=ast.Name(id=name)) if pieces := named.get(name):
+            for piece in pieces:
+                piece[1] = ""
+            return str(pieces[0][2])
+        case ast.FormattedValue(value=value):
+            return text_of(value, named)
+        case ast.IfExp(body=body, orelse=other):
+            return text_of(body, named) or text_of(other, named)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            texts = text_of(left, named), text_of(right, named)
+            return "".join(each or "{}" for each in texts) if any(texts) else ""
+    return ""
 
 
 def paragraphs(text: str, start: int) -> Iterator[tuple[int, str]]:

@@ -60,7 +60,11 @@ def f(x):
     >>> f(1)
     anew
     \"\"\"
-    raise ValueError(f"x: expected {x!r} or " f"more")
+    how = f"; add {1 + x}" if x else ""
+    kernel("const T* x, long long rows")
+    if x:
+        raise ValueError(f"x: expected {x!r} or " f"more{how}")
+    return ", or " + f"{x}{'s' if x else ''} more"
 """
 
 
@@ -69,5 +73,6 @@ def test_sentences_of_a_module(tmp_path):
     module.write_text(MODULE)
     assert [(s.kind, s.text) for s in sentences([module])] == [
         *(("docstring", text) for text in ("Return it.", "x : int", "The number, or none.")),
-        ("message", "x: expected {} or more"),
+        ("message", "x: expected {} or more; add {}"),
+        ("piece", ", or {}s more"),
     ]
