@@ -1,7 +1,7 @@
 """Keep locks and imports usable in forked processes.
 
 A forked process has only the thread that forked. In the child, a lock that another thread held
-would stay locked forever. So would Python's lock of a module that another thread was importing.
+would stay locked forever, and so would Python's lock of a module that another thread was importing.
 """
 
 from __future__ import annotations

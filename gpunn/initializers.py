@@ -389,18 +389,7 @@ class VarianceScaling(Initializer):
     uniform: bool = flag(False)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """Return the variance of each weight.
-
-        Parameters
-        ----------
-        fan_in, fan_out : int
-            Numbers of inputs and outputs.
-
-        Returns
-        -------
-        float
-            The variance, positive.
-        """
+        """Return the variance of each weight, given the numbers of inputs and outputs."""
         raise NotImplementedError(f"{type(self).__name__} must define variance(fan_in, fan_out)")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:

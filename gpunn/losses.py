@@ -635,7 +635,8 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
 
     Here s_i = softmax(p_i). Rows whose class is already predicted with a high probability count
     less than in the cross-entropy. See Lin et al. 2017, "Focal Loss for Dense Object Detection",
-    equation 4. For the paper's weights alpha, use `class_weight` of `Trainer.fit`.
+    equation 4. For the paper's weights alpha, use `class_weight` of `Trainer.fit`. Targets are the
+    same as for `SoftmaxCrossEntropy`.
 
     Parameters
     ----------
@@ -644,10 +645,6 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
     gamma : float
         At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
-
-    Notes
-    -----
-    Targets are the same as for `SoftmaxCrossEntropy`.
 
     Examples
     --------
@@ -678,15 +675,12 @@ class KLDivergence(SoftmaxCrossEntropy):
 
     The loss is the cross-entropy minus the entropy of the targets, so its minimum is 0. The
     gradient is softmax(p_i) - t_i. See Kullback & Leibler 1951, "On Information and Sufficiency".
+    Targets are the same as for `SoftmaxCrossEntropy`.
 
     Parameters
     ----------
     label_smoothing : float or Schedule
         As in `SoftmaxCrossEntropy`.
-
-    Notes
-    -----
-    Targets are the same as for `SoftmaxCrossEntropy`.
 
     Examples
     --------
@@ -753,17 +747,14 @@ class BinaryFocal(BinaryCrossEntropy):
 
     l_i = mean_j -t_ij (1 - s_ij)^gamma log(s_ij) - (1 - t_ij) s_ij^gamma log(1 - s_ij), where s = 1
     / (1 + exp(-p)). See Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4. For
-    the paper's weights alpha, use `class_weight` of `Trainer.fit`.
+    the paper's weights alpha, use `class_weight` of `Trainer.fit`. Targets are the same as for
+    `BinaryCrossEntropy`.
 
     Parameters
     ----------
     gamma : float
         At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
-
-    Notes
-    -----
-    Targets are the same as for `BinaryCrossEntropy`.
 
     Examples
     --------
@@ -792,11 +783,7 @@ class Hinge(BinaryCrossEntropy):
 
     Rows on the correct side of the margin do not count. See Cortes & Vapnik 1995, "Support-Vector
     Networks". Predictions above 0 mean yes. `Sequential.predict_proba` returns 1 / (1 + exp(-p)),
-    which is not a calibrated probability.
-
-    Notes
-    -----
-    Targets are the same as for `BinaryCrossEntropy`.
+    which is not a calibrated probability. Targets are the same as for `BinaryCrossEntropy`.
 
     Examples
     --------

@@ -118,15 +118,7 @@ class Best:
 
 @dataclass
 class BestSoFar:
-    """Keeps the best value so far, and the number of epochs since the best epoch.
-
-    Attributes
-    ----------
-    value : float or None
-        The value of the best epoch; None before the first.
-    waited : int
-        The number of epochs since the best epoch.
-    """
+    """Keeps the best value so far, and the number of epochs since then (`waited`)."""
 
     value: float | None = None
     waited: int = 0

@@ -1066,7 +1066,7 @@ class Sequential(Described):
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))
-        backend.restore_algorithms(rest.pop("algorithms", {}))
+        backend.restore_algorithms(rest.pop("algorithms"))
         values = rest.pop("values")
         Sequential.__init__(
             self, layers, rest["input_shape"], backend, rest["seed"], rest["dtype"], values

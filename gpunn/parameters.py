@@ -47,9 +47,7 @@ class ParameterSpec:
     name : str
         Name within the layer, such as "weights".
     shape : tuple of int
-        The shape of the array.
     initializer : Initializer
-        The initializer of the array's values.
     decay : bool or float
         Whether weight decay applies to the array by default. A number is a factor of the decay,
         which `Optimizer.decay_all` does not change.
@@ -222,10 +220,7 @@ class Parameters:
         return stand_in(self._views[name])
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
-        """Copy a host array into one array.
-
-        Raise an ArgumentError if the shapes differ.
-        """
+        """Copy a host array into one array; raise an ArgumentError if the shapes differ."""
         actual, expected = np.shape(value), self.specs[name].shape
         if actual != expected:
             raise ArgumentError(f"{name}: expected shape {expected}; got {actual}")
@@ -293,7 +288,7 @@ class Gradients(NamedArrays):
         self.arrays, self._unread, self._prefix = arrays, unread, prefix
 
     def within(self, label: str) -> Gradients:
-        """Return the gradients of the inner layer with this label, by names within that layer."""
+        """Return the gradients of the inner layer with this label."""
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:

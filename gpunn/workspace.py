@@ -30,10 +30,6 @@ class Workspace:
 
     Attributes
     ----------
-    backend : Backend
-        The backend that computes.
-    dtype : str
-        The network's dtype.
     training : bool
         Whether the pass is part of training; dropout and batch normalization depend on this
         attribute.

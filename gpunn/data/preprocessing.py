@@ -76,12 +76,14 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    This is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. For numbers
-    that are not finite, or too large to be squared, the standard deviation is infinite or NaN.
+    The result is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. For
+    numbers that are not finite, or too large to be squared, the standard deviation is infinite or
+    NaN.
 
     The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
     never loaded completely. Each chunk's count, mean and sum of squared deviations `M` are merged
-    into the running values by [1]_ ::
+    into the running values (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample
+    Variance", equation 2.1)::
 
         delta = mean_b - mean_a
         mean = mean_a + delta * n_b / (n_a + n_b)
@@ -89,11 +91,6 @@ def mean_and_std(
 
     Before statistics are computed, the first row is subtracted from all rows, so that `M` of a
     constant column is exactly zero.
-
-    References
-    ----------
-    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance:
-       analysis and recommendations", The American Statistician 37(3), 1983, equation 2.1.
     """
     mean = squares = origin = np.zeros(X.shape[1])
     constant = np.ones(X.shape[1], dtype=bool)

@@ -1,6 +1,6 @@
-"""SVG images as text.
+"""SVG images as text, made without other packages.
 
-They need no package. A white background makes the images readable in light and dark notebooks.
+A white background makes the images readable in light and dark notebooks.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """An SVG image with a text alternative; notebooks show the image.
-
-    Attributes
-    ----------
-    svg : str
-        The image as SVG.
-    text : str
-        A description of the image in words and numbers, which `str` and `repr` return.
-    """
+    """An SVG image, which notebooks show, with a description in words and numbers."""
 
     svg: str
     text: str
@@ -34,17 +26,10 @@ class Drawing:
         return self.svg
 
     def __repr__(self) -> str:
-        """Return the text alternative, which terminals show."""
         return self.text
 
     def save(self, path: str | Path) -> None:
-        """Write the image atomically to an SVG file.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written. If writing fails, an existing file stays unchanged.
-        """
+        """Write the image atomically to an SVG file."""
         write_output(path, self.svg.encode())
 
 

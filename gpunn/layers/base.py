@@ -226,23 +226,7 @@ class Layer(Configurable):
         super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
-        """Return f(x) in the `forward` of a `Block`, where x is a stand-in for an array.
-
-        Parameters
-        ----------
-        x : stand-in
-            The input, as a function of the block's input.
-
-        Returns
-        -------
-        stand-in
-            The output.
-
-        Raises
-        ------
-        ArgumentTypeError
-            If the layer is called anywhere else.
-        """
+        """Return f(x) in the `forward` of a `Block`, where x is a stand-in for an array."""
         tracer = getattr(x, "tracer", None)
         if not isinstance(tracer, CallTracer):
             raise ArgumentTypeError(
@@ -344,9 +328,7 @@ class Layer(Configurable):
     def adapt(
         self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Compute the values of buffers from the training inputs.
-
-        Called once, before training.
+        """Compute the values of buffers from the training inputs, once before training.
 
         Parameters
         ----------
@@ -367,9 +349,7 @@ class Layer(Configurable):
     def adapt_to_targets(
         self, y: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Compute the values of buffers from the training targets.
-
-        Called once, before training.
+        """Compute the values of buffers from the training targets, once before training.
 
         Parameters
         ----------
@@ -572,10 +552,13 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return the layers, at any depth, that exchange numbers between ranks; repeated per call."""
+    """Return the layers, at any depth, that exchange numbers between ranks, once for each call.
+
+    On a rank without rows of a batch, the methods `forward_without_rows` and
+    `backward_without_rows` of these layers take part in the exchanges.
+    """
     found: list[Any] = []
     for layer in layers:
-        # Not `isinstance`, which takes long with a protocol.
         if hasattr(layer, "forward_without_rows") and not getattr(layer, "frozen", False):
             found.append(layer)
         found += synchronizing(layer._called())
@@ -598,16 +581,3 @@ class CallTracer(Protocol):
 
     def call_layer(self, layer: Layer, x: Any) -> Any:
         """Return a stand-in for the output of a layer."""
-
-
-class Synchronizing(Protocol):
-    """A layer that exchanges numbers between the ranks that share the rows of a batch.
-
-    If the layer has an attribute `frozen` that is True, it exchanges nothing.
-    """
-
-    def forward_without_rows(self, workspace: Workspace) -> None:
-        """Take part in the exchanges of `forward`, on a rank that has no rows of the batch."""
-
-    def backward_without_rows(self, workspace: Workspace) -> None:
-        """Take part in the exchanges of `backward`, on a rank that has no rows of the batch."""

@@ -36,7 +36,7 @@ def vector_buffer(
 class BatchNorm(Layer):
     """Batch normalization: center and scale each feature by statistics of the batch.
 
-    For each feature, it computes::
+    The output for each feature is::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
@@ -63,9 +63,9 @@ class BatchNorm(Layer):
     the last batch of an epoch has one row, training logs a warning.
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
-    It uses the running averages without updating them; dL/dx = scale * dL/dy / sqrt(running
-    variance + epsilon). If it used the batch's statistics, later layers would train on other
-    features than they get in inference. If it updated the averages, a few new rows would replace
+    The layer uses the running averages without updating them, and dL/dx = scale * dL/dy /
+    sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
+    features than they get in inference. With updates of the averages, a few new rows would replace
     the averages of the old data. PyTorch continues to update the averages of a frozen layer unless
     the layer's module is in evaluation mode.
 
@@ -75,8 +75,8 @@ class BatchNorm(Layer):
         Weight of the old average, as in Keras; in [0, 1), by default 0.9. PyTorch's `momentum` is 1
         minus this value.
     epsilon : float
-        Positive. Small number added to the variance, so that the division is finite for a constant
-        feature.
+        A small positive number that is added to the variance, so that the division is finite for a
+        constant feature.
 
     See Also
     --------
@@ -259,7 +259,7 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """Layer normalization: center and scale each row by statistics of its features.
 
-    For each row, it computes::
+    The output for each row is::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
@@ -271,8 +271,8 @@ class LayerNorm(Layer):
     Parameters
     ----------
     epsilon : float
-        Positive. Small number added to the variance, so that the division is finite for a row of
-        equal numbers.
+        A small positive number that is added to the variance, so that the division is finite for a
+        row of equal numbers.
 
     See Also
     --------

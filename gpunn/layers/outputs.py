@@ -1,7 +1,8 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-They are a network's last layers. The loss is computed from their input, so that no gradient passes
-through them. Predictions, metrics, files and exports use their output.
+These layers are a network's last layers. The loss is computed from the input of the first of these
+layers, so no gradient passes through them. Predictions, metrics, files and exports use the output
+of the last layer.
 """
 
 from __future__ import annotations
@@ -42,18 +43,7 @@ class OutputLayer(Layer):
     after_loss = True
 
     def supports(self, output_activation: str) -> bool:
-        """Return whether the layer supports losses with the given output activation.
-
-        Parameters
-        ----------
-        output_activation : {"identity", "softmax", "sigmoid"}
-            `Loss.output_activation`.
-
-        Returns
-        -------
-        bool
-            True by default.
-        """
+        """Return whether the layer supports losses with this `Loss.output_activation`."""
         return True
 
     def advice(self, output_activation: str) -> str:

@@ -43,9 +43,9 @@ class PeriodicEmbedding(Layer):
     size : int
         Number of outputs for each column; with "pbld", one of them is the number itself.
     sigma : float
-        Standard deviation of the initial frequencies. This value is important: if frequencies are
-        far higher than the data needs, the network learns noise. With "pl" and "plr", frequencies
-        beyond 3 sigma are drawn again.
+        Standard deviation of the initial frequencies. If frequencies are far higher than the data
+        needs, the network learns noise. With "pl" and "plr", frequencies beyond 3 sigma are drawn
+        again.
     kind : {"pbld", "pl", "plr"}
         The formula.
     lite : bool

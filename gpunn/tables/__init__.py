@@ -6,9 +6,6 @@ as `Sequential.schema`.
 
 from __future__ import annotations
 
-import sys
-
-from gpunn.tables import features
 from gpunn.tables.columns import Column, EncodedCategory, Kind
 from gpunn.tables.files import read_table
 from gpunn.tables.frames import table_of
@@ -16,6 +13,3 @@ from gpunn.tables.schema import Schema
 from gpunn.tables.table import Table
 
 __all__ = ["Column", "EncodedCategory", "Kind", "Schema", "Table", "read_table", "table_of"]
-
-# Pickles of earlier releases have this module's former name, in which a feature was a place.
-sys.modules[f"{__name__}.layout"] = features

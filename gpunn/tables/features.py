@@ -37,9 +37,6 @@ class Feature:
         return f"{self.column} ({self.aspect})" if self.aspect else self.column
 
 
-Place = Feature  # in pickles of earlier releases
-
-
 def distinct(names: Sequence[str]) -> list[str]:
     """Return names, with apostrophes added to repeated names."""
     taken: dict[str, None] = {}

@@ -89,13 +89,7 @@ class History(dict[str, list[float]]):
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return, as a new list, a log's values in all epochs that have this log.
-
-        Raises
-        ------
-        MissingMetricError
-            If no epoch has the log. This error is also a KeyError.
-        """
+        """Return, as a new list, a log's values in all epochs that have this log."""
         return list(super().__getitem__(name))
 
     def __missing__(self, name: str) -> list[float]:

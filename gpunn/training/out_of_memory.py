@@ -12,22 +12,23 @@ from gpunn.optimizers import Optimizer
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    It raises an `ArgumentError` with the buffers' sizes and ways to reduce them, and can be entered
-    several times. Code that is not part of gpunn, such as a callback, must be called outside it.
+    The context raises an `ArgumentError` with the buffers' sizes and ways to reduce them, and can
+    be entered several times. Code that is not part of gpunn, such as a callback, must be called
+    outside the context.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
         self._model, self._optimizer, self._batch_size = model, optimizer, batch_size
 
     def __enter__(self) -> None:
-        """Do nothing."""
+        pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise an error that explains a lack of memory, unless `error` already explains it."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
-            with self._model.backend.device_errors():  # it explains errors of the device
+            with self._model.backend.device_errors():  # explains errors of the device
                 raise error
         except GpunnError:
             raise

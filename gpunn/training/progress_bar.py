@@ -75,14 +75,10 @@ class Display:
 class NoBar:
     """Replaces a progress bar that is not shown."""
 
-    def update(self, rows: int) -> None:
-        """Do nothing."""
+    def update(self, rows: int) -> None: ...
 
-    def unpause(self) -> None:
-        """Do nothing."""
+    def unpause(self) -> None: ...
 
-    def set_postfix(self, logs: Mapping[str, float], *, refresh: bool = True) -> None:
-        """Do nothing."""
+    def set_postfix(self, logs: Mapping[str, float], *, refresh: bool = True) -> None: ...
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...

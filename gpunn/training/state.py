@@ -97,9 +97,7 @@ class TrainingState:
         return {**vars(self), "_snapshots": {}, "_kept": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of earlier releases lack these attributes.
-        missing = {"_ranks": Ranks(), "_count": 0, "_kept": {}}
-        vars(self).update({**missing, **state}, _snapshots=WeakValueDictionary())
+        vars(self).update(state, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
         """Return the training step, or raise an ArgumentError if there is none for the network.

@@ -861,11 +861,6 @@ class Trainer:
         fresh = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
         return {**vars(self), "callbacks": [], "ranks": ranks, **fresh}
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Pickles of earlier releases lack these attributes.
-        missing = {"batch_norm": "synchronized", "ranks": Ranks(), "resumed": False}
-        vars(self).update({**missing, "validation_metrics": [], **state})
-
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to continue exactly from this point.
 

@@ -18,7 +18,6 @@ from gpunn.errors import (
     UnknownCategoryWarning,
 )
 from gpunn.tables import Schema
-from gpunn.tables.features import Feature
 
 RANDOM = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -114,25 +113,6 @@ def test_a_copy_has_the_schema(copied):
     model = network()
     assert copied(model).schema == model.schema
     assert np.array_equal(copied(model).predict(FRAME), model.predict(FRAME))
-
-
-def test_pickles_of_earlier_releases_have_places():
-    schema = network().schema
-    former = b"cgpunn.tables.layout\nPlace\n(Vday\nVmonth\ntR."
-    assert pickle.loads(former) == Feature("day", "month")
-    again = object.__new__(Schema)
-    again.__setstate__(vars(schema) | {"_places": {}})
-    assert again == schema
-    assert vars(again).keys() == vars(schema).keys()
-
-
-def test_pickles_of_earlier_releases_have_none():
-    model = network()
-    state = model.__getstate__()
-    del state["_schema"]
-    older = object.__new__(gpunn.Sequential)
-    older.__setstate__(state)
-    assert older.schema is None
 
 
 def test_training_resumes_from_a_checkpoint(tmp_path):

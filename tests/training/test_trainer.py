@@ -20,17 +20,14 @@ import gpunn
 from gpunn import layers
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.data import batches, checks
-from gpunn.distributed.ranks import Ranks
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
-from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.checkpoints.checkpoint import read_checkpoint
 from gpunn.training.step.statistics import Statistics
 from gpunn.training.step.train_step import BatchPass, PassRecipe
-from gpunn.training.training_policy import TrainingPolicy
 
 ROWS = 50
 
@@ -1285,20 +1282,3 @@ def test_validation_metrics_are_those_of_validation_rows_only():
     assert copy.deepcopy(with_them).evaluate(X, classes) == found
     with pytest.raises(ArgumentError, match=r"^validation_metrics: expected distinct names"):
         without.validation_metrics = ["auc", "auc"]
-
-
-@pytest.mark.parametrize(
-    ("former", "cls"),
-    [
-        ("callbacks\nEarlyStopping", gpunn.callbacks.EarlyStopping),
-        ("epoch_cursor\nEpochCursor", EpochCursor),
-        ("live\nLivePlot", gpunn.callbacks.LivePlot),
-        ("logs\nCSVLog", gpunn.callbacks.CSVLog),
-        ("norms\nNormLog", gpunn.callbacks.NormLog),
-        ("policies\nTrainingPolicy", TrainingPolicy),
-        ("ranks\nRanks", Ranks),
-        ("trackers\nWandB", gpunn.callbacks.WandB),
-    ],
-)
-def test_pickles_of_earlier_releases_find_moved_classes(former, cls):
-    assert pickle.loads(f"cgpunn.training.{former}\n.".encode()) is cls

@@ -72,8 +72,7 @@ class ScheduledSettings:
     rate : array, shape (1,)
         The learning rate of the last update.
     now : dict of (int, str) to array, shape (1,)
-        The values of all other settings in the current update, by (`id` of the owner, name of the
-        setting).
+        The values of all other settings in the current update, as in `Workspace.settings`.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
