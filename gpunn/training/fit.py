@@ -130,6 +130,7 @@ class Fit:
         progress = self.trainer.progress
         last = progress.last_epoch if until is None else min(until, progress.last_epoch)
         while progress.epoch < last and not progress.stop_reason:
+            self.session.use_replaced_parts()
             if self._epoch.interrupted:
                 self._end_interrupted()
             elif self._blocks.ready():

@@ -175,6 +175,7 @@ class TrainingSession:
                     (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
                 )
                 trainer.history.rule = self.ranks.agreement.of_first(rule, "the best epoch's rule")
+                self.use_replaced_parts()
                 if learned is not None:
                     trainer.model.set_adapted_values(learned)
                 with trainer.model.backend.device_errors(), self.interruption:
@@ -207,7 +208,7 @@ class TrainingSession:
             if subset is not None:
                 ending.callback(subset.unload)
         ending.callback(self._end_callbacks)
-        ending.callback(self.step.unload)
+        ending.callback(lambda: self.step.unload())  # a callback may replace the step's loss
         ending.callback(trainer.evaluator.unload)
 
     def _check_same(self) -> None:
@@ -394,6 +395,20 @@ class TrainingSession:
         model.remember(names.features, names.targets, trainer.loss.output_activation)
         trainer.callbacks = self.callbacks
         return learned
+
+    def use_replaced_parts(self) -> None:
+        """Make a new step if a callback has replaced the trainer's loss or optimizer."""
+        trainer, recipe = self.trainer, self.recipe
+        same = trainer.loss is recipe.loss and trainer.optimizer is recipe.optimizer
+        if same or not self.ranks.alone:
+            return
+        self.step.unload()
+        self.recipe = replace(recipe, loss=trainer.loss, optimizer=trainer.optimizer)
+        with self.memory:
+            within_epoch = trainer.progress.cursor is not None
+            self.step = trainer.device_state.prepare(self.recipe, within_epoch)
+        if self.recovery is not None:
+            self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
 
 
 def number_of_independent_members(model: Sequential) -> int:

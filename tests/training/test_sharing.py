@@ -198,3 +198,51 @@ def test_settings_that_the_caller_changes_before_the_first_block(long_blocks, re
         gpunn.Trainer(model, LOSS).fit(X, LABELS, epochs=6, progress=False)
         assert fitted("numpy") == expected
     assert recorded == [True, True]
+
+
+class Replace(callbacks.Callback):
+    """Replaces an object of the trainer after an epoch, or at the beginning (epoch 0)."""
+
+    name = "replace"
+
+    def __init__(self, epoch, attribute, value):
+        self.epoch, self.attribute, self.value = epoch, attribute, value
+
+    def on_train_begin(self, trainer):
+        if self.epoch == 0:
+            setattr(trainer, self.attribute, self.value())
+
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == self.epoch:
+            setattr(trainer, self.attribute, self.value())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("loss", lambda: gpunn.losses.SoftmaxCrossEntropy(label_smoothing=0.5)),
+        ("optimizer", lambda: optimizers.SGD(0.5)),
+    ],
+)
+def test_a_callback_replaces_an_object_for_the_next_epoch(
+    attribute, value, long_blocks, monkeypatch
+):
+    def fitted(backend, epoch=None, **replaced):
+        model = gpunn.Sequential([layers.Dense(3)], 4, backend, seed=1)
+        parts = {"loss": LOSS, "optimizer": optimizers.Adam(0.01), **replaced}
+        trainer = gpunn.Trainer(model, **parts)
+        replace = [] if epoch is None else [Replace(epoch, attribute, value)]
+        trainer.fit(X, LABELS, epochs=6, batch_size=16, progress=False, callbacks=replace)
+        return trainer.history["loss"], model.parameters.to_host()
+
+    one = gpunn.get_backend("numpy", threads=1)
+    first, changed = fitted(one), fitted(one, **{attribute: value()})
+    late = fitted(one, 3)
+    assert late[0][:3] == first[0][:3]
+    assert late[0][3] != first[0][3]
+    np.testing.assert_equal(fitted(one, 0), changed)
+    with sharing_programs():
+        np.testing.assert_equal(fitted("numpy", 0), changed)
+        np.testing.assert_equal(fitted("numpy", 3), late)
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(fitted(one, 3), late)
