@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, scalar, slice_of, vector
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.kernels.blocks import block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.kernel import (
+    kernel,
+    partition,
+    quotient,
+    scalar,
+    slice_of,
+    vector,
+)
 from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, floats, integers, prefetch
 
 LINE = 64
@@ -25,14 +34,27 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     first = scalar(args, start_ptr)
     order = vector(args, order_ptr, first + rows)
     begin, end = partition(rows, 1, thread, threads)
+    if row_bytes == 8:  # such as labels
+        words, copied = vector(args, source_ptr, 1), vector(args, out_ptr, rows)
+        for row in range(begin, end):
+            copied[row] = words[order[first + row]]
+        return
+    # Vectors take less time than a call of memcpy. They copy the bits of any type.
+    lanes = block_size(dtype)
+    size = BLOCK_BYTES // lanes
+    numbers = quotient(row_bytes, size)
     for row in range(begin, end):
         if row + AHEAD < end:
             coming = source_ptr + order[first + row + AHEAD] * row_bytes
             for line in range(0, row_bytes, LINE):
                 prefetch(coming + line)
-        copy_bytes(
-            out_ptr + row * row_bytes, source_ptr + order[first + row] * row_bytes, row_bytes
-        )
+        source, out = source_ptr + order[first + row] * row_bytes, out_ptr + row * row_bytes
+        if numbers * size != row_bytes:
+            copy_bytes(out, source, row_bytes)
+            continue
+        for i in range(0, numbers, lanes):
+            left = numbers - i
+            store(load(dtype, source, i, left), out, i, left)
 
 
 @kernel
