@@ -1,4 +1,4 @@
-"""The base class of backends, which store arrays on a device and run operations on them."""
+"""The base class of backends, which store arrays on a device, and run operations on the arrays."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from gpunn.typing import Array, HostArray, Namespace, Shape
 
 
 class Backend(Operations):
-    """A device that stores arrays and runs operations on them.
+    """A device that stores arrays, and runs operations on the arrays.
 
     This class works with any array-API namespace whose arrays are mutable. A faster backend
-    overrides `lower` and `perform`, and uses lowerings of the operations. An operation writes its
-    results into arguments such as `out`, in place.
+    overrides `lower` and `perform`, and uses lowerings of the operations.
 
     Parameters
     ----------
@@ -57,10 +56,10 @@ class Backend(Operations):
     """
 
     parallel_fits: ClassVar[int | None] = 1
-    """How many networks `gpunn.train_together` trains at the same time by default: None means one
-    per core. With 1, networks can only train one after another."""
+    """How many networks `gpunn.train_together` trains at the same time by default. None means one
+    per core. If the number is 1, networks can only train one after another."""
 
-    maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
+    _maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
     """Returns a backend for a name and options; `gpunn.backends.selection` sets this function."""
 
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
@@ -70,15 +69,12 @@ class Backend(Operations):
         self.options: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how unpickling recreates the backend from its name and options."""
-        return Backend.maker, (self.name, self.options)
+        return Backend._maker, (self.name, self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the backend itself, since it represents a device and stores no results."""
-        return self
+        return self  # it represents a device, and stores no results
 
     def __repr__(self) -> str:
-        """Return a string with the backend's name."""
         return f"<gpunn backend {self.name!r}>"
 
     # ------------------------------------------------------------------ placement and transfer
@@ -107,10 +103,9 @@ class Backend(Operations):
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Use the algorithms that `algorithms` returned in this process or another one.
+        """Use the algorithms that `algorithms` returned in this process or another process.
 
-        Algorithms of another device or library version are ignored with a warning. If a backend
-        times no algorithms, this method does nothing.
+        Algorithms of another device or library version are ignored with a warning.
 
         Parameters
         ----------
@@ -172,8 +167,7 @@ class Backend(Operations):
         Parameters
         ----------
         array, dtype : array, str or None
-            The host array, and the name of the result's data type, or None to keep the host array's
-            type.
+            The host array, and the name of the result's data type (by default the array's type).
 
         Returns
         -------
@@ -195,7 +189,7 @@ class Backend(Operations):
         out[...] = self.xp.asarray(host, device=self.device)
 
     def stager(self) -> Stager:
-        """Return a stager, which copies chunks of host data to the device one by one.
+        """Return an object that copies chunks of host data to the device one by one.
 
         Returns
         -------
@@ -270,13 +264,11 @@ class Backend(Operations):
     def device_errors(self) -> AbstractContextManager[None]:
         """Return a context that converts errors of the device to errors of gpunn.
 
-        A lack of memory raises a `DeviceMemoryError`. If the device fails for another reason, a
-        `DeviceError` is raised.
-
         Returns
         -------
         context manager
-            In the base class, this context does nothing.
+            A context that raises a `DeviceMemoryError` if the device lacks memory, and a
+            `DeviceError` if the device fails. In the base class, the context does nothing.
         """
         return nullcontext()
 
@@ -306,7 +298,7 @@ class Backend(Operations):
         arrays : sequence of array, shapes (n,)
             Vectors on the device, of one floating-point type.
         out : array, shape (1,)
-            The sum, which is not finite if a number is infinite or NaN, or if a sum overflows.
+            The sum. It is not finite if a number is infinite or NaN, or if the sum overflows.
         """
         sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
         for index, array in enumerate(arrays):
@@ -332,23 +324,23 @@ class Backend(Operations):
         -------
         Repeated or None
             A function of the number of parts to run, in order. Several threads can run different
-            sequences at the same time. None if the backend can't run these parts in one call, as in
-            the base class.
+            sequences at the same time. The result is None if the backend can't run these parts in
+            one call, as in the base class.
         """
         return None
 
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately; the operations in it are recorded, not run.
-        `operations` may call only operations of this backend; the operation `call` accepts any
-        function. Computations that are not operations run once, during the recording, and are not
-        repeated.
+        `operations` is called once, immediately; the operations in it are recorded, not run. Other
+        computations in `operations` run once, during the recording, and are not repeated. The
+        operation `call` repeats any function.
 
         Parameters
         ----------
         operations : function
-            A function without parameters; its return value is ignored.
+            A function without parameters, which calls operations of this backend; its return value
+            is ignored.
 
         Returns
         -------
@@ -418,13 +410,12 @@ class Backend(Operations):
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for running operations that are not recorded.
 
-        In this context, only one thread computes at a time. The device may treat subnormal numbers
-        as zero, as in recorded operations.
+        The device may treat subnormal numbers as zero in the context, as in recorded operations.
 
         Returns
         -------
         context manager
-            A context, which each thread must enter to compute.
+            A context that only one thread at a time can be in.
         """
         return TURNS
 
@@ -437,15 +428,15 @@ class Backend(Operations):
         Returns
         -------
         context manager
-            A context, which changes nothing on backends that compute in the calling thread.
+            A context, which does nothing if the backend computes in the calling thread.
         """
         return nullcontext()
 
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether small gradients can underflow in products of this data type.
 
-        If gradients can underflow, they are computed from a scaled loss (Micikevicius et al. 2018,
-        "Mixed Precision Training", section 3.2).
+        If so, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed Precision
+        Training", section 3.2).
 
         Parameters
         ----------

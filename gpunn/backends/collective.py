@@ -1,4 +1,4 @@
-"""Calls in a recorded training step that exchange arrays between processes or run concurrently."""
+"""Calls in a recorded training step: exchange arrays between processes, or run concurrently."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ class Collective:
     function: Callable[[], None]
     """The function that starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
-    """Returns a list of all ranks' values, from rank 0. Every rank must call this function with its
-    value and a word that describes the value."""
+    """Returns all ranks' values, from rank 0, if each rank calls the function with its value and a
+    description of the value."""
     graphs: WeakSet[Any]
-    """The CUDA graphs that contain the exchange, to be destroyed before the connection between the
-    ranks."""
+    """The CUDA graphs that contain the exchange, which must be destroyed before the ranks
+    disconnect."""
 
     def __call__(self) -> None:
-        """Start the exchange."""
         self.function()
 
 

@@ -6,7 +6,8 @@ the definition. Tests compare each lowering with the definition on NumPy in floa
 Operations write into arrays that they receive (`out`, `gradient`, ...) and return nothing. Values
 that change from step to step are one-element arrays on the device, not Python numbers, so that a
 step can be recorded once and replayed. Such values are the learning rate, the number of the step
-and of the forward pass, and the position in the epoch. No operation waits for the device.
+and of the forward pass, and the position in the epoch. Only the operation `append` waits for the
+device.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def require_shape(
 ) -> None:
     """Raise an ArgumentError if a custom class's method returned an array of the wrong shape.
 
-    Without this check, broadcasting would accept a number, and the results would be silently wrong.
+    Without this check, broadcasting would accept a number, and results would be wrong.
     """
     shape = getattr(returned, "shape", ())
     if shape != expected:
@@ -82,10 +83,10 @@ class UpdateCounters(NamedTuple):
     """Arrays with counters and learning rates of updates; except `rates`, each has one element.
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
-    `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
-    this update's sample weights, and `weight_sum` is the sum of all weights. `loss_sum` is the sum
-    of all weighted losses, and `finite_steps` counts updates with a finite `loss_sum`. `position`
-    and `updates` have type int64.
+    `rate` is the learning rate of this update. `weight` is the sum of this update's sample weights,
+    and `weight_sum` is the sum of all weights. `loss_sum` is the sum of all weighted losses, and
+    `finite_steps` counts updates with a finite `loss_sum`. `position` and `updates` have type
+    int64.
     """
 
     rates: Array
@@ -106,13 +107,13 @@ class Segment(NamedTuple):
     rate: float = 1.0
     """Factor of the learning rate."""
     decay: float = 0.0
-    """Factor of the weight decay (0 means no decay); the decay is also multiplied by `rate`."""
+    """Factor of the weight decay, which is also multiplied by `rate`; 0 means no decay."""
 
 
 class Trained(NamedTuple):
     """Arrays of an update: flat vectors of values, gradients and optimizer state (slots).
 
-    The segments follow one another and together cover the vectors.
+    The segments are in order, and together cover the vectors.
     """
 
     values: Array
@@ -150,9 +151,9 @@ def is_zero(setting: float | Array) -> bool:
 class Fusion(NamedTuple):
     """Two operations that a fused operation runs, and the array that connects them.
 
-    An argument of a part is the fused operation's argument of the same name; if both parts have an
-    argument of this name, it belongs to the second part. If a part has an argument that the fused
-    operation does not have, its value is None or the connecting array.
+    An argument of a part (one of the two operations) is the fused operation's argument of the same
+    name. If both parts have an argument of this name, it belongs to the second part. If a part has
+    an argument that the fused operation lacks, its value is None or the connecting array.
     """
 
     name: str
@@ -161,9 +162,9 @@ class Fusion(NamedTuple):
     output: str
     """The name of the connecting array in the first part."""
     input: str
-    """The name of the connecting array in the second part; a dot precedes a name in a tuple."""
+    """The name of the connecting array in the second part, such as "x" or "trained.gradients"."""
     renamed: Mapping[str, str]
-    """Names of the second part's arguments, and their other names in the fused operation."""
+    """Maps names of the second part's arguments to their names in the fused operation."""
 
 
 RESULT = {"x": "out", "out": "dropped"}
@@ -181,11 +182,12 @@ def in_turn(
     also: Collection[str] = (),
     without: Collection[str] = (),
 ) -> Callable[..., None]:
-    """Return a composite operation that runs two operations, the second on the first one's result.
+    """Return a composite operation that runs `first`, then `second` on the result.
 
-    `Fusion` describes the first arguments. Arguments of the first part that are in `also` are also
-    the connecting array. Arguments in `without` are None. Arrays must not share memory, except
-    views of the connecting array: a kernel may write results before it has read all arguments.
+    `Fusion` describes `name`, `output`, `input` and `renamed`. Arguments of the first part that are
+    in `also` are also the connecting array. Arguments in `without` are None. Arrays must not share
+    memory, except views of the connecting array: a kernel may write results before it has read all
+    arguments.
     """
     fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)
     own, others = (list(signature(each).parameters.values())[1:] for each in (first, second))
@@ -268,8 +270,6 @@ class Operations(WindowOperations):
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, so that gpunn's lowerings apply.
 
-        If an operation consists of other operations, gpunn must define all of them.
-
         Parameters
         ----------
         one : Operation
@@ -278,8 +278,7 @@ class Operations(WindowOperations):
         Returns
         -------
         bool
-            Whether it has gpunn's definition. It is False if a subclass overrides the operation, or
-            an operation that it consists of.
+            False if a subclass overrides the operation, or an operation that it consists of.
         """
         builtin = method_of(self, one) is getattr(Operations, one.name).definition
         return builtin and not (self._overridden and is_composite(self, one))
@@ -301,14 +300,13 @@ class Operations(WindowOperations):
 
     @operation
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function, which must use the same arrays in each call.
-
-        With the operation `call`, code of custom classes can run between recorded operations.
+        """Call a function, such as code of a custom class between recorded operations.
 
         Parameters
         ----------
         function : function
-            A function without parameters; its return value is ignored.
+            A function without parameters, which must use the same arrays in each call. Its return
+            value is ignored.
         """
         function()
 
@@ -353,9 +351,8 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        table, index, out : array
-            For a vector, the shapes are (n,), (1,) and (1,). For a matrix, the shapes are (n,
-            columns), (1,) and (1, columns). The index is of type int64, from 0 to n - 1.
+        table, index, out : array, shapes (n, ...), (1,) and (1, ...)
+            A vector or matrix, an index of type int64 from 0 to n - 1, and the result.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
@@ -390,16 +387,16 @@ class Operations(WindowOperations):
     def append(self, sources: Sequence[Array], tables: Sequence[Array], position: Array) -> None:
         """Copy the rows of several arrays into tables, and count the rows.
 
-        In this order, where all sources have the same number of rows::
+        In this order::
 
             tables[k][position + i] ← sources[k][i]
             position ← position + rows
 
         Parameters
         ----------
-        sources, tables, position : sequence of array, sequence of array, array
-            Arrays of shape (rows, ...); for each, a table of shape (n, ...) and the same type; and
-            an array of type int64 and shape (1,). The definition waits for the device.
+        sources, tables, position : sequence of array, sequence of array, array of int64
+            Arrays of shape (rows, ...); a table of shape (n, ...) and the same type for each array;
+            and the number of rows that the tables have, of shape (1,).
         """
         first, rows = int(position[0]), sources[0].shape[0]
         for source, table in zip(sources, tables, strict=True):
@@ -452,7 +449,7 @@ class Operations(WindowOperations):
     ) -> None:
         """Gather the next rows of several arrays, and count the rows and the forward pass.
 
-        Each array's rows are converted to the type of its output. In this order::
+        In this order::
 
             outs[k][i] ← sources[k][order[start + i]]
             start ← start + rows
@@ -461,7 +458,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         sources, order, start, outs, passes : sequence of array, or array
-            The arguments of `gather_rows` and `count_pass`, with an output for each source.
+            Arguments of `gather_rows` and `count_pass`, with an output for each source.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -504,8 +501,8 @@ class Operations(WindowOperations):
         expression : gpunn.expressions.Expression
             Functions of arrays as a graph.
         inputs, outs : sequence of array
-            Arrays with the shapes of the expression's inputs and results. `outs` share no memory
-            with each other or with `inputs`.
+            Arrays with the shapes of the expression's inputs and results. The arrays `outs` share
+            no memory with other arrays.
         """
         for out, value in zip(outs, expression(self.xp, *inputs), strict=True):
             out[...] = value
@@ -623,12 +620,11 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, weights, activation, z, output : array, Activation
-            Arguments of `dense`, and the z and output that it computed.
+            Arguments of `dense`, and its results z and output.
         gradient : array, shape (rows, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
-            be None.
+            The gradients of weights, bias and x, or None if a gradient is not needed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -651,10 +647,8 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        x, weights, bias : array
-            As in `convolution`.
-        activation, window : Activation, Window
-            The function f, and the window of `convolution`.
+        x, weights, bias, activation, window : array, Activation, Window
+            Arguments of `convolution`, and the function f.
         z, out : array, shape (rows, output height, output width, units)
             Results. `out` is z itself if the activation allows that.
         """
@@ -683,12 +677,11 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, weights, activation, window, z, output : array, Activation, Window
-            Arguments of `convolve`, and the z and output that it computed.
+            Arguments of `convolve`, and its results z and output.
         gradient : array, shape (rows, output height, output width, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
-            be None.
+            The gradients of weights, bias and x, or None if a gradient is not needed.
         """
         self.activation_gradient(activation, z, output, gradient, None)
         if bias_gradient is not None:
@@ -704,9 +697,9 @@ class Operations(WindowOperations):
     ) -> None:
         """Set out = x / (1 - rate) for kept elements, and 0 for all other elements; out may be x.
 
-        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32. The
-        right side of the comparison is rounded to an integer (half to even). All arithmetic is in
-        32 bits, so the mask is bitwise identical on every backend.
+        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32; the
+        right side is rounded to an integer (half to even). All arithmetic is in 32 bits, so the
+        mask is bitwise identical on every backend.
 
         Parameters
         ----------
@@ -717,8 +710,7 @@ class Operations(WindowOperations):
         passes : array of int64, shape (1,)
             The number of this forward pass, modulo 2^32.
         out, first : array of x's shape, int
-            The result, and the position of x's first element in the batch (0 if x is the whole
-            batch).
+            The result, and the position of x's first element in the batch.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -756,9 +748,8 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        x, mean, std, out : array
-            x and out have shape (rows, features); mean and std have shape (features,). `out` may be
-            x. No element of std may be 0.
+        x, mean, std, out : array, shapes (rows, features), (features,), (features,), and of x
+            `out` may be x. No element of std may be 0.
         """
         out[...] = x
         out -= mean
@@ -826,8 +817,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, mean, variance, epsilon, scale, shift, out : array, float
-            x and out have shape (rows, features); other arrays have shape (features,). If scale and
-            shift are None, out = (x - mean) / sqrt(variance + epsilon).
+            x and out have shape (rows, features); other arrays have shape (features,). If `scale`
+            or `shift` is None, out = (x - mean) / sqrt(variance + epsilon).
         """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
@@ -859,10 +850,8 @@ class Operations(WindowOperations):
         ----------
         x, scale, shift, running_mean, running_variance : array
             x has shape (rows, features); the other arrays have shape (features,).
-        momentum : float
-            The weight of the previous running averages, in [0, 1].
-        epsilon : float
-            A positive number.
+        momentum, epsilon : float
+            The weight of the previous running averages, in [0, 1], and a positive number.
         mean, inverse_std, out : array
             Results of shapes (features,), (features,) and (rows, features).
         """
@@ -975,7 +964,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, mean, variance, scale, shift, epsilon, inverse_std, out : array, float
-            Arguments as in `batch_norm`; mean and variance have shape (features,).
+            Arguments of `batch_norm`, and the variance of each column.
         """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
         out[...] = scale * ((x - mean) * inverse_std) + shift
@@ -1017,12 +1006,10 @@ class Operations(WindowOperations):
         Parameters
         ----------
         gradient, x, mean, inverse_std, scale : array
-            As in `batch_norm_gradient`.
-        sums : array, shape (2 features,)
-            Two sums over the rows of all parts: of g * n, then of g, with g and n as in
-            `batch_norm_gradient`.
-        counts : array, shape (parts,)
-            The number of rows in each part.
+            Arguments of `batch_norm_gradient`.
+        sums, counts : array, shapes (2 features,) and (parts,)
+            dL/dscale and dL/dshift, summed over the rows of all parts, and each part's number of
+            rows.
         """
         features, rows = scale.shape[0], self.xp.sum(counts)
         of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
@@ -1045,7 +1032,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            Arguments as in `batch_norm`, except that `inverse_std` has shape (rows, 1).
+            Arguments of `batch_norm`, but `inverse_std` has shape (rows, 1). `normalized` is the
+            result for scale 1 and shift 0.
         """
         xp = self.xp
         centered = x - xp.mean(x, axis=1, keepdims=True)
@@ -1146,8 +1134,8 @@ class Operations(WindowOperations):
     def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> None:
         """Look up the row of an embedding table for each code.
 
-        With t_c = table[sizes[0] + ... + sizes[c - 1] + codes[i, c]],
-        out[i] = [t_0 | t_1 | ...]. A code that is out of range is treated as 0.
+        With t_c = table[sizes[0] + ... + sizes[c - 1] + codes[i, c]], out[i] = [t_0 | t_1 | ...]. A
+        code that is out of range is treated as 0.
 
         Parameters
         ----------
@@ -1168,9 +1156,9 @@ class Operations(WindowOperations):
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> None:
-        """Set the gradient of each table row to the sum of the gradients of its uses.
+        """Set each row of `table_gradient` to the sum of the gradients of outputs that use the row.
 
-        Sums are always in the same order, so results are bitwise identical.
+        The sums are always in the same order, so repeated results are bitwise identical.
 
         Parameters
         ----------
@@ -1221,8 +1209,8 @@ class Operations(WindowOperations):
         x, factors, gradient, factors_gradient : array
             Arguments of `scale`, and the gradients of its output and its factors.
         input_gradient : array, shape of x, or None
-            The gradient of x, or None to not compute it. If x has separate rows for each member,
-            `input_gradient` may be the array `gradient`.
+            The gradient of x if needed. If x has separate rows for each member, `input_gradient`
+            may be the array `gradient`.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1279,8 +1267,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         activation, x, alpha, gradient, alpha_gradient : Activation, array
-            Arguments of `parametric_activate`, and two gradients. `gradient` is dL/dout and becomes
-            dL/dx.
+            Arguments of `parametric_activate`, and two gradients.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -1291,18 +1278,16 @@ class Operations(WindowOperations):
     def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
         """Set out[i, c] to cosines and sines of x[i, c] with the frequencies of column c.
 
-        With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]).
-        Without phases, out[i, c] has the cosines, then the sines, of
-        2 pi frequencies[c, k] x[i, c].
+        With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]). Without
+        phases, out[i, c] has the cosines, then the sines, of 2 pi frequencies[c, k] x[i, c].
 
         Parameters
         ----------
         x, frequencies, phases : array
             Arrays of shapes (rows, columns), (columns, waves) and (columns, waves). Frequencies are
             in turns per unit of x; phases, which may be None, are in radians.
-        out : array
-            The result, of shape (rows, columns, waves) with phases, else (rows, columns, 2 *
-            waves).
+        out : array, shape (rows, columns, waves) with phases, else (rows, columns, 2 * waves)
+            The result.
         """
         xp, waves = self.xp, frequencies.shape[1]
         angle = x[:, :, None] * (2 * math.pi * frequencies)
@@ -1336,8 +1321,7 @@ class Operations(WindowOperations):
         x, frequencies, phases, gradient : array
             Arguments of `periodic`, and the gradient of its output.
         frequencies_gradient, phases_gradient, input_gradient : array
-            Gradients, with the shapes of frequencies, phases and x. `phases_gradient` and
-            `input_gradient` may be None if they are not needed.
+            The gradients of frequencies, phases and x. The last two may be None.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1404,11 +1388,11 @@ class Operations(WindowOperations):
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """Set out = a @ b for each group, where either operand may be transposed first.
+        """Set out = a @ b for each group, where one operand may be transposed first.
 
-        A batch has shape (rows, groups, ...), and weights have shape (groups, ...). An operand pair
-        may be a batch and weights, a batch and transposed weights, or (with `transpose_a`) two
-        batches, summed over their rows.
+        A batch has shape (rows, groups, ...), and weights have shape (groups, ...). The operands
+        are a batch and weights, a batch and transposed weights, or (with `transpose_a`) two
+        batches, whose products are summed over the rows.
 
         Parameters
         ----------
@@ -1416,8 +1400,7 @@ class Operations(WindowOperations):
             With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, the shapes are
             (rows, groups, m), (rows, groups, n) and (groups, m, n).
         transpose_a, transpose_b : bool
-            Whether to transpose a, and whether to transpose b. `transpose_a` and `transpose_b` must
-            not both be True.
+            Whether to transpose a, and whether to transpose b. At most one of them may be True.
         """
         xp = self.xp
         if transpose_a:
@@ -1469,8 +1452,7 @@ class Operations(WindowOperations):
         x, weights, activation, z, output, gradient : array, Activation
             As in `group_dense`. The gradient has the shape of the output and becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
-            be None.
+            The gradients of weights, bias and x, or None if a gradient is not needed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -1507,10 +1489,8 @@ class Operations(WindowOperations):
             (rows,).
         weights, normalizer : array, shapes (rows,) and (1,)
             The rows' sample weights, and the sum of weights by which the gradient is divided.
-        gradient : array, shape (rows, outputs), or None
-            The gradient, or None to not compute it.
-        loss_sum : array, shape (1,)
-            The running sum.
+        gradient, loss_sum : array of shape (rows, outputs) or None, array of shape (1,)
+            The gradient if needed, and the running sum of losses.
 
         Raises
         ------
@@ -1537,10 +1517,8 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        metric : Metric
-            The metric.
-        predictions, targets, weights : array
-            As in `loss`.
+        metric, predictions, targets, weights : Metric, array
+            The metric, and arguments of `loss`.
         summary : array, shape (metric.size(outputs),)
             The summary of earlier batches, changed in place.
 
@@ -1634,11 +1612,9 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        optimizer : Optimizer
-            The optimizer, whose `weight_decay` may be an array of shape (1,), which a
-            schedule sets.
-        trained : Trained
-            The values and slots, which are changed in place; and the gradients.
+        optimizer, trained : Optimizer, Trained
+            The optimizer, whose `weight_decay` may be an array of shape (1,) that a schedule sets;
+            and the values and slots, which are changed in place, and the gradients.
         learning_rate, step : array, array of int64, shape (1,)
             The learning rate without factors, and the number of the update, from 1.
         """
@@ -1658,12 +1634,12 @@ class Operations(WindowOperations):
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Run `count_update`, then `update` with the learning rate and update number that it sets.
+        """Run `count_update`, then `update` with the learning rate and update number in `counters`.
 
         Parameters
         ----------
         counters, optimizer, trained : UpdateCounters, Optimizer, Trained
-            Arguments as in `count_update` and `update`.
+            Arguments of `count_update` and `update`.
         """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
@@ -1699,8 +1675,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
-            All gradients, the loss scale, and a flag of type int64: whether all gradients were
-            finite.
+            All gradients, the loss scale, and a flag of type int64, set by `scale_loss`.
         """
         xp = self.xp
         gradients /= scale

@@ -2,9 +2,9 @@
 
 A marked method is called once, before the arrays have values. Each training step repeats only the
 operations that the method calls. A `Placeholder` has the shape and type of an array, can be indexed
-and reshaped, and can be passed to operations. Code that is not an operation would run only once. So
-if such code uses a placeholder, an error is raised that names the method and the line. Placeholders
-work with any array library, even if it allows no subclasses.
+and reshaped, and can be passed to operations. Code that is not an operation would run only once, so
+using a placeholder in such code raises an error that names the method and the line. Placeholders
+work with any array library, even if the library allows no subclasses.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Guard(threading.local):
     what = ""
     """The description of the marked method."""
     refusal: ArgumentError | None = None
-    """The error of a refused action; it is raised again after a method that caught it."""
+    """The error of a refused action, which is raised again if the method has caught it."""
     notes: list[Note] | None = None
     """The operations that a method has called, to compare two calls of the method."""
     custom = ""
@@ -107,7 +107,7 @@ class Placeholder:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """The type of the array, so that `isinstance` works as for the array."""
+        """The array's type, so that `isinstance` treats the placeholder as an array."""
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
@@ -130,15 +130,12 @@ class Placeholder:
         return self._view(self._gpunn_array[index], "[]", *parts)
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        """Return the namespace of the array's library."""
         return array_api_compat.array_namespace(self._gpunn_array)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return int(self.shape[0])
 
     def __repr__(self) -> str:
-        """Return a string with the shape."""
         return f"<Placeholder of an array of shape {tuple(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
@@ -154,11 +151,9 @@ class Placeholder:
         raise AttributeError(f"an array has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to change an attribute."""
         refuse(f"sets {name} of an array")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse an elementwise NumPy function."""
         refuse(f"calls the function {ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -219,8 +214,7 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 def guarded(what: str) -> Iterator[None]:
     """Replace arrays by placeholders while a marked method is called; errors name `what`.
 
-    Raises an ArgumentError if a placeholder refused an action, or if a function failed because it
-    received a placeholder.
+    Raises an ArgumentError if a placeholder refused an action, or made a function fail.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -250,7 +244,7 @@ def is_guarded() -> bool:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Use arrays instead of placeholders while gpunn's code, called by a marked method, runs."""
+    """Let gpunn's code use arrays, although a marked method has called the code."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -262,8 +256,8 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
     """Call a marked method twice, and return the result of the second call.
 
     Each training step repeats the recorded operations. So an ArgumentError is raised if the two
-    calls differ, for example because the method draws random numbers. `rehearsal` calls a function
-    and discards its operations.
+    calls differ, for example because the method draws random numbers. `rehearsal` makes the first
+    call, and discards its operations.
     """
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
     try:
@@ -335,7 +329,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an argument in a form in which the arguments of two calls can be compared."""
+    """Return an argument in a form that can be compared with an argument of another call."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
@@ -355,7 +349,7 @@ def described(name: str, value: Any) -> Any:
 
 
 def described_use(value: Any) -> Any:
-    """Return a comparable form of a number or array that a function uses in each step."""
+    """Return a comparable form of a value that a function uses in each step."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, tuple):

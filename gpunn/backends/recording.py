@@ -3,13 +3,13 @@
 A training step, a batch of an evaluation and a prediction are sequences of a backend's operations.
 Each repetition of the sequence uses the same arrays. `record` returns the sequence of a function's
 operations, a *trace*, without running them. A backend's `lower` turns a trace into a function that
-runs the operations a given number of times. The function calls the operations' definitions, NumPy,
-a compiled program, or a CUDA graph.
+runs the operations a given number of times, by definitions, NumPy, a compiled program or a CUDA
+graph.
 
 An *engine* is a way to run a trace, such as compiled programs or CUDA graphs. A *lowering* turns
 one operation into an engine's steps. All lowerings of an engine are methods of one class, named
-after the operations; `lower_operations` calls them. A lowering gets the operation's arguments as
-attributes of one object, so lowerings need not declare the parameters.
+after the operations; `lower_operations` calls the methods. A lowering gets the operation's
+arguments as attributes of one object, so lowerings need not declare the parameters.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Operation(NamedTuple):
 
 
 Trace: TypeAlias = Sequence[Operation]
-"""Operations in order."""
+"""Recorded operations, in order."""
 
 
 class Arguments(SimpleNamespace):
@@ -48,11 +48,9 @@ class Arguments(SimpleNamespace):
 
     @property
     def arrays(self) -> list[Any]:
-        """The array arguments."""
         return [each for each in vars(self).values() if hasattr(each, "shape")]
 
     def replace(self, **changed: Any) -> Arguments:
-        """Return a copy of the arguments with some of them changed."""
         return Arguments(**vars(self) | changed)
 
 
@@ -76,8 +74,8 @@ class Repeated(Protocol):
         """Return a function that replaces these arguments by others, in the same order.
 
         The arguments are arrays, and numbers of subclasses of float and int, so that each number is
-        a separate object. They are found by identity. The result is None if the recording also uses
-        an array's memory through other arrays.
+        a separate object: arguments are found by identity. The result is None if the recording also
+        uses an array's memory through other arrays.
         """
 
 
@@ -88,8 +86,8 @@ T = TypeVar("T")
 class Recorder(threading.local):
     """The trace that this thread records, and the trace's backend.
 
-    If there is no trace, operations run immediately. If the trace has no backend, operations of any
-    backend are recorded.
+    Without a trace, operations run immediately. Without a backend, operations of all backends are
+    recorded.
     """
 
     trace: list[Operation] | None = None
@@ -152,9 +150,9 @@ def operation(method: F) -> F:
 
 
 def composite(method: F) -> F:
-    """Declare a method an operation that consists only of other operations.
+    """Declare a method an operation that only calls other operations.
 
-    A backend without a lowering for the whole operation runs the operations that it consists of.
+    A backend without a lowering for the whole operation runs the other operations.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -166,7 +164,7 @@ def is_operation(member: Any) -> bool:
 
 
 def is_composite(backend: Performer, one: Operation) -> bool:
-    """Return whether an operation consists only of other operations."""
+    """Return whether an operation only calls other operations."""
     method = method_of(backend, one)
     return getattr(method, "composite", None) is method
 
@@ -210,7 +208,7 @@ def current_trace() -> list[Operation] | None:
 
 
 def arrays_in(value: object) -> Iterator[Any]:
-    """Yield the arrays among an operation's arguments, also from lists, tuples and dicts."""
+    """Yield the arrays among an operation's arguments, including in lists, tuples and dicts."""
     if hasattr(value, "shape"):
         yield value
     elif isinstance(value, Mapping):
@@ -288,9 +286,9 @@ class RecordingCache:
     A trace contains settings, such as a dropout rate. So the cache is cleared if a part (a layer,
     the loss, ...) has changed. A part has changed if a field has become another object, or a
     different number or string. Recursively, the cache compares the fields of dataclasses, the
-    elements of lists, tuples and dicts, and the attributes that a method `recorded_attributes`
-    names. It also compares the global variables that methods of custom classes read. The cache is
-    also cleared before it would have more than `size` entries.
+    elements of lists, tuples and dicts, and the attributes that `recorded_attributes` returns. The
+    cache also compares the global variables that methods of custom classes read. The cache is also
+    cleared before it would have more than `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -301,7 +299,7 @@ class RecordingCache:
         self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the cached value for a key; if there is none, make it by calling `make`."""
+        """Return the cached value for a key, or else the value that `make` returns."""
         if self._made and self._changed():
             self._made.clear()
         if key not in self._made:
@@ -325,14 +323,13 @@ class RecordingCache:
         return not all(same(elements(each), earlier) for each, earlier in self._elements)
 
     def clear(self) -> None:
-        """Remove all entries."""
         self._made.clear()
 
 
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
     """Return all fields of a dataclass, and of dataclasses in its fields, as pairs (owner, name).
 
-    Fields of an object that occurs several times are returned once; `known` are objects seen
+    If an object occurs several times, its fields are returned once; `known` are objects seen
     before.
     """
     known = {} if known is None else known

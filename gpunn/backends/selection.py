@@ -1,4 +1,4 @@
-"""Select a backend by name. If a user names a backend, gpunn never uses another one instead."""
+"""Select a backend by name. If a user names a backend, gpunn uses no other backend instead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("gpunn")
 
 
 def choose_backend(argument: str | None = None, configured: str | None = None) -> str:
-    """Return the backend's name from the first source, in order of priority, that gives a name.
+    """Return the backend's name from the first source that gives a name.
 
     In order of priority, the sources are an argument or command-line option, the environment
     variable GPUNN_BACKEND, a configuration's key, and "auto".
@@ -63,9 +63,9 @@ def settle_backend(
 ) -> Backend:
     """Return the backend that `choose_backend` names.
 
-    The options and the errors are the same as for `get_backend`. If the name is invalid, the
-    message also states the source of the name. The name in a configuration is checked even if
-    another source has priority.
+    The options and the errors are the same as for `get_backend`; the message for an invalid name
+    also states the source of the name. The name in a configuration is checked even if another
+    source has priority.
     """
     if configured:
         _check_name(configured, "backend")
@@ -87,13 +87,13 @@ def get_backend(
     ----------
     backend : str, Backend or None
         "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
-        device number 1. "auto" selects a CUDA device if one is usable. Otherwise "auto" selects the
-        CPU. If the machine nevertheless has signs of a GPU, such as CuPy or NVIDIA's driver, "auto"
-        logs a warning, once for a process and its workers. With None, the environment variable
-        GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned unchanged.
+        device number 1. "auto" selects a usable CUDA device, or else the CPU. If "auto" selects the
+        CPU although the machine has signs of a GPU, such as CuPy or NVIDIA's driver, a warning is
+        logged once for a process and its workers. None means the name in the environment variable
+        GPUNN_BACKEND, or else "auto". A Backend object is returned unchanged.
     graph : bool
-        On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
-        the host launches one graph instead of many kernels. Results are the same.
+        On a CUDA device: whether to record a training step as a CUDA graph and replay the graph, so
+        that the host launches one graph instead of many kernels. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the precision to which products of float32 matrices may round factors.
         Lower precision is faster on tensor cores. Matrices, sums and parameters stay float32.
@@ -108,9 +108,9 @@ def get_backend(
         algorithms in the first step. Results with "heuristic" and "measured" differ in rounding.
         Checkpoints store the algorithms that were chosen by timing.
     threads : int or None
-        On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS or else
-        OMP_NUM_THREADS sets the number. If neither variable is set, each core that this process may
-        use gets one thread. Repeated runs with the same number of threads are bitwise identical.
+        On the CPU: the number of threads. None means the number in the environment variable
+        GPUNN_THREADS, or else in OMP_NUM_THREADS, or else one thread for each core that this
+        process may use. Repeated runs with the same number of threads are bitwise identical.
 
     Returns
     -------
@@ -147,22 +147,11 @@ def get_backend(
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return a backend equal to one that was pickled. Pickled files contain this function's name.
-
-    Parameters
-    ----------
-    name, options : str, mapping
-        Arguments of `get_backend`.
-
-    Returns
-    -------
-    Backend
-        A new backend.
-    """
+    """Return a backend equal to a pickled one. Pickled files contain this function's name."""
     return get_backend(name, **options)
 
 
-Backend.maker = made_again
+Backend._maker = made_again
 
 
 def available_backends() -> list[str]:
@@ -255,7 +244,7 @@ def _warn_once(reason: str) -> None:
 
 
 HELD: dict[str, int] = {}
-"""File descriptors of claims, by name; the system closes them when the process ends."""
+"""File descriptors of claims, by name; the system closes the files when the process ends."""
 
 
 def claim(subject: str) -> bool:
@@ -264,18 +253,14 @@ def claim(subject: str) -> bool:
     A process and its workers (of multiprocessing or joblib) form a tree. The first process that
     calls this function gets True. All other processes get False until the first process ends.
 
-    Notes
-    -----
     A claim is the name of an abstract Unix socket, which only one process can bind. The operating
-    system frees the claim when its process ends, so no file remains. Only Linux has abstract
-    sockets. On other systems, each process gets True.
+    system frees the name when the process ends, so no file remains. Only Linux has abstract
+    sockets; on other systems, each process gets True.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid
     name = f"\0gpunn-{subject}-{root}"
-    if name in HELD:
-        return True
-    if not hasattr(socket, "AF_UNIX"):
+    if name in HELD or not hasattr(socket, "AF_UNIX"):
         return True
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

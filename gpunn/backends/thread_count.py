@@ -27,12 +27,12 @@ def usable_cores() -> int:
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads; most threads beyond this number would only wait."""
+    """Return the maximum number of threads; more threads would mostly wait."""
     return max(256, os.cpu_count() or 1)
 
 
 def check_threads(name: str, threads: Any) -> int:
-    """Return a number of threads; if it is invalid, raise an error that names the argument."""
+    """Return a valid number of threads; otherwise, raise an error that names the argument."""
     number = check_integer(name, threads)
     if number > max_threads():
         raise ArgumentError(
@@ -47,8 +47,8 @@ def requested_threads(threads: int | None) -> int | None:
 
     The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
     libraries set in their workers. OMP_NUM_THREADS is limited to the number of cores. If
-    OMP_NUM_THREADS is a list for nested levels, its first number is used. As in OpenMP, an invalid
-    OMP_NUM_THREADS is ignored with a warning. Other invalid numbers raise an error.
+    OMP_NUM_THREADS is a list for nested levels, its first number is used. An invalid
+    OMP_NUM_THREADS is ignored with a warning, as in OpenMP; other invalid numbers raise an error.
     """
     if threads is not None:
         return check_threads("threads", threads)

@@ -1,4 +1,4 @@
-"""Trace the definition of an operation."""
+"""Trace the definitions of operations."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class TracedBackend:
 
 
 def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> list[Write]:
-    """Return what an operation's definition writes, as functions of what it reads.
+    """Return what an operation's definition writes, as functions of the arrays that it reads.
 
     Raises an `Untraceable` with the reason if the definition can't be traced. The definition runs
-    twice: if the two graphs differ, it uses random numbers or counts its calls.
+    twice: if the two graphs differ, the definition uses random numbers or counts its calls.
     """
     owners = [each for each in vars(arguments).values() if isinstance(each, Configurable)]
     with kept_if_refused(map(type, owners)):
@@ -58,14 +58,14 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 class Traced(NamedTuple):
-    """What an operation writes, and arrays to use instead of some nodes' own arrays."""
+    """What an operation writes, and the array of each node that is an array."""
 
     writes: list[Write]
     arrays: Mapping[Node, Array]
 
 
 def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
-    """Return what `trace_operation` returns; operations with equal arguments share a trace.
+    """Return the result of `trace_operation`; operations with equal arguments share a trace.
 
     Within `shared_traces`, a definition is traced once for equal objects and shapes of arrays.
     """
@@ -86,8 +86,8 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
 def form_of(value: Any, known: Arrays | None) -> Hashable:
     """Return a key that is equal for arguments with equal traces.
 
-    `known` numbers the arrays. It is None for a list within an object: arrays in such a list have
-    no stand-ins.
+    `known` numbers the arrays. `known` is None for a list within an object, because arrays in such
+    a list have no stand-ins.
     """
     if known is not None and is_array(value):
         return known.number(value), value.shape, value.dtype.kind
@@ -104,7 +104,7 @@ def form_of(value: Any, known: Arrays | None) -> Hashable:
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:
-    """Return what `make` returns, or None after a hint if a custom class can't be traced."""
+    """Return the result of `make`, or None after a hint if the custom class can't be traced."""
     try:
         return make()
     except Untraceable as error:
@@ -130,7 +130,7 @@ def hint(cls: type, reason: str) -> None:
 
 
 def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
-    """Run a definition with stand-ins of a trace."""
+    """Return what a definition writes if its arguments are stand-ins of a trace."""
     stand_ins = Substitution(tracer)
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
     with kept_classes(replaced.values()):
@@ -195,7 +195,6 @@ class Substitution:
         self._objects: dict[int, tuple[Any, list[Any]]] = {}
 
     def of(self, value: Any) -> Any:
-        """Return a value with stand-ins for its arrays."""
         if is_array(value):
             return self._of_array(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):

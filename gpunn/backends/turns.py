@@ -14,11 +14,11 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A reentrant, fair lock: a thread that releases it can't get it again before a waiting thread.
+    """A reentrant, fair lock: waiting threads get the lock before the thread that releases it.
 
-    A thread holds the lock only for a short time: for some updates, or for one batch. The thread
-    count of NumPy's BLAS and the buffers of recorded steps belong to the whole process. Without the
-    lock, threads would change each other's results.
+    A thread holds the lock only for a short time: for some updates, or for one batch. Without the
+    lock, threads would change each other's results, because the whole process shares the thread
+    count of NumPy's BLAS and the buffers of recorded steps.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,6 @@ class Turns:
         self._depth = 0
 
     def __enter__(self) -> None:
-        """Acquire the lock, after waiting for any thread that holds it."""
         if not self._lock.acquire(blocking=False):
             self._waiting.append(None)
             try:
@@ -37,7 +36,7 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock, and pause if another thread waits, to let the other acquire it."""
+        """Release the lock, and pause if another thread waits for it."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:
@@ -45,11 +44,7 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Let other threads compute within this context, in which this thread waits for a result.
-
-        The thread releases the lock when it enters the context, and acquires it again when it
-        leaves.
-        """
+        """Release the lock within this context, in which this thread waits for other threads."""
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0
         if depth:

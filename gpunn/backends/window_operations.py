@@ -47,14 +47,13 @@ class WindowOperations:
 
     @operation
     def convolution_weights(self, x: Array, gradient: Array, window: Window, out: Array) -> None:
-        """Set out to dL/d(weights) of `convolution`, from dL/d(its result).
-
-        out[(k, l, c), u] = sum over n, i, j of patch[k, l, c] gradient[n, i, j, u].
+        """Set out[(k, l, c), u] = sum over n, i, j of patch[k, l, c] gradient[n, i, j, u].
 
         Parameters
         ----------
         x, gradient, window, out : array, Window
-            Arrays with the shapes of x, result and weights in `convolution`; and its window.
+            The arguments x and window of `convolution`, the gradient dL/d(result), and
+            dL/d(weights).
         """
         xp, groups = self.xp, groups_of(x.shape[3], out, window)
         padded = window.padded(xp, x, gradient.shape, 0.0)
@@ -68,7 +67,7 @@ class WindowOperations:
     def convolution_inputs(
         self, gradient: Array, weights: Array, window: Window, out: Array
     ) -> None:
-        """Set out to dL/dx of `convolution`, from dL/d(its result).
+        """Set out to dL/dx of `convolution`.
 
         For each output pixel (i, j) and each (k, l, c)::
 
@@ -78,8 +77,7 @@ class WindowOperations:
         Parameters
         ----------
         gradient, weights, window, out : array, Window
-            The gradient of `convolution`'s result, the weights, the window, and an array with the
-            shape of x.
+            The gradient dL/d(result), weights and window of `convolution`, and dL/dx.
         """
         xp, groups = self.xp, groups_of(out.shape[3], weights, window)
         zeros = xp.zeros(out.shape, dtype=out.dtype, device=self.device)
@@ -105,9 +103,8 @@ class WindowOperations:
 
         Parameters
         ----------
-        x, factors, out : array
-            x and out have shape (rows, height, width, channels), factors has shape (rows,
-            channels). `out` may be x.
+        x, factors, out : array, shapes (rows, height, width, channels), (rows, channels), and of x
+            `out` may be x.
         """
         out[...] = x * factors[:, None, None, :]
 
@@ -131,15 +128,15 @@ class WindowOperations:
     def max_pool_gradient(
         self, x: Array, output: Array, gradient: Array, window: Window, out: Array
     ) -> None:
-        """Set out to dL/dx of `max_pool`, from dL/d(output).
+        """Set out to dL/dx of `max_pool`.
 
-        In each window, the first of the largest numbers gets the whole gradient, as in PyTorch. The
-        order is row by row. Overlapping windows add their gradients.
+        In each window, the first of the largest numbers, row by row, gets the whole gradient, as in
+        PyTorch. Overlapping windows add their gradients.
 
         Parameters
         ----------
         x, output, gradient, window, out : array, Window
-            The arguments and the result of `max_pool`; dL/d(output); and dL/dx.
+            x, result and window of `max_pool`, the gradient dL/d(output), and dL/dx.
         """
         xp = self.xp
         padded = window.padded(xp, x, output.shape, -float("inf"))
@@ -158,7 +155,7 @@ class WindowOperations:
         Parameters
         ----------
         x, window, out : array, Window, array
-            As in `max_pool`.
+            Arguments as in `max_pool`.
         """
         xp = self.xp
         out[...] = sum_over_taps(xp, window, x, out.shape) / pixels_of(xp, window, x, out)

@@ -36,7 +36,7 @@ class Window:
         return result
 
     def span(self, out: Shape) -> tuple[int, int]:
-        """Return the height and width, padding included, that an output of this shape reads."""
+        """Return the height and width, including padding, that an output of this shape reads."""
         height, width = (
             (size - 1) * stride + (kernel - 1) * dilation + 1
             for size, stride, kernel, dilation in zip(
@@ -46,10 +46,7 @@ class Window:
         return height, width
 
     def taps(self, out: Shape) -> Iterator[tuple[slice, slice, slice, slice]]:
-        """Yield, for each pixel of the window, the slice of a padded array that has this pixel.
-
-        The slice has a pixel for each output pixel.
-        """
+        """Yield, for each pixel of a window, the slice of a padded array that has these pixels."""
         whole = slice(None)
         (_, rows, columns, _), (down, right) = out, self.strides
         for k in range(self.kernel[0]):
@@ -59,7 +56,7 @@ class Window:
                 yield whole, vertical, slice(left, left + (columns - 1) * right + 1, right), whole
 
     def inside(self, image: Array, shape: Shape) -> Array:
-        """Return the part of a padded array that is the image of this shape."""
+        """Return a padded array without the padding; the result has shape `shape`."""
         (top, left), (_, height, width, _) = self.padding, shape
         return image[:, top : top + height, left : left + width, :]
 

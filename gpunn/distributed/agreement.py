@@ -43,7 +43,6 @@ class Agreement:
 
     @property
     def alone(self) -> bool:
-        """Whether there are no other ranks."""
         return self.size == 1
 
     @property

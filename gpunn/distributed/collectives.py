@@ -48,7 +48,6 @@ class Collectives:
         return self._direct and self.communicator.overlaps
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
-        """Run `Communicator.exchange`."""
         call = partial(self.communicator.exchange, sends, receives)
         self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 

@@ -39,12 +39,10 @@ class Ranks:
 
     @property
     def alone(self) -> bool:
-        """Whether this process trains alone."""
         return self.size == 1
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0."""
         return self.rank == 0
 
     @property

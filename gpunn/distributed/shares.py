@@ -66,7 +66,6 @@ class Shares:
 
     @property
     def whole(self) -> bool:
-        """Whether each batch is a single shard."""
         return self.shards == 1
 
     def each(self, rows: int) -> list[tuple[int, int]]:
@@ -119,7 +118,6 @@ class Block:
 
     @property
     def slice(self) -> slice:
-        """The numbers `start` to `stop` - 1 of the vector."""
         return slice(self.start, self.stop)
 
 

@@ -54,7 +54,6 @@ class Plan:
                 call.unused.append(k)
 
     def __call__(self, xp: Any, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Return the results for the inputs' arrays."""
         like = arrays[self._first_float]
         dtypes = {"float": like.dtype, "int": xp.int64, "bool": xp.bool}
         library = Library(xp, dtypes, device(like))

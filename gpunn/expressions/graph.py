@@ -84,7 +84,6 @@ class Graph:
         self._nodes: dict[Any, Node] = {}
 
     def node(self, op: str, *args: Node, shape: Shape, kind: str, data: Any = None) -> Node:
-        """Return the node with these fields."""
         identity = id(data) if hasattr(data, "shape") else repr(data)
         key = op, tuple(map(id, args)), shape, kind, identity
         if key not in self._nodes:
@@ -96,7 +95,6 @@ class Graph:
         return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
 
     def number(self, value: float) -> Node:
-        """Return the node of a Python number."""
         kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
         return self.node(NUMBER, shape=(), kind=kind, data=float(value))
 

@@ -153,22 +153,18 @@ class StandIn:
 
     @property
     def shape(self) -> Shape:
-        """The array's shape."""
         return self.node.shape
 
     @property
     def ndim(self) -> int:
-        """The number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
-        """The data type."""
         kinds = {"float": self.tracer.dtype, "int": np.dtype(np.int64), "bool": np.dtype(bool)}
         return kinds[self.node.kind]
 
@@ -179,7 +175,6 @@ class StandIn:
 
     @property
     def T(self) -> Any:  # noqa: N802 - the array API's name
-        """The transposed matrix."""
         return self.tracer.transposed(self)
 
     def __len__(self) -> int:
@@ -238,7 +233,6 @@ class StandIn:
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 
     def view(self, node: Node) -> StandIn:
-        """Return a view of this array."""
         return StandIn(self.tracer, node, viewed=self if self.viewed is None else self.viewed)
 
     def _columns(self, key: slice | int, size: int) -> tuple[int, int]:

@@ -61,12 +61,10 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the check found no problem."""
         return not self.problem
 
     @property
     def blocks(self) -> bool:
-        """Whether a problem makes the CUDA backend unusable."""
         return self.blocking and not self.ok
 
 

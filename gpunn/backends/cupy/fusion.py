@@ -54,7 +54,7 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
     """Return the fused operation for two adjacent operations, or None if they stay separate.
 
-    Apart from the connecting array, the two operations must share no memory: a fused kernel may
+    Apart from the connecting array, the two operations must share no memory. A fused kernel may
     write results of the second operation before it has read all arguments of the first.
     """
     fusion = FUSIONS.get((first.name, second.name))

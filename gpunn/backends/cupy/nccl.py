@@ -25,7 +25,6 @@ class Calls:
         }
 
     def use_device(self) -> None:
-        """Make the communicator's device current for this thread."""
         self._device.use()
 
     def trouble(self) -> str:

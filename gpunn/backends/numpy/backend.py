@@ -91,7 +91,6 @@ class NumpyBackend(Backend):
         return repeat
 
     def bound(self, trace: Trace) -> Calls:
-        """Return calls that run the operations of a trace, in order."""
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:

@@ -1,10 +1,9 @@
 """Translate (lower) operations to NumPy calls, prepared once and repeated in each step.
 
-NumPy runs an operation's definition (`gpunn.backends.operations`) if this module has no lowering.
-The lowerings use a faster NumPy call, or process one chunk of the arrays at a time. Intermediate
-results of a chunk stay in the processor's cache. Each method receives the arguments of the
-operation of the same name, and returns functions to call in order, or None to run the operation's
-definition.
+The lowerings use a faster NumPy call than the definition (`gpunn.backends.operations`), or process
+one chunk of the arrays at a time, so that intermediate results stay in the processor's cache. Each
+method receives the arguments of the operation of the same name, and returns functions to call in
+order, or None to run the definition.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CHUNK = 16384
 """Elements per chunk: a few float32 arrays of this length fit into a core's L2 cache."""
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
-"""The products j * GOLDEN, modulo 2^32, for the positions j in a chunk."""
+"""j * GOLDEN, modulo 2^32, for the positions j in a chunk."""
 
 
 class NumpyLowerings:

@@ -1,8 +1,4 @@
-"""Allocate arrays in memory.
-
-Large arrays use large pages of memory, so that the processor has fewer pages' addresses to
-translate (TLB).
-"""
+"""Allocate arrays in memory, large arrays in large pages."""
 
 from __future__ import annotations
 
@@ -20,15 +16,15 @@ LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
 LINE = 64
-"""Bytes in a cache line, and in the widest vectors. NumPy itself does not align arrays to cache
-lines."""
+"""Bytes in a cache line, and in the widest vectors; NumPy does not align arrays to cache lines."""
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
     """Return an array of zeros; a large array begins at a large page, if the system has them.
 
     A matrix product reads columns of matrices. With pages of 4 KiB, each element of a column can be
-    on a separate page. The processor's cache of addresses can't hold that many pages.
+    on a separate page, and the processor's cache of page addresses (TLB) can't hold that many
+    pages.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):

@@ -34,8 +34,8 @@ MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
 """The two flags of x86 together, and the flag FZ of ARM, which has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each kind of processor, the flags, and which word of the floating-point environment has
-them."""
+"""For each kind of processor, the word of the floating-point environment that has the flags, and
+the flags."""
 
 
 class State:
@@ -59,13 +59,9 @@ THREAD = ThreadState()
 
 
 class Flushed:
-    """A context in which this thread treats subnormal numbers as zero.
-
-    If the flags can't be set, the context does nothing.
-    """
+    """A context in which this thread treats subnormal numbers as zero, if flags can be set."""
 
     def __enter__(self) -> None:
-        """Set the flags."""
         state = THREAD.state
         state.depth += 1
         if state.depth == 1 and (access := environment()) is not None:
@@ -77,7 +73,6 @@ class Flushed:
             put(memory)
 
     def __exit__(self, *_: object) -> None:
-        """Restore the earlier flags."""
         state = THREAD.state
         state.depth -= 1
         if state.depth == 0 and (access := environment()) is not None:

@@ -31,7 +31,6 @@ class Variable(NamedTuple):
 
     @property
     def declaration(self) -> str:
-        """The statement that declares the variable."""
         return f"const {C_NAMES[self.node.kind]} {self.name} = {self.text};"
 
 

@@ -65,12 +65,10 @@ class Printer:
         return self._names[key]
 
     def name(self) -> str:
-        """Return a new name of a variable."""
         self._count += 1
         return f"v{self._count}"
 
     def text(self, node: Node, arguments: Sequence[str]) -> str:
-        """Return the expression of a function of named arguments."""
         if node.op not in TEXTS:
             raise Untraceable(f"the function {node.op} is not supported in CUDA kernels")
         of_integers = any(each.kind == "int" for each in node.args if each.op != NUMBER)

@@ -90,7 +90,6 @@ class Statements:
 
     @property
     def values_of_numbers(self) -> list[Any]:
-        """The arguments for the parameters `numbers`."""
         return [*self.widths, *map(self.dtype.type, self.printer.numbers)]
 
     # -------------------------------------------------------------------- places in the graph
@@ -223,13 +222,11 @@ class Statements:
         return self.printer.text(node, values)
 
     def index(self, place: Place) -> str:
-        """Return the index of an element in its array."""
         if not (place.has_rows and place.column):
             return place.column or ("row" if place.has_rows else "0")
         return f"row * {self.width(place.columns)} + {place.column}"
 
     def name(self, array: Array) -> str:
-        """Return the name of the parameter for an array."""
         for number, each in enumerate(self.arrays):
             if each is array:
                 return f"a{number}"
@@ -239,7 +236,6 @@ class Statements:
         return f"a{len(self.arrays) - 1}"
 
     def width(self, columns: int) -> str:
-        """Return the name of the parameter for a number of columns."""
         if columns not in self.widths:
             self.widths.append(columns)
         return f"width{self.widths.index(columns)}"

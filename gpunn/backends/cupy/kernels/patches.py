@@ -134,7 +134,6 @@ class Patches:
         return weights.reshape(self._patch, *self._groups, -1).transpose(1, 0, 2)
 
     def scratch(self, name: str, *shape: int) -> Array:
-        """Return an array of scratch memory."""
         size = math.prod(shape)
         return self._scratch(name, size, self._images.dtype)[:size].reshape(shape)
 
@@ -151,7 +150,6 @@ class Patches:
         return self._images[first:end], np.int32(part.start - begin), np.int32(part.stop - begin)
 
     def columns(self, part: slice) -> Array:
-        """Return the columns of a part."""
         columns = self.buffer(part)
         if not self._same:
             images, first, _ = self.images_of(part)

@@ -258,7 +258,6 @@ class CublasProduct:
         check("cublasGemmStridedBatchedEx", status)
 
     def _current_handle(self) -> ctypes.c_void_p:
-        """Return the handle, after setting it to the current stream."""
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
         stream = cupy.cuda.get_current_stream().ptr
         handle: ctypes.c_void_p = handles(self._library, self._device).use(stream, workspace)

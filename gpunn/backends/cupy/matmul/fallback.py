@@ -23,7 +23,6 @@ class CupyProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run the operation `group_matmul`."""
         if transpose_a:
             out[...] = cupy.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2))
             return

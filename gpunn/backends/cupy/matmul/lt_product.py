@@ -64,7 +64,6 @@ class LtProduct:
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 
     def restore(self, algorithms: Mapping[str, str]) -> None:
-        """Restore algorithms that `selection.stored` returned."""
         self.selection.restore(algorithms)
         self._plans = Plans()
 

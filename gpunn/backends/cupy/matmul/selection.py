@@ -66,7 +66,6 @@ class Measured:
 
     @property
     def reason(self) -> str:
-        """The number of measured choices, as text."""
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:

@@ -1,4 +1,4 @@
-"""Show that kernels are being built. Building the kernels takes long, but happens only once."""
+"""Show that kernels are being built, which takes long but happens only once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 LOGGER_NAME = "gpunn.compilation"
-"""A separate logger, so that the command can show lines about builds without all other INFO
+"""A separate logger, so that the command `gpunn` can show lines about builds but no other INFO
 lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
 
 def stream() -> Any:
-    """Return where to show lines: a notebook's cell, a terminal's stderr, or nowhere (None)."""
+    """Return the stream for lines: a notebook's cell, a terminal's stderr, or None."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
     return sys.stderr if is_terminal(sys.stderr) else None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 WORTHWHILE = 6.0
-"""If an operation takes more microseconds than this on average, several threads share it."""
+"""If the operations of a trace take more microseconds on average, several threads share each."""
 
 PIECE = 1 << 17
 """Bytes of images to process together, so that they are in the cache for the next operation."""
@@ -126,10 +126,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def pieces_of(trace: Trace, threads: int) -> int:
-    """Return the number of equal pieces into which each thread divides its images.
-
-    A piece of the largest array of images has about PIECE bytes.
-    """
+    """Return into how many pieces, of about PIECE bytes, each thread divides its images."""
     images = [
         each
         for name, args, kwargs, _ in trace
@@ -154,10 +151,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the bytes of the largest operand's panels (copies of columns for a product).
-
-    Each row of a panel has `panel` bytes.
-    """
+    """Return the bytes of the largest operand's panels, whose rows have `panel` bytes."""
     operands = [
         one
         for name, args, kwargs, _ in trace

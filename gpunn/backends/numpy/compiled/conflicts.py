@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Known(threading.local):
-    """The addresses that `address` has found within `known_addresses`, with their arrays, by id."""
+    """Within `known_addresses`, maps ids of arrays to pairs of address and array."""
 
     addresses: dict[int, tuple[np.ndarray, int]] | None = None
 
@@ -23,7 +23,7 @@ KNOWN = Known()
 
 @contextmanager
 def known_addresses() -> Iterator[None]:
-    """Within the context, find the address of an array once; the context keeps the array."""
+    """Within the context, find each array's address once, and keep the array."""
     outer, KNOWN.addresses = KNOWN.addresses, {}
     try:
         yield
@@ -50,14 +50,13 @@ class Extent(NamedTuple):
     rows: int
 
     def meets(self, other: Extent) -> bool:
-        """Return whether the two extents share memory."""
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
         """Return whether each thread uses the same part of the memory for both extents.
 
-        If the number of threads divides both numbers of rows, all parts are equally large: for
-        example, parts of images and parts of their pixels.
+        The numbers of rows may differ if the number of threads divides both of them, for example
+        for images and for the images' pixels.
         """
         if (self.begin, self.end) != (other.begin, other.end) or not self.rows * other.rows:
             return False
@@ -76,11 +75,11 @@ class MemoryUser(Protocol):
 
     @property
     def read_extents(self) -> list[Extent]:
-        """The memory that the instruction reads."""
+        """Memory that the instruction reads."""
 
     @property
     def written_extents(self) -> list[Extent]:
-        """The memory that the instruction writes."""
+        """Memory that the instruction writes."""
 
 
 class Uses:
@@ -112,7 +111,7 @@ class Uses:
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:
-        """Return the instructions that must not run during this one, because they share memory."""
+        """Return the instructions that must not run at the same time, because they share memory."""
         one = self._instructions[position]
         writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
         return (writers | self.readers_of(one.written_extents)) - {position}

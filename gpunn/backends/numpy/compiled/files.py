@@ -2,9 +2,8 @@
 
 Each library has a manifest in the same folder, with the target, and the checksums of the library
 and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
-
-Loading a library runs its code. So gpunn loads no library whose file or folder another user can
-change. The owner of a library must be this user; in the package's folder, root and the owner of the
+Loading a library runs code, so gpunn loads no library whose file or folder another user can change.
+The owner of a library must be this user; in the package's folder, root and the owner of the
 package's modules are also accepted.
 """
 
@@ -173,8 +172,7 @@ def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: st
     """Write a library and its manifest, remove older ones, and return the library's path.
 
     The library's file name contains its checksum. So a manifest is never combined with the library
-    of another build, even if processes build concurrently. A library that a process has loaded is
-    never changed.
+    of another build, even if processes build concurrently, and a loaded library never changes.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -13,7 +13,7 @@ MAX_ARGS = 36
 """Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
 FIRST_ARG = 4
-"""Where the arguments begin in an instruction's row of a program's table. The row begins with the
+"""Index of the first argument in an instruction's row of a program's table. The row begins with the
 kernel, whether a barrier follows, and the numbers of pieces and of instructions in the group."""
 
 ROW_SIZE = FIRST_ARG + MAX_ARGS
@@ -43,8 +43,7 @@ ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
     *("mish", "sigmoid", "tanh", "softplus"),
 )
-"""The activations that kernels can compute. A kernel's argument is an activation's index in this
-list."""
+"""The activations that kernels can compute; a kernel's argument is an index in this list."""
 
 BLOCK_BYTES = 128
 """Bytes in a block of numbers: two of the longest vectors, whose additions run in parallel."""
@@ -54,7 +53,7 @@ ROW_FUNCTIONS = (
     *("brier_score", "binary_accuracy"),
 )
 """Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
-is a function's index in this list."""
+is an index in this list."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
@@ -71,8 +70,8 @@ EXPRESSION_FUNCTIONS = {
     "add_to_root": 2,
     "divide_by_root": 3,
 }
-"""Elementwise functions of the kernel `expression`, and their numbers of arguments. The kernel
-refers to them by their indices here."""
+"""Elementwise functions of the kernel `expression`, with their numbers of arguments. In the kernel,
+a function is its index in this dictionary."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
 """Codes of the reductions in the kernel `expression`."""
@@ -104,8 +103,8 @@ TILE_VECTORS = 2
 """Maximum number of vectors in a row of a product's tile."""
 
 ROW_VECTORS = 8
-"""Maximum number of vectors in a tile of one row. With fewer vectors, each addition would wait for
-an earlier one."""
+"""Maximum number of vectors in a tile of one row. With fewer vectors, additions would wait for
+earlier additions."""
 
 NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
 """Data types of inputs that a kernel can rescale: the network's type and small integers."""

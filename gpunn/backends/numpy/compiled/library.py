@@ -36,8 +36,7 @@ ENTRIES = {
 """The names of the library's functions that Python calls, and their numbers of parameters."""
 
 SLOWER = "Without kernels, training takes 1.4 to 23 times as long, longest for small networks"
-"""The factors in this message are from docs/explanation/benchmarks.md, "Without compiled
-kernels"."""
+"""These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
@@ -71,7 +70,6 @@ class Library:
             setattr(self, name, function(self._address_of(symbol(name))))
 
     def address(self, kernel: str, dtype: str) -> int:
-        """Return the address of a kernel's code for a data type."""
         return self._address_of(symbol(kernel, dtype))
 
 
@@ -100,7 +98,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """The result of a search: a library; or the reason for having none, and a target to build."""
+    """The result of a search: a library, or the reason for finding none and a target to build."""
 
     library: Library | None
     problem: str = ""
@@ -135,9 +133,9 @@ def find_library() -> Search:
 
 @functools.cache
 def library() -> Library | None:
-    """Return this process's library, and build it first if it is missing and numba is installed.
+    """Return this process's library; build a missing one if numba is installed.
 
-    If there is no library, log a warning and return None. Errors of `find_library` are passed on.
+    Without a library, log a warning and return None.
     """
     search = find_library()
     if search.library is None and search.target and has_numba():
@@ -149,7 +147,7 @@ def library() -> Library | None:
 
 
 def remedy(search: Search) -> str:
-    """Return advice on how to get kernels after a failed search, or "" if there is none."""
+    """Return advice on how to get kernels after a failed search, or "" without advice."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
     if search.target is None or has_numba():

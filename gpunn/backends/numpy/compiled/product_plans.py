@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,15 +36,15 @@ SKINNY = 160
 """In batches of up to this many rows, copying an operand costs more time than the copy saves."""
 
 NARROW = 512
-"""If B has at most this many columns, panels save no time, even in somewhat larger batches. Up to
-this many terms, a panel of a transposed B stays in the L1 cache."""
+"""If B has at most this many columns, panels save no time, even in batches of somewhat more than
+SKINNY rows. Up to this many terms, a panel of a transposed B stays in the L1 cache."""
 
 FEW_COLUMNS = 4
 """If C has at most this many columns, the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
-"""For gradients of weights, copying B into panels is too slow if the batch has at most FEW_TERMS
-rows, or if the gradient has at most SMALL_RESULT elements."""
+"""For a gradient of weights, copying B into panels takes too long if the batch has at most
+FEW_TERMS rows, or if the gradient has at most SMALL_RESULT elements."""
 
 LARGE_RESULT = 1 << 19
 """Minimum number of elements of C for which B is copied into panels, so that C is written row by
@@ -54,8 +55,7 @@ TERMS_SPAN = 1 << 19
 distances of a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of a matrix that each thread may read completely. If the threads divide the rows of
-one matrix, each thread reads the other matrix completely."""
+"""Maximum bytes of B if the threads divide the rows of A, since each thread then reads all of B."""
 
 MIN_ROWS = 28
 """If a thread would have fewer rows than this, the threads divide columns instead of rows, if
@@ -67,12 +67,10 @@ MAX_TILES = 8
 cache."""
 
 
-@dataclass
-class Operand:
+class Operand(NamedTuple):
     """A matrix or a transposed matrix in memory: the address, and strides in bytes.
 
-    `panel` is the stride between panels. A panel consists of the columns that one tile of a product
-    reads.
+    `panel` is the stride between panels, the columns that one tile of a product reads.
     """
 
     start: int
@@ -82,7 +80,6 @@ class Operand:
 
     @property
     def transposed(self) -> Operand:
-        """The transposed matrix."""
         return Operand(self.start, self.column, self.row, self.panel)
 
 
@@ -161,23 +158,8 @@ class ProductPlans:
             left, right, m, n = right.transposed, left.transposed, 1, m
             method, by_columns = TILES, not by_terms
         args = ProductArgs(
-            method=method,
-            by_columns=by_columns,
-            by_terms=by_terms,
-            size=size,
-            m=m,
-            n=n,
-            k=k,
-            a=left.start,
-            a_row=left.row,
-            a_column=left.column,
-            b=right.start,
-            b_row=right.row,
-            b_column=right.column,
-            b_panel=right.panel,
-            initial=initial,
-            c=out,
-            c_row=n * size,
+            *(method, by_columns, by_terms, size, m, n, k, *left[:3], *right),
+            *(initial, out, n * size),
             floor=floor,
             rows=rows,
             terms=terms,
@@ -229,23 +211,8 @@ class ProductPlans:
         # A row of a batch is contiguous over all groups, and so is the gradient of a group.
         divided = transpose_a and groups >= self.threads
         args = ProductArgs(
-            method=method,
-            by_columns=False,
-            by_terms=False,
-            size=size,
-            m=m,
-            n=n,
-            k=k,
-            a=left.start,
-            a_row=left.row,
-            a_column=left.column,
-            b=right.start,
-            b_row=right.row,
-            b_column=right.column,
-            b_panel=right.panel,
-            initial=initial,
-            c=out,
-            c_row=(1 if transpose_a else groups) * n * size,
+            *(method, False, False, size, m, n, k, *left[:3], *right),
+            *(initial, out, (1 if transpose_a else groups) * n * size),
             floor=floor,
             rows=self._rows_within(CACHED, n * size),
             terms=k,
@@ -269,8 +236,7 @@ class ProductPlans:
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the rows of a batch in a gradient of weights.
 
-        If threads divide rows, no thread needs rows of other threads, but the threads' results have
-        to be summed.
+        Then no thread needs rows of other threads, but the threads' results have to be summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False
@@ -284,7 +250,6 @@ class ProductPlans:
         (self.by_columns.add if by_columns else self.by_columns.discard)(address(array))
 
     def is_by_columns(self, array: Array) -> bool:
-        """Return whether the threads divide an array by columns."""
         return address(array) in self.by_columns
 
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
@@ -345,8 +310,8 @@ class ProductPlans:
     ) -> Instruction:
         """Combine a product (a gradient) with the update that reads it, some rows at a time.
 
-        So the update reads the gradients from the cache instead of memory. Only the last repetition
-        of a program writes the gradients to memory.
+        The update then reads the gradients from the cache instead of memory. Only the last
+        repetition of a program writes the gradients to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

@@ -22,10 +22,10 @@ from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.typing import Array
 
 Cell = tuple[np.ndarray, int, int]
-"""An instruction's row of a table, a column of the row, and the number of an argument."""
+"""A row of a table, a column of the row, and the number of the argument that the cell contains."""
 
 CACHED = 1 << 20
-"""Maximum bytes of the memory that instructions of a group use for one piece."""
+"""Maximum bytes that the instructions of a group use for one piece."""
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -67,32 +67,30 @@ class Instruction:
     instructions."""
     fuse: Callable[[Instruction], Instruction] | None = None
     """Returns this instruction combined with the update that reads its gradient. The update must be
-    `early`, list the gradients first in `reads`, and have the arguments of an optimizer's
+    `early`, have the gradients first in `reads`, and have the arguments of an optimizer's
     kernel."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
     unread: tuple[int, np.ndarray] | None = None
-    """The number of an argument that may be 0, so that this result, an array, is not written."""
+    """A result that need not be written: the number of its argument, which may be 0, and the
+    array."""
     in_pieces: bool = False
-    """Whether each thread runs the kernel on one piece of its rows after the other."""
+    """Whether each thread divides its rows into pieces, and runs the kernel on each piece."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """The arguments for all repetitions of a program except the final one, if they differ. Only the
-    final repetition has to write results that are read after the program."""
+    """Other arguments for all repetitions of a program except the final one, which alone has to
+    write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
-        """The name of the data type that the kernel computes with."""
         used = (array.dtype.char for array in (*self.reads, *self.writes))
         return next((DTYPES[char] for char in used if char in DTYPES), "float32")
 
     @cached_property
     def read_extents(self) -> list[Extent]:
-        """The memory that the instruction reads."""
         return [extent(each, self.by_rows) for each in self.reads]
 
     @cached_property
     def written_extents(self) -> list[Extent]:
-        """The memory that the instruction writes."""
         return [extent(each, self.by_rows) for each in self.writes]
 
 
@@ -140,7 +138,6 @@ class Program:
             self._kept += order
 
     def __call__(self, times: int) -> None:
-        """Run the operations `times` times."""
         # Looked up each time, since a forked process does not have its parent's threads.
         run = team(self._threads).run
         if len(self._steps) == 1 and isinstance(self._steps[0], Table):
@@ -162,7 +159,7 @@ class Program:
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
         """Return tables with their lengths and repetitions, as arguments of `run_parts`.
 
-        None means that the operations need several threads, or Python.
+        The result is None if the operations need several threads, or Python.
         """
         if self._threads > 1 or len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
@@ -173,7 +170,7 @@ class Program:
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
         """Return where the tables of a program contain some arguments, found by identity.
 
-        None means that an instruction uses the memory of an array that is not its argument.
+        The result is None if an instruction uses an argument's memory through another array.
         """
         numbers = {id(each): index for index, each in enumerate(arguments)}
         memories = [
@@ -202,10 +199,9 @@ class Program:
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of `buffer`, the array that was recorded.
+        """Let the program read `argument` instead of the recorded array `buffer`.
 
-        The method replaces the address of `buffer` in the program's tables, or, if that is not
-        possible, copies `argument` to `buffer`.
+        If the address of `buffer` can't be replaced in the program's tables, copy `argument`.
         """
         if self._input_cells is None:
             self._input_cells = [
@@ -237,9 +233,9 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, in which each `early` one runs as soon as its inputs are ready.
+    """Return the instructions in an order in which `early` ones follow their inputs immediately.
 
-    With this order, the update of a layer's weights runs while their gradient is in the cache.
+    So the update of a layer's weights runs while their gradient is in the cache.
     """
     if not any(instruction.early for instruction in instructions):
         return list(instructions)
@@ -299,8 +295,8 @@ def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Return the positions of instructions in groups, which run on one piece after the other.
 
     A piece is one of `parts` parts of the rows. Instructions of a group use only the same pieces of
-    each other's results. An instruction joins an earlier group if those before it allow that, and
-    the group's memory stays in the cache.
+    each other's results. An instruction joins an earlier group if it may run before the
+    instructions in between, and if the group's memory stays in the cache.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -351,10 +347,10 @@ def table_of(
 ) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    `groups` are the numbers of instructions in each group, 1 by default. A row begins with the
-    kernel's address, and 1 if a barrier (a wait for all threads) follows, else 0. Next are the
-    numbers of pieces and of instructions in the group, then the arguments. A barrier follows a
-    group if the next group must wait for an instruction since the previous barrier.
+    `groups` are the numbers of instructions in each group, 1 by default. A row has the kernel's
+    address, whether a barrier (a wait for all threads) follows, the numbers of pieces and of
+    instructions in the group, and the arguments. A barrier follows a group if the next group must
+    wait for an instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

@@ -12,9 +12,9 @@ from gpunn.backends.numpy.compiled.program import Cell, Program, encoded
 
 
 class ProgramSequence:
-    """Programs in order, each of which runs a number of times.
+    """Programs in order, each with a number of runs; a call runs the first `count` programs.
 
-    A call runs the first `count` programs without Python's lock (GIL).
+    The call releases Python's lock (GIL).
     """
 
     def __init__(self, programs: Sequence[Program], rows: Sequence[list[tuple[int, ...]]]) -> None:
@@ -35,7 +35,6 @@ class ProgramSequence:
         return cls([program for program, _ in parts], found)
 
     def __call__(self, count: int) -> None:
-        """Run the first `count` programs."""
         self._run(self._address, self._ends[count - 1])
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:

@@ -12,8 +12,7 @@ from gpunn.backends.numpy.compiled.interface import Vectors
 from gpunn.errors import ArgumentError, suggest
 
 VARIABLE = "GPUNN_KERNELS"
-"""The environment variable that names the kernels' target (kind of processor); "off" disables
-kernels."""
+"""The environment variable that names the kernels' target, or disables kernels ("off")."""
 
 OFF = "off"
 

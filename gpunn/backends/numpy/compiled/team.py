@@ -2,8 +2,8 @@
 
 A training step of a small network takes about ten microseconds, and waking a thread takes as long.
 So threads stay in compiled code from one operation to the next. At a barrier, a thread reads a
-counter in a loop (spins) until all threads have arrived. Before a thread sleeps, it waits for a
-while in such a loop, until the next program arrives in the mailbox.
+counter in a loop (spins) until all threads have arrived. A thread without a program spins for a
+while, until the next program arrives in the mailbox, before the thread sleeps.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run the program in `table` `times` times, after any program of another caller."""
+        """Run the program in `table` `times` times, after the programs of other callers."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:

@@ -21,11 +21,10 @@ from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
 MAX_SHOWN = 1000
-"""Number of characters to show from the end of a worker's error message, where the cause is named.
-"""
+"""Maximum characters of a worker's error message to show, from the end, which names the cause."""
 
 MAX_WORKERS = 8
-"""Maximum number of workers, because more workers would take longer to start than they save."""
+"""Maximum number of workers; more workers would take longer to start than they save."""
 
 
 def build(

@@ -27,14 +27,12 @@ from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc that supports an architecture. A library that uses the functions of
-this version runs on any system with Python, even if the system's glibc is older than this
-machine's."""
+"""The first version of glibc that supports an architecture. A library that uses only this version
+also runs on systems whose glibc is older than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
-other functions of the C library, because its mathematical functions are not bitwise identical in
-all versions."""
+mathematical functions of the C library, because their results differ between versions."""
 
 
 SLOW = ("expression", "product")
@@ -48,8 +46,8 @@ SMALL = (
     "pool",
     "spread",
 )
-"""Kernels with nested short loops, which LLVM must neither unroll nor copy for each case of a
-condition. The kernels are then faster, and take a quarter of the memory."""
+"""Kernels with nested short loops. If LLVM neither unrolls the loops nor copies them for each case
+of a condition, the kernels are faster, and take a quarter of the memory."""
 
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""
@@ -58,15 +56,15 @@ Symbols = dict[str, tuple[Any, ...]]
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
     """Compiled functions in the form of LLVM instructions, without machine code.
 
-    By default numba links all called functions into each caller's module, up to the kernel. In this
-    class, each function's module is linked once, when the object file is written.
+    By default numba links all called functions into each caller's module, up to the kernel. This
+    class links each function's module once, when it writes the object file.
     """
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Only mark the library of functions as finalized, because `emit` does the work."""
+        """Mark the functions as finalized; `emit` does the work."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -132,8 +130,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
     def incref(self, builder: Any, kind: Any, value: Any) -> None:
         """Do nothing."""
 
-    def decref(self, builder: Any, kind: Any, value: Any) -> None:
-        """Do nothing."""
+    decref = incref
 
 
 def bind_to_first_glibc(module: Any) -> None:
@@ -151,7 +148,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Return a dictionary of functions that each build an object file; the slowest ones come first.
+    """Return functions that each build an object file, by name, the slowest first.
 
     `only` names the kernels to build; an empty `only` means all kernels.
     """

@@ -1,4 +1,4 @@
-"""Rewrite nodes with several axes whose arguments a loop over rows and columns can't broadcast."""
+"""Rewrite nodes with several axes if a loop over rows and columns can't broadcast an argument."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fits(argument: Node, shape: Shape) -> bool:
 
 
 def padded(argument: Node, shape: Shape) -> Shape:
-    """Return an argument's shape with as many axes as `shape`."""
+    """Return an argument's shape, with axes of length 1 added to get as many axes as in `shape`."""
     return (1,) * (len(shape) - len(argument.shape)) + argument.shape
 
 

@@ -18,7 +18,7 @@ from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceab
 from gpunn.typing import Shape
 
 TILE = 1024
-"""Numbers in a tile: few enough for the cache, and enough that a step's dispatch costs little."""
+"""Numbers in a tile: few enough for the cache, and enough that starting a step costs little."""
 
 
 class Loop:
@@ -101,7 +101,6 @@ class Loop:
         return number
 
     def _operand(self, node: Node, argument: Node) -> int:
-        """Return the place of a step's argument."""
         base = base_of(argument)
         if id(base) in self._current:
             return self._current[id(base)]
@@ -135,7 +134,6 @@ class Loop:
         return self._shared[given]
 
     def _result(self, step: Step) -> int:
-        """Return the place that a step writes to."""
         node = step.node
         if step.once:
             place = self._places.number()
@@ -154,7 +152,7 @@ class Loop:
         return place
 
     def _reduced(self, node: Node) -> int:
-        """Return the place of a reduction's result, which has a row for each thread if needed."""
+        """Return the place of a reduction's result; column sums have a row for each thread."""
         out, thread_bytes = self._memory.of(node), 0
         if node.op == "column_sum" and self._threads > 1:
             parts = np.empty((self._threads, out.size), out.dtype)

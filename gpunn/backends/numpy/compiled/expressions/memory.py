@@ -15,7 +15,7 @@ from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, u
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return different nodes with the same elements, none of which is a source or a view."""
+    """Return nodes with the same elements; no node is a source or view, or occurs twice."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -31,8 +31,8 @@ class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step reads. Such a result is computed in a
-    temporary array, which `copies` copies to the result's array at the end. `temporary` has the
-    temporary arrays and their nodes.
+    temporary array, and `copies` copies it to its array at the end. `temporary` has the temporary
+    arrays and their nodes.
     """
 
     def __init__(
@@ -65,11 +65,9 @@ class Memory:
         return array
 
     def is_stored(self, node: Node) -> bool:
-        """Return whether a node has an array."""
         return id(node) in self._arrays
 
     def of(self, node: Node) -> np.ndarray:
-        """Return the array of a source or a stored node."""
         if node.op == ARRAY:
             array: np.ndarray = self._given.get(node, node.data)
             return array
@@ -107,7 +105,7 @@ def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a source that isn't an array; a number is repeated for a block."""
+    """Return the elements of a source that isn't an array; a block repeats a number."""
     if node.op == NUMBER:
         return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

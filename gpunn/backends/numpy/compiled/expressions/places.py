@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A part of an array that a place refers to, or that is copied to a place."""
+    """A part of an array, which a place refers to, or which is copied to a place."""
 
     kind: int
     array: int
@@ -45,20 +45,16 @@ class Places:
         self._own_bytes = 0
 
     def at(self, array: int, thread_bytes: int = 0) -> int:
-        """Return a place in an array."""
         self._places.append(Place(0, False, array, thread_bytes))
         return len(self._places) - 1
 
     def number(self) -> int:
-        """Return a place for one number."""
         return self._own(BLOCK_BYTES, moves=False)
 
     def register(self) -> int:
-        """Return a place for the numbers of a tile."""
         return self._own(self._register_bytes, moves=True)
 
     def input(self, given: Input) -> int:
-        """Return the place of an input."""
         if given.kind == interface.SCALAR:
             place = self.number()
         else:

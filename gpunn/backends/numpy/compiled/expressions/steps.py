@@ -1,4 +1,4 @@
-"""The steps of a loop: its nodes, some of which are left out, replaced or joined."""
+"""The steps of a loop: its nodes, after some nodes have been omitted, replaced or joined."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ JOINED = {
     ("add", "divide", 1): "divide_by_sum",
     ("add_to_root", "divide", 1): "divide_by_root",
 }
-"""Functions that compute two other functions. A key contains the two functions, and which argument
-of the second function is the first one's result."""
+"""Functions that each compute two other functions. A key has the two functions, and the position of
+the first function's result among the second function's arguments."""
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
 
@@ -45,7 +45,6 @@ class Step:
 
     @property
     def number(self) -> int:
-        """The number of the function."""
         return NUMBERS[self.function]
 
 
@@ -57,7 +56,7 @@ def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Return steps that read the source of a copy instead of the copy, within the loop."""
+    """Within the loop, let steps read the source of a copy instead of the copy."""
     needed = stored | {
         id(base_of(each))
         for step in steps
@@ -81,7 +80,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def with_inverses(steps: Sequence[Step]) -> list[Step]:
-    """Return steps that multiply by 1 / x instead of dividing by a number x computed before."""
+    """Replace divisions by a number x that is computed before the loop by products with 1 / x."""
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
@@ -99,7 +98,7 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Return steps with two functions joined if only the second uses the first one's result."""
+    """Join two functions if only the second function uses the first one's result."""
     uses = Counter(id(base_of(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:

@@ -51,7 +51,7 @@ def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
 def factors_of(
     terms: Node, changed: Sequence[np.ndarray], given: Mapping[Node, np.ndarray]
 ) -> tuple[Node, np.ndarray | None]:
-    """Return values and weights whose products are the terms; the weights are an array or None."""
+    """Return values and weights whose products are the terms, or the terms and None."""
     if terms.op == "multiply":
         for weights, values in (terms.args, terms.args[::-1]):
             is_array = weights.op == ARRAY and weights.kind == "float"

@@ -1,1 +1,1 @@
-"""The sources of the kernels, which numba compiles. Programs refer to kernels only by name."""
+"""The sources of the kernels, which numba compiles. Programs refer to kernels by name."""

@@ -2,9 +2,8 @@
 
 Each activation has formulas for its value and its derivative. The derivative is a function of z or
 of a = f(z), as in `gpunn.activations`, which has the mathematics. The formulas in this module need
-as few exponentials and divisions as possible, often one of each.
-
-A kernel's arguments are an activation's index in `interface.ACTIVATIONS`, and up to two parameters.
+as few exponentials and divisions as possible, often one of each. A kernel's arguments are an
+activation's index in `interface.ACTIVATIONS`, and up to two parameters.
 """
 
 from __future__ import annotations
@@ -185,13 +184,13 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then
     bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
 
-    The threads divide either the columns or the rows. If they divide the rows, each thread writes
-    the sum over its rows to its row of bias_gradient_ptr (threads, columns). Arguments: activation,
-    source_ptr (rows, columns), gradient_ptr (rows, columns), bias_gradient_ptr (columns,) if the
-    threads divide the columns, or 0 if no sum is needed. The next arguments are rows,
-    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
-    whether the derivative is a formula of f(z). If there is an alpha, source_ptr is the address of
-    z, otherwise of the derivative's argument, z or f(z).
+    The threads divide either the columns or the rows. If the threads divide the rows, each thread
+    writes the sum over its rows to its row of bias_gradient_ptr (threads, columns). Arguments:
+    activation, source_ptr (rows, columns), gradient_ptr (rows, columns), bias_gradient_ptr
+    (columns,) or (threads, columns), or 0 without a sum. The next arguments are rows, columns,
+    multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0, whether the
+    derivative is a formula of f(z). The source is z if there is an alpha, otherwise the
+    derivative's argument, z or f(z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)

@@ -1,8 +1,8 @@
 """Python functions (formulas) whose operators emit LLVM instructions.
 
 A formula is a Python function of `Number`s, which is called during compilation and emits
-instructions for a float32, a float64, or a vector of such numbers. So the same formula can be used
-for both data types, in loops that LLVM vectorizes, and in kernels with explicit vectors.
+instructions for a float32, a float64, or a vector of such numbers. So a formula serves both data
+types, in loops that LLVM vectorizes and in kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Number:
         """Whether the type is float32."""
         self.bits, self.fraction_bits = (32, 23) if self.single else (64, 52)
         self.bias = (1 << (self.bits - self.fraction_bits - 2)) - 1
-        """The number that IEEE 754 adds to exponents when it stores them (bias)."""
+        """The number (bias) that IEEE 754 adds to an exponent to store it."""
 
     def like(self, other: Number | float) -> Number:
         """Return `other`, or a constant of this number's type if `other` is a Python number."""
@@ -98,7 +98,6 @@ class Number:
         return self.builder.fcmp_ordered(operator, self.value, self.like(other).value)
 
     def with_sign_of(self, other: Number) -> Number:
-        """Return this number with the sign of the other number."""
         return self.call("copysign", other)
 
     def times_power_of_two(self, n: Number) -> Number:
@@ -133,7 +132,6 @@ class Number:
 
     @property
     def _integers(self) -> Any:
-        """The type of integers with the same number of bits."""
         integer = ir.IntType(self.bits)
         if isinstance(self.kind, ir.VectorType):
             return ir.VectorType(integer, self.kind.count)
@@ -172,7 +170,7 @@ def fma(a: Number, b: Number | float, c: Number | float) -> Number:
 
 
 def rint(x: Number) -> Number:
-    """Return the nearest integer; halves are rounded to the even integer."""
+    """Return the nearest integer, or the even one of two integers at equal distances."""
     return x.call("rint")
 
 

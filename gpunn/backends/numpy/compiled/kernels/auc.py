@@ -93,9 +93,9 @@ def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each class's score, or -1 for NaN.
 
-    Each class has bins for the rows of this class, then as many bins for all other rows. One or two
-    columns give scores of one class: the column, or the difference of the two columns. With more
-    columns, each class has scores: its log odds. Each thread computes some rows.
+    Each class has bins for the rows of this class, then as many bins for all other rows. With one
+    column or two, there are scores of one class: the column, or the difference of the two columns.
+    With more columns, a class's scores are its log odds. Each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
     (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's).

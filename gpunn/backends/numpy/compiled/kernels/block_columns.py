@@ -1,9 +1,8 @@
 """Blocks of a matrix's column: one number from each of several rows.
 
 Operations on a single short row wait for each other: each addition waits for the previous one, and
-a division waits for the sum. If a block has one number of each of several rows, a kernel processes
-as many rows together as the block has lanes (numbers). With blocks of one column, the order of the
-sum over a row is the same for all vector sizes.
+a division waits for the sum. With blocks of a column, a kernel processes as many rows together as a
+block has lanes (numbers). The order of the sum over a row is the same for all vector sizes.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 numba vectorizes a loop only if no operation depends on the previous one. In a sum, each addition
 depends on the previous one, because another order would round differently. A block has the same
-number of lanes (numbers) on all processors, and its sum has a fixed order. So results are bitwise
-identical on all processors. The end of a row needs no separate loop: lanes without a number are
-neither read nor written.
+number of lanes (numbers) on all processors, and the numbers are added in a fixed order, so results
+are bitwise identical on all processors. The end of a row needs no separate loop: lanes without a
+number are neither read nor written.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Rows of a matrix to process together: as many memory streams as a processor prefetches. With more
-rows, one row's data could evict another row's from the cache."""
+"""Rows of a matrix to process together: as many memory streams as a processor prefetches. More rows
+could evict each other from the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
@@ -125,27 +125,26 @@ def block_size(context: Any, dtype: Any) -> Any:
     return types.int64(dtype), generate
 
 
-@intrinsic
-def block_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with a number, converted to the type of `dtype`, in all lanes."""
-    block = block_type(dtype)
+def filled(block: Block, like: Any, value: Any) -> Any:
+    """Return the signature and code of an intrinsic for a block with a number in all lanes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = target.cast(builder, arguments[1], value, block.number)
         return spread(builder, number, block.lanes)
 
-    return block(dtype, value), generate
+    return block(like, value), generate
+
+
+@intrinsic
+def block_of(context: Any, dtype: Any, value: Any) -> Any:
+    """Return a block with a number, converted to the type of `dtype`, in all lanes."""
+    return filled(block_type(dtype), dtype, value)
 
 
 @intrinsic
 def filled_like(context: Any, block: Any, value: Any) -> Any:
     """Return a block of the same type, with a number in all lanes."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number = target.cast(builder, arguments[1], value, block.number)
-        return spread(builder, number, block.lanes)
-
-    return block(block, value), generate
+    return filled(block, block, value)
 
 
 def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
@@ -165,18 +164,13 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with an integer's lowest 32 bits in all lanes, as many as `dtype` has."""
-    block = Block(types.uint32, block_type(dtype).lanes)
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return spread(builder, builder.trunc(arguments[1], I32), block.lanes)
-
-    return block(dtype, types.int64), generate
+    """Return a block with an integer's lowest 32 bits in each of as many lanes as `dtype` has."""
+    return filled(Block(types.uint32, block_type(dtype).lanes), dtype, types.int64)
 
 
 @intrinsic
 def counted_from(context: Any, dtype: Any, start: Any) -> Any:
-    """Return a block with the lowest 32 bits of `start`, `start` + 1, ...; see `bits_of`."""
+    """Return the lowest 32 bits of `start`, `start` + 1, ..., one number in each lane."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -90,8 +90,8 @@ def clear(dtype: Any, address: int, count: int) -> None:
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set y = max(bias + convolution of x, floor).
 
-    If an image is padded on its sides, a buffer has a padded copy. More arguments: the width of the
-    copy, or of x without padding; bias_ptr, zero_ptr (1,), floor (float).
+    If an image is padded on its sides, a buffer has a padded copy. The next arguments are the width
+    of the copy, or of x without padding; bias_ptr, zero_ptr (1,), floor (float).
     """
     (pieces,) = integers(args, 28, 1)
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
@@ -150,9 +150,9 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
     y is dL/d(result). The rows of C belong to the numbers of a patch, and the terms to the pixels
     of y. A run is a row of one image, or one row in several images.
 
-    A buffer has copies of images (as in `convolution`) and a copy of a panel of y. More arguments:
-    the width of the copies; the numbers of images, rows and columns of y to process together;
-    whether to copy y. The number of images or the number of rows is 1.
+    A buffer has copies of images (as in `convolution`) and a copy of a panel of y. The next
+    arguments are the width of the copies; the numbers of images, rows and columns of y to process
+    together; whether to copy y. The number of images or of rows is 1.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
@@ -227,9 +227,9 @@ def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None
     result, in a buffer, is folded: each of its rows is added to several pixels of x.
 
     The weights are matrices (units, numbers of a part) in panels, for each group, each row of the
-    kernel, and each part. More arguments: rows of y, and rows of the kernel, from a run to the
-    next; how many rows and pixels of x to process together; zeros_ptr. There are as many zeros as
-    columns in a panel.
+    kernel, and each part. The next arguments are the rows of y, and rows of the kernel, from a run
+    to the next; how many rows and pixels of x to process together; zeros_ptr. There are as many
+    zeros as columns in a panel.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)

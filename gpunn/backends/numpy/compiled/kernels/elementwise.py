@@ -41,8 +41,8 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of a
     thread's columns). The next arguments are passes_ptr (1,) of int64, key, first (number of the
-    first element), rate_ptr (1,) or 0, threshold (the rate times 2^32), scale (float). Threshold
-    and scale are used only if rate_ptr is 0.
+    first element), rate_ptr (1,) or 0. Without a rate_ptr, the last arguments are used: threshold
+    (the rate times 2^32), scale (float).
     """
     x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
         args, 0, 10

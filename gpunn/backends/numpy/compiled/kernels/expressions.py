@@ -217,16 +217,15 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    A step has a function, and the places of its result and its operands. A place is an address and
-    a stride: 1 if it has a number for each element, or 0 if it has one number for all elements. An
-    input is an array that a place refers to, or that is copied to a place. At a tile's end, a block
-    may be incomplete. A second table has the places for such a block; their memory holds whole
-    blocks.
+    A step has a function, and the places of its result and its operands. A place is an address, and
+    a stride: 1 with a number for each element, or 0 with one number for all elements. An input is
+    an array that a place refers to, or that is copied to a place. For an incomplete block at a
+    tile's end, a second table has places whose memory holds whole blocks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
-    memory_bytes), memory_bytes, ends (offset of the second table). Then steps, once (number of
-    steps before the loop), inputs, fixed (number of inputs that all tiles share). Then rows,
-    columns, tile (rows), multiple (of a thread's rows).
+    memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
+    numbers of steps, of steps before the loop (once), of inputs, and of inputs that all tiles share
+    (fixed). The last arguments are rows, columns, tile (rows), multiple (of a thread's rows).
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, fixed = integers(args, 0, 9)
     rows, columns, tile, multiple = integers(args, 9, 4)

@@ -2,8 +2,8 @@
 
 A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of the
 instruction, each of 64 bits. `thread` is the number of the calling thread; `threads` threads run
-the program. Each thread computes a slice of the result. The slice depends only on sizes, `thread`
-and `threads`. So all runs are bitwise identical.
+the program. Each thread computes a slice of the result, which depends only on sizes, `thread` and
+`threads`. So all runs are bitwise identical.
 
 The same Python function is compiled for float32 and for float64. Only the type of the argument
 `dtype` is used: pointer to float32 or to float64. For arrays of integers, functions get `args`, a
@@ -36,7 +36,7 @@ WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
     """Return a function that numba compiles, and that other compiled functions can call.
 
-    LLVM inlines small functions automatically. With `inline`, LLVM inlines a function of any size.
+    LLVM always inlines small functions, and with `inline` a function of any size.
     """
     return numba.njit(forceinline=inline, **WITHOUT_WRAPPERS, **OPTIONS)(function)
 
@@ -51,7 +51,7 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 ENTRIES: dict[str, Any] = {}
-"""A dictionary of the functions that Python calls. All their arguments and results are integers."""
+"""The functions that Python calls, by name. All their arguments and results are integers."""
 
 
 def entry(function: Callable[..., Any]) -> Any:
@@ -83,8 +83,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    LLVM vectorizes loops over a slice, because their indices count from 0. If indices could be
-    negative, the loop would have to count from the end, as Python does.
+    LLVM vectorizes loops over a slice, because their indices count from 0: a negative index would
+    count from the end, as in Python.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 

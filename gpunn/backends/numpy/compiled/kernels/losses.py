@@ -70,7 +70,7 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return the value, and half of its derivative by sigmoid(p), which no kernel uses."""
+    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p), which no kernel uses."""
     return squared_error(sigmoid(p), t, _)
 
 
@@ -89,8 +89,7 @@ FUNCTIONS = {
 }
 
 value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
-"""Returns value and half derivative, in blocks, of the function at an index of
-`interface.ROW_FUNCTIONS`."""
+"""Returns the results of the function at an index of `interface.ROW_FUNCTIONS`, as blocks."""
 
 
 @compiled
@@ -171,8 +170,8 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
     (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. The next
     arguments are losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
-    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0,
-    label_smoothing (float). The number label_smoothing is used only if label_smoothing_ptr is 0.
+    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0. Without a
+    label_smoothing_ptr, the last argument is used: label_smoothing (float).
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)

@@ -40,9 +40,8 @@ def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and the input's gradient if requested.
 
-    input_gradient[i] = sum_m gradient[i, m] factors[m].
-
-    Each thread computes some features, a block at a time. Arguments: x_ptr (rows, features),
+    input_gradient[i] = sum_m gradient[i, m] factors[m]. Each thread computes some features, a block
+    at a time. Arguments: x_ptr (rows, features),
     factors_ptr (members, features), gradient_ptr (rows, members, features), factors_gradient_ptr
     (members, features), input_gradient_ptr (rows, features) or 0, rows, members, features.
     """

@@ -1,7 +1,6 @@
 """Metrics of classes; `gpunn.metrics` has the mathematics.
 
-True and predicted classes of rows are numbers of the network's type, so that comparisons of classes
-use vector instructions.
+Classes are numbers of the network's type, so that comparisons use vector instructions.
 """
 
 from __future__ import annotations
@@ -37,10 +36,7 @@ def above(a: Number, b: Number) -> Number:
 
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return whichever of `column` and `best` has the larger number.
-
-    As in numpy.argmax, NaN is larger than any number.
-    """
+    """Return `column` if `number` > `top`, else `best`; NaN is larger than any number."""
     larger = where(number.equals(number), where(number > top, column, best), column)
     return where(top.equals(top), larger, best)
 

@@ -1,7 +1,4 @@
-"""Batch and layer normalization, and their gradients.
-
-`gpunn.backends.operations` has the mathematics.
-"""
+"""Batch and layer normalization, and gradients; `gpunn.backends.operations` has the mathematics."""
 
 from __future__ import annotations
 

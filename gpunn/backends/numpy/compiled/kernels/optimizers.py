@@ -4,8 +4,9 @@ Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_pt
 (size,) (the optimizer's slots, or 0), size. The next arguments are learning_rate_ptr (1,), step_ptr
 (1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last arguments are
 floats: a factor of the learning rate, the weight decay (or its factor, with a weight_decay_ptr),
-and the optimizer's hyperparameters. Each thread updates a slice. `gpunn.optimizers` has the
-mathematics.
+and the optimizer's hyperparameters. Each thread updates a slice.
+
+`gpunn.optimizers` has the mathematics.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ HYPERPARAMETERS = 10
 """Index of an optimizer's first hyperparameter among its kernel's arguments."""
 
 LANES = 32
-"""The size of a thread's slice is a multiple of this number, the width of a float32 panel."""
+"""The width of a float32 panel; the size of a thread's slice is a multiple of this number."""
 
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return the arrays and numbers with which all optimizers compute.
+    """Return the arrays and numbers for all optimizers.
 
-    The results are the thread's slices of values, gradients, first and second slot, the segment's
+    These are the thread's slices of values, gradients, first and second slot, the segment's
     learning rate, and the factor 1 - learning_rate * weight_decay.
     """
     values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)

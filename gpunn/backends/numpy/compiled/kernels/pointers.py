@@ -1,7 +1,7 @@
 """Memory access by address, atomic operations, and calls by address.
 
-Compiled Python can't express memory accesses and calls by address, so each function is a numba
-intrinsic, which emits LLVM instructions.
+Compiled Python can't express these, so each function is a numba intrinsic, which emits LLVM
+instructions.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`; all that its writer wrote earlier is then visible."""
+    """Return the integer at `address`, and see all that its writer wrote before (acquire)."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

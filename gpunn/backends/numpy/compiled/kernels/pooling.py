@@ -2,8 +2,8 @@
 
 `gpunn.backends.window_operations` explains the mathematics. Each thread computes some images.
 Windows are reduced first along the height, for whole rows of pixels, then along the width, where
-lanes are channels. With fewer channels than lanes, the other lanes hold numbers of the pixels that
-follow. Their results are stored as well, and then overwritten by the results of these pixels.
+lanes are channels. With fewer channels than lanes, the other lanes hold numbers of the next pixels.
+The results of these lanes are stored, and then overwritten by the results of the next pixels.
 
 The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
 in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr
@@ -64,7 +64,7 @@ def clear(dtype: Any, address: int, first: int, last: int) -> None:
 
 @kernel
 def multiply_channels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.multiply_channels`.
+    """Set out[i, k, c] = x[i, k, c] * factors[i, c].
 
     Arguments: x_ptr (images, pixels, channels), factors_ptr (images, channels), out_ptr (images,
     pixels, channels), images, pixels, channels.

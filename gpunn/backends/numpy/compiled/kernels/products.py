@@ -2,8 +2,8 @@
 
 A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
 saves time if each element is used often. But in a training step, an operand is often a batch of a
-few dozen rows, and reading the operands directly is faster. The tiles (blocks of C in registers)
-also add a bias and apply ReLU while the result is in registers.
+few dozen rows, and reading the operands directly is faster. A tile is a block of C in registers;
+bias and ReLU are applied while it is there.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def multiply_tiles(
     a_gap: int,
     b_gap: int,
 ) -> None:
-    """Compute some rows of C, from column `left`, where a panel begins. Strides are in bytes.
+    """Compute columns `left` to `right` - 1 of some rows of C; a panel begins at `left`.
 
-    The terms come in runs, as in `tile`.
+    Strides are in bytes. The terms come in runs, as in `tile`.
     """
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
@@ -309,8 +309,8 @@ def update_rows(
 ) -> None:
     """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    The kernel first copies the arguments to the thread's buffer, and replaces their addresses by
-    the addresses of parameter `first`.
+    First, copy the arguments to the thread's buffer, and replace the addresses of arrays by the
+    addresses of their elements `first`.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)

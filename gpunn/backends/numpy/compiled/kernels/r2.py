@@ -19,7 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Add a batch to the means, SSTs and SSEs; each thread computes some outputs.
 
-    The sum of weights in the summary is not changed here, because all threads read it.
+    The sum of weights in the summary is not changed, because all threads read it.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
     weight_ptr (1,), the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr

@@ -46,8 +46,8 @@ YIELD_AFTER = 2_000
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
     """Run one share (a thread's work) of the instructions between two addresses of a table.
 
-    The instructions of a group run on one piece of the share after the other, so that they find the
-    piece in the cache.
+    All instructions of a group process one piece of the share, which stays in the cache, before the
+    next piece.
     """
     while begin < end:
         pieces = atomic_load(begin + 16)
@@ -137,8 +137,8 @@ def run_as_leader(
 def run_parts(parts: int, count: int) -> None:
     """Run several programs one after the other, using only this thread.
 
-    `parts` is the address of `count` rows of three numbers: a program's table, its length, and how
-    often to run it.
+    `parts` is the address of `count` rows of three numbers: a program's table, the table's length,
+    and how often to run the program.
     """
     flags = flush_subnormals()
     for part in range(parts, parts + count * 24, 24):

@@ -3,8 +3,8 @@
 A tile is a block of the result: a few rows of a few vectors each. The tile stays in registers while
 the loop adds, for each k, column k of A times row k of B. See Goto & van de Geijn 2008, "Anatomy of
 High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
-numba can't keep an array in registers. The instructions for different processors differ only in the
-vector size and the number of registers.
+numba can't keep an array in registers. Processors differ only in the vector size and the number of
+registers.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
-"""The type of a tile's function. Its arguments are the arguments of `tile` after the first
-three."""
+"""The type of a tile's function, whose arguments are those of `tile` after the first three."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:

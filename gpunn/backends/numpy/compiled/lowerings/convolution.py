@@ -25,8 +25,8 @@ TERMS = 128
 gradients stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
-"""If images have fewer than TERMS pixels and more weights per pixel than this number, products add
-the pixels of several images, to read and write the sums less often."""
+"""Products add the pixels of several images, to read and write the sums less often, if images have
+fewer than TERMS pixels and more weights per pixel than this number."""
 
 ROWS = 8
 """Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
@@ -159,7 +159,7 @@ class Convolution(Depthwise, Dense):
     def _arguments(
         self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
     ) -> list[float | Array]:
-        """Return the first arguments of a kernel, in the order of `kernels.convolution`."""
+        """Return the arguments that all kernels in `kernels.convolution` have first."""
         kernel_width, channels = window.kernel[1], x.shape[3] // groups
         of_groups = [channels, y.shape[3] // groups, groups]
         sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]
@@ -182,7 +182,7 @@ class Packed(NamedTuple):
 
 
 def flattened(window: Window, *images: Array) -> Sequence[Array]:
-    """If the window is a single pixel that moves by one, put all pixels of an image in one row."""
+    """Put all pixels of an image in one row if the window is a single pixel that moves by one."""
     sizes = {each.shape[1:3] for each in images}
     if window != Window((1, 1), dilation=window.dilation) or len(sizes) > 1:
         return images

@@ -24,10 +24,7 @@ class Dense(Activations):
         return self.forward(op, self.products.encode)
 
     def forward(self, op: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
-        """Return instructions for a dense layer's forward pass.
-
-        `encode` returns the instructions for the product.
-        """
+        """Return instructions for a forward pass whose product `encode` translates."""
         x, weights, bias, z = op.x, op.weights, op.bias, op.z
         if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None

@@ -1,4 +1,4 @@
-"""Dropout, rescaling and standardization."""
+"""Instructions for dropout, rescaling and standardization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations with classes that have no kernel. The operations' definitions are traced."""
+"""Instructions for operations with classes that have no kernel, from traced definitions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from gpunn.expressions import ARRAY, Untraceable, in_order
 
 
 class Expressions(Lowerings):
-    """Operations with activations, losses, metrics and optimizers that have no kernel."""
+    """Returns instructions for activations, losses, metrics and optimizers without a kernel."""
 
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
         """Return instructions for an operation with an activation, loss, metric or optimizer.
 
-        `definition` is the operation's definition, or its name. Other operations, and definitions
-        that can't be traced, return None. If a custom class can't be traced, log the reason once.
+        `definition` is the operation's definition, or the operation's name. The result is None for
+        other operations, and for definitions that can't be traced. If a custom class can't be
+        traced, log the reason once.
         """
         if isinstance(definition, str):
             definition = getattr(Operations, definition).definition
@@ -77,7 +78,7 @@ class Expressions(Lowerings):
             return None
 
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
-        """Return the functions and constants of an operation; none if it can't be traced."""
+        """Return the functions and constants in an operation's graph, or none without a graph."""
         definition = getattr(Operations, name).definition
         try:
             writes = trace_operation(definition, op, op.arrays[0].dtype)

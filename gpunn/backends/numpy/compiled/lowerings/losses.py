@@ -16,15 +16,15 @@ from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 TOGETHER = 2048
-"""Number of elements (of several rows) that are processed together, so that intermediate results
-stay in the cache."""
+"""Number of elements, of one or several rows, that are processed together, so that intermediate
+results stay in the cache."""
 
 
 class Function(NamedTuple):
     """A function f of ROW_FUNCTIONS, which is summed over a row's outputs.
 
-    `scale` is a factor of the sum, and `slope` is a factor of the gradient. `constant` is the
-    parameter of f, if f has one.
+    `scale` is a factor of the sum, `slope` a factor of the gradient, and `constant` the parameter
+    of f, if any.
     """
 
     name: str
@@ -113,8 +113,8 @@ class Losses(Lowerings):
     ) -> Instruction:
         """Return an instruction that sets `values`, of shape (rows,), to sums over the outputs.
 
-        If an array for the gradient is given, the instruction also computes the gradient, from
-        weights and a normalizer.
+        If an array `gradient` is given, the instruction also sets the gradient of the loss, which
+        needs weights and a normalizer.
         """
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)

@@ -1,4 +1,4 @@
-"""Metrics."""
+"""Instructions for metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Instructions: TypeAlias = list[Instruction]
 
 
 class Metrics(Losses):
-    """Returns instructions for metrics, some by kernels of losses, without a gradient."""
+    """Returns instructions for metrics; some metrics use kernels of losses, without a gradient."""
 
     def metric(self, op: Arguments) -> Steps:
         metric, predictions, targets = op.metric, op.predictions, op.targets
@@ -154,7 +154,7 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights at positions in `out`, or in equal parts of `out`."""
+    """Return an instruction that adds weights at positions in `out`, or in each part of `out`."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])

@@ -1,4 +1,4 @@
-"""Batch and layer normalization."""
+"""Instructions for batch and layer normalization."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Normalization(Pooling):
     ) -> tuple[list[Array], list[Instruction]]:
         """Return arrays for the threads' sums over rows of x, and instructions that add these sums.
 
-        If the threads divide columns, the arrays already have the sums over all rows.
+        If each thread has whole columns, the arrays are `sums`, and there are no instructions.
         """
         if multiple and x.shape[1] == sums[0].size:
             return sums, []
@@ -159,7 +159,7 @@ def joined_rows(rows: int, columns: int) -> int:
 
 
 def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
-    """Return batch normalization combined with the ReLU of its result, or None if there is none."""
+    """Return batch normalization combined with the ReLU of its result, or None without a ReLU."""
     is_relu = following.kernel == "activate" and following.args[0] == RELU
     if not is_relu or following.args[2] is not None:
         return None

@@ -19,8 +19,8 @@ from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
 
 LARGE = 2**15
-"""Minimum number of weights of a matrix that is updated by a separate instruction, so that its
-gradient is still in the cache."""
+"""Minimum number of weights of a matrix that a separate instruction updates, while the gradient is
+still in the cache."""
 
 
 class Optimizers(Expressions):
@@ -122,9 +122,8 @@ class Optimizers(Expressions):
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
         """Return segments, split before and after each matrix with at least `least` weights.
 
-        With the split, the update of a layer's weights can run while their gradient is in the
-        cache. If there is no weight decay, adjacent segments with equal learning-rate factors are
-        joined.
+        After the split, the update of a layer's weights can run while the gradient is in the cache.
+        Without weight decay, adjacent segments with equal learning-rate factors are joined.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)

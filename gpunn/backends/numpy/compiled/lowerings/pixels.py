@@ -15,11 +15,10 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
 
 
 def inside(positions: HostArray, size: int) -> HostArray:
-    """Return which of a window's positions are in an image with `size` pixels along the axis.
+    """Return which positions (windows, pixels) are in an image with `size` pixels along the axis.
 
-    Each row of the result has the first position that is in the image, the number of such
-    positions, and the index of the first one among the window's positions. The positions are an
-    array (windows, pixels).
+    The result has three numbers for each window: the first position in the image, the number of
+    positions in the image, and the first one's index in the window.
     """
     valid = (positions >= 0) & (positions < size)
     first = valid.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Pooling, and operations on the channels of images."""
+"""Instructions for pooling, and for operations on the channels of images."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ class Pooling(Lowerings):
         return [self.instruction(kernel, args, read, [out], [*read, out])]
 
     def _buffer(self, images: Array) -> tuple[Array, int]:
-        """Return a buffer with a row of pixels for each thread, and the size of a thread's part."""
+        """Return a buffer with a row of pixels for each thread, and the size of each row."""
         lanes = BLOCK_BYTES // images.itemsize
         size = (images.shape[2] * images.shape[3] // lanes + 2) * lanes
         return np.empty((self.threads, size), images.dtype), size
 
 
 def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    """Return the gradient of a pooling, combined with the gradient of the ReLU before it.
+    """Return a pooling's gradient combined with the gradient of the ReLU before the pooling.
 
     Return None if the following instruction does not compute the gradient of the ReLU.
     """

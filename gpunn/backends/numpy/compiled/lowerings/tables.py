@@ -132,9 +132,9 @@ class Tables(Dense):
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
-    """Return the numbers of rows, members and features that kernels of members' factors receive.
+    """Return the numbers of rows, members and features for kernels of members' factors.
 
-    The kernels require that all members share the rows of x. If each member has separate rows, the
+    In these kernels, all members share the rows of x. If each member has separate rows, the
     features of all members are treated as the features of a single member.
     """
     rows, members = x.shape[:2]
