@@ -88,8 +88,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values. Just before the first update, `from_data` replaces them,
-    layer by layer, so that z depends on the new values of earlier layers.
+    `sample` draws preliminary values. Just before the first update, `from_data` replaces these
+    values, layer by layer, so that z = x W depends on the new values of earlier layers.
 
     Examples
     --------
@@ -389,7 +389,18 @@ class VarianceScaling(Initializer):
     uniform: bool = flag(False)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """Return the variance of each weight, given the numbers of inputs and outputs."""
+        """Return the variance of each weight.
+
+        Parameters
+        ----------
+        fan_in, fan_out : int
+            Numbers of inputs and outputs.
+
+        Returns
+        -------
+        float
+            The variance, positive.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define variance(fan_in, fan_out)")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:

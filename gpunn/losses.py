@@ -149,7 +149,7 @@ class Loss(Configurable):
         return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Check targets once per data set, and return them as `values` expects them.
+        """Check the targets of a data set, and return the numbers that `values` expects.
 
         Parameters
         ----------
@@ -232,8 +232,8 @@ class ElementwiseLoss(Loss):
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 
-        By default, the slopes are found in the graph of the functions that `terms` calls. They have
-        no constant factor, so do not override `slope`.
+        By default, the slopes are found in the graph of the functions that `terms` calls. These
+        slopes are complete, so a class that keeps this default does not override `slope`.
 
         Parameters
         ----------
@@ -574,7 +574,7 @@ class SoftmaxCrossEntropy(Loss):
         return softmax(xp, predictions) - t
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Check labels or probabilities and return them as `values` expects them.
+        """Check labels or probabilities, and return labels as int64.
 
         Parameters
         ----------
@@ -591,8 +591,8 @@ class SoftmaxCrossEntropy(Loss):
         Raises
         ------
         DataError
-            If there is only one output, or if a label is outside 0 to outputs - 1. Also if a row of
-            probabilities has a negative entry or does not sum to 1.
+            If there is only one output, if a label is not in [0, outputs - 1], or if a row of
+            probabilities is negative or does not sum to 1.
         """
         if outputs < 2:
             raise DataError(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,7 @@ SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
 
 
 class Described:
-    """Base of `Sequential`: names of inputs, outputs and classes, and the output activation.
-
-    Attributes
-    ----------
-    metadata : dict
-        Stores the names and the output activation in JSON types.
-    """
+    """Base of `Sequential`: the names and the output activation, which `metadata` stores."""
 
     metadata: dict[str, Any]
     input_shape: Shape
@@ -137,6 +131,13 @@ class Described:
             value = float(value)
         self._remember("threshold", value)
 
+    def _checked(self, key: str, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+        value = self.metadata.get(key)
+        try:
+            return None if value is None else check(value)
+        except ValueError as error:
+            raise DataError(f"metadata[{key!r}]: {error}") from error
+
     @property
     def intervals(self) -> dict[str, Any] | None:
         """Scores that determine prediction intervals, or None; see `gpunn.intervals`.
@@ -144,13 +145,7 @@ class Described:
         `gpunn train` and the regressors for tables set these scores, for `gpunn predict --interval`
         and `predict(X, interval=...)`.
         """
-        value = self.metadata.get("intervals")
-        if value is None:
-            return None
-        try:
-            return check_intervals(value, self.output_shape[0])
-        except ValueError as error:
-            raise DataError(f"metadata['intervals']: {error}") from error
+        return self._checked("intervals", lambda it: check_intervals(it, self.output_shape[0]))
 
     @intervals.setter
     def intervals(self, value: dict[str, Any] | None) -> None:
@@ -163,13 +158,7 @@ class Described:
         `gpunn train` and the classifiers for tables set these limits, for `gpunn predict --sets`
         and `predict_sets(X, coverage=...)`.
         """
-        value = self.metadata.get("prediction_sets")
-        if value is None:
-            return None
-        try:
-            return check_sets(value)
-        except ValueError as error:
-            raise DataError(f"metadata['prediction_sets']: {error}") from error
+        return self._checked("prediction_sets", check_sets)
 
     @prediction_sets.setter
     def prediction_sets(self, value: dict[str, Any] | None) -> None:

@@ -74,7 +74,7 @@ LAYERS_SHOWN = 12
 """Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "works after the loss", "adapts": "learns from the network's inputs"}
-"""Attributes of layers that can't be inside another layer, and what these layers do."""
+"""Why a layer in which one of these attributes is True can't be inside another layer."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
@@ -390,12 +390,12 @@ class Sequential(Described):
         """Copy parameters and buffers of another network into layers with the same labels.
 
         Shapes must be equal, except for the last layer. If the last layer has a different shape,
-        different classes or different targets, it keeps its present values, and so do the layers
-        after the loss. Layers that the other network does not have also keep their values; to
+        different classes or different targets, the last layer and the layers after the loss keep
+        their present values. Layers that the other network does not have also keep their values; to
         exclude a layer from copying, give it another label. Values that layers such as
         `Standardization` learned from the old data are also copied, and the first `Trainer.fit`
-        does not change them. The names of the inputs are copied too; columns of later data frames
-        are reordered by these names.
+        does not change these values. The names of the inputs are copied too; columns of later data
+        frames are reordered by these names.
 
         Parameters
         ----------
@@ -539,7 +539,7 @@ class Sequential(Described):
     # ---------------------------------------------------------------------------------- use
 
     def predict(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
-        """Return the network's outputs for rows on the host; compute them in batches.
+        """Return the network's outputs for rows on the host, computed in batches.
 
         Several threads can call `predict` at the same time, even while another thread trains the
         network. During training, each batch is predicted between two updates, with the parameters
@@ -759,7 +759,7 @@ class Sequential(Described):
         X : array, shape (rows, *input_shape)
             The training rows, on the host.
         y : array, shape (rows,) or (rows, outputs)
-            Targets; only a network with a `TargetScaling` needs them.
+            Targets, for a network with a `TargetScaling`.
 
         Raises
         ------
@@ -794,7 +794,7 @@ class Sequential(Described):
         indices : ndarray of int64 or None
             The rows to learn from; None means all rows.
         y : array or None
-            The targets; only layers that learn from targets need them.
+            Targets, for layers that learn from targets.
 
         Returns
         -------
@@ -910,9 +910,9 @@ class Sequential(Described):
     def plot(self) -> Drawing:
         """Return a diagram of the layers, with shapes and numbers of parameters.
 
-        A notebook shows the diagram; `save` writes it to an SVG file, and `str` returns the
-        `summary` as a text alternative. Groups of columns are drawn side by side; members are drawn
-        one behind the other. The diagram needs no further package.
+        A notebook shows the diagram. The diagram's method `save` writes an SVG file, and `str`
+        returns the `summary` as a text alternative. Groups of columns are drawn side by side;
+        members are drawn one behind the other.
 
         Returns
         -------

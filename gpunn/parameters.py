@@ -29,10 +29,9 @@ __all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements. In float32, these are 64 bytes: a cache
+"""Every view begins at a multiple of this many elements: 64 bytes in float32, which are a cache
 line. The fastest matrix products of CPU and GPU libraries need this alignment.
 """
-
 
 SPARE = 1024
 """Number of zeros after each vector, so that it can be divided into equal blocks without a copy."""

@@ -2,9 +2,9 @@
 
 Time includes fractions of epochs, so a schedule has the same meaning for every batch size. The time
 of update u, counted from 0, is the middle of the update, (u + 1/2) / updates_per_epoch. So no
-update falls on the boundary of two epochs. Because of the half, a warm-up does not start with a
-rate of 0, and a cosine does not end with 0. `Schedule.time_of_update` can replace the 1/2. To
-define a new schedule, write a subclass with `at`.
+update falls on the boundary of two epochs. Because of the 1/2, a warm-up does not start with a rate
+of 0, and a cosine does not end with 0. `Schedule.time_of_update` can replace the 1/2. To define a
+new schedule, write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
 the `label_smoothing` of a loss. For such a setting, read "rate" in the descriptions below as the
@@ -397,8 +397,8 @@ class CosineLog(Schedule):
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
         Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, the
-        rate is computed at the beginning of the update. There, t is the fraction of all updates
-        that are complete.
+        rate is computed at the beginning of the update, so t is the fraction of all updates that
+        are complete.
 
     Examples
     --------
@@ -588,8 +588,8 @@ class ReduceOnPlateau(Schedule):
     Raises
     ------
     ArgumentError
-        Raised by `check` before training if the logs do not include `monitor`. The error is also
-        raised if `mode` is "auto" and the metric does not define whether larger is better.
+        Before training, if the logs do not include `monitor`, or if `mode` is "auto" and the metric
+        does not define whether larger is better.
 
     Examples
     --------

@@ -88,11 +88,10 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. If its shapes, or the names of
-    classes or targets (`outputs`), differ, it keeps its own values, and so do the layers after the
-    loss. `specs` describes the arrays of the receiving network, in the network's order.
-
-    Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
+    Only the last layer with parameters may have other shapes. If this layer has other shapes, or
+    the names of classes or targets (`outputs`) differ, this layer and the layers after the loss
+    keep their own values. `specs` describes the arrays of the receiving network, in the network's
+    order. Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]

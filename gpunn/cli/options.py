@@ -65,6 +65,16 @@ threshold_option = click.option(
     "model's threshold, or 0.5]",
 )
 
+settings_option = click.option(
+    "--set",
+    "settings",
+    callback=check_settings,
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a configuration value, such as training.epochs=3 or model.layers.1.rate=0.3. "
+    "Can be repeated.",
+)
+
 imports_option = click.option(
     "--allow-imports",
     is_flag=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import TABLE_SUFFIXES, backend_option, check_settings, imports_option
+from gpunn.cli.options import TABLE_SUFFIXES, backend_option, imports_option, settings_option
 from gpunn.cli.text import say
 from gpunn.terminal import is_terminal
 
@@ -30,14 +30,7 @@ from gpunn.terminal import is_terminal
     help="Number of trials to train at the same time in this process, each in one thread.",
 )
 @backend_option
-@click.option(
-    "--set",
-    "settings",
-    callback=check_settings,
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a configuration value for all trials. Can be repeated.",
-)
+@settings_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -15,9 +15,9 @@ from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import (
     TABLE_SUFFIXES,
     backend_option,
-    check_settings,
     imports_option,
     seconds_of,
+    settings_option,
     table_options,
     targets_option,
 )
@@ -86,15 +86,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 )
 @table_options
 @backend_option
-@click.option(
-    "--set",
-    "settings",
-    callback=check_settings,
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a configuration value, such as training.epochs=3 or model.layers.1.rate=0.3. "
-    "Can be repeated.",
-)
+@settings_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -31,15 +31,14 @@ class SearchRange:
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None
-        The distance between consecutive numbers; the first number is `low`.
+        The distance between consecutive numbers, of which the first is `low`.
     choices : list or None
-        Values of any TOML type, including tables.
+        Different values of any TOML type, including tables.
 
     Raises
     ------
     ArgumentError
-        If `low` is not below `high`, if `log` or `step` does not fit `low` and `high`, or if two
-        choices are equal.
+        If `low` is not below `high`, or if `log` or `step` does not fit `low` and `high`.
 
     Examples
     --------
@@ -115,12 +114,12 @@ class SearchRange:
 
     @property
     def extremes(self) -> list[Any]:
-        """A tuple of the smallest and the largest number, or a list of all choices."""
+        """A list of the smallest and the largest number, or of all choices."""
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     @property
     def grid(self) -> Sequence[Any]:
-        """The list of all values, which is empty for a continuous range."""
+        """All values; empty for a continuous range."""
         if self.choices is not None:
             return self.choices
         assert self.low is not None

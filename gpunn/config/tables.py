@@ -47,9 +47,11 @@ def described_keys(docstring: str) -> dict[str, str]:
 
 
 class Table:
-    """A table of the configuration. Values are checked against the annotations of its keys.
+    """A table of the configuration.
 
-    The docstring of a subclass inherits the descriptions of its base class's keys.
+    Values are checked against the annotations of the keys. A wrong value, or keys that can't be
+    combined, raise an `ArgumentError`. The docstring of a subclass inherits the descriptions of its
+    base class's keys.
     """
 
     def __init_subclass__(cls) -> None:
@@ -314,12 +316,6 @@ class CSV(SplitDataSet):
     validation_path, test_path : str or None
         Files with the same columns, used as validation and test splits instead of the fractions.
 
-    Raises
-    ------
-    ArgumentError
-        If a split has both a path and a fraction, if `split` names the target, or if `split` is set
-        but no fraction is.
-
     Examples
     --------
     >>> from gpunn.config import CSV
@@ -357,12 +353,6 @@ class NPZ(SplitDataSet):
         Names of the arrays of validation inputs and targets, instead of `validation_fraction`.
     X_test, y_test : str or None
         Names of the arrays of test inputs and targets, instead of `test_fraction`.
-
-    Raises
-    ------
-    ArgumentError
-        If a split has inputs but no targets, or both arrays and a fraction. The error is also
-        raised if `split` names the targets, or if `split` is set but no fraction is.
 
     Examples
     --------
@@ -403,11 +393,6 @@ class NPY(FileDataSet):
         Validation inputs and targets, instead of `validation_fraction`.
     test_path, test_target_path : str or None
         Test inputs and targets, instead of `test_fraction`.
-
-    Raises
-    ------
-    ArgumentError
-        If a split has inputs but no targets, or both a path and a fraction.
 
     Examples
     --------
@@ -469,13 +454,6 @@ class TableFile(SplitDataSet):
         The decimal separator, or None to detect it.
     validation_path, test_path : str or None
         Files with the same columns, used as validation and test splits instead of the fractions.
-
-    Raises
-    ------
-    ArgumentError
-        If a split has both a path and a fraction, if targets are repeated or dropped, or if
-        `standardize` is set. The error is also raised if `split` names a target, or if `split` is
-        set but no fraction is.
 
     Examples
     --------
@@ -557,12 +535,6 @@ class Model(Table):
         A run folder or a model file, from which the initial weights are copied.
     frozen : list of str
         Labels of the layers whose parameters training does not change.
-
-    Raises
-    ------
-    ArgumentError
-        If `layers` and `name` are both missing or both set, or if `parameters` is set without
-        `name`.
 
     Examples
     --------
@@ -721,7 +693,7 @@ class Sweep(Table):
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     sampler : {"tpe", "random", "grid"}
         How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
-        tries each combination once.
+        tries each combination once, which requires that no range is continuous.
     pruner : {"median", "halving", "none"}
         Which trials end early. With "median": trials that are worse than the median of the complete
         trials. With "halving": all trials except the best quarter, after 1, 4, 16, ... epochs.
@@ -729,11 +701,6 @@ class Sweep(Table):
         At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int
         At least 0: the seed of the choice of values.
-
-    Raises
-    ------
-    ArgumentError
-        If the sampler is "grid" and a range is continuous.
 
     Examples
     --------

@@ -43,7 +43,18 @@ class OutputLayer(Layer):
     after_loss = True
 
     def supports(self, output_activation: str) -> bool:
-        """Return whether the layer supports losses with this `Loss.output_activation`."""
+        """Return whether the layer supports losses with the given output activation.
+
+        Parameters
+        ----------
+        output_activation : {"identity", "softmax", "sigmoid"}
+            `Loss.output_activation`.
+
+        Returns
+        -------
+        bool
+            True by default.
+        """
         return True
 
     def advice(self, output_activation: str) -> str:

@@ -95,9 +95,17 @@ class CountMetric(LabelMetric):
     def fraction(
         self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numerator and the denominator of each class's ratio, of shape (classes,).
+        """Return the numerator and the denominator of each class's ratio.
 
-        The arguments are TP, TP + FP and TP + FN for each class: weighted counts of rows.
+        Parameters
+        ----------
+        tp, predicted, actual : ndarray, shape (classes,)
+            TP, TP + FP and TP + FN: weighted counts of rows.
+
+        Returns
+        -------
+        numerator, denominator : ndarray, shape (classes,)
+            One value for each class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define fraction")
 

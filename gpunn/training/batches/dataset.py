@@ -225,14 +225,10 @@ class DatasetBuilder:
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
         """Return the validation rows for `validation_data` and `validation_split` of `Trainer.fit`.
 
-        Raise an ArgumentError if both arguments are given. Raise a DataError if the validation data
-        does not fit, or all held-out rows have a weight of zero.
+        Raise a DataError if the validation data does not fit, or all held-out rows have a weight of
+        zero.
         """
         fraction = check_fraction("validation_split", validation_split)
-        if validation_data is not None and fraction:
-            raise ArgumentError(
-                "validation_split: can't be combined with validation_data; give one of them"
-            )
         if validation_data is not None:
             return HeldOut(self.held_out_rows(validation_data, data.names))
         if not fraction:

@@ -54,11 +54,11 @@ class FitArguments:
             raise ArgumentError(
                 f"{other}: can't be combined with {chosen[0]}; use validation_rows instead"
             )
+        if validation_data is not None and validation_split:
+            raise ArgumentError(
+                "validation_split: can't be combined with validation_data; give one of them"
+            )
         if is_batches(validation_data):
-            if validation_split:
-                raise ArgumentError(
-                    "validation_split: can't be combined with validation_data; give one of them"
-                )
             streamed, validation_data = self._stream(validation_data, "validation_data"), None
         if y is not None:
             if steps_per_epoch is not None:
