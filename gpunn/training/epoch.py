@@ -47,7 +47,7 @@ class EpochByRequests:
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
-        # An overflow leads to a loss that is not finite, which is reported as such.
+        # NumPy need not warn of an overflow: the loss shows it.
         with closing(feed), closing(bar), np.errstate(over="ignore", invalid="ignore"):
             self._report_if_due(feed, bar)
             while not self.cursor.finished:
@@ -60,8 +60,10 @@ class EpochByRequests:
                     rows, times = feed.load(self.cursor, maximum, self._agreed)
                     step.update(rows, times)
                 if step.recording_seconds > recording:
-                    bar.unpause()  # so that its rate excludes compilation
-                if feed.rows_left:  # otherwise the host prepares the next rows meanwhile
+                    bar.unpause()  # so that the bar's rate excludes compilation
+                if (
+                    feed.rows_left
+                ):  # without rows, the host prepares the next rows instead of waiting
                     self.batching.end(times)
                 self.cursor.done += times
                 self.progress.updates += times
@@ -146,7 +148,7 @@ class EpochByRequests:
         if session.recovery is not None:
             if finite:
                 self.progress.recoveries = 0
-            if not cursor.finished:  # else the next epoch begins with it
+            if not cursor.finished:  # the next epoch makes its own copy
                 session.recovery.good.keep()
         bar.set_postfix(step.statistics.result(), refresh=False)
 
@@ -215,8 +217,7 @@ class UpdatesPerRequest:
     than `seconds`.
 
     The host can request work faster than a device does the work, so the host calls `wait` at the
-    end of a request. The host does not wait after a shorter request, which ends at a logging step
-    or at the end of the data.
+    end of a full request. A shorter request ends at a logging step or at the end of the data.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:

@@ -130,7 +130,7 @@ class EpochBlocks:
     def _possible(self) -> bool:
         """Return whether this session can train in blocks of epochs.
 
-        For example, it must run in a single process, and its data must be arrays instead of a
+        For example, the session must run in a single process, and its data must be arrays, not a
         stream of batches. The orders of rows in future epochs must be known.
         """
         session, ranks = self.session, self.session.ranks
@@ -191,7 +191,7 @@ class EpochBlocks:
         session, progress = self.session, self.trainer.progress
         wanted = int(SECONDS / self._seconds), self._limit, program.epochs
         epochs = max(1, min(until - progress.epoch, *wanted))
-        # A subclass does not inherit this promise of its base class.
+        # `reads_only` holds only for the class itself, not for subclasses.
         if not all(vars(type(callback)).get("reads_only") for callback in session.callbacks):
             epochs = 1
         state = state_arrays(session.step)
@@ -205,14 +205,14 @@ class EpochBlocks:
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
         observed = (shared or epochs > 1) and self._observed
-        if shared and session.callbacks:  # which may read `last_gradients`
+        if shared and session.callbacks:  # a callback may read `last_gradients`
             restore([session.step.gradients], [program.step.gradients])
         try:
             results = program.logs(epochs)
         except Exception:
-            results = [{}]  # requests find the epoch in which a metric fails
+            results = [{}]  # training by requests finds the epoch in which a metric fails
         for epoch, logs in enumerate(results):
-            if not logs:  # requests find the cause
+            if not logs:  # training by requests finds the cause
                 restore(state, program.state_after(epoch - 1) if epoch else before)
                 self.trainer.policy.undo_orders(epochs - epoch)
                 self._ended = True
@@ -246,14 +246,14 @@ class EpochBlocks:
         settings: list[np.ndarray] = []
         first, constant = progress.epoch, session.same_settings
         try:
-            for progress.epoch in range(first, first + epochs):  # rules see epochs to come
+            for progress.epoch in range(first, first + epochs):  # rules read `progress.epoch`
                 try:
                     known = constant and settings
                     settings.append(settings[0] if known else session.next_settings())
                 except Exception:
                     if not settings:
                         raise
-                    break  # the error ends training when this epoch begins
+                    break  # raised again when this epoch begins
                 orders.append(session.next_order())
         finally:
             progress.epoch = first

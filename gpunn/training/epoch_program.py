@@ -65,7 +65,7 @@ class Log:
 class EpochProgram:
     """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
-    `run` may be called while other threads run other programs. Afterwards, the step's arrays
+    `run` may be called while other threads run other programs. After `run`, the step's arrays
     contain the state after the last epoch; `state_after` returns the state after each epoch.
 
     `step` computes the session's training batches, and `passes` its validation batches, if any.

@@ -66,8 +66,7 @@ class Interruption:
         """The exit status of the program after SIGTERM; None after Ctrl-C.
 
         After Ctrl-C the program continues, since its user may want to inspect the results. After
-        SIGTERM the program ends, since the sender of the signal, such as a job scheduler, waits for
-        its end.
+        SIGTERM the program ends, because a job scheduler, for example, waits for the end.
         """
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 

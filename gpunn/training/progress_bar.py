@@ -29,7 +29,7 @@ def progress_bar(title: str, rows: int, wanted: bool, unit: str = "samples") -> 
     with IMPORTING:
         from tqdm import tqdm
 
-    if notebook:  # it would show standard error as an error, with one line for each epoch
+    if notebook:  # a notebook shows standard error as an error
         return tqdm(total=rows, file=Display(), ascii=False, **options)
     return tqdm(total=rows, file=sys.stderr, **options)
 

@@ -208,7 +208,9 @@ class TrainingSession:
             if subset is not None:
                 ending.callback(subset.unload)
         ending.callback(self._end_callbacks)
-        ending.callback(lambda: self.step.unload())  # a callback may replace the step's loss
+        ending.callback(
+            lambda: self.step.unload()
+        )  # not the present step, which a callback may replace
         ending.callback(trainer.evaluator.unload)
 
     def _check_same(self) -> None:
@@ -252,7 +254,7 @@ class TrainingSession:
             "epochs": self.options.epochs,
             "batches": str(self.plan),
             "on_divergence": trainer.on_divergence,
-            "report_every": trainer.log_every,  # as in folders of earlier versions
+            "report_every": trainer.log_every,  # the key in folders of earlier versions
             "data": checksum_of(self.training),
             "validation data": self.validation and checksum_of(self.validation),
         }

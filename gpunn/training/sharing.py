@@ -35,10 +35,10 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 
 class ReplaceableFloat(float):
-    """A float in a recorded operation that a later use of the recording may replace.
+    """A float in a recorded operation, such as an L2 penalty, that `Backend.sequence` can replace.
 
-    Another network of the same kind can use the recording with another number, such as its L2
-    penalty (`Backend.sequence`). The number is found by identity, never by its value.
+    So another network of the same kind can use the recording. The float is found by identity, never
+    by its value.
     """
 
 

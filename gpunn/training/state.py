@@ -207,7 +207,9 @@ class TrainingState:
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
         """Take a snapshot for rank 0, and drop snapshots that rank 0 no longer needs."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
-        self._kept[number] = self._new_snapshot(number)  # the only reference on this rank
+        self._kept[number] = self._new_snapshot(
+            number
+        )  # no other object on this rank refers to the snapshot
 
     def _new_snapshot(self, number: int) -> Snapshot:
         step = self.started_step()
@@ -254,7 +256,7 @@ class TrainingState:
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return a snapshot with the given arrays, or raise an ArgumentError if they don't fit."""
-        step, snapshot = self.started_step(), self.snapshot()  # allocates the arrays
+        step, snapshot = self.started_step(), self.snapshot()  # `snapshot` allocates the arrays
         size = tuple(step.model.parameters.values.shape)
         for name, array in snapshot.arrays.items():
             shape = size if name.startswith("optimizer.") else tuple(array.shape)

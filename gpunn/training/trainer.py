@@ -149,7 +149,7 @@ class Trainer:
     log_names : list of str
         The names of the history's logs, such as "loss"; set when `fit` begins.
     stop_reason : str
-        The reason to end training after the current epoch, or "". Callbacks may set it.
+        The reason to end training after the current epoch, which callbacks may set, or "".
     resumed : bool
         Whether the current call of `fit` (or else the last call) resumes from a checkpoint
         (`resume_from`).
@@ -438,7 +438,7 @@ class Trainer:
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not suit the loss, a metric or the targets. Also if
+            If the last layer's activation does not suit the loss, a metric or the targets, or if
             the targets and an untrained network's outputs differ in scale. The message names the
             remedy.
 
@@ -463,28 +463,10 @@ class Trainer:
         >>> len(history["loss"]), history["loss"][-1] < 1e-3
         (200, True)
         """
+        arguments = dict(locals())
+        del arguments["self"]
         with self.ranks.agreement.failing_together():
-            fit = self.prepare(
-                X,
-                y,
-                epochs=epochs,
-                batch_size=batch_size,
-                validation_data=validation_data,
-                validation_split=validation_split,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                shuffle=shuffle,
-                callbacks=callbacks,
-                progress=progress,
-                stream=stream,
-                resume_from=resume_from,
-                drop_last=drop_last,
-                shuffle_members=shuffle_members,
-                steps_per_epoch=steps_per_epoch,
-                prefetch=prefetch,
-                augment=augment,
-            )
-            return fit.run()
+            return self.prepare(**arguments).run()
 
     def prepare(
         self,
@@ -539,7 +521,7 @@ class Trainer:
         Raises
         ------
         DataError, ArgumentError
-            As for `fit`. Also if an index is not valid or occurs twice.
+            As for `fit`, or if an index is not valid or occurs twice.
 
         Examples
         --------
@@ -898,9 +880,8 @@ class Trainer:
         Raises
         ------
         ModelFileError
-            If the file is damaged or contains no training state. Also if it does not fit the
-            trainer's optimizer, or the network's layers, input shape, seed or dtype. Nothing is
-            changed.
+            If the file is damaged, contains no training state, or does not fit the trainer's
+            optimizer or the network's layers, input shape, seed or dtype. Nothing is changed.
         """
         with self.model.exclusion.held("load_checkpoint", training=False):
             restore_checkpoint(self, read_checkpoint(path))

@@ -102,7 +102,7 @@ class BatchStream:
         self.separate_metric_weights = False
         self._kind: tuple[object, ...] | None = None
         self._inspected = self._warned = False
-        self._untrained = builder.model.output_activation is None  # training begins by setting it
+        self._untrained = builder.model.output_activation is None  # which training sets
         self._stager: Stager | None = None
 
     @property
@@ -154,7 +154,7 @@ class BatchStream:
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:
         largest = None
-        with closing(self._unchecked(epoch)) as batches:  # even if an error keeps it alive
+        with closing(self._unchecked(epoch)) as batches:  # an error may keep the generator alive
             for number, (title, batch) in enumerate(batches, 1):
                 if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                     several = isinstance(batch, tuple | list)
@@ -182,7 +182,7 @@ class BatchStream:
         self, title: str, X: HostArray, y: HostArray, weights: HostArray | None = None
     ) -> CheckedData:
         builder, model = self._builder, self._builder.model
-        names = None if self._kind is None else self.names  # as the first batch had them
+        names = None if self._kind is None else self.names  # the names in the first batch
         checked = builder.check(X, y, weights, names=names, prefix=f"{title}: ", part=True)
         rows = len(checked.X)
         if self._batch_size is not None and rows > self._batch_size:

@@ -194,7 +194,7 @@ def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):
         return ""
     if outputs > 1 and isinstance(metric, CountMetric):
-        return ""  # it compares outputs with each other
+        return ""  # the metric compares outputs with each other
     threshold = metric.threshold
     # A ReLU does reach its minimum.
     if not (low < threshold < high or (threshold == low and math.isinf(high))):
@@ -251,7 +251,7 @@ def warn_of_scale(
     if not isinstance(loss, REGRESSION):
         return
     if any(layer.adapts_to_targets for layer in model.layers):
-        return  # such a layer scales the targets
+        return  # this layer scales the targets
     mean, std, _ = mean_and_std(targets, indices)
     scale, offset = trailing_rescaling(model)
     with np.errstate(invalid="ignore", divide="ignore"):

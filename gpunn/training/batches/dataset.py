@@ -183,10 +183,10 @@ class DatasetBuilder:
     ) -> CheckedData:
         """Return checked data, with a data frame's columns in the order of the network's names.
 
-        Pass the data as to `Trainer.fit`; a network with a schema also accepts rows of a table.
-        `names` replaces the column names of the network and the data. Messages put `prefix`, such
-        as "validation ", before "X" and "y". With `part`, the rows are only a part of the data, so
-        all weights may be 0.
+        The arguments are the data of `Trainer.fit`; a network with a schema also accepts rows of a
+        table. `names` replaces the column names of the network and the data. Messages put `prefix`,
+        such as "validation ", before "X" and "y". With `part`, the rows are only a part of the
+        data, so all weights may be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """

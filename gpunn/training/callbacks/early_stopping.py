@@ -147,7 +147,7 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
-            return  # the run had no such callback, or it monitored another metric
+            return  # of a run without this callback, or with another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
         self._cycle_value = float(state.get("cycle_value", self.rule.start))

@@ -52,7 +52,7 @@ class EpochLog(Callback):
         actual, size = EpochLog.state(self, trainer)["bytes"], int(state["bytes"])
         if 0 <= size < actual:
             os.truncate(self.path, size)
-        elif actual < size:  # the lost lines may also be of other runs
+        elif actual < size:  # the lost lines may belong to other runs
             LOG.warning(
                 "%s: had %d bytes at the checkpoint, but has only %d now. The lost lines are not "
                 "restored; the history and a run's history.jsonl contain every epoch",

@@ -98,7 +98,7 @@ class Checkpoint:
 def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     """Copy to the host everything that training needs to resume exactly from this point.
 
-    Call this function between two updates: in a callback, or after `Trainer.fit`. Raise an
+    Call `take_checkpoint` between two updates: in a callback, or after `Trainer.fit`. Raise an
     ArgumentError if the parameters, the buffers or the optimizer's state are not finite.
     """
     model = trainer.model

@@ -22,9 +22,10 @@ def hints(step: TrainStep) -> str:
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
     """Return what is not finite since the last logging step, and whether repeating updates helps.
 
-    The first value is empty if all losses and the whole state are finite. Call this directly after
-    the step's statistics have been collected; `finite` is the number of updates with a finite loss.
-    The second value is False if a repetition of the updates can't show where the fault began.
+    The first value is empty if all losses and the whole state are finite. The second value is False
+    if a repetition of the updates can't show where the fault began. Call `find_fault` directly
+    after the step's statistics have been collected; `finite` is the number of updates with a finite
+    loss.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1

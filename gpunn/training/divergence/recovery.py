@@ -19,8 +19,8 @@ CHOICES = ("stop", "skip", "roll_back")
 """The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Maximum number of recoveries in a row, with no logging step in between at which all numbers are
-finite. If training then diverges again, it ends.
+"""Number of recoveries in a row, without a good logging step in between, after which training ends
+if it diverges again.
 """
 
 

@@ -85,7 +85,7 @@ class DistributedStep(TrainStep):
         if not (self._direct and self._collectives.overlaps):
             return None
         if self._layers and self.workspace.collectives is not None:
-            return None  # layers exchange other arrays meanwhile
+            return None  # layers exchange other arrays during the backward pass
         overlapped = OverlappedGradients(self.model, self._collectives, self.block.length)
         if not overlapped.useful:
             return None
@@ -176,7 +176,7 @@ class DistributedStep(TrainStep):
 
     @property
     def weighted(self) -> bool:
-        return self._weighted  # known even if this rank has no rows
+        return self._weighted  # even a rank without rows must know
 
     def sum_weights(self, weights: Array, total: Array) -> None:
         self.ops.take(self._totals, self.scheduled.position, total)

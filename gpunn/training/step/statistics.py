@@ -19,7 +19,7 @@ FIXED_ENTRIES = 5
 def state_shapes(
     metrics: Sequence[Metric], outputs: int, separate_weights: bool
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of `vector` and `totals()`, by their names in a checkpoint."""
+    """Return the shapes of a checkpoint's entries for `Statistics`, by name."""
     rest = sum(metric.size(outputs) for metric in metrics) + int(separate_weights)
     return {"statistics.vector": (FIXED_ENTRIES + rest,), "statistics.totals": (2 + rest,)}
 

@@ -346,7 +346,7 @@ class TrainStep(BatchPass):
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
         """Restore an array returned by `to_host`."""
-        if name == "statistics.vector":  # it has a row for each shard
+        if name == "statistics.vector":  # a file has a row for each shard
             host = self.statistics.part_of(host, 0, 1)
         self.ops.copy_from_host(host, array)
 

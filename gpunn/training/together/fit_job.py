@@ -57,7 +57,9 @@ class FitJob:
                     self._contexts = contexts.pop_all()
                     return
             self.ended = True
-            if not self.fit.trainer.progress.interrupted:  # else the file has the position
+            if (
+                not self.fit.trainer.progress.interrupted
+            ):  # after an interruption, the file is up to date
                 self._save()
         except AgreedExit:  # after SIGTERM; train_together ends the program
             self.ended = True

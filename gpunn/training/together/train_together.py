@@ -141,7 +141,7 @@ def rounds(
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
-        except Exception as error:  # end the networks that wait, then raise the rule's error
+        except Exception as error:  # the waiting networks end before the error is raised
             interruption.cancel(f"ended by an error of the rule, {error!r}")
             yield None
             raise
