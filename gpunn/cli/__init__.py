@@ -62,6 +62,9 @@ class Commands(click.Group):
     GPU), 1 if training diverged, and 130 after Ctrl-C.
     """
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of use, not of the alphabet
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         with standard_streams():
             try:
@@ -130,16 +133,19 @@ def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
     return show
 
 
-HELP = """Train neural networks on tables and arrays with NumPy or CuPy.
+HELP = """Train neural networks on tables, images and arrays with NumPy or CuPy.
 
 \b
-To try it on an example table:
+To start, use the example table, or your own CSV file and the column to predict:
   gpunn example
   gpunn train credit_risk.csv --target loan_status
   gpunn evaluate runs/credit_risk
   gpunn predict runs/credit_risk credit_risk.csv
 
+\b
 To see the options of a command: gpunn COMMAND --help
+To train on an NVIDIA GPU: gpunn train ... --backend cupy
+In Python: import gpunn; for scikit-learn: from gpunn.sklearn import MLPClassifier
 """
 
 
