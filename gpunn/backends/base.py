@@ -25,7 +25,7 @@ class Backend(Operations):
     Parameters
     ----------
     xp : namespace
-        An array-API namespace whose arrays can be changed in place.
+        An array-API namespace whose arrays can be changed in place. Any code may use its functions.
     device : object
         A device of the namespace, or None for its default device.
     name : str
@@ -33,8 +33,6 @@ class Backend(Operations):
 
     Attributes
     ----------
-    xp : namespace
-        The array-API namespace. Any code may use the functions of this namespace.
     options : dict
         Arguments of `gpunn.get_backend` that, with the backend's name, return an equal backend.
 
@@ -298,7 +296,7 @@ class Backend(Operations):
         arrays : sequence of array, shapes (n,)
             Vectors on the device, of one floating-point type.
         out : array, shape (1,)
-            The sum. It is not finite if a number is infinite or NaN, or if the sum overflows.
+            The sum, which is not finite if a number is infinite or NaN, or if a sum overflows.
         """
         sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
         for index, array in enumerate(arrays):
@@ -435,8 +433,8 @@ class Backend(Operations):
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether small gradients can underflow in products of this data type.
 
-        If so, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed Precision
-        Training", section 3.2).
+        If gradients can underflow, they are computed from a scaled loss (Micikevicius et al. 2018,
+        "Mixed Precision Training", section 3.2).
 
         Parameters
         ----------

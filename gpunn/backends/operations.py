@@ -229,13 +229,6 @@ class Operations(WindowOperations):
     """The operations of a backend, for layers, losses, metrics and optimizers.
 
     An operation changes the arrays that its formulas set, such as `out`, in place.
-
-    Attributes
-    ----------
-    xp : namespace
-        The array-API namespace.
-    device : object
-        A device of the namespace `xp`.
     """
 
     xp: Namespace
@@ -1321,7 +1314,8 @@ class Operations(WindowOperations):
         x, frequencies, phases, gradient : array
             Arguments of `periodic`, and the gradient of its output.
         frequencies_gradient, phases_gradient, input_gradient : array
-            The gradients of frequencies, phases and x. The last two may be None.
+            The gradients of frequencies, phases and x. `phases_gradient` and `input_gradient` may
+            be None.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1614,7 +1608,7 @@ class Operations(WindowOperations):
         ----------
         optimizer, trained : Optimizer, Trained
             The optimizer, whose `weight_decay` may be an array of shape (1,) that a schedule sets;
-            and the values and slots, which are changed in place, and the gradients.
+            and the arrays of the update, of which values and slots are changed in place.
         learning_rate, step : array, array of int64, shape (1,)
             The learning rate without factors, and the number of the update, from 1.
         """

@@ -214,12 +214,9 @@ class Substitution:
     def _of_object(self, value: Any) -> Any:
         """Return a copy of a custom object, so that tracing changes no attribute of the object."""
         if id(value) not in self._objects:
-            replaced = copied(value, lambda _name, attribute: self._of_attribute(attribute))
+            replaced = copied(value, lambda _, x: self._of_array(x) if is_array(x) else x)
             self._objects[id(value)] = replaced, state_of(replaced)
         return self._objects[id(value)][0]
-
-    def _of_attribute(self, value: Any) -> Any:
-        return self._of_array(value) if is_array(value) else value
 
     def check(self) -> None:
         """Raise an `Untraceable` if the code has changed attributes of an object."""

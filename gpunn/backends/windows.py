@@ -12,10 +12,13 @@ from gpunn.typing import Array, Namespace, Shape
 class Window:
     """A rectangle of kernel height by kernel width pixels that moves over an image.
 
-    All pairs are (along the height, along the width). Output pixel (i, j) reads the input pixels (i
-    * strides[0] - padding[0] + k * dilation[0], j * strides[1] - padding[1] + l * dilation[1]) for
-    k < kernel[0] and l < kernel[1]. Pixels outside the image are padding. The arrays' shapes
-    determine the padding at the bottom and at the right.
+    All pairs are (along the height, along the width). For k < kernel[0] and l < kernel[1], output
+    pixel (i, j) reads this input pixel::
+
+        i * strides[0] - padding[0] + k * dilation[0], j * strides[1] - padding[1] + l * dilation[1]
+
+    Pixels outside the image are padding. The arrays' shapes determine the padding at the bottom and
+    at the right.
     """
 
     kernel: tuple[int, int]

@@ -18,7 +18,7 @@ class AgreedExit(SystemExit):
 class Agreement:
     """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
-    A rank that fails outside of a training step reports the failure instead of its next message. So
+    A rank that fails outside of a training step reports the failure instead of its next message, so
     no rank waits for a failed rank. A rank that fails within a step ends all processes, because the
     other ranks wait for arrays, not for messages.
     """
@@ -29,7 +29,9 @@ class Agreement:
         self.watchdog = Watchdog(
             communicator.timeout, communicator.abort, communicator.rank, communicator.trouble
         )
-        self._in_step = self._ended = self._inside = False
+        self._in_step = self._inside = False
+        self.ended = False
+        """Whether a rank has failed; the ranks then exchange no more messages."""
         if not self.alone:
             self.watchdog.start()
 
@@ -45,11 +47,6 @@ class Agreement:
     def alone(self) -> bool:
         return self.size == 1
 
-    @property
-    def ended(self) -> bool:
-        """Whether a rank has failed; the ranks then exchange no more messages."""
-        return self._ended
-
     def gather(self, value: Any, what: str) -> list[Any]:
         """Send this rank's value to all ranks, and return the values of all ranks, from rank 0.
 
@@ -58,14 +55,14 @@ class Agreement:
         """
         if self.alone:
             return [value]
-        if self._ended:
+        if self.ended:
             raise DistributedError(f"{what}: a rank has failed, and the other ranks do not answer")
         with self.watchdog.waiting(what):
             messages = self.communicator.gather((None, what, value))
         self._check(messages)
         different = {kind for _, kind, _ in messages}
         if len(different) > 1:
-            self._ended = True
+            self.ended = True
             raise DistributedError(
                 f"the ranks exchange different values: {', '.join(sorted(different))}. Make the "
                 "same calls in the same order on all ranks",
@@ -76,7 +73,7 @@ class Agreement:
     def _check(self, messages: list[Any]) -> None:
         failed = [(rank, why) for rank, (why, *_) in enumerate(messages) if why is not None]
         if failed:
-            self._ended = True
+            self.ended = True
             rank, reason = failed[0]
             raise DistributedError(f"rank {rank} has failed: {reason}", rank)
 
@@ -110,13 +107,13 @@ class Agreement:
             raise
         finally:
             if outermost:
-                self._inside = self._ended = False
+                self._inside = self.ended = False
 
     def fail(self, error: BaseException) -> None:
         """Report to the other ranks that this rank has failed."""
-        if self.alone or self._ended or isinstance(error, DistributedError | AgreedExit):
+        if self.alone or self.ended or isinstance(error, DistributedError | AgreedExit):
             return
-        self._ended = True
+        self.ended = True
         if self._in_step or isinstance(error, SystemExit):  # Python would not print it
             import traceback
 

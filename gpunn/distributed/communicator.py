@@ -38,12 +38,6 @@ class Communicator:
     ----------
     name : str
         The name of this kind of communicator in messages.
-    rank : int
-        Number of this process, from 0.
-    size : int
-        Number of processes.
-    local_rank, local_size : int
-        The index of this process among the processes on this machine, and their number.
     timeout : float
         Seconds to wait for the other processes before all processes end.
     agreement : Agreement or None
@@ -51,7 +45,8 @@ class Communicator:
     overlaps : bool
         Whether `exchange` is available, and can run during computations.
     graphs : WeakSet
-        CUDA graphs that contain calls of this communicator, and must be destroyed before it ends.
+        CUDA graphs that contain calls of this communicator. The graphs must be destroyed before the
+        communicator.
 
     See Also
     --------

@@ -151,7 +151,7 @@ class NCCLCommunicator(Communicator):
 
     def _abort(self, calls: Calls) -> None:
         with suppress(Exception):
-            calls.use_device()
+            calls.device.use()
             self._destroy_graphs()
             calls.communicator.abort()
 

@@ -31,7 +31,8 @@ class Ranks:
         self.shares = Shares.of_rank(self.rank, self.size, shards)
         self.fixed_shards = shards > 0
         self.agreement = Agreement.over(self.communicator)
-        self._leads = False
+        self.leading = False
+        """Whether this process is rank 0 and runs callbacks now."""
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
         """Return how to copy or unpickle this object, as a single process with the same shards."""
@@ -46,14 +47,9 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def leading(self) -> bool:
-        """Whether this process is rank 0 and runs callbacks now."""
-        return self._leads
-
-    @property
     def present_shares(self) -> Shares:
         """The shards that this process works on now: all shards while rank 0 runs callbacks."""
-        return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
+        return Shares(self.shares.shards, 0, self.shares.shards) if self.leading else self.shares
 
     def lead(
         self,
@@ -67,11 +63,11 @@ class Ranks:
         When the function has ended, all ranks return the `result` of rank 0.
         """
         if self.first:
-            self._leads = True
+            self.leading = True
             try:
                 function()
             finally:
-                self._leads = False
+                self.leading = False
             value = result()
             self.agreement.of_first(("", (value,)), CALLBACKS)
             return value
@@ -87,7 +83,7 @@ class Ranks:
         A collective call follows. If rank 0 does not lead, all ranks run the same code and make the
         collective call anyway.
         """
-        if self._leads:
+        if self.leading:
             self.agreement.of_first((name, arguments), CALLBACKS)
 
     def gather(self, value: Any, what: str) -> list[Any]:

@@ -31,7 +31,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 
 
 def check_shards(shards: int, size: int) -> int:
-    """Return the number of shards for `size` processes: for 0, one shard per process.
+    """Return the number of shards for `size` processes; 0 means one shard per process.
 
     Raise an ArgumentError if `shards` is not a power of two, or not a multiple of `size`.
     """

@@ -107,7 +107,7 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
 
 
 CACHE: weakref.WeakKeyDictionary[type, dict[Hashable, Expression]] = weakref.WeakKeyDictionary()
-"""The expressions of derivatives, by class. They refer to no object and no array."""
+"""The expressions of derivatives, by class. An expression refers to no object and no array."""
 
 LIMIT = 64
 """Maximum number of expressions that are kept for a class."""

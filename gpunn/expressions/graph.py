@@ -143,7 +143,7 @@ Rule: TypeAlias = Callable[..., Node | None]
 
 
 def add(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 + tanh u and 1/2 + tanh(u) / 2 with sigmoid(2 u); rewrite a form of softplus."""
+    """Rewrite tanh(u) + 1, tanh(u) / 2 + 1/2 and max(u, 0) + softplus(-|u|)."""
     if b.is_number(1) and a.op == "tanh":
         twice = graph.call("multiply", a.args[0], graph.number(2.0))
         return graph.call("multiply", graph.call("sigmoid", twice), graph.number(2.0))
@@ -160,7 +160,7 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 * a, and join two constant factors."""
+    """Rewrite 1 * a as a, and join two constant factors."""
     if b.is_number(1):
         return a
     if a.op == "multiply" and a.args[1].is_number():
@@ -181,7 +181,7 @@ def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def divide(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite a / (1 + e^v) as a sigmoid(-v), and divide by a number by multiplying."""
+    """Rewrite a / (1 + e^v) as a * sigmoid(-v), and a / number as a * (1 / number)."""
     if b.op == "add" and b.args[1].is_number(1) and b.args[0].op == "exp":
         quotient = graph.call("sigmoid", graph.call("negative", b.args[0].args[0]))
         return graph.call("multiply", a, quotient)

@@ -16,14 +16,14 @@ Axes = int | tuple[int, ...] | None
 
 
 class Namespace:
-    """Functions of the array API, for stand-ins and numbers."""
+    """Functions of the array API for stand-ins of the trace `tracer`, and numbers."""
 
     pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
     float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
     bool = np.dtype("bool")
 
     def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+        self.tracer = tracer
 
     def __getattr__(self, name: str) -> Callable[..., StandIn]:
         if name in CALLS:
@@ -31,29 +31,24 @@ class Namespace:
             return lambda *operands: self._call(op, operands, kind)
         if name.startswith("__"):
             raise AttributeError(name)
-        self._tracer.refuse(f"xp.{name} is not supported")
+        self.tracer.refuse(f"xp.{name} is not supported")
 
     def _call(self, op: str, operands: Sequence[Any], kind: str) -> StandIn:
         if kind == "same":
-            kinds = {self._tracer.node_of(each).kind for each in operands}
+            kinds = {self.tracer.node_of(each).kind for each in operands}
             kind = "int" if kinds <= {"int"} and op not in OF_REALS else "float"
-        return self._tracer.call(op, *operands, kind=kind)
-
-    @property
-    def tracer(self) -> Tracer:
-        """The trace that the functions belong to."""
-        return self._tracer
+        return self.tracer.call(op, *operands, kind=kind)
 
     # ------------------------------------------------------- functions made of other functions
 
     def less(self, a: Any, b: Any) -> StandIn:
-        return self._tracer.call("greater", b, a, kind="bool")
+        return self.tracer.call("greater", b, a, kind="bool")
 
     def less_equal(self, a: Any, b: Any) -> StandIn:
-        return self._tracer.call("at_least", b, a, kind="bool")
+        return self.tracer.call("at_least", b, a, kind="bool")
 
     def not_equal(self, a: Any, b: Any) -> StandIn:
-        return ~self._tracer.call("equal", a, b, kind="bool")
+        return ~self.tracer.call("equal", a, b, kind="bool")
 
     def logical_not(self, a: StandIn) -> StandIn:
         return ~a
@@ -68,7 +63,7 @@ class Namespace:
         return abs(a) == math.inf
 
     def pow(self, base: Any, exponent: Any) -> StandIn:
-        return power(self._tracer, base, exponent)
+        return power(self.tracer, base, exponent)
 
     def square(self, a: StandIn) -> StandIn:
         return a * a
@@ -109,12 +104,12 @@ class Namespace:
         return above if max is None else self.minimum(above, max)
 
     def where(self, condition: Any, a: Any, b: Any) -> StandIn:
-        node_of = self._tracer.node_of
+        node_of = self.tracer.node_of
         if node_of(condition).kind != "bool":
-            self._tracer.refuse("the condition of xp.where is not Boolean")
+            self.tracer.refuse("the condition of xp.where is not Boolean")
         kinds = {node_of(each).kind for each in (a, b)}
         kind = kinds.pop() if len(kinds) == 1 else "float"
-        return self._tracer.call("where", condition, a, b, kind=kind)
+        return self.tracer.call("where", condition, a, b, kind=kind)
 
     # -------------------------------------------------------------------- new arrays and types
 
@@ -128,8 +123,8 @@ class Namespace:
         kind = self._kind(dtype)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if isinstance(value, StandIn) or type(value) not in (bool, int, float):
-            self._tracer.refuse("an array can only be filled with a number")
-        return self._tracer.full(value, shape, kind)
+            self.tracer.refuse("an array can only be filled with a number")
+        return self.tracer.full(value, shape, kind)
 
     def zeros(self, shape: Any, **options: Any) -> StandIn:
         return self.full(shape, 0.0, **options)
@@ -151,38 +146,38 @@ class Namespace:
         values = np.arange(first, last, step, dtype=options.get("dtype"))
         kind = "int" if values.dtype == np.int64 else "float"
         if not values.size:
-            self._tracer.refuse("an empty array is not supported")
+            self.tracer.refuse("an empty array is not supported")
         data = first, last, step
-        node = self._tracer.graph.node("range", shape=values.shape, kind=kind, data=data)
-        return StandIn(self._tracer, node)
+        node = self.tracer.graph.node("range", shape=values.shape, kind=kind, data=data)
+        return StandIn(self.tracer, node)
 
     def astype(self, a: StandIn, dtype: Any, *, copy: Any = True, device: Any = None) -> StandIn:
-        kind, node = self._kind(dtype), self._tracer.node_of(a)
+        kind, node = self._kind(dtype), self.tracer.node_of(a)
         if kind == "bool" and node.kind != "bool":
             return a != 0
         if kind == "int" and node.kind == "float":
-            self._tracer.refuse("a conversion to integers is not supported")
+            self.tracer.refuse("a conversion to integers is not supported")
         if kind == node.kind:
-            return a if not copy else StandIn(self._tracer, node)
-        converted = self._tracer.graph.node("copy", node, shape=a.shape, kind=kind)
-        return StandIn(self._tracer, converted)
+            return a if not copy else StandIn(self.tracer, node)
+        converted = self.tracer.graph.node("copy", node, shape=a.shape, kind=kind)
+        return StandIn(self.tracer, converted)
 
     def _kind(self, dtype: Any) -> str:
         if dtype is None:
             return "float"
         dtype = np.dtype(dtype)
-        kinds = {self._tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
+        kinds = {self.tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
         if dtype not in kinds:
-            self._tracer.refuse(f"an array has type {dtype}, but others have {self._tracer.dtype}")
+            self.tracer.refuse(f"an array has type {dtype}, but others have {self.tracer.dtype}")
         return kinds[dtype]
 
     # ----------------------------------------------------------------- products, joined arrays
 
     def matmul(self, a: Any, b: Any) -> StandIn:
-        return self._tracer.matmul(a, b)
+        return self.tracer.matmul(a, b)
 
     def concat(self, arrays: Any, *, axis: int | None = 0) -> StandIn:
-        return self._tracer.concat(arrays, axis)
+        return self.tracer.concat(arrays, axis)
 
     def stack(self, arrays: Any, *, axis: int = 0) -> StandIn:
         return self.concat([self.expand_dims(each, axis) for each in arrays], axis=axis)
@@ -196,7 +191,7 @@ class Namespace:
             wanted = tuple(a.size // rest if each == -1 else each for each in wanted)
         if math.prod(wanted) != a.size:
             raise ValueError(f"cannot reshape {a.shape} into {wanted}")
-        return a.view(reshaped(self._tracer.graph, self._tracer.node_of(a), wanted))
+        return a.view(reshaped(self.tracer.graph, self.tracer.node_of(a), wanted))
 
     def expand_dims(self, a: StandIn, axis: int = 0) -> StandIn:
         if not -a.ndim - 1 <= axis <= a.ndim:
@@ -210,7 +205,7 @@ class Namespace:
         return self.reshape(a, tuple(n for k, n in enumerate(a.shape) if k not in dropped))
 
     def broadcast_to(self, a: StandIn, shape: Any) -> StandIn:
-        return a.view(expanded(self._tracer.graph, self._tracer.node_of(a), tuple(shape)))
+        return a.view(expanded(self.tracer.graph, self.tracer.node_of(a), tuple(shape)))
 
     # ----------------------------------------------------------------------------- reductions
 
@@ -218,7 +213,7 @@ class Namespace:
         self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
     ) -> StandIn:
         if dtype is not None and np.dtype(dtype) != a.dtype:
-            self._tracer.refuse("a sum whose type differs from its array's is not supported")
+            self.tracer.refuse("a sum whose type differs from its array's is not supported")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
@@ -238,14 +233,14 @@ class Namespace:
         return tuple(sorted(each % a.ndim for each in axes))
 
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
-        node = self._tracer.node_of(a)
+        node = self.tracer.node_of(a)
         if node.kind != "float":
-            self._tracer.refuse("sums, maxima and minima of integers or Booleans are not supported")
+            self.tracer.refuse("sums, maxima and minima of integers or Booleans are not supported")
         try:
-            result = reduced(self._tracer.graph, node, name, self._axes(a, axis), bool(keepdims))
+            result = reduced(self.tracer.graph, node, name, self._axes(a, axis), bool(keepdims))
         except Untraceable as error:
-            self._tracer.refuse(str(error))
-        return StandIn(self._tracer, result)
+            self.tracer.refuse(str(error))
+        return StandIn(self.tracer, result)
 
 
 OF_REALS = ("divide", *ELEMENTARY)

@@ -24,7 +24,7 @@ class Stage:
     """Nodes that one loop over rows and columns computes, in order.
 
     A reduction belongs to the stage of its argument; only later stages use its result. `once` are
-    numbers for the nodes, which are computed before the loop.
+    numbers that are computed before the loop.
     """
 
     rows: int

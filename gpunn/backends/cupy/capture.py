@@ -33,8 +33,8 @@ UNROLLED = 8
 repetitions would gain little and use memory: about 10 KB per node (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
-"""Number of requested repetitions after which the unrolled graph is captured. Capturing it takes
-the host about as long as launching `UNROLLED` repetitions one by one."""
+"""Number of requested repetitions after which the unrolled graph is captured. The capture takes the
+host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:

@@ -17,15 +17,12 @@ class Calls:
 
     def __init__(self, nccl: Any, communicator: Any, size: int, device: Any) -> None:
         self._nccl, self.communicator, self._size = nccl, communicator, size
-        self._device = device
+        self.device = device
         self._types = {
             "float32": nccl.NCCL_FLOAT32,
             "float64": nccl.NCCL_FLOAT64,
             "int64": nccl.NCCL_INT64,
         }
-
-    def use_device(self) -> None:
-        self._device.use()
 
     def trouble(self) -> str:
         """Return the message of an error that NCCL detected after a call had returned, or ""."""
@@ -96,8 +93,8 @@ def library() -> Any:
     if not nccl.available:
         major = cupy.cuda.runtime.runtimeGetVersion() // 1000
         raise MissingPackageError(
-            "communicator: NCCL's library libnccl.so.2 can't be opened. CUDA devices exchange "
-            f"gradients through it. Install it: pip install nvidia-nccl-cu{major}"
+            "communicator: NCCL's library libnccl.so.2 can't be opened. CUDA devices need NCCL to "
+            f"exchange gradients. Install NCCL: pip install nvidia-nccl-cu{major}"
         )
     return nccl
 

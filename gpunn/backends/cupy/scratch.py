@@ -62,7 +62,7 @@ class Scratch(threading.local):
     def of_lane(self, lane: Lane) -> Iterator[None]:
         """Make this thread use the lane's separate buffers within the context.
 
-        New buffers are allocated on the stream that is current now, which outlives the lane's
+        New buffers are allocated on the stream that was current before, which outlives the lane's
         stream.
         """
         outside = self._lane, self._outer

@@ -27,7 +27,7 @@ Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 class Score:
     """CUDA statements that set `value`, a row's score, from its predictions p and targets t.
 
-    `constants` names attributes of the metric, which kernels receive as numbers of type T.
+    `constants` names the metric's attributes that kernels receive as numbers of type T.
     """
 
     statements: str

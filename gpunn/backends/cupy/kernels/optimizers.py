@@ -1,8 +1,8 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each update rule has three kernels. Two of them count the
-update, and one of these two also clips the gradients. The third kernel runs after another kernel
-has counted the update, and changes nothing if a flag is 0.
+The mathematics is in `gpunn.optimizers`. Each update rule has three kernels. The first kernel also
+counts the update. The second kernel also counts the update, and clips the gradients. The third
+kernel runs after another kernel has counted the update, and changes nothing if a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation
@@ -35,7 +35,7 @@ PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 class Rule:
     """An optimizer's update rule in CUDA C++; its constants are kernel arguments of type T.
 
-    `statements` update `value` and the slots of one parameter. They use the parameter's gradient
+    `statements` update `value` and the slots of one parameter. Inputs are the parameter's gradient
     `g`, the learning rate `rate`, the constants, and the numbers in `once`, which are the same for
     all parameters. Each number in `once` has a name, and an expression of the constants, `rate`,
     the number `t` of the update (from 1), and earlier numbers in `once`. `slots` are names in C++,
@@ -225,7 +225,7 @@ class Variant:
     """The source code by which a kernel finds the learning rate and the update's number.
 
     `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
-    update and `last` after it. They run `loaded` while the parameters arrive from memory. Then
+    update and `last` after it, and `loaded` while the parameters arrive from memory. Then
     `clip` may change the gradient g of parameter i. In the kernel, gradients have type `gradients`.
     """
 

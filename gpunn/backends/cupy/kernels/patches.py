@@ -213,7 +213,7 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
 
 
 def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
-    """Set `out` to the gradient of the images: for each part, a product, and a gather."""
+    """Set `out` to the gradient of the images, by a product and a gather for each part."""
     if is_depthwise(out.shape[3], op.weights, op.window):
         return depthwise_inputs(op, out)
     patches = Patches(launches, out, op.weights, op.window, op.gradient)

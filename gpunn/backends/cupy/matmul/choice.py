@@ -23,7 +23,7 @@ may contain the product."""
 
 
 class NoFusedProduct:
-    """Replaces fused products that are unavailable; it never computes a product."""
+    """Replaces fused products that are unavailable, and computes nothing."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -145,8 +145,8 @@ class Handle:
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, after setting its stream and workspace.
 
-        Both are set each time, because a new stream may have the address of a destroyed one. That
-        takes two calls of about 1 us for each product launched outside a CUDA graph.
+        Stream and workspace are set each time, because a new stream may have the address of a
+        destroyed one. This takes two calls of about 1 us for each product outside a CUDA graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))

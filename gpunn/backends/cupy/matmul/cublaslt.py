@@ -1,7 +1,7 @@
 """cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-An additional operation on a product, an "epilogue", runs while the result is still in registers. It
-saves a separate kernel, which would read the result from memory.
+An additional operation on a product, an "epilogue", runs while the result is still in registers,
+and so saves a separate kernel, which would read the result from memory.
 
 Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
 library's documentation, section "Using the cuBLASLt API". The constants in this module come from

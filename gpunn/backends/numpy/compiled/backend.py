@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 WORTHWHILE = 6.0
-"""If the operations of a trace take more microseconds on average, several threads share each."""
+"""If the operations of a trace take more microseconds on average, threads share each operation."""
 
 PIECE = 1 << 17
 """Bytes of images to process together, so that they are in the cache for the next operation."""

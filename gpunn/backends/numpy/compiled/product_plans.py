@@ -236,7 +236,8 @@ class ProductPlans:
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the rows of a batch in a gradient of weights.
 
-        Then no thread needs rows of other threads, but the threads' results have to be summed.
+        If threads divide rows, no thread needs rows of other threads, but the threads' results have
+        to be summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False

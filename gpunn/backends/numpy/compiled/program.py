@@ -77,8 +77,8 @@ class Instruction:
     in_pieces: bool = False
     """Whether each thread divides its rows into pieces, and runs the kernel on each piece."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Other arguments for all repetitions of a program except the final one, which alone has to
-    write results that are read after the program."""
+    """Other arguments for all repetitions of a program except the final one. Only the final
+    repetition has to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
@@ -201,7 +201,7 @@ class Program:
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
         """Let the program read `argument` instead of the recorded array `buffer`.
 
-        If the address of `buffer` can't be replaced in the program's tables, copy `argument`.
+        If the program's tables do not have the address of `buffer`, copy `argument` to `buffer`.
         """
         if self._input_cells is None:
             self._input_cells = [
@@ -235,7 +235,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
     """Return the instructions in an order in which `early` ones follow their inputs immediately.
 
-    So the update of a layer's weights runs while their gradient is in the cache.
+    In this order, the update of a layer's weights runs while their gradient is in the cache.
     """
     if not any(instruction.early for instruction in instructions):
         return list(instructions)

@@ -73,7 +73,7 @@ class Loop:
         return np.array(code, np.int64)
 
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
-        """Return the loop's instruction, and the sums of the threads' parts of column sums.
+        """Return the loop's instruction, and instructions that add the threads' column sums.
 
         `replaced` maps ids of arrays to the arrays that replace them.
         """

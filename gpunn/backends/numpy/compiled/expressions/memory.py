@@ -99,13 +99,13 @@ class Memory:
 
 
 def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return an array for a node; `node.data` is its margin on both sides in memory, or None."""
+    """Return an array for a node, with memory for `node.data` (or 0) numbers on both sides."""
     size, margin = math.prod(node.shape), node.data or 0
     return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(node.shape)
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a source that isn't an array; a block repeats a number."""
+    """Return the elements of a source that isn't an array; a number fills a whole block."""
     if node.op == NUMBER:
         return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

@@ -164,7 +164,7 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with an integer's lowest 32 bits in each of as many lanes as `dtype` has."""
+    """Return a block with an integer's lowest 32 bits in all lanes, as many as for `dtype`."""
     return filled(Block(types.uint32, block_type(dtype).lanes), dtype, types.int64)
 
 

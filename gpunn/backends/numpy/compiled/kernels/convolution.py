@@ -152,7 +152,7 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
     A buffer has copies of images (as in `convolution`) and a copy of a panel of y. The next
     arguments are the width of the copies; the numbers of images, rows and columns of y to process
-    together; whether to copy y. The number of images or of rows is 1.
+    together; whether to copy y. The number of images is 1, or the number of rows.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)

@@ -2,8 +2,8 @@
 
 A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of the
 instruction, each of 64 bits. `thread` is the number of the calling thread; `threads` threads run
-the program. Each thread computes a slice of the result, which depends only on sizes, `thread` and
-`threads`. So all runs are bitwise identical.
+the program. Each thread computes a slice of the result. The slice depends only on sizes, `thread`
+and `threads`, so all runs are bitwise identical.
 
 The same Python function is compiled for float32 and for float64. Only the type of the argument
 `dtype` is used: pointer to float32 or to float64. For arrays of integers, functions get `args`, a

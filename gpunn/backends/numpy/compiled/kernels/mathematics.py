@@ -1,8 +1,9 @@
 """Elementary functions, as formulas for float32 and float64 without branches or calls.
 
-So LLVM can vectorize the formulas, and no result depends on the C library. Maximum errors are
-stated in units in the last place of the result (ulp), for all numbers of type float32, and for some
-millions of float64. They hold for subnormal results, unless the thread treats these as zero.
+Without branches and calls, LLVM can vectorize the formulas, and no result depends on the C library.
+Maximum errors are stated in units in the last place of the result (ulp), for all numbers of type
+float32, and for some millions of float64. Subnormal results are included, unless the thread treats
+subnormal numbers as zero.
 """
 
 from __future__ import annotations

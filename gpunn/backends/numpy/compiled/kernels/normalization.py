@@ -198,7 +198,7 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
 
     The moments of parts of the rows are combined. The centers' rounding has no effect on the
     results, so that a large mean costs few digits of the variance (Chan, Golub & LeVeque 1983). If
-    `joined` rows are treated as one row, each row of the moments belongs to several columns.
+    `joined` rows are treated as one row, each part has `joined` moments of a column.
 
     Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,

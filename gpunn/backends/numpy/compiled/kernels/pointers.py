@@ -1,7 +1,7 @@
 """Memory access by address, atomic operations, and calls by address.
 
-Compiled Python can't express these, so each function is a numba intrinsic, which emits LLVM
-instructions.
+Compiled Python can't access memory or call functions by address, so each function is a numba
+intrinsic, which emits LLVM instructions.
 """
 
 from __future__ import annotations

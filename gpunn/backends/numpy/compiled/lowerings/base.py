@@ -18,7 +18,8 @@ Steps: TypeAlias = list[Instruction] | None
 arguments, such as a custom loss or an array that isn't contiguous."""
 
 LEAST = 1 << 12
-"""Bytes of a piece for which a call of a kernel takes little time."""
+"""Minimum bytes of a piece, so that calling a kernel for each piece takes relatively little
+time."""
 
 
 def same_kind(*arrays: Array) -> bool:

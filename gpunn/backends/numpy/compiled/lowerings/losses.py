@@ -102,20 +102,13 @@ class Losses(Lowerings):
         return [Instruction("mean_over_members", args, [x, scratch], [out])]
 
     def sum_over_outputs(
-        self,
-        function: Function,
-        predictions: Array,
-        targets: Array,
-        values: Array,
-        gradient: Array | None = None,
-        weights: Array | None = None,
-        normalizer: Array | None = None,
+        self, function: Function, predictions: Array, targets: Array, values: Array, *of_loss: Any
     ) -> Instruction:
         """Return an instruction that sets `values`, of shape (rows,), to sums over the outputs.
 
-        If an array `gradient` is given, the instruction also sets the gradient of the loss, which
-        needs weights and a normalizer.
+        For a loss, `of_loss` are the gradient to set, or None, the weights and the normalizer.
         """
+        gradient, weights, normalizer = of_loss or (None, None, None)
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)
         scratch = self.blocks(-(-together * outputs // lanes(predictions)), predictions)
@@ -128,20 +121,14 @@ class Losses(Lowerings):
         return Instruction("sum_over_outputs", args, read, writes, by_rows)
 
     def softmax_cross_entropy(
-        self,
-        predictions: Array,
-        targets: Array,
-        values: Array,
-        gradient: Array | None = None,
-        weights: Array | None = None,
-        normalizer: Array | None = None,
-        *,
-        smoothing: float | Array = 0.0,
+        self, predictions: Array, targets: Array, values: Array, *of_loss: Any, smoothing: Any = 0.0
     ) -> Instruction:
         """Return an instruction for the softmax cross-entropy with labels or probabilities.
 
-        `smoothing` is a number, or an array of shape (1,) that a schedule sets.
+        `smoothing` is a number, or an array of shape (1,) that a schedule sets. `sum_over_outputs`
+        describes `of_loss`.
         """
+        gradient, weights, normalizer = of_loss or (None, None, None)
         rows, classes = predictions.shape
         moving, number = (None, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
         labels, probabilities = (targets, None) if targets.ndim == 1 else (None, targets)
