@@ -26,11 +26,7 @@ from gpunn.cli.text import evaluation_text, say
 @backend_option
 @best_option
 @imports_option
-@click.option(
-    "--data-path",
-    type=click.Path(path_type=Path),
-    help="Another way to give DATA.",
-)
+@click.option("--data-path", type=click.Path(path_type=Path), help="Another way to give DATA.")
 @click.option(
     "--target-path",
     type=click.Path(path_type=Path),

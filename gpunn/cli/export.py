@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     help="C99 header to write; it needs only math.h. Its functions are named after the file.",
 )
 @click.option(
-    "--int8",
-    is_flag=True,
-    help="For --c: compute with 8-bit integers, for small computers.",
+    "--int8", is_flag=True, help="For --c: compute with 8-bit integers, for small computers."
 )
 @click.option(
     "--input-dtype",

@@ -101,10 +101,7 @@ DECIMAL_OPTION = click.option(
 
 TABLE_OPTIONS = (
     click.option(
-        "--drop",
-        metavar="NAME",
-        multiple=True,
-        help="Table column to leave out. Can be repeated.",
+        "--drop", metavar="NAME", multiple=True, help="Table column to leave out. Can be repeated."
     ),
     click.option(
         "--column",

@@ -44,10 +44,7 @@ FORMATS = click.Choice(["csv", "jsonl"])
 @click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("input_paths", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT]...")
 @click.option(
-    "--input",
-    "named_input",
-    type=click.Path(path_type=Path),
-    help="Another way to give INPUT.",
+    "--input", "named_input", type=click.Path(path_type=Path), help="Another way to give INPUT."
 )
 @click.option(
     "--output",

@@ -210,11 +210,7 @@ def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, 
 
 
 def settled_training(
-    config: Draft,
-    task: str,
-    outputs: int,
-    parameters: Mapping[str, Any],
-    allow_imports: bool,
+    config: Draft, task: str, outputs: int, parameters: Mapping[str, Any], allow_imports: bool
 ) -> Config:
     """Return the configuration with the loss and the metrics that evaluate the ensemble.
 

@@ -23,9 +23,7 @@ from gpunn.experiment.files import (
 from gpunn.experiment.locked_folder import LockedFolder
 from gpunn.experiment.resume_checks import check_resumable
 from gpunn.storage.checkpoint_folder import FOLDER, CheckpointFolder
-from gpunn.storage.files import (
-    Replacement,
-)
+from gpunn.storage.files import Replacement
 from gpunn.storage.models import FINAL
 from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.callbacks.epoch_logs import log_line

@@ -347,10 +347,7 @@ def build(
 
 
 def make_trainer(
-    model: Sequential,
-    objects: Objects,
-    config: Config,
-    communicator: Communicator | None = None,
+    model: Sequential, objects: Objects, config: Config, communicator: Communicator | None = None
 ) -> Trainer:
     """Return a trainer, which can train and evaluate a network."""
     training, distributed = config.training, config.distributed or Distributed()

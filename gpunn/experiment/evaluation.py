@@ -17,14 +17,7 @@ from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
 from gpunn.prediction_sets import fit_sets
 from gpunn.tabular import scale_temperature
-from gpunn.thresholds import (
-    DEFAULT,
-    TWO_CLASSES,
-    best_threshold,
-    decide,
-    decision_metrics,
-    margins,
-)
+from gpunn.thresholds import DEFAULT, TWO_CLASSES, best_threshold, decide, decision_metrics, margins
 from gpunn.training import Trainer
 from gpunn.training.batches.dataset import Subset
 

@@ -28,10 +28,7 @@ from gpunn.experiment.locked_folder import LockedFolder
 from gpunn.experiment.resume_checks import check_resumable, check_same_data, warn_of_changes
 from gpunn.monitor import BestSoFar, monitored
 from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
-from gpunn.storage.files import (
-    Replacement,
-    holds,
-)
+from gpunn.storage.files import Replacement, holds
 from gpunn.storage.models import FINAL, model_content
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback

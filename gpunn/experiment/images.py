@@ -12,13 +12,7 @@ import numpy as np
 
 from gpunn.config import Config, Images
 from gpunn.data.image_files import read_images
-from gpunn.data.images import (
-    check_name,
-    class_names,
-    files_by_class,
-    image_files,
-    split_folders,
-)
+from gpunn.data.images import check_name, class_names, files_by_class, image_files, split_folders
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.predict_in_blocks import BLOCK
 from gpunn.experiment.predictions import Predictions

@@ -11,9 +11,7 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 
 
 def settle_monitors(
-    training: dict[str, Any],
-    logs: Collection[str],
-    larger_is_better: Mapping[str, bool | None],
+    training: dict[str, Any], logs: Collection[str], larger_is_better: Mapping[str, bool | None]
 ) -> None:
     """Replace each mode "auto" by "min" or "max", the direction of the monitored metric.
 

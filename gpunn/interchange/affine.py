@@ -36,7 +36,7 @@ class Affine:
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W and b of a dense layer, changed to include this function of its inputs.
 
-        The numbers of each channel are repeated for each pixel if inputs are a flattened image.
+        For a flattened image, each channel's numbers are repeated for each pixel.
         """
         scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b
@@ -60,7 +60,7 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
 
 
 def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield each layer with its label; a chain is replaced with the chain's layers."""
+    """Yield the label and the layer of each layer; see `layers_of`."""
     for name, layer in layers.items():
         if type(layer) is Chain:
             yield from flat_layers(layer.children(), f"{prefix}{name}.")

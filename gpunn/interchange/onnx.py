@@ -1,9 +1,8 @@
 """Export to ONNX, for runtimes that predict without gpunn.
 
 The graph is for inference: it has no dropout, and uses the running averages of batch normalization.
-The graph accepts raw data, because it includes the layers that scale inputs (`Standardization`,
-`Rescaling`) and a schema's encoding of columns. https://onnx.ai/onnx/operators/ specifies the
-operators.
+It accepts raw data, because it includes layers that scale inputs, and a schema's encoding of
+columns. https://onnx.ai/onnx/operators/ specifies the operators.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from gpunn.tables.encoders.category import ML
 from gpunn.version import __version__
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of ONNX's operators. They are from 2022, so the newest runtimes are not needed."""
+"""Versions of ONNX's operators, from 2022, so that older runtimes also run them."""
 
 MAX_BYTES = 2**31 - 2**20
-"""Maximum bytes of parameters in a file: a protobuf message has less than 2 GiB."""
+"""Maximum bytes of parameters in a file, since a protobuf message has less than 2 GiB."""
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 
@@ -66,8 +65,8 @@ def to_onnx(
     model : Sequential
         The network, on any device.
     encoded : bool
-        Whether the model of a network with a schema has a single input, the numbers that
-        `Schema.encode` returns, instead of the table's columns.
+        Whether the only input of the model of a network with a schema is the matrix that
+        `Schema.encode` returns; by default, the inputs are the table's columns.
     input_dtype : str or None
         Dtype of the input "input", by default the network's dtype. "uint8", "int8", "uint16" and
         "int16" accept pixels without conversion, for networks that begin with a `Rescaling`.
@@ -181,11 +180,7 @@ def save_onnx(
     True
     """
     made = to_onnx(
-        model,
-        encoded=encoded,
-        input_dtype=input_dtype,
-        probabilities=probabilities,
-        labels=labels,
+        model, encoded=encoded, input_dtype=input_dtype, probabilities=probabilities, labels=labels
     )
     write_output(path, made.SerializeToString())
 

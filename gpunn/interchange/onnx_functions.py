@@ -1,8 +1,8 @@
 """The steps of a network as nodes of an ONNX graph.
 
-By default, a step's NumPy function is called with `Value`s instead of arrays, which adds nodes to
-the graph. If ONNX has an operator for a function, or `Value` does not support it, a table in this
-module has a replacement.
+By default, a step's NumPy function is called with `Value`s instead of arrays, which adds nodes. The
+tables in this module replace functions for which ONNX has an operator, or that `Value` does not
+support.
 """
 
 from __future__ import annotations
@@ -142,20 +142,16 @@ FLOAT32: dict[str, Function] = {
     ),
     "mean_of_sigmoid": mean_of_sigmoid,
 }
-"""Operators that are used only for float32. For float64, runtimes lack some operators, and
-operators' attributes would be only float32.
-
-In float64, a layer normalization multiplies x by 1 / deviation. If x were divided by the deviation,
-runtimes would insert a LayerNormalization.
-"""
+"""Operators only for float32: for float64, runtimes lack some, and the attributes of others are
+float32."""
 
 OPERATORS: dict[type, Function] = {
     activations.ELU: lambda f, z: elu(z, f.alpha),
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""Maps some activation classes, without their subclasses, to a function that replaces the
-activation's expression. The function's arguments are the activation and z."""
+"""Maps some activation classes, without their subclasses, to a function of the activation and of z
+that replaces the activation's expression."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),
@@ -163,4 +159,4 @@ OPERATORS32: dict[type, Function] = {
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
 }
-"""Operators that are used only for float32."""
+"""Such functions that are used only for float32."""

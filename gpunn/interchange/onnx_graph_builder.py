@@ -41,10 +41,7 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array as a constant, and return its name.
-
-        An array of a network's steps keeps its name; other arrays get a generated name.
-        """
+        """Add an array as a constant; return its name, generated unless a step's array has one."""
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name
@@ -71,9 +68,9 @@ class Graph:
     ) -> Any:
         """Return the graph as a model; the number of rows is the dimension "batch".
 
-        `opsets` has the versions of the operators by domain, where "" is ONNX's default domain.
-        Domains other than the default are declared only if they are used. Each input and output has
-        a dtype and the shape of a row.
+        `opsets` has the versions of the operators by domain, where "" is ONNX's default domain;
+        other domains are declared only if they are used. Each input and output has a dtype and the
+        shape of a row.
         """
         helper = self.onnx.helper
 

@@ -19,7 +19,7 @@ class Rows:
     """The value of a variable, with the shape of a row.
 
     If `channels_first`, `shape` is the shape of an image or a signal, but the value has the
-    channels before the pixels. If a step flattens an image, this value still represents it.
+    channels before the pixels, even after a step that flattens the image.
     """
 
     value: Value

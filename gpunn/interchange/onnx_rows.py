@@ -31,9 +31,8 @@ class EncodedRows:
     matrix: str
     """The name of the array that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
-    """The name of a Boolean array, which is False in rows with a number that `Schema.encode` would
-    refuse. For a table without numbers and dates, the name is None.
-    """
+    """The name of a Boolean array, which is False in rows that `Schema.encode` would refuse; None
+    for a table without numbers and dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:

@@ -1,8 +1,7 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-In `MLPClassifier` and `MLPRegressor`, W has the shape (inputs, units), as in `gpunn.layers.Dense`.
-The estimators' output activation (softmax or logistic) is not part of a gpunn network, which
-outputs logits.
+Their matrices have the shape (inputs, units), as in `gpunn.layers.Dense`. Their output activation
+(softmax or logistic) is not part of a gpunn network, which outputs logits.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ A window has the sizes of the image, of the output and of the window, then its s
 before the image, and the dilation; see `gpunn.backends.windows.Window`.
 """
 
-
 SAME = "same"
 """The function of steps that only copy: the output variable has the value of the input variable."""
 
@@ -52,12 +51,11 @@ class Step:
 
     `function` is the function's name in the sources that exports copy, in all languages, and in
     `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, sizes, and arrays
-    by name. If the output variable exists already, the step overwrites it. `input_shape` is the
-    shape of a row of the first input.
+    by name. `input_shape` is the shape of a row of the first input.
 
-    If the step has an `expression`, exports print the function from it; the step's arguments are
-    then arrays. `source` is the object that the expression belongs to, such as an activation, for
-    formats that have an operator for it.
+    If the step has an `expression`, exports print the function from it; the arguments are then
+    arrays. `source` is the object that the expression belongs to, such as an activation, for
+    formats with an operator for it.
     """
 
     label: str
@@ -86,12 +84,11 @@ class Kind:
     """Properties of all steps with one function, which generated source code depends on.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For steps that are not elementwise, `c_sizes` returns the arguments:
-    counts of vectors, columns or members, and sizes. With `in_place`, the output may overwrite the
-    input. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
-    "nested" lists of lists, or "transposed". With "transposed", the step's first array has a list
-    for each unit, and its other arrays are flat. With `needs_members`, functions without NumPy
-    accept the number of members (of vectors in a row) as an argument.
+    the number of elements. For other steps, `c_sizes` returns the arguments: counts of vectors,
+    columns or members, and sizes. With `in_place`, their output may overwrite the input. `arrays`
+    is the layout of arrays with several axes in Python without NumPy: "flat", "nested" lists of
+    lists, or "transposed", where the first array has a list for each unit. With `needs_members`,
+    functions without NumPy accept the number of members (of vectors in a row) as an argument.
     """
 
     c_sizes: Counts | None = None
@@ -173,10 +170,7 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step, and return its output variable: the argument `to`, or its first input.
-
-        The output has the shape of the first input, unless `shape` is given.
-        """
+        """Add a step, and return its output variable: the argument `to`, or its first input."""
         inputs = (x,) if isinstance(x, str) else tuple(x)
         input_shape, output = self.shapes[inputs[0]], to or inputs[0]
         shape = input_shape if shape is None else shape
@@ -196,12 +190,11 @@ class Steps:
     ) -> str:
         """Add a step that computes an expression of one result, and return its output variable.
 
-        `inputs` has a variable or an array for each input of the expression. Variables have `ROWS`
-        rows in the expression, and each row of the result depends on the same row of each
-        variable. `to` is the output variable, by default the first variable. Exports name the
-        function after `name`; `summary` is its comment.
+        `inputs` has a variable or an array for each input of the expression. In the expression,
+        variables have `ROWS` rows. `to` is the output variable, by default the first variable.
+        Exports name the function after `name`; `summary` is its comment.
 
-        Raises an `Untraceable` with the reason if rows depend on each other.
+        Raises an `Untraceable` with the reason if a row of the result needs other rows.
         """
         values = [
             self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
@@ -356,11 +349,6 @@ def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
     if layer.bias:
         arrays.append(steps.parameter("biases"))
     x = steps.add("dense" if layer.bias else "matmul", x, *arrays, shape=(layer.units,))
-    return activate(steps, layer.f, x)
-
-
-def activation(steps: Steps, layer: layers.Activation, x: str) -> str:
-    """Add a step for f(x)."""
     return activate(steps, layer.f, x)
 
 
@@ -534,8 +522,7 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
 
 def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:
     """Add steps for a linear function of each number's position in its bins."""
-    lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest")]
-    lines.append(steps.parameter("highest"))
+    lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest", "highest")]
     W, b = steps.parameter("weights"), steps.parameter("biases")
     columns, size = len(layer.edges), layer.size
     to, shape = steps.variable("bins"), (columns, size)
@@ -560,13 +547,9 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
         bounds = (steps.parameter(name) for name in ("least", "largest"))
         x = steps.add("clip", x, *bounds)
     if layer.log:
+        exponential = elementwise("exp", (ROWS, *steps.shapes[x]), steps.dtype)
         summary = "Return the exponential of z."
-        x = steps.compute(
-            "exponential",
-            elementwise("exp", (ROWS, *steps.shapes[x]), steps.dtype),
-            [x],
-            summary=summary,
-        )
+        x = steps.compute("exponential", exponential, [x], summary=summary)
     return x
 
 
@@ -574,11 +557,6 @@ def mean(steps: Steps, of: str, x: str) -> str:
     """Add a step for the members' mean, or for the logits of their mean probabilities."""
     functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
     return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
-
-
-def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
-    """Add the step that averages the members."""
-    return mean(steps, layer.of, x)
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
@@ -592,7 +570,7 @@ def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter
 
 
 LAYERS: dict[type[layers.Layer], Converter] = {
-    layers.Activation: activation,
+    layers.Activation: lambda steps, layer, x: activate(steps, layer.f, x),
     layers.AveragePool1D: pooling("average_pool"),
     layers.AveragePool2D: pooling("average_pool"),
     layers.Block: block,
@@ -613,7 +591,7 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.LayerNorm: plain("layer_norm", "scale", "shift", numbers=("epsilon",)),
     layers.MaxPool1D: pooling("max_pool"),
     layers.MaxPool2D: pooling("max_pool"),
-    layers.MeanOverMembers: mean_over_members,
+    layers.MeanOverMembers: lambda steps, layer, x: mean(steps, layer.of, x),
     layers.MemberDense: member_dense,
     layers.Members: members,
     layers.OneHot: one_hot,

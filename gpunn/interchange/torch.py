@@ -1,9 +1,8 @@
 """State dicts of PyTorch's `torch.nn.Sequential`, written and read without PyTorch.
 
-A state dict maps names such as "0.weight" to arrays, where the number is the index of the module in
-the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs): it is the transpose
-of the matrix of `gpunn.layers.Dense`. Files have the safetensors format, which
-`safetensors.torch.load_file` reads.
+A state dict maps names such as "0.weight" to arrays, where 0 is the module's index in the
+`Sequential`. The matrix of `torch.nn.Linear` is the transpose of the matrix of
+`gpunn.layers.Dense`. `safetensors.torch.load_file` reads the files.
 """
 
 from __future__ import annotations

@@ -31,10 +31,7 @@ from gpunn.forks import ForkableLock
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.regressor import MLPRegressor
 
-TWINS = {
-    neural_network.MLPClassifier: MLPClassifier,
-    neural_network.MLPRegressor: MLPRegressor,
-}
+TWINS = {neural_network.MLPClassifier: MLPClassifier, neural_network.MLPRegressor: MLPRegressor}
 
 LEARNED = (
     *("coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_"),

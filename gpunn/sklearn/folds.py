@@ -54,11 +54,7 @@ def folds_of(
 
 
 def folds_of_groups(
-    count: int,
-    rows: int,
-    seed: int,
-    labels: np.ndarray | None,
-    split_by: tuple[str, np.ndarray],
+    count: int, rows: int, seed: int, labels: np.ndarray | None, split_by: tuple[str, np.ndarray]
 ) -> np.ndarray:
     """Return the number of each row's fold; all rows of a group are in one fold.
 

@@ -97,8 +97,7 @@ FLAG = Constraint(
     lambda value: isinstance(value, (bool, np.bool)),
 )
 VERBOSE = Constraint(
-    f"{integer(0).text}, {FLAG.text}",
-    lambda value: FLAG.holds(value) or integer(0).holds(value),
+    f"{integer(0).text}, {FLAG.text}", lambda value: FLAG.holds(value) or integer(0).holds(value)
 )
 RANDOM_STATE = Constraint(
     "an int in the range [0, 4294967295], an instance of 'numpy.random.mtrand.RandomState' or None",

@@ -416,8 +416,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.metric_ = checked_metric(self._task, metric, outputs, transform)
         held_out = [
             HeldOut(
-                fold.validation.targets,
-                self._validation_weights(fold.training, fold.validation),
+                fold.validation.targets, self._validation_weights(fold.training, fold.validation)
             )
             for fold in folds
         ]
@@ -761,11 +760,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
                 else f"no threshold reaches {criterion} on the validation rows, so the closest one "
                 "is used"
             )
-            warnings.warn(
-                f"threshold_for: {reason}",
-                GpunnWarning,
-                stacklevel=6,
-            )
+            warnings.warn(f"threshold_for: {reason}", GpunnWarning, stacklevel=6)
         network.threshold = None if choice is None else choice.threshold
 
     @property

@@ -13,13 +13,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from gpunn.configurable import check_integer
-from gpunn.errors import (
-    ArgumentError,
-    ConfigError,
-    DataError,
-    DivergenceError,
-    InvalidFileError,
-)
+from gpunn.errors import ArgumentError, ConfigError, DataError, DivergenceError, InvalidFileError
 from gpunn.experiment import Experiment, RunFolder
 from gpunn.monitor import monitored
 from gpunn.sweep.checks import check_sweep

@@ -23,8 +23,7 @@ EXACT_INTEGERS = 2.0**53
 """The smallest number above which float64 can't represent every integer."""
 
 MAX_DIGITS = 300
-"""Maximum number of digits of a number in text; numbers with more digits may be infinite in
-float64."""
+"""Numbers in text with more digits may be infinite in float64."""
 
 
 def coded(cells: Cells) -> Coded:
@@ -40,11 +39,10 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers in cells, including numbers in text, and the codes of all other values.
+    """Return the numbers in cells as a new float64 array, and the codes of wrong values.
 
-    The numbers are a new float64 array, and may be infinite. Durations are in seconds. A cell that
-    is missing or not a number becomes NaN. The returned list contains the codes (in `coded(cells)`)
-    of values that are neither numbers nor missing.
+    Durations become seconds; a missing or wrong cell becomes NaN; numbers may be infinite. Wrong
+    values are neither numbers nor missing; `coded(cells)` defines their codes.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -86,11 +84,7 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 
 
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return the category name of each value, or None if the value means "missing".
-
-    Names are stripped. Integers of any type are written without a point. So 2.0, which occurs in
-    columns with missing values, is the same category as 2.
-    """
+    """Return the category name of each value, or None if it is missing; 2.0 is named 2."""
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
@@ -133,10 +127,7 @@ def is_exact_integer(value: float) -> bool:
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return a remark on the first integer that float64 rounds, or an empty string.
-
-    Values are numbers, or strings of numbers.
-    """
+    """Return a remark on the first number, or number in text, that float64 rounds; else ""."""
     for value in values:
         text = str(value).strip()
         if len(text) < MAX_DIGITS and text.removeprefix("-").isdecimal():
@@ -150,11 +141,10 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times in cells, including text, and the codes of all other values.
+    """Return the dates in cells as `datetime64[us]`, and the codes of wrong values.
 
-    The dates are `datetime64[us]`; a cell that is missing or not a date becomes NaT. `date_of`
-    reads strings. The returned list contains the codes (in `coded(cells)`) of values that are
-    neither dates nor missing.
+    A missing or wrong cell becomes NaT. Wrong values are neither dates nor missing; `coded(cells)`
+    defines their codes.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
@@ -182,8 +172,7 @@ def is_date_like(text: str) -> bool:
 def are_plain_dates(values: Sequence[Any]) -> bool:
     """Return whether all values look like 2026-05-31, possibly followed by 14:30 or 14:30:59.
 
-    For such values, NumPy gives the same results as Python in a tenth of the time, or raises an
-    error.
+    NumPy reads such values in a tenth of the time that Python takes.
     """
     if set(map(type, values)) != {str} or not set(map(len, values)) <= {10, 16, 19}:
         return False

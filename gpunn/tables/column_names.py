@@ -14,9 +14,7 @@ OWNERS = re.compile(
     "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
     "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Matches a column's name, such as "patientid", if the column identifies a row's person or thing.
-Separators between words must be removed first.
-"""
+"""Matches the joined words of a column's name if the column identifies a row's person or thing."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words of names of columns whose numbers are the times of rows, such as 20260531."""

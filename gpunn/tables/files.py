@@ -26,10 +26,9 @@ from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. So many objects fit into the
-processor's cache, and are freed before Python's garbage collector moves them to an older
-generation. With 2^16 cells, reading took twice as long.
-"""
+"""Number of cells that are Python objects at the same time. So few objects fit into the processor's
+cache, and are freed before Python's garbage collector moves them to an older generation. With 2^16
+cells, reading took twice as long."""
 
 
 def read_table(
@@ -175,7 +174,7 @@ class Reader:
         self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns; keep the columns in `text` as text."""
+        """Read all columns; the columns in `text` stay text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:
@@ -194,8 +193,8 @@ class Reader:
     def _doubts(self, columns: dict[str, CellReader]) -> dict[str, str]:
         """Return doubts about how cells were read, by column.
 
-        If three digits follow every mark in a column, the mark may be a decimal mark or a thousands
-        separator. Marks in other columns may show which of the two it is.
+        If three digits follow every mark in a column, the mark may separate decimals or thousands.
+        Marks in other columns may show which.
         """
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()
@@ -261,11 +260,10 @@ class Reader:
 class CellReader:
     """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
 
-    With `commas`, a comma may be a decimal mark if the column has no points. `is_late` is True if
-    the column turned out to be text after some cells were read as numbers. The strings `mark`,
-    `ambiguous` and `rounding` describe numbers, or are empty. `mark` is the detected decimal mark.
-    If three digits follow every mark, the marks may separate thousands; `ambiguous` is then the
-    first cell with a mark. `rounding` is a remark on a rounded integer.
+    With `commas`, a comma may be a decimal mark if the column has no points. `is_late` means that
+    the column turned out to be text after some cells were read as numbers. `mark` is the decimal
+    mark, or "". If three digits follow every mark, which may separate thousands, `ambiguous` is the
+    first cell with a mark. `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

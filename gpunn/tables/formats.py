@@ -50,9 +50,9 @@ def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None)
 
 
 def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, dict[int, str]]:
-    """Return a column's cells in standard form, and the strings with another unit, by code.
+    """Return a column's cells in standard form; also the strings with another unit, by code.
 
-    Cells with another unit are missing in the result.
+    In the returned cells, strings with another unit count as missing.
     """
     if not (form and isinstance(cells, Coded)):
         return cells, {}

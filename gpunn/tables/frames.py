@@ -1,4 +1,4 @@
-"""Tables from data frames and arrays of any library; gpunn requires none of the libraries.
+"""Tables from data frames and arrays of any library, of which gpunn requires none.
 
 All frames have column names, and columns `frame[name]` that NumPy can convert.
 """
@@ -200,9 +200,8 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 def local_times(column: Any, location: str) -> Any:
     """Return a column of dates with a time zone as local times, and any other column unchanged.
 
-    Without the conversion to local times, the same dates would differ between libraries. As arrays,
-    pyarrow and Polars return UTC, and pandas returns objects with a time zone. Dates in text are
-    local times.
+    Dates in text are local times, but pyarrow and Polars convert dates to arrays in UTC, and pandas
+    converts them to objects with a time zone.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(

@@ -23,11 +23,10 @@ KEY = "schemas"
 class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
-    The networks of an ensemble may differ in their scaling; `scaling` is the scaling of the first
-    schema. The networks may also have learned their schemas from different rows. Schemas with equal
-    `columns` read the rows once. `columns` combines the schemas: a column has the categories of all
-    schemas, and is dropped if all schemas drop it. A value causes a warning only if it is unseen in
-    all schemas.
+    The networks of an ensemble may have learned their schemas from different rows, and may differ
+    in their scaling; `scaling` is the scaling of the first schema. A column in `columns` has the
+    categories of all schemas, and is dropped if all schemas drop it. A value causes a warning only
+    if it is unseen in all schemas.
 
     Parameters
     ----------
@@ -164,8 +163,7 @@ def combined(columns: Sequence[Column]) -> Column:
 def schema_from_json(description: Any, arrays: Mapping[str, np.ndarray]) -> Schema:
     """Return the schema, of either class, that `to_json` and `arrays` describe.
 
-    Raises the errors of `Schema.from_json`, and an ArgumentError if joined schemas differ in
-    columns.
+    Raises an ArgumentError if that is impossible.
     """
     if not isinstance(description, dict) or KEY not in description:
         return Schema.from_json(description, arrays)

@@ -34,8 +34,8 @@ def decimal_commas(texts: Sequence[str]) -> bool:
 def with_thousands(texts: Sequence[str]) -> str | None:
     """Return the first number with thousands separators, or None if a string is not a number.
 
-    Telephone numbers are excluded: all of them have the same number of groups of digits, and no
-    commas or apostrophes.
+    Telephone numbers are not numbers: all have equally many groups of digits, and no commas or
+    apostrophes.
     """
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
@@ -51,10 +51,9 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
     """Return the format of numbers with one unit, and a warning if the format is uncertain.
 
-    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. It is also
-    "" for fewer than `MIN_NUMBERS` numbers with a word, such as "2WD" and "4WD", and for codes such
-    as "007 kg". With `chosen`, the user has said that the strings are numbers, so these two rules
-    don't apply.
+    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless the
+    user has chosen numbers, it is also "" for codes such as "007 kg", and for fewer than
+    `MIN_NUMBERS` numbers with a word, such as "2WD" and "4WD".
     """
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}
@@ -79,10 +78,7 @@ def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
 
 
 def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return the unit before each number, the number, and the unit after it.
-
-    The list is empty if a text is not a number with a unit.
-    """
+    """Return each number with the unit before and after it; [] if a text has no unit."""
     matches = [match for match in map(AMOUNT.fullmatch, texts) if match]
     found = [(match[2], match[1] + match[3].rstrip(), match[4] or "") for match in matches]
     is_complete = len(found) == len(texts) and all(before or after for before, _, after in found)
@@ -92,9 +88,9 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
     """Return the decimal mark of numbers ("" if none is possible), and whether the mark is certain.
 
-    If exactly three digits follow every mark, the mark may be a thousands separator. It is treated
-    as a thousands separator in three cases: it is a comma, the numbers are amounts of money, or all
-    numbers without a mark are below 1000.
+    If exactly three digits follow every mark, the mark may separate thousands. It is read so if it
+    is a comma, if the numbers are amounts of money, or if all numbers without a mark are below
+    1000.
     """
     fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
     marked = [number for number in numbers if {*number} & {*".,"}]
@@ -110,9 +106,9 @@ def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
 
 
 def units_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return the units of numbers, each with an example, or an empty dict.
+    """Return the units of numbers, each with an example.
 
-    The dict is also empty if the strings look like codes, such as "12A" and "12B", or if there are
+    The result is empty if the strings look like codes, such as "12A" and "12B", or if there are
     fewer than `MIN_NUMBERS` numbers for each unit.
     """
     units: dict[str, str] = {}

@@ -67,8 +67,8 @@ class Graph(Protocol):
 class Value(NDArrayOperatorsMixin):
     """An array that a graph computes; NumPy's operators and functions add nodes to the graph.
 
-    `name` is the name of an input or a node. Plain numbers in a formula that contains the value
-    become constants of the value's dtype.
+    `name` is the name of an input or a node. Plain numbers in a formula with the value become
+    constants of its dtype.
     """
 
     def __init__(self, graph: Graph, name: str, dtype: str = "float64") -> None:

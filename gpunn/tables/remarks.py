@@ -41,7 +41,7 @@ def remarks_on_categories(
 ) -> tuple[list[str], bool]:
     """Return remarks on a text column, and whether most of its values are numbers or dates.
 
-    `texts` has the category name of each value, or None if the value means "missing", such as "NA".
+    `texts` has the category name of each value, or None if the value is missing.
     """
     named = [position for position, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False
@@ -109,7 +109,7 @@ class Remarks:
     def drop(self, constant: bool, rounded: bool = False) -> bool:
         """Drop the column if all rows have the same value; return whether it is dropped.
 
-        `rounded` is True if different numbers may have become equal in float64.
+        With `rounded`, different numbers may have become equal in float64.
         """
         if self._missing == self._rows:
             self.drop_because("no row has a value")

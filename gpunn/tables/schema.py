@@ -24,7 +24,6 @@ from gpunn.tables.encoders import KINDS, Encoded, Rows, features_of, scaled_feat
 from gpunn.tables.features import Feature, distinct
 from gpunn.tables.formats import in_format, reading_of, standard_cells
 from gpunn.tables.frames import table_of
-from gpunn.tables.imputation import fill_in
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.schema_record import SchemaRecord, check_column, record_of
 from gpunn.tables.table import Table
@@ -34,8 +33,8 @@ LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """For each dtype, the integer up to which the dtype represents all integers exactly."""
 
 CELLS = 100_000
-"""Maximum number of cells of columns that are encoded together: enough that each of NumPy's calls
-takes little time, and few enough for threads to share a large table."""
+"""Maximum number of cells of columns that are encoded together. Each of NumPy's calls then takes
+little time, and threads can share a large table."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")
@@ -369,7 +368,7 @@ class Schema:
             numbers = np.array([each.numbers for each in scaled.values()])
             missing = np.array([each.missing for each in scaled.values()])
             for start, schema in schemas.items():
-                fill_in(numbers, missing, schema.scaling.median[indices, None])
+                np.copyto(numbers, schema.scaling.median[indices, None], where=missing)
                 with np.errstate(over="ignore"):
                     z = schema.scaling.transform(numbers.T, indices).astype(matrix.dtype)
                 finite = np.isfinite(z)
@@ -586,7 +585,7 @@ def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, ColumnType]:
-    """Return the kinds that a user chose, or raise an error if a kind or column is unknown."""
+    """Return the kinds that a user chose, or raise an error if one is wrong."""
     if kinds is None:
         return {}
     if not isinstance(kinds, Mapping):

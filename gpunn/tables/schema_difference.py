@@ -12,8 +12,7 @@ from gpunn.tables.schema import Schema
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return a difference between two schemas' encodings, or an empty string if there is none.
 
-    An example is "column 'age' is a category in that schema, and a number in this one", in which
-    "that schema" is `other`.
+    In the text, "that schema" is `other`, and "this one" is `schema`.
     """
     if len(schema.parts) != len(other.parts):
         return f"that schema joins {len(other.parts)}, and this one {len(schema.parts)}"

@@ -23,13 +23,11 @@ from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
 
 MIN_GROUPS, MIN_NAMES = 3, 10
-"""Columns with fewer distinct values than these limits are not reported as identifiers. The first
-limit is for values with digits. The second limit is for values without digits, because these may be
-kinds, such as "phone"."""
+"""Columns with fewer distinct values are not reported as identifiers. `MIN_NAMES` is for values
+without digits, such as "phone", which may be kinds of things."""
 
 SHARED = 0.1
-"""Minimum fraction of rows that share an identifier with another row; otherwise the column is not
-reported."""
+"""In reported columns, at least this fraction of rows share an identifier with another row."""
 
 UNSURE = ", so the row can't be assigned to a split"
 
@@ -53,8 +51,7 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
     """Return the group column in a list, or an empty list if the user chose its kind in `columns`.
 
-    By default the group column is not an input, since the rows to predict belong to groups that are
-    unseen in training.
+    By default the group column is not an input, since new rows belong to unseen groups.
     """
     kind, column = split_by(value) or ("", "")
     return [column] if kind == "group" and column not in columns else []
@@ -63,8 +60,8 @@ def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
 def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.ndarray:
     """Return numbers that sort rows by a column's times; raise a DataError if a time is missing.
 
-    Dates with an offset from UTC are compared as instants. `chosen` is the user's choice for the
-    column, if any. Only an order of dates has an effect.
+    Dates with an offset from UTC are compared as instants. `chosen` may be the order of a date's
+    parts.
     """
     reading = reading_of_times(table, name, markers, chosen)
     table, kind = in_format(table, name, reading, markers), reading.kind
@@ -124,17 +121,11 @@ def split_values(
 
 
 def rows_in_common(
-    table: Table,
-    others: Table,
-    kind: str,
-    name: str,
-    markers: Markers,
-    chosen: str = "",
+    table: Table, others: Table, kind: str, name: str, markers: Markers, chosen: str = ""
 ) -> int:
     """Return how many rows of `others` a split would put together with the table's rows.
 
-    In a split by time, the function counts rows that are not later than all rows of the table. In a
-    split by group, the function counts rows whose group is also in the table.
+    These rows are not later than all rows of the table, or their group is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers, chosen).max()
@@ -151,8 +142,8 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
     """Return advice for a table whose rows are split at random.
 
     The advice has a line for each column with dates, or with an identifier that several rows share.
-    A table with fewer than `FEW` rows gets no advice. Columns that the user dropped are ignored.
-    The columns are from a schema, which may be learned from another table.
+    A table with fewer than `FEW` rows gets no advice. The columns may be learned from another
+    table.
     """
     advice = []
     for column in columns:

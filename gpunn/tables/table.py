@@ -16,9 +16,8 @@ from gpunn.errors import DataError, suggest
 class Coded:
     """A column in dictionary encoding: its distinct values, and the code of the value in each row.
 
-    A cell is `values[code]`, where `code` is the row's entry in `codes`; the code of a missing cell
-    is -1. All values are distinct, and each value occurs in at least one row. `categorical` is True
-    if the column had a type for categories, such as pandas' `category`.
+    A cell is `values[code]`; the code of a missing cell is -1. Each value occurs in a row.
+    `categorical` is True if the column had a type for categories, such as pandas' `category`.
     """
 
     codes: np.ndarray
@@ -278,7 +277,7 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
     """Return Python objects in dictionary encoding; equal objects are one value.
 
-    A cell that is not hashable, such as a list, raises a DataError with the cell's `location`.
+    Raises a DataError if a cell is not hashable, such as a list.
     """
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)

@@ -1,4 +1,4 @@
-"""Warnings about values unseen in training: unknown categories and units, and missing values."""
+"""Values unseen in training: unknown categories and units, and missing values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class UnseenValues:
-    """Values unseen in training: unknown categories and units, and missing values.
+    """Collects values unseen in training; a column may also have unseen missing values.
 
-    A missing value is unseen if its column had no missing values in training. The dictionary
-    `unknown` counts rows by column and text; `missing` counts rows without a value by column.
+    `unknown` counts rows by column and text, and `missing` counts rows without a value by column.
     """
 
     def __init__(self) -> None:
@@ -52,8 +51,7 @@ class UnseenValues:
                 listed = shown(sorted(counts, key=lambda text: (-counts[text], text)))
                 parts.append(f"column {name!r}: {rows} with {listed}")
             warnings.warn(
-                f"{table.title}: categories or units unseen in training are treated as "
-                f"missing; "
+                f"{table.title}: categories or units unseen in training are treated as missing; "
                 f"{'; '.join(parts)}",
                 UnknownCategoryWarning,
                 stacklevel=3,

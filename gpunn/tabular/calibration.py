@@ -106,7 +106,7 @@ def logits_of(network: Sequential, X: np.ndarray) -> np.ndarray:
 def losses_of(logits: np.ndarray, labels: bool, average: bool) -> np.ndarray:
     """Return the log loss of each possible target, shape (rows, 1 or labels, targets).
 
-    If `average`, probabilities are averaged over the members, the second axis of the logits.
+    With `average`, probabilities are averaged over the members, the second axis of the logits.
     """
     if labels:
         logarithms = -np.logaddexp(0, np.stack([logits, -logits], axis=-1))

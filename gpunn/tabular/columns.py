@@ -27,11 +27,9 @@ worse than 48."""
 
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
 """In some columns, such as days, each distinct number is an edge. Such a column has at most
-MOST_VALUES distinct numbers, and they occur about equally often. That is, a number has
-ROWS_OF_VALUE training rows on average, and the variance of these counts is at most DISPERSION times
-their mean. For random draws, variance and mean are equal. Rounded measurements occur unequally
-often, and did not gain by more edges.
-"""
+MOST_VALUES distinct numbers, each in ROWS_OF_VALUE training rows on average. The variance of the
+numbers' counts is at most DISPERSION times their mean; in random draws, both are equal. Rounded
+measurements occur unequally often, and did not gain by more edges."""
 
 
 class Group(NamedTuple):
@@ -70,11 +68,10 @@ def column_groups(
 ) -> list[Group]:
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    The function `embed` returns the layer for the numbers of the training rows; without the
-    function, no numbers are embedded. The indicators of missing values, which come last, are not
-    embedded. The function `make` returns the layer for adjacent code columns. `make` has three
-    arguments: whether the columns have at most `max_one_hot` categories, the number of codes of
-    each column, and the codes of the training rows.
+    `embed` returns the layer for the numbers of the training rows, or is None. The last numbers,
+    which mark missing values, are not embedded. `make` returns the layer for adjacent code columns,
+    given whether these have at most `max_one_hot` categories, the number of codes of each column,
+    and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0
@@ -105,9 +102,9 @@ def embedding_of_numbers(
 ) -> Layer:
     """Return the layer that maps each number to `size` outputs; "pbld" includes the number itself.
 
-    `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
-    the maximum number of bins of piecewise linear embeddings; None means `default_bins`. Edges of
-    bins are quantiles of X, the numbers of the training rows.
+    `sigma` is the standard deviation of the initial frequencies of periodic embeddings. Piecewise
+    linear embeddings have at most `bins` bins (None means `default_bins`), whose edges are
+    quantiles of X, the numbers of the training rows.
     """
     if kind != "piecewise":
         return PeriodicEmbedding(WAVES[kind], size - (kind == "pbld"), sigma, kind)
@@ -125,7 +122,8 @@ def embedding_of_numbers(
 
 def default_bins(x: np.ndarray) -> int:
     """Return the default maximum number of bins for a column of the training rows."""
-    counts, bins = np.sort(np.unique(x, return_counts=True)[1]), bins_for(len(x))
+    counts = np.sort(np.unique(x, return_counts=True)[1])
+    bins = bins_for(len(x))
     if len(counts) > bins:
         counts = counts[:-1]  # the most frequent number may stand for missing values
     is_even = counts.mean() >= ROWS_OF_VALUE and counts.var() <= DISPERSION * counts.mean()

@@ -239,9 +239,8 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
     """Return a layer whose parameters have this factor of the learning rate and of the decay.
 
-    Since the factor of the learning rate also applies to the decay, the decay is multiplied by
-    `factor` twice. The program with which the authors of RealMLP produced their published results
-    does the same.
+    Since the factor of the learning rate also applies to the decay, the decay is multiplied twice,
+    as in the program of RealMLP's authors.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(

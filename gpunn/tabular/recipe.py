@@ -9,13 +9,7 @@ from typing import Any
 from gpunn.configurable import check_choice, check_integer, check_quantiles, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
-from gpunn.losses import (
-    BinaryCrossEntropy,
-    Loss,
-    MeanSquaredError,
-    Quantiles,
-    SoftmaxCrossEntropy,
-)
+from gpunn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, Quantiles, SoftmaxCrossEntropy
 from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
@@ -103,12 +97,6 @@ class Recipe:
         return list(FURTHER.get(self.task, ()))
 
 
-def check_outputs(task: str, outputs: Any) -> int:
-    """Return the number of outputs, or raise an error; classes require at least two outputs."""
-    check_choice("task", task, TASKS)
-    return check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
-
-
 def check_transform(task: str, transform: str | None) -> str | None:
     """Return the transform of targets, or raise an error; classes have no transform."""
     if transform is not None:
@@ -123,9 +111,9 @@ def checked_metric(
 ) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    None means the log loss of classes and labels. For regression, None means the root mean squared
-    error, or with several outputs R2, which gives all outputs equal weight. With a transform of the
-    targets, None means the loss, which refers to the transformed targets.
+    If `metric` is None, classes and labels have the log loss, and numbers the root mean squared
+    error. With several outputs, R2 gives all outputs equal weight. A transform of the targets
+    requires the loss, which refers to the transformed targets.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
@@ -164,7 +152,8 @@ def with_quantiles(
     task: str, outputs: int, metric: str | None, quantiles: Sequence[float] | None
 ) -> tuple[int, str | None]:
     """Return the number of outputs, and the metric; with quantiles, the metric is the loss."""
-    outputs = check_outputs(task, outputs)
+    check_choice("task", task, TASKS)
+    outputs = check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
     if quantiles is None:
         return outputs, metric
     if task != "regression" or outputs != 1:

@@ -11,9 +11,8 @@ from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
 FREE_PARAMETERS = ("compare", "distill", "max_networks", "time_limit")
-"""Parameters of a model search that a resumed search may change, because finished models do not
-depend on them.
-"""
+"""Parameters that may change when a search of models is resumed: finished models do not depend on
+them."""
 
 
 def greedy_selection(

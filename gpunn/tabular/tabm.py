@@ -44,24 +44,20 @@ from gpunn.training.callbacks import EarlyStopping
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
-"""Pairs (minimum number of training rows, batch size). The authors of TabM use 512 from 15,000 rows
-on, which was no better on the tables of docs/explanation/benchmarks.md."""
+"""Pairs (minimum number of training rows, batch size). From 15,000 rows on, the authors of TabM use
+512, which was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Maps presets to the number of members and the sizes of the hidden layers. None means the default
-of `tabm`."""
+"""Numbers of members and sizes of hidden layers; None means the default of `tabm`."""
 
 PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
-"""Numbers of epochs and of updates without improvement. Training ends when both numbers are
-reached. With 16 epochs, which the authors of TabM use, one of three fits on the diamonds of
-docs/explanation/benchmarks.md stopped too early. The log loss is best a few epochs later than the
-accuracy. In three fits on credit risk and dry beans, a patience of 24 epochs restored the same
-epochs as 32. With a patience of 24, fits took no longer than fits with the accuracy and a patience
-of 32.
-"""
+"""Training ends after so many epochs and so many updates without an improvement. With 16 epochs,
+which the authors of TabM use, one of three fits on the diamonds of docs/explanation/benchmarks.md
+stopped too early. The log loss is best a few epochs later than the accuracy; in three fits on
+credit risk and dry beans, 24 epochs restored the same epochs as 32."""
 
 
 def tabm(
@@ -164,9 +160,7 @@ def tabm(
     metric, target_transform : str or None
         As for `realmlp`.
     quantiles : sequence of float or None
-        Quantiles to predict in one network, ascending and with 0.5, or None for the mean. With
-        quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
-        crossing. The loss selects the best epoch. Only for the regression of one target.
+        As for `realmlp`.
 
     Returns
     -------
@@ -245,7 +239,7 @@ def tabm(
 def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
     """Return a one-hot layer; a category without training rows has no effect, like an unknown one.
 
-    Such categories occur if folds with different training rows share the schema.
+    The training rows of a fold may lack a category of the schema that all folds share.
     """
     layer = OneHot(sizes, binary_as_sign=False)
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]

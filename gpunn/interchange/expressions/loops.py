@@ -23,9 +23,9 @@ STEPS = {
 class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
-    Before the loop, the variable is set to `start`. If `start` is None, there is no loop, since the
-    term doesn't depend on i. With several `groups`, an outer loop over j sets `name[j]`. The last
-    loop has no name: its terms are the elements of the result.
+    `start` is the variable's value before the loop, or None if no loop is needed, since the term
+    doesn't depend on i. With several `groups`, an outer loop over j sets `name[j]`. The last loop
+    has no name: its terms are the elements of the result.
     """
 
     name: str
@@ -36,10 +36,9 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    """Return the loops that compute a function of a row.
+    """Return the loops that compute a function of a row; `divide` divides integers.
 
-    In the terms, nodes `ARRAY` hold strings, such as `x[i]`. `divide` is the operator for integer
-    division.
+    In the terms, nodes `ARRAY` hold strings, such as `x[i]`.
     """
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
@@ -80,10 +79,7 @@ def text_node(text: str, kind: str = "float") -> Node:
 
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
-    """Return the element `at` of a node, as a graph of single elements.
-
-    `names` maps the ids of nodes that are already computed to their variables.
-    """
+    """Return the element `at` of a node as a graph; `names` has the variables of computed nodes."""
     order = in_order([root])
     wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
     for node in reversed(order):

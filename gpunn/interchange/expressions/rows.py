@@ -55,9 +55,9 @@ def row_function(
 ) -> tuple[RowFunction, list[int], list[int | np.ndarray]]:
     """Convert a traced function to a function of rows; return it, its variables and its arrays.
 
-    `values` has the value of each input of the expression, or None for a variable. In the trace,
-    variables have `ROWS` rows. The variables are indices of inputs. An array is the index of an
-    input, or a new array with a value that does not depend on the row.
+    `values` has the value of each input of the expression, or None for a variable, which has `ROWS`
+    rows in the trace. The returned variables are indices of inputs. A returned array is the index
+    of an input, or a new array that does not depend on the row.
 
     Raises an `Untraceable` with the reason if a row of the result needs other rows.
     """
@@ -158,7 +158,7 @@ class Rows:
     def _of_all_rows(self, node: Node, repeated: bool) -> Node:
         """Convert a node that depends on no variable to an array or a number.
 
-        `repeated` tells whether the node has an axis of rows, which are then all equal.
+        If `repeated`, the node has an axis of equal rows.
         """
         name = name_of_array(len(self.arrays))
         if node.op == ARRAY:

@@ -20,8 +20,8 @@ MAX_TEXT = 72
 class Form:
     """A function as text: `{0}`, `{1}`, ... are its arguments.
 
-    `level` is the text's precedence; `first` and `others` are the highest levels of arguments that
-    need no parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
+    `level` is the text's precedence; `first` and `others` are the highest levels of arguments
+    without parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
     """
 
     text: str
@@ -87,8 +87,8 @@ class Language:
 def statements(root: Node, language: Language) -> tuple[list[str], str]:
     """Return lines that compute the parts of a formula, and the formula of the root.
 
-    A part that is used several times, or that would make a line too long, becomes a variable: v,
-    v2, ... The `data` of nodes `ARRAY` are strings of the language.
+    A part that is used several times, or would make a line too long, becomes a variable: v, v2, ...
+    The `data` of nodes `ARRAY` are strings of the language.
     """
     return Statements(root, language).result()
 

@@ -82,8 +82,7 @@ def calls_of(
 ) -> tuple[list[str], list[int]]:
     """Return the C lines that compute a row's output, and the sizes of their buffers.
 
-    `names` has the names of arrays in C. The lines call `functions`, and functions of
-    expressions, which are added to `printed`.
+    `names` has the names of arrays in C. The functions of expressions are added to `printed`.
     """
     sequence = [step for step in steps.steps if not calls_one_of(step, VIEWS)]
     values, reads, last = values_of(steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -51,15 +52,14 @@ LIMITS = {
     "maximum": named("{0} < {1} ? {1} : {0}", CHOICE),
     "minimum": named("{0} > {1} ? {1} : {0}", CHOICE),
 }
-"""Shorter forms of functions whose second argument is a number. In both tables, the result for NaN
-is NaN."""
+"""Shorter forms of functions whose second argument is a number; the result for NaN is again NaN."""
 
 
 def c_function(function: RowFunction, name: str, real: str) -> str:
     """Return the source of a C function; `real` is "float" or "double".
 
-    As in `c_functions.h`, arguments are the variables, the number of elements if the function is
-    elementwise, the arrays, and the output.
+    The arguments are the variables, the number of elements if the function is elementwise, the
+    arrays, and the output.
     """
     language = LANGUAGES[real]
     lines: list[str] = []
@@ -112,10 +112,6 @@ def number_in_c(value: float, dtype: np.dtype) -> str:
 
 
 LANGUAGES = {
-    "float": Language(
-        limited(FORMS, LIMITS), lambda value: number_in_c(value, np.dtype("float32")), line
-    ),
-    "double": Language(
-        limited(FORMS, LIMITS), lambda value: number_in_c(value, np.dtype("float64")), line
-    ),
+    real: Language(limited(FORMS, LIMITS), partial(number_in_c, dtype=np.dtype(dtype)), line)
+    for real, dtype in (("float", "float32"), ("double", "float64"))
 }

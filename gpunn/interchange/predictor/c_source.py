@@ -43,15 +43,12 @@ HEAD = """\
 #define {guard}_OUTPUTS {outputs}
 """
 
-
 REALS = {"float32": "float", "float64": "double"}
 
 ITEMS = {"float": 4, "double": 8, "signed char": 1}
 """Bytes of the elements of buffers."""
 
-NAMES = (
-    *("class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"),
-)
+NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"]
 """Names, without the prefix, that are reserved for the types and functions of a header."""
 
 

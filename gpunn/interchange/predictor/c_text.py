@@ -38,8 +38,8 @@ WIDTH = 100
 class Functions:
     """Copies functions of a template file, with a prefix and the network's type.
 
-    The prefix and the type are inserted only into the template's text. Generated code requests each
-    function that it calls, so names are never searched for in users' text.
+    Generated code requests each function that it calls, so that users' text is neither searched nor
+    changed.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
@@ -118,14 +118,7 @@ def string_source(text: str) -> str:
 
 
 def strings_source(name: str, texts: Sequence[str], label: str) -> str:
-    """Return the definition of an array of strings within a function.
-
-    Raises
-    ------
-    ExportError
-        If a string contains the character NUL, which would end a C string. The message names
-        `label`.
-    """
+    """Return the definition of an array of strings within a function; errors mention the label."""
     before, entries = "", []
     for index, text in enumerate(texts):
         if "\0" in text:
@@ -147,10 +140,9 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
 
 
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Return an identifier for each name: the prefix, then letters and digits of the name.
+    """Return a different identifier for each name: the prefix, then letters and digits of the name.
 
-    All identifiers are different. The prefix prevents conflicts with keywords, and with macros of
-    any header.
+    The prefix prevents conflicts with keywords, and with macros of any header.
     """
     identifiers: dict[str, str] = {}
     taken: set[str] = set()

@@ -267,10 +267,9 @@ def stream(
         return zip(values, p if options.probabilities else none, strict=True), counts
 
     def begin(form: str) -> Callable[[Any], None]:
-        names, form = (
-            names_of_predictions(options.probabilities, options.interval, options.sets is not None),
-            options.to or form,
-        )
+        has_sets = options.sets is not None
+        names = names_of_predictions(options.probabilities, options.interval, has_sets)
+        form = options.to or form
         header: list[Any] = [(names, [])] if form == "csv" else []
 
         def write(rows: Any) -> None:

@@ -45,13 +45,8 @@ def described(model: Sequential) -> dict[str, Any]:
 def layout_of(model: Sequential) -> dict[str, Any]:
     """Return the layout of rows for a network; see `gpunn.rows.predict_stream`.
 
-    If the user chose the format of the training rows, the network's metadata have this format under
-    "reading".
-
-    Raises
-    ------
-    DataError
-        If the network's metadata are malformed.
+    The layout includes the format of the training rows that the user chose, from "reading" in the
+    network's metadata. Raises a DataError if the metadata are malformed.
     """
     reading, features = csv_format_in(model.metadata), model.metadata.get("features")
     layout: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 An integer q stands for the number scale * q. Each unit's weights have a scale, and so has each
 layer's output. An output's integers are from -128 to 127, or from 0 to 255 after a ReLU. Sums and
-biases are 32-bit integers. One multiplication per sum converts it to the scale of the layer's
-output (Jacob et al. 2018, arXiv 1712.05877).
+biases are 32-bit integers. One multiplication converts a sum to the scale of the layer's output
+(Jacob et al. 2018, arXiv 1712.05877).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ AFFINE = ("batch_norm", "rescaling", "standardization")
 class Operation:
     """A convolution, or pooling, which has no weights.
 
-    `least` is the minimum integer of its output: `POSITIVE` if a ReLU follows, or if no input is
+    `least` is the minimum integer of the output: `POSITIVE` after a ReLU, or if no input is
     negative.
     """
 

@@ -1,8 +1,8 @@
 """The functions of a predictor with NumPy; exports copy the functions that a network uses.
 
-The first axis of each x is the axis of rows; the other axes are the axes of a row. A function has
-the name of a step (`gpunn.interchange.steps`). Most of the functions also add the nodes of an ONNX
-graph (`gpunn.interchange.onnx_functions`).
+The first axis of each x is the axis of rows. A function has the name of a step
+(`gpunn.interchange.steps`). Most functions also add the nodes of an ONNX graph
+(`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
     """Return, for each position in the window, the pixels at this position for all outputs.
 
-    Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
+    The axes of `window` have the sizes of x, of the output and of the window, then the window's
     strides, the padding before x, and the dilation.
     """
     sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
@@ -223,11 +223,7 @@ def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def piecewise_linear(
-    x: np.ndarray,
-    starts: np.ndarray,
-    slopes: np.ndarray,
-    lowest: np.ndarray,
-    highest: np.ndarray,
+    x: np.ndarray, starts: np.ndarray, slopes: np.ndarray, lowest: np.ndarray, highest: np.ndarray
 ) -> np.ndarray:
     """Return the position of each column in each of its bins: 0 below, 1 above, linear within."""
     return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)

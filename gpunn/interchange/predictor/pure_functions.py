@@ -1,9 +1,9 @@
 """The functions of a predictor without NumPy; exports copy the functions that a network uses.
 
-Each x is one row, as a flat list of floats, whatever its shape. Arrays are flat lists as well, with
-three exceptions. Weights have a list for each unit (of each group), a table of embeddings has a
-list for each row, and levels are three lists. A function has the name of a step
-(`gpunn.interchange.steps`), or is used in printed functions.
+Each x is one row, as a flat list of floats, whatever its shape. Arrays are also flat lists, except
+weights (a list for each unit, of each group), tables of embeddings (a list for each row), and
+levels (three lists). A function has the name of a step (`gpunn.interchange.steps`), or is used in
+printed functions.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def windows(
 ) -> Iterator[list[tuple[int, list[float]]]]:
     """Yield, for each output, the pixels of x in its window, and their indices in the window.
 
-    Along each axis, `window` has the sizes of x, of the output and of the window, then the window's
+    The axes of `window` have the sizes of x, of the output and of the window, then the window's
     strides, the padding before x, and the dilation.
     """
     channels = len(x) // math.prod(window[0])
@@ -419,10 +419,7 @@ def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
 
 
 def rounded(row: Sequence[Any]) -> list[float]:
-    """Return a row as floats of the network's type, or raise a ValueError if one is not finite.
-
-    The row has the network's input shape, or is a vector.
-    """
+    """Return a row of the input shape, or a vector, in the network's precision, if it is finite."""
     shape = MODEL["input_shape"]
     row, count = flattened(row, shape), math.prod(shape)
     kind = f"<{count}f" if MODEL["dtype"] == "float32" else f"<{count}d"

@@ -58,13 +58,10 @@ COLUMNS = (
 """Modules with the functions that encode a table's columns."""
 
 READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions. A module comes before the modules that use its
-constants.
-"""
+"""Modules that read rows and write predictions; a module's constants come before their uses."""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
-"""Names that generated functions must not have, besides names of copied code and of Python itself.
-"""
+"""Names that generated functions must not have, besides names of copied code and of Python."""
 
 HEAD = '''\
 #!/usr/bin/env python3
@@ -73,8 +70,8 @@ HEAD = '''\
 gpunn {version} wrote this file. On the command line, it predicts from rows of CSV or JSON lines
 while they arrive:
 
-    python {file} rows.csv --output predictions.csv
-    some-command | python {file} --probabilities
+    python predictor.py rows.csv --output predictions.csv
+    some-command | python predictor.py --probabilities
 
 In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}. For
 a classifier, `probabilities(outputs)` returns probabilities. Parameters are at the end.
@@ -118,7 +115,6 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     head = HEAD.format(
         version=__version__,
         needs="" if pure else ", and NumPy",
-        file="predictor.py",
         inputs=f"{int(np.prod(model.input_shape)):,}",
         encoded="" if model.schema is None else " (from `encoded`)",
     )

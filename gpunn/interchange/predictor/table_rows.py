@@ -25,8 +25,8 @@ def encoded(
 ) -> list[list[float]]:
     """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
-    `counts` counts the rows of each unknown category, and of each number with another unit, by
-    column. The category is None for a missing value in a column without missing values in training.
+    `counts` counts, by column, the rows of each unknown category and of each number with another
+    unit. None means a missing value in a column without missing values in training.
     """
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])

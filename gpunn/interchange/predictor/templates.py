@@ -25,8 +25,8 @@ class Definition:
 class Template:
     """The source of modules, split into top-level functions, classes and constants.
 
-    Each definition can be copied separately. A definition whose docstring begins with `STAND_IN` is
-    skipped, because another module or the predictor defines the same name.
+    A definition whose docstring begins with `STAND_IN` is skipped, because another module or the
+    predictor defines the same name.
     """
 
     def __init__(self, *modules: ModuleType) -> None:

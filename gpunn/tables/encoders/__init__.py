@@ -1,7 +1,7 @@
 """How each kind of column is learned, and how its cells are encoded as numbers.
 
-Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C. All four
-encoders compute the same numbers, and tests compare these numbers.
+Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C, whose results
+tests compare.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gpunn.tables.encoders.number import Number
 from gpunn.tables.features import Feature, Group
 from gpunn.tables.table import Cells, Coded
 
-__all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "scaled_places"]
+__all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "features_of", "kind_of", "scaled_features"]
 
 KINDS: dict[Kind, Encoder] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())
@@ -28,11 +28,7 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column: the first kind that accepts all its cells.
-
-    A number with a leading zero, such as 007, is a code. A column that contains a code is
-    categorical.
-    """
+    """Return the first kind that accepts all cells of a column; pandas' categories stay so."""
     if isinstance(cells, Coded) and cells.categorical:
         return "category"
     return next(name for name, kind in KINDS.items() if kind.accepts(cells, markers))

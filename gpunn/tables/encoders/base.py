@@ -22,24 +22,21 @@ from gpunn.tables.unseen_values import UnseenValues
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A column that an encoder learns from a table of training rows.
-
-    `every` is a table of all rows, including held-out rows. All rows decide whether a column
-    contains numbers or is an identifier, so that the split has no influence. `chosen` is True if
-    the user chose the column's kind.
-    """
+    """A column that an encoder learns from a table of training rows."""
 
     table: Table
     name: str
     markers: Markers
     every: Table
+    """All rows, including held-out rows, so that the split does not influence the column's kind."""
     chosen: bool
+    """Whether the user chose the column's kind."""
 
 
 class Encoded(NamedTuple):
-    """Encoded cells: either an array for one feature, or a `Value` with a column for each feature.
+    """Encoded cells: an array for one feature, or an ONNX `Value` with a column for each feature.
 
-    For numbers that are scaled, `missing` marks the numbers that the median replaces.
+    `missing` marks the missing cells of features that are scaled; the median replaces these cells.
     """
 
     features: list[Feature]
@@ -50,8 +47,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    Encoders add a Boolean for each cell to `fits`: whether the cell is missing, or small enough to
-    encode.
+    For each cell, encoders add to `fits` whether the cell is missing or small enough to encode.
     """
 
     inputs: Mapping[str, Value]
@@ -90,7 +86,7 @@ class Encoder(ABC):
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
         """Return the column and, by aspect, the numbers to scale, without missing values.
 
-        A cell that is infinite or of another kind raises a DataError with the cell's location.
+        Raises a DataError if a cell is infinite or of another kind.
         """
 
     @abstractmethod
@@ -99,7 +95,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def becomes(self, column: Column) -> str:
-        """Return a description of a column's features, in words."""
+        """Return a column's features in words."""
 
     @abstractmethod
     def encode(
@@ -112,11 +108,10 @@ class Encoder(ABC):
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell in an encoded row, in plain Python, for exported files.
+        """Set the numbers of a cell in an encoded row; exports copy this function's source.
 
-        Exports copy the source of this function. The dictionary `column` contains "codes", "places"
-        (positions in the row, by aspect) and "scales" (by aspect). A missing cell is an empty
-        string.
+        The dictionary `column` contains "codes", "places" (positions in the row, by aspect) and
+        "scales" (by aspect). A missing cell is an empty string.
         """
 
     @abstractmethod
@@ -140,14 +135,9 @@ def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why:
 
 
 def wrong_cell(
-    table: Table,
-    name: str,
-    cells: Cells,
-    others: Sequence[int],
-    expected: str,
-    advice: str = "",
+    table: Table, name: str, cells: Cells, others: Sequence[int], expected: str, advice: str = ""
 ) -> DataError:
-    """Return an error that describes the first cell that is not of the expected kind."""
+    """Return an error that quotes the first cell whose code is in `others`."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())

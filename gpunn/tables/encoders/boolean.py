@@ -1,4 +1,4 @@
-"""Columns of Booleans, which are encoded as the codes 1 and 2."""
+"""Columns of Booleans, encoded as the codes 2 for true and 1 for false."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encode_boolean(
 
 
 class Boolean(Category):
-    """Columns of Booleans, encoded as the codes 2 for true and 1 for false."""
+    """Columns of Booleans."""
 
     name = "boolean"
     cell = staticmethod(encode_boolean)

@@ -85,7 +85,7 @@ class Category(Encoder):
     ) -> tuple[list[str], bool, bool]:
         """Return remarks, whether most values are not text, and whether the column may be a key.
 
-        A text column may be a key of the table if all its values differ.
+        A column may be a key of the table if all its values differ.
         """
         if cells.categorical:
             return [], False, False

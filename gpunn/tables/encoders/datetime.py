@@ -19,8 +19,7 @@ from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.table import Cells, Table
 
 MAX_YEARS = 200_000
-"""Largest distance of a date from 1970, because microseconds of later dates don't fit into 64
-bits."""
+"""Largest distance from 1970; the microseconds of dates up to there fit into 64 bits."""
 
 YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""
@@ -117,7 +116,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
 
 
 class Datetime(Numeric):
-    """Dates and times, encoded as the parts that vary, and sine and cosine of periodic parts."""
+    """Columns of dates and times."""
 
     name = "datetime"
     field = "{prefix}_date "
@@ -152,12 +151,7 @@ class Datetime(Numeric):
 
 
 def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
-    """Return parts of dates in an ONNX graph, in float64; each part has the shape of `seconds`.
-
-    Years, months and days are counted from 1 March. This way, a leap day is the last day of its
-    year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
-    https://howardhinnant.github.io/date_algorithms.html).
-    """
+    """Return parts of dates in an ONNX graph, in float64; each part has the shape of `seconds`."""
     moment = np.rint(seconds * 1e6).astype("int64")
     time = moment % DAY
     days = (moment - time) // DAY
@@ -173,11 +167,16 @@ def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
 
 
 def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
-    """Return the year, the month and the day of the month, given numbers of days since 1970."""
+    """Return the year, the month and the day of the month, given numbers of days since 1970.
+
+    Years begin on 1 March, so that a leap day is the last day of its year (H. Hinnant,
+    "chrono-compatible low-level date algorithms", 2013:
+    https://howardhinnant.github.io/date_algorithms.html).
+    """
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA
     era = (since_march - day) // ERA
-    # Subtract the leap days before: one in 4 years, none in 100 years, but one in 400 years.
+    # Subtract the earlier leap days: one every 4 years, none every 100, but one every 400 years.
     year = (day - day // 1460 + day // 36_524 - day // (ERA - 1)) // 365
     day = day - (year * 365 + (year // 4 - year // 100))
     # Months from March on have 31, 30, 31, 30, 31 days, repeatedly.

@@ -113,10 +113,7 @@ def remark_on_size(cells: Cells) -> str:
 
 
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
-    """Return whether equal numbers may have been different integers before they became floats.
-
-    A file's numbers are read as floats, so even different integers in a file may have become equal.
-    """
+    """Return whether equal numbers may have been different integers before they became floats."""
     if not len(present) or abs(present[0]) < EXACT_INTEGERS:
         return False
     is_float = isinstance(cells, np.ndarray) and cells.dtype.kind == "f"
@@ -126,9 +123,8 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 def identifiers(name: str, numbers: np.ndarray) -> int:
     """Return how many identifiers a column has; 0 if the numbers are not identifiers.
 
-    Identifiers are integers, nearly all different. In addition, one of three conditions must hold.
-    Either they count the rows, or they all have the same number of digits (at least `DIGITS`), or
-    the column is named like an identifier.
+    Identifiers are integers, nearly all different. They also count the rows, or all have the same
+    number of digits (at least `DIGITS`), or the column is named like an identifier.
     """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0

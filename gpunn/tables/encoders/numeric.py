@@ -200,9 +200,9 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
     """Return the sine or cosine of 2 pi number / period, for each column of an ONNX graph.
 
-    For integers, the results are bitwise identical to the results of `cycle_of`. If results were
-    not identical, the edge of a bin might separate values that differ only by rounding. Examples of
-    such values are the cosines of one quarter and three quarters of a year.
+    For integers, the results are bitwise identical to the results of `cycle_of`. Otherwise, an edge
+    of a bin might separate values that differ only by rounding, such as the cosines of one quarter
+    and three quarters of a year.
     """
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]

@@ -7,12 +7,4 @@ from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.report import Inspection, findings, inspect
 from gpunn.tables.inspection.targets import MAX_CLASSES, class_names
 
-__all__ = [
-    "MAX_CLASSES",
-    "ROWS",
-    "Finding",
-    "Inspection",
-    "class_names",
-    "findings",
-    "inspect",
-]
+__all__ = ["MAX_CLASSES", "ROWS", "Finding", "Inspection", "class_names", "findings", "inspect"]

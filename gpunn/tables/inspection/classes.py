@@ -9,8 +9,8 @@ from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.sample import Sample
 
 SMALL = 10
-"""A class with fewer rows is reported. By default 20 % of the rows are test rows, so a metric of
-the class would be computed from at most one row."""
+"""Classes with fewer rows are reported. If 20 % of the rows are test rows, as by default, a metric
+of such a class is computed from at most one row."""
 
 
 def small_classes(sample: Sample) -> Iterator[Finding]:

@@ -27,13 +27,12 @@ def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
         if count <= 2 or identifiers(name, present):
             continue
         row = int(np.isfinite(numbers).argmax())
-        as_categories = f"use --column {quoted(name)}=category"
         yield Finding(
             name,
             f"codes such as {spelled(numbers[row])} ({row_name(sample.table, row)}) are read as "
             "numbers",
             "The network then computes with codes, as if a larger code meant more.",
-            f"{as_categories.capitalize()}"
+            f"Use --column {quoted(name)}=category"
             if count * FEW_ROWS <= len(present)
             else f"Most of the {count:,} codes occur in only one row, so use "
             f"--drop {quoted(name)}, or replace the codes by codes of larger areas",

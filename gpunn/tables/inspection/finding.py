@@ -10,10 +10,10 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with a column, or with rows.
+    """A problem with a column or with rows: `found` states it, with an example row or a count.
 
     `consequence` and `remedy` are sentences; the other fields begin in lower case and have no final
-    period. `found` states the problem, with an example row or the number of rows.
+    period.
     """
 
     subject: str

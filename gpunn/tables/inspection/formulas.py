@@ -13,27 +13,24 @@ from gpunn.tables.inspection.targets import Target
 
 MIN_ROWS, MAX_ROWS = 30, 3000
 """Tables with fewer complete rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS`
-rows are drawn at random.
-"""
+rows are drawn at random."""
 
 MAX_COLUMNS = 60
-"""Maximum number of columns in the least-squares fit, which uses the columns with the largest
-correlations with the target.
-"""
+"""Only this many columns, those most correlated with the target, enter the least-squares fit."""
 
 MAX_MISSING = 0.2
 """Columns with a larger fraction of missing values are not considered."""
 
 EXACT = 1e-3
-"""Maximum standard deviation of the formula's errors, relative to the target's standard deviation.
-The limit is not 0, because columns may be rounded.
-"""
+"""Maximum standard deviation of a formula's errors, relative to the target's standard deviation. It
+is above 0, because columns may be rounded."""
 
 FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),
     "product": (np.log, 0.0),
 }
-"""Maps each form to f, where f(target) is a weighted sum of f(column), and to f's lower limit."""
+"""Maps each form to a function f, such that f(target) is a weighted sum of f(column), and to the
+number above which f is defined."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:
@@ -74,10 +71,9 @@ def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], ro
 
 
 def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str, float]], int]:
-    """Return columns whose weighted sum or product is the target.
+    """Return the columns whose weighted sum or product is the target; also count the compared rows.
 
-    Each column has its weight or, in a product, its exponent. Also return the number of compared
-    rows.
+    Each column has its weight or, in a product, its exponent.
     """
     assert target.numbers is not None
     function, above = FORMS[form]

@@ -17,15 +17,14 @@ from gpunn.tables.inspection.targets import Target
 from gpunn.tables.splitting import shared_values, split_by
 
 PERFECT = 0.98
-"""Minimum score of a column that is reported. The score is 1 minus the ratio of two errors on
-held-out rows: the error of predictions from the column, and the error of the best constant
-prediction."""
+"""Columns with at least this score are reported. The score is 1 - error / baseline on held-out
+rows: the error of predictions from the column, and the error of the best constant prediction."""
 
 GOOD_FOR_CLASSES, GOOD_FOR_NUMBERS, BETTER = 0.85, 0.95, 1.6
 """A column is also reported if its score is at least `GOOD_FOR_CLASSES` or `GOOD_FOR_NUMBERS`, and
-at least `BETTER` times the score of all other columns together. For numbers, the limit is higher,
-because a dominant cause, such as the temperature for sales of ice cream, often explains 80 or 90 %
-of the variance."""
+at least `BETTER` times the score of all other columns together. The limit is higher for numbers,
+because one cause, such as the temperature for sales of ice cream, often explains 80 or 90 % of the
+variance."""
 
 MIN_ROWS, MAX_ROWS = 50, 10_000
 """Tables with fewer rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS` rows are
@@ -35,14 +34,12 @@ MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""Numbers of neighbors: the prediction from a value is the mean target of the rows with the nearest
-values.
-"""
+"""Numbers of neighbors k: the prediction from a value is the mean target of the k rows with the
+nearest values."""
 
 MAX_OTHERS, BINS = 60, 16
-"""The score of all other columns together is computed from the `MAX_OTHERS` best ones. Each of
-these columns is divided into `BINS` intervals with equally many rows.
-"""
+"""The score of all other columns together is computed from the `MAX_OTHERS` best ones, each divided
+into `BINS` intervals with equally many rows."""
 
 FREQUENT = 100
 """Number of the most frequent classes that are distinguished; all other classes count as one."""
@@ -59,10 +56,10 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 
 
 class Comparison:
-    """Compares columns by how well each one predicts the target of held-out rows.
+    """Compares columns by how well each one predicts the target of held-out rows, half of all rows.
 
-    One half of the rows is held out. If rows have groups, whole groups are held out; otherwise, any
-    column that identifies the groups would predict what all rows of a group have in common.
+    If rows have groups, whole groups are held out. Otherwise, a column that identifies the groups
+    would predict what all rows of a group have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
@@ -121,8 +118,8 @@ class Comparison:
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
         """Return a number for each row's value, and whether near numbers mean similar values.
 
-        For a time, the number only tells whether the time is present. If rows near in time have
-        similar targets, this is not a leak, but a reason for a split by time.
+        For a time, the number only tells whether the time is present: similar targets of rows near
+        in time are not a leak, but a reason for a split by time.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):

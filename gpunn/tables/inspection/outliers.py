@@ -15,12 +15,11 @@ from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
 FAR = 15
-"""A number is reported only if its distance from the median is more than this many interquartile
-ranges."""
+"""Reported numbers are farther from the median than this many interquartile ranges."""
 
 ISOLATED = 2.5
-"""A number is reported only if there is also a gap: the next number towards the median is at most 1
-/ `ISOLATED` times as far from the median. Long tails, such as of prices, have no gap."""
+"""Reported numbers are also at least this many times as far from the median as the next number.
+Long tails, such as of prices, have no such gap."""
 
 FEW = 0.01
 """Maximum fraction of numbers beyond a gap."""

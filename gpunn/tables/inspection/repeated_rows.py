@@ -18,15 +18,14 @@ MIN_SHARE = 0.02
 random error."""
 
 FINE = 0.05
-"""A column is fine if two random rows agree in it with less than this probability. In a table
-without a fine column, rows may agree by chance."""
+"""A column is fine if two random rows agree in it with at most this probability. In a table without
+a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Repeated rows are copies only if this holds for each column: rows that agree in all other columns
-often agree in this column too. At least the fraction `COPIED` of the pairs that would differ in
-this column by chance must agree. In a fine column, it suffices if pairs agree `LIFT` times as often
-as random pairs of rows.
-"""
+"""Repeated rows are copies only if rows that agree in all columns but one often agree in that
+column too, for each column. At least the fraction `COPIED` of the pairs that would differ by chance
+must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs of
+rows."""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -41,10 +40,9 @@ MAX_ROWS = 100_000
 def repeated_rows(sample: Sample) -> Iterator[Finding]:
     """Yield a finding if many rows are copies of earlier rows, in all inputs and targets.
 
-    If columns have only a few values, such as answers to a questionnaire, rows agree without being
-    copies.
+    Rows with few possible values, such as answers to a questionnaire, may agree by chance.
     """
-    if not (sample.is_split_at_random and sample.inputs):
+    if sample.split not in (None, "random") or not sample.inputs:
         return
     whole = np.zeros(sample.table.rows, np.uint64)
     for each in hashes(sample):
@@ -83,19 +81,14 @@ def are_copies(share: float, chance: float) -> bool:
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 
 
-def is_counter(name: str, numbers: np.ndarray) -> bool:
-    """Return whether a column only identifies rows, so that copies differ in it."""
-    return identifiers(name, numbers[~np.isnan(numbers)]) > 0
-
-
 def hashes(sample: Sample) -> Iterator[np.ndarray]:
     """Yield a 64-bit integer for each row and column, so that sums over columns identify rows."""
     draw = generator(0, "inspection of rows")
-    names = [
-        column.name
-        for column in sample.inputs
-        if not (column.kind == "number" and is_counter(column.name, sample.numbers(column.name)))
-    ]
+    # Copies of a row have different identifiers.
+    identified = {
+        name for name, each in sample.columns_of_numbers() if identifiers(name, each[each == each])
+    }
+    names = [column.name for column in sample.inputs if column.name not in identified]
     columns = map(sample.values, names)
     for values in itertools.chain(columns, (target.values.codes for target in sample.targets)):
         numbers = (values + 0.0).view(np.uint64) + draw.integers(2**63, dtype=np.uint64)

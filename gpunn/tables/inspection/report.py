@@ -30,15 +30,7 @@ from gpunn.tables.splitting import (
 )
 from gpunn.tables.table import Table
 
-CHECKS = (
-    leaks,
-    sentinels,
-    outliers,
-    codes_as_numbers,
-    small_classes,
-    skewed_targets,
-)
-
+CHECKS = (leaks, sentinels, outliers, codes_as_numbers, small_classes, skewed_targets)
 """Checks that read at most `MAX_ROWS` rows."""
 
 MAX_ROWS = 200_000
@@ -50,7 +42,7 @@ class Inspection:
     """The report on a table."""
 
     schema: Schema
-    """The schema, which is learned from all columns except targets and dropped columns."""
+    """The schema of all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
     """A header, and a row for each column: name, kind, encoding, number of missing values, and
     values."""
@@ -69,7 +61,7 @@ def inspect(
     """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
 
     The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split, but then
-    reasons for another split are added to the problems.
+    reasons for another split are problems.
     """
     markers = Markers.of(missing_values)
     described = {name: target_of(table, name, markers, len(targets) > 1) for name in targets}
@@ -112,10 +104,9 @@ def findings(
     split: str | None,
     chosen: Collection[str] = (),
 ) -> list[Finding]:
-    """Return the findings of all checks.
+    """Return the findings of all checks; `chosen` has the columns whose kinds the user chose.
 
-    The columns are from a schema of the table, or of some of its rows. `chosen` has the columns
-    whose kinds the user chose.
+    The columns are from a schema of the table, or of some of its rows.
     """
     inputs = tuple(column for column in columns if not column.dropped)
     table = in_formats(table, inputs, markers)

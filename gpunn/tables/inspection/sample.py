@@ -32,11 +32,6 @@ class Sample:
     split: str | None = None
     chosen: Collection[str] = ()
 
-    @property
-    def is_split_at_random(self) -> bool:
-        """Whether rows are held out at random."""
-        return self.split in (None, "random")
-
     def column(self, name: str) -> Column:
         """Return the input column of this name."""
         return next(column for column in self.inputs if column.name == name)

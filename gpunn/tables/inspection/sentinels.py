@@ -16,15 +16,14 @@ MIN_OTHERS = 10
 """Minimum number of distinct other values; scales such as -1, 0, 1 have fewer."""
 
 GAP = 0.5
-"""Minimum distance of a sentinel from all other numbers, relative to the range of these numbers."""
+"""Minimum distance of a sentinel from all other numbers, relative to the range of the other
+numbers."""
 
 ANSWERS = frozenset((-1, -7, -8, -9))
 """Numbers that mean "unknown" or "no answer" in surveys."""
 
 MIN_SHARE = 0.005
-"""Minimum fraction of rows with one of `ANSWERS`. In fewer rows, such a number may be an ordinary
-value.
-"""
+"""Minimum fraction of rows with one of `ANSWERS`; a rarer number may be an ordinary value."""
 
 LIMITS = frozenset(
     (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1, 1e20, -1e20, 1e30, -1e30)

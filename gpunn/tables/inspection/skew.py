@@ -12,10 +12,8 @@ from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
 SKEWED = 2.5
-"""Minimum skewness of a target that is reported. Exponential numbers have a skewness of 2.
-Lognormal numbers with sigma = 1 have a skewness of 3.4, if one row in a thousand at each end is
-left out.
-"""
+"""Minimum skewness of a reported target. The skewness of exponential numbers is 2. Without the
+largest and smallest thousandth, the skewness of lognormal numbers with sigma = 1 is 3.4."""
 
 TRIMMED = 1000
 """At each end, one number in this many is left out, but at least one. So a single wrong number does

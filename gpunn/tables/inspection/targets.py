@@ -18,8 +18,7 @@ from gpunn.tables.inspection.values import counted, extremes
 from gpunn.tables.table import Coded, Table, row_name
 
 MAX_CLASSES = 20
-"""If a target of integers has more distinct values than this, the integers are numbers, not
-classes."""
+"""Integers with more distinct values are numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 """Maps the text of a label to its value; labels are several targets that are true or false."""
@@ -29,11 +28,10 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 class Target:
     """A target column.
 
-    `values` has the classes or numbers in dictionary encoding, and `texts` has the name of each
-    value. `numbers` is None if a cell is not a number; then `is_text` is True unless the cells are
-    Booleans. `present` marks rows with a value. `counts` has the number of rows of each class, the
-    most frequent first. If there are too many numbers for classes, `texts` and `counts` are empty.
-    `distinct` is the number of distinct values.
+    `values` has the classes or numbers in dictionary encoding, `texts` the name of each value, and
+    `counts` the number of rows of each class, the most frequent first. If there are too many
+    numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
+    number; then `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
     """
 
     name: str
@@ -55,7 +53,7 @@ class Target:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target has classes. The classes of a single target may also be integers."""
+        """Whether the target has classes; these may also be integers, if it is the only target."""
         return self.numbers is None or (
             not self.is_one_of_several
             and self.distinct <= MAX_CLASSES
@@ -134,7 +132,8 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
     """Return the class name of each value of a target, or None if the value is missing.
 
-    An apostrophe that keeps a spreadsheet from running a name as a formula is not part of the name.
+    An apostrophe before a formula, which keeps spreadsheets from running it, is not part of the
+    name.
     """
     plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
     return category_names(plain, markers)

@@ -1,7 +1,6 @@
-"""Scalings of number columns: the statistics of a column, and its scaled numbers.
+"""Scalings of number columns, each with a formula for NumPy, plain Python and ONNX.
 
-Each scaling has a module with its formula for NumPy, plain Python and ONNX; `c_rows.h` contains the
-C functions.
+The C functions are in `c_rows.h`.
 """
 
 from __future__ import annotations

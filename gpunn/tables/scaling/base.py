@@ -37,7 +37,7 @@ class Scaling(ABC):
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
         """Learn a scale from the numbers of each column; columns have at least one finite number.
 
-        `rows` is the number of training rows, including rows with missing numbers.
+        `rows` counts all training rows, including rows with missing numbers.
         """
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
@@ -55,10 +55,7 @@ class Scaling(ABC):
 
     @abstractmethod
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
-        """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite.
-
-        By default, `nodes` calls this method with an ONNX `Value` as x, for all columns.
-        """
+        """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite."""
 
     def nodes(self, x: Numbers) -> Numbers:
         """Return the numbers of an ONNX graph, shape (rows, columns), scaled by column."""
@@ -69,8 +66,8 @@ class Scaling(ABC):
     def number(number: float, scale: dict[str, Any]) -> float:
         """Return a scaled number; `scale` maps names of arrays to the column's entries.
 
-        This function is plain Python, because exports copy its source. In C, `c_rows.h` has a
-        function of the same name. The arguments of the C function are the number, then the entries.
+        Exports copy this function's source. In C, `c_rows.h` has a function of the same name, whose
+        arguments are the number, then the entries.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -100,6 +97,11 @@ class Scaling(ABC):
 
     def check(self) -> None:  # noqa: B027  most scalings have nothing to check
         """Raise an ArgumentError if the arrays' values are invalid."""
+
+
+def median_of(x: np.ndarray) -> float:
+    """Return the median of numbers, without overflow."""
+    return 2 * float(np.median(x / 2))
 
 
 def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.tables.imputation import median_of
-from gpunn.tables.scaling.base import Entries, Numbers, Scaling
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, median_of
 
 
 def unscaled(number: float, scale: dict[str, Any]) -> float:

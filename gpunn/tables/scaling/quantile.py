@@ -11,22 +11,20 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.imputation import median_of
 from gpunn.tables.onnx_nodes import Value, where
-from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation, median_of
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
 INTERPOLATED = 8e307
-"""Absolute value to which numbers are clipped before interpolation, so that no difference
-overflows."""
+"""Absolute value to which numbers are clipped, so that interpolation computes no infinite
+difference."""
 
 NOISE = 1e-5
-"""Standard deviation of the noise that separates equal numbers, as a fraction of the column's
-standard deviation."""
+"""The noise that separates equal numbers, as a fraction of the column's standard deviation."""
 
 MAX_DEVIATIONS = 100
-"""The noise is scaled by the standard deviation, but by at most this many interquartile ranges, so
-that outliers do not make the noise large."""
+"""The standard deviation that scales the noise is at most this many interquartile ranges, so that
+outliers do not make the noise large."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
@@ -50,7 +48,7 @@ def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]
     """Return quantiles with their probabilities from 0 to 1, as points of a piecewise line.
 
     If some quantiles are equal, a second line has the same points in reverse. At equal quantiles,
-    the mean of the two lines is the middle of their probabilities.
+    the mean of both lines is the middle of their probabilities.
     """
     last = len(quantiles) - 1
     positions = [position * (1 / last) for position in range(last)] + [1.0]
@@ -75,9 +73,9 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
-    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. The number m of
-    quantiles is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear.
-    The absolute value of z is at most 5.199.
+    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. Their number m is
+    rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. The absolute
+    value of z is at most 5.199.
     """
 
     name = "quantile"
@@ -125,8 +123,8 @@ class Search:
     """Computes, in an ONNX graph, the positions of numbers among ascending points of a column.
 
     The points are divided into blocks of about sqrt(count) points. A number is compared with the
-    first point of each block, then with the points of one block, which takes about 2 sqrt(count)
-    comparisons. The shape of x is (rows, columns), the shape of points is (columns, count).
+    first point of each block, then with the points of one block. The shape of x is (rows, columns),
+    and the shape of points is (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:
@@ -139,17 +137,15 @@ class Search:
         self._heads = filled[:, :: self._size]
         self._blocks = x.constant(filled.reshape(-1, self._size))
         self._first_blocks = np.arange(columns) * blocks
-        # Numbers outside all points lie between an end and these. The distance from these to any
-        # interpolated number does not overflow.
+        # Outer points surround all numbers; a difference to them does not overflow.
         far = np.full((columns, 1), 1.05 * INTERPOLATED)
         self._knots = x.constant(np.hstack([-far, points, far]).ravel())
         self._first_knots = np.arange(columns) * (self._count + 2)
 
     def position(self, comparison: np.ufunc) -> Any:
-        """Return the positions of x, which are linear from 0 at the first point to 1 at the last.
+        """Return the positions of x, linear from 0 at the first point to 1 at the last, and beyond.
 
-        Positions are below 0 before the first point, and above 1 after the last point.
-        `np.less_equal` selects the last of equal points, and `np.less` selects the first.
+        Of equal points, `np.less_equal` selects the last, and `np.less` the first.
         """
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
@@ -163,9 +159,8 @@ class Search:
 def deviation_without_outliers(x: np.ndarray) -> float:
     """Return the standard deviation, or a smaller number if a few outliers make it large.
 
-    An example of an outlier is 999999999 for an unknown value. With such an outlier, noise in
-    proportion to the standard deviation would be larger than all differences between the other
-    numbers.
+    Otherwise, an outlier such as 999999999 for an unknown value would make the noise larger than
+    all differences between the other numbers.
     """
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])

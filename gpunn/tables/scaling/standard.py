@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.imputation import median_of
 from gpunn.tables.scaling.base import (
     SMALLEST,
     Entries,
@@ -17,6 +16,7 @@ from gpunn.tables.scaling.base import (
     bounded,
     bounded_product,
     mean_and_deviation,
+    median_of,
 )
 
 
