@@ -3,8 +3,7 @@
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
 The replacement trains an estimator of gpunn with the same parameters, the twin, and copies the
 twin's fitted attributes. Since estimators remain objects of scikit-learn, `isinstance`, `clone`,
-`get_params`, subclasses and earlier imports work as before. A pickle can be opened wherever
-scikit-learn is installed.
+`get_params`, subclasses and earlier imports work as before, and pickles do not need gpunn.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ LEARNED = (
 """Fitted attributes that an estimator of scikit-learn and its twin in gpunn have in common."""
 
 STALE = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
-"""State that scikit-learn stores for the next `partial_fit`. After gpunn has trained, this state is
+"""State that scikit-learn stores for the next `partial_fit`; a training by gpunn makes it
 outdated."""
 
 UNUSED = (
@@ -50,17 +49,12 @@ UNUSED = (
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does not call. If a subclass overrides one of them, scikit-learn trains the
-estimator.
-"""
+"""Methods that gpunn does not call. If a subclass overrides one, scikit-learn trains the
+estimator."""
 
 
 class Acceleration:
-    """The result of `install`, which is a context manager that calls `uninstall` at its end.
-
-    The counter `fits` has the number of calls of `fit` and `partial_fit` in this process, for
-    "gpunn" and "scikit-learn".
-    """
+    """The context manager that `install` returns."""
 
     def __init__(self, backend: str | None) -> None:
         self.backend = backend
@@ -79,11 +73,10 @@ class Acceleration:
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
-        """Return the twin of one of scikit-learn's estimators.
+        """Return an estimator's twin, or raise an ArgumentError if gpunn can't train the estimator.
 
-        The twin lives as long as scikit-learn's estimator, and keeps the optimizer's moments
-        between calls of `partial_fit`. If gpunn can't train the estimator, an ArgumentError gives
-        the reason.
+        The twin lives as long as the estimator, and keeps the optimizer's moments between calls of
+        `partial_fit`.
         """
         check_trainable(estimator)
         with self._lock:
@@ -246,20 +239,16 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Pickle an estimator for another process, which then also calls `install`.
-
-    This function is not used for files, so pickles in files are the same as scikit-learn's.
-    """
+    """Pickle an estimator for another process, but not for files, which stay scikit-learn's."""
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
     return (received, (backend, function, arguments), *more)
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Rebuild an estimator from a process in which gpunn trains.
+    """Rebuild an estimator that another process sent; a child process then also calls `install`.
 
-    The main process does not call `install` here, because a child process may send an estimator
-    back after `uninstall`.
+    The main process does not call it, since an estimator may come back after `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

@@ -128,8 +128,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     callbacks: Any = parameter((), CALLBACKS)
     progress: bool = parameter(False, FLAG)
 
-    # For scikit-learn's metadata routing: if groups are passed, they also decide which rows to hold
-    # out.
+    # For scikit-learn's metadata routing: groups and times also decide which rows to hold out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
 
     # -------------------------------------------------------------- methods that subclasses define
@@ -366,9 +365,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.random_state, Integral):  # otherwise others use the generator, too
             random, orders = reused_orders(random, training.rows, int(self.max_iter))
         policy.use(convergence, random, score, training.dataset.weights is not None, orders)
-        # Estimators don't store the order of rows between fits, so an interrupted epoch can't be
-        # resumed.
-        trainer.cursor = None
+        trainer.cursor = None  # no resumed epoch: estimators don't store orders between fits
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         options = FitOptions(
             epochs=1 if incremental else int(self.max_iter),

@@ -10,8 +10,7 @@ import numpy as np
 from gpunn.schedules import Schedule
 
 SMALLEST_RATE = 1e-6
-"""If an adaptive learning rate is at most this number, training ends instead of reducing the
-rate."""
+"""An adaptive learning rate is not reduced further; training ends instead."""
 
 
 class LearningRate(Schedule):
@@ -29,11 +28,8 @@ class Convergence:
 
     The criterion is the training loss or, with early stopping, the validation score. An epoch that
     does not improve the criterion by `tol` is a bad epoch. After more than `patience` bad epochs in
-    a row, training stops, or an adaptive learning rate is divided by 5.
-
-    The estimator's attributes contain the progress of earlier calls: rows seen, losses, scores, the
-    best loss and score, and bad epochs. `rate` is None if a custom optimizer or schedule determines
-    the learning rate.
+    a row, training stops, or an adaptive learning rate is divided by 5. `rate` is None if a custom
+    optimizer or schedule determines the learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

@@ -28,8 +28,8 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """What fits of this thread leave to later fits, or None outside of `reused_networks`.
 
-    `networks` has two kinds of entries: networks by their settings, and orders of rows by the state
-    of random numbers. `generator` is a generator that no fit uses.
+    `networks` maps settings to networks, and states of random numbers to orders of rows.
+    `generator` is a generator that no fit uses.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
@@ -41,10 +41,7 @@ UNUSED = Unused()
 
 @contextmanager
 def reused_networks() -> Iterator[None]:
-    """Let estimators of this thread use the same networks, one estimator after another.
-
-    So gpunn creates a network, and records its predictions, only once for many estimators.
-    """
+    """Let estimators of this thread use the same networks, one estimator after another."""
     outer, UNUSED.networks = UNUSED.networks, {}
     try:
         yield
@@ -53,10 +50,7 @@ def reused_networks() -> Iterator[None]:
 
 
 def seeded(random_state: Any) -> np.random.RandomState:
-    """Return scikit-learn's generator for a parameter `random_state`.
-
-    A seed takes a hundredth of the time of a new generator.
-    """
+    """Return scikit-learn's generator; to seed one takes a hundredth of the time to make one."""
     random: np.random.RandomState | None = None
     if isinstance(random_state, Integral):
         random, UNUSED.generator = UNUSED.generator, None
@@ -70,10 +64,10 @@ def seeded(random_state: Any) -> np.random.RandomState:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return a generator equal to `random`, and the list of orders drawn from it so far.
+    """Return a generator equal to `random`, and the list of orders drawn from it, which fits
+    extend.
 
-    Later fits extend the list. Outside of `reused_networks`, or if the orders need more than 4 MiB,
-    there is no list.
+    Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
     """
     if UNUSED.networks is None or rows * epochs > 1 << 19:
         return random, None
@@ -91,10 +85,10 @@ def reused_orders(
 class Engine:
     """The network and the trainer of an estimator, but not its fitted arrays.
 
-    The estimator stores the fitted arrays on the host, as `coefs_`, `intercepts_` and
-    `normalization_`. Users may change these arrays, so they are copied to the device before each
-    use. A pickle contains no device arrays. `partial_fit` continues `trainer`. `rate` is the
-    trainer's learning rate if scikit-learn's rules set it. `seed` is the seed of the dropout masks.
+    Fitted arrays are on the host, as `coefs_`, `intercepts_` and `normalization_`. Users may change
+    these arrays, so they are copied to the device before each use. A pickle contains no device
+    arrays. `partial_fit` continues `trainer`. `rate` is the trainer's learning rate if
+    scikit-learn's rules set it. `seed` is the seed of the dropout masks.
     """
 
     def __init__(self, seed: int = 0) -> None:

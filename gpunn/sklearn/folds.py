@@ -21,8 +21,8 @@ def folds_of(
 ) -> np.ndarray:
     """Return the number of each row's fold, from 0 to `count` - 1.
 
-    Folds have nearly equal numbers of rows, and also of rows of each class. Rows with a weight of
-    0, which don't count in a metric, are distributed separately in the same way.
+    Folds have nearly equal numbers of rows, also of each class. So have the rows with a weight of
+    0, which don't count in a metric.
     """
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:
@@ -59,7 +59,7 @@ def folds_of_groups(
     """Return the number of each row's fold; all rows of a group are in one fold.
 
     From the largest group to the smallest, each group is put into the fold with the fewest rows of
-    the group's classes. Groups of one size are in random order.
+    the group's classes.
     """
     kind, values = split_by
     if kind == "time":

@@ -30,9 +30,9 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Convert an array of another library to a NumPy array; return other objects unchanged.
+    """Return an array of another library as a NumPy array, and other objects unchanged.
 
-    Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
+    Only scikit-learn's option `array_api_dispatch` allows other libraries.
     """
     if isinstance(array, Iterator | FunctionType):
         raise ArgumentTypeError(
@@ -45,10 +45,7 @@ def to_host(array: Any) -> Any:
 
 
 def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
-    """Return whether scikit-learn's slow checks of arrays would accept X without a change.
-
-    This is so for most tables: finite numbers of type float32 or float64, in rows.
-    """
+    """Return whether X obviously passes scikit-learn's slow checks: finite floats in rows."""
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in FLOATS or not X.size:
         return False
     arrays = [X]
@@ -61,10 +58,7 @@ def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
 
 
 def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
-    """Return a function that converts a result to the library and device of an input.
-
-    Results that are not numbers, such as class names, stay NumPy arrays.
-    """
+    """Return a function that converts numbers to the library and device of an input."""
     if not is_foreign(array):
         return lambda result: result
     xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
@@ -86,8 +80,7 @@ def library_of(array: Any) -> tuple[str, str]:
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
     """Raise a ValueError if `X` has another library or device than `X` in the call of `fit`.
 
-    scikit-learn requires this check for its option `array_api_dispatch`, so that no copy between
-    devices goes unnoticed. The fitted arrays are always host arrays.
+    scikit-learn requires this check, so that no copy between devices goes unnoticed.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
@@ -120,8 +113,8 @@ def dataset_of(
 ) -> Dataset:
     """Make a data set for a backend from dense or sparse `X`.
 
-    A sparse `X` is converted to a dense array if the dense array takes at most 64 MiB. Otherwise
-    each epoch converts `X` in chunks of 64 MiB.
+    If a sparse `X` takes more than 64 MiB as a dense array, each epoch converts it in chunks of 64
+    MiB.
     """
     stream = None
     if hasattr(X, "toarray"):
@@ -137,10 +130,7 @@ def dataset_of(
 def checked_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Check sample weights, which must not all be 0, and return them as float64, shape (rows,).
-
-    If there are no weights, the result is None.
-    """
+    """Return sample weights, which must not all be 0, as float64, shape (rows,), or None."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Number):

@@ -1,6 +1,6 @@
 """Labels of classes without scikit-learn's checks, which take long compared with a short fit.
 
-For several labels per row, and labels that are not integers or Booleans, gpunn calls scikit-learn.
+scikit-learn itself treats several labels per row, and labels other than integers and Booleans.
 """
 
 from __future__ import annotations

@@ -26,9 +26,8 @@ def activation_of(activation: Any) -> Activation:
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
     """Return the layers of a network; `units` includes the numbers of inputs and outputs.
 
-    Before batch normalization, a dense layer has no bias. Subtracting the mean would cancel the
-    bias. The bias's gradient would consist of rounding errors, which Adam would scale up to full
-    steps.
+    Batch normalization would cancel the bias of the dense layer before it. The bias's gradient
+    would consist of rounding errors, which Adam would scale up to full steps. So there is no bias.
     """
     f = activation_of(estimator.activation)
     layers: list[Layer] = []
@@ -55,8 +54,7 @@ def initial_values(
     """Draw coefficients and intercepts that are bitwise identical to scikit-learn's.
 
     The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
-    sqrt(2 / (fan_in + fan_out)) with the logistic activation. Each layer's coefficients are drawn
-    first, then its intercepts.
+    sqrt(2 / (fan_in + fan_out)) with the logistic activation.
     """
     factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
     coefs, intercepts = [], []

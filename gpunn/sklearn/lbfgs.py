@@ -23,8 +23,7 @@ class Objective:
     """The loss of all rows with the L2 penalty, and its gradient, as a function of parameters.
 
     The loss is L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. Each evaluation sets the
-    model's parameters. The rows are on the device, or are streamed to the device in each
-    evaluation.
+    model's parameters, and streams rows that are not on the device.
     """
 
     def __init__(self, model: Sequential, loss: Loss, l2_penalty: float, subset: Subset) -> None:
@@ -85,8 +84,8 @@ def minimize(
 ) -> tuple[np.ndarray, float, int]:
     """Minimize by SciPy's L-BFGS-B; return the vector, its loss and the number of iterations.
 
-    See Byrd, Lu, Nocedal & Zhu 1995. The minimization has converged if no entry of the gradient is
-    larger than `tol`. Otherwise a ConvergenceWarning gives the reason why the minimization ended.
+    See Byrd, Lu, Nocedal & Zhu 1995. If an entry of the last gradient is larger than `tol`, a
+    ConvergenceWarning gives the reason.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

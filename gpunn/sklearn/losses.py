@@ -1,6 +1,5 @@
-"""Losses of scikit-learn that `gpunn.losses` lacks.
-
-These losses have no `name`, so only the estimators can use them, not configurations or files.
+"""Losses of scikit-learn that `gpunn.losses` lacks, without a `name`, since only estimators use
+them.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 class HalfMeanSquaredError(MeanSquaredError):
     """Squared error l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
 
-    scikit-learn reports the mean over outputs but computes the gradient of the sum. This loss does
-    the same, so that updates and losses agree with scikit-learn's for several outputs.
+    scikit-learn also reports the mean over the outputs, but computes the gradient of the sum.
     """
 
     def scale(self, outputs: int) -> float:
@@ -29,8 +27,7 @@ class HalfMeanSquaredError(MeanSquaredError):
 class HalfPoissonDeviance(Poisson):
     """Half the Poisson deviance, sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij.
 
-    The loss l_i is a Poisson loss that is summed over the outputs, with 0 log(0) = 0. Terms that do
-    not depend on p are included, so that the minimum of the loss is 0.
+    In contrast to `Poisson`, the outputs are summed, and the minimum is 0; 0 log(0) is 0.
     """
 
     from_zero = True

@@ -137,8 +137,8 @@ class Hidden:
 def estimator(cls: E) -> E:
     """Store a dataclass's fields as its parameters, and hide that the class is a dataclass.
 
-    Libraries that cache results, such as dask, treat two dataclass objects with equal fields as the
-    same object. But estimators with equal parameters may be fitted to different data.
+    Libraries that cache results, such as dask, treat dataclass objects with equal fields as the
+    same object, but such estimators may be fitted to different data.
     """
     changed: Any = cls
     changed._parameters = fields(cls)
@@ -150,9 +150,8 @@ def estimator(cls: E) -> E:
 def parameter_names(cls: Any) -> list[str]:
     """Return the sorted names of an estimator's parameters.
 
-    scikit-learn's own method inspects the constructor's signature in each call, which takes long in
-    a search of small networks. Only subclasses need that method, because their constructors may
-    have other parameters.
+    scikit-learn inspects the constructor's signature in each call, which is slow. That is needed
+    only for subclasses, whose constructors may have other parameters.
     """
     if "_parameters" in vars(cls):
         return sorted(each.name for each in cls._parameters)
@@ -163,8 +162,7 @@ def parameter_names(cls: Any) -> list[str]:
 def check_parameters(estimator: Any) -> None:
     """Raise an InvalidParameterError if a parameter has an invalid value.
 
-    The message contains the parameter, the expected values and the actual value. If scikit-learn's
-    option `skip_parameter_validation` is set, nothing is checked.
+    scikit-learn's option `skip_parameter_validation` turns this check off.
     """
     if get_config()["skip_parameter_validation"]:
         return

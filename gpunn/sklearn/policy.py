@@ -21,9 +21,8 @@ class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
     An infinite or NaN loss or training state does not end training; `fault` describes the first
-    non-finite value. Afterwards, `fit` checks the parameters: if all of them are finite, it only
-    logs a warning. With early stopping, `best` is the state at the best score. A schedule lasts
-    `duration` epochs, even if each `partial_fit` trains only one epoch.
+    one. With early stopping, `best` is the state at the best score. A schedule lasts `duration`
+    epochs, even if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -40,10 +39,7 @@ class EstimatorPolicy(TrainingPolicy):
         weighted: bool,
         orders: list[np.ndarray] | None = None,
     ) -> None:
-        """Set the objects that this call of `fit` uses, and whether rows have weights.
-
-        If `orders` is given, it has the orders that `random` has drawn, also for earlier fits.
-        """
+        """Set what this call of `fit` uses; `orders` has the orders drawn so far from `random`."""
         self.batch_means, self._orders = weighted, orders
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

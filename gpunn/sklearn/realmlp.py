@@ -59,18 +59,8 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
         settings = self._settings(RealMLPParameters)
         settings["hidden_layer_sizes"] = hidden_sizes(self.hidden_layer_sizes)
         settings["simplified"] = bool(self.simplified)
-        return realmlp(
-            schema,
-            X,
-            self._outputs,
-            self._task,
-            learning_rate=settings.pop("learning_rate_init"),
-            label_smoothing=none_if_auto(getattr(self, "label_smoothing", "auto")),
-            metric=none_if_auto(self.metric),
-            target_transform=getattr(self, "target_transform", None),
-            quantiles=getattr(self, "quantiles", None),
-            **settings,
-        )
+        settings["label_smoothing"] = none_if_auto(getattr(self, "label_smoothing", "auto"))
+        return realmlp(schema, X, self._outputs, self._task, **settings)
 
 
 @estimator
@@ -239,20 +229,16 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     ----------
     hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
         Hidden layers.
-    number_embedding, embedding_sigma : as for `RealMLPClassifier`
-        Embedding of numbers.
-    max_one_hot, category_size : as for `RealMLPClassifier`
-        Limit of one-hot encoding, and length of embedding vectors.
+    number_embedding, embedding_sigma, max_one_hot, category_size : as for `RealMLPClassifier`
+        Embedding of numbers and categories.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest learning rate, dropout rate and weight decay.
     epochs, patience, batch_size : as for `RealMLPClassifier`
         Length of the training, and batch size.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and reading of the table.
-    n_cv, n_ens : as for `RealMLPClassifier`
-        Numbers of folds, and of networks for each fold.
-    backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, dtype, seed, callbacks and progress bar.
+    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
+        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit

@@ -49,30 +49,20 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
         Hidden layers.
-    solver, alpha, batch_size : as for `MLPClassifier`
-        Minimization of the loss.
-    learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
-        Learning rate and its schedule.
-    max_iter, shuffle, random_state, tol : as for `MLPClassifier`
-        Number of epochs, shuffling, seed and tolerance.
-    verbose, warm_start : as for `MLPClassifier`
-        Whether to print losses, and whether to start from the weights of the last `fit`.
+    solver, alpha, batch_size, learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
+        Minimization of the loss, and the learning rate.
+    max_iter, shuffle, random_state, tol, verbose, warm_start : as for `MLPClassifier`
+        Number of epochs, shuffling, seed, tolerance, printed losses, and a start from the last fit.
     momentum, nesterovs_momentum : as for `MLPClassifier`
         Momentum of "sgd".
     early_stopping, validation_fraction : as for `MLPClassifier`
         Whether to hold out rows for early stopping, and how many.
-    beta_1, beta_2, epsilon : as for `MLPClassifier`
-        Parameters of "adam".
-    n_iter_no_change, max_fun : as for `MLPClassifier`
-        Limits for epochs without improvement and for evaluations by "lbfgs".
-    backend, dtype : as for `MLPClassifier`
-        Backend and dtype.
-    dropout, batch_norm, layer_norm : as for `MLPClassifier`
-        Dropout and normalization in the hidden layers.
-    optimizer, schedule, max_norm : as for `MLPClassifier`
-        gpunn's optimizers, schedules and gradient clipping.
-    callbacks, progress : as for `MLPClassifier`
-        Callbacks and progress bar.
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun : as for `MLPClassifier`
+        Parameters of "adam", and limits of epochs without improvement and of evaluations.
+    backend, dtype, dropout, batch_norm, layer_norm : as for `MLPClassifier`
+        Backend, dtype, and dropout and normalization in the hidden layers.
+    optimizer, schedule, max_norm, callbacks, progress : as for `MLPClassifier`
+        gpunn's optimizers, schedules, gradient clipping, callbacks and progress bar.
 
     Attributes
     ----------
@@ -85,10 +75,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Last loss, lowest loss and all losses.
     validation_scores_, best_validation_score_ : as in `MLPClassifier`
         Validation scores, which are values of R2.
-    n_iter_, t_, n_layers_, n_outputs_ : as in `MLPClassifier`
-        Numbers of epochs, rows seen, layers and outputs.
-    history_, backend_, device_ : as in `MLPClassifier`
-        Logs, backend and device of the last training.
+    n_iter_, t_, n_layers_, n_outputs_, history_, backend_, device_ : as in `MLPClassifier`
+        Numbers of epochs, rows seen, layers and outputs, and logs, backend and device.
     n_features_in_, feature_names_in_ : as in `MLPClassifier`
         Number and names of the columns of `X`.
 

@@ -32,10 +32,9 @@ class HeldOut(NamedTuple):
 class Scoring:
     """The metric that compares candidates, and selects the candidates to combine.
 
-    `metric` is a metric's name or "loss". "loss" is the mean loss of the task: with `log`, the
-    squared error of logarithms; with `quantiles`, the mean quantile loss. Predictions are
-    probabilities or numbers of shape (rows, outputs), for the held-out rows of the first fold, then
-    of the second fold, and so on.
+    `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
+    of logarithms; with `quantiles`, the mean quantile loss. Predictions are probabilities or
+    numbers of shape (rows, outputs), for the held-out rows, fold by fold.
     """
 
     def __init__(
@@ -86,9 +85,9 @@ class Scoring:
     def standard_error(self, predictions: np.ndarray) -> float:
         """Return the standard error of the mean of the folds' scores.
 
-        With a single fold, it is the standard deviation over bootstrap samples of the rows. If
-        there are many rows, samples have fewer rows, and their standard deviation is scaled (Bickel
-        et al. 1997, "Resampling Fewer Than n Observations").
+        With a single fold, it is the standard deviation over bootstrap samples of the rows. Smaller
+        samples of many rows have a larger deviation, which is scaled (Bickel et al. 1997,
+        "Resampling Fewer Than n Observations").
         """
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))

@@ -17,7 +17,7 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
     """Return the optimizer, the learning rate and the mode that scikit-learn's rules need.
 
     The learning rate is None if the user passed a schedule, or an optimizer with a learning rate.
-    The user's optimizer and schedule are copied, since training can change them.
+    The user's objects are copied, since training can change them.
     """
     rate: LearningRate | None = None
     if estimator.schedule is None:

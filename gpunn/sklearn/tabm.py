@@ -20,12 +20,7 @@ from gpunn.sklearn.parameters import (
     parameter,
     real,
 )
-from gpunn.sklearn.tabular import (
-    TabularClassifierBase,
-    TabularEstimator,
-    TabularRegressorBase,
-    none_if_auto,
-)
+from gpunn.sklearn.tabular import TabularClassifierBase, TabularEstimator, TabularRegressorBase
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
 from gpunn.tabular.tabm import PRESETS
@@ -72,18 +67,8 @@ class TabMEstimator(TabularEstimator, TabMParameters):
             sizes = tuple(hidden_sizes(self.hidden_layer_sizes))
         settings |= {"members": members, "hidden_layer_sizes": sizes}
         settings["shuffle_members"] = bool(self.shuffle_members)
-        return tabm(
-            schema,
-            X,
-            self._outputs,
-            self._task,
-            learning_rate=settings.pop("learning_rate_init"),
-            label_smoothing=getattr(self, "label_smoothing", 0.0),
-            metric=none_if_auto(self.metric),
-            target_transform=getattr(self, "target_transform", None),
-            quantiles=getattr(self, "quantiles", None),
-            **settings,
-        )
+        settings["label_smoothing"] = getattr(self, "label_smoothing", 0.0)
+        return tabm(schema, X, self._outputs, self._task, **settings)
 
 
 @estimator
@@ -142,10 +127,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         are slightly better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and reading of the table.
-    n_cv, n_ens : as for `RealMLPClassifier`
-        Numbers of folds, and of networks for each fold.
-    backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, dtype, seed, callbacks and progress bar.
+    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
+        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, the criterion for the threshold, and the scaling of the logits.
     label_smoothing : float, default=0.0
@@ -195,24 +178,18 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
         Number of members, and which parameters members share.
     hidden_layer_sizes, activation : as for `TabMClassifier`
         Hidden layers.
-    number_embedding, embedding_size, bins : as for `TabMClassifier`
-        Embedding of numbers.
-    max_one_hot : as for `TabMClassifier`
-        Encoding of categories.
+    number_embedding, embedding_size, bins, max_one_hot : as for `TabMClassifier`
+        Embedding of numbers, and encoding of categories.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
         Optimizer and regularization.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
         Length of the training, and batches.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
         Selection of the best epoch, and reading of the table.
-    n_cv, n_ens : as for `TabMClassifier`
-        Numbers of folds, and of networks for each fold.
-    backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
-        Device, dtype, seed, callbacks and progress bar.
-    target_transform : as for `RealMLPRegressor`
-        Whether to learn logarithms of the targets.
-    quantiles : as for `RealMLPRegressor`
-        Quantiles to predict.
+    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
+        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
+    target_transform, quantiles : as for `RealMLPRegressor`
+        Whether to learn logarithms of the targets, and quantiles to predict.
 
     Attributes
     ----------

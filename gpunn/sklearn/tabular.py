@@ -132,8 +132,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     callbacks: Any = parameter((), CALLBACKS)
     progress: bool = parameter(False, FLAG)
 
-    # For scikit-learn's metadata routing: if groups are passed, they also decide which rows to hold
-    # out.
+    # For scikit-learn's metadata routing: groups and times also decide which rows to hold out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
     """Name of the schema's scaling of numbers."""
@@ -152,15 +151,18 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the network for encoded training rows, and its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
-        """Return the values of the fields of the class `parameters`, by name; None for "auto"."""
-        return {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
+        """Return arguments of `realmlp` or `tabm`: the fields of a class, with None for "auto"."""
+        values = {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
+        return values | {
+            "learning_rate": values.pop("learning_rate_init"),
+            "metric": none_if_auto(self.metric),
+            "target_transform": "log" if self._log else None,
+            "quantiles": self._quantiles,
+        }
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> np.ndarray:
-        """Check the training targets, set the fitted attributes, and return targets for the loss.
-
-        `_outputs` is the number of targets or classes.
-        """
+        """Return the training targets for the loss, and set the attributes learned from them."""
 
     @abstractmethod
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
@@ -357,8 +359,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
         """Learn the schema of all networks, and warn about problems of its columns.
 
-        With several folds, it is learned from all rows, so that all networks use one encoding. A
-        schema contains nothing about targets.
+        With several folds, it is learned from all rows, but not from targets, so that all networks
+        use one encoding.
         """
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         chosen, every = dict(self.columns or {}), folds[0].every.table

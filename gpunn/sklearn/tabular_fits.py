@@ -34,8 +34,8 @@ class Rows(NamedTuple):
 class Fold(NamedTuple):
     """All rows, the indices of the training rows, and the validation rows.
 
-    If `kept` is None, all rows are for training. `held` has the indices of the validation rows, or
-    None if they are separate rows.
+    `kept` is None if all rows are for training. `held` has the indices of the validation rows, or
+    is None if these are separate rows.
     """
 
     every: Rows
@@ -74,15 +74,12 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A network that is ready to train, and its encoded validation rows.
-
-    `arguments` are passed to `Trainer.fit`.
-    """
+    """A network that is ready to train, and its encoded validation rows."""
 
     trainer: Trainer
     metric: str
     stopping: EarlyStopping
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any]  # of `Trainer.fit`
     X_val: np.ndarray
 
     @property
@@ -107,9 +104,8 @@ class Fit:
 def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
     """Train networks, and yield the fits in order; with `together`, in several threads.
 
-    With `together`, each network is trained on one compute thread. Within `gpunn.sklearn.together`,
-    whose threads train other networks, one network is trained after another, with bitwise identical
-    results.
+    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, whose
+    threads train other networks, networks are trained in turn, with bitwise identical results.
     """
     if together and not is_alone():
         fits = list(fits)

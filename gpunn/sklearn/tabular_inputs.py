@@ -26,9 +26,8 @@ from gpunn.tables.table import Coded, dictionary_encoded
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
     """Convert rows to a table, and check their columns by scikit-learn's rules.
 
-    With `first`, set the estimator's `n_features_in_` and, if columns have names,
-    `feature_names_in_`. Without `first`, the columns must be the same as in `fit`, in the same
-    order.
+    With `first`, set the estimator's `n_features_in_` and `feature_names_in_`; otherwise, the
+    columns must be the same as in `fit`, in the same order.
     """
     X = to_host(X)
     if is_array(X):
@@ -115,9 +114,9 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
 
 
 def without_missing(y: Any) -> Any:
-    """Convert a nullable pandas column that has no missing values to a NumPy array.
+    """Return a nullable pandas column as an array, unless it has missing values.
 
-    Without this, scikit-learn would convert integers and Booleans to floats.
+    Otherwise, scikit-learn would convert integers and Booleans to floats.
     """
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
@@ -214,8 +213,8 @@ def check_one_type(cells: Coded, argument: str) -> None:
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
     """Raise a DataError for classes that are Python objects other than strings.
 
-    scikit-learn's metrics don't support such classes, so `score` and searches would fail after
-    training. scikit-learn's checks expect the words "Unknown label type".
+    scikit-learn's metrics don't support such classes, so `score` would fail after training.
+    scikit-learn's checks expect the words "Unknown label type".
     """
     if not classes or isinstance(classes[0], str):
         return
@@ -232,7 +231,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""With this many rows or fewer, no validation rows can be held out."""
+"""Of so few rows, none can be held out for validation."""
 
 
 def split(
@@ -244,8 +243,8 @@ def split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training rows and of the validation rows.
 
-    The split is stratified by class. A class with a single row is not held out. Rows with a weight
-    of 0 would not affect the metric, so they are not held out.
+    The split is stratified by class. Rows with a weight of 0, and a class with a single row, are
+    not held out.
     """
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
     counted = len(others)

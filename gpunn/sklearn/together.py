@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Restores Python's warning filters after calls of joblib.
 
-    The filters belong to the process. Each task of scikit-learn changes the filters, and then
-    restores the earlier ones, which may belong to another running task.
+    The filters belong to the process. Each task of scikit-learn changes them, and then restores the
+    earlier ones, which may belong to another running task.
     """
 
     def __init__(self) -> None:
@@ -52,10 +52,7 @@ FILTERS = WarningFilters()
 
 
 class Threads(ThreadingBackend):  # type: ignore[misc]
-    """joblib's threads, which exist until `end`. An error or Ctrl-C ends training in all threads.
-
-    Tasks within tasks run one after another, so there are never more threads than requested.
-    """
+    """joblib's threads, which exist until `end`; an error or Ctrl-C ends all training."""
 
     _pool: ThreadPool | None = None
 
@@ -72,6 +69,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         return self._pool
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
+        """Let tasks within tasks run in turn, so that no more threads run than requested."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     def start_call(self) -> None:

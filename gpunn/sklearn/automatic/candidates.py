@@ -12,11 +12,11 @@ from gpunn.network import Sequential
 from gpunn.randomness import generator
 
 FAMILIES = ("TabM", "RealMLP")
-"""The kinds of models, in turn. TabM is first because a time limit may end its training after any
-epoch. RealMLP's learning rate needs a planned number of epochs."""
+"""The kinds of models, in turn. TabM is first, because a time limit may end its training after any
+epoch, but RealMLP's learning rate needs a planned number of epochs."""
 
 MAX_CANDIDATES = 100
-"""Maximum number of candidates. All their networks are in memory."""
+"""Maximum number of candidates, since all their networks are in memory."""
 
 
 class CandidateKey(NamedTuple):
@@ -35,10 +35,10 @@ class CandidateKey(NamedTuple):
 class Outcome:
     """The result of training a candidate, in JSON types.
 
-    Numbers of epochs and temperatures have an entry for each network, that is, for each fold and
-    seed. If the time limit or Ctrl-C ended the training, `stopped` says which. `prediction_ms` is
-    the CPU time for 1,000 rows. A candidate with an `error` has no networks. `time_limit` is the
-    search's limit in seconds, or None.
+    Tuples have an entry for each network, that is, for each fold and seed. `stopped` says what
+    ended the training early: the time limit or Ctrl-C. `prediction_ms` is the CPU time for 1,000
+    rows. A candidate with an `error` has no networks. `time_limit` is the search's limit in
+    seconds, or None.
     """
 
     family: str
@@ -63,8 +63,7 @@ class Outcome:
 class Candidate:
     """A trained candidate; without networks, it has failed.
 
-    `predictions` has probabilities or numbers for the held-out rows of the first fold, then of the
-    second fold, and so on.
+    `predictions` has probabilities or numbers for the held-out rows, fold by fold.
     """
 
     outcome: Outcome
@@ -73,20 +72,17 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Decides which candidate comes next.
+    """Decides which candidate comes next: families take turns.
 
-    Families take turns. A family whose candidates take longer, on average, than the time left gets
-    no more turns. Without a time limit, there is one candidate of each family.
+    A family whose candidates take longer, on average, than the time left gets no more turns.
+    Without a time limit, there is one candidate of each family.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
     def next(self, left: float) -> CandidateKey | None:
-        """Return the next candidate, or None if no time is left.
-
-        There is always a first candidate.
-        """
+        """Return the next candidate, or None if no time is left; a first candidate always comes."""
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
         total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MAX_CANDIDATES
         if total >= most or (total and left <= 0):
@@ -105,10 +101,10 @@ class CandidateOrder:
 def parameters_of(key: CandidateKey, seed: int) -> dict[str, Any]:
     """Return the parameters of a candidate's estimator.
 
-    A family's first candidate has only defaults. For other candidates, parameters are drawn from
-    the authors' search spaces. For TabM (Gorishniy et al. 2025), layers and members keep their
-    defaults, which determine the time of a prediction. For RealMLP (Holzmüller et al. 2024), label
-    smoothing and the scaling layer keep their defaults.
+    A family's first candidate has defaults; later parameters are drawn from the authors' search
+    spaces. For TabM (Gorishniy et al. 2025), layers and members keep their defaults, which
+    determine the time of a prediction. For RealMLP (Holzmüller et al. 2024), label smoothing and
+    the scaling layer keep their defaults.
     """
     if key.number == 0:
         return {}

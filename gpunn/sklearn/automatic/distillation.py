@@ -15,12 +15,11 @@ def check_distillation(distill: object, quantiles: object) -> None:
 
 
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
-    """Return a fold with predictions instead of the targets of its training rows.
+    """Return a fold whose training rows have predictions instead of targets.
 
     `learned` has predictions for all rows, by the ensemble's networks of this fold (Hinton et al.
-    2015, "Distilling the Knowledge in a Neural Network"). These networks have the same training
-    rows as the fold; networks of other folds have seen the held-out rows. The true targets of the
-    held-out rows select the epoch.
+    2015, "Distilling the Knowledge in a Neural Network"). Networks of other folds have seen this
+    fold's held-out rows, whose true targets select the epoch.
     """
     held = fold.validation
     true = held.targets.reshape(len(held.targets), -1)

@@ -136,23 +136,17 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
     ----------
     metric, validation_fraction, columns, missing_values : as for `TabularClassifier`
         The metric, the fraction of held-out rows, kinds of columns, and missing values.
-    n_cv, n_ens : as for `TabularClassifier`
-        Numbers of folds, and of networks for each fold.
-    backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`
-        Device, dtype, seed, callbacks and progress.
-    time_limit, max_networks : as for `TabularClassifier`
-        Time in seconds, and size of the ensemble.
-    folder, compare, distill : as for `TabularClassifier`
-        Folder of candidates, libraries to compare with, and distillation.
+    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`
+        Folds, networks for each fold, device, dtype, seed, callbacks and progress.
+    time_limit, max_networks, folder, compare, distill : as for `TabularClassifier`
+        Time, size of the ensemble, folder of candidates, libraries to compare, and distillation.
     target_transform, quantiles : as for `RealMLPRegressor`
         Transform of the targets, and quantiles to predict.
 
     Attributes
     ----------
-    leaderboard_, stopped_, network_, estimators_ : as for `TabularClassifier`
-        The ensemble and its candidates.
-    best_epoch_, n_iter_ : as for `TabularClassifier`
-        Numbers of epochs of the ensemble's networks.
+    leaderboard_, stopped_, network_, estimators_, best_epoch_, n_iter_ : as for `TabularClassifier`
+        The ensemble, its candidates, and its networks' numbers of epochs.
     validation_score_, cv_scores_, oof_predictions_ : as for `RealMLPClassifier`
         Scores and held-out predictions of the ensemble.
     metric_, schema_, backend_, device_ : as for `RealMLPClassifier`

@@ -94,10 +94,7 @@ def milliseconds(network: Sequential, table: Table) -> float:
 
 
 def outputs_of(network: Sequential, table: Table) -> np.ndarray:
-    """Return a network's outputs for raw rows, without warnings about values unseen in training.
-
-    By chance, held-out rows may have categories that the training rows lack.
-    """
+    """Return a network's outputs for raw rows, without warnings about values unseen in training."""
     assert network.schema is not None
     X, _ = network.schema.encode_with_unseen(table, network.dtype)
     return network.predict_encoded(X)

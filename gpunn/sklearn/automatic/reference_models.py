@@ -1,7 +1,7 @@
 """Other models on the same folds, for comparison: baselines, and libraries of boosted trees.
 
 All models get the rows that a schema encodes: numbers without missing values, then the codes of
-categories. The code 0 means a missing or unknown category.
+categories, where 0 means a missing or unknown category.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Task:
 
 Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
 """A function of training rows, held-out rows, their schema, whether the targets are classes, and a
-seed. The function returns probabilities of all classes, or numbers, for the held-out rows. Each row
-has one target: a number, or the index of a class. The training rows have all classes."""
+seed. It returns probabilities of all classes, or numbers, for the held-out rows. Each row has one
+target: a number, or the index of a class. All classes occur in the training rows."""
 
 
 def constant(
@@ -196,7 +196,7 @@ def check_libraries(names: Iterable[str], quantiles: object) -> None:
 def predicted(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
 ) -> np.ndarray:
-    """Return a model's predictions for the held-out rows: probabilities or numbers, 2-dimensional.
+    """Return probabilities or numbers for the held-out rows, shape (rows, outputs).
 
     With quantiles, each quantile is the prediction plus the quantile of the training rows' errors.
     """
@@ -225,8 +225,7 @@ def probabilities_of(
 ) -> np.ndarray:
     """Return probabilities of all classes.
 
-    A class that the training rows lack gets a tiny probability, as in scikit-learn's `log_loss`, so
-    that the log loss is finite.
+    A class that the training rows lack gets a tiny probability, so that the log loss is finite.
     """
     known, codes = np.unique(training.y, return_inverse=True)
     probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)

@@ -76,7 +76,7 @@ MAX_ROWS_FOR_FOLDS = 10_000
 """Maximum number of rows for which several folds are worth their time."""
 
 STUDENT = "RealMLP"
-"""The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
+"""The family of the network that learns an ensemble's predictions, since RealMLP predicts fast."""
 
 INTERRUPTED = "interrupted by Ctrl-C"
 """The reason why Ctrl-C has ended training."""
@@ -246,10 +246,7 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
-        """Train a candidate's networks, each for a part of the time.
-
-        With `half`, half of the time is left for other candidates.
-        """
+        """Train a candidate's networks, in half of the time left (`half`) or in all of it."""
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
         left = plan.limit.left
@@ -308,8 +305,8 @@ class TabularSearch(TabularEstimator):
     ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
         """Combine the best candidates, and set the fitted attributes.
 
-        Return these candidates with their counts, and the ensemble's predictions for the held-out
-        rows, fold by fold.
+        Return these candidates with their counts, and the ensemble's held-out predictions, fold by
+        fold.
         """
         usable = finished(candidates)
         if not usable:
@@ -363,11 +360,10 @@ class TabularSearch(TabularEstimator):
     def _distill(
         self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
     ) -> None:
-        """Replace the ensemble by a network that learns from the networks of the first fold.
+        """Replace the ensemble by a network that learns from its networks of the first fold.
 
-        `chosen` has the ensemble's candidates with their counts, and `predictions` are the
-        ensemble's predictions for the held-out rows, fold by fold. If the training fails or Ctrl-C
-        is pressed, the ensemble remains.
+        `chosen` and `predictions` are the results of `_combine`. If the training fails or Ctrl-C is
+        pressed, the ensemble remains.
         """
         of_first = [(each.networks[: self.n_ens], count) for each, count in chosen]
         teacher = combined(

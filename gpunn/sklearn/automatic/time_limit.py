@@ -43,8 +43,7 @@ class TimeShare:
     """Divides the time among networks that several threads train.
 
     When a network begins, it gets the time left, divided by the number of networks that each thread
-    still has to train. So all networks are trained when the time is over. If a network ends early,
-    later networks get more time.
+    still has to train. If a network ends early, later networks get more time.
     """
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:
@@ -64,7 +63,7 @@ class TimeShare:
 class Deadline(Callback):
     """Ends training after the epoch in which the network's time is over.
 
-    Each network has a copy of this callback; all copies have the same `share`.
+    All networks' copies of this callback have the same `share`.
     """
 
     extra_attributes = frozenset(("share",))
