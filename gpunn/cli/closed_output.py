@@ -14,10 +14,9 @@ import click
 
 
 class StandardStream(io.FileIO):
-    """A standard stream; errors of failed writes are ignored if the title is empty.
+    """A standard stream, which `title` names in error messages.
 
-    The title names the stream in error messages. An empty title marks a stream for notices that may
-    be lost.
+    An empty title marks a stream for notices: errors of failed writes are ignored.
     """
 
     def __init__(self, number: int, title: str) -> None:
@@ -49,8 +48,8 @@ class FileCommand(click.Command):
 def standard_streams() -> Iterator[None]:
     """Raise an error if a write to standard output fails; ignore failed writes to standard error.
 
-    If a stream is missing, first occupy its file descriptor. If the descriptor stayed free, a file
-    opened later could get it, and receive all text written to the stream.
+    The file descriptor of a missing stream is occupied. Otherwise, a file opened later could get
+    it, and receive all text written to the stream.
     """
     for number in range(3):
         try:

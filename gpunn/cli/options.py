@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
-
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
@@ -57,7 +56,6 @@ best_option = click.option(
     "--best", is_flag=True, help="Use the network of the best epoch, not the final network."
 )
 
-
 threshold_option = click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -81,7 +79,6 @@ imports_option = click.option(
     help="Allow importing custom classes: those that the configuration names as "
     '"package.module:Class", and custom layers that a model file names. Importing runs code.',
 )
-
 
 targets_option = click.option(
     "--target",
@@ -136,7 +133,6 @@ TABLE_OPTIONS = (
     ),
 )
 
-
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
 """The keys of `[data]` that the options added by `table_options` set."""
 
@@ -144,8 +140,7 @@ TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decima
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for reading a table to a command.
 
-    The command's function gets the argument `reading`, a dict of the options that the user gave, by
-    their keys in `[data]`.
+    The command's function gets `reading`, a dict of the chosen options by their keys in `[data]`.
     """
 
     @functools.wraps(command)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.predictions import Predictions
     from gpunn.network import Sequential
 
-
 ARRAYS = (".npy", ".npz", ".parquet")
 """Suffixes of files that are read whole; other files are streamed row by row."""
 
@@ -203,7 +202,7 @@ def predict(
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
     """Yield the name of a stream of rows, its format (None if unknown), and the stream.
 
-    If `is_table`, any suffix is accepted.
+    For a table, any suffix is accepted.
     """
     from gpunn.data.images import SUFFIXES
     from gpunn.errors import DataError, DataFileError
@@ -260,8 +259,7 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    The format `form` is "csv" or "jsonl". With None, the path's suffix sets the format, or else the
-    format of the input rows is used.
+    `form` is "csv" or "jsonl". If it is None, the path's suffix or the input's format replaces it.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

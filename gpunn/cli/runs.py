@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gpunn.reporting.ranking import Ranking
     from gpunn.reporting.runs import Run
 
-
 WIDEST = 32
 """Maximum width of a printed table's cell in characters."""
 

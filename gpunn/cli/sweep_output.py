@@ -25,9 +25,8 @@ class SweepOutput(Events):
     def ended(self, trial: Trial, trials: Trials) -> None:
         value = "" if trial.value is None else f", {trials.metric} {trial.value:.4g}"
         at = "" if trial.epoch is None else f" in epoch {trial.epoch}"
-        best = ""
-        if trials.best is not None and trials.best.number == trial.number:
-            best = ", the best so far"
+        first = trials.best
+        best = ", the best so far" if first is not None and first.number == trial.number else ""
         reason = f" ({trial.reason})" if trial.reason and trial.state != "pruned" else ""
         epochs = f" after {trial.epochs} epochs"
         say(f"trial {trial.number}: {trial.state}{epochs}{value}{at}{best}{reason}")

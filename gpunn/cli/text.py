@@ -15,7 +15,6 @@ from gpunn.terminal import escaped
 if TYPE_CHECKING:
     from gpunn.experiment.evaluation import Evaluation
 
-
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell."""
 
@@ -57,8 +56,7 @@ def summary_table(
 ) -> str:
     """Return a table of the final metrics: one line per split, one column per metric.
 
-    `rows` is the history. `best_epoch` is the selected epoch or None. `test` has the metrics of the
-    test split, or is None if there is no such split.
+    `rows` is the history, and `test` has the metrics of the test split, or is None.
     """
     if not rows:
         return ""

@@ -24,9 +24,7 @@ class TrainOutput(Callback):
     """Prints a summary and a note when training begins; if `epochs`, also a line per epoch."""
 
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
-        self.experiment = experiment
-        self.note = note
-        self.epochs = epochs
+        self.experiment, self.note, self.epochs = experiment, note, epochs
 
     def on_train_begin(self, trainer: Trainer) -> None:
         say(trainer.model.summary())

@@ -1,8 +1,4 @@
-"""Experiments: makes data, a trainer and a run folder from a configuration.
-
-`build` makes the objects that a configuration names, and `RunFolder` saves a run. The command line
-uses both.
-"""
+"""Experiments: data, a trainer and a run folder, made from a configuration."""
 
 from gpunn.experiment.build import Experiment, build
 from gpunn.experiment.folder import RunFolder

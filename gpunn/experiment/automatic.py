@@ -69,15 +69,11 @@ class Automatic:
     def fit(self, folder: Path, ended: OnCandidate) -> str:
         """Train until the time is over or Ctrl-C is pressed; return why training ended early.
 
-        Each finished candidate is saved in `folder`. A KeyboardInterrupt is raised if Ctrl-C is
-        pressed before any candidate is finished.
+        Finished candidates are saved in `folder`; before the first one, Ctrl-C raises a
+        KeyboardInterrupt.
         """
-        estimator, training, validation = (
-            self.estimator,
-            self.splits.training,
-            self.splits.validation,
-        )
-        keys, held, by = self.splits.keys, {}, {}
+        estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}
+        training, validation = self.splits.training, self.splits.validation
         if validation is not None:
             held = {"X_val": validation.inputs(), "y_val": targets_of(validation)}
         elif keys is not None:

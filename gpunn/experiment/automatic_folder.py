@@ -36,15 +36,12 @@ COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_m
 
 
 class AutomaticFolder(LockedFolder):
-    """The folder of a run of the model "auto".
-
-    The history has one row: the validation score of the final network, and the time of training.
-    """
+    """The folder of a run of the model "auto", whose history has one row, for the final network."""
 
     def begin(self, run: Automatic) -> None:
-        """Lock the folder, check that an earlier run can be resumed, and describe this run.
+        """Lock the folder, and describe this run.
 
-        A ConfigError is raised if the earlier run had other data, or another model, seed or dtype.
+        A ConfigError is raised if this run can't resume the run in the folder.
         """
         if self.path.is_dir():
             self._take_lock()

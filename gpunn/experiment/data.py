@@ -28,7 +28,7 @@ LOG = logging.getLogger("gpunn")
 def load(config: Config, loss: Loss | None = None) -> Splits:
     """Load the data set of a configuration, before any of its rows are held out.
 
-    The loss decides whether the targets of a table are classes; see `gpunn.experiment.targets`.
+    The loss decides whether a table's targets are classes; see `gpunn.experiment.targets`.
     """
     data = config.data
     if isinstance(data, CSV):
@@ -48,10 +48,7 @@ def load(config: Config, loss: Loss | None = None) -> Splits:
 
 
 def warn_of_constant_columns(data: DataSet, splits: Splits) -> None:
-    """Log a warning for each feature of a CSV file that is constant in the training rows.
-
-    Only training calls this function, because an evaluation would log the same warnings again.
-    """
+    """Log a warning for each feature of a CSV file that is constant in the training rows."""
     X = splits.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
         return
@@ -71,14 +68,12 @@ def read_split(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Split:
-    """Return rows with targets from files other than the configuration's, to evaluate a model.
+    """Return rows with targets from other files than the configuration's, to evaluate a model.
 
-    `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
-    network that was trained on a table, `path` is a table in any supported format. For a network
-    that was trained on a folder of images, `path` is another such folder. If `path` is an NPY file,
-    `target_path` is the NPY file with the targets. The configuration gives the names of columns and
-    arrays. The model's metadata gives the classes. A DataError is raised if a file does not fit the
-    model.
+    `path` has data of the kind of the training data: a table, a folder of images, a CSV, NPZ or NPY
+    file, or a folder of IDX files, whose test split is read. The targets of an NPY file are in
+    `target_path`. The configuration names columns and arrays, and `metadata` the classes. A
+    DataError is raised if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -120,7 +115,7 @@ def read_split(
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
     """Return the rows of an NPY, NPZ or Parquet file, without targets, for predictions.
 
-    `data` is the table `[data]` of the network's run, or None if it is unknown.
+    `data` is the table `[data]` of the network's run, or None.
     """
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
@@ -190,9 +185,9 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Split:
-    """Return rows whose string targets are replaced by their indices in `classes`.
+    """Return rows; if targets are strings, their indices in `classes` replace them.
 
-    If there are classes and `text` is True, the targets must be strings.
+    With classes and `text`, targets must be strings.
     """
     if is_text(y):
         if classes is None:

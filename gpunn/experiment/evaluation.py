@@ -30,9 +30,9 @@ LOG = logging.getLogger("gpunn")
 class Evaluation(dict[str, float]):
     """Loss and metrics of a split of the data, by name.
 
-    If each row belongs to one of several classes, `classes` has the class names. `rates`, of shape
-    (classes,), has the fraction of rows in each class. For two classes, `decisions` is a dict with
-    the threshold for the second class's probability, and the metrics at this threshold.
+    If each row belongs to one of several classes, `classes` has the class names, and `rates`, of
+    shape (classes,), the fraction of rows in each class. For two classes, `decisions` has the
+    threshold for the second class's probability, and the metrics at this threshold.
     """
 
     def __init__(
@@ -70,10 +70,7 @@ def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Return the loss and metrics on checked rows; classes of a table add log loss and AUC.
-
-    `data` is the table `[data]` of the network's run.
-    """
+    """Return the loss and metrics on checked rows; classes of a table add log loss and AUC."""
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
     if truth is None or not isinstance(data, TableFile):
@@ -126,8 +123,7 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     """Set the network's threshold to the best threshold for the validation rows.
 
-    The function `best_threshold` chooses the threshold, in this process only, with the network's
-    current weights. With `warn`, a warning is logged if no threshold meets the criterion.
+    With `warn`, a warning is logged if no threshold meets the criterion.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
@@ -145,10 +141,7 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, wa
 
 
 def set_temperature(trainer: Trainer, validation: Subset) -> None:
-    """Scale a tabular model's logits by the best temperature for validation rows, if it has logits.
-
-    See `gpunn.tabular.scale_temperature`.
-    """
+    """Scale a tabular model's logits, if any, by the best temperature for validation rows."""
     model = trainer.model
     if model.output_activation == "softmax":
         targets = classes_of(trainer.loss, validation)

@@ -76,7 +76,7 @@ def listing(folder: Path) -> str:
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
     """Make the callbacks write their files into a run folder; return the paths of the logs.
 
-    Raise a ConfigError if a callback's path leads out of the folder, or to a file of the run.
+    A ConfigError is raised if a callback's path leads out of the folder, or to a file of the run.
     """
     logs = []
     for index, callback in enumerate(callbacks):
@@ -110,8 +110,7 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 class Removal(Callback):
     """Renames an earlier run's logs when training begins, and deletes them in `settle`.
 
-    If training ends without a call of `settle`, the logs get their old names again. If the process
-    is killed during training, the logs keep their new names.
+    If training ends without a call of `settle`, the logs get their old names again.
     """
 
     def __init__(self, paths: list[Path]) -> None:

@@ -58,13 +58,11 @@ class RunFolder(LockedFolder, Callback):
 
     Each file is written completely or not at all; only the histories grow, by one line per epoch.
     The files of an earlier run stay unchanged until the first checkpoint of the new training is on
-    the disk. The final network and the evaluation of the earlier run stay until the new run
-    replaces these files. A RunFolder must be the last callback in the list.
+    the disk; its final network and evaluation stay until the new run replaces them. A RunFolder
+    must be the last callback in the list.
 
-    After a new best epoch, the network is immediately copied to the host. The copy is written to
-    disk with the next checkpoint, or when training ends for any reason. If the process is killed
-    before the copy is written, the run resumes from an earlier checkpoint and trains that epoch
-    again.
+    The network of a new best epoch is written with the next checkpoint, or when training ends for
+    any reason. If the process is killed before, the resumed run trains that epoch again.
 
     Until this process leaves the context or ends, no other process can train in the folder::
 
@@ -301,10 +299,9 @@ class RunFolder(LockedFolder, Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write the network of the best epoch if there is a new one, and then a checkpoint.
+        """Write the network of a new best epoch first, and then a checkpoint.
 
-        In this order, a run that crashes between the two writes selects the same epoch after it is
-        resumed.
+        So a run that crashes between the two writes selects the same epoch after it is resumed.
         """
         held, self._held = self._held, None
         if held is not None:
@@ -331,9 +328,9 @@ class RunFolder(LockedFolder, Callback):
     # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
-        """Write the trained network, and remove the evaluation of the earlier network.
+        """Calibrate and write the trained network, and remove the earlier network's evaluation.
 
-        First, the network is calibrated; see `Experiment.calibrate`.
+        See `Experiment.calibrate`.
         """
         self.experiment.calibrate()
         path, model = self.path / FINAL, self.experiment.trainer.model

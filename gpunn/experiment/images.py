@@ -62,7 +62,7 @@ def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
     """Return a configuration for a folder of images: a small convolutional network.
 
-    `fraction` is the fraction of the rows to hold out for each split without a folder.
+    `fraction` of the rows is held out for each split without a folder.
     """
     folders = split_folders(folder)
     data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}
@@ -113,7 +113,7 @@ def predicted_images(
     """Yield the predictions for image files, and for all images in folders, in blocks.
 
     `meaning` interprets the network's outputs. A DataError is raised if the network does not expect
-    images, or if files of a block cannot be read.
+    images, or if a file cannot be read.
     """
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):

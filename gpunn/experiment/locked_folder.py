@@ -25,11 +25,7 @@ from gpunn.storage.files import (
 
 
 class LockedFolder:
-    """A folder for a run, locked for other processes from `_take_lock` to the end of the context.
-
-    A ConfigError is raised if the folder is not empty while `overwrite` and `resume` are False, or
-    if the link `checkpoints` in it leads out of the folder.
-    """
+    """A run's folder, locked for other processes from `_take_lock` to the end of the context."""
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path

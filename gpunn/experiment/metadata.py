@@ -60,7 +60,7 @@ class CSVMetadata(DataMetadata):
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
     """Raise a ModelFileError unless a file's metadata has the form that `gpunn train` writes.
 
-    For a CSV file, the metadata must have the columns. Users may add further keys to the metadata.
+    Users may add further keys to the metadata.
     """
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:

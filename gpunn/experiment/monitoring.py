@@ -15,10 +15,9 @@ def settle_monitors(
 ) -> None:
     """Replace each mode "auto" by "min" or "max", the direction of the monitored metric.
 
-    `training` is the table `[training]` with all defaults; it is changed in place. `logs` has the
-    names of the values logged per epoch, and `larger_is_better` is the result of
-    `gpunn.monitor.directions`. Raise a ConfigError if a monitored name is not logged, or its
-    direction is unknown.
+    `training`, the table `[training]` with all defaults, is changed in place. `logs` has the names
+    of the values logged per epoch, and `larger_is_better` is from `gpunn.monitor.directions`. A
+    ConfigError is raised if a monitored name is not logged, or its direction is unknown.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
@@ -61,7 +60,7 @@ def best_rule(
 ) -> Best | None:
     """Return the rule that selects the best epoch, or None if no metric is monitored.
 
-    Raise a ConfigError if there is more than one rule.
+    A ConfigError is raised if there is more than one rule.
     """
     stoppers = [each for each in callbacks if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:

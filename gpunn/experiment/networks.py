@@ -24,9 +24,9 @@ from gpunn.tabular.tabm import PRESETS
 class Network(NamedTuple):
     """A tabular model.
 
-    The function `make` accepts a schema, encoded training rows, the number of outputs, the task,
-    and `model.parameters`. `scaling` is the scaling of numbers that the model prefers. `on_cpu` has
-    defaults for `model.parameters` on a CPU.
+    `make` accepts a schema, encoded training rows, the number of outputs, the task, and
+    `model.parameters`, whose defaults on a CPU are in `on_cpu`. `scaling` is the scaling of numbers
+    that the model prefers.
     """
 
     make: Callable[..., Recipe]
@@ -90,10 +90,9 @@ def settled(
 
 
 def task_of_numbers(splits: Splits, loss: Loss | None) -> str:
-    """Return the task of targets without classes: "multilabel" or "regression".
+    """Return "multilabel" or "regression", the task of targets without classes.
 
-    If a loss is given, it determines the task. Without a loss, the task is "multilabel" if all
-    targets are 0 or 1.
+    Without a loss, the task is "multilabel" if all targets are 0 or 1.
     """
     y = splits.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:

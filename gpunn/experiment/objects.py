@@ -40,8 +40,8 @@ class Objects:
     """The objects that a configuration names; unknown or invalid objects raise a ConfigError.
 
     With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
-    `imported` maps the names of imported classes to their import paths. `layers` is empty for a
-    tabular model, which makes its own layers.
+    `imported` maps the names of imported classes to their import paths. A tabular model makes its
+    own `layers`.
     """
 
     config: Config
@@ -159,9 +159,8 @@ def trained_network(
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
     """Return the objects of a run's configuration, also if the run was built in Python.
 
-    For a run built in Python, the configuration has only the names of custom layers, but the model
-    file also has their modules. A ModelFileError is raised if a class is not defined and cannot be
-    imported.
+    Such a configuration has only the names of custom layers, whose modules are in the model file. A
+    ModelFileError is raised if a class is not defined and cannot be imported.
     """
     try:
         return Objects(config, allow_imports)

@@ -15,8 +15,8 @@ from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 
 BLOCK = 64
-"""Number of rows per block. Because the number is fixed, only one forward pass is recorded. A row's
-prediction is bitwise identical, whatever other rows arrive together with it."""
+"""Number of rows per block, which is fixed, so that a row's prediction is bitwise identical,
+whatever other rows arrive with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
@@ -25,9 +25,8 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that computes a network's outputs for rows of cells.
 
-    For each column, the function also returns the number of rows with each unknown category. The
-    key None counts missing values of a column that had no missing values in training. For `layout`,
-    see `gpunn.rows.predict_stream`.
+    The function also counts the rows of each unknown category; None stands for missing values in a
+    column without missing values in training. For `layout`, see `gpunn.rows.predict_stream`.
     """
     schema = model.schema
 
@@ -63,10 +62,7 @@ def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
 
 
 class RowsOfCells(Table):
-    """A table of text cells, whose columns have the kinds that the schema states.
-
-    Each row has one cell for each column that the schema does not drop, in order.
-    """
+    """A table of text cells: each row has a cell for each column that the schema does not drop."""
 
     def __init__(self, schema: Schema, rows: list[list[str]]) -> None:
         columns = [column for column in schema.columns if not column.dropped]

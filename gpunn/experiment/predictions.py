@@ -19,12 +19,11 @@ from gpunn.thresholds import decide
 class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
-    `values`, of shape (rows,) or (rows, outputs), has the class names, or indices if the classes
-    have no names. For several labels, `values` has 0 or 1 for each output; for any other loss, it
-    has the network's outputs. If `values` has several columns, their names are in `targets` or in
-    `columns`. `probabilities` has a column for each class or label, with the names `labels`, or is
-    None if the loss has no probabilities. `sets` is None, or has 1 for each class in a row's
-    prediction set and 0 for other classes.
+    `values`, of shape (rows,) or (rows, outputs), has class names, or indices of classes without
+    names; 0 or 1 for each of several labels; or else the network's outputs. `targets` or `columns`
+    has the names of its columns. `probabilities` is None, or has a column for each class or label,
+    named in `labels`. `sets` is None, or has 1 for each class in a row's prediction set and 0 for
+    other classes.
     """
 
     values: np.ndarray
@@ -67,12 +66,11 @@ def interpret(
 ) -> Predictions:
     """Return the predictions for outputs of shape (rows, outputs).
 
-    `activation` is the `output_activation` of the loss. "softmax" gives class probabilities and the
-    most probable class; "sigmoid" gives probabilities, and predicts 1 if a probability is above
-    1/2. For any other activation, the outputs are the predictions. For example,
-    `gpunn.losses.Poisson` predicts logarithms of means. With a `threshold`, the second of two
-    classes is predicted if its probability is at least the threshold. A DataError is raised if the
-    number of class names does not match the number of outputs.
+    `activation` is the `output_activation` of the loss. "softmax" predicts the most probable class,
+    and "sigmoid" predicts 1 if a probability is above 1/2. Otherwise, the outputs are the
+    predictions. With a `threshold`, the second of two classes is predicted if its probability is at
+    least the threshold. A DataError is raised if the number of class names does not match the
+    number of outputs.
     """
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):

@@ -44,8 +44,8 @@ def check_resumable(
 ) -> dict[str, Any]:
     """Return the configuration of the run in a folder.
 
-    A ConfigError is raised if the run's data, network, seed or dtype differ from `description`,
-    except for keys in `free`.
+    A ConfigError is raised if its data, network, seed or dtype differ from `description`, except
+    for keys in `free`.
     """
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
@@ -82,8 +82,7 @@ def warn_of_changes(
 ) -> None:
     """Log a warning for each change since the earlier run that makes results different.
 
-    `earlier` is the run's earlier configuration. The file `recorded` describes the earlier backend
-    and machine.
+    `earlier` is the run's earlier configuration; the file `recorded` describes the earlier machine.
     """
     changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
     for path, old, new in changes:

@@ -13,8 +13,8 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 FAR = 0.5
-"""If the fraction of held-out rows differs from the requested fraction by more than this ratio, a
-remark is made."""
+"""A remark is made if the held-out fraction differs from the requested one by more than this part
+of it."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""
@@ -83,8 +83,7 @@ def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) 
 def remarks_on_files(data: SplitDataSet, splits: Splits) -> list[str]:
     """Return remarks on validation and test files that overlap the training rows.
 
-    In a split by time, a row overlaps if it is not later than all training rows. In a split by
-    group, a row overlaps if its group has training rows.
+    A row overlaps if it is not later than all training rows, or if its group has training rows.
     """
     source, keys, remarks = splits.training.source_inputs, splits.keys, []
     for name, split in splits.sources.items():

@@ -24,10 +24,7 @@ Rows: TypeAlias = "np.ndarray | Table"
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of a data source that `indices` selects, or all rows, without a copy.
-
-    Arrays may be memory maps.
-    """
+    """The rows of a data source that `indices` selects, or all rows, without a copy."""
 
     source_inputs: Rows
     source_targets: np.ndarray
@@ -54,8 +51,7 @@ class Split:
     def fingerprint(self) -> list[int]:
         """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
-        The checksum uses at most 1000 rows and 16 MiB. These rows suffice to detect that a file was
-        replaced, and are fast to read even from data larger than memory.
+        At most 1000 rows and 16 MiB suffice to detect that a file was replaced, and are read fast.
         """
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
@@ -108,10 +104,10 @@ class Splits:
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         """If the targets are classes, return the splits with class indices as targets.
 
-        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
-        and the classes are added to the metadata; see `gpunn.experiment.targets`. A ConfigError is
-        raised if the loss or the number of outputs does not fit the classes. A DataError is raised
-        if a split has classes that the training rows do not have.
+        If the loss treats the numbers of a CSV file as classes, their indices replace the numbers,
+        and the metadata get the classes; see `gpunn.experiment.targets`. A ConfigError is raised if
+        the loss or the number of outputs does not fit the classes, and a DataError if the training
+        rows lack a class.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
@@ -146,9 +142,8 @@ class Splits:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
         """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
-        For a table, `outputs` may be missing, and `loss` too if the model chooses the loss. The
-        schema is learned only from the training rows, so the rows are divided before the network is
-        made.
+        For a table, whose rows are divided before the network is made, `outputs` may be missing,
+        and `loss` too if the model chooses the loss.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
@@ -171,10 +166,9 @@ class Splits:
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Splits:
         """Hold out rows by the configuration's fractions, in proportion to the classes.
 
-        Only this method decides which rows are held out. Each command calls `divided` once, before
-        anything is learned from the training rows. `classes` has the class of each row that may be
-        held out. A DataError is raised if a class has too few rows for all splits. A ConfigError is
-        raised if a fraction leaves no rows.
+        Each command calls this method once, before anything is learned from the training rows.
+        `classes` has the class of each row that may be held out. A DataError is raised if a class
+        has too few rows for all splits, and a ConfigError if a fraction leaves no rows.
         """
         keys = self.keys
 

@@ -55,8 +55,8 @@ def labeled_rows(
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     """Return the schema of the network at `path`, whose weights the new network starts with.
 
-    A ConfigError is raised if the network at `path` was not trained on a table, or if the
-    configuration contradicts its schema. A DataError is raised if the new rows lack a column.
+    A ConfigError is raised if that network has no schema, or the configuration contradicts it. A
+    DataError is raised if the new rows lack a column.
     """
     file = Path(path)
     file = final_model(file) if file.is_dir() else file
@@ -106,8 +106,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows; columns that are declared as categories stay text."""
-    # Numbers that are declared as categories keep their spelling, such as "007".
+    """Return a file's rows; declared categories keep their spelling, such as "007"."""
     text = [name for name, kind in data.kinds.items() if kind == "category"]
     try:
         return table_in_file(
@@ -120,10 +119,10 @@ def read_rows(path: str, data: TableFile) -> Table:
 def learned_schema(config: Config, data: TableFile, training: Split, scaling: str) -> Schema:
     """Return the schema of a table, learned from the training rows; log possible problems.
 
-    `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
-    the file. So the kinds do not depend on the split, and `gpunn inspect` detects the same kinds.
-    A ConfigError is raised if `data.columns`, `data.drop` or `data.split` names a missing column. A
-    DataError is raised if a column does not have its declared kind.
+    `scaling` replaces "auto" in `data.scaling`. All rows of the file decide the kinds of columns,
+    which therefore do not depend on the split. A ConfigError is raised if `data.columns`,
+    `data.drop` or `data.split` names a missing column, and a DataError if a column does not have
+    its declared kind.
     """
     every = training.source_inputs
     assert isinstance(every, Table)

@@ -41,7 +41,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 def finder(classes: Sequence[str]) -> Callable[[str], int]:
     """Return a function that returns the index of a label in `classes`, or -1.
 
-    A label is the name of a class, or another spelling of the same number, such as "1.0" for "1".
+    A label may also be another spelling of a class that is a number, such as "1.0" for "1".
     """
     indices = {name: index for index, name in enumerate(classes)}
     numbers = {number_of(name): index for name, index in reversed(indices.items())}
@@ -50,10 +50,7 @@ def finder(classes: Sequence[str]) -> Callable[[str], int]:
 
 
 def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.ndarray:
-    """Return each label's index in `classes`; raise a DataError for a label without a class.
-
-    `title` names the labels in error messages.
-    """
+    """Return each label's index in `classes`; raise a DataError for a label without a class."""
     indices = list(map(finder(classes), labels))
     if -1 in indices:
         unknown = labels[indices.index(-1)]
@@ -92,9 +89,9 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
     """If the numbers in `y` stand for classes, return the unique numbers, ascending; else None.
 
-    Numbers stand for classes only if the loss is a cross-entropy that does not accept them
-    directly. Softmax cross-entropy accepts integers from 0 to outputs - 1; binary cross-entropy on
-    one output accepts numbers in [0, 1]. Raise a DataError if there are more classes than outputs.
+    Numbers stand for classes if a cross-entropy does not accept them directly: softmax
+    cross-entropy accepts integers from 0 to outputs - 1, and binary cross-entropy on one output
+    numbers in [0, 1]. A DataError is raised if there are more classes than outputs.
     """
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
@@ -134,8 +131,7 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
     """Return the sorted classes in an array of strings, and the index of each row's class.
 
     `y` has shape (rows,) or (rows, 1), with strings or UTF-8 bytes; spaces at both ends are
-    ignored. `title` names `y` in error messages. If a row has no class, a DataError names the
-    first such row.
+    ignored. A DataError names the first row without a class.
     """
     if y.ndim != 1 and y.shape[1:] != (1,):
         raise DataError(
@@ -171,10 +167,7 @@ def name_of_class(value: bytes | str) -> str:
 
 
 class TableTargets:
-    """The target columns of a table.
-
-    Raises a DataError if a target column is missing, or a row has no value in a target column.
-    """
+    """The target columns of a table, which must all have a value in each row."""
 
     def __init__(self, table: Table, data: TableFile) -> None:
         markers = Markers.of(data.missing_values)
@@ -184,12 +177,12 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        If a loss is given, targets are classes for a cross-entropy, and numbers for any other loss.
-        Without a loss, strings and Booleans are classes, and so are integers with at most
-        `MAX_CLASSES` different values. Several target columns are labels if all values are 0 and 1,
-        else numbers; see `are_labels`. The class that `data.positive` names comes second; a
-        ConfigError is raised if there is no such class. A DataError is raised if there is only one
-        class, or if values must be numbers but are not.
+        A cross-entropy has classes, and any other loss has numbers. Without a loss, strings and
+        Booleans are classes, and so are integers with at most `MAX_CLASSES` different values.
+        Several target columns are labels if all values are 0 and 1, else numbers; see `are_labels`.
+        The class that `data.positive` names comes second; a ConfigError is raised if there is no
+        such class. A DataError is raised if there is only one class, or if values must be numbers
+        but are not.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -212,7 +205,7 @@ class TableTargets:
         """Return the indices of classes as int64, or numbers as float64.
 
         The shape is (rows,), or (rows, targets) for a list of targets. A DataError names the first
-        row that has no number or an unknown class.
+        row without a number or a known class.
         """
         if classes is not None:
             return self.columns[0].codes(classes)

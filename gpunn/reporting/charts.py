@@ -1,8 +1,7 @@
 """Charts as SVG inside the page, each with a text alternative and its numbers as a table.
 
-Matplotlib draws charts with placeholder colors. Variables of the page's style sheet replace these
-colors, so that one drawing works in the light and the dark theme. Text is stored as text, not as
-outlines.
+Variables of the page's style sheet replace Matplotlib's placeholder colors, so that one drawing
+works in the light and the dark theme. Text is stored as text, not as outlines.
 """
 
 from __future__ import annotations
@@ -98,11 +97,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its description and numbers.
+    """A drawing with its text alternative (`description`) and its numbers as a table.
 
-    `key` identifies the chart within the page, and `description` is the chart's text alternative.
-    `columns` and `rows` contain the chart's numbers as a table, and `note` explains how to read the
-    chart.
+    `key` identifies the chart within the page, and `note` explains how to read it.
     """
 
     key: str
@@ -119,8 +116,8 @@ class Chart:
 class Axis:
     """The x axis.
 
-    `categories` contains the labels of x = 0, 1, ..., or nothing if x is numeric. `whole` means
-    that x is an integer. With infinite `limits`, the axis ends at the outermost points.
+    `categories` has the labels of x = 0, 1, ..., or is empty if x is numeric. `whole` means that x
+    is an integer. With infinite `limits`, the axis ends at the outermost points.
     """
 
     categories: Sequence[str] = ()
@@ -144,8 +141,8 @@ def lines(
 ) -> Chart:
     """Return a chart of several lines with a common x axis.
 
-    On a logarithmic y axis, values that are not positive are skipped. `marks` are points to
-    highlight, as (x, y, text, color).
+    A logarithmic y axis skips values that are not positive. `marks` are points to highlight, as (x,
+    y, text, color).
     """
     kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
 
@@ -190,8 +187,8 @@ def unit_square(
 ) -> Chart:
     """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
 
-    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). If
-    `counts` (the number of rows of each point) is set, points are drawn as dots.
+    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1).
+    `counts`, if set, has the number of rows of each point, which is then a dot.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -320,8 +317,8 @@ def points(
 ) -> Chart:
     """Return a chart of points; a ring highlights the point with the index `marked`.
 
-    Points for which `hollow` is True are drawn as circles. `line` gives the height of a step line
-    at each x. `columns` and `rows` are the numbers as a table.
+    Points for which `hollow` is True are circles. `line` has the height of a step line at each x.
+    `columns` and `rows` are the numbers as a table.
     """
     across, up = drawable(x), drawable(y)
     full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
@@ -449,8 +446,7 @@ def heat_map(
 ) -> Chart:
     """Return a confusion matrix: true classes as rows, predicted classes as columns.
 
-    The intensity of a cell's color is the cell's count divided by its row's sum; errors have a
-    separate scale.
+    A cell's color shows its fraction of the row's sum; errors have a separate scale.
     """
     size = len(names)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -501,10 +497,7 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Return the drawing that the function `draw` makes on axes, as SVG for the inside of a page.
-
-    The key is inserted into the SVG without escaping, so it must be a plain word.
-    """
+    """Return the drawing that `draw` makes on axes, as SVG; the key must be a plain word."""
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
     matplotlib = require("matplotlib", "a report", install_command("report"))
@@ -523,7 +516,7 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 def page_ready(svg: str, key: str) -> str:
     """Return Matplotlib's SVG for the inside of a page, in the page's colors.
 
-    Ids of SVG elements get the chart's key as a prefix, because all charts are on one page.
+    The chart's key becomes a prefix of all ids, because all charts are on one page.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)

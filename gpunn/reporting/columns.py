@@ -47,10 +47,9 @@ class Spread:
 class ColumnFindings:
     """The importance of each column of a table, and the errors by category.
 
-    The importance of a column is the rise of the error if the column's cells are shuffled among the
-    rows. The most important column comes first. `split` is the name of the split used for
-    importances, and `measure` is the name of the error. `spreads` has the errors by category, and
-    `overall` has the error over all rows.
+    The importance of a column, the most important first, is the rise of the error `measure` on the
+    split `split` if the column's cells are shuffled among the rows. `overall` is the error over all
+    rows of `spread_split`.
     """
 
     split: str
@@ -66,8 +65,8 @@ class ColumnFindings:
 def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFindings:
     """Return the importance of a table's columns to a network, and errors by category.
 
-    Importances are computed on the validation rows, and errors by category on the test rows. If one
-    of these splits is missing, the last existing split is used instead.
+    Importances are computed on the validation rows, and errors by category on the test rows; the
+    last existing split replaces a missing one.
     """
     last, rows = list(splits.by_name.items())[-1]
     name, validated = ("validation", splits.validation) if splits.validation else (last, rows)
@@ -142,8 +141,7 @@ def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndar
     """Return the error of each row, the overall error, and its name.
 
     For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
-    the error rate. For numbers, a row's error is the squared error, and the overall error is the
-    RMSE.
+    the error rate. For numbers, they are the squared error and the RMSE.
     """
     raw = model.predict(split.inputs())
     targets = loss.check_targets(split.targets(), raw.shape[1])

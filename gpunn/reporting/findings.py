@@ -28,8 +28,7 @@ CHUNK_ROWS = 4096
 class Classes:
     """The names of all classes, and the true and predicted class of each row.
 
-    `confidence` is the probability of the predicted class, and `probabilities` has shape
-    (rows, classes).
+    `confidence` is the probability of the predicted class.
     """
 
     names: list[str]
@@ -65,10 +64,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Several yes-or-no labels per row: Boolean arrays of shape (rows, labels).
+    """Several yes-or-no labels per row, as Boolean arrays, and the probabilities of yes, if known.
 
-    `probabilities` contains the probabilities of yes, if known; `names` contains the labels' names,
-    if any.
+    All arrays have the shape (rows, labels).
     """
 
     truth: np.ndarray
@@ -98,10 +96,10 @@ class Numbers:
 class Findings:
     """The predictions of a network on one split of its data: "test", "validation" or "training".
 
-    `rows` maps each split to its number of rows. If rows are images, `X` has the images, and
-    `pixels` has their shape, (height, width) or (height, width, colors). `baseline` consists of the
-    name of a constant prediction, and the loss and metrics of this prediction. For a table,
-    `columns` has the importance of the columns, and `table` has the rows with line numbers.
+    `rows` maps each split to its number of rows. `X` has the rows if they are images of the shape
+    `pixels`, (height, width) or (height, width, colors). `baseline` has the name of a constant
+    prediction, and its loss and metrics. For a table, `columns` has the importance of the columns,
+    and `table` has the rows with line numbers.
     """
 
     split: str
@@ -117,7 +115,7 @@ class Findings:
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     """Predict the test rows, or the validation or training rows if there are no test rows.
 
-    Raise a DataError if the data is damaged or no longer fits the network. Raise an OSError if a
+    A DataError is raised if the data is damaged or no longer fits the network, and an OSError if a
     file cannot be opened.
     """
     outputs = model.output_shape[0]
@@ -164,8 +162,8 @@ def outcome(
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
     """Return the shape of a row as an image, or None if rows are not images.
 
-    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors whose length
-    is a square number are images if they are uint8, or are from MNIST or digits.
+    Images have a height and a width, and optionally 3 or 4 colors. Vectors whose length is a square
+    number are images if they are uint8, or from MNIST or digits.
     """
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:
@@ -190,9 +188,8 @@ def baseline(
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
     For numbers, the prediction is the mean of the training targets. For classes and labels, the
-    predicted probabilities are the frequencies in the training rows. A network with one layer
-    and zero weights predicts the constant, and its metrics are computed like the metrics of trained
-    networks.
+    probabilities are the frequencies in the training rows. A network with zero weights predicts the
+    constant, so that its metrics are computed like other metrics.
     """
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)

@@ -14,10 +14,7 @@ POSITIVE, NEGATIVE = (217, 119, 6), (37, 99, 235)
 
 
 def sample_image(values: np.ndarray, low: float, high: float) -> str:
-    """Return a sample of shape (height, width) or (height, width, 3 or 4) as an image's data URI.
-
-    The value `low` becomes black, and the value `high` becomes white.
-    """
+    """Return a sample as an image's data URI, in which `low` is black, and `high` is white."""
     span = high - low or 1.0
     return data_uri(np.clip(255 * (values.astype(np.float64) - low) / span, 0, 255))
 
@@ -25,7 +22,7 @@ def sample_image(values: np.ndarray, low: float, high: float) -> str:
 def weight_image(weights: np.ndarray, limit: float) -> str:
     """Return weights of shape (height, width) as an image's data URI.
 
-    Positive weights are orange, and negative weights are blue. Zero is transparent, and the
+    Positive weights are orange, and negative weights are blue; zero is transparent, and the
     absolute value `limit` is opaque.
     """
     strength = np.clip(np.abs(weights) / (limit or 1.0), 0, 1)

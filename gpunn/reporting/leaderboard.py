@@ -57,10 +57,7 @@ def leaderboard_text(rows: Sequence[Mapping[str, Any]], metric: str) -> list[lis
 
 
 def leaderboard_of(model: Sequential, record: Record) -> Table | None:
-    """Return the leaderboard in the metadata of a network, or None if there is none.
-
-    A ModelFileError is raised if the leaderboard is damaged.
-    """
+    """Return the leaderboard in the metadata of a network, or None if there is none."""
     described = model.metadata.get("estimator")
     rows = described.get("leaderboard") if isinstance(described, dict) else None
     if not rows:

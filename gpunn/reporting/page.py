@@ -39,9 +39,8 @@ class Run:
     """The content of the page for one run.
 
     `key` identifies the run within the page. `best` is True if this run is the best of several runs
-    by validation. `tiles` contains the most important numbers, each with a label and a remark.
-    `setup` describes the experiment, and `machine` describes the computer. `columns` contains
-    charts of a table's columns, and `problems` explains missing content.
+    by validation. `tiles` has the most important numbers, each with a label and a remark. `columns`
+    has charts of a table's columns, and `problems` explains missing content.
     """
 
     key: str
@@ -119,12 +118,9 @@ def write_report(
 def report_html(
     runs: Sequence[str | Path], backend: str | Backend | None = None, *, allow_imports: bool = False
 ) -> str:
-    """Return a report on runs as the text of an HTML file.
+    """Return a report on runs as the text of an HTML file; see `write_report`.
 
-    Parameters and errors are the same as for `write_report`.
-
-    The data is read again to compute predictions. If the data is missing, the report contains a
-    notice instead of the predictions.
+    The data is read again to compute predictions. If it is missing, a notice replaces them.
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")

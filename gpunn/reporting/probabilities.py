@@ -36,10 +36,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def hits(scores: Scores) -> Curve:
-    """Return the numbers of false and true positives at each threshold, highest threshold first.
-
-    Rows with equal probabilities are on the same side of each threshold.
-    """
+    """Return the numbers of false and true positives at each threshold, highest threshold first."""
     order = np.argsort(-scores.probability, kind="stable")
     probability, truth = scores.probability[order], scores.truth[order]
     last = np.append(np.flatnonzero(np.diff(probability)), len(truth) - 1)
@@ -57,8 +54,7 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
     """Return recalls and precisions at each threshold, and the average precision.
 
-    The average precision is the sum, over all thresholds, of the precision times the rise of the
-    recall.
+    It is the sum, over all thresholds, of the precision times the rise of the recall.
     """
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
@@ -80,10 +76,9 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
 def calibration_error(scores: Scores) -> tuple[float, float]:
     """Return the calibration error, and the 95th percentile for perfect probabilities.
 
-    The error of a bin is |mean probability - fraction of rows in the class|. The result is the mean
-    error of the bins, weighted by their rows. In a bin of perfect probabilities p_i, the sum of t_i
-    - p_i has the variance sum_i p_i (1 - p_i), and is about normally distributed. The percentile is
-      computed from random errors with these variances.
+    The error of a bin is |mean probability - fraction of rows in the class|; its mean over the bins
+    is weighted by their rows. In a bin of perfect probabilities p_i, the sum of all (t_i - p_i) is
+    about normal, with the variance sum_i p_i (1 - p_i). The percentile is of such random errors.
     """
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)
@@ -94,10 +89,9 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
 
 
 def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Chart]:
-    """Return ROC, precision-recall and calibration curves.
+    """Return ROC, precision-recall and calibration curves, or [] if there are too few colors.
 
-    Classes or labels that are the same in every row are skipped. If there are more classes or
-    labels than colors, there are no charts.
+    Classes or labels that are the same in every row are skipped.
     """
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
     if not shown or len(every) > len(COLORS):
@@ -151,16 +145,13 @@ def chart(
     labels: tuple[str, str],
     *,
     note: str,
-    scores: tuple[str, Sequence[float]] | None = None,
+    scores: tuple[str, Sequence[float]],
     counts: Sequence[np.ndarray] | None = None,
     diagonal: bool = False,
 ) -> Chart:
     """Return a chart with a curve for each class or label."""
-    names = [each.name for each in shown]
-    if scores is not None:
-        names = [f"{name}, {value:.4f}" for name, value in zip(names, scores[1], strict=True)]
-        summary = "; ".join(names)
-        note = f"{scores[0].capitalize()}: {summary}. {note}"
+    names = [f"{each.name}, {value:.4f}" for each, value in zip(shown, scores[1], strict=True)]
+    note = f"{scores[0].capitalize()}: {'; '.join(names)}. {note}"
     series = [
         Line(name, x.tolist(), y.tolist(), color)
         for color, (name, (x, y)) in enumerate(zip(names, curves, strict=True))

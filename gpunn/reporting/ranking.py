@@ -16,10 +16,9 @@ from gpunn.reporting.records import Record
 class Ranking:
     """The order of runs by a validation metric at each run's best epoch.
 
-    The test split does not affect the order. `metric`, such as "val_accuracy", is the metric that
-    selects the best epoch in most runs. `order` has the indices of the runs, best first; runs
-    without a finite value come last. `unlike` lists the settings of `[data]` that differ between
-    the runs. If there are such settings, the runs may have different validation rows.
+    `metric`, such as "val_accuracy", selects the best epoch in most runs. `order` has the indices
+    of the runs, best first; runs without a finite value come last. `unlike` lists the settings of
+    `[data]` that differ between the runs, which may then have different validation rows.
     """
 
     metric: str

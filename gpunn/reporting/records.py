@@ -35,13 +35,11 @@ from gpunn.training.checkpoints.checkpoint import newest_checkpoint
 LARGEST = 2**20
 """Maximum size, in bytes, of the file `environment.json` or `evaluation.json` of a run."""
 
-
 MAX_METRICS = 100
 """Maximum number of metrics in a history. Drawing a chart of a metric takes about 0.1 seconds."""
 
 RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
 """The valid ranges of some columns of a history."""
-
 
 Values = dict[str, Annotated[float, check_number] | None]
 """Finite numbers by name; None in place of NaN and infinity, which JSON lacks."""
@@ -93,8 +91,8 @@ class Record:
     """The content of a run folder.
 
     `description` is the configuration with all defaults, in JSON types. `history` has the metrics
-    of each epoch; None means not finite. If a run has not ended, `ending` is None. `running` is
-    True if a process was training in the folder when the folder was read.
+    of each epoch; None means not finite. `ending` is None if the run has not ended. `running` means
+    that a process was training in the folder when it was read.
     """
 
     path: Path
@@ -211,24 +209,20 @@ class Record:
 
 
 def read_run(path: Path) -> Record:
-    """Read a run folder.
+    """Read a run folder, except its norms and networks, which are read when they are accessed.
 
-    Raise a ConfigError if the path is not a run folder. Raise a DataFileError if a file is damaged.
-    The record reads norms and networks only when they are accessed.
+    A ConfigError is raised if the path is not a run folder, and a DataFileError if a file in it is
+    damaged.
     """
     require_run(path)
-    ending = path / EVALUATION
-    environment = path / ENVIRONMENT
+    ending, environment = path / EVALUATION, path / ENVIRONMENT
     config = load_config(path / CONFIG)
-    here = Environment()
-    if environment.exists():
-        here = whole(environment, Environment)
     return Record(
         path,
         path.resolve().name,
         config,
         config.plain(),
-        here,
+        whole(environment, Environment) if environment.exists() else Environment(),
         history(path / HISTORY),
         whole(ending, Ending) if ending.exists() else None,
         is_locked(path),

@@ -318,7 +318,7 @@ def number_charts(
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return counts and edges of a histogram with about sqrt(n) bins.
 
-    Bins are always wider than the rounding errors of the values, even if all values are equal.
+    Bins are wider than rounding errors, even if all values are equal.
     """
     low, high = float(values.min()), float(values.max())
     minimum = 1e-6 * max(abs(low), abs(high)) or 1.0

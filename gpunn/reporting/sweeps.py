@@ -33,8 +33,7 @@ PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""If a parameter's range is unknown, its axis is logarithmic if largest / smallest value reaches
-this ratio."""
+"""Minimum ratio of the values of a parameter on a logarithmic axis, if its range is unknown."""
 
 HOLLOW = "Hollow points show the best epochs of trials that did not complete."
 
@@ -55,16 +54,12 @@ def is_sweep(folder: Path) -> bool:
 
 
 def view_sweep(folder: Path) -> SweepView:
-    """Return the page's content about a sweep: charts by parameter, then the best trials.
-
-    Raise an InvalidFileError if a file of the sweep or of a trial is damaged.
-    """
+    """Return the page's content about a sweep: charts by parameter, then the best trials."""
     trials = read_trials(folder)
     begun = [trial for trial in trials.ranked if (folder / trial.folder / CONFIG).is_file()]
-    shown = begun[:CURVES]
+    shown, best = begun[:CURVES], trials.best
     records = [read_run(folder / trial.folder) for trial in shown]
     curves = comparison(records, [trial.folder for trial in shown])
-    best = trials.best
     return SweepView(
         folder.resolve().name,
         overview(trials),

@@ -64,8 +64,7 @@ def seeded(random_state: Any) -> np.random.RandomState:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return a generator equal to `random`, and the list of orders drawn from it, which fits
-    extend.
+    """Return a generator equal to `random`, and the list of orders drawn from it, to be extended.
 
     Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
     """

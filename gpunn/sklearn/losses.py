@@ -1,6 +1,4 @@
-"""Losses of scikit-learn that `gpunn.losses` lacks, without a `name`, since only estimators use
-them.
-"""
+"""Losses of scikit-learn, without a `name`, since configurations can't contain them."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""Of so few rows, none can be held out for validation."""
+"""So few rows can't be divided into training and validation rows."""
 
 
 def split(

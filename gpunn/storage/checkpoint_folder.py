@@ -29,10 +29,9 @@ OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """The content of a checkpoint, on the host, with the numbers of epochs and updates so far.
+    """A model file with the state of training; see `gpunn.training.checkpoints.checkpoint`.
 
-    A checkpoint is a model file that also contains the state of training; see
-    `gpunn.training.checkpoints.checkpoint`.
+    `epoch` and `updates` are the numbers of epochs and updates so far.
     """
 
     epoch: int
@@ -43,10 +42,9 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
-    largest numbers in its name or, if numbers are equal, the latest time. If a run has written
-    checkpoints, files with other names are ignored. The function `read` reads one checkpoint, or
-    raises a ModelFileError if the checkpoint is damaged. Raise a ModelFileError with all problems
-    if every checkpoint is damaged.
+    largest numbers in its name or, if they are equal, the latest time. If a run has written
+    checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
+    ModelFileError if it is damaged. If all are damaged, a ModelFileError has all problems.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -88,13 +86,12 @@ def newest_first(folder: Path) -> list[Path]:
 class CheckpointFolder:
     """The last `keep` checkpoints of a training run; their names are numbers of updates.
 
-    A new checkpoint is on the disk before an old checkpoint is removed. Checkpoints are never
-    modified, and files with other names are not touched.
+    A new checkpoint is on the disk before an old one is removed. Files with other names are not
+    touched.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
-        self.path = path
-        self.keep = keep
+        self.path, self.keep = path, keep
 
     def newest_first(self) -> list[Path]:
         """Return the checkpoints, newest first."""
@@ -115,10 +112,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove the checkpoints with more updates than the first checkpoint of a training run.
-
-        These checkpoints are damaged, or training resumed from an earlier checkpoint.
-        """
+        """Remove checkpoints later than the first of a training run: damaged or obsolete ones."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

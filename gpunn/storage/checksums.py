@@ -1,8 +1,8 @@
 """Safetensors files with a checksum over every byte.
 
-Before it allocates memory, safetensors checks that the header is valid JSON and that the declared
-arrays fill the file exactly. Only the checksum detects a changed number, or zeros that a crash left
-in place of data.
+Only the checksum detects a changed number, or zeros that a crash left in place of data. Safetensors
+itself checks, before it allocates memory, that the header is valid JSON and that the declared
+arrays fill the file exactly.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from gpunn.storage.reading import open_file
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header. The pattern cannot match inside a string, because JSON
-escapes quotes.
-"""
+"""Pattern for the checksum in a header; it matches no string, because JSON escapes quotes."""
 
 TYPES = {
     "b1": "BOOL",
@@ -42,8 +40,7 @@ TYPES = {
     "i8": "I64",
     "u8": "U64",
 }
-"""Maps NumPy's types to names in safetensors. Files contain arrays in the reverse order of these
-types."""
+"""Maps NumPy's types to safetensors' names; files contain arrays in the reverse order."""
 
 ORDER = {kind: index for index, kind in enumerate(TYPES)}
 
@@ -60,7 +57,7 @@ def checksummed(
 
     The header contains the SHA-256 of the file, computed with 64 zeros in place of the checksum.
     Safetensors itself would write the same bytes, but copies each array three times, which took as
-    long as writing. This function hashes and writes the arrays without copies.
+    long as writing.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
     as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
@@ -97,10 +94,10 @@ def read_safetensors(
     """Return the metadata and the arrays of a safetensors file.
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
-    of the file, not for the declared size. Raise a ModelFileError if the file does not exist, is
-    not a safetensors file, or has a wrong checksum or (with `verify`) no checksum. The error is
-    also raised if NumPy does not support an array, because of its type or more than 64 dimensions.
-    Raise an OSError if the file cannot be read.
+    of the file, not for the declared size. A ModelFileError is raised if the file does not exist,
+    is not a safetensors file, or has a wrong checksum or (with `verify`) no checksum. It is also
+    raised if NumPy does not support an array's type or number of axes. An OSError is raised if the
+    file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open

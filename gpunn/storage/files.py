@@ -26,21 +26,19 @@ POSIX = os.name == "posix"
 """Whether the system can open folders and rename open files; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
-"""Pattern for the temporary files of killed writers; {} is replaced by a pattern for the file's
-name."""
+"""Pattern for the temporary files of killed writers; a pattern for the file's name replaces {}."""
 
 TRIES = 5
-"""Number of attempts to lock a folder, which `is_locked` in another process may lock for a
-moment."""
+"""Number of attempts to lock a folder, which `is_locked` may lock for a moment elsewhere."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
     """Write chunks to a temporary file in the same folder, then rename it to `path`.
 
-    The new file is on the disk (fsync) before it is renamed, and the new name is on the disk before
-    this function returns. After a crash, even of the machine, either the old file or the new file
-    exists. If the folder is missing, full or not writable, or if the path is a folder, raise a
-    FileAccessError and change nothing.
+    Both the new file and its new name are on the disk (fsync) before this function returns, so that
+    even a crash of the machine leaves either the old file or the new file. If the folder is
+    missing, full or not writable, or if the path is a folder, a FileAccessError is raised, and
+    nothing changes.
     """
     with Replacement() as new:
         new.add(path, *content)
@@ -50,8 +48,8 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
     """Write a file that the user has named; the errors are the same as for `write_atomically`.
 
-    If the path is a link, its target is written. If the path is a pipe or a device, the content is
-    written directly. Raise a FileAccessError for circular links.
+    A link's target is written; a pipe or a device is written directly. A FileAccessError is raised
+    for circular links.
     """
     path = Path(checked_path(path))
     try:
@@ -72,9 +70,8 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 class Replacement:
     """Several files that are first written as temporary files, and then renamed together.
 
-    Nothing changes before `commit`. If the `with` block ends without a call of `commit`, the
-    temporary files are removed. After a crash during `commit`, the first files are new, and the
-    other files are unchanged.
+    Without a call of `commit`, nothing changes, and the temporary files are removed. After a crash
+    during `commit`, the first files are new, and the other files are unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -99,9 +96,8 @@ class Replacement:
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
         """Write a file's content, in chunks, to a temporary file on the disk.
 
-        The temporary file gets the permissions of the file that it will replace. First, temporary
-        files that killed writers left are removed. The errors are the same as for
-        `write_atomically`.
+        The temporary file gets the permissions of the file that it will replace. The errors are the
+        same as for `write_atomically`.
         """
         path = Path(checked_path(path))
         if path.is_dir():
@@ -145,7 +141,7 @@ class Replacement:
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
     """Create a folder with these permissions, and missing parents with default permissions.
 
-    Raise a FileAccessError if a folder can't be created.
+    A FileAccessError is raised if that is impossible.
     """
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
@@ -189,9 +185,8 @@ class FolderLock:
     """An exclusive lock on a folder, which ends with `release` or with the process.
 
     The lock is on the folder itself (`flock`), so that a killed process leaves no lock. On Windows,
-    or a file system without locks, the lock has no effect. A forked process does not hold the lock.
-    Raise a BlockingIOError if another process, or another `FolderLock` in this process, has locked
-    the folder.
+    or a file system without locks, it has no effect. A forked process does not hold it. A
+    BlockingIOError is raised if another `FolderLock`, in any process, has locked the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -215,11 +210,7 @@ class FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a `FolderLock` exists for a folder.
-
-    Return False on Windows or a file system without locks. Raise an OSError if the folder cannot be
-    opened.
-    """
+    """Return whether a `FolderLock` exists for a folder; False on systems without locks."""
     if not POSIX:
         return False
     descriptor = os.open(folder, os.O_RDONLY)
@@ -233,8 +224,7 @@ def is_locked(folder: Path) -> bool:
 def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is already locked.
 
-    On Windows, or a file system without locks, do nothing and return True. A shared lock excludes
-    only locks that are not shared.
+    Without locks, as on Windows, return True. Shared locks exclude only other locks.
     """
     if sys.platform == "win32":
         return True
@@ -282,7 +272,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
     """Remove the temporary files that killed writers of files with matching names have left.
 
-    Temporary files that another process is writing are locked, so they are not removed.
+    Temporary files that another process is writing are locked, so they stay.
     """
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:
@@ -318,7 +308,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 def confined(folder: Path, name: str | Path) -> Path | None:
     """Return the path of a file in a folder, or None if the name leads out of the folder.
 
-    Symbolic links are followed; `folder` need not exist.
+    Symbolic links are followed.
     """
     path = folder / name
     return path if path.resolve().is_relative_to(folder.resolve()) else None

@@ -91,11 +91,10 @@ def description_text(description: Mapping[str, Any]) -> str:
 def read_model(
     path: str | Path,
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return a model file's description, the network's arrays, and arrays that only training needs.
+    """Return a model file's description, the network's arrays, and a checkpoint's further arrays.
 
-    Only a checkpoint has arrays that only training needs. Raise a ModelFileError if the file is
-    damaged, is not a model file, or has another format. Raise an OSError if the file cannot be
-    read.
+    A ModelFileError is raised if the file is damaged, is not a model file, or has another format,
+    and an OSError if it cannot be read.
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:

@@ -28,8 +28,8 @@ KINDS = {
 def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as a string.
 
-    Raise an ArgumentTypeError if the path is neither a string nor a path object. Raise an
-    ArgumentError if the path has a character that no file name can have ("\0").
+    An ArgumentTypeError is raised if it is neither a string nor a path object, and an ArgumentError
+    if it has a character that no file name can have ("\0").
     """
     try:
         text = os.fspath(path)
@@ -51,8 +51,8 @@ def checked_path(path: Any, argument: str = "path") -> str:
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
     """Open a regular file for reading; links are followed.
 
-    Raise an error of the class `invalid` for a device, a pipe or a socket. Raise a FileAccessError
-    if the file cannot be opened. Also raise the errors of `checked_path`.
+    An error of the class `invalid` is raised for a device, a pipe or a socket, and a
+    FileAccessError if the file cannot be opened; see also `checked_path`.
     """
     path = checked_path(path)
     try:
@@ -89,7 +89,7 @@ def read_whole(
 ) -> bytes:
     """Return the content of a file of at most `limit` bytes; `what` is its name in messages.
 
-    Raise the errors of `open_file`, and an error of the class `invalid` if the file is larger.
+    The errors of `open_file` are raised, and one of the class `invalid` if the file is larger.
     """
     with open_file(path, invalid) as file:
         # `read` allocates the requested number of bytes.
@@ -102,7 +102,7 @@ def read_whole(
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
     r"""Yield the lines of a file, each with its "\n"; the last line may have none.
 
-    Raise the errors of `open_file`, and an error of the class `invalid` if a line has more than
+    The errors of `open_file` are raised, and one of the class `invalid` if a line has more than
     `MAX_LINE` bytes.
     """
     with open_file(path, invalid) as file:

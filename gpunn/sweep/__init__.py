@@ -1,8 +1,7 @@
 """Sweeps: many trials of one configuration, with different values of some keys.
 
-Any number of processes can work on one sweep independently. `run_worker` takes trials from a study
-(see `study`), which is a file in the sweep folder. Each process trains its trials as separate runs,
-and records how each trial ended. The results of all processes are in `trials.json`, which
+Any number of processes can work on one sweep. `run_worker` takes trials from a study, a file in the
+sweep folder, trains them as separate runs, and records how each trial ended in `trials.json`, which
 `read_trials` reads. Optuna, from the extra `tune`, chooses values and prunes trials.
 """
 

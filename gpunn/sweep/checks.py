@@ -16,10 +16,9 @@ from gpunn.sweep.space import extreme_values, settings_of
 def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric that compares trials.
 
-    Each extreme value of a key is checked together with the first values of the other keys. The
-    combination of all first values, and the combination of all last values, must also be valid. If
-    values are invalid, raise a ConfigError that names them. Also raise a ConfigError if there are
-    no validation rows.
+    Each extreme value of a key is checked together with the first values of the other keys; all
+    first values, and all last values, must also be valid together. A ConfigError names the invalid
+    values, or says that there are no validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():

@@ -1,7 +1,7 @@
 """The file of a study, to which several processes append lines.
 
-Optuna saves a study as a journal of JSON lines; each process reads the lines that it has not read
-yet. This way, Optuna needs no server and no file system locks.
+Optuna saves a study as a journal of JSON lines, of which each process reads the new ones. So Optuna
+needs no server and no file system locks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def optuna() -> Any:
 def open_journal(path: Path) -> Any:
     """Return Optuna's storage of a study in a file; create the file if it does not exist.
 
-    Raise a DataFileError if the file is not a regular file, or has a line over 16 MiB.
+    A DataFileError is raised if the file is not a regular file, or has a line over 16 MiB.
     """
     storages = optuna().storages
     if os.path.lexists(path):
@@ -56,10 +56,9 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal, which also removes an incomplete last line that a killed process left.
+    """A lock of a journal, which also removes an incomplete last line of a killed process.
 
-    Otherwise the next line would be appended to the incomplete line, and no process could read the
-    journal.
+    Otherwise the next line would be appended to it, and no process could read the journal.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:

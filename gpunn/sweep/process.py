@@ -22,9 +22,9 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
-    """Return a communicator with the local rank and local size that the launcher gave this process.
+    """Return a communicator with the local rank and local size from the launcher's environment.
 
-    The communicator contains only this process, since processes of a sweep do not communicate.
+    The communicator has only this process, since processes of a sweep do not communicate.
     """
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
@@ -39,10 +39,9 @@ def this_process() -> list[str | int]:
 
 
 def is_gone(process: object) -> bool:
-    """Return whether a process has certainly ended.
+    """Return whether a process has certainly ended; False for processes on other machines.
 
-    Return False for processes on other machines. A new process with the number of an ended process
-    is mistaken for the ended process.
+    A new process with the same number is mistaken for the ended process.
     """
     if not (isinstance(process, list) and len(process) == 2 and process[0] == _machine()):
         return False

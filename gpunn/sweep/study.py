@@ -38,25 +38,19 @@ CONFIGURATION = "configuration"
 """Name of the study's attribute that contains the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Names of a trial's attributes. The first has the trial's process and values; the second says how
-the trial ended.
-"""
+"""Names of a trial's attributes: its process and values, and how it ended."""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 """Tables and keys of a configuration that must be the same in all processes of a sweep."""
 
 
 class Claim:
-    """An Optuna trial that this process trains; `values` maps the paths of keys to values.
-
-    `ended` is True if the end of the trial has been recorded.
-    """
+    """An Optuna trial that this process trains; `values` maps the paths of keys to values."""
 
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
         self.number: int = trial.number
-        self.values = values
-        self.trial = trial
-        self.ended = False
+        self.trial, self.values = trial, values
+        self.ended = False  # whether the end has been recorded
 
     @property
     def folder(self) -> str:
@@ -72,9 +66,8 @@ def folder_of(number: int) -> str:
 class Study:
     """The study in a sweep folder; any number of processes may have it open.
 
-    `rule` is the metric that compares trials. Raises a ConfigError if the folder is not a sweep
-    folder, or if the sweep in it has another configuration. Raises a DataFileError if the study's
-    file is damaged.
+    `rule` is the metric that compares trials. A ConfigError is raised if the folder is not a sweep
+    folder, or its sweep has another configuration, and a DataFileError if the file is damaged.
     """
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
@@ -165,8 +158,8 @@ class Study:
     def _sampler(self, number: int) -> Any:
         """Return the sampler that chooses the values of a trial.
 
-        Each trial has a new sampler, so that values depend only on the trial's number and the
-        earlier trials, not on interruptions.
+        A new sampler for each trial depends only on the trial's number and the earlier trials, not
+        on interruptions.
         """
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
@@ -183,7 +176,7 @@ class Study:
 
         Trials that other processes are training count toward the maximum, but trials of killed
         processes do not. With `reclaim`, all unfinished trials of other processes are marked as
-        lost. A lost trial that is still training ends after its current epoch.
+        lost; a lost trial that is still training ends after its current epoch.
         """
         with self._turn():
             self._end_lost(reclaim)
@@ -209,9 +202,9 @@ class Study:
     ) -> None:
         """Record how a trial ended, unless this or another process has recorded it before.
 
-        For `state`, see `Trial`. `row` contains the logs of the best epoch. `epochs` is the number
-        of trained epochs; None means the number of reported epochs. `reason` says why the trial
-        ended before its last epoch.
+        For `state`, see `Trial`. `row` has the logs of the best epoch. `epochs` is the number of
+        trained epochs; None means the number of reported epochs. `reason` says why the trial ended
+        early.
         """
         if claim.ended:
             return

@@ -27,8 +27,8 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count toward the total number of trials of a sweep. Trials that are
-"interrupted" or "lost" are replaced by new trials."""
+"""States of trials that count toward the total number of trials. New trials replace "interrupted"
+and "lost" trials."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""

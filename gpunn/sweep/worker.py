@@ -210,15 +210,9 @@ class Worker:
         with RunFolder(self.folder / claim.folder) as folder:
             with self._alone:
                 folder.attach(experiment)
-                self.events.began(
-                    Trial(
-                        number=claim.number,
-                        folder=claim.folder,
-                        state="running",
-                        parameters=claim.values,
-                    ),
-                    experiment,
-                )
+                number, name, values = claim.number, claim.folder, claim.values
+                begun = Trial(number=number, folder=name, state="running", parameters=values)
+                self.events.began(begun, experiment)
             state, reason = COMPLETE, ""
             try:
                 fit = experiment.prepare(pruning, folder, progress=self.progress)
@@ -256,9 +250,9 @@ def interruption(error: BaseException) -> str:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit within this context, as Ctrl-C raises KeyboardInterrupt.
+    """Let SIGTERM raise SystemExit within this context, unless there is another handler.
 
-    Training itself handles the signal and ends between two updates. An existing handler stays.
+    Training itself handles the signal, and ends between two updates.
     """
     number = signal.SIGTERM
     main = threading.current_thread() is threading.main_thread()
@@ -279,8 +273,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 class Pruning(Callback):
     """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
 
-    `epochs` is the planned number of epochs; a trial is never pruned after its last epoch. `pruned`
-    is True if the trial has been pruned.
+    A trial is never pruned after the last of its planned `epochs`.
     """
 
     reads_only: ClassVar[bool] = True

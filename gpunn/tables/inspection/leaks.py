@@ -118,8 +118,8 @@ class Comparison:
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
         """Return a number for each row's value, and whether near numbers mean similar values.
 
-        For a time, the number only tells whether the time is present: similar targets of rows near
-        in time are not a leak, but a reason for a split by time.
+        For a time, the number only tells whether the time is present. If rows near in time have
+        similar targets, this is not a leak, but a reason for a split by time.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):

@@ -145,7 +145,7 @@ class Search:
     def position(self, comparison: np.ufunc) -> Any:
         """Return the positions of x, linear from 0 at the first point to 1 at the last, and beyond.
 
-        Of equal points, `np.less_equal` selects the last, and `np.less` the first.
+        `np.less_equal` selects the last of equal points, and `np.less` selects the first.
         """
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
