@@ -138,10 +138,7 @@ TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decima
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options for reading a table to a command.
-
-    The command's function gets `reading`, a dict of the chosen options by their keys in `[data]`.
-    """
+    """Add the options for reading a table; the command's function gets a dict, `reading`."""
 
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:

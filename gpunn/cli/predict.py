@@ -200,10 +200,7 @@ def predict(
 
 @contextlib.contextmanager
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
-    """Yield the name of a stream of rows, its format (None if unknown), and the stream.
-
-    For a table, any suffix is accepted.
-    """
+    """Yield the name of a stream of rows, its format (None if unknown), and the stream."""
     from gpunn.data.images import SUFFIXES
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file

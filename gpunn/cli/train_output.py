@@ -34,8 +34,7 @@ class TrainOutput(Callback):
         if self.experiment.config.training.class_weight is not None:
             say(CLASS_WEIGHTS + INSTEAD * (trainer.model.output_shape[0] <= 2))
         splits = self.experiment.splits.by_name
-        counts = [f"{split.rows:,} {name}" for name, split in splits.items()]
-        say(f"rows: {', '.join(counts)}")
+        say(f"rows: {', '.join(f'{split.rows:,} {name}' for name, split in splits.items())}")
         if described := described_split(self.experiment.splits, trainer.model.schema):
             say(described)
         if self.experiment.start is not None:

@@ -208,10 +208,7 @@ def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, 
 def settled_training(
     config: Draft, task: str, outputs: int, parameters: Mapping[str, Any], allow_imports: bool
 ) -> Config:
-    """Return the configuration with the loss and the metrics that evaluate the ensemble.
-
-    A ConfigError is raised if the user set a key that has no effect on the ensemble.
-    """
+    """Return the configuration with the loss and the metrics that evaluate the ensemble."""
     quantiles, metric = parameters.get("quantiles"), parameters.get("metric", "auto")
     try:
         outputs, metric = with_quantiles(

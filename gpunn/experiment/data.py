@@ -26,10 +26,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Splits:
-    """Load the data set of a configuration, before any of its rows are held out.
-
-    The loss decides whether a table's targets are classes; see `gpunn.experiment.targets`.
-    """
+    """Load the data set of a configuration, before any of its rows are held out."""
     data = config.data
     if isinstance(data, CSV):
         return _load_csv(data, config.dtype)
@@ -113,10 +110,7 @@ def read_split(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return the rows of an NPY, NPZ or Parquet file, without targets, for predictions.
-
-    `data` is the table `[data]` of the network's run, or None.
-    """
+    """Return the rows of an NPY, NPZ or Parquet file, without targets, for predictions."""
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
     if path.suffix == ".parquet" and data is None:
@@ -185,10 +179,7 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Split:
-    """Return rows; if targets are strings, their indices in `classes` replace them.
-
-    With classes and `text`, targets must be strings.
-    """
+    """Return rows; if targets are strings, their indices in `classes` replace them."""
     if is_text(y):
         if classes is None:
             raise DataError(

@@ -121,10 +121,7 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 
 
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
-    """Set the network's threshold to the best threshold for the validation rows.
-
-    With `warn`, a warning is logged if no threshold meets the criterion.
-    """
+    """Set the network's threshold to the best threshold for the validation rows."""
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
     choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)

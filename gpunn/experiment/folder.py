@@ -299,10 +299,7 @@ class RunFolder(LockedFolder, Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write the network of a new best epoch first, and then a checkpoint.
-
-        So a run that crashes between the two writes selects the same epoch after it is resumed.
-        """
+        """Write a new best network before the checkpoint, so that a resumed run selects it."""
         held, self._held = self._held, None
         if held is not None:
             held.write(self.path / BEST)

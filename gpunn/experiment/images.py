@@ -60,10 +60,7 @@ def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
 
 
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
-    """Return a configuration for a folder of images: a small convolutional network.
-
-    `fraction` of the rows is held out for each split without a folder.
-    """
+    """Return a configuration with a small convolutional network for a folder of images."""
     folders = split_folders(folder)
     data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}
     data |= {f"{each}_fraction": fraction for each in ("test", "validation") if each not in folders}

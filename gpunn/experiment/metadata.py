@@ -58,10 +58,7 @@ class CSVMetadata(DataMetadata):
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError unless a file's metadata has the form that `gpunn train` writes.
-
-    Users may add further keys to the metadata.
-    """
+    """Raise a ModelFileError unless a file's metadata has the form that `gpunn train` writes."""
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:
         typed(kind, metadata, ignore_unknown=True)

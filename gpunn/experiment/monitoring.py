@@ -58,10 +58,7 @@ def best_rule(
     logs: Collection[str],
     larger_is_better: Mapping[str, bool | None],
 ) -> Best | None:
-    """Return the rule that selects the best epoch, or None if no metric is monitored.
-
-    A ConfigError is raised if there is more than one rule.
-    """
+    """Return the rule that selects the best epoch, or None if no metric is monitored."""
     stoppers = [each for each in callbacks if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:
         raise ConfigError("training.callbacks: expected at most one early_stopping; remove one")

@@ -90,10 +90,7 @@ def settled(
 
 
 def task_of_numbers(splits: Splits, loss: Loss | None) -> str:
-    """Return "multilabel" or "regression", the task of targets without classes.
-
-    Without a loss, the task is "multilabel" if all targets are 0 or 1.
-    """
+    """Return "multilabel" or "regression", the task of targets without classes."""
     y = splits.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:
         return "regression"

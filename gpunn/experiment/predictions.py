@@ -90,10 +90,7 @@ def with_bounds(
     percent: int,
     targets: Sequence[str] | None = None,
 ) -> Predictions:
-    """Return predictions, and bounds of intervals, of which `percent` % contain the true number.
-
-    A DataError is raised if there were too few held-out rows for the percentage.
-    """
+    """Return predictions, and bounds of intervals, of which `percent` % contain the true number."""
     try:
         found = bounds(outputs.T.astype(np.float64), intervals, percent)
     except ValueError as error:
@@ -111,10 +108,7 @@ def with_sets(
     sets: dict[str, Any],
     percent: int,
 ) -> Predictions:
-    """Return predictions, and sets of classes, of which `percent` % contain the true class.
-
-    A DataError is raised if there were too few held-out rows for the percentage.
-    """
+    """Return predictions, and sets of classes, of which `percent` % contain the true class."""
     predictions = interpret(outputs, activation, classes, None, threshold)
     p = probabilities(outputs.astype(np.float64), activation)
     try:

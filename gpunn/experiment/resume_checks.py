@@ -80,10 +80,7 @@ def check_same_data(
 def warn_of_changes(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
 ) -> None:
-    """Log a warning for each change since the earlier run that makes results different.
-
-    `earlier` is the run's earlier configuration; the file `recorded` describes the earlier machine.
-    """
+    """Log a warning for each change since the earlier run that makes results different."""
     changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
     for path, old, new in changes:
         LOG.warning(

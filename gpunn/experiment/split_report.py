@@ -81,10 +81,7 @@ def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) 
 
 
 def remarks_on_files(data: SplitDataSet, splits: Splits) -> list[str]:
-    """Return remarks on validation and test files that overlap the training rows.
-
-    A row overlaps if it is not later than all training rows, or if its group has training rows.
-    """
+    """Return remarks on validation and test files that overlap the training rows."""
     source, keys, remarks = splits.training.source_inputs, splits.keys, []
     for name, split in splits.sources.items():
         rows = split.source_inputs

@@ -1,7 +1,4 @@
-"""Export to ONNX and source code, and conversion from and to scikit-learn and PyTorch.
-
-The packages onnx and scikit-learn are imported at their first use. PyTorch is never imported.
-"""
+"""Export to ONNX and source code, and conversion from and to scikit-learn and PyTorch."""
 
 from gpunn.interchange.onnx import save_onnx, to_onnx
 from gpunn.interchange.predictor.int8 import Int8Network

@@ -1,8 +1,4 @@
-"""A table's columns as inputs of an ONNX graph, and their encoding by the schema.
-
-Each column that the schema uses is an input of shape (rows, 1). `gpunn.tables.encoders` computes
-everything in float64, with a few operators for all columns of a kind.
-"""
+"""A table's columns as inputs of an ONNX graph, and their encoding by the schema."""
 
 from __future__ import annotations
 

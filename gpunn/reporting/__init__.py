@@ -1,7 +1,4 @@
-"""Reports: charts of runs in one HTML file.
-
-The extra `report` installs the required packages, which are imported when a report is written.
-"""
+"""Reports: charts of runs in one HTML file; they need the packages of the extra `report`."""
 
 from gpunn.reporting.page import write_report
 

@@ -514,10 +514,7 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 
 
 def page_ready(svg: str, key: str) -> str:
-    """Return Matplotlib's SVG for the inside of a page, in the page's colors.
-
-    The chart's key becomes a prefix of all ids, because all charts are on one page.
-    """
+    """Return Matplotlib's SVG for a page with several charts, in the page's colors."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{key}-', svg)

@@ -193,10 +193,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Condition:
-    """A key, an operator and a value that select runs, such as "optimizer.name=adam".
-
-    Raises an ArgumentError for any other text.
-    """
+    """A key, an operator and a value that select runs, such as "optimizer.name=adam"."""
 
     def __init__(self, text: str) -> None:
         match = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)

@@ -30,10 +30,7 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Return an array of another library as a NumPy array, and other objects unchanged.
-
-    Only scikit-learn's option `array_api_dispatch` allows other libraries.
-    """
+    """Return an array of another library as a NumPy array, and other objects unchanged."""
     if isinstance(array, Iterator | FunctionType):
         raise ArgumentTypeError(
             f"X: expected all rows in one array or table; got {type(array).__name__}. To pass "
@@ -78,10 +75,7 @@ def library_of(array: Any) -> tuple[str, str]:
 
 
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
-    """Raise a ValueError if `X` has another library or device than `X` in the call of `fit`.
-
-    scikit-learn requires this check, so that no copy between devices goes unnoticed.
-    """
+    """Raise a ValueError if `X` has another library or device than in `fit`."""
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
         return
@@ -111,11 +105,7 @@ class SparseRows:
 def dataset_of(
     backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
 ) -> Dataset:
-    """Make a data set for a backend from dense or sparse `X`.
-
-    If a sparse `X` takes more than 64 MiB as a dense array, each epoch converts it in chunks of 64
-    MiB.
-    """
+    """Make a data set from dense or sparse `X`; a large sparse `X` is converted in chunks."""
     stream = None
     if hasattr(X, "toarray"):
         if np.prod(X.shape) * np.dtype(dtype).itemsize > STREAM_BYTES:

@@ -1,7 +1,4 @@
-"""Labels of classes without scikit-learn's checks, which take long compared with a short fit.
-
-scikit-learn itself treats several labels per row, and labels other than integers and Booleans.
-"""
+"""Labels of classes without scikit-learn's checks, which take long compared with a short fit."""
 
 from __future__ import annotations
 

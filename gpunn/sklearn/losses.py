@@ -9,10 +9,7 @@ from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):
-    """Squared error l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
-
-    scikit-learn also reports the mean over the outputs, but computes the gradient of the sum.
-    """
+    """scikit-learn's squared error mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum."""
 
     def scale(self, outputs: int) -> float:
         return 0.5 / outputs
@@ -23,10 +20,7 @@ class HalfMeanSquaredError(MeanSquaredError):
 
 @dataclass(frozen=True)
 class HalfPoissonDeviance(Poisson):
-    """Half the Poisson deviance, sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij.
-
-    In contrast to `Poisson`, the outputs are summed, and the minimum is 0; 0 log(0) is 0.
-    """
+    """Half the Poisson deviance, sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij."""
 
     from_zero = True
 

@@ -160,10 +160,7 @@ def parameter_names(cls: Any) -> list[str]:
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise an InvalidParameterError if a parameter has an invalid value.
-
-    scikit-learn's option `skip_parameter_validation` turns this check off.
-    """
+    """Raise an InvalidParameterError if a parameter has an invalid value."""
     if get_config()["skip_parameter_validation"]:
         return
     for each in estimator._parameters:

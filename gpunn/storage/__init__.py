@@ -1,4 +1,1 @@
-"""Files of arrays and JSON: read within size limits, verified, and written atomically.
-
-This package does not depend on networks or training.
-"""
+"""Files of arrays and JSON: read within size limits, verified, and written atomically."""

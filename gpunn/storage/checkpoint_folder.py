@@ -101,10 +101,7 @@ class CheckpointFolder:
         return sorted(files, reverse=True)
 
     def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
-        """Add the first checkpoint of a training run to files that are written together.
-
-        After committing these files, call `commit` to remove obsolete checkpoints.
-        """
+        """Add the first checkpoint of a training run to files that are written together."""
         make_folder(self.path)
         remove_leftovers(self.path, OF_RUN)
         path = self._path_of(content)

@@ -139,10 +139,7 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Create a folder with these permissions, and missing parents with default permissions.
-
-    A FileAccessError is raised if that is impossible.
-    """
+    """Create a folder with these permissions and missing parents, or raise a FileAccessError."""
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
@@ -224,7 +221,8 @@ def is_locked(folder: Path) -> bool:
 def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is already locked.
 
-    Without locks, as on Windows, return True. Shared locks exclude only other locks.
+    Systems without locks, such as Windows, return True. A shared lock excludes only locks that are
+    not shared.
     """
     if sys.platform == "win32":
         return True
@@ -306,10 +304,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
-    """Return the path of a file in a folder, or None if the name leads out of the folder.
-
-    Symbolic links are followed.
-    """
+    """Return the path of a file in a folder, or None if the name leads out, even by a link."""
     path = folder / name
     return path if path.resolve().is_relative_to(folder.resolve()) else None
 

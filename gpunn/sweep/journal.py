@@ -1,8 +1,4 @@
-"""The file of a study, to which several processes append lines.
-
-Optuna saves a study as a journal of JSON lines, of which each process reads the new ones. So Optuna
-needs no server and no file system locks.
-"""
+"""The file of a study: a journal of JSON lines from several processes, without a server."""
 
 from __future__ import annotations
 
@@ -30,10 +26,7 @@ def optuna() -> Any:
 
 
 def open_journal(path: Path) -> Any:
-    """Return Optuna's storage of a study in a file; create the file if it does not exist.
-
-    A DataFileError is raised if the file is not a regular file, or has a line over 16 MiB.
-    """
+    """Return Optuna's storage of a study in a file; create the file if it does not exist."""
     storages = optuna().storages
     if os.path.lexists(path):
         for _ in read_lines(path, DataFileError):  # Optuna itself checks neither

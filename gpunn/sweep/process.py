@@ -22,10 +22,7 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
-    """Return a communicator with the local rank and local size from the launcher's environment.
-
-    The communicator has only this process, since processes of a sweep do not communicate.
-    """
+    """Return a communicator with the local rank and local size from the launcher's environment."""
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
         if matches[0] and matches[1]:
@@ -39,10 +36,7 @@ def this_process() -> list[str | int]:
 
 
 def is_gone(process: object) -> bool:
-    """Return whether a process has certainly ended; False for processes on other machines.
-
-    A new process with the same number is mistaken for the ended process.
-    """
+    """Return whether a process has certainly ended; False for processes on other machines."""
     if not (isinstance(process, list) and len(process) == 2 and process[0] == _machine()):
         return False
     number = process[1]

@@ -44,10 +44,7 @@ def _numbers(values: SearchRange) -> dict[str, Any]:
 def next_of_grid(
     space: Mapping[str, SearchRange], used: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the first combination of values that is not in `used`, or None.
-
-    In the order of combinations, the values of the last key change fastest.
-    """
+    """Return the first combination of values that is not in `used`, or None."""
     before = {_hashable(each) for each in used}
     for values in product(*(each.grid for each in space.values())):
         combination = dict(zip(space, values, strict=True))

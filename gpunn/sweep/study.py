@@ -156,11 +156,7 @@ class Study:
         return values is not None
 
     def _sampler(self, number: int) -> Any:
-        """Return the sampler that chooses the values of a trial.
-
-        A new sampler for each trial depends only on the trial's number and the earlier trials, not
-        on interruptions.
-        """
+        """Return a new sampler; its values depend on earlier trials, but not on interruptions."""
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
         if self.sweep.sampler != "tpe":

@@ -271,10 +271,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 class Pruning(Callback):
-    """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
-
-    A trial is never pruned after the last of its planned `epochs`.
-    """
+    """Reports a metric after each epoch, and ends training if Optuna prunes the trial."""
 
     reads_only: ClassVar[bool] = True
 

@@ -1,7 +1,4 @@
-"""Tables from data frames and arrays of any library, of which gpunn requires none.
-
-All frames have column names, and columns `frame[name]` that NumPy can convert.
-"""
+"""Tables from data frames and arrays of any library, of which gpunn requires none."""
 
 from __future__ import annotations
 

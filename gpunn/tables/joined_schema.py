@@ -27,25 +27,6 @@ class JoinedSchema(Schema):
     in their scaling; `scaling` is the scaling of the first schema. A column in `columns` has the
     categories of all schemas, and is dropped if all schemas drop it. A value causes a warning only
     if it is unseen in all schemas.
-
-    Parameters
-    ----------
-    parts : sequence of Schema
-        The schemas, whose tables have the same columns.
-
-    Raises
-    ------
-    ArgumentError
-        If the schemas are of different tables, or differ in their missing values.
-
-    Examples
-    --------
-    >>> import gpunn
-    >>> from gpunn.tables.joined_schema import JoinedSchema
-    >>> tables = {"size": [1.0, 2.0, 3.0]}, {"size": [2.0, 4.0, None]}
-    >>> joined = JoinedSchema([gpunn.tables.Schema.fit(table) for table in tables])
-    >>> joined.names
-    ['size', "size'", 'size (missing)']
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:
@@ -161,10 +142,7 @@ def combined(columns: Sequence[Column]) -> Column:
 
 
 def schema_from_json(description: Any, arrays: Mapping[str, np.ndarray]) -> Schema:
-    """Return the schema, of either class, that `to_json` and `arrays` describe.
-
-    Raises an ArgumentError if that is impossible.
-    """
+    """Return the schema that `to_json` and `arrays` describe, or raise an ArgumentError."""
     if not isinstance(description, dict) or KEY not in description:
         return Schema.from_json(description, arrays)
     parts = description[KEY]

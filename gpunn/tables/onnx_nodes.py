@@ -65,11 +65,7 @@ class Graph(Protocol):
 
 
 class Value(NDArrayOperatorsMixin):
-    """An array that a graph computes; NumPy's operators and functions add nodes to the graph.
-
-    `name` is the name of an input or a node. Plain numbers in a formula with the value become
-    constants of its dtype.
-    """
+    """An array that a graph computes; NumPy's operators and functions add nodes to the graph."""
 
     def __init__(self, graph: Graph, name: str, dtype: str = "float64") -> None:
         self.graph, self.name, self.dtype = graph, name, dtype

@@ -39,10 +39,7 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a text column, and whether most of its values are numbers or dates.
-
-    `texts` has the category name of each value, or None if the value is missing.
-    """
+    """Return remarks on a text column, and whether most of its values are numbers or dates."""
     named = [position for position, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False
     for nouns, find in (("numbers", numbers_of), ("dates", dates_of)):
@@ -107,10 +104,7 @@ class Remarks:
         self._remarks.insert(0, f"dropped: {reason}")
 
     def drop(self, constant: bool, rounded: bool = False) -> bool:
-        """Drop the column if all rows have the same value; return whether it is dropped.
-
-        With `rounded`, different numbers may have become equal in float64.
-        """
+        """Drop the column if all rows have the same value; return whether it is dropped."""
         if self._missing == self._rows:
             self.drop_because("no row has a value")
         elif constant and not self._missing:

@@ -139,11 +139,10 @@ def rows_in_common(
 
 
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
-    """Return advice for a table whose rows are split at random.
+    """Return advice for a random split: a line for each column of dates or shared identifiers.
 
-    The advice has a line for each column with dates, or with an identifier that several rows share.
-    A table with fewer than `FEW` rows gets no advice. The columns may be learned from another
-    table.
+    The columns may be learned from another table. A table with fewer than `FEW` rows gets no
+    advice.
     """
     advice = []
     for column in columns:

@@ -275,10 +275,7 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 
 
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
-    """Return Python objects in dictionary encoding; equal objects are one value.
-
-    Raises a DataError if a cell is not hashable, such as a list.
-    """
+    """Return Python objects in dictionary encoding; raise a DataError for a cell such as a list."""
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)
     except TypeError:

@@ -13,10 +13,7 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class UnseenValues:
-    """Collects values unseen in training; a column may also have unseen missing values.
-
-    `unknown` counts rows by column and text, and `missing` counts rows without a value by column.
-    """
+    """Counts rows with unknown values by column and text, and with missing values by column."""
 
     def __init__(self) -> None:
         self.unknown: dict[str, dict[str, int]] = {}

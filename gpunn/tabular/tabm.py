@@ -237,10 +237,7 @@ def tabm(
 
 
 def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer; a category without training rows has no effect, like an unknown one.
-
-    The training rows of a fold may lack a category of the schema that all folds share.
-    """
+    """Return a one-hot layer, in which categories without training rows have no effect."""
     layer = OneHot(sizes, binary_as_sign=False)
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
     on = np.concatenate(occur)

@@ -36,10 +36,7 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    """Return the loops that compute a function of a row; `divide` divides integers.
-
-    In the terms, nodes `ARRAY` hold strings, such as `x[i]`.
-    """
+    """Return the loops that compute a function of a row; `divide` divides integers."""
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
         id(each) for node in order for each in node.args if count(each) == 1 < count(node)

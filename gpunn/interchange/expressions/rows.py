@@ -156,10 +156,7 @@ class Rows:
         return self._of_all[key]
 
     def _of_all_rows(self, node: Node, repeated: bool) -> Node:
-        """Convert a node that depends on no variable to an array or a number.
-
-        If `repeated`, the node has an axis of equal rows.
-        """
+        """Convert a node that depends on no variable; `repeated` means an axis of equal rows."""
         name = name_of_array(len(self.arrays))
         if node.op == ARRAY:
             self.arrays.append(self._inputs.index(node))

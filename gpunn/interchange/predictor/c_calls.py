@@ -80,10 +80,7 @@ class Buffers:
 def calls_of(
     steps: Steps, names: Mapping[str, str], functions: Functions, printed: Printed
 ) -> tuple[list[str], list[int]]:
-    """Return the C lines that compute a row's output, and the sizes of their buffers.
-
-    `names` has the names of arrays in C. The functions of expressions are added to `printed`.
-    """
+    """Return the C lines that compute a row's output, and the sizes of their buffers."""
     sequence = [step for step in steps.steps if not calls_one_of(step, VIEWS)]
     values, reads, last = values_of(steps)
     buffers = Buffers([], [])
@@ -106,10 +103,7 @@ def calls_of(
 
 
 def values_of(steps: Steps) -> tuple[list[Value], list[list[int]], Value]:
-    """Return all values, the indices of the values that each step reads, and the last value.
-
-    The values are the input and the outputs of the steps that compute or copy numbers.
-    """
+    """Return all values, the indices of the values that each step reads, and the last value."""
     first = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
     values = [Value(math.prod(first), -1)]
     current, reads = {"x": 0}, list[list[int]]()

@@ -157,10 +157,7 @@ def of_probabilities(functions: Functions, *lines: str) -> str:
 
 
 def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
-    """Return the source of the C function that finds the class, by a threshold or `decision`.
-
-    `margin` is a C expression for the margin between two classes; see `gpunn.thresholds`.
-    """
+    """Return the source of the C function that finds the class, by a threshold or `decision`."""
     prefix, real = functions.prefix, functions.real
     if threshold is not None:
         name = f"{prefix.upper()}_THRESHOLD"

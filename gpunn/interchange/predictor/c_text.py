@@ -140,10 +140,7 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
 
 
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Return a different identifier for each name: the prefix, then letters and digits of the name.
-
-    The prefix prevents conflicts with keywords, and with macros of any header.
-    """
+    """Return a different identifier for each name; a prefix prevents conflicts with keywords."""
     identifiers: dict[str, str] = {}
     taken: set[str] = set()
     for index, name in enumerate(names):

@@ -43,11 +43,7 @@ def described(model: Sequential) -> dict[str, Any]:
 
 
 def layout_of(model: Sequential) -> dict[str, Any]:
-    """Return the layout of rows for a network; see `gpunn.rows.predict_stream`.
-
-    The layout includes the format of the training rows that the user chose, from "reading" in the
-    network's metadata. Raises a DataError if the metadata are malformed.
-    """
+    """Return the layout of rows for `gpunn.rows.predict_stream`."""
     reading, features = csv_format_in(model.metadata), model.metadata.get("features")
     layout: dict[str, Any] = {
         "header": reading.header,
@@ -83,10 +79,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return the description of a schema that encodes rows; see `gpunn.tables.encoders.base`.
-
-    A column has one encoding for each part of the schema that uses the column.
-    """
+    """Return the description of a schema; a column has an encoding for each part that uses it."""
     columns: dict[str, dict[str, Any]] = {
         column.name: {
             "name": column.name,

@@ -13,10 +13,7 @@ MODEL: dict[str, Any] = {}
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Return rows of cells as numbers, in the order of the network's inputs.
-
-    Only networks with a schema use `counts`.
-    """
+    """Return rows of cells as numbers, in the order of the network's inputs."""
     names = MODEL["input"]["names"] or MODEL["input"]["positions"]
     missing = MODEL["input"]["missing"]
     return [

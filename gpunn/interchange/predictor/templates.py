@@ -23,11 +23,7 @@ class Definition:
 
 
 class Template:
-    """The source of modules, split into top-level functions, classes and constants.
-
-    A definition whose docstring begins with `STAND_IN` is skipped, because another module or the
-    predictor defines the same name.
-    """
+    """The definitions of modules, except those whose docstring begins with `STAND_IN`."""
 
     def __init__(self, *modules: ModuleType) -> None:
         self._definitions: dict[str, Definition] = {}

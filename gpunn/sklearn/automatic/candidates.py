@@ -61,10 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trained candidate; without networks, it has failed.
-
-    `predictions` has probabilities or numbers for the held-out rows, fold by fold.
-    """
+    """A trained candidate, with predictions for held-out rows; without networks, it has failed."""
 
     outcome: Outcome
     networks: list[Sequential] = field(default_factory=list)

@@ -1,8 +1,4 @@
-"""Other models on the same folds, for comparison: baselines, and libraries of boosted trees.
-
-All models get the rows that a schema encodes: numbers without missing values, then the codes of
-categories, where 0 means a missing or unknown category.
-"""
+"""Other models on the same folds, for comparison: baselines, and libraries of boosted trees."""
 
 from __future__ import annotations
 
@@ -196,10 +192,7 @@ def check_libraries(names: Iterable[str], quantiles: object) -> None:
 def predicted(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
 ) -> np.ndarray:
-    """Return probabilities or numbers for the held-out rows, shape (rows, outputs).
-
-    With quantiles, each quantile is the prediction plus the quantile of the training rows' errors.
-    """
+    """Return probabilities or numbers for the held-out rows, shape (rows, outputs)."""
     if task.kind == "classification":
         return probabilities_of(model, training, held, schema, task.outputs, task.seed)
     columns = list[np.ndarray]()
@@ -223,10 +216,7 @@ def by_column(y: np.ndarray) -> np.ndarray:
 def probabilities_of(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
-    """Return probabilities of all classes.
-
-    A class that the training rows lack gets a tiny probability, so that the log loss is finite.
-    """
+    """Return probabilities of classes; a class without training rows gets a tiny probability."""
     known, codes = np.unique(training.y, return_inverse=True)
     probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)
     if len(known) == 1:

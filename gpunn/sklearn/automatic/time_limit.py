@@ -61,10 +61,7 @@ class TimeShare:
 
 
 class Deadline(Callback):
-    """Ends training after the epoch in which the network's time is over.
-
-    All networks' copies of this callback have the same `share`.
-    """
+    """Ends training after the epoch in which the network's time is over."""
 
     extra_attributes = frozenset(("share",))
     reads_only: ClassVar[bool] = True

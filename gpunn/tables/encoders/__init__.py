@@ -1,8 +1,4 @@
-"""How each kind of column is learned, and how its cells are encoded as numbers.
-
-Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C, whose results
-tests compare.
-"""
+"""Encoders of each kind of column for NumPy, plain Python, ONNX and C; tests compare results."""
 
 from __future__ import annotations
 

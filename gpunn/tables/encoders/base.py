@@ -84,10 +84,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column and, by aspect, the numbers to scale, without missing values.
-
-        Raises a DataError if a cell is infinite or of another kind.
-        """
+        """Return the column, and the numbers to scale, by aspect and without missing values."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:

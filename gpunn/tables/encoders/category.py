@@ -83,10 +83,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values are not text, and whether the column may be a key.
-
-        A column may be a key of the table if all its values differ.
-        """
+        """Return remarks, whether most values are not text, and whether all values differ."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:

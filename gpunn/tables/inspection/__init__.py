@@ -1,7 +1,4 @@
-"""The content of a table, and possible mistakes in it: the report of `gpunn inspect`.
-
-Each kind of check has a module with a function from a `Sample` to findings.
-"""
+"""The report of `gpunn inspect` on a table; checks are functions from a `Sample` to findings."""
 
 from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.report import Inspection, findings, inspect

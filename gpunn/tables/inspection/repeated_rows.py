@@ -38,10 +38,7 @@ MAX_ROWS = 100_000
 
 
 def repeated_rows(sample: Sample) -> Iterator[Finding]:
-    """Yield a finding if many rows are copies of earlier rows, in all inputs and targets.
-
-    Rows with few possible values, such as answers to a questionnaire, may agree by chance.
-    """
+    """Yield a finding if many rows repeat earlier rows, and not by chance."""
     if sample.split not in (None, "random") or not sample.inputs:
         return
     whole = np.zeros(sample.table.rows, np.uint64)

@@ -104,10 +104,7 @@ def findings(
     split: str | None,
     chosen: Collection[str] = (),
 ) -> list[Finding]:
-    """Return the findings of all checks; `chosen` has the columns whose kinds the user chose.
-
-    The columns are from a schema of the table, or of some of its rows.
-    """
+    """Return the findings of all checks; `chosen` has the columns whose kinds the user chose."""
     inputs = tuple(column for column in columns if not column.dropped)
     table = in_formats(table, inputs, markers)
 

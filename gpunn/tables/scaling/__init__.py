@@ -1,7 +1,4 @@
-"""Scalings of number columns, each with a formula for NumPy, plain Python and ONNX.
-
-The C functions are in `c_rows.h`.
-"""
+"""Scalings of number columns for NumPy, plain Python and ONNX; for C, see `c_rows.h`."""
 
 from __future__ import annotations
 

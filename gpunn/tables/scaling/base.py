@@ -35,10 +35,7 @@ class Scaling(ABC):
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from the numbers of each column; columns have at least one finite number.
-
-        `rows` counts all training rows, including rows with missing numbers.
-        """
+        """Learn a scale from each column's numbers; `rows` also counts rows without a number."""
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
         return cls(
