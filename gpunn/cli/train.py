@@ -37,11 +37,10 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of a table's rows, or of images, that is held out for testing. The same fraction of the
-remaining rows is held out for validation."""
+"""Fraction of the rows that is held out for testing, and of the rest for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Maps options to their keys in `[data]`, if the names differ."""
+"""Maps keys in `[data]` to options, if the names differ."""
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
@@ -220,7 +219,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     checkpoint = folder.attach(experiment)
     if checkpoint is None:
         warn_of_findings(experiment.config, experiment.trainer.model.schema, experiment.splits)
-    tell = _silence if quiet else say
+    tell: Callable[[str], None] = (lambda text: None) if quiet else say
     bars = not quiet and is_terminal(sys.stderr)
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
@@ -306,10 +305,6 @@ def _configuration(
         if f"{part}_path" not in raw["data"]:
             raw["data"].setdefault(f"{part}_fraction", HELD_OUT)
     return parse_config(raw, Path())
-
-
-def _silence(text: str) -> None:
-    """Print nothing."""
 
 
 def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:

@@ -243,7 +243,9 @@ def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
 
 
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:
-    options = {"features": features, "dtype": dtype, **_csv_options(data)}
+    options: dict[str, Any] = {"features": features, "dtype": dtype}
+    options |= {"header": data.header, "delimiter": data.delimiter}
+    options |= {} if data.missing is None else {"missing": data.missing}
     try:
         return load_csv(path, data.target, **options)
     except (ArgumentError, ArgumentTypeError, DataError) as error:
@@ -251,11 +253,6 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
         if not from_file and hasattr(data, error.key):
             raise ConfigError(f"data.{error}") from error
         raise
-
-
-def _csv_options(data: CSV) -> dict[str, Any]:
-    options: dict[str, Any] = {"header": data.header, "delimiter": data.delimiter}
-    return options if data.missing is None else {**options, "missing": data.missing}
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:

@@ -201,19 +201,13 @@ def to_sklearn(
         estimator.feature_names_in_ = np.array(model.feature_names, dtype=object)
     estimator.n_layers_, estimator.n_outputs_ = len(blocks) + 1, outputs
     estimator.n_iter_ = estimator.t_ = 0
-    estimator.out_activation_ = output_function(task, outputs)
+    logits = "softmax" if task == "classes" and outputs > 1 else "logistic"
+    estimator.out_activation_ = "identity" if task == "numbers" else logits
     if names is not None:
         targets = np.eye(outputs, dtype=np.int64) if task == "labels" else names
         binarizer = preprocessing.LabelBinarizer().fit(targets)
         estimator._label_binarizer, estimator.classes_ = binarizer, binarizer.classes_
     return estimator
-
-
-def output_function(task: str, outputs: int) -> str:
-    """Return scikit-learn's output activation."""
-    if task == "numbers":
-        return "identity"
-    return "softmax" if task == "classes" and outputs > 1 else "logistic"
 
 
 def class_names(

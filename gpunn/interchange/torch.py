@@ -219,10 +219,11 @@ def load_state_dict(
 def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
     """Return a state dict's arrays by their names in the network, or raise an ArgumentError."""
     groups = grouped(state, prefix)
+    learned = [name for name, spec in model.parameters.specs.items() if spec.learned]
     targets = [
         (label, layer)
         for label, layer in layers_of(model)
-        if any(spec.learned for spec in layer_specs(model, label))
+        if any(name.startswith(f"{label}.") for name in learned)
     ]
     if len(groups) != len(targets):
         raise ArgumentError(
@@ -365,11 +366,6 @@ def on_host(array: Any) -> np.ndarray:
             array = array.float()
     host = np.asarray(array)
     return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
-
-
-def layer_specs(model: Sequential, label: str) -> list[Any]:
-    """Return the declarations of a layer's arrays."""
-    return [spec for name, spec in model.parameters.specs.items() if name.startswith(f"{label}.")]
 
 
 def layer_values(

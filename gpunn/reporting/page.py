@@ -228,7 +228,9 @@ def view(
     model, findings = examined(run, backend, allow_imports)
     if model is not None:
         run.leaderboard = leaderboard_of(model, record)
-        run.network = network_table(model)
+        header, *layers = model.summary_rows()
+        note = f"The input is rows of shape {model.input_shape}."
+        run.network = Table("Network", header, layers, note)
         run.weights = first_layer(model, findings.pixels if findings else None)
     if findings is not None:
         run.results = results(findings, key)
@@ -329,12 +331,6 @@ def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
     if any(name.startswith(VALIDATION) for name in last):
         sources += [(f"validation, {name}", row, VALIDATION) for name, row in epochs]
     return sources
-
-
-def network_table(model: Sequential) -> Table:
-    """Return the layers with their shapes and numbers of parameters."""
-    header, *rows = model.summary_rows()
-    return Table("Network", header, rows, f"The input is rows of shape {model.input_shape}.")
 
 
 def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:

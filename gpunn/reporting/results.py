@@ -78,7 +78,8 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
     content.charts.extend(probability_charts(outcome.scores, findings.split, key))
     content.tables.append(by_class(outcome))
     if len(outcome.names) > LARGEST_MATRIX and len(wrong):
-        content.tables.append(confused_pairs(outcome))
+        columns, pairs = ("true", "predicted", "rows"), worst_pairs(outcome, 20)
+        content.tables.append(Table("Most confused classes", columns, pairs))
     if findings.pixels is not None:
         content.worst.extend(images(findings, outcome, shown))
     elif len(wrong):
@@ -146,11 +147,6 @@ def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
         for code, count in zip(codes[worst].tolist(), counts[worst].tolist(), strict=True)
         for true, predicted in [divmod(code, len(outcome.names))]
     ]
-
-
-def confused_pairs(outcome: Classes) -> Table:
-    """Return a table of the most common errors, for more classes than a matrix can show."""
-    return Table("Most confused classes", ("true", "predicted", "rows"), worst_pairs(outcome, 20))
 
 
 def by_class(outcome: Classes) -> Table:

@@ -193,7 +193,8 @@ def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
         low, high = (float(each) for each in space.extremes)
         return Axis(logarithmic=space.log, whole=space.whole, limits=(low, high))
     if space is None and all(map(is_number, values)):
-        return Axis(logarithmic=is_wide(values))
+        is_wide = bool(values) and min(values) > 0 and max(values) >= WIDE * min(values)
+        return Axis(logarithmic=is_wide)
     return Axis(list(dict.fromkeys(map(text, [*(space.extremes if space else ()), *values]))))
 
 
@@ -239,8 +240,3 @@ def described(best: Trial | None, path: str | None = None) -> str:
 def is_number(value: Any) -> bool:
     """Return whether a value fits on a numeric axis."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def is_wide(values: Sequence[float]) -> bool:
-    """Return whether numbers need a logarithmic axis."""
-    return bool(values) and min(values) > 0 and max(values) >= WIDE * min(values)

@@ -18,18 +18,14 @@ NORMALIZATION = ("batch_norm_", "layer_norm_")
 """Prefixes of the names of normalization layers' arrays."""
 
 
-def activation_of(activation: Any) -> Activation:
-    """Return the activation of the hidden layers; "logistic" is scikit-learn's name for sigmoid."""
-    return resolve(Activation, "sigmoid" if activation == "logistic" else activation, "activation")
-
-
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
     """Return the layers of a network; `units` includes the numbers of inputs and outputs.
 
     Batch normalization would cancel the bias of the dense layer before it. The bias's gradient
     would consist of rounding errors, which Adam would scale up to full steps. So there is no bias.
     """
-    f = activation_of(estimator.activation)
+    name = "sigmoid" if estimator.activation == "logistic" else estimator.activation
+    f = resolve(Activation, name, "activation")
     layers: list[Layer] = []
     for hidden in units[1:-1]:
         if estimator.batch_norm or estimator.layer_norm:

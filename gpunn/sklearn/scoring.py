@@ -23,7 +23,7 @@ SAMPLED = 10_000
 
 
 class HeldOut(NamedTuple):
-    """The targets of a fold's held-out rows, and their weights or None."""
+    """The targets of held-out rows, and their weights or None."""
 
     targets: np.ndarray
     weights: np.ndarray | None

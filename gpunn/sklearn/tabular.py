@@ -187,13 +187,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Scale the network's logits, if it has logits, by a temperature fitted to these rows."""
         return 1.0
 
-    def _decide(
-        self,
-        network: Sequential,
-        outputs: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-    ) -> None:
+    def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
         """Set the network's threshold, intervals or prediction sets from validation rows."""
 
     @abstractmethod
@@ -400,13 +394,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Set the estimator's network, and its threshold, intervals or prediction sets."""
         validation = [fold.validation for fold in folds]
+        targets = np.concatenate([rows.targets for rows in validation])
         weights = [rows.weights for rows in validation if rows.weights is not None]
-        self._decide(
-            network,
-            np.concatenate(outputs),
-            np.concatenate([rows.targets for rows in validation]),
-            np.concatenate(weights) if weights else None,
-        )
+        held = HeldOut(targets, np.concatenate(weights) if weights else None)
+        self._decide(network, np.concatenate(outputs), held)
         self.network_, self.schema_ = network, network.schema
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
@@ -741,20 +732,13 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             return 1.0
         return scale_temperature(network, X, validation.targets, validation.weights)
 
-    def _decide(
-        self,
-        network: Sequential,
-        outputs: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-    ) -> None:
+    def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
         if not self._multilabel:
-            network.prediction_sets = fit_sets(self._predictions(outputs), targets, weights)
+            network.prediction_sets = fit_sets(self._predictions(outputs), *held)
         criterion = self.threshold_for
         if criterion is None:
             return
-        margin, second = margins(outputs), targets == 1
-        choice = best_threshold(criterion, margin, second, weights)
+        choice = best_threshold(criterion, margins(outputs), held.targets == 1, held.weights)
         if choice is None or not choice.reached:
             reason = (
                 "the validation rows are all of one class, so the threshold is 0.5"
@@ -876,15 +860,9 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
         return targets
 
-    def _decide(
-        self,
-        network: Sequential,
-        outputs: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-    ) -> None:
+    def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
         quantiles = [] if self.quantiles is None else [float(each) for each in self.quantiles]
-        network.intervals = fit_intervals(outputs, targets, weights, quantiles)
+        network.intervals = fit_intervals(outputs, *held, quantiles)
         if quantiles:
             network.remember(None, [str(each) for each in quantiles], network.output_activation)
 

@@ -149,7 +149,8 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)
-    if are_plain_dates(cells.values) and not any(map(is_date_like, markers.strings)):
+    could_be_dates = (text[4:5] in ("-", "/") for text in markers.strings)
+    if are_plain_dates(cells.values) and not any(could_be_dates):
         with contextlib.suppress(ValueError):  # one of them is not a date
             dates = np.array(cells.values, dtype="datetime64[us]")
             return cells.take(dates, np.datetime64("NaT", "us")), []
@@ -162,11 +163,6 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
             others.append(position)
     dates = np.array(moments, dtype="datetime64[us]")
     return cells.take(dates, np.datetime64("NaT", "us")), others
-
-
-def is_date_like(text: str) -> bool:
-    """Return whether the fifth character of a string is a separator in dates."""
-    return text[4:5] in ("-", "/")
 
 
 def are_plain_dates(values: Sequence[Any]) -> bool:

@@ -69,10 +69,8 @@ class Functions:
 
     def used(self) -> list[str]:
         """Return the source of the functions that were added."""
-        return [self._copied(text) for name, text in self._texts.items() if name in self._used]
-
-    def _copied(self, text: str) -> str:
-        return typed(self._calls.sub(rf"{self.prefix}_\1(", text), self.real)
+        texts = [text for name, text in self._texts.items() if name in self._used]
+        return [typed(self._calls.sub(rf"{self.prefix}_\1(", text), self.real) for text in texts]
 
 
 def typed(text: str, real: str) -> str:

@@ -93,7 +93,9 @@ class Category(Encoder):
         code = next((text for text in texts if text is not None and is_code(text)), None)
         if code is not None and not (rows.chosen or remarks):  # a remark means other text
             remarks.append(CODES.format(code))
-        return remarks, is_other, not (rows.chosen or is_other) and all_different(cells, texts)
+        present = int(cells.take(are_named(texts), False).sum())
+        all_differ = present >= FEW and len(set(texts) - {None}) == present
+        return remarks, is_other, all_differ and not (rows.chosen or is_other)
 
     def features(self, column: Column) -> list[Feature]:
         return [Feature(column.name, "", Group.CODE)]
@@ -169,9 +171,3 @@ class Category(Encoder):
 def are_named(texts: Sequence[str | None]) -> np.ndarray:
     """Return which values are not missing."""
     return np.array([text is not None for text in texts], dtype=bool)
-
-
-def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
-    """Return whether a column has many values, all different; `texts` are the category names."""
-    rows = int(cells.take(are_named(texts), False).sum())
-    return rows >= FEW and len(set(texts) - {None}) == rows

@@ -55,7 +55,7 @@ def sentinels(sample: Sample) -> Iterator[Finding]:
 def marks_in(numbers: np.ndarray) -> list[float]:
     """Return the numbers that probably mean a missing value; together they occur repeatedly."""
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-    found = [*low_sentinels(values), *high_sentinels(values)]
+    found = [*low_sentinels(values), *(-each for each in ends(-values[::-1]))]
     rows = counts[np.isin(values, found)].sum()
     share = MIN_SHARE if ANSWERS.issuperset(found) else 0
     return found if rows > 1 and rows >= share * counts.sum() else []
@@ -86,11 +86,6 @@ def low_sentinels(values: np.ndarray) -> list[float]:
     if len(negative) and len(others) >= MIN_OTHERS and set(negative) <= ANSWERS:
         return list(negative)
     return ends(values)
-
-
-def high_sentinels(values: np.ndarray) -> list[float]:
-    """Return the sentinels at the upper end of ascending values."""
-    return [-each for each in ends(-values[::-1])]
 
 
 def ends(values: np.ndarray) -> list[float]:
