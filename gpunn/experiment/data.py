@@ -128,9 +128,6 @@ def _unknown_kind(path: Path, kinds: str) -> DataError:
     return DataError(f"{path}: expected a file name that ends in {kinds}")
 
 
-# ------------------------------------------------------------------------------- NPZ and NPY
-
-
 def _load_arrays(data: NPZ | NPY) -> Splits:
     read: Callable[[str, str], tuple[np.ndarray, np.ndarray, str]]
     if isinstance(data, NPZ):
@@ -194,9 +191,6 @@ def _array_split(
             f"numbers of type {y.dtype}"
         )
     return Split(X, y)
-
-
-# ---------------------------------------------------------------------------------------- CSV
 
 
 def _load_csv(data: CSV, dtype: str) -> Splits:

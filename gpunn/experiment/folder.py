@@ -192,8 +192,6 @@ class RunFolder(LockedFolder, Callback):
             if name.startswith(NORM_STATE)
         }
 
-    # ------------------------------------------------------------------------------ callbacks
-
     def state(self, trainer: Trainer) -> dict[str, Any]:
         norms = self._norms.state(trainer)
         return {DATA: self._data, **{f"{NORM_STATE}{name}": item for name, item in norms.items()}}
@@ -321,8 +319,6 @@ class RunFolder(LockedFolder, Callback):
             return False
         self.best_epoch = int(row["epoch"])
         return True
-
-    # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
         """Calibrate and write the trained network, and remove the earlier network's evaluation.

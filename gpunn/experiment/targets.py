@@ -27,9 +27,6 @@ SEVERAL = (
 )
 
 
-# ---------------------------------------------------------------------------- names of classes
-
-
 def in_order(names: Iterable[str]) -> list[str]:
     """Return class names, sorted as numbers if all names are numbers, else as strings."""
     numbers = {name: number_of(name) for name in names}
@@ -81,9 +78,6 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
             f"{classes[0]!r}; choose 'softmax_cross_entropy' or, for two classes, "
             "'binary_cross_entropy'"
         )
-
-
-# ------------------------------------------------------- targets of CSV files and of arrays
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
@@ -161,9 +155,6 @@ def name_of_class(value: bytes | str) -> str:
     if len(text) > MAX_NAME:
         raise ValueError(f"expected a class name of at most {MAX_NAME} characters; got {len(text)}")
     return text
-
-
-# ------------------------------------------------------------------------- targets of tables
 
 
 class TableTargets:

@@ -230,9 +230,6 @@ def class_names(
     return names
 
 
-# ------------------------------------------------------------------------------ dense blocks
-
-
 @dataclass
 class Block:
     """A dense layer f(x W + b), where `activation` is scikit-learn's name of f."""

@@ -237,9 +237,6 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
     return values
 
 
-# ------------------------------------------------------------------------------------ export
-
-
 @dataclass
 class Module:
     """A module of a `torch.nn.Sequential`: its Python code, and its arrays by PyTorch's names."""
@@ -333,9 +330,6 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.PReLU:
         return [Module(f"PReLU({arrays['slope'].size})", {"weight": arrays["slope"]})]
     raise ExportError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
-
-
-# ------------------------------------------------------------------------------------ import
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:

@@ -126,9 +126,6 @@ class Axis:
     limits: tuple[float, float] = (-np.inf, np.inf)
 
 
-# ------------------------------------------------------------------------------------ charts
-
-
 def lines(
     key: str,
     title: str,
@@ -493,9 +490,6 @@ def heat_map(
     return Chart(key, title, description, svg, columns, rows, (), note)
 
 
-# ----------------------------------------------------------------------------------- drawing
-
-
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
     """Return the drawing that `draw` makes on axes, as SVG; the key must be a plain word."""
     if KEY.fullmatch(key) is None:
@@ -542,9 +536,6 @@ def ticks(axes: Any, logarithmic: bool) -> None:
         axes.yaxis.set_major_formatter(plain)
     elif max(map(abs, axes.get_ylim())) >= 1000:
         axes.yaxis.set_major_formatter(plain)
-
-
-# ------------------------------------------------------------------------------------- tables
 
 
 def evenly(count: int, limit: int) -> np.ndarray:

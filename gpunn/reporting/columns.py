@@ -202,9 +202,6 @@ def spreads_of(
     return [spreads[name] for name in order if name in spreads][:MAX_SPREADS]
 
 
-# ------------------------------------------------------------------------------------- charts
-
-
 def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     """Return a chart of the columns' importance, and charts of the errors by category."""
     names, values = list(findings.importance), list(findings.importance.values())

@@ -202,9 +202,6 @@ def distinct_names(records: Sequence[Record]) -> list[str]:
     return names if len(set(names)) == len(names) else paths
 
 
-# ----------------------------------------------------------------------------------- one run
-
-
 def view(
     record: Record, name: str, key: str, backend: str | Backend | None, allow_imports: bool
 ) -> Run:
@@ -396,9 +393,6 @@ def machine(record: Record) -> list[tuple[str, str]]:
         ("Folder", record.path.resolve()),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
-
-
-# ------------------------------------------------------------------------------- several runs
 
 
 def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:

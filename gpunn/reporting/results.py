@@ -65,9 +65,6 @@ def results(findings: Findings, key: str) -> Results:
     return numbers(outcome, findings.split, key)
 
 
-# ------------------------------------------------------------------------------------ classes
-
-
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
     """Return the confusion matrix, metrics by class, and the most confident wrong predictions."""
     wrong = outcome.confidently_wrong
@@ -201,9 +198,6 @@ def images(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Image
     return shown
 
 
-# ------------------------------------------------------------------------------------- labels
-
-
 def labels(outcome: Labels, split: str) -> Table:
     """Return accuracy, precision and recall of each yes-or-no output."""
     right = np.mean(outcome.truth == outcome.predicted, axis=0)
@@ -216,9 +210,6 @@ def labels(outcome: Labels, split: str) -> Table:
     return Table(
         "By output", columns, rows, f"On {len(outcome.truth):,} rows of the {split} split."
     )
-
-
-# ------------------------------------------------------------------------------------ numbers
 
 
 def numbers(outcome: Numbers, split: str, key: str) -> Results:

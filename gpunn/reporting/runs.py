@@ -143,9 +143,6 @@ def constants_as_numbers(value: Any) -> Any:
     return value
 
 
-# ------------------------------------------------------------------------ choosing and sorting
-
-
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     """Return the full key: a column, a metric, or the path of a setting that ends in `key`.
 

@@ -492,8 +492,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         source = dataset_of(backend, X_val, targets, w_val, dtype)
         return training, Subset(source), lambda o: self._score_of(o, y_val, w_val)
 
-    # ------------------------------------------------------------------------------- predicting
-
     def _outputs(self, X: Any, method: str) -> np.ndarray:
         """Return the network's outputs for the user's inputs; errors mention `method`."""
         check_is_fitted(self)

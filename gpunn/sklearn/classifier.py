@@ -186,8 +186,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     loss: Any = parameter("log_loss", among("log_loss"), configurable(Loss))
     label_smoothing: float = parameter(0.0, real(0, 1))
 
-    # ---------------------------------------------------------------------------------- fitting
-
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
@@ -310,8 +308,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         return accuracy(y, self._labels(outputs), weights)
-
-    # ------------------------------------------------------------------------------- predicting
 
     def _activated(self, outputs: np.ndarray) -> np.ndarray:
         """Return probabilities from logits, with the same shape."""

@@ -156,8 +156,6 @@ class Engine:
                 self.release_network(estimator)
             return outputs
 
-    # ---------------------------------------------------------------------- continuing training
-
     def set_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
         """Replace the trainer."""
         self.trainer, self.rate, self._saved = trainer, rate, {}

@@ -97,8 +97,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     0.98...
     """
 
-    # ---------------------------------------------------------------------------------- fitting
-
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one more epoch, on the rows `X` with the targets `y`.
@@ -148,8 +146,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         if not np.isfinite(predictions).all():
             return float("nan")
         return float(r2_score(y, predictions, sample_weight=weights))
-
-    # ------------------------------------------------------------------------------- predicting
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

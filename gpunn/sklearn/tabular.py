@@ -503,8 +503,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         network.schema = schema
         self._name_outputs(network)
 
-    # ------------------------------------------------------------------------------- predicting
-
     def _network_outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs, shape (rows, outputs)."""
         check_is_fitted(self)
@@ -524,8 +522,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Copies of the trained networks, fold by fold. Each network predicts raw rows."""
         check_is_fitted(self)
         return separated(self._placed_network())
-
-    # ----------------------------------------------------------------------------------- saving
 
     def save(self, path: str | Path) -> None:
         """Save the fitted estimator to a model file, which contains no code; `load` reads it.

@@ -165,8 +165,6 @@ class Study:
             warnings.simplefilter("ignore")
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
-    # ------------------------------------------------------------------------------ trials
-
     def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
         """Return the next trial; None after `maximum` trials, or if the grid is complete.
 

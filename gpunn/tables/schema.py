@@ -235,8 +235,6 @@ class Schema:
         )
         return cls(fitted, learned, missing_values, table.named)
 
-    # --------------------------------------------------------------------------------- encoding
-
     @property
     def parts(self) -> tuple[Schema, ...]:
         """The schemas whose matrices form this schema's matrix; by default, only itself."""
@@ -450,8 +448,6 @@ class Schema:
             title=table.title,
         )
 
-    # ------------------------------------------------------------------------------ description
-
     @property
     def problems(self) -> list[str]:
         """Problems with the columns of the training rows, with one line for each problem."""
@@ -509,8 +505,6 @@ class Schema:
         )
 
     __hash__ = None  # type: ignore[assignment]
-
-    # ----------------------------------------------------------------------------------- saving
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema in JSON types, without its arrays, which `from_json` also needs.

@@ -125,8 +125,6 @@ class TabularSearch(TabularEstimator):
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
         raise NotImplementedError("each candidate has a recipe")
 
-    # ----------------------------------------------------------------------------------- training
-
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
         check_libraries(self.compare, self._quantiles)
         check_distillation(self.distill, self._quantiles)
@@ -297,8 +295,6 @@ class TabularSearch(TabularEstimator):
         """Print a row of the leaderboard."""
         if self.progress:
             print(line_of(row, self.metric_), file=sys.stderr)
-
-    # ---------------------------------------------------------------------------------- combining
 
     def _combine(
         self, plan: Plan, candidates: Sequence[Candidate]
