@@ -14,9 +14,9 @@ import click
 
 
 class StandardStream(io.FileIO):
-    """A standard stream, which `title` names in error messages.
+    """A standard stream; `title` is its name in error messages.
 
-    An empty title marks a stream for notices: errors of failed writes are ignored.
+    If the title is empty, errors of failed writes are ignored.
     """
 
     def __init__(self, number: int, title: str) -> None:

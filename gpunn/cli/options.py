@@ -148,7 +148,7 @@ TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decima
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options for reading a table; the command's function gets a dict, `reading`."""
+    """Add options for reading a table; the command's function gets them as a dict, `reading`."""
 
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:

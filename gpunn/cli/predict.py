@@ -256,7 +256,8 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    `form` is "csv" or "jsonl". If it is None, the path's suffix or the input's format replaces it.
+    `form` is "csv" or "jsonl"; if it is None, the path's suffix decides, or else the input's
+    format.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

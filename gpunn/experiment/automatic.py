@@ -69,7 +69,7 @@ class Automatic:
     def fit(self, folder: Path, ended: OnCandidate) -> str:
         """Train until the time is over or Ctrl-C is pressed; return why training ended early.
 
-        Finished candidates are saved in `folder`; before the first one, Ctrl-C raises a
+        Finished candidates are saved in `folder`. Before the first one is finished, Ctrl-C raises a
         KeyboardInterrupt.
         """
         estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}

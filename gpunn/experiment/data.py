@@ -69,8 +69,8 @@ def read_split(
 
     `path` has data of the kind of the training data: a table, a folder of images, a CSV, NPZ or NPY
     file, or a folder of IDX files, whose test split is read. The targets of an NPY file are in
-    `target_path`. The configuration names columns and arrays, and `metadata` the classes. A
-    DataError is raised if a file does not fit the model.
+    `target_path`. Names of columns and arrays are from the configuration, and classes from
+    `metadata`. A DataError is raised if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):

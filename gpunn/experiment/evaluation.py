@@ -30,8 +30,8 @@ LOG = logging.getLogger("gpunn")
 class Evaluation(dict[str, float]):
     """Loss and metrics of a split of the data, by name.
 
-    If each row belongs to one of several classes, `classes` has the class names, and `rates`, of
-    shape (classes,), the fraction of rows in each class. For two classes, `decisions` has the
+    If each row belongs to one of several classes, `classes` has the class names. `rates`, of shape
+    (classes,), has the fraction of rows in each class. For two classes, `decisions` has the
     threshold for the second class's probability, and the metrics at this threshold.
     """
 

@@ -62,7 +62,7 @@ class RunFolder(LockedFolder, Callback):
     must be the last callback in the list.
 
     The network of a new best epoch is written with the next checkpoint, or when training ends for
-    any reason. If the process is killed before, the resumed run trains that epoch again.
+    any reason. If the process is killed earlier, the resumed run trains that epoch again.
 
     Until this process leaves the context or ends, no other process can train in the folder::
 

@@ -58,9 +58,9 @@ def split_keys(
 ) -> SplitKeys | None:
     """Return the keys by which a table's rows are split, or None for a random split.
 
-    `missing` has further strings that mark a missing value, and `kinds` the kinds of columns that
-    the user chose. A ConfigError is raised if the table lacks the split's column, and a DataError
-    if a row has no time or group.
+    `missing` has further strings that mark a missing value, and `kinds` has the kinds of columns
+    that the user chose. A ConfigError is raised if the table lacks the split's column, and a
+    DataError if a row has no time or group.
     """
     if data.split_by is None:
         return None

@@ -13,8 +13,8 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 FAR = 0.5
-"""A remark is made if the held-out fraction differs from the requested one by more than this part
-of it."""
+"""Largest difference of the held-out from the requested fraction, relative to it, without a
+remark."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""

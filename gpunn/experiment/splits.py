@@ -104,10 +104,10 @@ class Splits:
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         """If the targets are classes, return the splits with class indices as targets.
 
-        If the loss treats the numbers of a CSV file as classes, their indices replace the numbers,
-        and the metadata get the classes; see `gpunn.experiment.targets`. A ConfigError is raised if
-        the loss or the number of outputs does not fit the classes, and a DataError if the training
-        rows lack a class.
+        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
+        and the classes are added to the metadata; see `gpunn.experiment.targets`. A ConfigError is
+        raised if the loss or the number of outputs does not fit the classes. A DataError is raised
+        if the training rows lack a class.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)

@@ -60,7 +60,7 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
 
 
 def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield the label and the layer of each layer; see `layers_of`."""
+    """Yield each layer with its label; see `layers_of`."""
     for name, layer in layers.items():
         if type(layer) is Chain:
             yield from flat_layers(layer.children(), f"{prefix}{name}.")

@@ -159,4 +159,4 @@ OPERATORS32: dict[type, Function] = {
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
 }
-"""Such functions that are used only for float32."""
+"""Functions like those in `OPERATORS`, which are used only for float32."""

@@ -41,7 +41,7 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array as a constant; return its name, generated unless a step's array has one."""
+        """Add an array as a constant, and return its name; arrays of steps keep their names."""
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name

@@ -141,7 +141,8 @@ def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndar
     """Return the error of each row, the overall error, and its name.
 
     For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
-    the error rate. For numbers, they are the squared error and the RMSE.
+    the error rate. For numbers, a row's error is the squared error, and the overall error is the
+    RMSE.
     """
     raw = model.predict(split.inputs())
     targets = loss.check_targets(split.targets(), raw.shape[1])

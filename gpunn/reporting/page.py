@@ -120,7 +120,8 @@ def report_html(
 ) -> str:
     """Return a report on runs as the text of an HTML file; see `write_report`.
 
-    The data is read again to compute predictions. If it is missing, a notice replaces them.
+    The data is read again to compute predictions. If the data is missing, a notice replaces the
+    predictions.
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")

@@ -54,7 +54,8 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
     """Return recalls and precisions at each threshold, and the average precision.
 
-    It is the sum, over all thresholds, of the precision times the rise of the recall.
+    The average precision is the sum, over all thresholds, of the precision times the rise of the
+    recall.
     """
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
@@ -78,7 +79,7 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
 
     The error of a bin is |mean probability - fraction of rows in the class|; its mean over the bins
     is weighted by their rows. In a bin of perfect probabilities p_i, the sum of all (t_i - p_i) is
-    about normal, with the variance sum_i p_i (1 - p_i). The percentile is of such random errors.
+    about normal, with the variance sum_i p_i (1 - p_i). Such random errors give the percentile.
     """
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)

@@ -49,8 +49,7 @@ UNUSED = (
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does not call. If a subclass overrides one, scikit-learn trains the
-estimator."""
+"""Methods that gpunn does not call. scikit-learn trains a subclass that overrides one of them."""
 
 
 class Acceleration:
@@ -239,7 +238,7 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Pickle an estimator for another process, but not for files, which stay scikit-learn's."""
+    """Pickle an estimator for another process; pickles in files stay scikit-learn's."""
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
     return (received, (backend, function, arguments), *more)
@@ -248,7 +247,7 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Rebuild an estimator that another process sent; a child process then also calls `install`.
 
-    The main process does not call it, since an estimator may come back after `uninstall`.
+    The main process does not, since a child process may send an estimator back after `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

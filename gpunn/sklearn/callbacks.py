@@ -45,8 +45,8 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
-    `rows` counts the rows of an epoch. The remaining time assumes that no later epoch is better, so
-    that `stopping` ends training.
+    `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
+    better, so that `stopping` ends training.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.schedules import Schedule
 
 SMALLEST_RATE = 1e-6
-"""An adaptive learning rate is not reduced further; training ends instead."""
+"""At this adaptive learning rate, training ends instead of a further reduction."""
 
 
 class LearningRate(Schedule):

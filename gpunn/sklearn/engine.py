@@ -50,7 +50,7 @@ def reused_networks() -> Iterator[None]:
 
 
 def seeded(random_state: Any) -> np.random.RandomState:
-    """Return scikit-learn's generator; to seed one takes a hundredth of the time to make one."""
+    """Return scikit-learn's generator; seeding an unused one is 100 times as fast as a new one."""
     random: np.random.RandomState | None = None
     if isinstance(random_state, Integral):
         random, UNUSED.generator = UNUSED.generator, None
@@ -64,7 +64,7 @@ def seeded(random_state: Any) -> np.random.RandomState:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return a generator equal to `random`, and the list of orders drawn from it, to be extended.
+    """Return a generator equal to `random`, and the growing list of orders drawn from it.
 
     Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
     """

@@ -21,8 +21,8 @@ def folds_of(
 ) -> np.ndarray:
     """Return the number of each row's fold, from 0 to `count` - 1.
 
-    Folds have nearly equal numbers of rows, also of each class. So have the rows with a weight of
-    0, which don't count in a metric.
+    Folds have nearly equal numbers of rows, and of rows of each class. Rows with a weight of 0,
+    which don't count in a metric, are distributed separately in the same way.
     """
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:

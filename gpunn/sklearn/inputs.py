@@ -42,7 +42,7 @@ def to_host(array: Any) -> Any:
 
 
 def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
-    """Return whether X obviously passes scikit-learn's slow checks: finite floats in rows."""
+    """Return whether X, finite floats in rows, would pass scikit-learn's slow checks unchanged."""
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in FLOATS or not X.size:
         return False
     arrays = [X]

@@ -1,4 +1,4 @@
-"""Losses of scikit-learn, without a `name`, since configurations can't contain them."""
+"""Losses that scikit-learn has; they have no `name`, so configurations can't use them."""
 
 from __future__ import annotations
 

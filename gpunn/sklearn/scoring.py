@@ -85,9 +85,9 @@ class Scoring:
     def standard_error(self, predictions: np.ndarray) -> float:
         """Return the standard error of the mean of the folds' scores.
 
-        With a single fold, it is the standard deviation over bootstrap samples of the rows. Smaller
-        samples of many rows have a larger deviation, which is scaled (Bickel et al. 1997,
-        "Resampling Fewer Than n Observations").
+        With a single fold, it is the standard deviation over bootstrap samples of the rows. If
+        there are many rows, samples have fewer rows, and their standard deviation is scaled (Bickel
+        et al. 1997, "Resampling Fewer Than n Observations").
         """
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))

@@ -44,7 +44,8 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
     largest numbers in its name or, if they are equal, the latest time. If a run has written
     checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
-    ModelFileError if it is damaged. If all are damaged, a ModelFileError has all problems.
+    ModelFileError if it is damaged. If all checkpoints are damaged, a ModelFileError lists the
+    problems.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -109,7 +110,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove checkpoints later than the first of a training run: damaged or obsolete ones."""
+        """Remove damaged or obsolete checkpoints: those later than the first of a training run."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

@@ -29,7 +29,8 @@ LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern for the temporary files of killed writers; a pattern for the file's name replaces {}."""
 
 TRIES = 5
-"""Number of attempts to lock a folder, which `is_locked` may lock for a moment elsewhere."""
+"""Number of attempts to lock a folder, which `is_locked` in another process may lock for a
+moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
@@ -221,8 +222,8 @@ def is_locked(folder: Path) -> bool:
 def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is already locked.
 
-    Systems without locks, such as Windows, return True. A shared lock excludes only locks that are
-    not shared.
+    Without locks, as on Windows, the result is True. A shared lock excludes only locks that are not
+    shared.
     """
     if sys.platform == "win32":
         return True

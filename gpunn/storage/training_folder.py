@@ -17,10 +17,9 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
-    In messages, `described` names the settings, and `content` the folder's content. Within the
-    context, no other process can train in the folder. Entering raises an ArgumentError if a
-    training with other settings, or in another process, uses the folder, and a DataFileError if the
-    file is damaged.
+    In messages, `described` names the settings, and `content` names the folder's content. An
+    ArgumentError is raised if the folder belongs to a training with other settings, or to a running
+    one in another process. A damaged file raises a DataFileError.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def turn(folder: Path) -> Iterator[None]:
 class Mending:
     """A lock of a journal, which also removes an incomplete last line of a killed process.
 
-    Otherwise the next line would be appended to it, and no process could read the journal.
+    Otherwise the next line would be appended to the incomplete line.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:

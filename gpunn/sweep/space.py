@@ -78,7 +78,8 @@ def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, An
 def settings_of(values: Mapping[str, Any]) -> list[str]:
     """Return settings such as "training.epochs=3", which `--set` accepts, for values by paths.
 
-    A table comes before its keys; for example, `training.optimizer` before its learning rate.
+    A table comes before keys in it; for example, `training.optimizer` comes before its learning
+    rate.
     """
     paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
     return [f"{path}={toml_text(values[path])}" for path in paths]

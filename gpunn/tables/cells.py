@@ -166,7 +166,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def are_plain_dates(values: Sequence[Any]) -> bool:
-    """Return whether all values have a form of dates that NumPy can read, faster than Python."""
+    """Return whether all values look like 2026-05-31, or have a time; NumPy reads them fast."""
     if set(map(type, values)) != {str} or not set(map(len, values)) <= {10, 16, 19}:
         return False
     texts = np.array(values, "U19")

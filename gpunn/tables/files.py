@@ -262,8 +262,8 @@ class CellReader:
 
     With `commas`, a comma may be a decimal mark if the column has no points. `is_late` means that
     the column turned out to be text after some cells were read as numbers. `mark` is the decimal
-    mark, or "". If three digits follow every mark, which may separate thousands, `ambiguous` is the
-    first cell with a mark. `rounding` is a remark on a rounded integer, or "".
+    mark, or "". If three digits follow every mark, the marks may separate thousands, and
+    `ambiguous` is the first cell with a mark. `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -17,7 +17,7 @@ from gpunn.tables.schema import Schema
 from gpunn.tables.unseen_values import UnseenValues
 
 KEY = "schemas"
-"""Key of the schemas in a description. It must not change, because files contain it."""
+"""Key of the schemas in a description, which files contain, so it must not change."""
 
 
 class JoinedSchema(Schema):

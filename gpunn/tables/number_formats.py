@@ -88,9 +88,9 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
     """Return the decimal mark of numbers ("" if none is possible), and whether the mark is certain.
 
-    If exactly three digits follow every mark, the mark may separate thousands. It is read so if it
-    is a comma, if the numbers are amounts of money, or if all numbers without a mark are below
-    1000.
+    If exactly three digits follow every mark, the mark may separate thousands. It counts as a
+    thousands separator if it is a comma, if the numbers are amounts of money, or if all numbers
+    without a mark are below 1000.
     """
     fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
     marked = [number for number in numbers if {*number} & {*".,"}]

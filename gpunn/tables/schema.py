@@ -579,7 +579,7 @@ def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, ColumnType]:
-    """Return the kinds that a user chose, or raise an error if one is wrong."""
+    """Return the kinds that a user chose, or raise an error if a kind or column is unknown."""
     if kinds is None:
         return {}
     if not isinstance(kinds, Mapping):

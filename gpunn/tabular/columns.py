@@ -69,9 +69,9 @@ def column_groups(
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
     `embed` returns the layer for the numbers of the training rows, or is None. The last numbers,
-    which mark missing values, are not embedded. `make` returns the layer for adjacent code columns,
-    given whether these have at most `max_one_hot` categories, the number of codes of each column,
-    and the codes of the training rows.
+    which mark missing values, are not embedded. `make` returns the layer for adjacent code columns.
+    Its arguments are whether these have at most `max_one_hot` categories, the number of codes of
+    each column, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

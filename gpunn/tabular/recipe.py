@@ -112,8 +112,8 @@ def checked_metric(
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
     If `metric` is None, classes and labels have the log loss, and numbers the root mean squared
-    error. With several outputs, R2 gives all outputs equal weight. A transform of the targets
-    requires the loss, which refers to the transformed targets.
+    error or, with several outputs, R2, which gives all outputs equal weight. With a transform of
+    the targets, the metric is the loss, which refers to the transformed targets.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"

@@ -419,7 +419,7 @@ def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
 
 
 def rounded(row: Sequence[Any]) -> list[float]:
-    """Return a row of the input shape, or a vector, in the network's precision, if it is finite."""
+    """Return a row as finite numbers in the network's precision, or raise a ValueError."""
     shape = MODEL["input_shape"]
     row, count = flattened(row, shape), math.prod(shape)
     kind = f"<{count}f" if MODEL["dtype"] == "float32" else f"<{count}d"

@@ -26,7 +26,7 @@ def encoded(
     """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
     `counts` counts, by column, the rows of each unknown category and of each number with another
-    unit. None means a missing value in a column without missing values in training.
+    unit. The key None counts missing values of a column without missing values in training.
     """
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])

@@ -56,10 +56,10 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 
 
 class Comparison:
-    """Compares columns by how well each one predicts the target of held-out rows, half of all rows.
+    """Compares columns by how well each one predicts the target of held-out rows.
 
-    If rows have groups, whole groups are held out. Otherwise, a column that identifies the groups
-    would predict what all rows of a group have in common.
+    Half of the rows are held out. If rows have groups, whole groups are held out. Otherwise, a
+    column that identifies the groups would predict what all rows of a group have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:

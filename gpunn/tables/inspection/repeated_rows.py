@@ -22,10 +22,9 @@ FINE = 0.05
 a fine column, rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Repeated rows are copies only if rows that agree in all columns but one often agree in that
-column too, for each column. At least the fraction `COPIED` of the pairs that would differ by chance
-must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs of
-rows."""
+"""Repeated rows are copies only if, for each column, rows that agree in all other columns often
+agree in this column too. At least the fraction `COPIED` of the pairs that would differ by chance
+must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs."""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),

@@ -28,10 +28,10 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 class Target:
     """A target column.
 
-    `values` has the classes or numbers in dictionary encoding, `texts` the name of each value, and
-    `counts` the number of rows of each class, the most frequent first. If there are too many
-    numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
-    number; then `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
+    `values` has the classes or numbers in dictionary encoding. `texts` has the name of each value,
+    and `counts` has the number of rows of each class, the most frequent first; both are empty if
+    there are too many numbers for classes. `numbers` is None if a cell is not a number; then
+    `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
     """
 
     name: str

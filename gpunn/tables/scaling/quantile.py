@@ -20,7 +20,7 @@ INTERPOLATED = 8e307
 difference."""
 
 NOISE = 1e-5
-"""The noise that separates equal numbers, as a fraction of the column's standard deviation."""
+"""Standard deviation of the noise that separates equal numbers, divided by the column's."""
 
 MAX_DEVIATIONS = 100
 """The standard deviation that scales the noise is at most this many interquartile ranges, so that
