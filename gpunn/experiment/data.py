@@ -67,10 +67,10 @@ def read_split(
 ) -> Split:
     """Return rows with targets from other files than the configuration's, to evaluate a model.
 
-    `path` has data of the kind of the training data: a table, a folder of images, a CSV, NPZ or NPY
-    file, or a folder of IDX files, whose test split is read. The targets of an NPY file are in
-    `target_path`. Names of columns and arrays are from the configuration, and classes from
-    `metadata`. A DataError is raised if a file does not fit the model.
+    `path` has data of the kind of the training data: a table, a folder of images, or a CSV, NPZ or
+    NPY file. It may also be a folder of IDX files, whose test split is read. The targets of an NPY
+    file are in `target_path`. Names of columns and arrays are from the configuration, and classes
+    from `metadata`. A DataError is raised if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):

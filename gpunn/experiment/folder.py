@@ -58,8 +58,8 @@ class RunFolder(LockedFolder, Callback):
 
     Each file is written completely or not at all; only the histories grow, by one line per epoch.
     The files of an earlier run stay unchanged until the first checkpoint of the new training is on
-    the disk; its final network and evaluation stay until the new run replaces them. A RunFolder
-    must be the last callback in the list.
+    the disk. The earlier final network and evaluation stay until the new run replaces them. A
+    RunFolder must be the last callback in the list.
 
     The network of a new best epoch is written with the next checkpoint, or when training ends for
     any reason. If the process is killed earlier, the resumed run trains that epoch again.

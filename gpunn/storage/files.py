@@ -36,10 +36,10 @@ moment."""
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
     """Write chunks to a temporary file in the same folder, then rename it to `path`.
 
-    Both the new file and its new name are on the disk (fsync) before this function returns, so that
-    even a crash of the machine leaves either the old file or the new file. If the folder is
-    missing, full or not writable, or if the path is a folder, a FileAccessError is raised, and
-    nothing changes.
+    Both the new file and its new name are on the disk (fsync) before this function returns. So even
+    a crash of the machine leaves either the old file or the new file. If the folder is missing,
+    full or not writable, or if the path is a folder, a FileAccessError is raised, and nothing
+    changes.
     """
     with Replacement() as new:
         new.add(path, *content)

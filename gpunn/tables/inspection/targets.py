@@ -29,8 +29,8 @@ class Target:
     """A target column.
 
     `values` has the classes or numbers in dictionary encoding. `texts` has the name of each value,
-    and `counts` has the number of rows of each class, the most frequent first; both are empty if
-    there are too many numbers for classes. `numbers` is None if a cell is not a number; then
+    and `counts` has the number of rows of each class, the most frequent first. If there are too
+    many numbers for classes, both are empty. `numbers` is None if a cell is not a number; then
     `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
     """
 
