@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import (
+    PATH,
     backend_option,
     best_option,
     imports_option,
@@ -22,16 +23,12 @@ from gpunn.cli.text import evaluation_text, say
 
 @click.command(short_help="Print the loss and metrics of a trained network.")
 @run_argument
-@click.argument("rows_path", type=click.Path(path_type=Path), required=False, metavar="[DATA]")
+@click.argument("rows_path", type=PATH, required=False, metavar="[DATA]")
 @backend_option
 @best_option
 @imports_option
-@click.option("--data-path", type=click.Path(path_type=Path), help="Another way to give DATA.")
-@click.option(
-    "--target-path",
-    type=click.Path(path_type=Path),
-    help="NPY file with the targets, if DATA is an NPY file.",
-)
+@click.option("--data-path", type=PATH, help="Another way to give DATA.")
+@click.option("--target-path", type=PATH, help="NPY file with the targets, if DATA is an NPY file.")
 @threshold_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(

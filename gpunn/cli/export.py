@@ -9,6 +9,7 @@ import click
 
 from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import (
+    PATH,
     best_option,
     check_probabilities,
     imports_option,
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=FileCommand, short_help="Export a trained network to ONNX, Python or C.")
-@click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
-@click.option("--onnx", type=click.Path(path_type=Path), help="ONNX file to write.")
+@click.argument("model_path", type=PATH, metavar="MODEL")
+@click.option("--onnx", type=PATH, help="ONNX file to write.")
 @click.option(
-    "--python",
-    "python_path",
-    type=click.Path(path_type=Path),
-    help="Python file to write; it needs only NumPy.",
+    "--python", "python_path", type=PATH, help="Python file to write; it needs only NumPy."
 )
 @click.option(
     "--pure", is_flag=True, help="Write a Python file that needs only the standard library."
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--c",
     "c_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="C99 header to write; it needs only math.h. Its functions are named after the file.",
 )
 @click.option(

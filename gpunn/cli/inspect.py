@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gpunn.cli.options import table_options, targets_option
+from gpunn.cli.options import PATH, table_options, targets_option
 from gpunn.cli.text import aligned, say, shortened
 
 WIDEST = 51
@@ -16,7 +16,7 @@ WIDEST = 51
 
 
 @click.command(short_help="Describe the columns of a table and possible problems.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @targets_option
 @table_options
 def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) -> None:

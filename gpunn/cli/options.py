@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
+PATH = click.Path(path_type=Path)
+
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
@@ -60,7 +62,7 @@ backend_option = click.option(
     help="numpy, cupy, cupy:1 or auto. Overrides GPUNN_BACKEND and the configuration.",
 )
 
-run_argument = click.argument("run_dir", type=click.Path(path_type=Path))
+run_argument = click.argument("run_dir", type=PATH)
 
 best_option = click.option(
     "--best", is_flag=True, help="Use the network of the best epoch, not the final network."

@@ -15,6 +15,7 @@ import click
 from gpunn.cli.options import (
     DECIMAL_OPTION,
     DELIMITER_OPTION,
+    PATH,
     backend_option,
     best_option,
     check_probabilities,
@@ -40,15 +41,13 @@ FORMATS = click.Choice(["csv", "jsonl"])
 
 
 @click.command(short_help="Predict rows of data with a trained network.")
-@click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
-@click.argument("input_paths", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT]...")
-@click.option(
-    "--input", "named_input", type=click.Path(path_type=Path), help="Another way to give INPUT."
-)
+@click.argument("model_path", type=PATH, metavar="MODEL")
+@click.argument("input_paths", type=PATH, nargs=-1, metavar="[INPUT]...")
+@click.option("--input", "named_input", type=PATH, help="Another way to give INPUT.")
 @click.option(
     "--output",
     "output_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="NPY, CSV or JSONL file to write; after an error, no file is written.  "
     "[default: standard output]",
 )

@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.options import PATH, backend_option, imports_option
 from gpunn.cli.text import say
 
 
 @click.command(cls=FileCommand, short_help="Write an HTML report with charts of runs.")
-@click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("run_dirs", type=PATH, nargs=-1, required=True)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("report.html"),
     show_default=True,
     help="HTML file to write.",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import TABLE_SUFFIXES, backend_option, imports_option, settings_option
+from gpunn.cli.options import PATH, TABLE_SUFFIXES, backend_option, imports_option, settings_option
 from gpunn.cli.text import say
 from gpunn.terminal import is_terminal
 
@@ -16,7 +16,7 @@ from gpunn.terminal import is_terminal
 @click.command(
     cls=FileCommand, short_help="Tune hyperparameters: train many trials of a configuration."
 )
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -32,9 +32,7 @@ from gpunn.terminal import is_terminal
 @backend_option
 @settings_option
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The sweep folder.  [default: runs/<name of CONFIG>-sweep]",
+    "--output", type=PATH, help="The sweep folder.  [default: runs/<name of CONFIG>-sweep]"
 )
 @click.option(
     "--reclaim",

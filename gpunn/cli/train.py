@@ -13,6 +13,7 @@ import click
 from gpunn.cli.automatic import automatic_settings, train_automatically
 from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import (
+    PATH,
     TABLE_SUFFIXES,
     backend_option,
     imports_option,
@@ -44,7 +45,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @targets_option
 @click.option(
     "--positive",
@@ -86,11 +87,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @table_options
 @backend_option
 @settings_option
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The run folder.  [default: runs/<name of CONFIG>]",
-)
+@click.option("--output", type=PATH, help="The run folder.  [default: runs/<name of CONFIG>]")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder.")
 @click.option(
     "--resume", is_flag=True, help="Continue an earlier run in the run folder, if there is one."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +34,6 @@ class ImportRefusedError(ConfigError):
     """Raised if a configuration imports a custom class, but imports are not allowed."""
 
 
-@dataclass
 class Objects:
     """The objects that a configuration names; unknown or invalid objects raise a ConfigError.
 
@@ -44,19 +42,9 @@ class Objects:
     own `layers`.
     """
 
-    config: Config
-    allow_imports: bool = False
-    layers: list[Layer] = field(init=False)
-    loss: Loss = field(init=False)
-    optimizer: Optimizer = field(init=False)
-    metrics: list[Metric] = field(init=False)
-    validation_metrics: list[Metric] = field(init=False)
-    callbacks: list[Callback] = field(init=False)
-    augment: list[Augmentation] = field(init=False)
-    imported: dict[str, str] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        model, training = self.config.model, self.config.training
+    def __init__(self, config: Config, allow_imports: bool = False) -> None:
+        self.config, self.allow_imports, self.imported = config, allow_imports, dict[str, str]()
+        model, training = config.model, config.training
         self.layers = self._make_all(Layer, model.layers or [], "model.layers")
         self.loss = self._make(Loss, training.loss, "training.loss")
         self.optimizer = self._make(Optimizer, training.optimizer, "training.optimizer")

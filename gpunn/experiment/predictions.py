@@ -85,10 +85,7 @@ def interpret(
 
 
 def with_bounds(
-    outputs: np.ndarray,
-    intervals: dict[str, Any],
-    percent: int,
-    targets: Sequence[str] | None = None,
+    outputs: np.ndarray, intervals: dict[str, Any], percent: int, targets: Sequence[str] | None
 ) -> Predictions:
     """Return predictions, and bounds of intervals, of which `percent` % contain the true number."""
     try:

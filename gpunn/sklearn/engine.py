@@ -103,27 +103,17 @@ class Engine:
         """Return a network with the estimator's fitted arrays."""
         units = layer_units(estimator.coefs_)
         values = named_values(estimator)
-        made_from = (
-            estimator.backend,
-            dtype,
-            units,
-            estimator.activation,
-            estimator.dropout,
-            bool(estimator.batch_norm),
-            bool(estimator.layer_norm),
-            self.seed,
-            is_alone(),
-        )
+        flags = bool(estimator.batch_norm), bool(estimator.layer_norm), is_alone()
+        layers = units, estimator.activation, estimator.dropout
+        made_from = (estimator.backend, dtype, *layers, *flags, self.seed)
         with self._lock:
             if self._network is None or self._made_from != made_from:
                 self._network, self._made_from = None, made_from
                 if UNUSED.networks and isinstance(estimator.activation, str):
                     self._network = UNUSED.networks.pop(made_from, None)
             if self._network is None:
-                layers = layers_of(estimator, units)
-                self._network = Sequential(
-                    layers, units[0], estimator.backend, self.seed, dtype, values
-                )
+                chain, backend = layers_of(estimator, units), estimator.backend
+                self._network = Sequential(chain, units[0], backend, self.seed, dtype, values)
             else:
                 with self._network.exclusion.held("predict", training=False):
                     for name, value in values.items():

@@ -235,11 +235,7 @@ TOO_FEW = 2
 
 
 def split(
-    rows: int,
-    fraction: float,
-    seed: int,
-    labels: np.ndarray | None,
-    weights: np.ndarray | None = None,
+    rows: int, fraction: float, seed: int, labels: np.ndarray | None, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training rows and of the validation rows.
 

@@ -245,12 +245,8 @@ class Study:
     def _summary(self) -> Trials:
         trials = [self._described(each) for each in self._trials()]
         direction: Literal["min", "max"] = "min" if self.rule.direction == "min" else "max"
-        return Trials(
-            metric=self.rule.monitor,
-            direction=direction,
-            trials=trials,
-            space=dict(self.sweep.space),
-        )
+        space = dict(self.sweep.space)
+        return Trials(metric=self.rule.monitor, direction=direction, trials=trials, space=space)
 
     def _described(self, trial: Any) -> Trial:
         """Return an Optuna trial as a `Trial`; an unfinished trial has the progress so far."""

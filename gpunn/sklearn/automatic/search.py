@@ -27,7 +27,6 @@ from gpunn.sklearn.automatic.candidates import (
     parameters_of,
 )
 from gpunn.sklearn.automatic.candidates_folder import CandidatesFolder, checksum
-from gpunn.sklearn.automatic.distillation import check_distillation, fold_to_learn
 from gpunn.sklearn.automatic.leaderboard import (
     as_frame,
     line_of,
@@ -127,7 +126,8 @@ class TabularSearch(TabularEstimator):
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
         check_libraries(self.compare, self._quantiles)
-        check_distillation(self.distill, self._quantiles)
+        if self.distill is not False and self._quantiles is not None:
+            raise ArgumentError("distill: cannot be combined with quantiles")
         if self.folder is not None and not isinstance(self.random_state, (int, np.integer)):
             raise ArgumentError(
                 "folder: needs an integer as random_state, so that the same call can resume"
@@ -446,3 +446,18 @@ class TabularSearch(TabularEstimator):
 def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates that have networks."""
     return [each for each in candidates if not each.outcome.error]
+
+
+def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
+    """Return a fold whose training rows have predictions instead of targets.
+
+    `learned` has predictions for all rows, by the ensemble's networks of this fold (Hinton et al.
+    2015, "Distilling the Knowledge in a Neural Network"). Networks of other folds have seen this
+    fold's held-out rows, whose true targets select the epoch.
+    """
+    held = fold.validation
+    true = held.targets.reshape(len(held.targets), -1)
+    if task == "classification":
+        true = np.eye(learned.shape[1])[held.targets]
+    every = fold.every._replace(targets=learned)
+    return fold._replace(every=every, validation=held._replace(targets=true))

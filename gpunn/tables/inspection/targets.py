@@ -116,17 +116,8 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
         distinct = len(counts)
     else:
         present, distinct = ~np.isnan(unnamed), len(values.values)
-    return Target(
-        name,
-        values,
-        texts,
-        numbers,
-        present,
-        counts,
-        distinct,
-        kind == "category" and numbers is None,
-        is_one_of_several,
-    )
+    is_text, several = kind == "category" and numbers is None, is_one_of_several
+    return Target(name, values, texts, numbers, present, counts, distinct, is_text, several)
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:

@@ -7,7 +7,7 @@ from sklearn.base import is_classifier
 from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.sklearn import RealMLPRegressor, TabularClassifier, TabularRegressor
 from gpunn.sklearn.automatic import search
-from gpunn.sklearn.automatic.distillation import fold_to_learn
+from gpunn.sklearn.automatic.search import fold_to_learn
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import table_of
 
