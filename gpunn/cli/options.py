@@ -32,16 +32,6 @@ def check_settings(
     return settings
 
 
-settings_option = click.option(
-    "--set",
-    "settings",
-    callback=check_settings,
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a configuration value, such as training.epochs=3 or model.layers.1.rate=0.3. "
-    "Can be repeated.",
-)
-
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 """Seconds per unit of time."""
 
