@@ -259,22 +259,24 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
-def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
+def imported(path: str, argument: str) -> type[Configurable]:
+    """Import a class from a path "package.module:Class", which runs the module's code."""
+    module, _, name = path.partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ArgumentError(f"{argument}: cannot import {path!r}: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, Configurable)):
+        raise ArgumentError(f"{argument}: {path!r} is not a subclass of a class of gpunn")
+    return cls
+
+
+def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
     """Return the subclass of `base` called `name`; error messages begin with `argument`.
 
-    With `allow_import`, the name may be `"package.module:Class"`, which imports and runs code. So
-    never set `allow_import` for names from a model file. Raise an ArgumentError if the name is
-    unknown, or if a custom class has the name of a built-in one.
+    Raise an ArgumentError if the name is unknown, or if a custom class has the name of a built-in
+    one.
     """
-    if allow_import and ":" in name:
-        module_name, _, class_name = name.partition(":")
-        try:
-            imported = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise ArgumentError(f"{argument}: cannot import {name!r}: {error}") from error
-        if not (isinstance(imported, type) and issubclass(imported, base)):
-            raise ArgumentError(f"{argument}: {name!r} is not a subclass of {base.__name__}")
-        return imported
     matches = [cls for cls in _subclasses(base) if cls.name == name and "name" in vars(cls)]
     if not (name and matches):
         raise ArgumentError(
@@ -355,27 +357,27 @@ NAMES: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()
 """The result of `field_names` for each class."""
 
 
-def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
+def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
     """Return the object of type `base` that `value` describes; messages begin with `argument`.
 
     `value` is an object or a subclass of `base`, a name, or a mapping with the key "name" and
-    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. With `allow_import`, a name may be
-    an import path, "package.module:Class". An unknown name, an unknown parameter or an invalid
-    value raises an ArgumentError. A `value` of any other type raises an ArgumentTypeError.
+    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. An unknown name, an unknown
+    parameter or an invalid value raises an ArgumentError. A `value` of any other type raises an
+    ArgumentTypeError.
     """
     if isinstance(value, base):
         return value
     if isinstance(value, type) and issubclass(value, base):
         return make(value, {}, argument)
     if isinstance(value, str):
-        return make(lookup(base, value, argument, allow_import=allow_import), {}, argument)
+        return make(lookup(base, value, argument), {}, argument)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         parameters = {key: item for key, item in value.items() if key != "name"}
-        cls = lookup(base, value["name"], argument, allow_import=allow_import)
-        return make(cls, parameters, argument)
+        return make(lookup(base, value["name"], argument), parameters, argument)
     kind = base.__name__
+    article = "an" if kind[0] in "AEIOU" else "a"
     raise ArgumentTypeError(
-        f"{argument}: expected a name, a table with the key 'name', or {_article(kind)} {kind}; "
+        f"{argument}: expected a name, a table with the key 'name', or {article} {kind}; "
         f"got {value!r}"
     )
 
@@ -388,10 +390,6 @@ def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
             f"got {values!r}"
         )
     return [resolve(base, value, f"{argument}[{index}]") for index, value in enumerate(values)]
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "AEIOU" else "a"
 
 
 def check_number(

@@ -35,7 +35,8 @@ def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
         cls = type(each)
         if not is_built_in(cls):
             name = each.name if "name" in vars(cls) else NAMELESS
-            classes.setdefault(_kind_of(cls), {})[name] = f"{cls.__module__}:{cls.__qualname__}"
+            kind = next(name for name, base in _kinds().items() if issubclass(cls, base))
+            classes.setdefault(kind, {})[name] = f"{cls.__module__}:{cls.__qualname__}"
     return classes
 
 
@@ -48,10 +49,6 @@ def _named(value: Any) -> Iterator[Configurable]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _named(item)
-
-
-def _kind_of(cls: type[Configurable]) -> str:
-    return next(name for name, base in _kinds().items() if issubclass(cls, base))
 
 
 def _kinds() -> dict[str, type[Configurable]]:

@@ -15,6 +15,7 @@ from gpunn.configurable import (
     check_fraction,
     check_integer,
     check_number,
+    imported,
     known,
     lookup,
     make,
@@ -172,11 +173,10 @@ def test_a_signature_is_that_of_the_constructor():
     assert str(inspect.signature(Shape)) == "()"
 
 
-def test_import_path_needs_permission():
-    assert resolve(Activation, "gpunn.activations:ReLU", "f", allow_import=True) == ReLU()
-    table = {"name": "gpunn.activations:LeakyReLU", "slope": 0.5}
-    assert resolve(Activation, table, "f", allow_import=True) == LeakyReLU(0.5)
-    for value in ("gpunn.activations:ReLU", table):
+def test_import_path_is_no_name():
+    path = "gpunn.activations:ReLU"
+    assert imported(path, "f") is ReLU
+    for value in (path, {"name": path}):
         with pytest.raises(ArgumentError, match=r"there is no activation 'gpunn\.activations:"):
             resolve(Activation, value, "f")
 
@@ -186,13 +186,13 @@ def test_import_path_needs_permission():
     [
         ("gpunn.nothing:ReLU", "f: cannot import 'gpunn.nothing:ReLU'"),
         ("gpunn.activations:Nothing", "f: cannot import 'gpunn.activations:Nothing'"),
-        ("gpunn.losses:Huber", "f: 'gpunn.losses:Huber' is not a subclass of Activation"),
-        ("gpunn.activations:math", "is not a subclass of Activation"),
+        ("gpunn.activations:math", "f: 'gpunn.activations:math' is not a subclass"),
+        ("gpunn.errors:KeyedError", "is not a subclass of a class of gpunn"),
     ],
 )
 def test_impossible_import_path(path, message):
     with pytest.raises(ArgumentError, match=message):
-        resolve(Activation, path, "f", allow_import=True)
+        imported(path, "f")
 
 
 def test_nothing_is_imported_without_permission(tmp_path, monkeypatch):

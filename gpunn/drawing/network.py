@@ -122,13 +122,10 @@ def block_height(block: Block) -> float:
     """Return the height of a layer's box."""
     if not block.branches:
         return float(HEIGHT)
-    inner = max(sequence_height(branch.blocks) for branch in drawn_branches(block))
+    inner = max(
+        sum(block_height(each) + GAP for each in branch.blocks) for branch in drawn_branches(block)
+    )
     return HEIGHT + 22 + inner + FOOT + PADDING
-
-
-def sequence_height(blocks: Sequence[Block]) -> float:
-    """Return the height of layers in sequence, with an arrow before each layer."""
-    return sum(block_height(block) + GAP for block in blocks)
 
 
 def draw_sequence(

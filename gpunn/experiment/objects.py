@@ -12,7 +12,7 @@ from gpunn import activations, callbacks, initializers, metrics, optimizers, sch
 from gpunn.augmentations import Augmentation
 from gpunn.backends import Backend
 from gpunn.config import Config, TableFile
-from gpunn.configurable import Configurable, lookup, resolve
+from gpunn.configurable import Configurable, imported, resolve
 from gpunn.custom_classes import require_classes
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, ModelFileError
 from gpunn.experiment.metadata import check_metadata, reading_of
@@ -88,7 +88,7 @@ class Objects:
                     "configuration and the module, add --allow-imports (in Python: "
                     "allow_imports=True)"
                 )
-            cls = lookup(Configurable, value, path, allow_import=True)
+            cls = imported(value, path)
             if "name" not in vars(cls) or not cls.name:
                 raise ConfigError(
                     f"{path}: {value!r} needs its own class attribute `name`, which model files "

@@ -44,13 +44,6 @@ def test_custom_layer_in_a_network(layer):
     assert model.config()["layers"][0] == {"name": "test_scale", "factor": 3.0}
 
 
-def test_custom_layer_by_import_path():
-    path = f"{Scale.__module__}:Scale"
-    assert type(resolve(Layer, path, "layer", allow_import=True)) is Scale
-    with pytest.raises(ArgumentError, match="there is no layer"):
-        resolve(Layer, path, "layer")
-
-
 def test_a_layer_that_compares_by_value_is_refused():
     @dataclass
     class Equal(Layer):

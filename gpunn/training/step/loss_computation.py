@@ -13,12 +13,6 @@ from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
 
-def output_layers(model: Sequential) -> list[OutputLayer]:
-    """Return the layers after the loss."""
-    layers = model.layers[model.trained_layers :]
-    return [layer for layer in layers if isinstance(layer, OutputLayer)]
-
-
 def check_output_layers(model: Sequential, loss: Loss) -> None:
     """Raise an ArgumentError if a layer after the loss does not fit the loss."""
     for label, layer in zip(model.labels, model.layers, strict=True):
@@ -64,8 +58,9 @@ def compute_loss(
     weights are 1.
     """
     ops = workspace.backend
-    for layer in reversed(output_layers(model)):
-        targets = layer.inner_targets(targets, workspace)
+    for layer in reversed(model.layers[model.trained_layers :]):  # the layers after the loss
+        if isinstance(layer, OutputLayer):
+            targets = layer.inner_targets(targets, workspace)
     if len(predictions.shape) == 3:
         shape = predictions.shape[0] * predictions.shape[1], predictions.shape[2]
         members = predictions.shape[1]
