@@ -174,7 +174,7 @@ def test_a_change_of_integers_is_refused():
 
 
 def test_an_array_in_an_attribute_is_read_in_each_step():
-    """Such as a scheduled setting, whose value changes while its array stays the same."""
+    """A scheduled setting is such an array; a schedule changes it in place."""
 
     class Scaled(activations.Activation):
         name = "scaled"
@@ -218,7 +218,7 @@ TRACED = []
     ],
 )
 def test_operations_with_equal_arguments_share_a_trace(others, traces):
-    """Equal means equal attributes and shapes, and the same arguments that are one array."""
+    """Arguments are equal if attributes and shapes are, and if the same arguments are one array."""
 
     def definition(backend, f, x, out):
         f = f[0] if isinstance(f, list) else f

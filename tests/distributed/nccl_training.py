@@ -110,12 +110,12 @@ def unordered(name):
 
 
 def unordered_join():
-    """Do not wait for the sums."""
+    """Read sums before NCCL has computed them."""
     unordered("join")
 
 
 def unordered_branch():
-    """Do not wait for the gradients."""
+    """Sum gradients before they are computed."""
     unordered("branch")
 
 
@@ -236,7 +236,7 @@ def skipped_in_a_graph():
 
 
 def order():
-    """Do one call before the other."""
+    """Swap the order of two calls on one rank."""
     wait = []
 
     def first(self, call, given, out):

@@ -42,7 +42,7 @@ ELSEWHERE = (
     *("error in a callback", "error at the start", "exit in a step", "SIGSTOP between", "SIGINT"),
     "another seed",
 )
-"""Failures at other moments or found by the same exchange, for the full run."""
+"""Failures at other moments, or that the same exchange finds, for the full run."""
 
 
 @needs_mpi
@@ -193,7 +193,7 @@ def test_calls_in_another_order_are_an_error():
 
 
 def test_state_that_is_not_finite_on_one_rank():
-    """Each has a part of the optimizer's state, and all end together."""
+    """Each rank has a part of the optimizer's state, and all ranks end together."""
 
     def spoil(trainer, logs):
         state = trainer.state()

@@ -1,4 +1,4 @@
-"""All ranks share one loss scale, which is for narrow types of a device."""
+"""All ranks share one loss scale."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ LARGE = 1e17
 
 
 class Scaled(NumpyBackend):
-    """Unchanged products, but a scaled loss."""
+    """A backend that scales the loss, although its products are not rounded."""
 
     def needs_loss_scale(self, dtype):
         return True

@@ -1,4 +1,4 @@
-"""Ranks with a CUDA device each, emulated, whose gradients NCCL exchanges; also emulated."""
+"""Ranks with an emulated CUDA device each exchange gradients with an emulated NCCL."""
 
 import importlib.util
 import json

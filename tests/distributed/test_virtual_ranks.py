@@ -1,4 +1,4 @@
-"""More ranks than a test machine has, one after the other, up to their exchanges."""
+"""More ranks than a test machine can run together: one rank runs at a time, up to its exchanges."""
 
 import numpy as np
 import pytest

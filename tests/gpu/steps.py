@@ -2,8 +2,8 @@
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
-writes these tables, and those of `predictions` and `kernels.registers`. With `--show` it only
-prints its own and those of `predictions`.
+writes these tables, and the tables of `predictions` and `kernels.registers`. With `--show`, the
+command only prints these tables and the tables of `predictions`.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ REALISTIC = [
         targets=numbers,
     ),
 ]
-"""What people train, in small: how many kernels a step has doesn't depend on sizes."""
+"""Steps of typical networks, but small, since the number of kernels does not depend on sizes."""
 
 
 def tabular(

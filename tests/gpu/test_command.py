@@ -1,4 +1,4 @@
-"""The command on a CUDA device, end to end; training and resuming in separate processes, too."""
+"""The command on a CUDA device, end to end, including training and resuming in two processes."""
 
 import contextlib
 import json

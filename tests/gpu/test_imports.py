@@ -1,7 +1,7 @@
 """Real Python processes without usable CUDA: CuPy is missing or broken, or there is no driver.
 
-Each process sees a folder of links to this environment's packages, without those that its machine
-lacks, instead of the environment itself. So a missing package cannot be found in any way.
+Each process sees a folder of links to this environment's packages, except packages that its machine
+lacks. Without the environment itself, the process cannot find a missing package in any way.
 """
 
 import importlib.util

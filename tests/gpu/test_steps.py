@@ -36,7 +36,7 @@ MORE = (
     *("the same with accuracy", "the same with dropout"),
     *("LeNet-5", "two 3x3 convolutions, batch norm, ReLU"),
 )
-"""Steps of the full run, whose kernels and products other steps have, too."""
+"""Steps only for the full test run, because other steps have the same kernels and products."""
 
 HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 

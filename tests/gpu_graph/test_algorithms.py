@@ -221,7 +221,7 @@ def test_unusable_algorithms_are_reported_and_measured_again(device, changed, ex
 
 
 PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}
-"""Where the algorithm is among a function's arguments."""
+"""The position of the algorithm among each function's arguments."""
 
 
 @pytest.fixture

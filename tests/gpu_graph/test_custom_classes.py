@@ -178,7 +178,7 @@ CASES = list(losses_and_metrics())
 
 @pytest.mark.parametrize("name", sorted({each.name.split("-")[0] for _, each in CASES}))
 def test_losses_and_metrics_give_the_results_of_the_definitions(name, emulator):
-    """Each shape in float32, and one in float64, whose sources differ in a typedef alone."""
+    """All shapes in float32, and one shape in float64, whose source has only another typedef."""
     for dtype, shape in (("float32", ""), ("float64", "-37x3")):
         for kernels, one in CASES:
             if one.name.startswith(name) and shape in one.name:
@@ -242,7 +242,7 @@ class Precise(losses.MeanSquaredError):
 
 
 class Long(losses.MeanSquaredError):
-    """A loss with a formula is too long for one kernel."""
+    """A loss with a formula that is too long for one kernel."""
 
     name = "long_of_test_graph"
 

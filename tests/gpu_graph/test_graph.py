@@ -196,7 +196,7 @@ CONTAINED = {
     *("whole_batches_only", "weights", "validation"),
     *("sgd", "lion", "rmsprop"),  # test_loss_scale.py has a graph with each optimizer
 }
-"""Runs of the full run, since others do the same and more."""
+"""Trainings only for the full test run, because other trainings do the same and more."""
 
 
 def cases(full: Container[str]) -> list[Any]:
@@ -299,7 +299,7 @@ def test_the_larger_graph_is_recorded_after_enough_requests(times, several, sing
 )
 @pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.full)])
 def test_launches_of_a_default_trainer(updates, launches, precision, emulator, monkeypatch):
-    """With default settings, on a fast device; docs/project/gpu_testing.md has these numbers."""
+    """docs/project/gpu_testing.md has these numbers, for default settings and a fast device."""
     ticks = itertools.count()
     monkeypatch.setattr(epoch.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS
@@ -324,7 +324,7 @@ def test_launches_of_a_default_trainer(updates, launches, precision, emulator, m
 
 
 def test_a_graph_keeps_an_array_that_its_repetition_has_not_deleted(several_a_launch):
-    """Such as a constant that a custom class creates once, even while a graph is captured."""
+    """A custom class may create such an array, a constant, even while a graph is captured."""
     x, kept, expected = cupy.zeros(4, "float32"), [], 0
 
     def operations():

@@ -19,11 +19,11 @@ RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, CLASSES, ROWS)
 INPUTS = RANDOM.normal(size=(ROWS, FEATURES)).astype("f4")
 LARGE = 300 * RANDOM.normal(size=(ROWS, CLASSES))
-"""Targets with which the gradient, times the first scale, is beyond float16."""
+"""Targets for which the gradient times the first scale overflows in float16."""
 
 ROUNDS = devices.DEVICE == "emulated"
-"""Whether products are known to be rounded to float16. cuBLAS may do so; nothing obliges it, and
-where it does not, no update need be left out."""
+"""Whether products are certainly rounded to float16, so that an update is left out. cuBLAS may but
+need not round products to float16."""
 
 
 class OwnDescent(optimizers.SGD):

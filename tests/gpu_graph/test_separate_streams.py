@@ -1,4 +1,4 @@
-"""Networks that train in several threads have separate streams, and the bits of their own fits."""
+"""Networks trained in several threads have separate streams, and the bits of fits on their own."""
 
 import threading
 from contextlib import suppress
@@ -78,7 +78,7 @@ def test_streams_do_not_conflict(alone, emulator):
 
 
 class CompareEachEpoch(gpunn.training.StopRule):
-    """Between two comparisons networks wait, and any thread trains them next."""
+    """Networks wait between two comparisons, and any thread trains them next."""
 
     def next_epoch(self, epoch):
         return epoch + 1 if epoch < 4 else None

@@ -136,7 +136,7 @@ def test_the_order_of_waits(backend, monkeypatch):
 
 
 def test_the_host_waits_for_a_copy_of_an_interrupted_chunk(backend, monkeypatch):
-    """Also if an error or Ctrl-C comes while the copy is submitted."""
+    """The host waits even if an error or Ctrl-C interrupts the submission of the copy."""
     stager = backend.stager()
     log = []
     stager.begin()

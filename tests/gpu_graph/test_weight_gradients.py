@@ -65,7 +65,7 @@ NETWORKS: dict[str, tuple[Callable[[], list[layers.Layer]], tuple[int, int, int]
     "a residual block": (blocks, (3, 1, 1)),
     "gradients that are rescaled": (lambda: three(parametrization="ntp"), (4, 1, 1)),
 }
-"""Networks, and how many calls are in branches, how many gradients aren't, and how many joins."""
+"""For each network, the numbers of calls in branches, of gradients outside them, and of joins."""
 
 
 def step(network=three, **options):

@@ -54,8 +54,8 @@ def of_each_kind(
 ) -> Iterator[dict[str, Any]]:
     """Yield the project's sources without most of those that differ only in an activation.
 
-    Each formula of an activation, and each of a derivative, is in a source. Sources that fuse them
-    with other operations are there for one activation, a source that training uses if there is one.
+    Every formula of an activation or derivative is in a source. A source that fuses an activation
+    with other operations is included for one activation, if possible one that training uses.
     """
     activation = any_of(formulas)
     alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")

@@ -50,9 +50,9 @@ def straight_parts(lines: list[str]) -> Iterator[list[str]]:
 def loads_that_wait(lines: list[str]) -> int:
     """Count the loads that may read the memory of an earlier store.
 
-    The store is in the same innermost loop, or in the same of the `straight_parts`. The compiler
-    can move non-coherent loads before stores. It can also move loads from the address register of a
-    store at another offset.
+    The store is in the same innermost loop or in the same of the `straight_parts`. Not counted are
+    loads that the compiler can move before stores: non-coherent loads, and loads from the address
+    register of a store at another offset.
     """
     count = 0
     for part in (*innermost_loops(lines), *straight_parts(lines)):

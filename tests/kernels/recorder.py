@@ -213,7 +213,7 @@ OPTIMIZERS = {
 
 
 PRINTED = ("adagrad", "adadelta", "adamax", "nadam", "radam", "adabelief")
-"""Optimizers whose rules are printed; one of them stands for all where kernels don't differ."""
+"""Optimizers whose rules are printed; only one is recorded if their kernels don't differ."""
 
 
 def every_layer(activation: str, outputs: int) -> list[Any]:

@@ -280,8 +280,8 @@ def read_results(content: bytes, records: list[dict[str, Any]]) -> list[dict[str
 # ------------------------------------------------------------------------------------------- oracle
 
 ROUNDED_ONCE = re.compile(r"(activate-(relu|identity|leaky_relu)|rescale|update-sgd-0)-")
-"""More cases, besides the exact ones, in which every element is rounded as in the definition. They
-are compared bitwise with the definition in the same type."""
+"""Cases, in addition to the exact ones, in which every element is rounded as in the definition.
+Their results are compared bitwise with the definition in the same type."""
 
 
 def check(record: dict[str, Any], case: operations.Case, after: dict[str, np.ndarray]) -> bool:

@@ -144,7 +144,7 @@ SINGLE_PRECISION = re.compile(
 
 
 def for_float32_alone(source):
-    """Return the lines that would round in float64, too, unless they are an overload for float."""
+    """Return the lines that would round to float32 even in float64, except overloads for float."""
     lines = source["text"].splitlines()
     return [line for line in lines if SINGLE_PRECISION.search(line) and "(float " not in line]
 
@@ -153,7 +153,7 @@ def test_sources_in_float64_compute_in_float64(recording, proved):
     """Sources differ between the types in a typedef alone, so that one type shows it for both."""
     sources = [each for each in recording.sources if any(map(is_of_project, each["kernels"]))]
     assert [line for source in sources for line in for_float32_alone(source)] == []
-    proved("sources of the project without single precision but for T", len(sources))
+    proved("sources of the project without single precision except for T", len(sources))
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def lines_of(sources):
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.full)])
 def recorded(request, recording):
-    """Return lines of one source for each set that differs only in layouts, a built one if any.
+    """Return the lines of one of the sources that differ only in layouts, a built one if any.
 
-    Without the parameter, sets that differ only in an activation have one, too.
+    Without the parameter, return one of the sources that differ only in layouts or an activation.
     """
     if not request.param:
         return lines_of(of_each_kind(recording.sources, recording.tables["FORMULAS"]))
@@ -61,7 +61,7 @@ SEPARATE = {
     "gpunn_scale_gradient": ("gpunn_factors_gradient",),
     "gpunn_adam_clipped": ("gpunn_adam",),
 }
-"""Fused kernels, and those of their parts that round a * b + c only once."""
+"""For each fused kernel, the separate kernels that round a * b + c only once."""
 
 
 @pytest.mark.parametrize("fused", SEPARATE)

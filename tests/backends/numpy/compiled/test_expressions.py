@@ -23,7 +23,7 @@ TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 MORE_TYPES = pytest.mark.parametrize(
     "dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"]
 )
-"""For definitions that `tests/parity` compares in float32."""
+"""Data types of tests of definitions that `tests/parity` already compares in float32."""
 
 SHAPES = [(32, 10), (7, 5), (40, 300), (3, 2100), (1, 1)]
 
@@ -283,7 +283,7 @@ def test_no_result_overwrites_what_is_read_later(definition, threads):
     "shape", [(4,), (3, 1), (3, 4), (1, 1, 4), (1, 1), (9, 1, 1), (9, 3, 1), (9, 3, 4)], ids=str
 )
 def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
-    """Also of temporary arrays, in functions that follow one another, and in a change in place."""
+    """Arguments, temporary arrays, chained functions and a change in place are broadcast."""
 
     def definition(backend, x, y, out, changed):
         inner = backend.xp.exp(y) * backend.xp.tanh(x + y)

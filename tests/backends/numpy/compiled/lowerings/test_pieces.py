@@ -1,4 +1,4 @@
-"""Test that instructions which run on one piece of the images after the other compute the same."""
+"""Test that instructions give the same results if they run on pieces of the images in turn."""
 
 import numpy as np
 import pytest
