@@ -19,6 +19,7 @@ import pytest
 
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.recording import Operation, Trace
 
 DEVICE = os.environ.get("GPUNN_TEST_DEVICE", "")
 """The CUDA device of this process: "", "emulated" or "cuda"."""
@@ -51,15 +52,18 @@ def cuda() -> Backend:
     return get_backend("cupy:1" if DEVICE == "emulated" else "cupy")
 
 
+class LoweredAlone(NumpyBackend):
+    """Runs the lowering of each operation immediately, instead of the definition."""
+
+    def perform(self, one: Operation) -> None:
+        self.lower([one])(1)
+
+
 def compiled() -> Backend:
     """Return the backend of compiled programs, which does each operation as one, on two threads."""
     from gpunn.backends.numpy.compiled import CompiledBackend
-    from gpunn.backends.recording import Operation, Trace
 
-    class Each(CompiledBackend):
-        def perform(self, one: Operation) -> None:
-            self.lower([one])(1)
-
+    class Each(LoweredAlone, CompiledBackend):
         def _team_size(self, trace: Trace) -> int:
             return self.threads  # also where one would do: each thread's slice is to be tested
 
@@ -68,7 +72,7 @@ def compiled() -> Backend:
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "base": lambda: Backend(array_api_compat.numpy),
-    "numpy": NumpyBackend,
+    "numpy": LoweredAlone,
     "strict": lambda: strict("CPU_DEVICE"),
     "strict:device1": lambda: strict("device1"),
     "strict:no_float64": lambda: strict("no_float64"),
