@@ -18,7 +18,7 @@ from .toolchain import INCLUDE, CompilationError, build, leading_includes
 
 FLAGS = (
     "-std=c++20",
-    "-O1",  # quick to compile
+    "-Og",  # quickest to compile
     "-ffp-contract=off",  # a*b+c rounds twice, as NumPy's does (nvcc would fuse it)
     "-fno-strict-aliasing",
     "-fwhole-program",  # so that a kernel named like a C function ("step", "index") calls itself
