@@ -198,6 +198,9 @@ CONTAINED = {
 }
 """Trainings only for the full test run, because other trainings do the same and more."""
 
+ALSO_SEVERAL = {"float64", "pixels", "r2", "classes", "class_weights"}
+"""Runs with several updates a launch, whose replay of single updates is for the full run."""
+
 
 def cases(full: Container[str]) -> list[Any]:
     """Return the names of runs, some of which are for the full run."""
@@ -219,7 +222,7 @@ def several_a_launch() -> Iterator[int]:
         yield 3
 
 
-@pytest.mark.parametrize("name", cases(CONTAINED))
+@pytest.mark.parametrize("name", cases(CONTAINED | ALSO_SEVERAL))
 def test_replayed_training_has_the_same_bits(name, monkeypatch, caplog):
     monkeypatch.setattr(batches, "STREAM_BYTES", 600)
     device = 1 if cupy.cuda.runtime.getDeviceCount() > 1 else 0

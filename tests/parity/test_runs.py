@@ -48,7 +48,7 @@ FLOAT64 = re.compile("(loss|optimizer) .*")
 """
 
 
-LESS = ("numpy-float32", "numpy:compiled-float64")
+LESS = ("numpy-float32", "numpy:compiled-float64", "cuda-float64")
 """Targets for the full run, since each backend has another, and `test_operations` has these."""
 
 
