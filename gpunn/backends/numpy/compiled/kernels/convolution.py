@@ -53,18 +53,22 @@ def multiply_runs(
     b_gap: int, initial: int, initial_row: int, c: int, c_row: int, terms: int, runs: int,
     floor: float, rows: int, height: int, columns: int,
 ) -> None:  # fmt: skip
-    """Compute one panel of C by tiles of `height` rows; see `tile`."""
+    """Compute one panel of C by tiles of `height` rows; see `tile`.
+
+    Each tile prefetches what follows in C: it is written once all terms are added.
+    """
     lanes = quotient(VECTOR_BYTES, size)
     vectors = quotient(columns + lanes - 1, lanes)
     while rows > 0:
+        following = c + height * c_row
         tile(
-            dtype, min(height, rows), vectors, a, a_row, a_column, b, b_row, 0, initial,
-            initial_row, c, c_row, terms, floor, columns - (vectors - 1) * lanes, runs, a_gap,
-            b_gap,
+            dtype, min(height, rows), vectors, a, a_row, a_column, b, b_row, following - b,
+            initial, initial_row, c, c_row, terms, floor, columns - (vectors - 1) * lanes, runs,
+            a_gap, b_gap,
         )  # fmt: skip
         a += height * a_row
         initial += height * initial_row
-        c += height * c_row
+        c = following
         rows -= height
 
 
