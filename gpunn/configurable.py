@@ -90,7 +90,7 @@ class Configurable:
         Returns
         -------
         list of str
-            All attributes of a custom class and of this object, since the methods may use them.
+            Attributes that the methods of a custom class may use.
         """
         if is_built_in(type(self)):
             return []

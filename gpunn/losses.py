@@ -161,12 +161,12 @@ class Loss(Configurable):
         Returns
         -------
         ndarray
-            Real numbers of shape (rows, outputs).
+            Real numbers of shape (rows, outputs); for classes also int64 labels of shape (rows,).
 
         Raises
         ------
         DataError
-            If the shape or type is wrong, or an entry is not finite.
+            If the targets do not fit the loss and the number of outputs.
         """
         return real_targets(y, outputs)
 
@@ -512,8 +512,8 @@ class SoftmaxCrossEntropy(Loss):
 
     Notes
     -----
-    Targets are integer labels of shape (rows,), or probabilities (one-hot included) of shape (rows,
-    classes). The network needs at least two outputs, one per class.
+    Targets are integer labels of shape (rows,) or (rows, 1), or probabilities (one-hot included) of
+    shape (rows, classes). The network needs at least two outputs, one per class.
 
     Examples
     --------
@@ -574,26 +574,6 @@ class SoftmaxCrossEntropy(Loss):
         return softmax(xp, predictions) - t
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Check labels or probabilities, and return labels as int64.
-
-        Parameters
-        ----------
-        y : ndarray
-            Integer labels of shape (rows,) or (rows, 1), or probabilities of shape (rows, outputs).
-        outputs : int
-            Number of the network's outputs.
-
-        Returns
-        -------
-        ndarray
-            Labels as int64, shape (rows,), or the probabilities.
-
-        Raises
-        ------
-        DataError
-            If there is only one output, if a label is not in [0, outputs - 1], or if a row of
-            probabilities is negative or does not sum to 1.
-        """
         if outputs < 2:
             raise DataError(
                 f"{self.name} needs a network with at least 2 outputs, one per class; got 1. Add "

@@ -308,14 +308,6 @@ class Layer(Configurable):
             child.attach(*parts, mask_key(key, index))
 
     def recorded_attributes(self) -> list[str]:
-        """Return the attributes, besides fields, that a custom layer's marked methods may read.
-
-        Returns
-        -------
-        list of str
-            Attributes that are numbers or strings. If an attribute changes, gpunn records the
-            training step again.
-        """
         marked = any(hasattr(method, "operations_only") for method in (self.forward, self.backward))
         if type(self).__module__.startswith("gpunn.") or not marked:
             return []

@@ -161,13 +161,6 @@ class Block(Layer):
         return {name: as_list(value) for name, value in described.items()}
 
     def recorded_attributes(self) -> list[str]:
-        """Return the attributes whose change requires a new recording of a step.
-
-        Returns
-        -------
-        list of str
-            All attributes of the object and its custom class, since `forward` may read them.
-        """
         own = [name for name in vars(self) if name not in SET_BY_NETWORK]
         return [*names_of_class(self), *own]
 
