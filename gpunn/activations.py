@@ -174,8 +174,8 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
-        By default, the derivative is found in the graph of the functions that `value` calls. This
-        also applies to a class that redefines only the `value` of a built-in activation.
+        By default, the derivative is found in the graph of the functions that `value` calls, also
+        for a class that redefines only the `value` of a built-in activation.
 
         Parameters
         ----------
@@ -391,7 +391,7 @@ class ExactGELU(Activation):
     """Gaussian error linear unit: z * Phi(z) = z/2 * (1 + erf(z / sqrt(2))).
 
     Phi is the standard normal distribution function (Hendrycks & Gimpel 2016, "Gaussian Error
-    Linear Units"). This is ``GELU()`` in PyTorch and ``gelu`` in Keras.
+    Linear Units"). PyTorch calls this function ``GELU()``, and Keras ``gelu``.
 
     See Also
     --------

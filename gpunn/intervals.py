@@ -1,8 +1,8 @@
 """Prediction intervals by split conformal prediction, from the errors of held-out rows.
 
-On average, at least 90 % of the 90 % intervals contain the true value of their row, for any
-network. This holds if new rows resemble the n held-out rows, which must not influence training (Lei
-et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
+If new rows resemble the n held-out rows, at least 90 % of the 90 % intervals contain the true value
+of their row, on average and for any network. The held-out rows must not influence training (Lei et
+al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
 of a held-out row is its absolute error. With quantiles, the score is the distance from the true
 value to the interval between two predicted quantiles, negative inside the interval (Romano et al.
 2019, "Conformalized Quantile Regression")::

@@ -44,9 +44,9 @@ def load_model(
     Raises
     ------
     ModelFileError
-        If the file does not exist, is damaged, is not a model file, or is from a newer gpunn, or if
-        the folder has no final network. Also if the file needs a class that is not defined or can't
-        be imported, or if its arrays don't fit its architecture or are not finite.
+        If the file does not exist, is damaged, is not a model file, or is from a newer gpunn. The
+        error is also raised if the folder has no final network, or a class that the file needs is
+        not defined or can't be imported.
 
     Examples
     --------

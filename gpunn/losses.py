@@ -117,8 +117,8 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
-        By default, the gradient is found in the graph of the functions that `values` calls. This
-        also applies to a class that redefines only the `values` of a built-in loss.
+        By default, the gradient is found in the graph of the functions that `values` calls, also
+        for a class that redefines only the `values` of a built-in loss.
 
         Parameters
         ----------

@@ -1,10 +1,9 @@
 """Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
-In each update, an optimizer gets vectors, never layers, and keeps no reference to them. So it does
-not depend on the network's architecture, and a copied model continues to train correctly. The
-formulas in this module are the reference for all backends. A backend may compute a built-in
-optimizer in one fused pass; tests compare the results with the formulas. To define a new optimizer,
-write a subclass with `slots` and `update`.
+In each update, an optimizer gets vectors, never layers, and keeps no reference to them, so a copied
+model continues to train correctly. The formulas in this module are the reference for all backends.
+A backend may compute a built-in optimizer in one fused pass; tests compare the results with the
+formulas. To define a new optimizer, write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
@@ -77,8 +76,8 @@ class Optimizer(Configurable):
         Names of the state vectors, such as moments. Each state vector has the parameters' shape and
         starts at zero.
     by_parameter : bool
-        Whether each call of `update` gets one named parameter, such as the weights of a layer. Set
-        this in optimizers that use norms of parameters. Every rank then updates all parameters.
+        Whether each call of `update` gets one named parameter, such as the weights of a layer, as
+        optimizers need that use norms of parameters. Every rank then updates all parameters.
 
     Raises
     ------
@@ -716,8 +715,8 @@ class Lion(Optimizer):
     learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.0001.
     beta1, beta2 : float
-        Weights of the old mean: beta1 in the step, beta2 in the new mean. Both are in [0, 1); by
-        default, they are 0.9 and 0.99.
+        Weights of the old mean, in [0, 1): beta1 in the step, 0.9 by default, and beta2 in the new
+        mean, 0.99 by default.
 
     Examples
     --------

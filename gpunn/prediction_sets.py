@@ -1,7 +1,7 @@
 """Prediction sets of classes by split conformal prediction, from probabilities of held-out rows.
 
-On average, at least 90 % of the 90 % sets contain the true class of their row, for any network.
-This holds if new rows resemble the n held-out rows, which must not influence training. A set
+If new rows resemble the n held-out rows, at least 90 % of the 90 % sets contain the true class of
+their row, on average and for any network. The held-out rows must not influence training. A set
 contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
 Set-Valued Classifiers With Bounded Error Levels"). For each held-out row, take the probability of
 the true class. The limit is the k-th largest of these n probabilities, with k = ceil((n + 1) *
@@ -21,7 +21,7 @@ from gpunn.intervals import PERCENTS, smallest, too_few
 __all__ = ["check_sets", "classes_in_sets", "fit_sets", "limit_of_set", "set_of"]
 
 ROUNDING = 1e-4
-"""Limits are lower by this fraction, since programs round probabilities differently."""
+"""Limits are lowered by this fraction, since exported programs round probabilities differently."""
 
 
 def fit_sets(

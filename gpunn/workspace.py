@@ -34,7 +34,7 @@ class Workspace:
         Whether the pass is part of training; dropout and batch normalization depend on this
         attribute.
     independent_members : bool
-        Whether each member has separate rows. If so, the layers before `Members` process one row
+        Whether each member has separate rows, so that the layers before `Members` process one row
         for each member.
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.

@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
-A configuration describes the data, the model and the training; `gpunn train` runs it. It has three
-optional keys at the top, and three required tables::
+A configuration, which `gpunn train` reads, describes the data, the model and the training. At the
+top, a configuration has three optional keys; three tables are required::
 
     backend = "auto"
     seed = 0

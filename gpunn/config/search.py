@@ -197,7 +197,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
     for path, each in space.items():
         if each.log:
             raise ArgumentError(
-                f"parameters.{path}.log: the sampler 'grid' needs evenly spaced values; remove it"
+                f"parameters.{path}.log: the sampler 'grid' needs evenly spaced values; remove log"
             )
         if not each.grid:
             raise ArgumentError(

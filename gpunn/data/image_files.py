@@ -17,7 +17,7 @@ from gpunn.optional import install_command, require
 from gpunn.storage.reading import open_file
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""The formats that are read. Pillow supports more, but starts other programs for some of them."""
+"""The formats that are read. For some other formats, Pillow would start other programs."""
 
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of a file, since a small file can take any amount of memory."""

@@ -67,7 +67,7 @@ def operations_only(method: F) -> F:
     Returns
     -------
     function
-        The same method, marked.
+        The marked `method`.
 
     Examples
     --------
@@ -105,8 +105,8 @@ class Layer(Configurable):
         Whether training changes this layer's parameters. If `trainable` is False, the layer is
         frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
         penalty or optimizer state, and don't count in the norm for gradient clipping. You can
-        change `trainable` between two calls of `Trainer.fit`. This resets the optimizer's state,
-        and arrays in `values` that you stored before no longer belong to the network.
+        change `trainable` between two calls of `Trainer.fit`. The change resets the optimizer's
+        state, and arrays in `values` that you stored before no longer belong to the network.
 
     Attributes
     ----------
@@ -375,7 +375,7 @@ class Layer(Configurable):
         Raises
         ------
         ArgumentError
-            By default, because most layers do not define this output.
+            Unless a subclass defines this output.
         """
         raise ArgumentError(
             f"{self.name}: this layer does not support initial values that depend on data; to "

@@ -66,14 +66,13 @@ class Block(Layer):
     layer several times.
 
     `forward` may use operators, elementwise functions of `xp`, sums and maxima over the features of
-    a row, and columns such as `x[:, :2]`. It may also use products `x @ W` with a matrix of
-    parameters, and `xp.concat(arrays, axis=-1)`. Each row of the result must depend only on the
-    same row of x.
+    a row, columns such as `x[:, :2]`, products `x @ W` with a matrix of parameters, and
+    `xp.concat(arrays, axis=-1)`. Each row of the result must depend only on the same row of x.
 
     Raises
     ------
     ArgumentError
-        If `forward` can't be traced. The message has the reason.
+        If `forward` can't be traced; the message has the reason.
 
     See Also
     --------

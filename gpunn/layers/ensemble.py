@@ -20,7 +20,7 @@ from gpunn.workspace import Workspace
 class Ensemble(OutputLayer, ColumnGroups):
     """Average the predictions of trained networks, each of which reads a range of columns.
 
-    `gpunn.tabular.combined` makes this layer from networks. It can't be trained.
+    `gpunn.tabular.combined` makes this layer, which can't be trained, from networks.
 
     Parameters
     ----------

@@ -166,10 +166,7 @@ class Passes:
             self._ops.compute(expression, arrays, tuple(outs.values()))
 
     def _flat(self, array: Array, name: str = "") -> Array:
-        """Return an array as a matrix: all axes but the last are rows.
-
-        If that needs a copy, the buffer is called `name`.
-        """
+        """Return an array as a matrix: all axes but the last are rows. `name` is for a copy."""
         shape = math.prod(array.shape[:-1]), array.shape[-1]
         return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
 

@@ -332,10 +332,10 @@ class LayerNorm(Layer):
 class Standardization(Layer):
     """Center and scale features by statistics of the training data: y = (x - mean) / std.
 
-    Each feature has its mean and its std = sqrt(mean((x - mean)^2)), which the first `Trainer.fit`
-    computes from its training rows (`Sequential.adapt`). The model stores them as the buffers
-    "mean" and "deviation", so that a saved model accepts raw data. A constant feature gets std = 1,
-    so that its standardized values are 0 instead of NaN.
+    The first `Trainer.fit` computes mean and std = sqrt(mean((x - mean)^2)) of each feature from
+    the training rows (`Sequential.adapt`). The model stores the results as the buffers "mean" and
+    "deviation", so that a saved model accepts raw data. A constant feature gets std = 1, so that
+    the standardized values are 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 
@@ -396,8 +396,8 @@ def standardization_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (1 for a constant column).
 
-    `indices` selects the rows that are used; None means all rows. If a result overflows or
-    underflows the dtype, the DataError calls the data `name`.
+    `indices` selects the rows that are used; None means all rows. Raise a DataError, which calls
+    the data `name`, if a result overflows or underflows the dtype.
     """
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)

@@ -1,8 +1,8 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-These layers are a network's last layers. The loss is computed from the input of the first of these
-layers, so no gradient passes through them. Predictions, metrics, files and exports use the output
-of the last layer.
+The last layers of a network can come after the loss. The loss is then computed from the input of
+these layers, so no gradient passes through them. Predictions, metrics, files and exports use the
+output of the network's last layer.
 """
 
 from __future__ import annotations
@@ -312,8 +312,8 @@ class SortedOutputs(OutputLayer, Block):
     """Sort each row's outputs in ascending order, after the loss.
 
     Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If quantiles
-    cross, the layer exchanges them. This never increases the loss of any row (Chernozhukov et al.
-    2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
+    cross, the layer exchanges them. Sorting never increases the loss of any row (Chernozhukov et
+    al. 2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
 
     See Also
     --------

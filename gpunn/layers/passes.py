@@ -233,8 +233,8 @@ def forward_by_operations(owner: object, workspace: Workspace) -> bool:
 def by_operations(owner: object, *names: str) -> bool:
     """Return whether all methods in `names` compute only by operations.
 
-    This is true if the methods are marked `operations_only`, and no subclass defines properties or
-    `__getattr__`. A recorded step reads properties only once, but their values could change later.
+    The methods must be marked `operations_only`, and no subclass may define properties or
+    `__getattr__`: a recorded step reads properties only once, but their values could change later.
     """
     return all(marked(owner, name) for name in names)
 

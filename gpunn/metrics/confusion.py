@@ -204,11 +204,6 @@ class F1(CountMetric):
     zero_division : float
         A number from 0 to 1: the result if the ratio's denominator is 0.
 
-    Raises
-    ------
-    ArgumentError
-        If `average` is not one of these values, or a number is out of its range.
-
     Examples
     --------
     Two rows are predicted to be of class 1: one correctly, one wrongly:

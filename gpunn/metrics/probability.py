@@ -14,7 +14,7 @@ from gpunn.typing import Array, Namespace
 class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
-    With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij. This is the
+    With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij: the
     cross-entropy loss without label smoothing and class weights. With binary cross-entropy, several
     outputs are labels, and the metric is the mean of the labels' losses.
 

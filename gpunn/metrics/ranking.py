@@ -34,8 +34,8 @@ class AUC(LabelMetric):
     The area is the probability that a row of the class has a higher score than a row of another
     class; ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with
     two outputs, the score is the difference of the logits. With more outputs, the result is the
-    mean of the areas of each class against all other classes. In this case, the score of class j is
-    the log odds of class j: with logits p, this is p_j - log sum_(k != j) exp(p_k).
+    mean of the areas of each class against all other classes. With the logits p of more than two
+    classes, the score of class j is the log odds of class j, p_j - log sum_(k != j) exp(p_k).
 
     With binary cross-entropy, several outputs are labels. The score of a label is its logit, and
     the result is the mean of the labels' areas, as in scikit-learn's
@@ -44,17 +44,12 @@ class AUC(LabelMetric):
     Parameters
     ----------
     bins : int
-        Number of bins for the scores, rounded up to a square number. The summary contains two
-        counts for each bin and class.
-
-    Raises
-    ------
-    ArgumentError
-        If there are fewer than 2 bins.
+        Number of bins for the scores, at least 2, rounded up to a square number. The summary
+        contains two counts for each bin and class.
 
     Notes
     -----
-    An exact area needs the scores of all rows together. Instead, this class counts scores in bins,
+    An exact area needs the scores of all rows together, so this class counts scores in bins,
     and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
     bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
     are in the first or last bin. With the default number of bins, a bin's width is 0.7 % of the

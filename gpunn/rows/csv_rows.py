@@ -139,7 +139,7 @@ def is_header(top: Sequence[str], commas: bool) -> bool:
 def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
     """Return whether a first row has text above a number, or is the only row and all text.
 
-    This recognizes a header even if the other columns are text.
+    Text above a number in one column marks a header even if the other columns are text.
     """
     if second is None:
         return all(number_of(text) is None for text in top)

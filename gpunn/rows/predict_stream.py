@@ -3,12 +3,12 @@
 A layout describes a network's inputs in JSON types:
 
 names : list of str or None
-    Columns that the network uses, in its order; None if they have no names.
+    Columns that the network uses, in the network's order; None if the columns have no names.
 positions : list of int
-    Positions of these columns in a row without names.
+    Positions of the network's columns in a row without names.
 width : int or None
-    Number of cells of a row without names, if it also has columns that the network does not use;
-    None for any number.
+    Number of cells of a row without names, if the row also has columns that the network does not
+    use; None for any number.
 numeric : list of int
     Indices of the number columns, whose decimal mark may be a comma.
 shape : list of int

@@ -69,8 +69,8 @@ class EpochProgram:
     contain the state after the last epoch; `state_after` returns the state after each epoch.
 
     `step` computes the session's training batches, and `passes` its validation batches, if any.
-    Both may belong to another network of the same kind. `orders` are arrays for the orders of the
-    training rows and of the validation rows in all epochs.
+    `step` and `passes` may belong to another network of the same kind. `orders` are arrays for the
+    orders of the training rows and of the validation rows in all epochs.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return loss and metrics after each epoch; {} if not finite, or if all weights are 0."""
+        """Return each epoch's loss and metrics: {} if one is not finite, or all weights are 0."""
         logs, finite = self._log.results(epochs)
         sound = (finite == self.plan.updates) & [bool(log) for log in logs]
         for number, table in enumerate(self._states.rows):

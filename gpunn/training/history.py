@@ -132,8 +132,9 @@ class History(dict[str, list[float]]):
         Raises
         ------
         ArgumentError
-            If the metric does not exist, or if `monitor` is None and there is no validation data.
-            Also if "auto" can't decide which values are better, or no epoch has a finite value.
+            If the metric does not exist, or no epoch has a finite value. The error is also raised
+            if there is no validation data for a `monitor` of None, or if "auto" can't decide which
+            values are better.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)

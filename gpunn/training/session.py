@@ -430,7 +430,7 @@ def number_of_independent_members(model: Sequential) -> int:
 def checksum_of(subset: Subset | BatchStream) -> str:
     """Return a string that identifies data, from a sample of its rows and weights.
 
-    For batches from a function, only the number of rows is included.
+    For batches from a function, the string contains only the number of rows.
     """
     if isinstance(subset, BatchStream):
         return f"batches of {subset.rows} rows"

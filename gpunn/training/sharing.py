@@ -230,5 +230,5 @@ def sharing_programs() -> Iterator[None]:
 
 
 def shared_programs() -> SharedPrograms | None:
-    """Return the programs of the present contexts `sharing_programs`, or None outside."""
+    """Return the programs that the present contexts `sharing_programs` share; None outside them."""
     return ACTIVE.programs

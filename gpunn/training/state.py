@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Progress:
     """The progress of training; `Trainer` describes most attributes.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. Only in this case does a resumed
-    training continue; after early stopping, for example, it does not.
+    `interrupted` is True if `stop_reason` is a signal or an error. Only an interrupted training
+    continues when it is resumed; after early stopping, for example, no epoch follows.
     """
 
     epoch: int = 0

@@ -21,8 +21,7 @@ class TrainingPolicy:
     validation_metrics : mapping of str to bool or None
         Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
-        Whether training looks for the cause of a divergence. This requires a copy of the training
-        state.
+        Whether training looks for the cause of a divergence, with a copy of the training state.
     reads_state : bool
         Whether `observe` reads the network or the optimizer's state.
     batch_means : bool
@@ -45,7 +44,7 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` but not this method, orders cannot be drawn in advance. Then
+        If a subclass defines `order` but not this method, orders cannot be drawn in advance, and
         small networks do not train for several epochs at a time.
         """
 

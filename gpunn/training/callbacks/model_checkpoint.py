@@ -39,17 +39,11 @@ class ModelCheckpoint(Callback):
         How many of the newest files to keep; None keeps all files. If set, the path must contain
         "{epoch}" or "{updates}".
     every_updates : int or None
-        If set, also write the file each time this many updates are done. Requires `resumable`, and
-        can't be combined with `monitor`.
+        If set, also write the file each time this many updates are done. This option requires
+        `resumable`, and can't be combined with `monitor`.
     every_seconds : float or None
         If set, also write the file within an epoch when the last file is this many seconds old.
-        Requires `resumable`, and can't be combined with `monitor`.
-
-    Raises
-    ------
-    ArgumentError
-        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". Also if
-        `every_updates` or `every_seconds` is set without `resumable`, or together with `monitor`.
+        This option requires `resumable`, and can't be combined with `monitor`.
 
     Examples
     --------

@@ -51,9 +51,9 @@ def compute_loss(
     """Call `Operations.loss`, with targets in the units of the network's predictions.
 
     Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss of
-    a network with members is the mean over members. This mean is computed from rows * members
-    predictions. Each prediction has the target of its row, and the weight of its row divided by the
-    number of members. If each member has separate rows, targets and weights already have the shape
+    a network with members is the mean over members, computed from rows * members predictions. Each
+    prediction has the target of its row, and the weight of its row divided by the number of
+    members. If each member has separate rows, targets and weights already have the shape
     (rows * members, ...), and weights are already divided by members. With `equal_weights`, all
     weights are 1.
     """

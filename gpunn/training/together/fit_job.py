@@ -19,8 +19,8 @@ SECONDS = 2.0
 class FitJob:
     """A fit that any thread can begin, continue and end.
 
-    All jobs share `interruption`. If `path` is given, the fit resumes from this checkpoint, if it
-    exists, and writes it regularly. `ended` becomes True when the fit ends for any reason. With
+    All jobs share `interruption`. The fit resumes from the checkpoint `path`, if there is one, and
+    regularly writes this checkpoint. `ended` becomes True when the fit ends for any reason. With
     `keep`, an error ends only this fit. `index` is the position among all fits.
     """
 

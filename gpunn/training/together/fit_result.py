@@ -100,10 +100,10 @@ class StopRule:
         Parameters
         ----------
         epoch : int
-            The number of epochs. A network that resumed from a file may have more.
+            The number of epochs. A network that resumed from a file may have more epochs.
         results : mapping of int to FitResult
-            The networks that this rule has not ended, by index. Some may have ended for another
-            reason, such as `EarlyStopping` or an error.
+            The networks that this rule has not ended, by index. Some of these networks may have
+            ended for another reason, such as `EarlyStopping` or an error.
 
         Returns
         -------
