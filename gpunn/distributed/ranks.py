@@ -28,6 +28,7 @@ class Ranks:
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
         self.communicator = communicator or Communicator()
         self.rank, self.size = self.communicator.rank, self.communicator.size
+        self.first, self.alone = self.rank == 0, self.size == 1
         self.shares = Shares.of_rank(self.rank, self.size, shards)
         self.fixed_shards = shards > 0
         self.agreement = Agreement.over(self.communicator)
@@ -37,14 +38,6 @@ class Ranks:
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
         """Return how to copy or unpickle this object, as a single process with the same shards."""
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
-
-    @property
-    def alone(self) -> bool:
-        return self.size == 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
 
     @property
     def present_shares(self) -> Shares:

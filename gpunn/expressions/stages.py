@@ -50,11 +50,6 @@ def is_source(node: Node) -> bool:
     return node.op in (ARRAY, NUMBER, "range", "interval")
 
 
-def domain_of(node: Node) -> tuple[int, int]:
-    """Return rows and columns of the loop that computes a node."""
-    return rows_and_columns(node.args[0].shape if node.op in REDUCTIONS else node.shape)
-
-
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
     """Return the stages that compute the roots, in order, and the ids of nodes that need an array.
 
@@ -70,7 +65,7 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
         if is_source(node) or node.op in VIEWS:
             ready[id(node)] = 0
             continue
-        domain = domain_of(node)
+        domain = rows_and_columns(node.args[0].shape if node.op in REDUCTIONS else node.shape)
         arguments = [used(each) for each in node.args]
         if is_number(node) and id(node) not in outputs:
             numbers[id(node)] = node
