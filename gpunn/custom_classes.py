@@ -90,7 +90,7 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
             f"{title} is the class {qualified}, which was defined in {origin}; define it "
             "first, or move it to a module and import that module"
         )
-    if not allow_imports:  # even an attribute lookup in the module could import another one
+    if not allow_imports:  # even an attribute lookup in the module could import another module
         if module in sys.modules:
             raise ArgumentError(
                 f"{title} is not defined in the imported module {module!r}; the class {qualified} "
@@ -105,7 +105,7 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
         cls: Any = importlib.import_module(module)
         for part in qualified.split("."):
             cls = getattr(cls, part)
-    except Exception as error:  # any exception, since this runs the module's code
+    except Exception as error:  # the module's code may raise any exception
         raise ArgumentError(
             f"{title} is defined in module {module!r}, which can't be imported or has no class "
             f"{qualified!r}: {type(error).__name__}: {error}. Python searches the current folder, "

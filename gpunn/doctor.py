@@ -57,7 +57,7 @@ def versions() -> dict[str, str | None]:
     return {name: number for name, number in listed.items() if number or name in PACKAGES}
 
 
-@functools.cache  # reading it takes a millisecond, and it does not change within a process
+@functools.cache  # reading a version takes a millisecond
 def version(package: str) -> str | None:
     """Return the version of a package, or None if it is not installed."""
     try:
@@ -149,7 +149,7 @@ def requested_backend() -> dict[str, str]:
     described = {"variable": os.environ.get(VARIABLE, ""), "backend": name, "problem": ""}
     if name != "auto":
         try:
-            get_backend()  # names the variable in its errors
+            get_backend()  # errors name the variable
         except GpunnError as error:
             described["problem"] = str(error)
     return described

@@ -194,7 +194,7 @@ class Described:
 def feature_names_in(metadata: Mapping[str, Any], input_shape: Shape) -> list[str] | None:
     """Return the names of the inputs in a network's metadata, or None."""
     if not metadata.get("header", True):
-        return None  # from a CSV file without a header: these are column numbers, not names
+        return None  # without a header, the CSV file had only column numbers
     return names_of_shape(metadata.get("features"), input_shape)
 
 

@@ -628,7 +628,7 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
-        if self._direction is None:  # without a trainer, which calls `check` first
+        if self._direction is None:  # only a trainer calls `check` first
             self._direction = direction(self.mode, self.monitor, directions(()))
         rule = Best(self.monitor, self._direction, self.min_delta)
         if not self._best.improves(rule, value) and self._best.waited >= self.patience:

@@ -176,7 +176,7 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
     # Bounded, since a forged header may claim a huge length, which reading would allocate.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
-        with warnings.catch_warnings():  # NumPy warns of files from Python 2, which are fine
+        with warnings.catch_warnings():  # NumPy warns of files from Python 2, which gpunn reads
             warnings.simplefilter("ignore", UserWarning)
             shape, fortran, dtype = parse(io.BytesIO(length + header))
     # The header is a Python literal, and its parser may raise any error.
@@ -223,6 +223,6 @@ def read_items(
         )
     try:
         items = np.ndarray(shape, dtype, content, order=order)
-    except ValueError as error:  # no items, but sizes that NumPy can't index
+    except ValueError as error:  # an array without items, whose sizes NumPy can't index
         raise DataFileError(f"{location}: shape {shape} is too large for an array") from error
     return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

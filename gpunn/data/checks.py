@@ -108,7 +108,7 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
         if not fits.all():
             first = np.argwhere(~fits)[0]
             index = (int(first[0]) + start, *(int(i) for i in first[1:]))
-            name = argument.rpartition(": ")[2]  # without the file's name in front
+            name = argument.rpartition(": ")[2]  # `argument` may begin with a file's name
             actual = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
                 raise DataError(f"{argument}: too large for {dtype}: {actual}; scale the data")

@@ -27,7 +27,7 @@ from gpunn.rows.lines import RowsError
 from gpunn.rows.predictions import text_of_cell
 from gpunn.storage.reading import checked_path
 
-_BLOCK_CELLS = 2**12  # these fit into the cache; larger blocks took 50 % longer
+_BLOCK_CELLS = 2**12  # so many cells fit into the cache; larger blocks took 50 % longer
 _LOCATIONS_SHOWN = 5
 
 MAX_NAME = 256
@@ -199,7 +199,7 @@ class _Reader:
         if header == "auto":
             by_name = any(isinstance(column, str) for column in (target, *(features or ())))
             header = by_name or is_header_above(top, below[0] if below else None, self._markers)
-        # One name may be "": older networks store this name for the column.
+        # A name may be "", which older networks also store.
         names = self._names = top if header else columns_of(top, header)
         self._has_header = header
         if header:
@@ -252,7 +252,7 @@ class _Reader:
 
     def read(self, target_is_text: bool) -> CSVData | None:
         """Return the file's content, or None if numbers were expected and the target has text."""
-        # Grows in place; joining a list of blocks would need twice the memory.
+        # A bytearray grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
         while block := list(islice(self._rows, max(1, _BLOCK_CELLS // len(self._names)))):
@@ -280,7 +280,7 @@ class _Reader:
             y = [values.astype(self._dtype, copy=False) for values in y]
         targets = np.concatenate(y) if y else None
         classes = sorted(self._classes)
-        if target_is_text:  # codes were in order of appearance
+        if target_is_text:  # until here, codes are in the order of appearance
             rank = {name: number for number, name in enumerate(classes)}
             targets = np.array([rank[name] for name in self._classes])[targets]
         return CSVData(

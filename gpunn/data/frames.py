@@ -20,7 +20,7 @@ def column_names(table: Any) -> list[str] | None:
 
     Columns that pandas numbers by default are treated as columns without names.
     """
-    names = getattr(table, "column_names", None)  # pyarrow; its `columns` are arrays
+    names = getattr(table, "column_names", None)  # of pyarrow, whose `columns` are arrays
     if names is None:
         names = getattr(table, "columns", None)
     if names is None:
@@ -36,8 +36,8 @@ def column_names(table: Any) -> list[str] | None:
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
     """Return the indices that put columns into a known order, or None if the order is right.
 
-    Columns without names keep their order. If names are missing or unknown, a DataError lists them.
-    The error's message calls the data `argument`.
+    Columns without names keep their order. If names are missing or unknown, a DataError, which
+    calls the data `argument`, lists them.
     """
     if names is None or known is None or names == known:
         return None

@@ -76,7 +76,7 @@ def headers(paths: Sequence[Path]) -> list[tuple[tuple[int, int], bool]]:
                 width, height = image.size
                 turned = image.getexif().get(ORIENTATION, 1) > 4
                 found.append(((width, height) if turned else (height, width), is_gray(image)))
-        except (DataFileError, OSError):  # `read_images` reports it
+        except (DataFileError, OSError):  # `read_images` reports the error
             continue
     return found or [((1, 1), False)]
 
@@ -91,7 +91,7 @@ def opened(path: Path) -> Iterator[Any]:
     """Open a Pillow image; raise a DataFileError for a damaged or too large file."""
     pillow = require("PIL.Image", "reading image files", install_command("images"))
     with open_file(path, DataFileError) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damage that does not matter, such as in EXIF data
+        warnings.simplefilter("ignore")  # Pillow warns of harmless damage, too
         try:
             with pillow.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -124,7 +124,7 @@ def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarra
         raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16")
     image.draft(None, (2 * max(size), 2 * max(size)))  # a JPEG may be read at a smaller scale
     image = ops.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits
+    if image.mode.startswith("I"):  # such images have 16 bits
         image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         white = pillow.new("RGBA", image.size, "white")

@@ -115,7 +115,7 @@ class _Choice:
         rest = [each for each in order if not self._added(each, stratified=True)]
         if counts.totals:
             rest = [each for each in rest if not self._added(each, stratified=False)]
-        # No other group fits. The one that exceeds `wanted` by the least may come closer.
+        # No other group fits. The group that exceeds `wanted` by the least may come closer.
         free = [each for each in rest if not self._empties_class(each)] or rest
         if free and len(rest) > 1:
             best = min(free, key=lambda each: counts.sizes[each])

@@ -78,8 +78,8 @@ def operations_only(method: F) -> F:
     ...     workspace.backend.rescale(x, 0.5, 0.0, y)
     ...     return y
     """
-    # The mark is the method itself, since functools.wraps copies marks to wrappers, which may do
-    # more.
+    # The mark is the method itself, so that a wrapper, to which functools.wraps copies the mark,
+    # counts as unmarked: the wrapper may do more.
     method.operations_only = method  # type: ignore[attr-defined]
     return method
 

@@ -197,13 +197,13 @@ class Block(Layer):
 
     def _called(self) -> Sequence[Layer]:
         formulas = TRACES[self].formulas if self in TRACES else {}
-        for formula in formulas.values():  # calls don't depend on the shape
+        for formula in formulas.values():  # all formulas have the same calls
             return [call.layer for call in formula.calls()]
         return super()._called()
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        if workspace.backend.dtype_name(x) != workspace.dtype:  # integers, with `takes_integers`
+        if workspace.backend.dtype_name(x) != workspace.dtype:  # x may have integers
             numbers = workspace.rows(self, "numbers", x.shape[0], x.shape[1:])
             workspace.backend.assign(x, numbers)
             x = numbers
@@ -319,7 +319,7 @@ def forward_of(formula: Any) -> Any:
             return Block.forward(self, x, workspace)
         return formula(self, x) if workspace is None else formula(self, x, workspace)
 
-    # Found by these names, so that it inherits the docstring.
+    # With these names, `forward` inherits the docstring of `Layer.forward`.
     forward.__module__, forward.__qualname__ = formula.__module__, formula.__qualname__
     return forward
 
@@ -361,9 +361,9 @@ def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashab
         if id(value) in numbers:
             return numbers[id(value)]
         if isinstance(value, list | tuple | dict):
-            return type(value), len(value)  # its elements are attributes, too
+            return type(value), len(value)  # `attributes` also contains the elements
         if isinstance(value, Configurable):
-            return (type(value),)  # as are its fields
+            return (type(value),)  # `attributes` also contains the fields
         return described(value)
 
     return *((type(layer), *vars(layer)) for layer in layers), *map(form, attributes)

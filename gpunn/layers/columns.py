@@ -170,7 +170,7 @@ class ColumnGroups(Layer):
         ops, rows = workspace.backend, x.shape[0]
         input_gradient = workspace.rows(self, "input gradient", rows, x.shape[1:])
         if wants_input_gradient:
-            ops.fill(input_gradient, 0.0)  # for columns in no group
+            ops.fill(input_gradient, 0.0)  # columns in no group have the gradient 0
         offset = y.shape[1]
         for group, shape in reversed(list(zip(self.parts, self._shapes(), strict=True))):
             size = math.prod(shape)

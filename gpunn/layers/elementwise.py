@@ -120,7 +120,7 @@ class Dropout(Layer):
     ) -> Array:
         if not (workspace.training and self.rate):
             return gradient
-        # This is the mask of the forward pass, since the key and the number of the pass are the
+        # The mask is that of the forward pass, since the key and the number of the pass are the
         # same.
         return self._multiply(gradient, gradient, workspace)
 

@@ -123,7 +123,7 @@ class Members(Layer):
         x = self._per_member(x, workspace)
         trained = self.gradients.get("factors")
         if trained is None:
-            # Factors are fixed or frozen, but the operation also computes their gradient.
+            # The operation needs a buffer for the gradient of fixed or frozen factors, too.
             trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
         dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
         per_member = x.ndim == 3

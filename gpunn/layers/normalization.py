@@ -171,7 +171,7 @@ class BatchNorm(Layer):
         )
         return view(vectors, x.shape, workspace)
 
-    # Statistics of the rows of all ranks, from the statistics of each (Chan, Golub & LeVeque 1979).
+    # Statistics of all ranks' rows, from the statistics of each rank (Chan, Golub & LeVeque 1979).
 
     def _forward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None

@@ -90,7 +90,7 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
         return branches_of(layer, shape, frozen)
     if isinstance(layer, Chain):
         return [Branch("", within(layer, shape, frozen))]
-    children = layer.children()  # of a custom layer, so their shapes are unknown
+    children = layer.children()  # custom layers don't describe the inner layers' shapes
     return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
 
 
@@ -106,7 +106,7 @@ def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
             inner = within(layer, inputs[0], frozen_inside)
         elif inputs:
             inner = outline([layer.name], [layer], inputs[0], frozen_inside)
-        elif layer:  # whose inner layers are called one by one
+        elif layer:  # the block calls the layer's inner layers one by one
             ones = [call for call in calls if call.name.startswith(f"{title}.")]
             inner = [
                 block

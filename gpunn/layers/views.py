@@ -24,7 +24,7 @@ def reshaped(
     """
     try:
         return view(x, shape, workspace)
-    except (ValueError, AttributeError):  # from NumPy and CuPy, if no such view exists
+    except (ValueError, AttributeError):  # of NumPy and CuPy: there is no view
         dtype = workspace.backend.dtype_name(x)
         buffer = f"{name} {dtype} {x.shape[1:]}"
         copy = workspace.rows(layer, buffer, x.shape[0], x.shape[1:], dtype)

@@ -154,8 +154,8 @@ class AUC(LabelMetric):
         bins, truth = self.bin_indices(xp, predictions, targets)
         side, dtype = self.side, predictions.dtype
         # Bin = side * row + column. With both one-hot, of shape (rows, classes, side), the counts
-        # are their matrix product. xp.matmul can't be recorded on every backend, so this multiplies
-        # and sums.
+        # are their matrix product. xp.matmul can't be recorded on every backend, so `sum` replaces
+        # the product.
         row = xp.floor(bins / side)
         indices = xp.arange(side, dtype=dtype, device=device(predictions))
         columns = xp.astype((bins - side * row)[:, :, None] == indices, dtype)

@@ -71,7 +71,7 @@ def size_of_file(file: Any) -> int:
     """Return a file's size in bytes; 0 for a pipe."""
     try:
         return os.fstat(file.fileno()).st_size
-    except OSError:  # not a file of the operating system
+    except OSError:  # the operating system does not know the file
         return 0
 
 

@@ -97,7 +97,7 @@ def cells_of_csv(
             cell = cells[position]
             cells[position] = with_point(cell)
             if "." not in cells[position] or number_of(cells[position]) is None:
-                continue  # it has no decimal mark
+                continue  # no number with a decimal mark
             mark = "." if cells[position] == cell else ","
             if marks.setdefault(position, mark) != mark:
                 name = present[positions[position]]
@@ -166,7 +166,7 @@ def json_cell(name: str | int, value: Any) -> str:
         return value.strip()
     if isinstance(value, float):
         return str(int(value)) if abs(value) < 2**53 and value == int(value) else repr(value)
-    if isinstance(value, int):  # and True and False
+    if isinstance(value, int):  # also a Boolean
         return str(value)
     kind = "an array" if isinstance(value, list) else "an object"
     raise ValueError(f"column {name!r}: expected a number, text, true, false or null; got {kind}")

@@ -1,7 +1,8 @@
 """Predictions as lines of CSV or JSON, without text that a spreadsheet would run (CSV injection).
 
 Text that begins like a formula, possibly after apostrophes, is written with an apostrophe in front,
-which marks text in spreadsheets. Reading removes it. Numbers and a lone sign are not formulas.
+which marks text in spreadsheets. Reading removes the apostrophe. Numbers and a lone sign are not
+formulas.
 """
 
 from __future__ import annotations
