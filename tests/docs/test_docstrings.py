@@ -9,7 +9,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ def of_module(module: str) -> dict[str, tuple[Any, Any]]:
     }
 
 
+@cache  # several tests read each docstring
+def parsed(docstring: str) -> NumpyDocString:
+    return NumpyDocString(inspect.cleandoc(docstring))
+
+
 def excused(code: str, name: str, value: Any, cls: Any) -> bool:
     """Return whether a check does not apply to this object."""
     if code == "EX01":  # a class's example shows its methods; errors are raised by others
@@ -97,7 +102,7 @@ def test_every_listed_name_is_described(module: str) -> None:
         (name, entry.name or entry.type)
         for name, (value, _) in of_module(module).items()
         for section in LISTS
-        for entry in NumpyDocString(inspect.cleandoc(value.__doc__ or ""))[section]
+        for entry in parsed(value.__doc__ or "")[section]
         if not entry.desc
     ]
     assert not undescribed
@@ -116,7 +121,7 @@ def test_see_also_names_exist(module: str) -> None:
     unknown = [
         (name, other)
         for name, (value, cls) in of_module(module).items()
-        for others, _ in NumpyDocString(inspect.cleandoc(value.__doc__ or ""))["See Also"]
+        for others, _ in parsed(value.__doc__ or "")["See Also"]
         for other, _ in others
         if not resolves(other, module, cls)
     ]
@@ -131,7 +136,7 @@ def test_cited_pages_exist() -> None:
 
 
 def documented_names(docstring: str) -> list[str]:
-    document = NumpyDocString(docstring)
+    document = parsed(docstring)
     entries = [*document["Parameters"], *document["Other Parameters"]]
     return [name for entry in entries for name in entry.name.replace("\\", "").split(", ")]
 
@@ -151,7 +156,7 @@ def test_overrides_have_the_parameters_of_the_docstrings_that_they_inherit() -> 
 
 
 def texts(docstring: str) -> Iterator[str]:
-    document = NumpyDocString(docstring)
+    document = parsed(docstring)
     for section in PROSE:
         yield "\n".join(document[section])
     for section in LISTS:
@@ -161,12 +166,17 @@ def texts(docstring: str) -> Iterator[str]:
     yield "\n".join(piece for piece in pieces if isinstance(piece, str))
 
 
+@cache
+def rst_settings() -> Any:
+    settings = docutils.frontend.get_default_settings(docutils.parsers.rst.Parser)
+    settings.report_level, settings.halt_level = 6, 6
+    return settings
+
+
 def complaints(text: str) -> list[str]:
     """Return errors of the reStructuredText parser, and text that would be lost."""
     parser = docutils.parsers.rst.Parser()
-    settings = docutils.frontend.get_default_settings(docutils.parsers.rst.Parser)
-    settings.report_level, settings.halt_level = 6, 6
-    document = docutils.utils.new_document("docstring", settings)
+    document = docutils.utils.new_document("docstring", rst_settings())
     messages: list[str] = []
     document.reporter.attach_observer(
         lambda message: messages.append(message.astext()) if message["level"] > 1 else None
@@ -184,7 +194,7 @@ def test_docstrings_are_restructuredtext(module: str) -> None:
     documented = {module: MODULES[module]}
     documented |= {name: value for name, (value, _) in of_module(module).items()}
     problems = {
-        name: complaints("\n\n".join(texts(inspect.cleandoc(value.__doc__ or ""))))
+        name: complaints("\n\n".join(texts(value.__doc__ or "")))
         for name, value in documented.items()
     }
     assert not {name: each for name, each in problems.items() if each}
