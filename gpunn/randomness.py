@@ -45,10 +45,15 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     >>> bool(generator(0, "shuffle", 1).random() == generator(0, "shuffle", 1).random())
     True
     """
-    entropy: Any = (seed, zlib.crc32(purpose.encode()), *counters)
+    entropy: Any = seeds(seed, purpose, *counters)
     if 0 <= min(entropy) <= max(entropy) < 1 << 32:  # the same stream, in less time
         entropy = np.array(entropy, np.uint32)
     return np.random.Generator(np.random.PCG64(entropy))
+
+
+def seeds(seed: int, purpose: str, *counters: int) -> tuple[int, ...]:
+    """Return the seeds of the bit generator PCG64 of `generator`."""
+    return seed, zlib.crc32(purpose.encode()), *counters
 
 
 def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Repeated, Trace, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
+from gpunn.randomness import permutation
 from gpunn.typing import Array, HostArray, Namespace, Shape
 
 
@@ -304,6 +305,10 @@ class Backend(Operations):
         self.sum(sums, out)
 
     # ------------------------------------------------------------------------------ recording
+
+    def permutation(self, seed: int, epoch: int, rows: int) -> HostArray:
+        """Return the result of `gpunn.randomness.permutation`, an array on the host."""
+        return permutation(seed, epoch, rows)
 
     @property
     def joins_recordings(self) -> bool:

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 
 from gpunn.errors import DivergenceError
-from gpunn.randomness import permutation
 from gpunn.schedules import Constant
 from gpunn.training.trainer_protocol import TrainerProtocol
 
@@ -39,7 +38,9 @@ class TrainingPolicy:
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
-        return permutation(trainer.model.seed, trainer.epoch, rows)
+        model = trainer.model
+        order: np.ndarray = model.backend.permutation(model.seed, trainer.epoch, rows)
+        return order
 
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.

@@ -9,7 +9,9 @@ import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.compiled.conflicts import known_addresses
+from gpunn.backends.numpy.compiled.interface import PERMUTATION_SEEDS
 from gpunn.backends.numpy.compiled.library import library, loaded_library
+from gpunn.backends.numpy.memory import address
 from gpunn.backends.recording import (
     Operation,
     Repeated,
@@ -22,7 +24,8 @@ from gpunn.backends.recording import (
 )
 from gpunn.expressions.tracing import shared_traces
 from gpunn.forks import IMPORTING
-from gpunn.typing import Array
+from gpunn.randomness import seeds
+from gpunn.typing import Array, HostArray
 
 if TYPE_CHECKING:
     from gpunn.backends.numpy.compiled.program import Instruction, Program
@@ -50,6 +53,15 @@ class CompiledBackend(NumpyBackend):
     @property
     def joins_recordings(self) -> bool:
         return library() is not None
+
+    def permutation(self, seed: int, epoch: int, rows: int) -> HostArray:
+        numbers = seeds(seed, "shuffle", epoch)
+        if not library() or not 0 <= min(numbers) <= max(numbers) < 1 << 32:
+            return super().permutation(seed, epoch, rows)
+        memory = np.empty(PERMUTATION_SEEDS + rows, np.int64)
+        memory[:4] = *numbers, 0
+        loaded_library().permutation(address(memory), rows)
+        return memory[PERMUTATION_SEEDS:]
 
     def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
         if not library():

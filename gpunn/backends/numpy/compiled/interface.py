@@ -180,6 +180,9 @@ class ProductArgs(NamedTuple):
 P = ProductArgs(*range(len(ProductArgs._fields)))
 """The index of each argument of the kernel `product`."""
 
+PERMUTATION_SEEDS = 12
+"""Number of integers before the result of the function `permutation`: its seeds, and memory."""
+
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""
 

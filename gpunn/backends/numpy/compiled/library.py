@@ -27,6 +27,7 @@ from gpunn.forks import IMPORTING
 logger = logging.getLogger("gpunn")
 
 ENTRIES = {
+    "permutation": 2,
     "publish": 1,
     "start_sleeping": 2,
     "run_parts": 2,
@@ -52,6 +53,7 @@ class Library:
     lock (GIL) is released. An OSError is raised if the system can't load the library.
     """
 
+    permutation: Callable[[int, int], int]
     publish: Callable[[int], int]
     start_sleeping: Callable[[int, int], int]
     run_parts: Callable[[int, int], int]
