@@ -112,7 +112,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_difference": lambda a, b, c: (a - b) * c,
     "divide_by_sum": lambda a, b, c: c / (a + b),
     "add_to_root": lambda a, b: a.call("sqrt") + b,
-    "divide_by_root": lambda a, b, c: c / (a.call("sqrt") + b),
+    "divide_by_root": lambda a, b, c: mathematics.divided(c, a.call("sqrt") + b),
 }
 
 

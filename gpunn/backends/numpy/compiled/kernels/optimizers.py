@@ -22,6 +22,8 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     load,
     multiply_add,
+    square_root,
+    store,
     sum_of,
     widened,
 )
@@ -33,7 +35,8 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.kernels.mathematics import expm1
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
+from gpunn.backends.numpy.compiled.kernels.mathematics import divided, expm1
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 10
@@ -43,25 +46,36 @@ LANES = 32
 """The width of a float32 panel; the size of a thread's slice is a multiple of this number."""
 
 
+quotient = lanewise(divided)
+"""Divides a block by a block."""
+
+
+@partial(compiled, inline=True)
+def thread_rates(dtype: Any, args: Any) -> Any:
+    """Return the segment's learning rate, and the factor 1 - learning_rate * weight_decay."""
+    rate_ptr, _, decay_ptr = integers(args, 5, 3)
+    rate_factor, weight_decay = floats(args, 8, 2)
+    if decay_ptr != 0:
+        weight_decay *= float(scalar(dtype, decay_ptr))
+    T = vector(dtype, rate_ptr, 1).dtype.type
+    rate = T(float(scalar(dtype, rate_ptr)) * rate_factor)
+    return rate, T(1.0 - float(rate) * weight_decay)
+
+
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
     """Return the arrays and numbers for all optimizers.
 
-    These are the thread's slices of values, gradients, first and second slot, the segment's
-    learning rate, and the factor 1 - learning_rate * weight_decay.
+    These are the thread's slices of values, gradients, first and second slot, and the results of
+    `thread_rates`.
     """
-    values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)
-    (decay_ptr,) = integers(args, 7, 1)
-    rate_factor, weight_decay = floats(args, 8, 2)
-    if decay_ptr != 0:
-        weight_decay *= float(scalar(dtype, decay_ptr))
+    values_ptr, gradients_ptr, first_ptr, second_ptr, size = integers(args, 0, 5)
     begin, end = partition(size, LANES, thread, threads)
     values = slice_of(dtype, values_ptr, size, begin, end)
     g = slice_of(dtype, gradients_ptr, size, begin, end)
     first = slice_of(dtype, first_ptr, size, begin, end)
     second = slice_of(dtype, second_ptr, size, begin, end)
-    rate = values.dtype.type(float(scalar(dtype, rate_ptr)) * rate_factor)
-    keep = values.dtype.type(1.0 - float(rate) * weight_decay)
+    rate, keep = thread_rates(dtype, args)
     return values, g, first, second, rate, keep
 
 
@@ -89,13 +103,23 @@ def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
 @kernel
 def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """RMSprop. Hyperparameters: rho, 1 - rho, epsilon."""
-    values, g, square, _, rate, keep = thread_slices(dtype, args, thread, threads)
+    values, gradients, squares, _, size = integers(args, 0, 5)
+    rate, keep = thread_rates(dtype, args)
     constants = floats(args, HYPERPARAMETERS, 3)
-    T = values.dtype.type
-    rho, rest, epsilon = T(constants[0]), T(constants[1]), T(constants[2])
-    for i in range(values.size):
-        square[i] = rho * square[i] + rest * g[i] * g[i]
-        values[i] = keep * values[i] - rate * g[i] / (np.sqrt(square[i]) + epsilon)
+    rho, rest = block_of(dtype, constants[0]), block_of(dtype, constants[1])
+    rates, kept, epsilon = (
+        block_of(dtype, rate),
+        block_of(dtype, keep),
+        block_of(dtype, constants[2]),
+    )
+    begin, end = partition(size, LANES, thread, threads)
+    for i in range(begin, end, block_size(dtype)):
+        left = end - i
+        g = load(dtype, gradients, i, left)
+        square = rho * load(dtype, squares, i, left) + rest * g * g
+        store(square, squares, i, left)
+        change = quotient(rates * g, square_root(square) + epsilon)
+        store(kept * load(dtype, values, i, left) - change, values, i, left)
 
 
 @kernel
@@ -108,21 +132,28 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and 1.0
     with `epsilon_hat`, which uses epsilon instead of epsilon * sqrt(c2).
     """
-    values, g, mean, square, learning_rate, keep = thread_slices(dtype, args, thread, threads)
+    values, gradients, means, squares, size = integers(args, 0, 5)
+    learning_rate, keep = thread_rates(dtype, args)
     decay1, weight1, decay2, weight2, epsilon_argument, log_beta1, log_beta2, is_hat = floats(
         args, HYPERPARAMETERS, 8
     )
     (step_ptr,) = integers(args, 6, 1)
     step = float(scalar(args, step_ptr))
     c1, c2 = -expm1(step * log_beta1), -expm1(step * log_beta2)
-    T = values.dtype.type
-    rate = T(float(learning_rate) * math.sqrt(c2) / c1)
-    epsilon = T(epsilon_argument * (1.0 if is_hat != 0 else math.sqrt(c2)))
-    beta1, rest1, beta2, rest2 = T(decay1), T(weight1), T(decay2), T(weight2)
-    for i in range(values.size):
-        mean[i] = beta1 * mean[i] + rest1 * g[i]
-        square[i] = beta2 * square[i] + rest2 * g[i] * g[i]
-        values[i] = keep * values[i] - rate * mean[i] / (np.sqrt(square[i]) + epsilon)
+    rate = block_of(dtype, float(learning_rate) * math.sqrt(c2) / c1)
+    epsilon = block_of(dtype, epsilon_argument * (1.0 if is_hat != 0 else math.sqrt(c2)))
+    beta1, rest1 = block_of(dtype, decay1), block_of(dtype, weight1)
+    beta2, rest2, kept = block_of(dtype, decay2), block_of(dtype, weight2), block_of(dtype, keep)
+    begin, end = partition(size, LANES, thread, threads)
+    for i in range(begin, end, block_size(dtype)):
+        left = end - i
+        g = load(dtype, gradients, i, left)
+        mean = beta1 * load(dtype, means, i, left) + rest1 * g
+        square = beta2 * load(dtype, squares, i, left) + rest2 * g * g
+        store(mean, means, i, left)
+        store(square, squares, i, left)
+        change = quotient(rate * mean, square_root(square) + epsilon)
+        store(kept * load(dtype, values, i, left) - change, values, i, left)
 
 
 @kernel

@@ -1,0 +1,61 @@
+"""Optimizers that divide by square roots round quotients as IEEE 754 requires.
+
+With squared gradients of 0, RMSprop changes a parameter by rate * gradient / epsilon.
+"""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn.backends.numpy.compiled.program import Instruction, Program
+from gpunn.backends.numpy.subnormals import FLUSHED
+
+SIZE = 128
+
+
+def quotients(g, d):
+    """Return 2 g / d, computed by the kernel `rmsprop`."""
+    values, squares = np.zeros(SIZE), np.zeros(SIZE)
+    rate, step = np.full(1, 2.0), np.ones(1, np.int64)
+    args = [values, g, squares, None, SIZE, rate, step, None, 1.0, 0.0, 1.0, 0.0, float(d)]
+    Program([Instruction("rmsprop", args, [g, rate, step], [values, squares])], threads=1)(1)
+    return -values
+
+
+def expected(g, d):
+    with FLUSHED, np.errstate(all="ignore"):
+        return -(0.0 - 2.0 * g / (0.0 * g * g + d))
+
+
+def hard_numerators(d, random):
+    """Return numbers n, for an odd integer d of 53 bits, with n / d nearly between two numbers.
+
+    With 2^54 n = d m - s for an odd m and a small s, n / d is s / d from m, in units of 2^-54.
+    """
+    inverse, found = pow(d, -1, 1 << 54), []
+    for s in range(1, SIZE, 2):
+        for signed in (s, -s):
+            m = signed * inverse % (1 << 54)
+            found.append(float(d * m - signed >> 54) * 2.0 ** random.integers(-60, 5))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("exponent", [0, -980])  # with small numbers, remainders underflow
+def test_quotients_between_two_numbers(exponent):
+    random = np.random.default_rng(0)
+    ones = [(1 << 53) - 1 - 2 * k for k in range(3)]
+    for integer in [*ones, *(int(random.integers(1 << 52, 1 << 53)) | 1 for _ in range(300))]:
+        n = hard_numerators(integer, random)
+        n[:2] = 1.0, -0.5
+        n, d = np.ldexp(n, exponent), np.ldexp(float(integer), exponent + random.integers(-80, 0))
+        np.testing.assert_array_equal(quotients(n / 2, d), expected(n / 2, d), err_msg=str(integer))
+
+
+@pytest.mark.parametrize("d", [2.0**e for e in (-1020, -500, 0, 500, 1020)] + [0.0, np.inf, np.nan])
+def test_quotients_that_overflow_or_are_tiny(d):
+    random = np.random.default_rng(1)
+    g = np.ldexp(random.normal(size=SIZE), random.integers(-1074, 1022, SIZE))
+    g[:5] = 0.0, np.inf, -np.inf, np.nan, np.finfo(float).max
+    for each in (g, *(np.full(SIZE, one) for one in (g[9], 2.0**-1000, g[4], np.inf))):
+        np.testing.assert_array_equal(quotients(each, d), expected(each, d))
