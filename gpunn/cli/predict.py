@@ -267,7 +267,6 @@ class Sink:
         self._rows = 0
 
     def begin(self, form: str) -> Callable[[Predictions], None]:
-        """Return a function that writes the predictions of rows in the format `form`."""
         from gpunn.rows.predictions import predictions_text, warn_of_formulas
 
         chosen = self.form or form
@@ -299,7 +298,6 @@ class Sink:
         return write
 
     def commit(self) -> None:
-        """Write the predictions to the output file, if there is a path."""
         import numpy as np
 
         from gpunn.storage.files import write_output

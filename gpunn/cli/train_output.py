@@ -46,7 +46,6 @@ class TrainOutput(Callback):
         say()
 
     def _table(self) -> Iterator[str]:
-        """Yield lines that summarize a table's columns and targets."""
         data, model = self.experiment.config.data, self.experiment.trainer.model
         if model.schema is None or not isinstance(data, TableFile):
             return

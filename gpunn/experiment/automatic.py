@@ -102,13 +102,11 @@ class Automatic:
 
     @property
     def targets(self) -> list[str]:
-        """The names of the columns to predict."""
         assert isinstance(self.config.data, TableFile)
         return self.config.data.targets
 
     @property
     def network(self) -> Sequential:
-        """The trained ensemble."""
         network: Sequential = self.estimator.network_
         return network
 

@@ -53,7 +53,6 @@ class Evaluation(dict[str, float]):
         return 1 if len(rates) == 2 else int(rates.argmax())
 
     def plain(self) -> dict[str, Any]:
-        """Return the evaluation in JSON types."""
         content: dict[str, Any] = {"rows": self.rows, **self}
         if self.rates is not None:
             content["base_rate"] = float(self.rates[self.shown])

@@ -123,7 +123,6 @@ class Removal(Callback):
                     self._aside[file] = aside
 
     def settle(self) -> None:
-        """Delete the renamed logs."""
         for aside in self._aside.values():
             aside.unlink(missing_ok=True)
         self._aside.clear()

@@ -183,7 +183,6 @@ class RunFolder(LockedFolder, Callback):
         return checkpoint
 
     def _restore_state(self, checkpoint: Checkpoint) -> None:
-        """Restore the epochs' norms from a checkpoint; raise a ConfigError if the data differs."""
         state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
         check_same_data(self.path, state.get(DATA, self._data), self._data)
         self._earlier_norms = {
@@ -309,7 +308,6 @@ class RunFolder(LockedFolder, Callback):
         self._took = self._written_at - began
 
     def _improves(self, row: Mapping[str, float]) -> bool:
-        """Return whether an epoch is better than all epochs before it."""
         rule = self.experiment.best
         if rule is None:
             return False

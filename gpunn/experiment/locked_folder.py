@@ -45,11 +45,9 @@ class LockedFolder:
             )
 
     def __enter__(self) -> Self:
-        """Return this folder."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Unlock the folder for other processes."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -69,7 +67,6 @@ class LockedFolder:
         remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
 
     def _describe(self, new: Replacement, description: Mapping[str, Any], backend: Backend) -> None:
-        """Add the files that describe the run and this machine."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         machine = {"started": started, **environment(backend)}
         new.add(self.path / CONFIG, json_bytes(description))
@@ -86,7 +83,6 @@ class LockedFolder:
         write_json(self.path / EVALUATION, report)
 
     def _take_lock(self) -> None:
-        """Lock the folder, or raise a ConfigError if another process trains in it."""
         if self._lock is not None:
             return
         try:

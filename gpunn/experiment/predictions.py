@@ -34,7 +34,6 @@ class Predictions:
     sets: np.ndarray | None = None
 
     def names(self, with_probabilities: bool) -> list[str]:
-        """Return the names of the columns of a file with the predictions."""
         if self.columns:
             return list(self.columns)
         names = ["prediction"]
@@ -47,7 +46,6 @@ class Predictions:
         return names
 
     def rows(self, with_probabilities: bool) -> Iterator[tuple[list[Any], list[float]]]:
-        """Return each row's values and probabilities."""
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         values = self.values.reshape(-1, width).tolist()
         if self.sets is not None:

@@ -31,7 +31,6 @@ class SplitKeys:
 
     @property
     def text(self) -> str:
-        """The value of `data.split`."""
         return f"{self.kind}={self.column}"
 
     def split(

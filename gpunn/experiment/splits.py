@@ -32,7 +32,6 @@ class Split:
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
         return len(self.source_inputs) if self.indices is None else len(self.indices)
 
     def inputs(self, start: int = 0, stop: int | None = None) -> Rows:
@@ -44,7 +43,6 @@ class Split:
         return X[rows] if self.indices is None else rows_of(X, self.indices[rows])
 
     def targets(self) -> np.ndarray:
-        """Return the targets of the split's rows."""
         y = self.source_targets
         return y if self.indices is None else rows_of(y, self.indices)
 
@@ -70,7 +68,6 @@ class Split:
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Split:
-        """Return the rows of this split with the given indices."""
         indices = rows if self.indices is None else self.indices[rows]
         return Split(self.source_inputs, self.source_targets, indices)
 

@@ -205,7 +205,6 @@ class TableTargets:
         return numbers[0] if isinstance(self.data.target, str) else np.column_stack(numbers)
 
     def check_variation(self, y: np.ndarray) -> None:
-        """Raise a DataError if a numeric target has the same value in all rows."""
         for column, numbers in zip(self.columns, y.reshape(len(y), -1).T, strict=True):
             if (numbers == numbers[0]).all():
                 raise column.constant_error(f"{numbers[0]:g}")
@@ -290,7 +289,6 @@ class TargetColumn:
         return [boolean_text(text) if booleans and text else text for text in texts]
 
     def refuse_text(self, why: str, advice: str = CLASSES) -> None:
-        """Raise a DataError if a value is not a number."""
         _, others = numbers_of(self.read, self.markers)
         if others:
             expected = f"the target must be a number{f', {why}' if why else ''}"
@@ -298,7 +296,6 @@ class TargetColumn:
             raise wrong_cell(self.table, self.name, self.cells, others, expected, advice)
 
     def constant_error(self, value: str) -> DataError:
-        """Return the error for a constant target."""
         return DataError(
             f"{self.table.title}: the target {self.name!r} is {value!r} in every row, so there is "
             "nothing to learn; choose another column"

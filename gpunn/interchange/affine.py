@@ -26,7 +26,6 @@ class Affine:
 
     @property
     def is_identity(self) -> bool:
-        """Whether y equals x."""
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:

@@ -22,7 +22,6 @@ class Graph:
 
     @property
     def names(self) -> set[str]:
-        """Names of all computed values and constants."""
         return {*self._constants, *(node.name for node in self._nodes)}
 
     def add(
@@ -37,7 +36,6 @@ class Graph:
         return name
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output, and return its generated name."""
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
@@ -50,7 +48,6 @@ class Graph:
         return f"{self.label}.{len(self._nodes) + len(self._constants)}"
 
     def strings(self, values: Sequence[str], name: str) -> str:
-        """Add a vector of strings as a constant and return its name."""
         self._constants[name] = np.array(values, dtype=object)
         return name
 

@@ -42,7 +42,6 @@ class Rows:
         return rows
 
     def _transposed(self, axes: Sequence[int]) -> Value:
-        """Return the value with the axes of a row in another order."""
         value: Value = self.value.node("Transpose", self.value, perm=[0, *axes])
         return value
 

@@ -70,7 +70,6 @@ class Step:
 
     @property
     def kind(self) -> Kind:
-        """The properties that all steps with this function share."""
         if self.expression is not None:
             return Kind() if self.expression.is_elementwise else Kind(lambda _step: ())
         return KINDS.get(self.function, Kind())
@@ -216,12 +215,10 @@ class Steps:
         return output
 
     def variable(self, name: str) -> str:
-        """Return a new variable."""
         self._count += 1
         return f"{name}_{self._count}"
 
     def values(self, name: str) -> np.ndarray:
-        """Return a parameter or buffer of the current layer, by its name."""
         return self.parameters[f"{self.label}.{name}"]
 
     def parameter(self, name: str) -> ArrayName:

@@ -91,7 +91,6 @@ class Line:
 
     @property
     def dash_array(self) -> str:
-        """The dash pattern for the legend."""
         return DASHES[self.dash]
 
 

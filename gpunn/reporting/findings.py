@@ -57,7 +57,6 @@ class Classes:
 
     @property
     def confidently_wrong(self) -> np.ndarray:
-        """Indices of the wrongly predicted rows, the most confident first."""
         wrong = np.flatnonzero(self.truth != self.predicted)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -76,7 +75,6 @@ class Labels:
 
     @property
     def scores(self) -> list[Scores]:
-        """Probabilities of yes for each label."""
         if self.probabilities is None:
             return []
         names = self.names or [f"output {index}" for index in range(self.truth.shape[1])]

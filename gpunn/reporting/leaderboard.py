@@ -36,7 +36,6 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        """The cells of the row; an unknown number is an empty cell."""
         error = "" if self.standard_error is None else f" ± {round(self.standard_error, 12):.2g}"
         return [
             self.name,

@@ -63,7 +63,6 @@ class Run:
 
     @property
     def configuration(self) -> str:
-        """The complete configuration as JSON text."""
         return json.dumps(self.record.description, indent=2, ensure_ascii=False)
 
 

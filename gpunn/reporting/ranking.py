@@ -28,7 +28,6 @@ class Ranking:
     unlike: list[str]
 
     def value(self, record: Record) -> float | None:
-        """Return the metric at a run's best epoch; None if the metric is missing or not finite."""
         return (record.best or {}).get(self.metric)
 
     def warnings(self) -> list[str]:

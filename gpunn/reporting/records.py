@@ -145,14 +145,12 @@ class Record:
 
     @property
     def monitor(self) -> str | None:
-        """The metric that selects the best epoch, if there is one."""
         last = self.history[-1] if self.history else {}
         named = self._named
         return named.monitor if named and named.monitor in last else default_monitor(last)
 
     @cached_property
     def rule(self) -> Best | None:
-        """The rule that selects the best epoch, if a metric is monitored."""
         monitor, named = self.monitor, self._named
         if monitor is None:
             return None
@@ -166,7 +164,6 @@ class Record:
 
     @cached_property
     def best(self) -> dict[str, float | None] | None:
-        """The history's row of the best epoch, which is selected as in training."""
         return None if self.rule is None else self.rule.find(self.history)
 
     @property
@@ -193,7 +190,6 @@ class Record:
 
     @property
     def _stopping(self) -> EarlyStopping | None:
-        """The early stopping callback, if there is one."""
         for index, value in enumerate(self.config.training.callbacks):
             name = value if isinstance(value, str) else value.get("name")
             if name == EarlyStopping.name:
@@ -204,7 +200,6 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Total time of all epochs in seconds."""
         return sum(row.get("seconds") or 0.0 for row in self.history)
 
 

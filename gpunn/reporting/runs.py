@@ -53,7 +53,6 @@ class Run:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """The values of `COLUMNS`."""
         record = self.record
         best = record.best or {}
         values = (

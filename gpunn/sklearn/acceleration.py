@@ -64,11 +64,9 @@ class Acceleration:
         self._twins: dict[int, Any] = {}  # by `id`, since a subclass may define equality
 
     def __enter__(self) -> Self:
-        """Return this object."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Call `uninstall`."""
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
@@ -88,7 +86,6 @@ class Acceleration:
         return twin
 
     def count(self, library: str) -> None:
-        """Count a fit that `library` has trained."""
         with self._lock:
             self.fits[library] += 1
 

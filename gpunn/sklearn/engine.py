@@ -100,7 +100,6 @@ class Engine:
         self._lock = ForkableLock()
 
     def network(self, estimator: Any, dtype: str) -> Sequential:
-        """Return a network with the estimator's fitted arrays."""
         units = layer_units(estimator.coefs_)
         values = named_values(estimator)
         flags = bool(estimator.batch_norm), bool(estimator.layer_norm), is_alone()
@@ -147,7 +146,6 @@ class Engine:
             return outputs
 
     def set_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Replace the trainer."""
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
@@ -170,7 +168,6 @@ class Engine:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy or pickle: host arrays and numbers."""
         return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

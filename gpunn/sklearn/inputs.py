@@ -97,7 +97,6 @@ class SparseRows:
         self.shape, self.dtype = matrix.shape, matrix.dtype
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        """Return the chosen rows as a dense array."""
         rows: np.ndarray = self._matrix[chosen].toarray()
         return rows
 

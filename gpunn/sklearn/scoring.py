@@ -61,7 +61,6 @@ class Scoring:
 
     @property
     def larger_is_better(self) -> bool:
-        """Whether larger scores are better."""
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
@@ -74,7 +73,6 @@ class Scoring:
         return logits
 
     def scores(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the score of each fold."""
         return np.array([self._score(predictions, *part) for part in self._parts])
 
     def loss(self, predictions: np.ndarray) -> float:

@@ -173,7 +173,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
-        """Return class weights for `Trainer.fit`."""
         return None
 
     def _validation_weights(self, training: Rows, validation: Rows) -> np.ndarray | None:
@@ -332,7 +331,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
-        """Fit the schema and the networks, and set the fitted attributes."""
         schema = self._learn_schema(folds, seed)
         fitted, outputs = self._train_networks(folds, schema, seed)
         self._decide_from(combined([each.network for each in fitted]), folds, outputs)
@@ -402,7 +400,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
     def _scoring(self, folds: Sequence[Fold]) -> Scoring:
-        """Return the metric on the validation rows."""
         metric = none_if_auto(self.metric)
         outputs, metric = with_quantiles(self._task, self._outputs, metric, self._quantiles)
         transform = "log" if self._log else None
@@ -417,13 +414,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _quantiles(self) -> Sequence[float] | None:
-        """The quantiles to predict, or None."""
         quantiles: Sequence[float] | None = getattr(self, "quantiles", None)
         return quantiles
 
     @property
     def _log(self) -> bool:
-        """Whether the models learn logarithms of the targets."""
         return getattr(self, "target_transform", None) == "log"
 
     def _averaged(self, outputs: np.ndarray) -> np.ndarray:
@@ -504,13 +499,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self._name_outputs(network)
 
     def _network_outputs(self, X: Any) -> np.ndarray:
-        """Return the network's outputs, shape (rows, outputs)."""
         check_is_fitted(self)
         table = checked_table(self, X, first=False)
         return self._placed_network().predict(table)
 
     def _placed_network(self) -> Sequential:
-        """Return the network on the backend that the parameter `backend` names."""
         backend, current = get_backend(self.backend), self.network_.backend
         if (backend.name, backend.options) != (current.name, current.options):
             self.network_ = self.network_.to(backend)
@@ -607,14 +600,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy or pickle, with the network on the host."""
         state = dict(super().__getstate__())
         if "network_" in state:
             state["network_"] = state["network_"].to("numpy")
         return state
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags, with the inputs that the estimator accepts."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
@@ -836,7 +827,6 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         return probabilities(outputs.astype(np.float64), kind)
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags, with the targets that the classifier accepts."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -940,7 +930,6 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         return outputs
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags, with the targets that the regressor accepts."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

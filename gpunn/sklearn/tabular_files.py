@@ -40,7 +40,6 @@ class EstimatorRecord:
     leaderboard: list[dict[str, Any]] | None = None
 
     def original_parameters(self) -> dict[str, Any]:
-        """Return the estimator's parameters in their original types, or raise an ArgumentError."""
         parameters = dict(self.parameters)
         if isinstance(pairs := parameters.get("class_weight"), list):
             try:
@@ -50,7 +49,6 @@ class EstimatorRecord:
         return parameters
 
     def class_array(self) -> np.ndarray | None:
-        """Return the array of the classes, or raise an ArgumentError."""
         if self.classes is None:
             return None
         try:

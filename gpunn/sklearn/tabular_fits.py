@@ -26,7 +26,6 @@ class Rows(NamedTuple):
     weights: np.ndarray | None
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Return the rows with these indices."""
         weights = None if self.weights is None else self.weights[rows]
         return Rows(self.table.take(rows), self.targets[rows], weights)
 
@@ -84,7 +83,6 @@ class Fit:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C has ended or prevented the training."""
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:

@@ -87,7 +87,6 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         self.end()
 
     def end(self) -> None:
-        """End the threads as soon as they have nothing to do."""
         super().terminate()
 
 

@@ -95,7 +95,6 @@ class CheckpointFolder:
         self.path, self.keep = path, keep
 
     def newest_first(self) -> list[Path]:
-        """Return the checkpoints, newest first."""
         if not self.path.is_dir():
             return []
         files = (file for file in self.path.iterdir() if re.fullmatch(OF_RUN, file.name))
@@ -125,7 +124,6 @@ class CheckpointFolder:
         return path
 
     def clear(self) -> None:
-        """Remove all checkpoints."""
         for file in self.newest_first():
             file.unlink()
         if self.path.is_dir():

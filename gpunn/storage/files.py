@@ -83,11 +83,9 @@ class Replacement:
         self._added: list[tuple[Path, Path, int, BinaryIO]] = []
 
     def __enter__(self) -> Replacement:
-        """Return this object."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Remove the temporary files that were not committed."""
         for temporary, *_, file in self._added:
             remove(temporary)
             with contextlib.suppress(OSError):  # closing repeats the error of a failed write

@@ -63,12 +63,10 @@ class ModelContent:
     text: str
 
     def write(self, path: str | Path) -> None:
-        """Write the file atomically."""
         write_atomically(path, *self.chunks)
 
     @cached_property
     def chunks(self) -> list[bytes | memoryview]:
-        """The bytes of the file, in chunks."""
         return checksummed(self.arrays, {KEY: self.text})
 
 

@@ -30,7 +30,6 @@ class TrainingFolder:
         self._described, self._content = described, content
 
     def __enter__(self) -> Self:
-        """Lock the folder, and check or write its description."""
         make_folder(self._folder)
         try:
             self._lock = FolderLock(self._folder)
@@ -47,7 +46,6 @@ class TrainingFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Unlock the folder for other processes."""
         self._lock.release()
 
     def _check(self) -> None:
@@ -72,9 +70,7 @@ class TrainingFolder:
             )
 
     def _read(self, description: Any) -> Any:
-        """Return the settings in a description, or raise a ValueError if it is damaged."""
         return description
 
     def _write(self) -> None:
-        """Write the description."""
         write_json(self._file, self._settings)

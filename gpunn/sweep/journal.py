@@ -58,7 +58,6 @@ class Mending:
         self.lock, self.path = lock, path
 
     def acquire(self) -> bool:
-        """Wait for the lock."""
         self.lock.acquire()
         try:
             remove_torn_line(self.path)
@@ -68,7 +67,6 @@ class Mending:
         return True
 
     def release(self) -> None:
-        """Release the lock."""
         self.lock.release()
 
 

@@ -54,7 +54,6 @@ class Claim:
 
     @property
     def folder(self) -> str:
-        """Name of the trial's run folder."""
         return folder_of(self.number)
 
 

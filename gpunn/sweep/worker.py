@@ -178,7 +178,6 @@ class Worker:
             self.train(claim)
 
     def train(self, claim: Claim) -> None:
-        """Train a trial, and record how it ended."""
         try:
             with self._alone, exit_on_sigterm():
                 experiment = self._built(claim)
@@ -195,7 +194,6 @@ class Worker:
         gc.collect()  # a device may have too little memory for the arrays of two trials
 
     def _built(self, claim: Claim) -> Experiment | None:
-        """Return a trial's experiment, or None if its values are invalid."""
         try:
             return self.source.build(settings_of(claim.values))
         except InvalidFileError:  # a damaged data file fails for any values

@@ -280,7 +280,6 @@ class CellReader:
         self._codes: dict[str, int] = NO_CODES  # by cell, with the spaces around it
 
     def add(self, cells: Sequence[str]) -> None:
-        """Add the cells of more rows."""
         if self.is_late:
             return
         if self._values is None:
@@ -296,7 +295,6 @@ class CellReader:
             self._blocks.append(self._coded(cells, self._values))
 
     def finish(self) -> Cells:
-        """Return all cells."""
         cells = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
         return cells if self._values is None else Coded(cells, list(self._values))
 

@@ -65,7 +65,6 @@ class JoinedSchema(Schema):
 
     @property
     def parts(self) -> tuple[Schema, ...]:
-        """The schemas."""
         return self._parts
 
     @property
@@ -86,7 +85,6 @@ class JoinedSchema(Schema):
     def _unseen_by_all(
         self, parts: Sequence[Schema], unseen: Sequence[UnseenValues]
     ) -> UnseenValues:
-        """Return the values that are unseen in the training rows of all schemas."""
         common = UnseenValues()
         for place, column in enumerate(self.columns):
             if column.dropped:
@@ -104,14 +102,12 @@ class JoinedSchema(Schema):
         return common
 
     def __repr__(self) -> str:
-        """Return the numbers of schemas and columns."""
         return (
             f"<JoinedSchema: {plural(len(self._parts), 'schema')} of "
             f"{plural(len(self.columns), 'column')}>"
         )
 
     def __eq__(self, other: object) -> bool:
-        """Return whether another schema encodes all rows in the same way."""
         return isinstance(other, JoinedSchema) and self._parts == other._parts
 
     __hash__ = None

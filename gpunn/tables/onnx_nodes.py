@@ -91,11 +91,9 @@ class Value(NDArrayOperatorsMixin):
     def __array_function__(
         self, function: Any, types: Any, arguments: Any, options: Mapping[str, Any]
     ) -> Any:
-        """Return the result of a NumPy function that is not a ufunc."""
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return the part that `key` selects, or add a last axis if `key` ends with None."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))
@@ -111,16 +109,13 @@ class Value(NDArrayOperatorsMixin):
         return self.take(last)
 
     def constant(self, values: Any, dtype: str = "float64") -> Value:
-        """Return numbers as a constant of the graph."""
         return Value(self.graph, self.graph.constant(np.asarray(values, dtype)), dtype)
 
     def astype(self, dtype: str) -> Value:
-        """Return the value in another dtype."""
         converted: Value = self.node("Cast", self, dtype=dtype, to=self.graph.element_type(dtype))
         return converted
 
     def clip(self, minimum: float, maximum: float, out: Any = None) -> Any:
-        """Return the value clipped to bounds, for `np.clip`."""
         return self.node("Clip", self, minimum, maximum)
 
     def take(self, positions: Any, axis: int = 1) -> Any:
@@ -133,19 +128,15 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:
-        """Return the result of a reduction over an axis."""
         return self.node(operator, self, self.constant([axis], "int64"), keepdims=int(keepdims))
 
     def max(self, axis: int, keepdims: bool = False) -> Any:
-        """Return the largest entry along an axis."""
         return self.reduced("ReduceMax", axis, keepdims)
 
     def mean(self, axis: int, keepdims: bool = False) -> Any:
-        """Return the mean over an axis."""
         return self.reduced("ReduceMean", axis, keepdims)
 
     def sum(self, axis: int, keepdims: bool = False) -> Any:
-        """Return the sum over an axis."""
         return self.reduced("ReduceSum", axis, keepdims)
 
     def counted(self) -> Value:

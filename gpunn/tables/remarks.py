@@ -94,12 +94,10 @@ class Remarks:
             self.add(f"missing in {100 * missing // rows} % of the rows")
 
     def add(self, remark: str) -> None:
-        """Add a remark, unless it is empty."""
         if remark:
             self._remarks.append(remark)
 
     def drop_because(self, reason: str) -> None:
-        """Drop the column for this reason."""
         self._dropped = True
         self._remarks.insert(0, f"dropped: {reason}")
 
@@ -115,5 +113,4 @@ class Remarks:
 
     @property
     def text(self) -> str:
-        """All remarks on the column, in one string."""
         return "; ".join(self._remarks)

@@ -422,7 +422,6 @@ class Schema:
         return unseen.unknown
 
     def _matched(self, table: Table) -> Table:
-        """Return a table with the column names of the training rows."""
         if table.named and self.named:
             missing = [column.name for column in self.columns if not column.dropped]
             missing = [name for name in missing if name not in table]
@@ -483,14 +482,12 @@ class Schema:
         return rows
 
     def __repr__(self) -> str:
-        """Return a summary: the numbers of columns before and after encoding."""
         return (
             f"<Schema: {plural(len(self.columns), 'column')} -> "
             f"{plural(len(self.numbers), 'number')}, {plural(len(self.categories), 'category')}>"
         )
 
     def __eq__(self, other: object) -> bool:
-        """Return whether another schema encodes all rows in the same way."""
         if not isinstance(other, Schema):
             return NotImplemented
         arrays, others = self.arrays(), other.arrays()

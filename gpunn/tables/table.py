@@ -25,7 +25,6 @@ class Coded:
     categorical: bool = False
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
@@ -117,11 +116,9 @@ class Table:
         self._positions = {name: position for position, name in enumerate(names)}
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return self.rows
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is a column of this name."""
         return name in self._positions
 
     def column(self, name: str) -> Cells:

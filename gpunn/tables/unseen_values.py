@@ -21,7 +21,6 @@ class UnseenValues:
 
     @classmethod
     def of_all(cls, parts: Iterable[UnseenValues]) -> UnseenValues:
-        """Return the unseen values of several columns together."""
         union = cls()
         for part in parts:
             union.unknown |= part.unknown
@@ -40,7 +39,6 @@ class UnseenValues:
             self.unknown[name] = rows_with
 
     def warn(self, table: Table) -> None:
-        """Warn about all unseen values."""
         if self.unknown:
             parts = []
             for name, counts in self.unknown.items():

@@ -40,7 +40,6 @@ class Group(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Number of columns."""
         return int(self.columns.stop - self.columns.start)
 
 

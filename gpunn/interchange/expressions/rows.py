@@ -121,7 +121,6 @@ class Rows:
         return self._graph.node(op or node.op, *args, shape=shape, kind=node.kind, data=data)
 
     def _of_rows(self, node: Node) -> Node:
-        """Convert a node that depends on a variable."""
         args = [self._argument(node, each) for each in node.args]
         if node.op in ("copy", "reshape"):
             made = args[0] if node.kind == "bool" else self._as_number(args[0])
@@ -142,7 +141,6 @@ class Rows:
         return self._graph.node("as_number", node, shape=node.shape, kind="float")
 
     def _argument(self, node: Node, argument: Node) -> Node:
-        """Convert an argument of a node."""
         if id(argument) in self.made:
             return self.made[id(argument)]
         others = [each.shape for each in node.args if each is not argument]

@@ -105,7 +105,6 @@ class Statements:
         self._set_before: set[int] = set()  # ids of the nodes that are variables
 
     def result(self) -> tuple[list[str], str]:
-        """Return what `statements` returns."""
         uses = Counter(id(each) for node in self._order for each in node.args)
         repeated = {
             id(each)
@@ -141,7 +140,6 @@ class Statements:
         return form.text.format(*texts)
 
     def _set(self, node: Node) -> None:
-        """Make a node a variable."""
         if not node.args or id(node) in self._set_before:
             return
         self._set_before.add(id(node))

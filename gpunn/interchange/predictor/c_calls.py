@@ -64,7 +64,6 @@ class Buffers:
     free: list[int]
 
     def take(self, size: int) -> int:
-        """Return a buffer for `size` numbers."""
         if not self.free:
             self.sizes.append(size)
             return len(self.sizes) - 1

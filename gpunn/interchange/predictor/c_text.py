@@ -64,11 +64,9 @@ class Functions:
         return array_source(name, np.array(values), label)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the template's functions."""
         return iter(self._texts)
 
     def used(self) -> list[str]:
-        """Return the source of the functions that were added."""
         texts = [text for name, text in self._texts.items() if name in self._used]
         return [typed(self._calls.sub(rf"{self.prefix}_\1(", text), self.real) for text in texts]
 

@@ -86,7 +86,6 @@ class Operation:
         return self.computed(q, self.integers.astype(float), self.integer_biases)
 
     def rounded(self, q: np.ndarray) -> np.ndarray:
-        """Return the integers of the output for integers of the input."""
         sums, multipliers = self.sums(q), self.multipliers.astype(np.int64)
         if self.step.function == "max_pool":
             largest: np.ndarray = np.maximum(sums, self.least)
@@ -197,7 +196,6 @@ class Int8Network:
         return self.model._checked_inputs(self.model.encoded(X)).astype(self.model.dtype)
 
     def _add(self, step: Step, steps: Steps) -> None:
-        """Add a step to the operations, or merge it into an operation."""
         arguments: list[Any] = [
             steps.arrays[each.name].astype(float) if isinstance(each, ArrayName) else each
             for each in step.arguments

@@ -33,11 +33,9 @@ class Template:
             self._definitions[each.name] = each
 
     def __contains__(self, name: str) -> bool:
-        """Return whether the modules have a definition of this name."""
         return name in self._definitions
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of all definitions."""
         return iter(self._definitions)
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:

@@ -27,7 +27,6 @@ class CandidateKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in the leaderboard."""
         return f"{self.family} {self.number + 1}"
 
 
@@ -55,7 +54,6 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """Name in the leaderboard."""
         return CandidateKey(self.family, self.number).name
 
 
@@ -91,7 +89,6 @@ class CandidateOrder:
         return CandidateKey(family, tried[family])
 
     def add(self, outcome: Outcome) -> None:
-        """Record that a candidate has ended."""
         self._seconds[outcome.family].append(outcome.seconds)
 
 

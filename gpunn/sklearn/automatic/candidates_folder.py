@@ -81,7 +81,6 @@ class CandidatesFolder(TrainingFolder):
         self._write()
 
     def _paths(self, outcome: Outcome) -> tuple[Path, Path]:
-        """Return the files of a candidate's networks, and of its predictions."""
         stem = f"{outcome.family}_{outcome.number + 1}".lower()
         return self._folder / f"{stem}.safetensors", self._folder / f"{stem}.npy"
 

@@ -226,7 +226,6 @@ class TabularSearch(TabularEstimator):
         folder.add(longer)
 
     def _settings_of(self, plan: Plan) -> dict[str, Any]:
-        """Return the settings and checksums of data that determine the candidates."""
         every, schema = plan.folds[0].every, plan.schemas[FAMILIES[0]]
         held = [array for fold in plan.folds for array in (fold.held, *fold.validation[1:])]
         given = [fold.validation.table for fold in plan.folds if fold.held is None]
@@ -288,11 +287,9 @@ class TabularSearch(TabularEstimator):
         return Candidate(outcome, copy.deepcopy(networks), self._averaged(np.concatenate(outputs)))
 
     def _threads(self) -> int:
-        """Return the number of networks that are trained at the same time."""
         return 1 if is_alone() else number_of_threads([get_backend(self.backend)])
 
     def _show(self, row: Mapping[str, Any]) -> None:
-        """Print a row of the leaderboard."""
         if self.progress:
             print(line_of(row, self.metric_), file=sys.stderr)
 
@@ -347,7 +344,6 @@ class TabularSearch(TabularEstimator):
         return chosen, predictions
 
     def _set_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Set the attributes that have a number for each network."""
         self.best_epoch_ = [epoch for each in outcomes for epoch in each.best_epochs]
         self.n_iter_ = [epochs for each in outcomes for epochs in each.epochs]
         if self._task != "regression":

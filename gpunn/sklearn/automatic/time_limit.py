@@ -30,7 +30,6 @@ class TimeLimit:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since training began."""
         return clock() - self._began
 
     @property

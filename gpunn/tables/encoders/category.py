@@ -146,7 +146,6 @@ class Category(Encoder):
         yield Encoded(features, concatenate(codes).astype("float64"))
 
     def code_nodes(self, column: Column, cells: Value) -> Any:
-        """Return the codes of a column in an ONNX graph."""
         known = spellings(column.categories) or {"": 0}
         return cells.node(
             "LabelEncoder",

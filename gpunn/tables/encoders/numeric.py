@@ -65,7 +65,6 @@ class Numeric(Encoder):
         return False
 
     def parts(self, column: Column) -> Sequence[str]:
-        """Return the parts that become numbers."""
         return column.parts
 
     @abstractmethod

@@ -23,7 +23,6 @@ class Finding:
 
     @property
     def brief(self) -> str:
-        """The finding without its consequence."""
         return f"{self.subject}: {self.found}. {self.remedy}"
 
     def __str__(self) -> str:

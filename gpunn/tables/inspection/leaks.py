@@ -130,7 +130,6 @@ class Comparison:
         return self.sample.codes(name)[self.rows].astype(np.float64), False
 
     def score_of(self, positions: np.ndarray, is_ordered: bool) -> float:
-        """Return the score of a column."""
         order = np.argsort(positions[~self.held], kind="stable")
         known = positions[~self.held][order]
         totals = np.zeros((len(known) + 1, self.answers.shape[1]))

@@ -33,7 +33,6 @@ class Sample:
     chosen: Collection[str] = ()
 
     def column(self, name: str) -> Column:
-        """Return the input column of this name."""
         return next(column for column in self.inputs if column.name == name)
 
     def numbers(self, name: str) -> np.ndarray:

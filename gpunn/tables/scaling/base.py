@@ -68,7 +68,6 @@ class Scaling(ABC):
         """
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
