@@ -150,11 +150,6 @@ def realmlp(
     Recipe
         Layers and settings for one network.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid.
-
     Examples
     --------
     >>> import gpunn

@@ -108,12 +108,8 @@ def tabm(
     ----------
     schema : Schema
         The schema, which is learned from the training rows with the scaling "quantile".
-    X : ndarray, shape (rows, schema.width)
-        The training rows, as `schema.encode` returns them.
-    outputs : int
-        Number of classes, labels or target columns.
-    task : {"classification", "multilabel", "regression"}
-        Whether targets are classes, several binary labels, or numbers.
+    X, outputs, task : as for `realmlp`
+        The training rows, the number of outputs, and the kind of targets.
     kind : {"mini", "full", "packed"}
         The parameters that members do not share.
     members : int
@@ -157,20 +153,13 @@ def tabm(
         Whether each member sees the rows in a separate order, as in the paper. Separate orders are
         slightly better on some tables, but slower, because the first layers are computed for each
         member.
-    metric, target_transform : str or None
-        As for `realmlp`.
-    quantiles : sequence of float or None
-        As for `realmlp`.
+    metric, target_transform, quantiles : as for `realmlp`
+        The metric that selects the best epoch, and what to learn in regression.
 
     Returns
     -------
     Recipe
         Layers and settings for one network.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an argument is invalid.
 
     Examples
     --------
