@@ -33,7 +33,6 @@ def check_settings(
 
 
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-"""Seconds per unit of time."""
 
 
 def seconds_of(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:

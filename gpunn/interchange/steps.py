@@ -42,7 +42,6 @@ class ArrayName:
 
 
 Argument: TypeAlias = ArrayName | float | int | Sizes
-"""An argument of a step."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ LARGEST = 2**26
 """Maximum size of the file in bytes. A trial needs a few hundred bytes."""
 
 FOLDER = re.compile(r"trial-[0-9]{4,9}")
-"""Names of trials' folders."""
 
 COMPLETE = "complete"
 

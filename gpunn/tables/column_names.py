@@ -23,7 +23,6 @@ PERIODS = TIMES | {"year", "quarter", "month", "week", "day"}
 """Last words of names of columns whose numbers are times or parts of times."""
 
 CODES = frozenset(("zip", "zipcode", "postal", "postcode", "postalcode", "pincode", "plz", "cep"))
-"""Words in the names of columns of postal codes."""
 
 
 def words_of(name: str) -> list[str]:

@@ -48,7 +48,6 @@ COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
 """NumPy functions that consist of several ONNX operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
-"""Functions that return Booleans."""
 
 
 class Graph(Protocol):
@@ -173,4 +172,3 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.swapaxes: lambda x, first, second: x.node("Transpose", x, perm=[second, first, 2]),
     np.where: where,
 }
-"""Functions of NumPy that are not ufuncs."""
