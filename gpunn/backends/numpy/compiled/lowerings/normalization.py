@@ -34,12 +34,10 @@ class Normalization(Pooling):
         joined = joined_rows(*x.shape)
         x, out = (each.reshape(-1, joined * mean.size) for each in (x, out))
         repeating, vectors = self.repeated(joined, vectors)
-        factors = np.empty((self.threads, x.shape[1]), mean.dtype)
+        factors = np.empty((self.parts_of(x), x.shape[1]), mean.dtype)
         args = [x, *vectors, factors, out, *x.shape, float(op.epsilon)]
-        return [
-            *repeating,
-            Instruction("normalize", args, [x, *vectors], [factors, out], [x, out]),
-        ]
+        read, written = [x, *vectors], [factors, out]
+        return [*repeating, self.instruction("normalize", args, read, written, [x, out])]
 
     def batch_norm(self, op: Arguments) -> Steps:
         scale, mean, inverse_std = op.scale, op.mean, op.inverse_std

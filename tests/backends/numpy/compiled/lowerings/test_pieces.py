@@ -9,6 +9,8 @@ import gpunn
 from gpunn.backends.numpy.compiled import backend as backends
 from gpunn.backends.numpy.compiled.lowerings import base
 from gpunn.backends.numpy.compiled.program import Instruction, grouped
+from gpunn.backends.recording import record
+from gpunn.backends.windows import Window
 from gpunn.layers import Activation, AveragePool2D, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D
 
 LAYERS = (
@@ -46,6 +48,21 @@ def test_pieces_compute_the_same(threads, monkeypatch):
     assert first[0].tobytes() == whole[0].tobytes()  # a forward pass has no sums over images
     for one, other in zip(first, whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
+
+
+def test_batch_norm_of_predictions_joins_the_group_of_its_pooling(monkeypatch):
+    monkeypatch.setattr(backends, "PIECE", 1 << 10)
+    monkeypatch.setattr(base, "LEAST", 1)
+    images, pooled = np.zeros((4, 8, 8, 16), np.float32), np.zeros((4, 4, 4, 16), np.float32)
+    vectors, pixels = np.ones((4, 16), np.float32), pooled.reshape(-1, 16)
+    backend = gpunn.get_backend("numpy", threads=1)
+
+    def predict():
+        backend.max_pool(images, Window((2, 2), (2, 2)), pooled)
+        backend.normalize(pixels, *vectors[:2], 1e-5, *vectors[2:], pixels)
+
+    [table] = backend.lower(record(predict, backend))._steps
+    assert table.rows[:, 2:4].tolist() == [[4, 2], [4, 2]]  # pieces, instructions of the group
 
 
 def test_instructions_that_divide_the_same_images_run_as_a_group():
