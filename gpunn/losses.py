@@ -506,10 +506,6 @@ class SoftmaxCrossEntropy(Loss):
         (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
         7). Evaluation uses no smoothing, so losses are comparable.
 
-    See Also
-    --------
-    BinaryCrossEntropy : Cross-entropy for binary targets.
-
     Notes
     -----
     Targets are integer labels of shape (rows,) or (rows, 1), or probabilities (one-hot included) of
@@ -688,10 +684,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
     loss is computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern
     Recognition and Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is
     (s_ij - t_ij) / outputs. Several outputs are independent labels (multilabel classification).
-
-    See Also
-    --------
-    SoftmaxCrossEntropy : Cross-entropy for targets that are one of several classes.
 
     Examples
     --------

@@ -41,10 +41,6 @@ class NeuralNetwork(Sequential):
     ArgumentError
         If there are fewer than two sizes, or if a size is not a positive integer.
 
-    See Also
-    --------
-    Sequential : A network of any layers, which a `Trainer` trains.
-
     Examples
     --------
     >>> import gpunn

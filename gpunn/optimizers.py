@@ -390,10 +390,6 @@ class Adam(Optimizer):
     epsilon_hat : bool
         Whether epsilon is added to sqrt(square), before bias correction. False by default.
 
-    See Also
-    --------
-    AdamW : Adam with weight decay by default.
-
     Examples
     --------
     The first update moves each parameter by the learning rate:

@@ -56,10 +56,6 @@ class CSVData:
     has_header : bool
         Whether the column names come from the file's first row.
 
-    See Also
-    --------
-    load_csv : Loads a CSV file.
-
     Examples
     --------
     >>> import gpunn

@@ -129,11 +129,6 @@ class Layer(Configurable):
         If an argument is outside its documented range, or if the layer does not support the shape
         of its inputs.
 
-    See Also
-    --------
-    Dense : The fully connected layer.
-    Chain : A sequence of layers within a layer.
-
     Examples
     --------
     A custom layer; docs/how_to/operations.md has one with parameters:

@@ -76,7 +76,6 @@ class Block(Layer):
 
     See Also
     --------
-    Layer : Base of layers that define their backward pass too.
     Residual, Add, Concatenate, Multiply : Blocks for common combinations of layers.
 
     Examples

@@ -88,10 +88,6 @@ class OneHot(Coded):
         Values of the outputs: one number, or one for each output. The values can include a scaling
         of the outputs.
 
-    See Also
-    --------
-    Embedding : Learned vectors for categories.
-
     Examples
     --------
     A column with two categories, and one with three:
@@ -188,10 +184,6 @@ class Embedding(Coded):
         Length of the vector for each column.
     initializer : str, Initializer or mapping
         The distribution of the tables' initial values; "auto" is N(0, 1).
-
-    See Also
-    --------
-    OneHot : Encodes categories without learned parameters: one output for each category.
 
     Examples
     --------

@@ -32,10 +32,6 @@ class Chain(Layer):
     ArgumentError
         If there is no layer, or two layers have the same label.
 
-    See Also
-    --------
-    gpunn.Sequential : A complete network, which is also a sequence of layers.
-
     Examples
     --------
     >>> import gpunn

@@ -29,10 +29,6 @@ class Residual(Block):
         The layers of g, for example a `Dense` if f changes the number of features, because f(x) and
         g(x) must have the same shape. By default, there are none.
 
-    See Also
-    --------
-    Add : The sum of any number of branches.
-
     Examples
     --------
     >>> import gpunn
@@ -96,10 +92,6 @@ class Add(Branches):
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
 
-    See Also
-    --------
-    Residual : The sum of x and a sequence of layers.
-
     Examples
     --------
     A linear model and a network, whose outputs are added ("wide and deep"):
@@ -132,10 +124,6 @@ class Multiply(Branches):
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
 
-    See Also
-    --------
-    Scale : Learned factors that don't depend on x.
-
     Examples
     --------
     A gated linear unit, and a gate for the inputs themselves:
@@ -167,10 +155,6 @@ class Concatenate(Branches):
     ----------
     branches : sequence of sequences of Layer (or their configurations)
         The layers of each branch. An empty branch is x itself.
-
-    See Also
-    --------
-    ColumnGroups : Branches for different columns of x.
 
     Examples
     --------

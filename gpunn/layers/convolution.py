@@ -163,11 +163,6 @@ class Conv2D(Convolution):
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
 
-    See Also
-    --------
-    Conv1D : Convolution along one axis.
-    MaxPool2D : Reduces the height and width.
-
     Examples
     --------
     >>> import gpunn
@@ -195,10 +190,6 @@ class Conv1D(Convolution):
         The length of a patch, and distances along the axis, are integers.
     activation, bias, initializer, bias_initializer : as in `Conv2D`
         The function f, whether the layer adds b, and initial values of W and b.
-
-    See Also
-    --------
-    Conv2D : Convolution of images.
 
     Examples
     --------

@@ -65,11 +65,6 @@ class Dense(Layer):
     parametrization : {"standard", "ntp"}
         "ntp" divides x W by the square root of the number of inputs.
 
-    See Also
-    --------
-    Neuron : A view of one unit of the layer.
-    MemberDense : A fully connected layer for the members of an ensemble.
-
     Notes
     -----
     docs/explanation/architecture.md explains how "auto" was chosen on real data, in comparison with

@@ -32,10 +32,6 @@ class Activation(Layer):
     activation : str, Activation or mapping
         The function f.
 
-    See Also
-    --------
-    gpunn.activations : The activation functions.
-
     Examples
     --------
     >>> import gpunn
@@ -138,10 +134,6 @@ class SpatialDropout(Dropout):
     ----------
     rate : float or Schedule
         In [0, 1), 0.5 by default: the probability that a channel becomes 0.
-
-    See Also
-    --------
-    Dropout : Each number becomes 0 independently.
 
     Examples
     --------

@@ -40,10 +40,6 @@ class Ensemble(OutputLayer, ColumnGroups):
         If the networks' outputs have different shapes, or are not vectors, or if there is not one
         count for each network.
 
-    See Also
-    --------
-    MeanOverMembers : Averages members that are trained together.
-
     Examples
     --------
     >>> import gpunn

@@ -51,10 +51,6 @@ class Members(Layer):
         such as the numbers of one embedding, have the same initial factor. By default, each feature
         is a separate chunk.
 
-    See Also
-    --------
-    MemberDense : The layers that follow `Members`.
-
     Notes
     -----
     Rows may also have the shape (members, features), with separate inputs for each member. In
@@ -172,7 +168,6 @@ class MemberDense(Layer):
 
     See Also
     --------
-    Members : Usually an earlier layer, which gives each member its row.
     gpunn.tabular.tabm : Builds complete networks with members.
 
     Examples

@@ -78,10 +78,6 @@ class BatchNorm(Layer):
         A small positive number that is added to the variance, so that the division is finite for a
         constant feature.
 
-    See Also
-    --------
-    LayerNorm : Normalizes each row, by statistics of the row's features.
-
     Examples
     --------
     Since a new layer's running averages are 0 and 1, the layer hardly changes x in inference:
@@ -274,10 +270,6 @@ class LayerNorm(Layer):
         A small positive number that is added to the variance, so that the division is finite for a
         row of equal numbers.
 
-    See Also
-    --------
-    BatchNorm : Normalizes each feature by statistics over the rows of the batch.
-
     Examples
     --------
     >>> import gpunn
@@ -343,10 +335,6 @@ class Standardization(Layer):
     ------
     DataError
         Raised by `adapt` if a mean or deviation overflows or underflows the dtype.
-
-    See Also
-    --------
-    BatchNorm : Normalizes by statistics of each batch, between layers.
 
     Examples
     --------

@@ -135,10 +135,6 @@ class TargetScaling(OutputLayer):
         Issued by `adapt_to_targets` if targets are so far from 0 that many of them become equal in
         float32.
 
-    See Also
-    --------
-    Standardization : Standardizes inputs.
-
     Examples
     --------
     >>> import gpunn
@@ -262,10 +258,6 @@ class MeanOverMembers(OutputLayer):
         The output activation of the loss (`Loss.output_activation`), which decides how predictions
         are averaged.
 
-    See Also
-    --------
-    Members : Makes the axis of members.
-
     Examples
     --------
     >>> import gpunn
@@ -314,10 +306,6 @@ class SortedOutputs(OutputLayer, Block):
     Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If quantiles
     cross, the layer exchanges them. Sorting never increases the loss of any row (Chernozhukov et
     al. 2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
-
-    See Also
-    --------
-    gpunn.losses.Quantiles : The loss of several quantiles.
 
     Examples
     --------

@@ -52,10 +52,6 @@ class PeriodicEmbedding(Layer):
         Whether all columns share the weights and biases. Only "plr" supports this (Gorishniy et al.
         2023, TabR).
 
-    See Also
-    --------
-    PiecewiseLinearEmbedding : Embeds numbers by linear pieces instead of waves.
-
     Examples
     --------
     >>> import gpunn

@@ -85,10 +85,6 @@ class MaxPool2D(Pooling):
     padding : {"valid", "same"}
         As in `Conv2D`, but the maximum and the mean ignore padding.
 
-    See Also
-    --------
-    AveragePool2D : The mean of each window.
-
     Examples
     --------
     >>> import gpunn
@@ -138,10 +134,6 @@ class AveragePool2D(Pooling):
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
         The size of a window, the distance between neighboring windows, and the padding.
-
-    See Also
-    --------
-    GlobalAveragePool2D : The mean of all pixels.
 
     Examples
     --------
@@ -198,10 +190,6 @@ class GlobalAveragePool2D(GlobalAveragePool):
     x[i, j, c]. The chain rule is dL/dx[i, j, c] = dL/dy[c] / (height * width). (Lin, Chen & Yan
     2013, "Network In Network", section 3.2.)
 
-    See Also
-    --------
-    Flatten : Keeps all pixels.
-
     Examples
     --------
     >>> import gpunn
@@ -244,10 +232,6 @@ class UpSampling2D(Layer):
     ----------
     size : int or tuple of int
         Factors of the height and of the width.
-
-    See Also
-    --------
-    AveragePool2D : Reduces the height and width.
 
     Examples
     --------

@@ -164,7 +164,6 @@ class Trainer:
 
     See Also
     --------
-    Sequential : The network that is trained.
     gpunn.sklearn.MLPClassifier : A network and a trainer with scikit-learn's interface.
 
     Notes

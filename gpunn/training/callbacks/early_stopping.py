@@ -16,8 +16,8 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 CYCLE = "cycle"
 
 MIN_CYCLE = 8
-"""Minimum number of epochs of a cycle that is compared with the next one. Shorter cycles end better
-or worse by chance."""
+"""Minimum number of epochs of a cycle that is compared with the next cycle. Shorter cycles end
+better or worse by chance."""
 
 
 @dataclass(eq=False)
@@ -38,7 +38,7 @@ class EarlyStopping(Callback):
     patience : int or "cycle"
         Epochs without improvement before training ends, at least 1. With "cycle", training ends if
         a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the cycle
-        before. Cycles of fewer than 8 epochs are not compared with the next one.
+        before. Cycles of fewer than 8 epochs are not compared with the next cycle.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     restore_best : bool

@@ -18,10 +18,9 @@ class Halving(StopRule):
     """A rule for `gpunn.train_together`: successive halving of the candidates.
 
     After `min_epochs` epochs, the best 1 / `factor` of the groups continue, and the other groups
-    end. The rule repeats this after `min_epochs` * `factor` epochs, then after `min_epochs` *
-    `factor`² epochs, and so on, while there are several groups. A group's value is the mean of its
-    networks' values in that epoch. Among groups with equal values, those that come first in
-    `groups` continue.
+    end. The rule compares the remaining groups again after `min_epochs` * `factor` epochs, after
+    `min_epochs` * `factor`² epochs, and so on. A group's value is the mean of its networks' values
+    in that epoch. Among groups with equal values, the groups that come first in `groups` continue.
 
     Parameters
     ----------
@@ -31,8 +30,8 @@ class Halving(StopRule):
         The group of each network, in the order of the fits. For example, the seeds and folds of one
         candidate form a group. With None, each network is a group.
     factor : int
-        At each comparison, 1 / `factor` of the groups continue, for `factor` times as many epochs.
-        At least 2.
+        At least 2. At each comparison, 1 / `factor` of the groups continue, for `factor` times as
+        many epochs.
     min_epochs : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}
@@ -42,12 +41,8 @@ class Halving(StopRule):
     Raises
     ------
     ArgumentError
-        If a number is invalid. Before training, if the log does not exist, or if `groups` does not
-        have an entry for each fit.
-
-    See Also
-    --------
-    train_together : Trains networks with this rule.
+        If a number is invalid, if the log does not exist, or if `groups` does not have an entry for
+        each fit.
 
     Notes
     -----
