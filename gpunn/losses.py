@@ -499,17 +499,15 @@ class SoftmaxCrossEntropy(Loss):
     See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108. The gradient is
     softmax(p_i) - t_i.
 
+    Targets are integer labels of shape (rows,) or (rows, 1), or probabilities (one-hot included) of
+    shape (rows, classes). The network needs at least two outputs, one per class.
+
     Parameters
     ----------
     label_smoothing : float or Schedule
         A number in [0, 1). Targets become (1 - label_smoothing) * t + label_smoothing / classes
         (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
         7). Evaluation uses no smoothing, so losses are comparable.
-
-    Notes
-    -----
-    Targets are integer labels of shape (rows,) or (rows, 1), or probabilities (one-hot included) of
-    shape (rows, classes). The network needs at least two outputs, one per class.
 
     Examples
     --------
@@ -894,8 +892,6 @@ class GaussianNLL(Loss):
     pi) / 2 is left out. See Nix & Weigend 1994, "Estimating the Mean and Variance of the Target
     Probability Distribution".
 
-    Notes
-    -----
     Targets have shape (rows, outputs / 2), or (rows,) for two outputs. `Sequential.predict` returns
     the network's outputs: the means, then the logarithms s. The standard deviations are exp(s / 2).
     Built-in metrics, the layer `TargetScaling` and the estimators of `gpunn.sklearn` need one
@@ -972,15 +968,12 @@ class Quantiles(Loss):
 
     As in `Quantile`, d_ij = t_i - p_ij. The network has one output for each quantile of its only
     target. With the layer `gpunn.layers.SortedOutputs`, the predicted quantiles never cross.
+    Targets have shape (rows,) or (rows, 1).
 
     Parameters
     ----------
     quantiles : sequence of float
         The quantiles q_j in ascending order, in (0, 1).
-
-    Notes
-    -----
-    Targets have shape (rows,) or (rows, 1).
 
     Examples
     --------

@@ -58,17 +58,12 @@ class Dense(Layer):
         Initial values of W. "auto" is N(0, 1) with "ntp". Without "ntp", "auto" is
         `GlorotFanInMean` for ReLU, ReLU6 and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017),
         and `FanIn` without an activation, as in most last layers. For all other activations, "auto"
-        is `GlorotOrFanIn`.
+        is `GlorotOrFanIn`. docs/explanation/architecture.md explains this choice.
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`, but zeros for SELU, and N(0, 1) with "ntp".
     parametrization : {"standard", "ntp"}
         "ntp" divides x W by the square root of the number of inputs.
-
-    Notes
-    -----
-    docs/explanation/architecture.md explains how "auto" was chosen on real data, in comparison with
-    other libraries' initial values.
 
     Examples
     --------

@@ -39,6 +39,9 @@ class Members(Layer):
         dL/dr_m = sum over rows of dL/dy_m * x
         dL/dx = sum over members of r_m * dL/dy_m
 
+    Rows may also have the shape (members, features), with separate inputs for each member. In
+    training with `shuffle_members`, the layers before `Members` get separate rows for each member.
+
     Parameters
     ----------
     count : int
@@ -50,11 +53,6 @@ class Members(Layer):
         Lengths of consecutive chunks, which together contain all features. All features of a chunk,
         such as the numbers of one embedding, have the same initial factor. By default, each feature
         is a separate chunk.
-
-    Notes
-    -----
-    Rows may also have the shape (members, features), with separate inputs for each member. In
-    training with `shuffle_members`, the layers before `Members` get separate rows for each member.
 
     Examples
     --------

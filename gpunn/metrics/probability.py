@@ -18,8 +18,6 @@ class LogLoss(LabelMetric):
     cross-entropy loss without label smoothing and class weights. With binary cross-entropy, several
     outputs are labels, and the metric is the mean of the labels' losses.
 
-    Notes
-    -----
     Probabilities are not clipped: a logit of -1000 for the true class costs 1000.
 
     Examples

@@ -60,8 +60,6 @@ class R2(ValueMetric):
 
     If all targets of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
 
-    Notes
-    -----
     For each output, the summary contains the mean of the targets, their total sum of squares SST,
     and the sum of squared errors SSE. The means and SSTs of two batches are merged by the formula
     of Chan, Golub & LeVeque (1983) without cancellation. The layout is (weight, means, SSTs, SSEs);

@@ -22,6 +22,9 @@ class Halving(StopRule):
     `min_epochs` * `factor`² epochs, and so on. A group's value is the mean of its networks' values
     in that epoch. Among groups with equal values, the groups that come first in `groups` continue.
 
+    If `EarlyStopping` has ended a network, the value of its last epoch counts. A group with a
+    network that failed is worse than all other groups.
+
     Parameters
     ----------
     monitor : str
@@ -43,11 +46,6 @@ class Halving(StopRule):
     ArgumentError
         If a number is invalid, if the log does not exist, or if `groups` does not have an entry for
         each fit.
-
-    Notes
-    -----
-    If `EarlyStopping` has ended a network, the value of its last epoch counts. A group with a
-    network that failed is worse than all other groups.
 
     Examples
     --------
