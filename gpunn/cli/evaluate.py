@@ -49,7 +49,7 @@ def evaluate(
 
     DATA has other labeled rows: a CSV, NPZ or NPY file, or a folder of IDX files, of which gpunn
     uses the test split. If the network was trained on a table, DATA is a CSV, TSV or Parquet file.
-    If it was trained on a folder of images, DATA is another folder of images.
+    If the network was trained on a folder of images, DATA is another one.
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_split, make_trainer

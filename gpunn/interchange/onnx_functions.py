@@ -142,7 +142,7 @@ FLOAT32: dict[str, Function] = {
     ),
     "mean_of_sigmoid": mean_of_sigmoid,
 }
-"""Operators only for float32: for float64, runtimes lack some, and the attributes of others are
+"""Operators only for float32: runtimes lack some of them for float64, and others have attributes in
 float32."""
 
 OPERATORS: dict[type, Function] = {

@@ -242,7 +242,7 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
-        of the targets. They are near the median, not the mean, so they may be too low on average.
+        of the targets. Predictions are near the median, not the mean, so their mean may be too low.
         The loss, which is the squared error of the logarithms, selects the best epoch.
     quantiles : list of float or None, default=None
         Quantiles to predict in one network, in ascending order and with 0.5, such as (0.05, 0.5,

@@ -181,7 +181,7 @@ class FolderLock:
     """An exclusive lock on a folder, which ends with `release` or with the process.
 
     The lock is on the folder itself (`flock`), so that a killed process leaves no lock. On Windows,
-    or a file system without locks, it has no effect. A forked process does not hold it. A
+    or a file system without locks, the lock has no effect. A forked process does not hold it. A
     BlockingIOError is raised if another `FolderLock`, in any process, has locked the folder.
     """
 

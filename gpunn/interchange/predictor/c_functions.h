@@ -220,7 +220,7 @@ static inline void append_input(const real *z, const real *x, int columns, int s
     }
 }
 
-/* The position of each column in each of its bins: 0 below, 1 above, linear within. */
+/* Each number's position in each of its column's bins: 0 below a bin, 1 above it. */
 static inline void piecewise_linear(const real *x, int columns, int bins, const real *starts,
                                     const real *slopes, const real *lowest, const real *highest,
                                     real *y) {

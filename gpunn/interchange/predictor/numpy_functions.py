@@ -225,7 +225,7 @@ def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
 def piecewise_linear(
     x: np.ndarray, starts: np.ndarray, slopes: np.ndarray, lowest: np.ndarray, highest: np.ndarray
 ) -> np.ndarray:
-    """Return the position of each column in each of its bins: 0 below, 1 above, linear within."""
+    """Return each number's position in each of its column's bins: 0 below a bin, 1 above it."""
     return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
 
 

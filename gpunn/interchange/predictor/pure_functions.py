@@ -331,7 +331,7 @@ def piecewise_linear(
     lowest: list[float],
     highest: list[float],
 ) -> list[float]:
-    """Return the position of each column in each of its bins: 0 below, 1 above, linear within."""
+    """Return each number's position in each of its column's bins: 0 below a bin, 1 above it."""
     bins = len(starts) // len(x)
     return [
         min(max(slope * (x[index // bins] - start), low), high)

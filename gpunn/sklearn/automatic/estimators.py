@@ -42,8 +42,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     progress : bool, default=False
         Whether to print a line about each candidate on standard error, and to show progress bars.
     time_limit : float or None, default=None
-        Time for training in seconds. When it is over, training ends after the current epoch, so a
-        short limit can be exceeded. None trains one TabM and one RealMLP, with defaults.
+        Time for training in seconds. When this time is over, training ends after the current epoch,
+        so a short limit can be exceeded. None trains one TabM and one RealMLP, with defaults.
     max_networks : int, default=20
         Maximum number of networks in the ensemble; more networks predict more slowly. The ensemble
         always has at least one candidate, that is, `n_cv` * `n_ens` networks.
