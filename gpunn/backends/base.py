@@ -307,7 +307,18 @@ class Backend(Operations):
     # ------------------------------------------------------------------------------ recording
 
     def permutation(self, seed: int, epoch: int, rows: int) -> HostArray:
-        """Return the result of `gpunn.randomness.permutation`, an array on the host."""
+        """Return the result of `gpunn.randomness.permutation`, an array on the host.
+
+        Parameters
+        ----------
+        seed, epoch, rows : int
+            The arguments of `gpunn.randomness.permutation`.
+
+        Returns
+        -------
+        ndarray of int64, shape (rows,)
+            Row numbers.
+        """
         return permutation(seed, epoch, rows)
 
     @property
