@@ -29,6 +29,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, l
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, quotient
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+from gpunn.backends.numpy.compiled.kernels.pooling import clear
 from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
 from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
@@ -81,13 +82,6 @@ def copy_rows(
         origin, to = source + row * source_row, target + row * target_row
         for i in range(0, count, block_size(dtype)):
             store(load(dtype, origin, i, count - i), to, i, count - i)
-
-
-@compiled
-def clear(dtype: Any, address: int, count: int) -> None:
-    """Set `count` numbers to 0."""
-    for i in range(0, count, block_size(dtype)):
-        store(block_of(dtype, 0), address, i, count - i)
 
 
 @kernel
@@ -175,7 +169,7 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
     count = kernel_h * taps * patch * groups * units
     w += owner * count * size
     if thread == owner * pieces:
-        clear(dtype, w, count)
+        clear(dtype, w, 0, count)
     tall = tile_height(patch)
     image, last = partition(n, 1, thread, threads)
     while image < last:
@@ -256,7 +250,7 @@ def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None
             while pixels < width:
                 some_pixels, begin, end = min(span, width - pixels), 0, 0
                 if adds:
-                    clear(dtype, target, some_rows * width * groups * channels)
+                    clear(dtype, target, 0, some_rows * width * groups * channels)
                 for part in range(groups * taps):
                     group = quotient(part, taps)
                     tap = part - group * taps

@@ -10,7 +10,6 @@ from typing import Any
 
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
-    block_of,
     block_size,
     filled_like,
     load_half,
@@ -20,6 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, matrix, partition
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+from gpunn.backends.numpy.compiled.kernels.pooling import clear
 
 
 @lanewise
@@ -104,8 +104,7 @@ def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
     taps_down, taps_across, down, across, top, left, gap_down, gap_across = integers(args, 9, 8)
     half, size = block_size(dtype) // 2, taps_down * taps_across * channels
     first, last = partition(images, 1, thread, threads)
-    for i in range(0, size, block_size(dtype)):
-        store(block_of(dtype, 0), sums, thread * size + i, size - i)
+    clear(dtype, sums, thread * size, (thread + 1) * size)
     for image in range(first, last):
         for i in range(rows):
             at = (image * rows + i) * columns * channels
