@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -224,18 +225,20 @@ def compare_steps(threads: int, turns: int, libraries: Sequence[str]) -> None:
 def convolutions(shape: Sequence[int]) -> tuple[int, list[Callable[[], object]]]:
     """Return the operations of a convolution, and functions that run it and its gradients."""
     from gpunn.backends.numpy.compiled.backend import CompiledBackend
+    from gpunn.backends.numpy.memory import zeros
     from gpunn.backends.recording import record
     from gpunn.backends.windows import Window
 
     height, width, channels, size, units = shape
     sizes = height - size + 1, width - size + 1
     patch, window, random = size * size * channels, Window((size, size)), np.random.default_rng(0)
-    images = max(1, int(5e8 / (2 * math.prod(sizes) * patch * units)))
-    x, y, weights, bias = (
-        random.random(each, np.float32)
-        for each in ((images, *shape[:3]), (images, *sizes, units), (patch, units), units)
-    )
-    backend, results = CompiledBackend(threads=1), [np.empty_like(each) for each in (y, weights, x)]
+    images = max(1, int(1e9 / (2 * math.prod(sizes) * patch * units)))
+    sizes_of_arrays = (images, *shape[:3]), (images, *sizes, units), (patch, units), (units,)
+    x, y, weights, bias = arrays = [zeros(each, "float32") for each in sizes_of_arrays]
+    for each in arrays:  # in memory as in training
+        random.random(out=each, dtype=np.float32)
+    backend = CompiledBackend(threads=1)
+    results = [zeros(each.shape, "float32") for each in (y, weights, x)]
     calls = (
         lambda: backend.convolution(x, weights, bias, window, results[0]),
         lambda: backend.convolution_weights(x, y, window, results[1]),
@@ -246,19 +249,19 @@ def convolutions(shape: Sequence[int]) -> tuple[int, list[Callable[[], object]]]
 
 
 def print_shares(turns: int) -> None:
-    """Print which share of the FMA peak convolutions and their gradients reach on one thread."""
-    tests = {shape: convolutions(shape) for shape in SHAPES}
-    least = {(shape, i): math.inf for shape in tests for i in range(3)}
-    peak = 0.0
-    for _ in range(turns):
-        peak = max(peak, fma.peak(1))
-        for shape, (_, calls) in tests.items():
-            for i, call in enumerate(calls):
-                least[shape, i] = min(least[shape, i], fma.seconds(call))
-    click.echo(f"FMA peak: {peak:.0f} GFLOP/s. Shares of forward pass, weights, inputs:")
-    for (height, width, channels, size, units), (operations, _) in tests.items():
-        shape = height, width, channels, size, units
-        shares = [operations / least[shape, i] / 1e9 / peak for i in range(3)]
+    """Print which share of the FMA peak convolutions and their gradients reach on one thread.
+
+    Before each run, the peak is measured by as many operations; a share is the median of `turns`.
+    """
+    click.echo("Shares of the FMA peak: forward pass, weights, inputs")
+    peak = fma.kernel("float32")
+    for height, width, channels, size, units in SHAPES:
+        operations, calls = convolutions((height, width, channels, size, units))
+        at_peak = partial(peak, operations // (2 * peak.numbers), 1.0, 1.0)
+        shares = [
+            statistics.median(fma.seconds(at_peak) / fma.seconds(call) for _ in range(turns))
+            for call in calls
+        ]
         text = ", ".join(f"{share:.0%}" for share in shares)
         click.echo(f"{height}x{width}x{channels}, {size}x{size} to {units}: {text}")
 
