@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +179,7 @@ def add_learning(app: Sphinx, failed: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_lexer("csv", TextLexer)
+    SearchEnglish.stem = cache(SearchEnglish.stem)  # of few words, each of which occurs often
     app.connect("source-read", read)
     app.connect("html-page-context", give_context, priority=900)  # after the theme's own
     app.connect("doctree-resolved", link_names)

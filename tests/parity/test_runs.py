@@ -44,7 +44,8 @@ MOST = re.compile(
 FLOAT64 = re.compile("(loss|optimizer) .*")
 """Runs that are trained by default only in float64, which has the smaller tolerance.
 
-`test_operations` computes each loss and update in float32, too.
+`test_operations` computes each loss and update in float32, too. On a device, all runs are in
+float32, with a check that no kernel computes in double precision.
 """
 
 
@@ -61,7 +62,7 @@ def marks_of(target, in_float64=False):
 def cases():
     """Yield each run on each target."""
     for name, run in RUNS.items():
-        in_float64 = FLOAT64.fullmatch(name) is not None
+        in_float64 = FLOAT64.fullmatch(name) is not None and not devices.DEVICE
         for target in TARGETS:
             default = MOST.fullmatch(name) and not (in_float64 and target[1] == "float32")
             marks = marks_of(target, in_float64) if default else [pytest.mark.full]
