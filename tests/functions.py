@@ -45,8 +45,7 @@ FUNCTIONS = {
     "cosine": lambda xp, x: xp.cos(x) * x,
     "square_of_softmax": lambda xp, x: activations.softmax(xp, x) ** 2,
     "standardized": lambda xp, x: (
-        (x - xp.mean(x, axis=1, keepdims=True))
-        / xp.sqrt(xp.mean((x - xp.mean(x, axis=1, keepdims=True)) ** 2, axis=1, keepdims=True) + 1)
+        (x - xp.mean(x, axis=1, keepdims=True)) / xp.sqrt(xp.var(x, axis=1, keepdims=True) + 1)
     ),
     "shares": lambda xp, x: x / xp.sum(xp.abs(x) + 1, axis=-1)[:, None],
     "joined": lambda xp, x: xp.concat([x[:, 1:] ** 2, xp.sum(x, axis=1)[:, None]], axis=1) * x,

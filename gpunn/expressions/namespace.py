@@ -176,7 +176,7 @@ class Namespace:
     def matmul(self, a: Any, b: Any) -> StandIn:
         return self.tracer.matmul(a, b)
 
-    def concat(self, arrays: Any, *, axis: int | None = 0) -> StandIn:
+    def concat(self, arrays: Any, axis: int | None = 0) -> StandIn:
         return self.tracer.concat(arrays, axis)
 
     def stack(self, arrays: Any, *, axis: int = 0) -> StandIn:
@@ -219,6 +219,18 @@ class Namespace:
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         count = math.prod(a.shape[each] for each in self._axes(a, axis))
         return self._reduced(a, "sum", axis, keepdims) * (1 / count)
+
+    def var(
+        self, a: StandIn, axis: Axes = None, correction: float = 0.0, keepdims: Any = False
+    ) -> StandIn:
+        count = math.prod(a.shape[each] for each in self._axes(a, axis))
+        deviations = a - self.mean(a, axis, keepdims=True)
+        return self.sum(deviations * deviations, axis, keepdims) * (1 / (count - correction))
+
+    def std(
+        self, a: StandIn, axis: Axes = None, correction: float = 0.0, keepdims: Any = False
+    ) -> StandIn:
+        return self.sqrt(self.var(a, axis, correction, keepdims))
 
     def max(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self._reduced(a, "maximum", axis, keepdims)

@@ -71,7 +71,9 @@ class Tracer:
             return value.node
         if type(value) in (bool, int, float):
             return self.graph.number(value)
-        self.refuse(f"an operand of type {type(value).__name__} is not an argument of the code")
+        remedy = "; convert the number by float or int" if isinstance(value, np.number) else ""
+        kind = type(value).__name__
+        self.refuse(f"an operand of type {kind} is not an argument of the code{remedy}")
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         """Return a stand-in for a matrix product, in traces that allow it."""

@@ -66,6 +66,7 @@ def test_several_results_and_constants():
         (lambda xp, x: x.__imul__(2.0), "changes its arguments"),
         (lambda xp, x: kept.append(x) or x, "stores arrays"),
         (lambda xp, x: x + X, "type ndarray"),
+        (lambda xp, x: x * np.sqrt(2.0), "type float64 .*; convert the number by float or int"),
     ],
 )
 def test_other_code_is_refused(function, reason):
@@ -74,6 +75,15 @@ def test_other_code_is_refused(function, reason):
 
 
 kept = []
+
+
+@pytest.mark.parametrize(("axis", "correction"), [(1, 0.0), (0, 1.0), (None, 1.0)])
+def test_standard_deviations(axis, correction):
+    def deviations(xp, x):
+        return xp.std(x, axis=axis, correction=correction)
+
+    (result,) = expression_of(deviations, SHAPES, "float64")(np, X)
+    np.testing.assert_allclose(result, np.std(X, axis=axis, ddof=correction), rtol=1e-12)
 
 
 def test_arrays_of_other_shapes_are_refused():
