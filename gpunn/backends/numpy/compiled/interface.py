@@ -45,6 +45,9 @@ ACTIVATIONS = (
 )
 """The activations that kernels can compute; a kernel's argument is an index in this list."""
 
+CODE, INPUTS, MEMORY, MEMORY_BYTES, INPUT_COUNT, ELEMENTS, COLUMNS = 0, 1, 2, 3, 7, 9, 10
+"""Indices of arguments of the kernel `expression`."""
+
 BLOCK_BYTES = 128
 """Bytes in a block of numbers: two of the longest vectors, whose additions run in parallel."""
 
@@ -86,13 +89,13 @@ SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
   integers.
 """
 
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 7, 8 * 2
 """Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
 integers:
 
 * A step: function, places of the result and of three operands.
-* An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the
-  offset of the place's memory.
+* An input: kind, address, bytes from a row to the next, whether it has integers, its place, the
+  offset of the place's memory, and whether to prefetch the next tile.
 * A place: address, and whether there is a number for each element.
 """
 
@@ -173,7 +176,9 @@ class ProductArgs(NamedTuple):
     buffer: Any = 0  # the first thread's memory
     buffer_bytes: Any = 0  # stride to the next thread's memory
     update: Any = 0  # an optimizer's kernel, which uses each thread's rows of C as gradients
-    update_args: Any = 0  # its arguments
+    update_args: Any = 0  # its arguments; for the kernel `expression`, followed by its inputs
+    update_bytes: Any = 0  # their size
+    update_input: Any = 0  # in the kernel `expression`, the offset of the gradient's input; else 0
     args_buffer: Any = 0  # memory for the update's arguments of each thread
 
 

@@ -65,10 +65,10 @@ class Instruction:
     early: bool = False
     """Whether to run the instruction as soon as its inputs are ready, even before earlier
     instructions."""
-    fuse: Callable[[Instruction], Instruction] | None = None
-    """Returns this instruction combined with the update that reads its gradient. The update must be
-    `early`, have the gradients first in `reads`, and have the arguments of an optimizer's
-    kernel."""
+    fuse: Callable[[Instruction], Instruction | None] | None = None
+    """Returns this instruction combined with the update that reads its gradient, or None if they
+    cannot be combined. The update must be `early`, and have the arguments of an optimizer's kernel
+    or of the kernel `expression`."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
     unread: tuple[int, np.ndarray] | None = None
@@ -272,8 +272,10 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
             is_only_reader = uses.readers_of(gradient) == {position}
-            if instruction.read_extents[:1] == gradient and is_only_reader:
-                result[-1] = before.fuse(instruction)
+            is_update = is_only_reader and gradient[0] in instruction.read_extents
+            both = before.fuse(instruction) if is_update else None
+            if both is not None:
+                result[-1] = both
                 continue
         result.append(instruction)
     return result

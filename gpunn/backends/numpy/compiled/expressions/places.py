@@ -9,8 +9,11 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import address
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.memory import zeros
+
+FAR = 1 << 20
+"""Minimum bytes of an array whose tiles are prefetched, since it is not in a core's cache."""
 
 
 class Place(NamedTuple):
@@ -69,13 +72,14 @@ class Places:
         return len(self._places) - 1
 
     def arguments(
-        self, threads: int, addresses: Sequence[int]
+        self, threads: int, arrays: Sequence[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return all threads' memory, the inputs, a table's size, and the number of fixed inputs.
 
-        `addresses` are the addresses of the arrays. The memory begins with two tables of places;
-        see the kernel `expression`.
+        The memory begins with two tables of places; see the kernel `expression`.
         """
+        addresses = [address(each) for each in arrays]
+        far = {number for number, each in enumerate(arrays) if each.nbytes >= FAR}
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
         tables = memory[:, : 2 * size].view(np.int64).reshape(threads, 2, -1, 2)
@@ -85,15 +89,16 @@ class Places:
                 (begin + offset if array is None else addresses[array] + thread * step, moves)
                 for offset, moves, array, step in self._places
             ]
-        inputs = np.array(
-            [
+        inputs = []
+        for given, place in sorted(self._inputs):
+            prefetched = given.kind == interface.MATRIX and given.array in far
+            far -= {given.array} if prefetched else set()  # once for each array
+            start, own = addresses[given.array] + given.offset, self._places[place].offset
+            inputs.append(
                 (
-                    *(given.kind, addresses[given.array] + given.offset, given.row_bytes),
-                    *(given.is_integer, place * PLACE_BYTES, 2 * size + self._places[place].offset),
+                    *(given.kind, start, given.row_bytes, given.is_integer),
+                    *(place * PLACE_BYTES, 2 * size + own, prefetched),
                 )
-                for given, place in sorted(self._inputs)
-            ],
-            np.int64,
-        )
+            )
         fixed = sum(given.kind <= interface.COLUMN_VECTOR for given, _ in self._inputs)
-        return memory, inputs, size, fixed
+        return memory, np.array(inputs, np.int64).reshape(-1, INPUT_BYTES // 8), size, fixed
