@@ -158,22 +158,6 @@ def test_one_process_takes_a_snapshot_of_a_trainer_alike():
     assert np.array_equal(values(other), before)
 
 
-def test_a_trainer_pickled_by_an_earlier_release_goes_on():
-    this = trained(epochs=1)
-    state = this.__getstate__()
-    for name in ("ranks", "batch_norm"):
-        del state[name]
-    for name in ("_ranks", "_count", "_kept", "_snapshots"):
-        del vars(state["device_state"])[name]
-    device_state = object.__new__(type(state["device_state"]))
-    device_state.__setstate__(vars(state["device_state"]))
-    earlier = object.__new__(type(this))
-    earlier.__setstate__({**state, "device_state": device_state})
-    for each in (this, earlier):
-        each.fit(X, Y, progress=False)
-    assert np.array_equal(values(this), values(earlier))
-
-
 def test_snapshots_that_nobody_holds_are_forgotten():
     def go(communicator):
         this = trained(communicator, epochs=1)
