@@ -56,6 +56,9 @@ SHAPES = [
     *[(26, 26, 32, 3, 64), (14, 14, 64, 3, 64)],
 ]
 
+OPERATIONS = 10**9
+"""Minimum number of operations of a measured convolution; small ones are repeated."""
+
 Turn = Callable[[], object]
 """A function that trains the epochs of a turn."""
 
@@ -232,8 +235,7 @@ def convolutions(shape: Sequence[int]) -> tuple[int, list[Callable[[], object]]]
     height, width, channels, size, units = shape
     sizes = height - size + 1, width - size + 1
     patch, window, random = size * size * channels, Window((size, size)), np.random.default_rng(0)
-    images = max(1, int(1e9 / (2 * math.prod(sizes) * patch * units)))
-    sizes_of_arrays = (images, *shape[:3]), (images, *sizes, units), (patch, units), (units,)
+    sizes_of_arrays = (BATCH, *shape[:3]), (BATCH, *sizes, units), (patch, units), (units,)
     x, y, weights, bias = arrays = [zeros(each, "float32") for each in sizes_of_arrays]
     for each in arrays:  # in memory as in training
         random.random(out=each, dtype=np.float32)
@@ -245,21 +247,24 @@ def convolutions(shape: Sequence[int]) -> tuple[int, list[Callable[[], object]]]
         lambda: backend.convolution_inputs(y, weights, window, results[2]),
     )
     runs = [backend.lower(record(call, backend)) for call in calls]
-    return 2 * y.size * patch, [lambda run=run: run(1) for run in runs]
+    operations = 2 * y.size * patch
+    times = -(-OPERATIONS // operations)
+    return times * operations, [partial(run, times) for run in runs]
 
 
 def print_shares(turns: int) -> None:
     """Print which share of the FMA peak convolutions and their gradients reach on one thread.
 
-    Before each run, the peak is measured by as many operations; a share is the median of `turns`.
+    Before each run, the peak is measured by as many operations. A share is the median of `turns`,
+    by the thread's own time.
     """
     click.echo("Shares of the FMA peak: forward pass, weights, inputs")
-    peak = fma.kernel("float32")
+    peak, seconds = fma.kernel("float32"), partial(fma.seconds, clock=time.thread_time)
     for height, width, channels, size, units in SHAPES:
         operations, calls = convolutions((height, width, channels, size, units))
         at_peak = partial(peak, operations // (2 * peak.numbers), 1.0, 1.0)
         shares = [
-            statistics.median(fma.seconds(at_peak) / fma.seconds(call) for _ in range(turns))
+            statistics.median(seconds(at_peak) / seconds(call) for _ in range(turns))
             for call in calls
         ]
         text = ", ".join(f"{share:.0%}" for share in shares)
