@@ -84,9 +84,13 @@ def target(request):
 
 
 @pytest.fixture(
-    params=[pytest.param(each, marks=devices.in_which_run(f"{each}-float32")) for each in BACKENDS]
+    params=[
+        pytest.param(each, marks=[pytest.mark.full] * each.startswith("strict"))
+        for each in BACKENDS
+    ]
 )
 def backend(request):
+    """An engine; other array libraries run the same plain definitions with and without streams."""
     return devices.BACKENDS[request.param]()
 
 
