@@ -83,8 +83,7 @@ def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: l
 
 
 def typeset(prose: str) -> str:
-    """Replace dots that do not end a sentence, because Sphinx cuts off a summary at the first
-    dot."""
+    """Replace dots that do not end a sentence: Sphinx ends a summary at its first dot."""
     return prose.replace("...", "…").replace(" . ", " · ")
 
 

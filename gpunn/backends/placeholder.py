@@ -66,7 +66,7 @@ REFUSED = {
     ),
     "copies an array; use assign": ("copy", "deepcopy", "reduce", "reduce_ex"),
 }
-"""For each action that an error describes, the special methods that a placeholder refuses."""
+"""The special methods that a placeholder refuses, by the action that the error describes."""
 
 
 class Note(NamedTuple):
@@ -79,14 +79,14 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """The state of a call of a marked method, separate for each thread."""
+    """What is stored while a marked method is called, separately for each thread."""
 
     known: dict[int, Placeholder] | None = None
-    """The placeholders of arrays, by the array's id, or None while no marked method is called."""
+    """Placeholders by the id of their array; None while no marked method is called."""
     what = ""
     """The description of the marked method."""
     refusal: ArgumentError | None = None
-    """The error of a refused action, which is raised again if the method has caught it."""
+    """The error of a refused action. If the method catches this error, it is raised again."""
     notes: list[Note] | None = None
     """The operations that a method has called, to compare two calls of the method."""
     custom = ""
@@ -97,7 +97,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """Stands for an array by its shape and type. Equal views of an array have equal keys."""
+    """Stands for an array, with its shape and type. Equal views of an array have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -111,7 +111,7 @@ class Placeholder:
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
-        """Return a view of another shape, or raise a ValueError or AttributeError."""
+        """Return a view of another shape; if this needs a copy, raise an error."""
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
@@ -212,9 +212,9 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Replace arrays by placeholders while a marked method is called; errors name `what`.
+    """Replace arrays by placeholders while the marked method `what` is called.
 
-    Raises an ArgumentError if a placeholder refused an action, or made a function fail.
+    Raises an ArgumentError if a placeholder refused an action or caused another error.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -244,7 +244,7 @@ def is_guarded() -> bool:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Let gpunn's code use arrays, although a marked method has called the code."""
+    """Let gpunn's own code use arrays, even while a marked method calls this code."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -329,7 +329,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an argument in a form that can be compared with an argument of another call."""
+    """Return an argument in a form that can be compared between two calls."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
@@ -358,7 +358,7 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return the values in defaults and closure of a function that each training step calls."""
+    """Return the values of a function's defaults and closure; each step calls the function."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]
@@ -397,7 +397,7 @@ def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def contents(cell: CellType) -> Any:
-    """Return the value of a closure variable, or None if it is not set."""
+    """Return the value of a closure variable, or None if it has no value yet."""
     try:
         return cell.cell_contents
     except ValueError:

@@ -91,7 +91,7 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
 
 
 def _contains(training: dict[str, Any], path: str) -> bool:
-    """Return whether `[training]` contains the value at a path, or an object around the value."""
+    """Return whether `[training]` sets the value at a path, or a whole object that contains it."""
     head, *parts = path.split(".")
     value: Any = training.get(head)
     if not is_part(head, value):
@@ -119,7 +119,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return a name, or a constant schedule's number, as a table; return other values unchanged."""
+    """Return the table that a name or a constant rate stands for; return other values unchanged."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

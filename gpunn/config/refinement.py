@@ -21,7 +21,7 @@ def is_part(key: str, value: object) -> bool:
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `[training]` with a tabular model's defaults (recipe), changed by a user's keys.
+    """Return a tabular model's defaults for `[training]` (its recipe), changed by a user's keys.
 
     A plain value, or an object with a name, replaces the whole value in the recipe. A table without
     a name replaces only the parameters that it contains. A ConfigError is raised if an index is not
@@ -109,7 +109,7 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a new schedule; copy a missing rate or inner schedule from the old schedule."""
+    """Return a new schedule that copies a missing rate or inner schedule from the old schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "schedule" in defaults:

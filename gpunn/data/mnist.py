@@ -28,8 +28,8 @@ def load_mnist(
     Recognition"; Fashion-MNIST is from Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
 
     Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
-    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
-    uncompressed, or compressed with gzip and named `.gz`. If a file exists in both forms, the
+    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. Files with the
+    additional ending `.gz` are compressed with gzip. If a file exists in both forms, the
     uncompressed file is read.
 
     Parameters

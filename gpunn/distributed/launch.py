@@ -32,7 +32,7 @@ GRACE = 3.0
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
-    """Return the number of started processes and the launcher, or 1 and "" without a launcher."""
+    """Return the number of processes and what launched them, or 1 and "" without a launcher."""
     for name, launcher in LAUNCHERS.items():
         value = environment.get(name, "").strip()
         if value.isdecimal() and int(value) > 1:
@@ -149,11 +149,11 @@ def share_of_cores(processes: int) -> None:
 
 
 def local_device(backend: str, communicator: Communicator) -> str:
-    """Return the backend's name for this process, if several processes share a machine.
+    """Return the name of this process's backend; processes on one machine use separate devices.
 
-    "cupy" and "auto" become the device whose number is the process's local rank, or the only device
-    that the launcher makes visible. Without a device, the name stays unchanged, and `get_backend`
-    reports what is missing.
+    For "cupy" and "auto", the device has the number of the process's local rank. If only one device
+    is visible to the process, that device is used. Without a device, the name stays unchanged, and
+    `get_backend` reports what is missing.
     """
     if backend not in ("cupy", "auto"):
         return backend

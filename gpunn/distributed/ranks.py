@@ -20,7 +20,7 @@ CALLBACKS = "callbacks of rank 0"
 
 
 class Ranks:
-    """The processes that train together, and which shards of each batch this process trains on.
+    """The processes that train together, and this process's shards of each batch.
 
     With `shards` = 0, there is one shard per process, and `fixed_shards` is False.
     """
@@ -36,7 +36,7 @@ class Ranks:
         """Whether this process is rank 0 and runs callbacks now."""
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
-        """Return how to copy or unpickle this object, as a single process with the same shards."""
+        """Make a copy or an unpickled object a single process with the same number of shards."""
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property

@@ -25,7 +25,7 @@ def share(rows: int, index: int, count: int) -> tuple[int, int]:
 
 
 def batches(rows: int, batch_size: int) -> Iterator[int]:
-    """Yield the number of rows in each batch of an update, which has `rows` rows."""
+    """Yield the number of rows in each batch of an update with `rows` rows."""
     for start in range(0, rows, batch_size):
         yield min(batch_size, rows - start)
 
@@ -33,7 +33,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 def check_shards(shards: int, size: int) -> int:
     """Return the number of shards for `size` processes; 0 means one shard per process.
 
-    Raise an ArgumentError if `shards` is not a power of two, or not a multiple of `size`.
+    Any other number must be a power of two and a multiple of `size`, or an ArgumentError is raised.
     """
     if shards == 0:
         return size
@@ -85,7 +85,7 @@ class Shares:
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        """Return the positions of this process's rows in an epoch's order, ascending.
+        """Return the ascending positions, in an epoch's order, of the rows of this process.
 
         `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         """

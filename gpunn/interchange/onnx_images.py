@@ -18,8 +18,8 @@ from gpunn.typing import Shape
 class Rows:
     """The value of a variable, with the shape of a row.
 
-    If `channels_first`, `shape` is the shape of an image or a signal, but the value has the
-    channels before the pixels, even after a step that flattens the image.
+    If `channels_first`, the value is an image or a signal with the channels before the pixels, even
+    after a step that flattens it. `shape` is then its shape with the channels last.
     """
 
     value: Value
@@ -47,12 +47,12 @@ class Rows:
 
 
 def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
-    """Return weights of a flattened image in the order of an image with channels first."""
+    """Return the weights for a flattened image, reordered for an image with channels first."""
     return W.reshape(-1, image[-1], W.shape[1]).swapaxes(0, 1).reshape(W.shape)
 
 
 def elementwise(step: Step) -> bool:
-    """Return whether a step computes each number from the same number of its inputs."""
+    """Return whether a step computes each number only from its inputs' numbers at that position."""
     if step.expression is None:
         return step.function in ("add", "exact_gelu", "rescaling")
     result = step.expression.result

@@ -55,7 +55,7 @@ def used_columns(schema: Schema) -> list[Column]:
 
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
-    """Add nodes that encode rows as the schema does."""
+    """Add nodes that encode rows in the same way as the schema."""
     columns = column_inputs(schema)
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in columns.items()}
     every, fits = zip(
@@ -71,7 +71,7 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
 
 
 def encoded_by(schema: Schema, inputs: Mapping[str, Value], dtype: str) -> tuple[Any, list[Any]]:
-    """Add nodes that encode rows; return the matrix, and whether its numbers are valid."""
+    """Add nodes that encode rows; return the matrix, and nodes that check its numbers."""
     if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # a subclass may differ
         raise ExportError(
             f"schema: can't export the custom scaling {type(schema.scaling).__name__} to ONNX; "

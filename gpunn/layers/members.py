@@ -50,9 +50,9 @@ class Members(Layer):
         Initial factors: -1 or 1 ("signs"), N(0, 1) ("normal"), or 1 ("ones"). With "fixed", factors
         are always 1.
     chunks : sequence of int
-        Lengths of consecutive chunks, which together contain all features. All features of a chunk,
-        such as the numbers of one embedding, have the same initial factor. By default, each feature
-        is a separate chunk.
+        Lengths of consecutive chunks of features; their sum is the number of features. All features
+        of a chunk, such as the numbers of one embedding, have the same initial factor. By default,
+        each feature is a separate chunk.
 
     Examples
     --------
@@ -144,8 +144,8 @@ class MemberDense(Layer):
     The form "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025):
     r and s start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM
     and TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing,
-    uses "separate" for all layers. For the chain rule, see `Dense` and, for the factors r and s,
-    `Members`.
+    uses "separate" for all layers. `Dense` states the chain rule, and `Members` states it for
+    factors.
 
     Parameters
     ----------
@@ -158,8 +158,8 @@ class MemberDense(Layer):
     separate : bool
         Whether each member has a separate W and b, and no adapters.
     input_adapter : bool
-        Whether the adapters include the factors r of the inputs. Set `input_adapter` to False in
-        the first layer after `Members`, which already multiplies by factors.
+        Whether the form "adapters" has the factors r for the inputs. Set `input_adapter` to False
+        in the first layer after `Members`, because `Members` already multiplies by factors.
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`.

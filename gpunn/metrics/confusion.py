@@ -35,8 +35,8 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether "macro" leaves out classes that never occur. The attribute is False for labels, as in
-    scikit-learn."""
+    """Whether the mean of "macro" leaves out classes that never occur. As in scikit-learn, labels
+    that never occur are not left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,7 +111,7 @@ class CountMetric(LabelMetric):
 
 
 def two_columns(xp: Namespace, yes: Array) -> Array:
-    """Return a matrix with two columns, 1 - yes and yes."""
+    """Return a matrix whose two columns are 1 - yes and yes."""
     return xp.stack((1 - yes, yes), axis=1)
 
 

@@ -33,7 +33,7 @@ GROUPED = {
     )
     for mark, other in ((".", ","), (",", "."))
 }
-"""Patterns, by decimal mark, of numbers that may have groups of three digits."""
+"""For each decimal mark, the pattern of numbers that may have groups of three digits."""
 
 
 def in_standard_form(cell: str, form: str) -> str | None:

@@ -95,8 +95,8 @@ class Replacement:
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
         """Write a file's content, in chunks, to a temporary file on the disk.
 
-        The temporary file gets the permissions of the file that it will replace. The errors are the
-        same as for `write_atomically`.
+        The temporary file gets the permissions of the file that it will replace. The same errors
+        are raised as by `write_atomically`.
         """
         path = Path(checked_path(path))
         if path.is_dir():
@@ -138,7 +138,7 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Create a folder with these permissions and missing parents, or raise a FileAccessError."""
+    """Create a folder and its missing parents; raise a FileAccessError if this fails."""
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
@@ -201,7 +201,7 @@ class FolderLock:
         raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
 
     def renew(self) -> None:
-        """Close the descriptor that a forked process inherits; its parent keeps the lock."""
+        """In a forked process, close the inherited descriptor; the parent keeps the lock."""
         self.release()
 
 

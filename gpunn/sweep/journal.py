@@ -49,7 +49,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal, which also removes an incomplete last line of a killed process.
+    """A lock of a journal. Locking removes the incomplete last line that a killed process left.
 
     Otherwise the next line would be appended to the incomplete line.
     """

@@ -26,8 +26,8 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count toward the total number of trials. New trials replace "interrupted"
-and "lost" trials."""
+"""States of trials that count toward the total number of trials. A new trial replaces each
+"interrupted" or "lost" trial."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""
@@ -165,12 +165,12 @@ class Trials:
 
     @property
     def counted(self) -> int:
-        """The number of trials that count; see `COUNTED`."""
+        """The number of trials whose state is in `COUNTED`."""
         return sum(trial.state in COUNTED for trial in self.trials)
 
 
 def write_trials(folder: Path, trials: Trials) -> None:
-    """Write the results of a sweep to its folder, by one atomic replacement of the file."""
+    """Write the results of a sweep to its folder; an existing file is replaced atomically."""
     best = trials.best
     content: Mapping[str, Any] = {
         "metric": trials.metric,

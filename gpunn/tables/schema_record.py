@@ -55,7 +55,7 @@ def check_column(column: Column, path: str) -> None:
 
 
 def is_format(column: Column) -> bool:
-    """Return whether a column can have its format."""
+    """Return whether a column of this kind can have this format."""
     if not column.format or column.kind == "datetime":
         return column.format in ("", *DATE_FORMATS)
     amount = AMOUNT.fullmatch(column.format)

@@ -17,7 +17,7 @@ NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
 """Names of embeddings of numbers, for `realmlp` and `tabm`."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
-"""Number of frequencies for each column, by kind of embedding."""
+"""Number of frequencies that each kind of periodic embedding has for a column."""
 
 FEWEST_BINS, MOST_BINS, ROWS_OF_BIN = 48, 128, 160
 """Limits of the number of bins, and training rows for each bin. The authors of TabM use 48 bins,
@@ -69,8 +69,8 @@ def column_groups(
 
     `embed` returns the layer for the numbers of the training rows, or is None. The last numbers,
     which mark missing values, are not embedded. `make` returns the layer for adjacent code columns.
-    Its arguments are whether these have at most `max_one_hot` categories, the number of codes of
-    each column, and the codes of the training rows.
+    Its arguments are: whether each of these columns has at most `max_one_hot` categories, the
+    number of codes of each column, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

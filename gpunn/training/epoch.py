@@ -43,7 +43,7 @@ class EpochByRequests:
         self._agreed_signal = 0
 
     def run(self) -> dict[str, float]:
-        """Train for an epoch, or the rest of an epoch; return the logs, or {} if interrupted."""
+        """Train for an epoch, or the rest of one; return its logs, or {} if it is interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
@@ -155,8 +155,8 @@ class EpochByRequests:
     def _may_stop_here(self) -> bool:
         """Return whether a checkpoint can be written now, between two updates.
 
-        With "roll_back", a checkpoint is possible only at logging steps, because a checkpoint does
-        not contain the state at the last logging step.
+        With "roll_back", training may return to the state at the last logging step. A checkpoint
+        does not contain that state, so it is possible only at logging steps.
         """
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 

@@ -1,4 +1,4 @@
-"""The progress bar of an epoch, or of many networks, in terminals and notebooks."""
+"""Progress bars for an epoch, or for training many networks, in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Display:
 
 
 class NoBar:
-    """Replaces a progress bar that is not shown."""
+    """Has the methods of a progress bar, but shows nothing."""
 
     def update(self, rows: int) -> None: ...
 

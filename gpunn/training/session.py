@@ -55,7 +55,7 @@ class FitOptions:
     augment: Augment | None = None
 
     def plan(self, trainer: TrainerProtocol, training: Subset | BatchStream) -> EpochPlan:
-        """Return the plan of an epoch, in which a batch has at most as many rows as the data."""
+        """Return the plan of an epoch; a batch has at most as many rows as the data."""
         batch_size = min(self.batch_size, training.rows)
         return EpochPlan(
             rows=training.rows,
@@ -199,7 +199,7 @@ class TrainingSession:
                 trainer.history.stopped = progress.stop_reason
 
     def _register_cleanup(self, ending: ExitStack) -> None:
-        """Register the functions of the cleanup, which run in reverse order."""
+        """Register the functions that clean up; they run in reverse order."""
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
@@ -279,7 +279,7 @@ class TrainingSession:
 
     @property
     def same_settings(self) -> bool:
-        """Whether all epochs have the same settings, because rules and schedules change nothing."""
+        """Whether no rule and no schedule changes a setting between epochs."""
         same: bool = self.trainer.policy.has_constant_rate(self.trainer)
         return same and not self.step.scheduled.settings
 

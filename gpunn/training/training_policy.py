@@ -34,7 +34,7 @@ class TrainingPolicy:
     batch_means: bool = False
 
     def begin(self, trainer: TrainerProtocol) -> None:
-        """Prepare a call of `fit`, after the step is made and before any callback is called."""
+        """Begin a call of `fit`, after the step is made and before any callback is called."""
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
@@ -45,8 +45,8 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` but not this method, orders cannot be drawn in advance, and
-        small networks do not train for several epochs at a time.
+        If a subclass defines `order` but not this method, orders cannot be drawn in advance, so
+        even small networks train one epoch at a time.
         """
 
     def undo_orders(self, count: int) -> None:

@@ -23,9 +23,9 @@ STEPS = {
 class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
-    `start` is the variable's value before the loop, or None if no loop is needed, since the term
-    doesn't depend on i. With several `groups`, an outer loop over j sets `name[j]`. The last loop
-    has no name: its terms are the elements of the result.
+    `start` is the variable's value before the loop. If the term doesn't depend on i, `start` is
+    None and no loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the
+    last loop, the name is empty, and the terms are the elements of the result.
     """
 
     name: str
@@ -145,7 +145,7 @@ def is_inside(graph: Graph, node: Node, index: str) -> Node:
 
 
 def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> str:
-    """Return the index of an element in an array that is broadcast to a shape."""
+    """Return the index in the smaller array of the element that is broadcast to `index`."""
     sizes = [*[1] * (len(shape) - len(smaller)), *smaller[-len(shape) :]]
     terms: list[str] = []
     inner = inner_smaller = 1

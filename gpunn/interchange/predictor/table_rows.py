@@ -23,10 +23,10 @@ SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in 
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
+    """Return the rows of a table as numbers; cells have the order of MODEL["schema"]["columns"].
 
     `counts` counts, by column, the rows of each unknown category and of each number with another
-    unit. The key None counts missing values of a column without missing values in training.
+    unit. The key None counts missing values if the column had none in training.
     """
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])

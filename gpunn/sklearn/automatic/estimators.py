@@ -56,12 +56,13 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         Each library's trees are trained on the same folds, and get a row of the leaderboard. Their
         time does not count.
     distill : bool or list of int, default=False
-        Whether a RealMLP learns the ensemble's predictions and replaces the ensemble, for fast
-        predictions and small exported files. A list has the sizes of the RealMLP's hidden layers,
-        such as (32, 32). The RealMLP learns from the ensemble's networks of the first fold. Its
-        score is computed from this fold's held-out rows, which these networks have not seen. The
-        note in its row of the leaderboard is the ensemble's score on the same rows. Its training
-        time does not count. If its training fails, or after Ctrl-C, the ensemble remains.
+        Whether to train a RealMLP on the ensemble's predictions, and to use it instead of the
+        ensemble. It predicts fast, and its exported files are small. A list has the sizes of the
+        RealMLP's hidden layers, such as (32, 32). The RealMLP learns from the ensemble's networks
+        of the first fold. Its score is computed from this fold's held-out rows, which these
+        networks have not seen. For comparison, the note in its leaderboard row is the ensemble's
+        score on these rows. Its training time does not count. If its training fails, or after
+        Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration. The ensemble's held-out predictions select the
         threshold.
@@ -107,8 +108,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     Notes
     -----
     With a fixed `random_state`, the time limit only decides how many candidates there are, and
-    after which epoch a network ends. With the same candidates and epochs, all results are bitwise
-    identical.
+    after which epoch a network ends. If two fits have the same candidates and epochs, all their
+    results are bitwise identical.
 
     Examples
     --------
@@ -146,7 +147,7 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
     Attributes
     ----------
     leaderboard_, stopped_, network_, estimators_, best_epoch_, n_iter_ : as for `TabularClassifier`
-        The ensemble, its candidates, and its networks' numbers of epochs.
+        Leaderboard, reason for an early end, networks of the ensemble, and their epochs.
     validation_score_, cv_scores_, oof_predictions_ : as for `RealMLPClassifier`
         Scores and held-out predictions of the ensemble.
     metric_, schema_, backend_, device_ : as for `RealMLPClassifier`
@@ -156,7 +157,7 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
 
     See Also
     --------
-    TabularClassifier : The estimator of classes, whose page describes each parameter.
+    TabularClassifier : The classifier; its page describes each parameter.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def kind_of(cells: Cells, markers: Markers) -> Kind:
 
 
 def features_of(columns: Iterable[Column]) -> list[Feature]:
-    """Return the features of columns, in the matrix's order."""
+    """Return the features of columns, in the order of the encoded matrix."""
     used = (column for column in columns if not column.dropped)
     every = (feature for column in used for feature in KINDS[column.kind].features(column))
     return sorted(every, key=attrgetter("group"))

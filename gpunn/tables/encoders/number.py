@@ -40,7 +40,7 @@ def encode_number(
 
 
 def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return a column's numbers (NaN if missing), or raise a DataError for other cells."""
+    """Return a column's finite numbers (NaN if missing); raise a DataError for any other cell."""
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:

@@ -33,11 +33,11 @@ MIXING = (
 """Shifts and factors of SplitMix64, which let each bit of an integer affect all other bits."""
 
 MAX_ROWS = 100_000
-"""Number of rows among which pairs of rows are counted."""
+"""Maximum number of rows in which pairs of equal rows are counted."""
 
 
 def repeated_rows(sample: Sample) -> Iterator[Finding]:
-    """Yield a finding if many rows repeat earlier rows, and not by chance."""
+    """Yield a finding if more rows repeat earlier rows than chance can explain."""
     if sample.split not in (None, "random") or not sample.inputs:
         return
     whole = np.zeros(sample.table.rows, np.uint64)
@@ -78,7 +78,7 @@ def are_copies(share: float, chance: float) -> bool:
 
 
 def hashes(sample: Sample) -> Iterator[np.ndarray]:
-    """Yield a 64-bit integer for each row and column, so that sums over columns identify rows."""
+    """Yield a 64-bit integer per row for each column; the sums over columns identify rows."""
     draw = generator(0, "inspection of rows")
     # Copies of a row have different identifiers.
     identified = {

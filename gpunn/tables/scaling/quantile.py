@@ -20,7 +20,7 @@ INTERPOLATED = 8e307
 difference."""
 
 NOISE = 1e-5
-"""Standard deviation of the noise that separates equal numbers, divided by the column's."""
+"""Noise that separates equal numbers has this fraction of the column's standard deviation."""
 
 MAX_DEVIATIONS = 100
 """The standard deviation that scales the noise is at most this many interquartile ranges, so that
@@ -47,8 +47,8 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
     """Return quantiles with their probabilities from 0 to 1, as points of a piecewise line.
 
-    If some quantiles are equal, a second line has the same points in reverse. At equal quantiles,
-    the mean of both lines is the middle of their probabilities.
+    If some quantiles are equal, a second line has the same points, negated and in reverse order.
+    With both lines, a number that equals several quantiles gets the middle of their probabilities.
     """
     last = len(quantiles) - 1
     positions = [position * (1 / last) for position in range(last)] + [1.0]
@@ -73,9 +73,9 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
-    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. Their number m is
-    rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. The absolute
-    value of z is at most 5.199.
+    First, noise is added to the column. Then its quantiles at 0, 1/(m-1), ..., 1 are computed.
+    Their number m is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is
+    linear. The absolute value of z is at most 5.199.
     """
 
     name = "quantile"

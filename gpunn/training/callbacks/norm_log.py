@@ -81,7 +81,7 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the content of the file from which training continues, and store its lines.
+        """Return the file's lines for the epochs trained so far, and keep their values for `state`.
 
         Parameters
         ----------

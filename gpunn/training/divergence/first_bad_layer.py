@@ -1,4 +1,4 @@
-"""Find the first layer whose numbers are not finite, on the batch that made training diverge."""
+"""Find the first layer with numbers that are not finite, in the batch of the divergence."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 
     The batch passes through the network again, layer by layer, with the parameters from before the
     update. The caller must restore the running averages and gradients that this pass changes.
-    `title` is the name of the update in the message. `fault` is the result of `state_fault` after
-    the update.
+    `title` names the update in the sentence. `fault` is what `state_fault` returned after the
+    update.
     """
     model = step.model
     if before := state_fault(step):
@@ -40,7 +40,7 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 def first_non_finite(
     step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str
 ) -> str:
-    """Return the sentence of `diagnosis`, for a state that is finite before the update."""
+    """Return the result of `diagnosis` for a state that was finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.independent_members = step.workspace.independent_members

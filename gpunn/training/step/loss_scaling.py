@@ -23,7 +23,7 @@ from gpunn.typing import Array
 
 
 class NoLossScale:
-    """Leaves the loss unscaled, and leaves out no update.
+    """Does not scale the loss, and skips no update.
 
     `state` contains arrays on the device that training changes. `hint` is additional advice for
     training that diverges.
@@ -51,11 +51,11 @@ class NoLossScale:
         self.ops.counted_update(counters, optimizer, trained)
 
     def count(self, counters: UpdateCounters) -> None:
-        """Increase the count of updates on a rank that has no parameters to update."""
+        """Count an update on a rank that has no parameters to update."""
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add to `out`, shape (1,), the number that `exhausted` needs."""
+        """Add to `out`, shape (1,), the number that `exhausted` later gets as `shown`."""
 
     def exhausted(self, shown: float) -> bool:
         """Return whether even the smallest scale overflows, given the number from `show`."""
@@ -73,7 +73,7 @@ class DynamicLossScale(NoLossScale):
     """Number of good updates in a row after which the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
     """With the smallest scale, gradients with respect to predictions may be as large as 1e9. The
-    largest scale is the same as in NVIDIA's Apex. Without this limit, the scale would grow to
+    largest scale is the same as in NVIDIA's Apex. Without a largest scale, the scale would grow to
     infinity while all gradients are zero.
     """
     FAILED = SMALLEST / 2

@@ -52,13 +52,13 @@ class Statistics:
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
-    `collect` adds the vector to float64 totals on the host and resets the vector to zero, so that a
-    float32 sum never has many terms. The vector is collected at fixed steps, independent of time,
-    so that two runs are bitwise identical.
+    `collect` adds the vector to float64 totals on the host and resets the vector to zero. So no
+    float32 sum has many terms. The vector is collected at fixed steps, independent of time, so that
+    two runs are bitwise identical.
 
     If batches are divided into shards, each shard of this process has a separate vector. The weight
-    sum, the sum of the parameters and the loss scale are stored only in the first vector of each
-    process, and belong to the whole batch. The function `gather` gets rows and a description, and
+    sum, the sum of the parameters and the loss scale belong to the whole batch, so only the first
+    vector of each process stores them. The function `gather` gets rows and a description, and
     returns the rows of all processes in order.
 
     Attributes
@@ -183,7 +183,7 @@ class Statistics:
     def _summaries(
         self, metric: Metric, start: int, stop: int, rows: np.ndarray, totals: np.ndarray
     ) -> np.ndarray:
-        """Return a metric's summary of each epoch."""
+        """Return the summary of a metric for each epoch."""
         if type(metric).combine is Metric.combine:
             return totals[:, start:stop]
         summaries = np.zeros((len(rows), stop - start))

@@ -61,8 +61,8 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that normalizes rows.
 
-    `parameters` are more parameters of the kernel. `statements` use an element z of the normalized
-    and scaled rows, at index k.
+    `parameters` declares further parameters of the kernel. `statements` are CUDA statements that
+    use z, the normalized and scaled element at index k.
     """
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
@@ -127,9 +127,9 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 
 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
-    """Return the number of thread blocks that divide the rows, and the number of a block's rows.
+    """Return the number of thread blocks for the rows, and the number of rows of each block.
 
-    How rows are divided affects rounding, so it depends only on the shape, not on the device.
+    The numbers affect rounding, so they depend only on the shape, not on the device.
     """
     most = max(PARTIALS // columns, MANY)
     each = min(max(-(-rows // (most * ROWS)), 1), MOST_ROWS // ROWS)

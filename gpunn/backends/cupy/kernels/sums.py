@@ -131,7 +131,7 @@ def l2_penalty(op: Arguments, scratch: Scratch) -> None:
 def over_vector(
     name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that sums `size` elements; for a `size` of 0, do nothing."""
+    """Launch a kernel that sums `size` elements; if `size` is 0, launch nothing."""
     dtype, blocks = arguments[0].dtype, blocks_for(size)
     if blocks:
         partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)

@@ -27,7 +27,7 @@ class Target(NamedTuple):
     """Names that `platform.machine` may return for the architecture, in lower case."""
     cpu: str
     features: str
-    """LLVM's name of the processor, and features to add to or remove from LLVM's list."""
+    """LLVM's name of the processor, and changes of LLVM's list of its features."""
     vectors: Vectors
     required: tuple[str, ...]
     """Features that a processor must have to run the code, by NumPy's names."""
@@ -46,7 +46,7 @@ TARGETS = {
     )
 }
 """All targets by name, the best of each architecture first. Older processors lack fused
-multiply-add; without it, NumPy's BLAS is faster than kernels."""
+multiply-add; without it, NumPy's BLAS is faster than gpunn's kernels."""
 
 
 def this_machines_targets() -> list[Target]:

@@ -1,4 +1,4 @@
-"""The places of a loop: where its steps read and write."""
+"""Places in memory where the steps of a loop read and write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     offset: int
     moves: bool
-    """Whether there is a number for each element, rather than one for all elements."""
+    """Whether each element has its own number; otherwise, all elements share one number."""
     array: int | None = None
     """The number of the array."""
     thread_bytes: int = 0
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A part of an array, which a place refers to, or which is copied to a place."""
+    """A part of an array: a place refers to it, or it is copied to a place."""
 
     kind: int
     array: int

@@ -20,7 +20,7 @@ LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Number of rows to prefetch: shuffled rows are at random addresses of a large data set."""
+"""Each row is prefetched this many rows ahead, since shuffled rows are at random addresses."""
 
 
 @kernel
@@ -92,7 +92,7 @@ def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.count_update` in thread 0.
 
-    Arguments: the addresses of the arrays of `UpdateCounters`, in order.
+    Arguments: the addresses of the arrays in `UpdateCounters`, in the order of its fields.
     """
     if thread == 0:
         rates_ptr, position_ptr, rate_ptr, updates_ptr = integers(args, 0, 4)

@@ -1,6 +1,6 @@
 """Metrics of classes; `gpunn.metrics` has the mathematics.
 
-Classes are numbers of the network's type, so that comparisons use vector instructions.
+Classes are stored in the network's dtype, so that comparisons use vector instructions.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the class of each row; each thread computes some rows.
 
-    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if the number
-    in the only column, or the difference of two columns, is above a threshold, else 0. With
-    BY_LARGEST, the class is the first column with the largest number.
+    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if a number
+    is above a threshold, else 0. This number is in the only column, or is the difference of the two
+    columns. With BY_LARGEST, the class is the first column with the largest number.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
     (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).

@@ -2,8 +2,8 @@
 
 A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
 saves time if each element is used often. But in a training step, an operand is often a batch of a
-few dozen rows, and reading the operands directly is faster. A tile is a block of C in registers;
-bias and ReLU are applied while it is there.
+few dozen rows, and reading the operands directly is faster. A tile is a block of C in registers,
+where bias and ReLU are applied too.
 """
 
 from __future__ import annotations
@@ -311,9 +311,10 @@ def copy_across(
 
 @compiled
 def select_parameters(args: Any, address: int, gradients: int, offset: int, count: int) -> None:
-    """Change the arguments of an optimizer's kernel: update only `count` parameters.
+    """Change the arguments of an optimizer's kernel, so that it updates only `count` parameters.
 
-    The first of these has the `offset`, in bytes, in each of the arrays.
+    In the arrays of values and slots, the first of these parameters is `offset` bytes after the
+    start.
     """
     w = vector(args, address, MAX_ARGS)
     w[VALUES] += offset

@@ -144,7 +144,7 @@ class Metrics(Losses):
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
     ) -> tuple[Array, Instructions]:
-        """Return an array for each row's true class, and the instruction that computes it."""
+        """Return an array for the rows' true classes, and the instruction that computes them."""
         if targets.ndim == 2:
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
@@ -154,7 +154,7 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights at positions in `out`, or in each part of `out`."""
+    """Return an instruction that adds weights to `out`, or to each part of it, at positions."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])
