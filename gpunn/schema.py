@@ -74,9 +74,7 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
         if (chosen := converters.get(type(value))) is None:
             hint = ""
             if isinstance(value, str) and len(value) < 80 and [*converters] == [list]:
-                item = value.strip("[]").partition(",")[
-                    0
-                ]  # without quotes, a list in TOML is a string
+                item = value.strip("[]").split(",")[0]  # in TOML, a list without quotes
                 hint = f'; write strings in quotes and brackets, such as ["{item}"]'
             raise ArgumentError(f"{path}: expected {names}; got {value!r:.200}{hint}")
         return chosen(path, value)
@@ -107,9 +105,7 @@ def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
         )
     if origin is dict:
         item = _converter(arguments[1], ignore_unknown)
-        if (
-            get_origin(arguments[1]) is Literal
-        ):  # in messages, such a value is called "kind", not by the key
+        if get_origin(arguments[1]) is Literal:  # messages call the value "kind"
             choices = get_args(arguments[1])
             item = functools.partial(check_choice, choices=choices, noun="kind")
         return lambda path, value: {

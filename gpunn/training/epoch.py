@@ -61,9 +61,7 @@ class EpochByRequests:
                     step.update(rows, times)
                 if step.recording_seconds > recording:
                     bar.unpause()  # so that the bar's rate excludes compilation
-                if (
-                    feed.rows_left
-                ):  # without rows, the host prepares the next rows instead of waiting
+                if feed.rows_left:  # otherwise the host prepares rows instead of waiting
                     self.batching.end(times)
                 self.cursor.done += times
                 self.progress.updates += times

@@ -208,9 +208,7 @@ class TrainingSession:
             if subset is not None:
                 ending.callback(subset.unload)
         ending.callback(self._end_callbacks)
-        ending.callback(
-            lambda: self.step.unload()
-        )  # not the present step, which a callback may replace
+        ending.callback(lambda: self.step.unload())  # a callback may replace the present step
         ending.callback(trainer.evaluator.unload)
 
     def _check_same(self) -> None:

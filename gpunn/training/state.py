@@ -207,9 +207,7 @@ class TrainingState:
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
         """Take a snapshot for rank 0, and drop snapshots that rank 0 no longer needs."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
-        self._kept[number] = self._new_snapshot(
-            number
-        )  # no other object on this rank refers to the snapshot
+        self._kept[number] = self._new_snapshot(number)  # the only reference on this rank
 
     def _new_snapshot(self, number: int) -> Snapshot:
         step = self.started_step()

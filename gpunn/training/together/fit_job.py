@@ -57,9 +57,7 @@ class FitJob:
                     self._contexts = contexts.pop_all()
                     return
             self.ended = True
-            if (
-                not self.fit.trainer.progress.interrupted
-            ):  # after an interruption, the file is up to date
+            if not self.fit.trainer.progress.interrupted:  # otherwise the file is up to date
                 self._save()
         except AgreedExit:  # after SIGTERM; train_together ends the program
             self.ended = True

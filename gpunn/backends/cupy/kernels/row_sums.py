@@ -27,10 +27,9 @@ def row_sum_source(
 
     The kernel's parameters begin with `parameters`, each followed by a comma. The last parameters
     are `constants`, numbers of type T. All threads of a warp run the statements `value`, which
-    compute the value of row `row` into the variable `value`. The
-    statements may read `columns`, `lane` (the thread's number in the warp), the parameters and the
-    constants. Only thread 0 of a warp needs
-    the correct value.
+    compute the value of row `row` into the variable `value`. The statements may read `columns`,
+    `lane` (the thread's number in the warp), the parameters and the constants. Only thread 0 of a
+    warp needs the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
