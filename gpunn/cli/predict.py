@@ -74,7 +74,9 @@ FORMATS = click.Choice(["csv", "jsonl"])
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
 @click.option(
-    "--to", type=FORMATS, help="Format of the predictions.  [default: the format of the rows]"
+    "--to",
+    type=FORMATS,
+    help="Format of the predictions.  [default: the format of --output, or of the rows]",
 )
 @click.option(
     "--skip-broken",
