@@ -29,7 +29,7 @@ def module_of(page: str) -> ModuleType:
 
 
 def home(module: ModuleType, name: str) -> ModuleType:
-    """Return the first module that has this object; its page describes it."""
+    """Return the first module that contains an object; this module's page describes the object."""
     value = getattr(module, name)
     if isinstance(value, ModuleType):
         return module

@@ -29,8 +29,8 @@ from gpunn.expressions.variables import LIBRARIES
 from gpunn.typing import Array
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
-"""Attributes of an array that a marked method may read, because they are known before the
-values."""
+"""Attributes of an array that a marked method may read, because they are known even before the
+array has values."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
 """NumPy functions that a marked method may call, because they read no values."""

@@ -130,7 +130,7 @@ def _opened(value: Any, key: str) -> Any:
 
 
 def _default(table: dict[str, Any], key: str) -> Any:
-    """Return the default of a parameter of the object that a table describes, or None."""
+    """Return the default of the parameter `key` of the class that a table names, or None."""
     if not isinstance(table.get("name"), str):
         return None
     from gpunn import layers, optimizers  # noqa: F401  # makes their classes known by name

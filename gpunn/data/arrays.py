@@ -41,8 +41,8 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     path : path-like
         File written by `numpy.save`.
     map_above : int
-        The size in bytes (256 MiB by default) above which an array is memory-mapped, so that the
-        operating system reads only the rows that are used.
+        An array with more bytes (by default, 256 MiB) is memory-mapped: the operating system then
+        reads only the rows that are used.
 
     Returns
     -------

@@ -114,7 +114,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of all MPI processes; a single object keeps messages in order."""
+    """Return the communicator of all MPI processes; one shared object keeps messages in order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator

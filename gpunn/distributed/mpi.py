@@ -1,4 +1,4 @@
-"""The communicator of processes that MPI connects, by mpi4py."""
+"""The communicator of processes that MPI connects through mpi4py."""
 
 from __future__ import annotations
 

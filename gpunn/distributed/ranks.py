@@ -73,8 +73,8 @@ class Ranks:
     def join(self, name: str, *arguments: Any) -> None:
         """While rank 0 leads (see `lead`), start the service `name` on the other ranks.
 
-        A collective call follows. If rank 0 does not lead, all ranks run the same code and make the
-        collective call anyway.
+        A collective call follows. If rank 0 does not lead, all ranks make this call without `join`,
+        because they run the same code.
         """
         if self.leading:
             self.agreement.of_first((name, arguments), CALLBACKS)

@@ -22,7 +22,7 @@ from gpunn.typing import Shape
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Names of the two arrays that encode rows in the graph."""
+    """Names of two arrays in the graph: the encoded rows, and whether each row is valid."""
 
     matrix: str
     """The name of the array that `Schema.encode` would return, in the network's dtype."""
@@ -45,7 +45,7 @@ def kinds_of_columns(schema: Schema) -> dict[str, str]:
 
 
 def units_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the units of the inputs that have one, for the metadata of the ONNX file."""
+    """Return the unit of each input that has a unit, for the metadata of the ONNX file."""
     return {column.name: column.unit for column in used_columns(schema) if column.unit}
 
 

@@ -34,7 +34,7 @@ COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""Absolute value of the bounds before training, larger than any realistic target."""
+"""Before training, the bounds are minus and plus this value, beyond any realistic target."""
 
 
 class OutputLayer(Layer):
@@ -117,8 +117,8 @@ class TargetScaling(OutputLayer):
     log : bool
         Whether the network learns the logarithms of the targets, which must be positive. The loss
         compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A prediction
-        is then the exponential of a mean logarithm. For a skewed target, this is about the median,
-        and less than the mean.
+        is then the exponential of a mean logarithm. For a skewed target, such a prediction is near
+        the median and below the mean.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class Row:
 
 
 def leaderboard_text(rows: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
-    """Return the header and the rows of a leaderboard, whose last column may be empty."""
+    """Return the header and the rows of a leaderboard; its last column may be empty."""
     header = ["model", title_of(metric), "weight", "time", "ms per 1,000 rows", "parameters", ""]
     known: list[Row] = typed(list[Row], list(rows), "leaderboard", ignore_unknown=True)
     return [header, *(row.cells for row in known)]

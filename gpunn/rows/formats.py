@@ -1,8 +1,8 @@
 """Formats of cells: numbers with a unit, and dates with the year last; exports copy this source.
 
-The format of a column of numbers with a unit is its spelling of zero, such as "$0.0" or "0,0 kg":
-the mark between the zeros is the decimal mark. The format of dates is one of `DATE_FORMATS`. Other
-columns have the format "".
+For a column of numbers with a unit, the format is the spelling of zero, such as "$0.0" or "0,0 kg".
+The mark between the two zeros is the decimal mark. The format of dates is one of `DATE_FORMATS`.
+Other columns have the format "".
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def in_standard_form(cell: str, form: str) -> str | None:
     """Return a stripped cell as a plain number, or as a date with the year first.
 
     Cells in other formats are unchanged, so numbers without a unit count as numbers in the column's
-    unit. None means a number with another unit.
+    unit. Return None for a number with a unit other than the column's.
     """
     if form in DATE_FORMATS:
         return with_year_first(cell, form)

@@ -1,8 +1,9 @@
 """Sweeps: many trials of one configuration, with different values of some keys.
 
-Any number of processes can work on one sweep. `run_worker` takes trials from a study, a file in the
-sweep folder, trains them as separate runs, and records how each trial ended in `trials.json`, which
-`read_trials` reads. Optuna, from the extra `tune`, chooses values and prunes trials.
+Any number of processes can work on one sweep. A study is a file in the sweep folder. `run_worker`
+takes trials from the study, trains each as a separate run, and records in `trials.json` how it
+ended. `read_trials` reads this file. Optuna, from the extra `tune`, chooses values and prunes
+trials.
 """
 
 from gpunn.sweep.source import Source

@@ -54,7 +54,7 @@ def importances(sweep: Trials) -> dict[str, float]:
 def known_trial(
     trial: Trial, space: Mapping[str, SearchRange], distributions: Mapping[str, Any]
 ) -> Any:
-    """Return a trial as an Optuna trial; None if it has no value, or has values outside `space`."""
+    """Return an Optuna trial; None if the trial has no metric, or has values outside `space`."""
     if trial.value is None:
         return None
     try:

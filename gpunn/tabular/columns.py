@@ -26,10 +26,11 @@ docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128
 worse than 48."""
 
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
-"""In some columns, such as days, each distinct number is an edge. Such a column has at most
-MOST_VALUES distinct numbers, each in ROWS_OF_VALUE training rows on average. The variance of the
-numbers' counts is at most DISPERSION times their mean; in random draws, both are equal. Rounded
-measurements occur unequally often, and did not gain by more edges."""
+"""In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
+most MOST_VALUES distinct numbers, each in ROWS_OF_VALUE training rows on average. The variance of
+the numbers' counts is at most DISPERSION times their mean; for random draws, variance and mean are
+equal. Rounded measurements occur unequally often, and more edges did not improve results for
+them."""
 
 
 class Group(NamedTuple):
@@ -99,7 +100,7 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int | None = 48
 ) -> Layer:
-    """Return the layer that maps each number to `size` outputs; "pbld" includes the number itself.
+    """Return the layer that maps each number to `size` outputs; for "pbld", one is the number.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. Piecewise
     linear embeddings have at most `bins` bins (None means `default_bins`), whose edges are

@@ -159,7 +159,7 @@ class EpochByRequests:
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
     def _updates_before_next_stop(self) -> int:
-        """Return the maximum number of updates before the host must do something."""
+        """Return how many updates may run before the host reads statistics or calls a callback."""
         cursor, updates = self.cursor, self.progress.updates
         stops = [callback.every_updates for callback in self.session.callbacks]
         return min(

@@ -329,7 +329,7 @@ class TrainingSession:
             changes.apply(changed)
 
     def _share_initial_parameters(self) -> None:
-        """Copy rank 0's parameters to all ranks, since values from data may differ by rounding."""
+        """Copy rank 0's parameters to all ranks: values from data may differ in their rounding."""
         parameters, ops = self.trainer.model.parameters, self.trainer.model.backend
         if self.ranks.alone:
             return
@@ -380,7 +380,7 @@ class TrainingSession:
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
-        """Make the training step; return the values that layers learn from inputs, or None."""
+        """Make the training step; return values that layers have learned from inputs, or None."""
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
         if not model.adapted:

@@ -1,7 +1,7 @@
-"""NumPy by the array API standard, without its modules that take longer to import than NumPy.
+"""NumPy with the names of the array API standard, without NumPy's modules that import slowly.
 
-array_api_compat copies every public name of NumPy, and so would import `numpy.f2py`,
-`numpy.testing` and others, which NumPy itself imports when they are first used.
+array_api_compat copies every public name of NumPy. This would import `numpy.f2py`, `numpy.testing`
+and other modules, although NumPy itself imports them only when they are first used.
 """
 
 import numpy as np

@@ -36,7 +36,7 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    """Return the loops that compute a function of a row; `divide` divides integers."""
+    """Return the loops for a function of a row; `divide` is the operator of integer division."""
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
         id(each) for node in order for each in node.args if count(each) == 1 < count(node)
@@ -66,7 +66,7 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
 
 
 def count(node: Node) -> int:
-    """Return the number of a node's elements in a row."""
+    """Return how many elements a node has for each row."""
     return math.prod(node.shape)
 
 
@@ -76,7 +76,7 @@ def text_node(text: str, kind: str = "float") -> Node:
 
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
-    """Return the element `at` of a node as a graph; `names` has the variables of computed nodes."""
+    """Return a graph for element `at` of a node; `names` maps computed nodes to their variables."""
     order = in_order([root])
     wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
     for node in reversed(order):

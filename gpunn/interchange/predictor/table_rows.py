@@ -14,10 +14,10 @@ MODEL: dict[str, Any] = {}
 """Placeholder for the predictor's definition."""
 
 ENCODERS: dict[str, Callable[..., None]] = {name: kind.cell for name, kind in KINDS.items()}
-"""Placeholder for the encoders of the predictor's columns."""
+"""Encoders by kind of column; an export contains only the encoders that it needs."""
 
 SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in SCALINGS.items()}
-"""Placeholder for the scaling of the predictor's columns."""
+"""Scaling functions by name; an export contains only the functions that it needs."""
 
 
 def encoded(
@@ -63,7 +63,7 @@ def scaled(number: float, scale: dict[str, Any]) -> float:
 
 
 def is_unseen(encoding: dict[str, Any], cell: str, row: list[float]) -> bool:
-    """Return whether a category, or a missing value in this column, is unseen in training."""
+    """Return whether training had no such category, or no missing value, in the cell's column."""
     if "codes" in encoding:
         return row[encoding["places"][""]] == 0 and not (cell == "" and encoding["gaps"])
     return cell == "" and "missing" not in encoding["places"]

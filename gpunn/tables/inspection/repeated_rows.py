@@ -1,4 +1,4 @@
-"""Copies of rows, which a random split would put into both training and test rows."""
+"""Find copies of rows: a random split would put them into both training and test rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ MIN_SHARE = 0.02
 random error."""
 
 FINE = 0.05
-"""A column is fine if two random rows agree in it with at most this probability. In a table without
-a fine column, rows may agree by chance."""
+"""A column is called fine if two random rows agree in it with at most this probability. In a table
+without a fine column, whole rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Repeated rows are copies only if, for each column, rows that agree in all other columns often
-agree in this column too. At least the fraction `COPIED` of the pairs that would differ by chance
-must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as random pairs."""
+"""Repeated rows count as copies only if each column passes a test: rows that agree in all other
+columns must often agree in this column too. At least the fraction `COPIED` of the pairs that would
+differ by chance must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as
+random pairs."""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -69,10 +70,10 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows equal in all other columns agree in a column more than by chance.
+    """Return whether rows that are equal elsewhere agree in one column more often than by chance.
 
-    `share` is the fraction of pairs of these rows that agree, and `chance` is the fraction of all
-    pairs that agree.
+    `share` is the fraction of the pairs of these rows that agree in the column, and `chance` is the
+    fraction of all pairs that agree in it.
     """
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 

@@ -16,8 +16,8 @@ from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviat
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
 INTERPOLATED = 8e307
-"""Absolute value to which numbers are clipped, so that interpolation computes no infinite
-difference."""
+"""Numbers are clipped to this absolute value, so that differences in the interpolation are
+finite."""
 
 NOISE = 1e-5
 """Noise that separates equal numbers has this fraction of the column's standard deviation."""

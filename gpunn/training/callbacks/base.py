@@ -1,4 +1,4 @@
-"""The base class of callbacks, and checks that several callbacks share."""
+"""The base class of callbacks, and checks that several callbacks use."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Callback(Configurable):
         Whether the callback writes checkpoints. Callbacks that write checkpoints are called last,
         so that checkpoints contain the latest state of all other callbacks.
     reads_only : bool
-        Whether the callback changes nothing in the trainer, except that it may end training. The
-        trainer may then compute further epochs of a small network before it calls `on_epoch_end`.
-        `on_epoch_end` always finds the state after its epoch, but not the epoch's `last_gradients`.
-        A subclass does not inherit the value, so it must set the attribute itself.
+        Whether the callback changes nothing in the trainer, except that it may end training. If the
+        value is True, the trainer may compute further epochs of a small network before it calls
+        `on_epoch_end`. Each call still finds the state after its epoch, but not the epoch's
+        `last_gradients`. A subclass does not inherit the value, so it must set the attribute
+        itself.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.

@@ -25,8 +25,8 @@ from gpunn.typing import Array
 class NoLossScale:
     """Does not scale the loss, and skips no update.
 
-    `state` contains arrays on the device that training changes. `hint` is additional advice for
-    training that diverges.
+    `state` contains arrays on the device that training changes. `hint` is advice that is added to
+    the error if training diverges.
     """
 
     hint = ""
@@ -36,7 +36,7 @@ class NoLossScale:
         self.state: Mapping[str, Array] = {}
 
     def normalizer(self, weight: Array) -> Array:
-        """Return what to divide the loss by, shape (1,); `weight` is the weight of all rows."""
+        """Return the divisor of the loss, shape (1,); `weight` is the sum of the rows' weights."""
         return weight
 
     def unscale(self, gradients: Array) -> Array | None:

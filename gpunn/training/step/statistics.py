@@ -33,7 +33,7 @@ def has_metric_weight(
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Add an entry for the metrics' weight to an epoch's sums: a copy of the loss's weight."""
+    """Add an entry to an epoch's sums: the metrics' weight sum, equal to the loss's weight sum."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)
@@ -53,7 +53,7 @@ class Statistics:
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
     `collect` adds the vector to float64 totals on the host and resets the vector to zero. So no
-    float32 sum has many terms. The vector is collected at fixed steps, independent of time, so that
+    float32 sum has many terms. The steps at which the vector is collected do not depend on time, so
     two runs are bitwise identical.
 
     If batches are divided into shards, each shard of this process has a separate vector. The weight
@@ -154,7 +154,7 @@ class Statistics:
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
     def of_epochs(self, vectors: np.ndarray) -> tuple[list[dict[str, float]], np.ndarray]:
-        """Return the `result` of each epoch, and the numbers of finite losses.
+        """Return the `result` of each epoch, and each epoch's number of steps with a finite loss.
 
         `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
         logging steps. There is one shard.

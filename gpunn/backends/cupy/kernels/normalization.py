@@ -151,7 +151,7 @@ def normalize(op: Arguments) -> Calls:
 
 
 def unstandardize(op: Arguments) -> Calls:
-    """Undo `standardize`, and clip to the bounds if given; arrays have any layout."""
+    """Undo `standardize`, then clip to the bounds if given; arrays may have any layout."""
     inputs = op.x, op.mean, op.std
     if op.minimum is None or op.maximum is None:
         return [partial(UNSTANDARDIZE, *inputs, op.out)]

@@ -27,8 +27,8 @@ MOST_ROWS = 512
 """Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
-"""Approximate maximum of blocks * columns, because the last block reads twice as many partial sums.
-MANY blocks are always allowed."""
+"""Approximate maximum of blocks * columns. Each block writes two partial sums for each column, and
+the last block reads them all. MANY blocks are always allowed."""
 
 MANY = 32
 """Number of thread blocks that is always allowed, even for a matrix with many columns."""

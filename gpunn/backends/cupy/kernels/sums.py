@@ -90,7 +90,7 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks divide a vector, which depends only on its size."""
+    """Return how many blocks share a vector; this depends only on the vector's size."""
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
@@ -112,7 +112,7 @@ def clip(op: Arguments, scratch: Scratch) -> None:
 
 
 def sum_of_squares(x: Array, scratch: Scratch) -> Array:
-    """Return scratch memory with the sums of squares of `blocks_for(x.size)` blocks."""
+    """Return scratch memory with the sum of squares of each of `blocks_for(x.size)` blocks."""
     blocks = blocks_for(x.size)
     partials = scratch("partials", max(blocks, 1), x.dtype)
     if blocks:

@@ -13,7 +13,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PL
 from gpunn.backends.numpy.memory import zeros
 
 FAR = 1 << 20
-"""Minimum bytes of an array whose tiles are prefetched, since it is not in a core's cache."""
+"""Tiles of arrays with at least this many bytes are prefetched: a core's cache can't hold them."""
 
 
 class Place(NamedTuple):

@@ -28,7 +28,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out must have the same type, which may be any type.
+    (rows, ...), rows, row_bytes. Source and out may have any type, but must have the same type.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     first = scalar(args, start_ptr)
@@ -62,8 +62,8 @@ def append(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """In thread 0, copy rows of several arrays into tables, and set position = position + rows.
 
     Arguments: position_ptr (1,) of int64, rows, copies_ptr (arrays, 3) of int64, arrays. Each row
-    of copies is: source_ptr (rows, ...), table_ptr (n, ...), row_bytes. Source and table have the
-    same type, which may be any type.
+    of copies is: source_ptr (rows, ...), table_ptr (n, ...), row_bytes. Source and table may have
+    any type, but must have the same type.
     """
     if thread == 0:
         position_ptr, rows, copies_ptr, arrays = integers(args, 0, 4)

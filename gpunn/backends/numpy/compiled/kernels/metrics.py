@@ -92,7 +92,7 @@ def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def top_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set correct_i = 1 if fewer than k predictions are larger than the true class's, else 0.
+    """Set correct_i = 1 if fewer than k predictions exceed the true class's prediction, else 0.
 
     Each thread computes some rows. Arguments: predictions_ptr (rows, classes), actual_ptr (rows,),
     rows, classes, k, correct_ptr (rows,).

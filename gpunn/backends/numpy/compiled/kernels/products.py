@@ -145,7 +145,7 @@ def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]
 
 @compiled
 def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
-    """Return which terms of the sums over k a thread adds: the first term, and their number."""
+    """Return which terms of each sum over k a thread adds: the first term, and how many."""
     if w[P.by_terms]:
         first, last = partition(w[P.k], 1, thread, threads)
         return first, last - first
@@ -330,10 +330,10 @@ def select_parameters(args: Any, address: int, gradients: int, offset: int, coun
 def select_elements(
     args: Any, address: int, gradient: int, gradients: int, offset: int, count: int, thread: int
 ) -> None:
-    """Change the arguments of the kernel `expression` in the same way.
+    """Change the arguments of the kernel `expression` in the same way as `select_parameters`.
 
-    The inputs follow the arguments; `gradient` is the address of one of them. The kernel uses the
-    thread's memory.
+    The inputs follow the arguments; one of the inputs has the address `gradient`. The kernel uses
+    the thread's memory.
     """
     w = vector(args, address, MAX_ARGS)
     w[INPUTS] = address + MAX_ARGS * 8
