@@ -9,7 +9,7 @@ from gpunn.configurable import default_parameters, key_path, known
 from gpunn.errors import ConfigError
 
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
-"""Keys of `[training]` whose values are objects with defaults from a tabular model."""
+"""Keys of `[training]` whose values are objects; a tabular model sets defaults for them."""
 
 MODES = frozenset(("mode", "monitor_mode"))
 """Keys that set whether smaller or larger values of the monitored metric are better."""
@@ -87,7 +87,7 @@ def replaced(old: Any, new: Any, path: str) -> Any:
 
 
 def is_schedule(value: object) -> bool:
-    """Return whether a value is a schedule, as a name or a table."""
+    """Return whether a value is the name or the table of a schedule."""
     from gpunn.schedules import Schedule
 
     name = value.get("name") if isinstance(value, Mapping) else value

@@ -51,7 +51,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that one process has: `count` of the `shards`, from `first` on."""
+    """One process's shards of each batch: `count` of the `shards` shards, from `first` on."""
 
     shards: int = 1
     first: int = 0
@@ -109,7 +109,8 @@ class Shares:
 class Block:
     """The part of the vector of all parameters that one process updates.
 
-    The last blocks of `length` numbers may extend beyond the vector; `start` and `stop` do not.
+    All blocks have `length` numbers, so the last blocks may extend beyond the vector. `start` and
+    `stop` are within the vector.
     """
 
     length: int

@@ -13,8 +13,8 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 FAR = 0.5
-"""Largest difference of the held-out from the requested fraction, relative to it, without a
-remark."""
+"""A remark is made if the fraction of held-out rows differs from the requested fraction by more
+than this share of the requested fraction."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""

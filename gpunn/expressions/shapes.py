@@ -29,7 +29,7 @@ def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
 
 
 def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
-    """Return a node of shape (rows, n) as n adjacent columns of a wider one."""
+    """Copy a node of shape (rows, n) into n adjacent columns of a wider node."""
     # An engine may read a row's width before and after the copy.
     copy = graph.node("copy", node, shape=node.shape, kind=node.kind, data=columns)
     shape = node.shape[0], columns

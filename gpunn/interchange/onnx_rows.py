@@ -40,7 +40,7 @@ def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
 
 
 def kinds_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the kind of column of each input, for the metadata of the ONNX file."""
+    """Return the kind of each input's column, for the metadata of the ONNX file."""
     return {column.name: column.kind for column in used_columns(schema)}
 
 

@@ -56,7 +56,7 @@ class TopKAccuracy(OneClassMetric):
     Parameters
     ----------
     k : int
-        Number of the largest predictions; at least 1, by default 5.
+        How many of the largest predictions count; at least 1, by default 5.
 
     Examples
     --------

@@ -26,7 +26,7 @@ POSIX = os.name == "posix"
 """Whether the system can open folders and rename open files; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
-"""Pattern for the temporary files of killed writers; a pattern for the file's name replaces {}."""
+"""Pattern of the names of temporary files; {} is replaced by a pattern of the final names."""
 
 TRIES = 5
 """Number of attempts to lock a folder, which `is_locked` in another process may lock for a
@@ -122,7 +122,7 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Rename all files, in the order of `add` calls; raise the errors of `write_atomically`."""
+        """Rename all files, in the order of `add` calls; errors are as in `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
@@ -267,7 +267,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove the temporary files that killed writers of files with matching names have left.
+    """Remove temporary files of killed processes that were writing files with matching names.
 
     Temporary files that another process is writing are locked, so they stay.
     """

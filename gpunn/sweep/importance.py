@@ -18,7 +18,7 @@ MIN_TRIALS = 20
 """Minimum number of complete trials for an estimate."""
 
 MAX_TRIALS = 1000
-"""Maximum number of complete trials to use, newest first, since more trials take longer."""
+"""Maximum number of complete trials, the newest, that an estimate uses, to save time."""
 
 
 def importances(sweep: Trials) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The file of a study: a journal of JSON lines from several processes, without a server."""
+"""The file of a study: a journal of JSON lines that several processes write without a server."""
 
 from __future__ import annotations
 

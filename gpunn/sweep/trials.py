@@ -80,7 +80,7 @@ class Trial:
     parameters : dict
         Values of the configuration's keys by their paths.
     value : float or None
-        Value, at the best epoch so far, of the metric that compares trials.
+        The metric that compares trials, at the best epoch so far.
     epoch : int or None
         The best epoch so far.
     epochs : int

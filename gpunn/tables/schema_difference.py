@@ -46,7 +46,7 @@ def used(schema: Schema) -> dict[str, Column]:
 
 
 def column_difference(column: Column, other: Column) -> str:
-    """Return a difference between two columns except their scaling, or an empty string."""
+    """Return the first difference of two columns, or ""; scaling is not compared."""
     if column.kind != other.kind:
         return f"is a {other.kind} in that schema, and a {column.kind} in this one"
     if column.format != other.format:

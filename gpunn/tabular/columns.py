@@ -14,16 +14,16 @@ from gpunn.tables import Schema
 from gpunn.tabular.edges import quantile_edges
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
-"""Names of embeddings of numbers, for `realmlp` and `tabm`."""
+"""Names of the embeddings of numbers that `realmlp` and `tabm` accept."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
 """Number of frequencies that each kind of periodic embedding has for a column."""
 
 FEWEST_BINS, MOST_BINS, ROWS_OF_BIN = 48, 128, 160
-"""Limits of the number of bins, and training rows for each bin. The authors of TabM use 48 bins,
-which are too coarse for columns where single numbers matter, such as round incomes; see
-docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128 bins were slightly
-worse than 48."""
+"""Minimum and maximum number of bins, and number of training rows for each bin. The authors of TabM
+use 48 bins, which are too coarse for columns where single numbers matter, such as round incomes;
+see docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128 bins were
+slightly worse than 48."""
 
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
 """In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
@@ -68,10 +68,10 @@ def column_groups(
 ) -> list[Group]:
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    `embed` returns the layer for the numbers of the training rows, or is None. The last numbers,
-    which mark missing values, are not embedded. `make` returns the layer for adjacent code columns.
-    Its arguments are: whether each of these columns has at most `max_one_hot` categories, the
-    number of codes of each column, and the codes of the training rows.
+    `embed` gets the numbers of the training rows and returns a layer for them, or is None. The last
+    numbers, which mark missing values, are not embedded. `make` returns the layer for adjacent code
+    columns. Its arguments are: whether each of these columns has at most `max_one_hot` categories,
+    the number of codes of each column, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

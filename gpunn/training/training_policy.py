@@ -20,12 +20,12 @@ class TrainingPolicy:
     validation_metrics : mapping of str to bool or None
         Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
-        Whether training looks for the cause of a divergence, with a copy of the training state.
+        Whether training keeps a copy of its state, to find the cause of a divergence.
     reads_state : bool
         Whether `observe` reads the network or the optimizer's state.
     batch_means : bool
-        Whether the loss of an epoch is the mean of the batches' losses with their numbers of rows
-        as weights, instead of their sums of sample weights.
+        Whether an epoch's mean loss weights each batch's loss by the batch's number of rows,
+        instead of its sum of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}

@@ -14,8 +14,8 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.table import row_name
 
 MIN_SHARE = 0.02
-"""Minimum fraction of rows that repeat an earlier row. Fewer rows change a metric by less than its
-random error."""
+"""A finding needs at least this fraction of rows that repeat an earlier row. Fewer such rows change
+a metric by less than its random error."""
 
 FINE = 0.05
 """A column is called fine if two random rows agree in it with at most this probability. In a table

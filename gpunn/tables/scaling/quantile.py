@@ -61,7 +61,7 @@ def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]
 
 
 def interpolated(number: float, points: list[float], values: list[float]) -> float:
-    """Return the value at a number by linear interpolation between ascending points."""
+    """Return the value at a number, interpolated linearly between ascending points."""
     position = bisect.bisect_right(points, number) - 1
     if position < 0 or position == len(points) - 1:
         return values[max(position, 0)]

@@ -77,7 +77,7 @@ class DynamicLossScale(NoLossScale):
     infinity while all gradients are zero.
     """
     FAILED = SMALLEST / 2
-    """Value of the scale if even the smallest scale was too large; this value is not halved."""
+    """Value of the scale after even the smallest scale was too large; it is not halved further."""
 
     hint = (
         ". Products in float16 overflow if activations, weights or inputs exceed 65504; "

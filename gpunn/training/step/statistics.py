@@ -232,7 +232,7 @@ class Statistics:
         return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
     def peek(self) -> tuple[int, bool]:
-        """Return the results of `collect` and `state_finite` without changing anything.
+        """Return what `collect` would return, and `state_finite`, without changing anything.
 
         `peek` waits for the device.
         """
@@ -256,7 +256,7 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def combine(self, rows: np.ndarray) -> None:
-        """Set the totals to the sum of rows, each of which has the totals of a part of the data."""
+        """Set the totals to the sum of `rows`; each row has the totals of one part of the data."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
         combined = self._combined(self._zeros(), rows, 2)
         separate = [rows[:, -1:].sum(axis=0)] if self._separate_weights else []

@@ -27,7 +27,7 @@ class ProgramSequence:
 
     @classmethod
     def of(cls, parts: Sequence[tuple[Program, int]]) -> ProgramSequence | None:
-        """Return the sequence, or None if a program needs several threads, or Python."""
+        """Return the sequence, or None if a program needs several threads or calls Python."""
         rows = [program.parts(times) for program, times in parts]
         found = [row for row in rows if row is not None]
         if len(found) < len(rows) or not any(found):

@@ -17,7 +17,7 @@ FAR = 1 << 20
 
 
 class Place(NamedTuple):
-    """An array's memory, or an offset in memory that each thread has."""
+    """A place in an array's memory, or in separate memory of each thread."""
 
     offset: int
     moves: bool

@@ -24,7 +24,7 @@ TURNS = 1 / (2 * math.pi)
 
 @compiled
 def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, left: int) -> Any:
-    """Return angles in turns: a number, in all lanes, times the frequencies from number `at` on."""
+    """Return angles in turns: `number`, in all lanes, times the frequencies from index `at` on."""
     frequency = load(dtype, frequencies, at, left)
     if phases == 0:
         return number * frequency

@@ -262,7 +262,7 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @compiled
 def not_below(number: Any, floor: Any) -> Any:
-    """Return max(number, floor), or NaN for NaN."""
+    """Return max(number, floor); if `number` is NaN, return NaN."""
     return floor if number < floor else number
 
 

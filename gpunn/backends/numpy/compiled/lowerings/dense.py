@@ -24,7 +24,7 @@ class Dense(Activations):
         return self.forward(op, self.products.encode)
 
     def forward(self, op: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
-        """Return instructions for a forward pass whose product `encode` translates."""
+        """Return instructions for a forward pass; `encode` translates its product."""
         x, weights, bias, z = op.x, op.weights, op.bias, op.z
         if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None

@@ -52,7 +52,7 @@ class Metrics(Losses):
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        """Return squares of softmax(p) - t, computed from the gradient of the cross-entropy."""
+        """Return instructions for squares of softmax(p) - t, the gradient of the cross-entropy."""
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
