@@ -123,16 +123,16 @@ ELSEWHERE = {
         "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
-"""For each kind, maps gpunn's name, or a sentence if there is none, to names in other libraries.
-
-The other libraries' names are in lower case, with letters and digits only.
+"""For each kind, maps hints to names in other libraries. A hint is a name in gpunn, or a sentence
+if gpunn has no such name. The other libraries' names are in lower case, with letters and digits
+only.
 """
 
 NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""For each kind, maps names in other libraries to the name or sentence to show."""
+"""For each kind, maps a name in other libraries to its hint."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:

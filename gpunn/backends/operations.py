@@ -4,10 +4,9 @@ Each method defines an operation. A backend without a faster version (lowering) 
 the definition. Tests compare each lowering with the definition on NumPy in float64.
 
 Operations write into arrays that they receive (`out`, `gradient`, ...) and return nothing. Values
-that change from step to step are one-element arrays on the device, not Python numbers, so that a
-step can be recorded once and replayed. Such values are the learning rate, the number of the step
-and of the forward pass, and the position in the epoch. Only the operation `append` waits for the
-device.
+that change from step to step are one-element arrays on the device, because a recorded step would
+replay Python numbers unchanged. These values are the learning rate, the numbers of the step and of
+the forward pass, and the position in the epoch. Only the operation `append` waits for the device.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """Arrays with counters and learning rates of updates; except `rates`, each has one element.
+    """Counters and learning rates of updates; each array except `rates` has one element.
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `weight` is the sum of this update's sample weights,
@@ -100,14 +99,14 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Adjacent parameters with equal factors, at `start` to `stop` - 1 of the flat vectors."""
+    """Adjacent parameters with equal factors: elements `start` to `stop` - 1 of flat vectors."""
 
     start: int
     stop: int
     rate: float = 1.0
     """Factor of the learning rate."""
     decay: float = 0.0
-    """Factor of the weight decay, which is also multiplied by `rate`; 0 means no decay."""
+    """Factor of the weight decay, in addition to the factor `rate`; 0 means no decay."""
 
 
 class Trained(NamedTuple):
@@ -122,7 +121,7 @@ class Trained(NamedTuple):
     segments: Sequence[Segment]
 
     def part(self, start: int, stop: int) -> Trained:
-        """Return the elements `start` to `stop` - 1 of all vectors, without segments."""
+        """Return the elements `start` to `stop` - 1 of all vectors; the result has no segments."""
         part = slice(start, stop)
         slots = {name: slot[part] for name, slot in self.slots.items()}
         return Trained(self.values[part], self.gradients[part], slots, [])
@@ -139,12 +138,12 @@ class Trained(NamedTuple):
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return the learning rate times a factor, or the array `learning_rate` for a factor of 1."""
+    """Return learning_rate * factor; for a factor of 1, return the array `learning_rate` itself."""
     return learning_rate if factor == 1 else learning_rate * factor
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0. Arrays are treated as not 0."""
+    """Return whether a setting is the number 0; for an array, return False."""
     return isinstance(setting, float) and setting == 0
 
 
@@ -152,8 +151,8 @@ class Fusion(NamedTuple):
     """Two operations that a fused operation runs, and the array that connects them.
 
     An argument of a part (one of the two operations) is the fused operation's argument of the same
-    name. If both parts have an argument of this name, it belongs to the second part. If a part has
-    an argument that the fused operation lacks, its value is None or the connecting array.
+    name. If both parts have an argument of this name, it belongs to the second part. If the fused
+    operation lacks an argument of a part, this argument is None or the connecting array.
     """
 
     name: str
@@ -168,7 +167,7 @@ class Fusion(NamedTuple):
 
 
 RESULT = {"x": "out", "out": "dropped"}
-"""The arguments of `dropout` in operations that run it on the result of another operation."""
+"""Maps arguments of `dropout` to their names in operations that run `dropout` second."""
 
 
 def in_turn(
@@ -184,10 +183,10 @@ def in_turn(
 ) -> Callable[..., None]:
     """Return a composite operation that runs `first`, then `second` on the result.
 
-    `Fusion` describes `name`, `output`, `input` and `renamed`. Arguments of the first part that are
-    in `also` are also the connecting array. Arguments in `without` are None. Arrays must not share
-    memory, except views of the connecting array: a kernel may write results before it has read all
-    arguments.
+    `Fusion` describes `name`, `output`, `input` and `renamed`. `also` names further arguments of
+    the first part that are the connecting array. The arguments that `without` names are None.
+    Arrays must not share memory, except views of the connecting array: a kernel may write results
+    before it has read all arguments.
     """
     fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)
     own, others = (list(signature(each).parameters.values())[1:] for each in (first, second))
@@ -261,7 +260,7 @@ class Operations(WindowOperations):
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation has gpunn's definition, so that gpunn's lowerings apply.
+        """Return whether an operation has gpunn's definition, for which gpunn's lowerings are made.
 
         Parameters
         ----------
@@ -271,7 +270,8 @@ class Operations(WindowOperations):
         Returns
         -------
         bool
-            False if a subclass overrides the operation, or an operation that it consists of.
+            False if a subclass overrides the operation. If a subclass overrides any operation, also
+            False for all composite operations.
         """
         builtin = method_of(self, one) is getattr(Operations, one.name).definition
         return builtin and not (self._overridden and is_composite(self, one))
@@ -388,8 +388,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         sources, tables, position : sequence of array, sequence of array, array of int64
-            Arrays of shape (rows, ...); a table of shape (n, ...) and the same type for each array;
-            and the number of rows that the tables have, of shape (1,).
+            The arrays, of shape (rows, ...). For each array, a table of its type and of shape (n,
+            ...). The number of rows already in the tables, of shape (1,).
         """
         first, rows = int(position[0]), sources[0].shape[0]
         for source, table in zip(sources, tables, strict=True):
@@ -414,7 +414,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         loss_sum, out : array, shape (1,)
-            The running sum of losses, and the counter of updates with a finite sum.
+            The running sum of losses, and the number of updates with a finite sum.
         """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
@@ -492,7 +492,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         expression : gpunn.expressions.Expression
-            Functions of arrays as a graph.
+            A graph that computes functions of arrays.
         inputs, outs : sequence of array
             Arrays with the shapes of the expression's inputs and results. The arrays `outs` share
             no memory with other arrays.
@@ -534,7 +534,7 @@ class Operations(WindowOperations):
             The function f.
         z, bias, out : array
             z and out have shape (rows, ...); bias has the shape of a row. If bias is None, z is
-            unchanged. `out` is z itself if the activation allows that.
+            unchanged. `out` is z itself if `activation.from_output` is True.
         """
         if bias is not None:
             z += bias
@@ -583,7 +583,7 @@ class Operations(WindowOperations):
         activation : Activation
             The function f.
         z, out : array, shape (rows, units)
-            Results. `out` is z itself if the activation allows that.
+            Results. `out` is z itself if `activation.from_output` is True.
         """
         self.matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -636,14 +636,14 @@ class Operations(WindowOperations):
         z: Array,
         out: Array,
     ) -> None:
-        """Set z to the convolution of x with the weights plus the bias; out = f(z).
+        """Set z = bias + convolution of x with the weights; out = f(z).
 
         Parameters
         ----------
         x, weights, bias, activation, window : array, Activation, Window
             Arguments of `convolution`, and the function f.
         z, out : array, shape (rows, output height, output width, units)
-            Results. `out` is z itself if the activation allows that.
+            Results. `out` is z itself if `activation.from_output` is True.
         """
         self.convolution(x, weights, bias, window, z)
         self.activate(activation, z, None, out)
@@ -780,8 +780,9 @@ class Operations(WindowOperations):
         ----------
         x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
             The members' outputs, the function whose values are averaged, and the mean prediction.
-            With "identity", out is the mean of x over the members. With "softmax" and "sigmoid", x
-            and out are logits, and their probabilities are averaged.
+            If `of` is "identity", out is the mean of x over the members. If it is "softmax" or
+            "sigmoid", x contains logits; their probabilities are averaged, and out contains the
+            logits of the averages.
         """
         xp = self.xp
         if of == "identity":
@@ -844,7 +845,8 @@ class Operations(WindowOperations):
         x, scale, shift, running_mean, running_variance : array
             x has shape (rows, features); the other arrays have shape (features,).
         momentum, epsilon : float
-            The weight of the previous running averages, in [0, 1], and a positive number.
+            `momentum`, in [0, 1], is the weight of the previous running averages. `epsilon` is
+            positive.
         mean, inverse_std, out : array
             Results of shapes (features,), (features,) and (rows, features).
         """
@@ -880,8 +882,8 @@ class Operations(WindowOperations):
         ----------
         gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient : array
             `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `mean` and
-            `inverse_std` are results of `batch_norm` with this x and scale. `scale_gradient` and
-            `shift_gradient` are results of shape (features,).
+            `inverse_std` are results of `batch_norm` for x. `scale_gradient` and `shift_gradient`
+            are results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         normalized = (x - mean) * inverse_std
@@ -918,8 +920,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
-            The parts' moments, one line per part, and the mean and variance of all rows. The line
-            of a part without rows has zeros.
+            The moments, one line for each part, and the two results. A part without rows has a line
+            of zeros.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -952,7 +954,7 @@ class Operations(WindowOperations):
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Run `batch_norm` with given means and variances, and without running averages.
+        """Run `batch_norm` with the given means and variances; no running averages are updated.
 
         Parameters
         ----------
@@ -1025,8 +1027,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            Arguments of `batch_norm`, but `inverse_std` has shape (rows, 1). `normalized` is the
-            result for scale 1 and shift 0.
+            Arguments of `batch_norm`, but `inverse_std` has shape (rows, 1). `normalized` is `out`
+            for scale 1 and shift 0.
         """
         xp = self.xp
         centered = x - xp.mean(x, axis=1, keepdims=True)
@@ -1060,7 +1062,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            Arguments of `batch_norm_gradient`, with results of `layer_norm`.
+            As in `batch_norm_gradient`; `normalized` and `inverse_std` are results of `layer_norm`.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -1108,9 +1110,9 @@ class Operations(WindowOperations):
         codes, sizes : array of shape (rows, columns), sequence of int
             Integers stored as floats, and the number of codes of each column.
         binary_as_sign : bool
-            Whether a column of size 3 (two categories) has only one output, for both categories.
+            Whether the two categories of a column of size 3 share one output.
         levels, out : array, shapes (3, outputs) and (rows, outputs)
-            The rows of `levels` are each output's values: "off" (another category), "on" (its
+            A column of `levels` has an output's values: "off" (for other categories), "on" (for its
             category), and the value for the second category if two categories share the output.
         """
         xp, stop = self.xp, 0
@@ -1149,9 +1151,9 @@ class Operations(WindowOperations):
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> None:
-        """Set each row of `table_gradient` to the sum of the gradients of outputs that use the row.
+        """Set each row of the table's gradient to the sum of the gradients of all uses of the row.
 
-        The sums are always in the same order, so repeated results are bitwise identical.
+        The order of each sum is fixed, so repeated results are bitwise identical.
 
         Parameters
         ----------
@@ -1202,8 +1204,8 @@ class Operations(WindowOperations):
         x, factors, gradient, factors_gradient : array
             Arguments of `scale`, and the gradients of its output and its factors.
         input_gradient : array, shape of x, or None
-            The gradient of x if needed. If x has separate rows for each member, `input_gradient`
-            may be the array `gradient`.
+            The gradient of x, or None if it is not needed. If x has separate rows for each member,
+            `input_gradient` may be the array `gradient`.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1260,7 +1262,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         activation, x, alpha, gradient, alpha_gradient : Activation, array
-            Arguments of `parametric_activate`, and two gradients.
+            Arguments of `parametric_activate`, then dL/dout and dL/dalpha.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -1359,8 +1361,8 @@ class Operations(WindowOperations):
     ) -> None:
         """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t].
 
-        The sum is over the bins t in which `piecewise_linear` has clipped nothing: the line is
-        strictly between the limits.
+        The sum is over the bins t whose line is strictly between the limits. In all other bins,
+        `piecewise_linear` replaces the line by a limit, whose derivative is 0.
 
         Parameters
         ----------
@@ -1420,8 +1422,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, weights, bias, activation, z, out : array, Activation
-            Arguments as in `dense`, with shapes (rows, groups, inputs), (groups, inputs, units) and
-            (groups, units). z and out have shape (rows, groups, units).
+            As in `dense`. x, weights and bias have shapes (rows, groups, inputs), (groups, inputs,
+            units) and (groups, units); z and out have shape (rows, groups, units).
         """
         self.group_matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -1439,7 +1441,7 @@ class Operations(WindowOperations):
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """Compute the gradients of `group_dense`, as `dense_gradient` does for `dense`.
+        """Compute the gradients of `group_dense`: run `dense_gradient` for each group.
 
         Parameters
         ----------
@@ -1484,7 +1486,7 @@ class Operations(WindowOperations):
         weights, normalizer : array, shapes (rows,) and (1,)
             The rows' sample weights, and the sum of weights by which the gradient is divided.
         gradient, loss_sum : array of shape (rows, outputs) or None, array of shape (1,)
-            The gradient if needed, and the running sum of losses.
+            The gradient, or None if it is not needed, and the running sum of losses.
 
         Raises
         ------
@@ -1507,7 +1509,7 @@ class Operations(WindowOperations):
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Add a batch to a metric's summary (such as a sum) of all earlier batches.
+        """Add a batch to a metric's summary of the earlier batches, for example to a sum.
 
         Parameters
         ----------
@@ -1560,7 +1562,7 @@ class Operations(WindowOperations):
         ----------
         gradients, squares, max_norm : array, array, float
             A part of the gradients, the sums of squares of all parts, and a positive maximum norm.
-            The norm is the square root of the sum of `squares`, added in order.
+            The norm is the square root of the sum of `squares`, which is computed in order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1601,16 +1603,16 @@ class Operations(WindowOperations):
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
-        updates the segment with the learning rate r * learning_rate. Unless the optimizer updates
-        `by_parameter`, it gets adjacent segments with equal r together.
+        updates the segment with the learning rate r * learning_rate. If `optimizer.by_parameter` is
+        False, the optimizer updates adjacent segments with equal r together.
 
         Parameters
         ----------
         optimizer, trained : Optimizer, Trained
-            The optimizer, whose `weight_decay` may be an array of shape (1,) that a schedule sets;
-            and the arrays of the update, of which values and slots are changed in place.
+            The optimizer and the arrays of the update. A schedule may set `optimizer.weight_decay`,
+            which is then an array of shape (1,). The update changes values and slots in place.
         learning_rate, step : array, array of int64, shape (1,)
-            The learning rate without factors, and the number of the update, from 1.
+            The learning rate before the factor r, and the number of the update, counted from 1.
         """
         values, decay = trained.values, cast("float", optimizer.weight_decay)
         for start, stop, factor, decay_factor in trained.segments:
@@ -1648,7 +1650,8 @@ class Operations(WindowOperations):
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
         """Set normalizer = weight / scale; finite = 1.
 
-        With this normalizer, the operation `loss` computes the gradient times `scale`.
+        The operation `loss` divides the gradient by this normalizer, which multiplies it by
+        `scale`.
 
         Parameters
         ----------
@@ -1669,7 +1672,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
-            All gradients, the loss scale, and a flag of type int64, set by `scale_loss`.
+            All gradients, the loss scale, and the flag, of type int64, that `scale_loss` set to 1.
         """
         xp = self.xp
         gradients /= scale

@@ -1,14 +1,14 @@
 """Record operations as a trace instead of running them, so that a backend can run them faster.
 
-A training step, a batch of an evaluation and a prediction are sequences of a backend's operations.
-Each repetition of the sequence uses the same arrays. `record` returns the sequence of a function's
-operations, a *trace*, without running them. A backend's `lower` turns a trace into a function that
-runs the operations a given number of times, by definitions, NumPy, a compiled program or a CUDA
-graph.
+A training step, the evaluation of a batch and a prediction are each a sequence of a backend's
+operations. Each repetition of the sequence uses the same arrays. `record` returns the operations
+that a function calls, a *trace*, without running them. A backend's `lower` turns a trace into a
+function that runs the operations a given number of times. The function runs the operations'
+definitions, NumPy, a compiled program or a CUDA graph.
 
 An *engine* is a way to run a trace, such as compiled programs or CUDA graphs. A *lowering* turns
-one operation into an engine's steps. All lowerings of an engine are methods of one class, named
-after the operations; `lower_operations` calls the methods. A lowering gets the operation's
+one operation into an engine's steps. A class has all lowerings of an engine, each a method with the
+name of its operation; `lower_operations` calls the methods. A lowering gets the operation's
 arguments as attributes of one object, so lowerings need not declare the parameters.
 """
 
@@ -44,7 +44,7 @@ Trace: TypeAlias = Sequence[Operation]
 
 
 class Arguments(SimpleNamespace):
-    """An operation's arguments as attributes, with the names of its definition's parameters."""
+    """An operation's arguments as attributes; their names are the definition's parameters."""
 
     @property
     def arrays(self) -> list[Any]:
@@ -55,7 +55,7 @@ class Arguments(SimpleNamespace):
 
 
 class Performer(Protocol):
-    """An object with operations that it can run: a backend."""
+    """A backend: an object that runs its operations."""
 
     def perform(self, one: Operation) -> None:
         """Run an operation immediately."""
@@ -71,10 +71,10 @@ class Repeated(Protocol):
         """Run the first `count` functions, each with its number of repetitions."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        """Return a function that replaces these arguments by others, in the same order.
+        """Return a function that gets new arguments, in the same order, which replace these.
 
-        The arguments are arrays, and numbers of subclasses of float and int, so that each number is
-        a separate object: arguments are found by identity. The result is None if the recording also
+        The arguments are found by identity. They are arrays, or numbers of subclasses of float and
+        int, because equal plain numbers may be one object. The result is None if the recording also
         uses an array's memory through other arrays.
         """
 
@@ -86,8 +86,8 @@ T = TypeVar("T")
 class Recorder(threading.local):
     """The trace that this thread records, and the trace's backend.
 
-    Without a trace, operations run immediately. Without a backend, operations of all backends are
-    recorded.
+    If `trace` is None, operations run immediately. If `backend` is None, operations of all backends
+    are recorded.
     """
 
     trace: list[Operation] | None = None
@@ -100,8 +100,8 @@ RECORDER = Recorder()
 def operation(method: F) -> F:
     """Declare a backend's method an operation, defined by the method's body.
 
-    While this thread records a trace, each call of the method is added to the trace. If the thread
-    records no trace, `Backend.perform` runs the operation.
+    While a thread records a trace, each call of the method in this thread is added to the trace.
+    Otherwise, `Backend.perform` runs the operation.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def operation(method: F) -> F:
 def composite(method: F) -> F:
     """Declare a method an operation that only calls other operations.
 
-    A backend without a lowering for the whole operation runs the other operations.
+    A backend without a lowering for the operation runs the operations that it calls.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -182,7 +182,7 @@ def definition(backend: Performer, one: Operation) -> Callable[[], None]:
 
 @functools.cache
 def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str], dict[str, Any]]:
-    """Return a definition's positional parameters, all parameters, and defaults, without self."""
+    """Return a definition's positional parameters, all parameters except self, and defaults."""
     _, *known = inspect.signature(method).parameters.values()
     positional = [each.name for each in known if each.kind is not each.KEYWORD_ONLY]
     defaults = {each.name: each.default for each in known if each.default is not each.empty}
@@ -208,7 +208,7 @@ def current_trace() -> list[Operation] | None:
 
 
 def arrays_in(value: object) -> Iterator[Any]:
-    """Yield the arrays among an operation's arguments, including in lists, tuples and dicts."""
+    """Yield the arrays in an operation's arguments, and in lists, tuples and dicts among them."""
     if hasattr(value, "shape"):
         yield value
     elif isinstance(value, Mapping):
@@ -237,10 +237,10 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(
     trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
 ) -> list[Operation]:
-    """Return a trace in which parts replace composite operations.
+    """Return a trace in which composite operations are replaced by the operations that they call.
 
-    A composite operation that gpunn defines remains if `is_kept` returns True. This function is for
-    engines that inspect all operations before they lower the first one.
+    Composite operations that gpunn defines are kept if `is_kept` returns True. Engines that inspect
+    all operations before lowering the first one call this function.
     """
     result: list[Operation] = []
     for one in trace:
@@ -283,12 +283,12 @@ def lower_operations(
 class RecordingCache:
     """A cache of recorded and lowered traces.
 
-    A trace contains settings, such as a dropout rate. So the cache is cleared if a part (a layer,
-    the loss, ...) has changed. A part has changed if a field has become another object, or a
-    different number or string. Recursively, the cache compares the fields of dataclasses, the
-    elements of lists, tuples and dicts, and the attributes that `recorded_attributes` returns. The
-    cache also compares the global variables that methods of custom classes read. The cache is also
-    cleared before it would have more than `size` entries.
+    A trace contains settings, such as a dropout rate, so the cache is cleared if a part (a layer,
+    the loss, ...) has changed. A part has changed if a field of it refers to another object, or has
+    another number or string. Recursively, the cache compares the fields of dataclasses, the
+    elements of lists, tuples and dicts, and the attributes that `recorded_attributes` names. The
+    cache also compares the global variables that methods of custom classes read. If the cache has
+    `size` entries, it is cleared before another entry is added.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -299,7 +299,7 @@ class RecordingCache:
         self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the cached value for a key, or else the value that `make` returns."""
+        """Return the cached value for a key; without one, cache and return the result of `make`."""
         if self._made and self._changed():
             self._made.clear()
         if key not in self._made:
@@ -329,8 +329,8 @@ class RecordingCache:
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
     """Return all fields of a dataclass, and of dataclasses in its fields, as pairs (owner, name).
 
-    If an object occurs several times, its fields are returned once; `known` are objects seen
-    before.
+    If an object occurs several times, its fields are returned once. `known` has the objects that
+    earlier calls have visited.
     """
     known = {} if known is None else known
     result: list[tuple[object, str]] = []

@@ -135,11 +135,11 @@ TABLE_OPTIONS = (
 )
 
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
-"""The keys of `[data]` that the options added by `table_options` set."""
+"""The keys of `[data]` that the options in `TABLE_OPTIONS` set."""
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add options for reading a table; the command's function gets them as a dict, `reading`."""
+    """Add options for reading a table; the command's function gets the dict `reading` of values."""
 
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:
@@ -232,7 +232,7 @@ def check_probabilities(activation: str | None, loss: str | None) -> None:
 
 
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
-    """Set a network's threshold from `--threshold`; raise an error if none is possible."""
+    """Set a network's threshold from `--threshold`; raise an error unless it has two classes."""
     from gpunn.errors import ArgumentError
     from gpunn.thresholds import TWO_CLASSES
 

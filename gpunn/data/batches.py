@@ -1,8 +1,8 @@
 """Copy host arrays to the device: either all rows once, or in chunks (streaming).
 
-With and without streaming, batches and therefore results are identical; only the memory use
-differs. The arrays on the device are allocated once and then overwritten. So a recorded training
-step finds its rows always at the same addresses, or at a few alternating addresses.
+Streaming changes only the memory use: the batches are the same, and so are the results. The arrays
+on the device are allocated once and then overwritten, so a recorded training step always finds its
+rows at the same addresses, or at a few alternating addresses.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Rows = tuple[Array, Array, Array | None, Array | None]
 """Rows on the device: inputs, targets, weights, and weights of the metrics."""
 
 STREAM_BYTES = 1 << 26
-"""Bytes of a streamed chunk: small enough to save memory, and large enough that its computation
-hides the time of the next transfer."""
+"""Bytes of a streamed chunk: few, to save memory, but enough that computing with the chunk takes
+longer than transferring the next chunk."""
 
 DEVICE_FRACTION = 0.5
 """Data that would take more than this fraction of the device's free memory is streamed."""
@@ -49,8 +49,8 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` are the dtypes on the device: of the inputs, and of real targets and weights. If
-    `stream` is None, memory maps and data that are too large for the device are streamed.
+    `dtypes` are two dtypes on the device: that of the inputs, and that of real targets and weights.
+    If `stream` is None, memory maps and data that are too large for the device are streamed.
     `metric_weights` are the weights for metrics, if the loss has different weights.
     """
 
@@ -89,7 +89,7 @@ class Dataset:
         return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
     def resident(self) -> Rows:
-        """Return all rows on the device, which are copied there once."""
+        """Return all rows on the device; only the first call copies them."""
         if self._resident is None:
             weights, metric_weights = (
                 None if each is None else self.backend.from_host(each, self.dtype)

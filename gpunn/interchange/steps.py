@@ -24,10 +24,10 @@ from gpunn.network import Sequential
 from gpunn.typing import Shape
 
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
-"""Sizes along the axes of images, as an argument of a step.
+"""An argument of a step: sizes along the axes of images.
 
-A window has the sizes of the image, of the output and of the window, then its strides, the padding
-before the image, and the dilation; see `gpunn.backends.windows.Window`.
+For a window, these are the sizes of the image, of the output and of the window, then the strides,
+the padding before the image, and the dilation; see `gpunn.backends.windows.Window`.
 """
 
 SAME = "same"
@@ -36,7 +36,7 @@ SAME = "same"
 
 @dataclass(frozen=True)
 class ArrayName:
-    """The name of an array in `Steps.arrays`, as an argument of a step."""
+    """An argument of a step: the name of an array in `Steps.arrays`."""
 
     name: str
 
@@ -46,15 +46,15 @@ Argument: TypeAlias = ArrayName | float | int | Sizes
 
 @dataclass(frozen=True)
 class Step:
-    """A function call, output = function(*inputs, *arguments), which is part of the layer `label`.
+    """A part of the layer `label`: the call output = function(*inputs, *arguments).
 
-    `function` is the function's name in the sources that exports copy, in all languages, and in
-    `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, sizes, and arrays
-    by name. `input_shape` is the shape of a row of the first input.
+    `function` is the function's name in `onnx_functions` and, for every language, in the source
+    code that exports copy. Inputs are variables that hold rows; arguments are numbers, sizes, and
+    names of arrays. `input_shape` is the shape of a row of the first input.
 
-    If the step has an `expression`, exports print the function from it; the arguments are then
-    arrays. `source` is the object that the expression belongs to, such as an activation, for
-    formats with an operator for it.
+    If the step has an `expression`, exports print the function from the expression, and the
+    arguments are names of arrays. `source` is the object that the expression belongs to, such as an
+    activation: some formats have an operator for it.
     """
 
     label: str
@@ -79,14 +79,15 @@ Counts: TypeAlias = Callable[[Step], Sequence[int]]
 
 @dataclass(frozen=True)
 class Kind:
-    """Properties of all steps with one function, which generated source code depends on.
+    """Properties of all steps that call one function; generated source code depends on them.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` returns the arguments: counts of vectors,
-    columns or members, and sizes. With `in_place`, their output may overwrite the input. `arrays`
-    is the layout of arrays with several axes in Python without NumPy: "flat", "nested" lists of
-    lists, or "transposed", where the first array has a list for each unit. With `needs_members`,
-    functions without NumPy accept the number of members (of vectors in a row) as an argument.
+    the number of elements. For other steps, `c_sizes` returns the arguments in C: counts of
+    vectors, columns or members, and sizes. If `in_place` is True, the output may overwrite the
+    input. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
+    "nested" lists of lists, or "transposed", where the first array has a list for each unit. If
+    `needs_members` is True, functions without NumPy have another argument: the number of members,
+    which are the vectors of a row.
     """
 
     c_sizes: Counts | None = None
@@ -96,18 +97,18 @@ class Kind:
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return the number of columns of codes, and how many numbers are written for each code."""
+    """Return the number of columns of codes, and how many outputs each code has."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 
 
 def products(step: Step) -> tuple[int, ...]:
-    """Return how many vectors of a row a step multiplies by a matrix, and the matrix's sizes."""
+    """Return the sizes of a product: the number of vectors in a row, and the matrix's two sizes."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
 def vectors(step: Step) -> tuple[int, ...]:
-    """Return how many vectors a row has, and their size."""
+    """Return the number of vectors in a row, and the size of a vector."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1]
 
 
@@ -147,7 +148,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """The steps of a network, and their arrays, whose dtype is the network's or int32.
+    """The steps of a network, and the steps' arrays of the network's dtype or of int32.
 
     The first step reads the variable "x", and the last step sets it.
     """
@@ -168,7 +169,7 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step, and return its output variable: the argument `to`, or its first input."""
+        """Add a step, and return its output variable: `to`, or by default the first input."""
         inputs = (x,) if isinstance(x, str) else tuple(x)
         input_shape, output = self.shapes[inputs[0]], to or inputs[0]
         shape = input_shape if shape is None else shape
@@ -186,13 +187,13 @@ class Steps:
         to: str | None = None,
         source: object = None,
     ) -> str:
-        """Add a step that computes an expression of one result, and return its output variable.
+        """Add a step that computes an expression with one result; return its output variable.
 
         `inputs` has a variable or an array for each input of the expression. In the expression,
-        variables have `ROWS` rows. `to` is the output variable, by default the first variable.
-        Exports name the function after `name`; `summary` is its comment.
+        variables have `ROWS` rows. `to` is the output variable, by default the first variable in
+        `inputs`. Exports name the function after `name`; `summary` becomes the function's comment.
 
-        Raises an `Untraceable` with the reason if a row of the result needs other rows.
+        Raises an `Untraceable` if a row of the result depends on other rows.
         """
         values = [
             self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
@@ -221,11 +222,11 @@ class Steps:
         return self.parameters[f"{self.label}.{name}"]
 
     def parameter(self, name: str) -> ArrayName:
-        """Return a parameter or buffer of the current layer as an argument of a step."""
+        """Return an argument of a step: a parameter or buffer of the current layer."""
         return self.array(name, self.values(name))
 
     def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
-        """Return values as an argument of a step, in the network's dtype or a given dtype."""
+        """Return an argument of a step: values as an array, by default of the network's dtype."""
         name = f"{self.label}.{name}"
         self.arrays[name] = np.array(values, dtype or self.dtype)
         return ArrayName(name)
@@ -302,7 +303,7 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
     name = layer.name or type(layer).__name__
 
     def computed(node: Node, to: str) -> str:
-        """Return a new variable with the value of a node, or the variable `to`."""
+        """Add a step that sets the variable `to` to a node's value; return the variable."""
         inputs = tuple(each for each in in_order([node]) if each.op == ARRAY)
         expression = Expression(inputs, (node,))
         part = "a part" if formula.steps else "the outputs"
@@ -311,7 +312,7 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
         return steps.compute(name, expression, given, summary=summary, to=to)
 
     def matrix(node: Node, transposed: bool) -> ArrayName:
-        """Return the value of a function of parameters."""
+        """Return an array of the values of a node that depends only on parameters."""
         inputs = tuple(formula.parameters.values())
         values = [steps.values(each).astype(float) for each in formula.parameters]
         (value,) = Expression(inputs, (node,))(np, *values)
@@ -339,7 +340,7 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
 
 
 def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
-    """Add steps for f(x W + b); with "ntp", W is divided by sqrt(inputs)."""
+    """Add steps for f(x W + b); the parametrization "ntp" divides W by sqrt(inputs)."""
     W = steps.values("weights")
     arrays = [steps.array("weights", W * W.dtype.type(layer.weight_factor(len(W))))]
     if layer.bias:
@@ -349,7 +350,7 @@ def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
 
 
 def unchanged(steps: Steps, layer: layers.Layer, x: str) -> str:
-    """Return the variable of x itself, because dropout changes nothing in inference."""
+    """Return the variable x itself, because dropout changes nothing in inference."""
     return x
 
 
@@ -394,7 +395,7 @@ def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
 
 
 def image_sizes(sizes: Sizes) -> Sizes:
-    """Return sizes along the height and width; the height of a signal is 1."""
+    """Return sizes along height and width; a signal is an image of height 1."""
     signal = (1, 1, 1, 1, 0, 1)
     return tuple((one, *each)[-2:] for one, each in zip(signal, sizes, strict=False))
 
@@ -434,7 +435,7 @@ def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
 
 
 def members(steps: Steps, layer: layers.Members, x: str) -> str:
-    """Add a step for r_m x of each member m. Its input is one row, or a row for each member."""
+    """Add a step for r_m x of each member m, where x is one row or has a row for each member."""
     shape = steps.shapes[x]
     function = "per_member" if len(shape) == 1 else "scale"
     factors = steps.parameter("factors")
@@ -447,7 +448,7 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """Add steps for f(s ((r x) W) + b) of each member; the layer may lack some factors."""
+    """Add steps for f(s ((r x) W) + b) of each member; the layer may lack r or s."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
@@ -465,7 +466,7 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
 
 
 def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
-    """Add a step that compares each output's column with its category, and any second category."""
+    """Add a step that compares each output's column to the output's one or two categories."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
         shared = layer.binary_as_sign and size == 3
@@ -485,7 +486,7 @@ def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
 
 
 def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
-    """Add a step that looks up each code's row of the table; invalid codes are treated as 0."""
+    """Add a step that looks up the table's row for each code; invalid codes are treated as 0."""
     sizes = steps.array("sizes", layer.sizes, "int32")
     table = steps.parameter("table")
     return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))
@@ -536,7 +537,7 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    """Add steps for mean + deviation * x, and for the layer's clipping and exponential, if any."""
+    """Add steps for mean + deviation * x, and for any clipping and exponential of the layer."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if layer.clip:
@@ -556,7 +557,7 @@ def mean(steps: Steps, of: str, x: str) -> str:
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
-    """Return the converter of a layer that is one step, with arrays, then numbers as arguments."""
+    """Return the converter of a layer that is one step; its arguments are arrays, then numbers."""
 
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
         values = [float(getattr(layer, name)) for name in numbers]
@@ -601,4 +602,4 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.TargetScaling: target_scaling,
     layers.UpSampling2D: upsampling,
 }
-"""Converters by exact class (except for blocks), since a subclass may compute something else."""
+"""Converters by class. Except for blocks, subclasses have no converter: they may compute more."""

@@ -7,7 +7,7 @@ writes dL/d(parameter) into `self.gradients`, where L is the loss of the batch. 
 (`workspace.backend.xp`). A layer owns no arrays: its parameters are views of the network's vectors,
 and all other arrays are buffers of the workspace.
 
-To define a new layer, write a dataclass; see the example of `Layer`.
+To define a new layer, write a dataclass; see the example in `Layer`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
     See `Layer`.
 
 """
-"""The section that is added to each built-in layer's docstring, before the next section."""
+"""The section on shared parameters, which `Layer` inserts into each built-in layer's docstring."""
 
 NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-")
 
@@ -55,9 +55,9 @@ def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes only with operations of the backend.
 
     gpunn calls a marked method only to record a step, with placeholders instead of arrays. All
-    steps replay the recorded operations. Any other access to arrays (functions of `xp`, arithmetic)
-    raises an `ArgumentError` that names the method and the line. If `forward` or `backward` is not
-    marked, gpunn calls the layer in every training step.
+    steps replay the recorded operations. If the method uses arrays in another way (functions of
+    `xp`, arithmetic), an `ArgumentError` names the method and the line. If `forward` or `backward`
+    is not marked, gpunn calls the layer in every training step.
 
     Parameters
     ----------
@@ -91,37 +91,37 @@ class Layer(Configurable):
     Parameters
     ----------
     label : str
-        Name within the network. By default the network chooses one, such as "dense_1".
+        Name within the network. By default the network chooses a name, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
         Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
-        number for each name, such as `{"biases": 0.1}`. In a layer with inner layers, the factor
-        also multiplies the inner layers' factors.
+        number for each parameter's name, such as `{"biases": 0.1}`. In a layer with inner layers,
+        the factor also multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
-        mapping sets the factor of each parameter that it names, including biases. With None, the
-        decay is unchanged. The learning-rate factor also affects the decay: an update multiplies
+        mapping sets the factor of each parameter that it names, including biases. None leaves the
+        decay unchanged. The learning-rate factor also affects the decay: an update multiplies
         parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
     trainable : bool
         Whether training changes this layer's parameters. If `trainable` is False, the layer is
         frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
         penalty or optimizer state, and don't count in the norm for gradient clipping. You can
         change `trainable` between two calls of `Trainer.fit`. The change resets the optimizer's
-        state, and arrays in `values` that you stored before no longer belong to the network.
+        state. Arrays that you took from `values` before the change no longer belong to the network.
 
     Attributes
     ----------
     values, gradients : mapping of str to array
-        This layer's parameters and their gradients, by name; the network sets these live views.
+        Live views of this layer's parameters and their gradients, by name; the network sets them.
     key : int
         A 32-bit number from which this layer's dropout masks are computed; the network sets it.
     takes_integers : bool
         Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
     adapts, adapts_to_targets : bool
-        Whether `adapt` computes buffers from the training inputs, and `adapt_to_targets` from the
-        training targets.
+        Whether `adapt` computes buffers from the training inputs, and whether `adapt_to_targets`
+        computes buffers from the training targets.
     after_loss : bool
-        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training without metrics
-        skips the layer.
+        Whether the layer comes after the loss, as the layers in `gpunn.layers.outputs` do. Training
+        without metrics skips such a layer.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class Layer(Configurable):
 
     Examples
     --------
-    A custom layer; docs/how_to/operations.md has one with parameters:
+    A custom layer without parameters; docs/how_to/operations.md has an example with parameters:
 
     >>> from dataclasses import dataclass
     >>> import gpunn
@@ -195,7 +195,7 @@ class Layer(Configurable):
         self._network: Callable[[], Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; raise an error if that has no effect or contradicts the built network.
+        """Set an attribute; raise an error if the change has no effect or contradicts the network.
 
         In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
         that determine shapes, parameters and activations cannot change.
@@ -251,7 +251,7 @@ class Layer(Configurable):
         return input_shape
 
     def children(self) -> Mapping[str, Layer]:
-        """Return the layers within this layer by label.
+        """Return the layers within this layer, by their labels.
 
         Returns
         -------
@@ -278,8 +278,8 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            Name, shape and initializer of each parameter and buffer, and whether it is trained and
-            decays.
+            Name, shape and initializer of each parameter and buffer, whether it is trained, and
+            whether it decays.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -295,7 +295,7 @@ class Layer(Configurable):
         values, gradients : mapping of str to array
             Views of this layer's part of the network's vectors, by name.
         key : int
-            The 32-bit number from which dropout masks are hashed.
+            The 32-bit number from which dropout masks are computed.
         """
         self.values, self.gradients, self.key = values, gradients, key
         for index, (label, child) in enumerate(self.children().items()):
@@ -324,12 +324,12 @@ class Layer(Configurable):
         indices : array of int64 or None
             The training rows, or None for all rows.
         dtype : {"float32", "float64"}
-            The network's dtype, which must be able to represent the values.
+            The network's dtype. It must be able to represent the values.
 
         Returns
         -------
         mapping of str to ndarray
-            The new values of buffers, by their names; empty by default.
+            The new values, by the buffers' names; empty by default.
         """
         return {}
 
@@ -348,12 +348,12 @@ class Layer(Configurable):
         Returns
         -------
         mapping of str to ndarray
-            The new values of buffers, by their names; empty by default.
+            The new values, by the buffers' names; empty by default.
         """
         return {}
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the layer's output before biases, for initial values that depend on data.
+        """Return the layer's output without biases; initializers that depend on data use it.
 
         Parameters
         ----------
@@ -365,12 +365,12 @@ class Layer(Configurable):
         Returns
         -------
         ndarray of float64, shape (rows, *units)
-            The output before biases, for example x W of `Dense`.
+            The output without biases, for example x W in `Dense`.
 
         Raises
         ------
         ArgumentError
-            Unless a subclass defines this output.
+            If the class does not override this method.
         """
         raise ArgumentError(
             f"{self.name}: this layer does not support initial values that depend on data; to "
@@ -436,7 +436,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Multiply a parameter's factors by the factors of this layer and the layers within it.
+        """Multiply a parameter's factors by the factors of this layer and its inner layers.
 
         Parameters
         ----------
@@ -446,12 +446,7 @@ class Layer(Configurable):
         Returns
         -------
         ParameterSpec
-            The parameter with its new factors of learning rate and decay.
-
-        Raises
-        ------
-        ArgumentError
-            If a factor names a parameter that does not exist.
+            The parameter with its new learning-rate and decay factors.
         """
         for label, child in self.children().items():
             prefix = f"{label}."
@@ -475,7 +470,7 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return the parameters with the factors of this layer and the layers within it.
+        """Return the parameters, with the factors of this layer and its inner layers applied.
 
         Parameters of a frozen layer are not trainable.
 
@@ -487,7 +482,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with these factors.
+            The result of `parameters`, with these factors applied.
 
         Raises
         ------
@@ -539,10 +534,10 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return the layers, at any depth, that exchange numbers between ranks, once for each call.
+    """Return the layers that exchange numbers between ranks, at any depth, once for each call.
 
-    On a rank without rows of a batch, the methods `forward_without_rows` and
-    `backward_without_rows` of these layers take part in the exchanges.
+    A rank that has no rows of a batch calls `forward_without_rows` and `backward_without_rows` of
+    these layers, to take part in the exchanges.
     """
     found: list[Any] = []
     for layer in layers:

@@ -127,8 +127,8 @@ class Conv2D(Convolution):
         y = f(z)
 
     The indices k and l run over the height and width of the patch, and c over the channels. W is
-    the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters). In
-    the order of its rows, k changes slowest and c fastest. b is the parameter "biases". For each
+    the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters).
+    The rows of W are ordered by k, then by l, then by c. b is the parameter "biases". For each
     patch, the chain rule of `Dense` holds; the gradients add up over all patches::
 
         dL/dz = dL/dy * f'(z)
@@ -153,15 +153,16 @@ class Conv2D(Convolution):
     dilation_rate : int or tuple of int
         Distance between neighboring pixels of a patch.
     groups : int
-        Number of groups of channels: a divisor of the number of channels and of `filters`. The
-        filters are divided into the same number of groups, and each group of filters reads only the
-        channels of its group. With groups = channels, the convolution is depthwise.
+        Channels and filters are each divided into this number of groups, which must divide both
+        numbers. The filters of a group read only the channels of the same group. If each channel is
+        a group, the convolution is depthwise.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
         Whether the layer adds b.
     initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and b, as in `Dense`. The number of inputs is the size of a patch.
+        Initial values of W and b, as in `Dense`. They depend on the size of a patch, as in `Dense`
+        on the number of inputs.
 
     Examples
     --------
@@ -187,7 +188,7 @@ class Conv1D(Convolution):
     Parameters
     ----------
     filters, kernel_size, strides, padding, dilation_rate, groups : as in `Conv2D`
-        The length of a patch, and distances along the axis, are integers.
+        As in `Conv2D`; sizes and distances are integers, because there is one axis.
     activation, bias, initializer, bias_initializer : as in `Conv2D`
         The function f, whether the layer adds b, and initial values of W and b.
 

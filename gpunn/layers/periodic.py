@@ -1,4 +1,4 @@
-"""Embeddings of numbers by waves with learned frequencies."""
+"""An embedding that computes waves of numbers; their frequencies are learned."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class PeriodicEmbedding(Layer):
     kind : {"pbld", "pl", "plr"}
         The formula.
     lite : bool
-        Whether all columns share the weights and biases. Only "plr" supports this (Gorishniy et al.
-        2023, TabR).
+        Whether all columns share the weights and biases, as in TabR (Gorishniy et al. 2023). Only
+        the kind "plr" supports shared weights.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class Reduction(Layer):
 
 @dataclass(eq=False)
 class Pooling(Reduction):
-    """Base class of layers whose users choose the size of the windows."""
+    """Base class of layers that have a parameter for the size of the windows."""
 
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
@@ -107,7 +107,7 @@ class MaxPool1D(Pooling):
     Parameters
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
-        The length of a window, and the distance between neighboring windows, are integers.
+        Integers: the length of a window, and the distance between neighboring windows; the padding.
 
     Examples
     --------
@@ -156,7 +156,7 @@ class AveragePool1D(Pooling):
     Parameters
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
-        The length of a window, and the distance between neighboring windows, are integers.
+        Integers: the length of a window, and the distance between neighboring windows; the padding.
 
     Examples
     --------
@@ -231,7 +231,7 @@ class UpSampling2D(Layer):
     Parameters
     ----------
     size : int or tuple of int
-        Factors of the height and of the width.
+        Factors by which height and width grow; one integer is used for both.
 
     Examples
     --------

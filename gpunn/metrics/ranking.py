@@ -15,7 +15,7 @@ from gpunn.metrics.confusion import is_yes
 from gpunn.typing import Array, Namespace
 
 SMALLEST_SCALE = 0.01
-"""Score below which the grid of scores is linear; above it, the grid is logarithmic."""
+"""The grid of scores is linear below this score, and logarithmic above it."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """End of the grid: a score of 10,000."""
@@ -24,7 +24,7 @@ LARGEST_PRODUCT = 1 << 22
 """Maximum number of elements of a temporary array while scores are counted."""
 
 MIN_SUM = 1e-37
-"""Replaces a sum of exponentials that is 0, to make its logarithm finite."""
+"""A sum of exponentials that is 0 is replaced by this number, so its logarithm is finite."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class AUC(LabelMetric):
 
     The area is the probability that a row of the class has a higher score than a row of another
     class; ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with
-    two outputs, the score is the difference of the logits. With more outputs, the result is the
-    mean of the areas of each class against all other classes. With the logits p of more than two
-    classes, the score of class j is the log odds of class j, p_j - log sum_(k != j) exp(p_k).
+    two outputs, the score is the difference of the logits. With more outputs, each class has an
+    area against all other classes, and the result is the mean of these areas. The score of class j
+    is then its log odds p_j - log sum_(k != j) exp(p_k), where p are the logits.
 
     With binary cross-entropy, several outputs are labels. The score of a label is its logit, and
     the result is the mean of the labels' areas, as in scikit-learn's
@@ -49,29 +49,29 @@ class AUC(LabelMetric):
 
     Notes
     -----
-    An exact area needs the scores of all rows together, so this class counts scores in bins,
-    and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
-    bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
-    are in the first or last bin. With the default number of bins, a bin's width is 0.7 % of the
-    scores in it, or 0.00007 near 0.
+    An exact area needs the scores of all rows together, so this class counts the scores in each
+    bin, and adds up the counts of all batches. The bin of a score s is round(asinh(100 s) bins / 2
+    L) + bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond
+    +-10,000 are in the first or last bin. With the default number of bins, a bin's width is 0.7 %
+    of its scores; near 0, the width is 0.00007.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
-    In bin b, the class's rows have the total weight P_b, and the other rows have N_b. P and N are
-    the sums over all bins. `error_bound` returns the bound of the error. With the default bins and
-    overlapping scores of ordinary size, the bound is about 0.001, and the actual error is a
-    hundredth of the bound.
+    In bin b, the class's rows have the total weight P_b, and all other rows have the total weight
+    N_b. P and N are the sums of P_b and N_b over all bins. `error_bound` returns this bound. With
+    the default bins and overlapping scores of ordinary size, the bound is about 0.001, and the
+    actual error is a hundredth of the bound.
 
-    The mean leaves out a class or label with no rows or with all rows, since its area is undefined.
-    If no class is left, the result is NaN, which never counts as an improvement. Rows whose score
-    is NaN are not counted.
+    The area of a class or label is undefined if no row or every row has it. The mean leaves out
+    undefined areas. If all areas are undefined, the result is NaN, which never counts as an
+    improvement. Rows whose score is NaN are not counted.
 
     Examples
     --------
-    There are four pairs of a row of class 1 and a row of class 0; three are ordered correctly:
+    With two rows of each class, there are four pairs (class 1, class 0); three are in order:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
@@ -109,7 +109,7 @@ class AUC(LabelMetric):
         return self.parts(outputs) * 2 * self.side**2
 
     def scores(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the score of each row for each area, and whether the row is of that area's class.
+        """Return each row's score for each area, and whether the row belongs to the area's class.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and whether the row is of the class.
+        """Return the bin of each score, and whether the score's row belongs to the area's class.
 
         Parameters
         ----------
@@ -180,7 +180,7 @@ class AUC(LabelMetric):
         return float((ordered / pairs).mean()) if pairs.size else math.nan
 
     def error_bound(self, summary: np.ndarray) -> float:
-        """Return the largest possible difference between this AUC and the exact AUC, for a summary.
+        """Return the largest possible difference between a summary's AUC and the exact AUC.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N, all only for classes with an area."""
+        """Return P_b and N_b, shape (classes, bins), and P N; leave out classes without an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Reading a cell's text as a number, a date, a Boolean or a missing value.
+"""Read a cell's text as a number, a date, a Boolean or a missing value.
 
 Unless a docstring says otherwise, a cell may have spaces around it.
 """
@@ -33,8 +33,8 @@ ENDINGS = ("st", "nd", "rd", "th")
 class Markers:
     """Strings that mean a missing value.
 
-    `strings` are stripped and casefolded. `numbers` are the numbers among them, such as -999; a
-    cell may spell these in other ways, such as -999.0.
+    `strings` are stripped and casefolded. `numbers` has the strings that are numbers, such as -999;
+    a cell may write such a number in another way, such as -999.0.
     """
 
     def __init__(self, strings: frozenset[str], numbers: tuple[float, ...]) -> None:
@@ -42,7 +42,7 @@ class Markers:
 
     @classmethod
     def of(cls, further: Iterable[str] = (), always: Iterable[str] = MISSING_VALUES) -> Self:
-        """Return markers for these strings, in any case."""
+        """Return markers for the strings in `always` and `further`, ignoring case."""
         folded = frozenset(text.strip().casefold() for text in (*always, *further))
         numbers = (number_of(text) for text in sorted(folded))
         return cls(folded, tuple(each for each in numbers if each is not None))
@@ -55,17 +55,17 @@ class Markers:
     def is_missing_number(self, text: str) -> bool:
         """Return whether a stripped cell of a number column means a missing value.
 
-        NaN always means a missing value. In a number column, digits after a zero are a number, not
-        a code.
+        NaN always means a missing value. In a number column, a zero followed by digits is a number,
+        not a code.
         """
         number = number_of(text)
         return number in self.numbers or number != number or text.casefold() in self.strings
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, possibly infinite or NaN; None if it is not a number.
+    """Return the number in a cell, possibly infinite or NaN; None if the cell is no number.
 
-    Python accepts 1_000 as a number, but in tables it is not a number.
+    Python accepts 1_000 as a number; this function returns None.
     """
     try:
         return None if "_" in cell else float(cell)
@@ -82,7 +82,7 @@ def finite_number(cell: str, name: str | int, missing: Iterable[float]) -> float
 
 
 def with_point(cell: str) -> str:
-    """Return a number with its decimal comma replaced by a point; other cells unchanged."""
+    """Replace a number's decimal comma by a point; return other cells unchanged."""
     if "," not in cell:
         return cell
     changed = cell.replace(",", ".")
@@ -95,7 +95,7 @@ def is_code(text: str) -> bool:
 
 
 def boolean_text(text: str) -> str:
-    """Return "True" or "False" for words such as "yes" and "N"; other strings unchanged."""
+    """Return "True" or "False" for words such as "yes" and "N"; return other strings unchanged."""
     folded = text.casefold()
     if folded in TRUE:
         return "True"
@@ -103,11 +103,11 @@ def boolean_text(text: str) -> str:
 
 
 def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
-    """Return the date and time in a cell; None if it is not a date.
+    """Return the date and time in a cell; None if the cell is not a date.
 
-    The format is ISO 8601, has slashes with the year first, or has the English name of the month,
-    such as December 26th, 2013, or 26 Dec 2013 14:30. Unless `keep_offset`, an offset from UTC is
-    dropped, so that the hour stays the local hour.
+    The date may be in ISO 8601, have slashes and the year first, or have the month's English name,
+    such as December 26th, 2013, or 26 Dec 2013 14:30. The result has the local hour: an offset from
+    UTC is dropped unless `keep_offset` is True.
     """
     text = cell.strip()
     if text[4:5] not in ("-", "/") and text[-1:].isdecimal():

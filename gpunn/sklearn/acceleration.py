@@ -1,7 +1,7 @@
 """Let gpunn train scikit-learn's perceptrons; `uninstall` undoes the replacement completely.
 
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
-The replacement trains an estimator of gpunn with the same parameters, the twin, and copies the
+The replacement trains the twin, an estimator of gpunn with the same parameters, and copies the
 twin's fitted attributes. Since estimators remain objects of scikit-learn, `isinstance`, `clone`,
 `get_params`, subclasses and earlier imports work as before, and pickles do not need gpunn.
 """
@@ -41,7 +41,7 @@ LEARNED = (
 """Fitted attributes that an estimator of scikit-learn and its twin in gpunn have in common."""
 
 STALE = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
-"""State that scikit-learn stores for the next `partial_fit`; a training by gpunn makes it
+"""State that scikit-learn stores for the next `partial_fit`. After gpunn has trained, the state is
 outdated."""
 
 UNUSED = (
@@ -49,7 +49,7 @@ UNUSED = (
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does not call. scikit-learn trains a subclass that overrides one of them."""
+"""Methods that gpunn does not call. If a subclass overrides one of them, scikit-learn trains it."""
 
 
 class Acceleration:
@@ -139,7 +139,7 @@ INSTALLED: list[Acceleration] = []
 def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train all `MLPClassifier` and `MLPRegressor` objects of scikit-learn.
 
-    gpunn then also trains in other processes to which such an estimator is sent. If gpunn does not
+    If such an estimator is sent to another process, gpunn trains it there, too. If gpunn does not
     support an estimator, scikit-learn trains it; a warning gives each reason once. Further calls of
     `install` only change the backend.
 
@@ -152,7 +152,8 @@ def install(backend: str | None = None) -> Acceleration:
     -------
     Acceleration
         A context manager that calls `uninstall` at the end of its block. Its attribute `fits`
-        counts the calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
+        counts how many calls of `fit` and `partial_fit` "gpunn" and "scikit-learn" have each run in
+        this process.
 
     Raises
     ------
@@ -235,16 +236,17 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Pickle an estimator for another process; pickles in files stay scikit-learn's."""
+    """Pickle an estimator for another process; pickles in files do not need gpunn."""
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
     return (received, (backend, function, arguments), *more)
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Rebuild an estimator that another process sent; a child process then also calls `install`.
+    """Rebuild an estimator that another process sent; in a child process, call `install` first.
 
-    The main process does not, since a child process may send an estimator back after `uninstall`.
+    The main process does not call `install`, because it may get an estimator from a child process
+    after `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

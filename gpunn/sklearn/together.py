@@ -1,4 +1,4 @@
-"""Train the networks of scikit-learn's searches and ensembles, one in each thread."""
+"""Train the networks of scikit-learn's searches and ensembles in several threads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Restores Python's warning filters after calls of joblib.
 
-    The filters belong to the process. Each task of scikit-learn changes them, and then restores the
-    earlier ones, which may belong to another running task.
+    All threads share the filters. Each task of scikit-learn changes the filters, and afterwards
+    restores the filters that it found, which another running task may have set.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
 
 
 class Contexts(threading.local):
-    """The contexts of a thread of joblib, for as long as the thread lives."""
+    """The contexts in which a thread of joblib runs until it ends."""
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -112,17 +112,16 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
-    with ``n_jobs=None``. Each thread trains whole networks, each on one compute thread. So the
-    parameters, losses and predictions of each network are bitwise identical to those from training
-    it alone with GPUNN_THREADS=1. These results do not depend on networks that are trained at the
-    same time.
+    with ``n_jobs=None``. Each thread trains whole networks, and computes them on one compute
+    thread. So a network that is trained alone with GPUNN_THREADS=1 has bitwise identical
+    parameters, losses and predictions, whatever networks are trained at the same time here.
 
     Parameters
     ----------
     threads : int or None
         The number of threads; None means one thread for each core that this process may use. If
-        scikit-learn's parameter `n_jobs` is set, it takes precedence. Within a task, such as a fit
-        of a search, further tasks run one after another.
+        scikit-learn's parameter `n_jobs` is set, it takes precedence. If a task, such as a fit of a
+        search, starts other tasks, these tasks run one after another.
 
     Yields
     ------

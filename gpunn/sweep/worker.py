@@ -53,7 +53,7 @@ class Events:
         """
 
     def ended(self, trial: Trial, trials: Trials) -> None:
-        """Handle the end of a trial, for any reason.
+        """Handle the end of a trial, whatever the reason.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ def run_worker(
     events : Events or None
         An object whose methods the worker calls when trials begin and end.
     progress : bool
-        Whether to show progress bars; with several trials at the same time, there are none.
+        Whether to show progress bars; they are only shown if `together` is 1.
     together : int
         The number of trials to train at the same time, each in one thread.
 
@@ -250,7 +250,7 @@ def interruption(error: BaseException) -> str:
 def exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM raise SystemExit within this context, unless there is another handler.
 
-    Training itself handles the signal, and ends between two updates.
+    During training, the trainer handles the signal: training ends between two updates.
     """
     number = signal.SIGTERM
     main = threading.current_thread() is threading.main_thread()

@@ -14,10 +14,11 @@ from gpunn.errors import DataError, suggest
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column in dictionary encoding: its distinct values, and the code of the value in each row.
+    """A column in dictionary encoding: the distinct values, and for each row the code of its value.
 
     A cell is `values[code]`; the code of a missing cell is -1. Each value occurs in a row.
-    `categorical` is True if the column had a type for categories, such as pandas' `category`.
+    `categorical` is True if the column's original type was for categories, such as pandas'
+    `category`.
     """
 
     codes: np.ndarray
@@ -52,11 +53,11 @@ class Coded:
 
 Cells: TypeAlias = "np.ndarray | Coded"
 """The cells of a column: an array of Booleans, integers, floats (NaN is missing) or `datetime64`
-(NaT is missing), or anything else in dictionary encoding."""
+(NaT is missing). Other cells are in dictionary encoding."""
 
 
 class Table:
-    """Named columns of equal length, each of which is read when it is first used.
+    """Named columns of equal length; a column is read when it is first used.
 
     Parameters
     ----------
@@ -69,13 +70,13 @@ class Table:
     named : bool
         Whether the data has column names. Without names, the columns are numbered from 0.
     numbers : ndarray of int or None
-        Number of each row in messages. None means that rows are counted from 0.
+        Number by which messages call each row. None means that rows are counted from 0.
     unit : {"row", "line"}
         Unit of `numbers`; "line" means the line of a file in which a row ends.
     title : str
         Name of the table in messages: "X", or a file's path.
     doubts : mapping of str to str or None
-        Warnings that cells of a column may have been read wrongly, by column.
+        For some columns, a warning that cells may have been read wrongly.
 
     Raises
     ------
@@ -172,7 +173,7 @@ class Table:
         return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return a table of some rows; in messages, rows keep their numbers from this table.
+        """Return a table of some rows; messages call the rows by their numbers in this table.
 
         Parameters
         ----------
@@ -234,7 +235,7 @@ class Table:
         return table
 
     def content(self) -> bytes:
-        """Return bytes for a checksum, which differ if names or cells of tables differ.
+        """Return bytes for a checksum. Two tables with other names or cells have other bytes.
 
         Returns
         -------
@@ -272,7 +273,7 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 
 
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
-    """Return Python objects in dictionary encoding; raise a DataError for a cell such as a list."""
+    """Return cells in dictionary encoding; raise a DataError for a cell such as a list."""
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)
     except TypeError:

@@ -16,7 +16,7 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
 
     A number is frequent if at least 1/bins of the rows have it, such as 0 in a column that is
     mostly 0. Each frequent number is an edge. The remaining bins divide the other rows at their
-    quantiles. Without frequent numbers, the edges are the quantiles at 0, 1/bins, ..., 1.
+    quantiles. If no number is frequent, the edges are the quantiles at 0, 1/bins, ..., 1.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def tree_edges(
     The tree is fitted only on this column, and has at most `bins` leaves. The tree's thresholds are
     the inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
     Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
-    in ranges of x where the targets change fast, regardless of how the rows are distributed.
+    where a small change of x changes the targets, whether many or few rows are there.
 
     Parameters
     ----------
@@ -85,11 +85,12 @@ def tree_edges(
     bins : int
         Maximum number of bins, at least two.
     min_samples_leaf : int
-        Minimum number of training rows in each bin. The larger this minimum, the less edges depend
-        on single rows.
+        Minimum number of training rows in each bin. With a larger minimum, the edges depend less on
+        single rows.
     min_impurity_decrease : float
-        Minimum decrease, by each edge, of the variance of the targets or the Gini impurity of the
-        classes. Each decrease is multiplied by the fraction of the rows that the edge divides.
+        Each edge must decrease the variance of the targets, or the Gini impurity of the classes, by
+        at least this number. The decrease is multiplied by the fraction of the rows that the edge
+        divides.
 
     Returns
     -------
@@ -144,6 +145,6 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list of at least two; a single edge gets a second one."""
+    """Return edges as a list; if there is only one edge, add another one."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

@@ -45,19 +45,20 @@ KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
 """Pairs (minimum number of training rows, batch size). From 15,000 rows on, the authors of TabM use
-512, which was no better on the tables of docs/explanation/benchmarks.md."""
+the batch size 512, which was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Numbers of members and sizes of hidden layers; None means the default of `tabm`."""
+"""Pairs (number of members, sizes of hidden layers). None means the default of `tabm`."""
 
 PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
-"""Training ends after so many epochs and so many updates without an improvement. With 16 epochs,
-which the authors of TabM use, one of three fits on the diamonds of docs/explanation/benchmarks.md
-stopped too early. The log loss is best a few epochs later than the accuracy; in three fits on
-credit risk and dry beans, 24 epochs restored the same epochs as 32."""
+"""Training ends after this number of epochs, and at least this number of updates, without an
+improvement. With 16 epochs, the default of TabM's authors, one of three fits on the diamonds of
+docs/explanation/benchmarks.md stopped too early. The log loss is best a few epochs after the
+accuracy. In three fits on credit risk and dry beans, a patience of 24 epochs found the same best
+epochs as 32."""
 
 
 def tabm(
@@ -91,9 +92,9 @@ def tabm(
     """Return a TabM for a table, with settings that TabM's authors recommend without tuning.
 
     Each of the k members predicts from the same row, and the mean of their predictions is the
-    model's prediction. The network consists of h_0 = r_m * x, blocks h_l = dropout(relu(...)) with
-    weights W_l, and a last layer. The kinds differ in the parameters that are separate for each
-    member m::
+    model's prediction. The network consists of h_0 = r_m * x, then blocks h_l = dropout(relu(...))
+    with weights W_l, then a last layer. Each member m has separate copies of some parameters, which
+    depend on the kind::
 
         "mini":    r_m, and the last layer
         "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
@@ -115,20 +116,22 @@ def tabm(
     members : int
         Number k of members.
     hidden_layer_sizes : sequence of int or None
-        Units of each hidden layer. None means two layers of 512 units, or three layers of 512 units
-        without an embedding of numbers.
+        Units of each hidden layer. None means two layers of 512 units; if numbers are not embedded,
+        it means three layers of 512 units.
     activation : str or Activation
         The function between layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
-        How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
+        How numbers are embedded: "piecewise" is a `PiecewiseLinearEmbedding`, "none" is no
+        embedding, and the others are kinds of `PeriodicEmbedding`.
     embedding_size : int
         Size of the embedding of each number.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     bins : int or None
         Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
-        None means a bin for every 160 training rows, but at least 48 and at most 128. In a column
-        of up to 1,024 numbers that occur about equally often, such as days, each number is an edge.
+        None means one bin for each 160 training rows, but at least 48 and at most 128 bins. In a
+        column of up to 1,024 numbers that occur about equally often, such as days, each number is
+        an edge.
     max_one_hot : int
         Maximum number of categories for one-hot encoding; columns with more categories get an
         `Embedding` of size `embedding_size`.
@@ -145,14 +148,14 @@ def tabm(
     epochs : int
         Maximum number of epochs.
     patience : int or None
-        Number of epochs without an improvement after which training ends. None means 32, or 24 with
-        the log loss. For a small table, None means enough epochs for 256 updates.
+        Training ends after this number of epochs without an improvement. None means 32, or 24 if
+        the metric is the log loss; for a small table, None means enough epochs for 256 updates.
     batch_size : int or None
         Rows per update. None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool
         Whether each member sees the rows in a separate order, as in the paper. Separate orders are
-        slightly better on some tables, but slower, because the first layers are computed for each
-        member.
+        slightly better on some tables. They are slower, because the first layers are then computed
+        for each member.
     metric, target_transform, quantiles : as for `realmlp`
         The metric that selects the best epoch, and what to learn in regression.
 
@@ -226,7 +229,7 @@ def tabm(
 
 
 def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer, in which categories without training rows have no effect."""
+    """Return a one-hot layer; the output is 0 for categories that no training row has."""
     layer = OneHot(sizes, binary_as_sign=False)
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
     on = np.concatenate(occur)

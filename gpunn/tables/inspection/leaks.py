@@ -1,4 +1,4 @@
-"""Columns that each predict the target, and are probably filled in after the target is known."""
+"""Find columns that predict the target too well, probably because they are filled in after it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from gpunn.tables.inspection.targets import Target
 from gpunn.tables.splitting import shared_values, split_by
 
 PERFECT = 0.98
-"""Columns with at least this score are reported. The score is 1 - error / baseline on held-out
-rows: the error of predictions from the column, and the error of the best constant prediction."""
+"""Columns with at least this score are reported. The score is 1 - error / baseline, where `error`
+is the error of predictions from the column, and `baseline` the error of the best constant, both on
+held-out rows."""
 
 GOOD_FOR_CLASSES, GOOD_FOR_NUMBERS, BETTER = 0.85, 0.95, 1.6
 """A column is also reported if its score is at least `GOOD_FOR_CLASSES` or `GOOD_FOR_NUMBERS`, and
 at least `BETTER` times the score of all other columns together. The limit is higher for numbers,
-because one cause, such as the temperature for sales of ice cream, often explains 80 or 90 % of the
-variance."""
+because a single cause often explains 80 or 90 % of the variance, as the temperature does for sales
+of ice cream."""
 
 MIN_ROWS, MAX_ROWS = 50, 10_000
 """Tables with fewer rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS` rows are
@@ -34,19 +35,19 @@ MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""Numbers of neighbors k: the prediction from a value is the mean target of the k rows with the
-nearest values."""
+"""Numbers k of neighbors to try. The prediction from a value is the mean target of the k rows with
+the nearest values."""
 
 MAX_OTHERS, BINS = 60, 16
-"""The score of all other columns together is computed from the `MAX_OTHERS` best ones, each divided
-into `BINS` intervals with equally many rows."""
+"""The score of all other columns together is computed from the `MAX_OTHERS` best of these columns.
+Each column is divided into `BINS` intervals with equally many rows."""
 
 FREQUENT = 100
 """Number of the most frequent classes that are distinguished; all other classes count as one."""
 
 
 def leaks(sample: Sample) -> Iterator[Finding]:
-    """Yield columns that predict a target without other columns."""
+    """Yield a finding for each column that predicts a target by itself."""
     for target in sample.targets:
         rows = sample.some_rows(MAX_ROWS)
         rows = rows[target.present[rows]]
@@ -58,8 +59,8 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 class Comparison:
     """Compares columns by how well each one predicts the target of held-out rows.
 
-    Half of the rows are held out. If rows have groups, whole groups are held out. Otherwise, a
-    column that identifies the groups would predict what all rows of a group have in common.
+    Half of the rows are held out. If rows have groups, whole groups are held out: from rows of the
+    same group, a column that identifies the groups would learn what these rows have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
@@ -74,7 +75,7 @@ class Comparison:
         self.group = group
 
     def findings(self) -> Iterator[Finding]:
-        """Yield columns that predict the target without other columns."""
+        """Yield a finding for each column that predicts the target by itself."""
         if not (self.held.any() and (~self.held).any()) or self._baseline() == 0:
             return
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
@@ -118,8 +119,8 @@ class Comparison:
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
         """Return a number for each row's value, and whether near numbers mean similar values.
 
-        For a time, the number only tells whether the time is present. If rows near in time have
-        similar targets, this is not a leak, but a reason for a split by time.
+        For a time, the number only tells whether the time is present. A time whose neighbors have
+        similar targets is not a leak, but a reason for a split by time.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):
@@ -174,7 +175,7 @@ class Comparison:
         return 1 - self._error(predicted) / self._baseline()
 
     def accuracy(self, score: float) -> str:
-        """Return the percentage of correct predictions, for a score."""
+        """Return the percentage of correct predictions that belongs to a score."""
         return percent(1 - (1 - score) * self._baseline())
 
     def _error(self, predicted: np.ndarray) -> float:
@@ -184,13 +185,13 @@ class Comparison:
         return float((predicted.argmax(axis=1) != answers.argmax(axis=1)).mean())
 
     def _baseline(self) -> float:
-        """Return the held-out rows' error of the constant that is best for the other rows."""
+        """Return the error, for held-out rows, of the constant that is best for the other rows."""
         constant = self.answers[~self.held].mean(axis=0)
         return self._error(np.broadcast_to(constant, (int(self.held.sum()), len(constant))))
 
 
 def group_of(sample: Sample) -> str | None:
-    """Return the column by which rows belong together, or None."""
+    """Return the column that names the groups of rows, or None."""
     kind, name = split_by(sample.split) or ("", "")
     if kind == "group":
         return name
@@ -199,7 +200,7 @@ def group_of(sample: Sample) -> str | None:
 
 
 def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
-    """Return the ranks of numbers in one column, or a column of zeros and ones for each class."""
+    """Return targets: ranks of numbers in a column, or a column of zeros and ones per class."""
     if target.numbers is not None and not (target.has_classes or target.is_label):
         _, ranks, counts = np.unique(target.numbers[rows], return_inverse=True, return_counts=True)
         return ((np.cumsum(counts) - counts / 2) / len(rows))[ranks][:, None]

@@ -34,7 +34,7 @@ CHECKS = (leaks, sentinels, outliers, codes_as_numbers, small_classes, skewed_ta
 """Checks that read at most `MAX_ROWS` rows."""
 
 MAX_ROWS = 200_000
-"""Most checks sort each column, so they read rows drawn at random from larger tables."""
+"""Most checks sort each column, so they read only this number of rows, drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def inspect(
 ) -> Inspection:
     """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
 
-    The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split, but then
-    reasons for another split are problems.
+    The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split; the
+    reported problems then include reasons for another split.
     """
     markers = Markers.of(missing_values)
     described = {name: target_of(table, name, markers, len(targets) > 1) for name in targets}

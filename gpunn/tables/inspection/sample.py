@@ -40,7 +40,7 @@ class Sample:
         return finite_numbers(self.table, name, self.markers)
 
     def columns_of_numbers(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the names and numbers of columns, with one column's numbers in memory at a time."""
+        """Yield the name and the numbers of each number column, one column after the other."""
         for column in self.inputs:
             if column.kind == "number":
                 yield column.name, self.numbers(column.name)
@@ -53,13 +53,13 @@ class Sample:
         return microseconds
 
     def values(self, name: str) -> np.ndarray:
-        """Return a float for each row's value in an input; NaN or -1 if the value is missing."""
+        """Return an input's numbers (NaN if missing), or the codes of its values as floats."""
         if self.column(name).kind == "number":
             return self.numbers(name)
         return self.codes(name).astype(np.float64)
 
     def codes(self, name: str) -> np.ndarray:
-        """Return an integer for each row's value in any column; -1 if the value is missing."""
+        """Return an integer for each row's value in any kind of column; -1 if it is missing."""
         cells = coded(self.table.column(name))
         return codes_of(cells, category_names(cells.values, self.markers))
 

@@ -18,7 +18,7 @@ from gpunn.tables.inspection.values import counted, extremes
 from gpunn.tables.table import Coded, Table, row_name
 
 MAX_CLASSES = 20
-"""Integers with more distinct values are numbers, not classes."""
+"""A target of integers with more distinct values has numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 """Maps the text of a label to its value; labels are several targets that are true or false."""
@@ -30,8 +30,8 @@ class Target:
 
     `values` has the classes or numbers in dictionary encoding. `texts` has the name of each value,
     and `counts` has the number of rows of each class, the most frequent first. If there are too
-    many numbers for classes, both are empty. `numbers` is None if a cell is not a number; then
-    `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
+    many numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
+    number; then `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Target:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target has classes; these may also be integers, if it is the only target."""
+        """Whether the target has classes; integers can be classes only in the only target."""
         return self.numbers is None or (
             not self.is_one_of_several
             and self.distinct <= MAX_CLASSES
@@ -74,7 +74,7 @@ class Target:
         return f"{plural(len(self.counts), 'class')}: {listed}"
 
     def problems(self, table: Table) -> list[str]:
-        """Return why training would refuse the target, or might have read it wrongly."""
+        """Return reasons why training would refuse the target, or may have read it wrongly."""
         name, problems = self.name, []
         if self.numbers is not None and name in table.doubts:
             problems.append(f"{name}: {table.doubts[name]}")
@@ -123,7 +123,7 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
     """Return the class name of each value of a target, or None if the value is missing.
 
-    An apostrophe before a formula, which keeps spreadsheets from running it, is not part of the
+    If an apostrophe keeps spreadsheets from running a formula, the apostrophe is not part of the
     name.
     """
     plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]

@@ -1,4 +1,4 @@
-"""Training data in batches from a function or an iterable, instead of in arrays."""
+"""Training data from a function or an iterable that supplies batches, instead of from arrays."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Batch: TypeAlias = tuple[HostArray, ...]
 """A batch: the tuple (X, y) or (X, y, sample_weight)."""
 
 Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
-"""A function of the epoch's number that returns batches, or an iterable that can be restarted."""
+"""A function of the epoch's number that returns batches, or an iterable that each epoch
+restarts."""
 
 UNBOUNDED = 2**62
-"""Represents an unknown number of rows."""
+"""Number of rows of a stream whose number of rows is unknown."""
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data without targets is a source of batches instead of an array."""
+    """Return whether data that was passed without targets supplies batches and is not an array."""
     if callable(data):
         return True
     if isinstance(data, list):
@@ -57,9 +58,9 @@ class BatchStream:
 
     The source is a function of the epoch's number that returns an iterable of batches, or an
     iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
-    most `batch_size` rows. An epoch has `steps` batches; with None, an epoch has all batches of the
-    source. The batches of `ahead` updates are prepared in advance. In messages, the source is
-    called `argument`.
+    most `batch_size` rows. An epoch has `steps` batches; if `steps` is None, it has all batches of
+    the source. The batches of the next `ahead` updates are prepared in advance. In messages, the
+    source is called `argument`.
 
     Raise an ArgumentTypeError if the source is neither a function nor an iterable. Raise an
     ArgumentError if the source can be iterated only once.
@@ -67,7 +68,7 @@ class BatchStream:
     Attributes
     ----------
     names : Names
-        Names of the columns, which are known after the first batch.
+        Names of the columns, known after the first batch.
     validation_names : Names
         Column names of the validation data; the first training batch must have the same names in
         the same order.
@@ -213,11 +214,11 @@ class BatchStream:
             )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
-        """Yield the rows of each update of an epoch, after the first `done` updates.
+        """Yield the rows of each update of an epoch, except the first `done` updates.
 
-        An update has `together` batches. The source makes the first batches again, but these
-        batches are skipped. The rows are copies, since the source may write the next batch into the
-        same arrays.
+        An update has `together` batches. The source makes the batches of the first updates, too;
+        they are skipped. The rows are copies, because the source may reuse a batch's arrays for the
+        next batch.
         """
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:
@@ -252,10 +253,10 @@ class BatchStream:
         capacity: int | None = None,
         inspect: Callable[[CheckedData], None] | None = None,
     ) -> Iterator[DeviceRows]:
-        """Yield the rows of each update on the device; the next rows overwrite the previous rows.
+        """Yield the rows of each update on the device; they overwrite the previous update's rows.
 
-        An update has at most `capacity` rows. The function `inspect` is called with the first rows.
-        All other arguments are as for `updates`.
+        An update has at most `capacity` rows. The function `inspect` is called once, with the rows
+        of the first update. All other arguments are as for `updates`.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
@@ -283,7 +284,7 @@ class BatchStream:
         return self.chunks_of(self._epoch())
 
     def inspect(self, data: CheckedData) -> None:
-        """Store the column names of the first training rows, and warn of suspicious targets."""
+        """Store the column names of the first training batch, and warn of suspicious targets."""
         if self._inspected:
             return
         self._inspected = True
@@ -300,7 +301,7 @@ class BatchStream:
             warn_of_single_row(self._builder.model, reason, "Yield batches of two rows or more")
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Raise an ArgumentError, since a stream never has all rows together."""
+        """Raise an ArgumentError, because a stream never has all rows together."""
         label = next(
             label
             for label, layer in zip(model.labels, model.layers, strict=True)
@@ -312,7 +313,7 @@ class BatchStream:
         )
 
     def start(self, model: Sequential) -> None:
-        """Raise an ArgumentError, since a stream never has all rows together."""
+        """Raise an ArgumentError, because a stream never has all rows together."""
         raise ArgumentError(
             "initializer: initial values that depend on training data can't be computed from "
             "batches. First call trainer.fit(X, y, epochs=0) with arrays of some rows"

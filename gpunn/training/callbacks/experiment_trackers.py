@@ -24,7 +24,7 @@ FAILED = re.compile(r"\w*(Error|Exception): ")
 """Matches the beginning of a trainer's `stop_reason` if training failed."""
 
 MAX_LENGTH, MAX_NAME_LENGTH = 500, 250
-"""The maximum lengths of a setting and of its name that MLflow accepts with every store."""
+"""Maximum lengths of a setting and of a setting's name, which every store of MLflow accepts."""
 
 REFUSED = re.compile(r"[^\w.\- ]")
 """Matches characters that some stores of MLflow refuse in the name of a parameter."""
@@ -35,14 +35,14 @@ class Tracker(Callback):
 
     Each call of `fit` is logged as a run. The run starts before the first update, so that a
     misconfigured tracker raises an error before training. After a later error, gpunn logs one
-    warning, and training continues without the tracker. A resumed training continues the same run,
-    and logs the epochs after its checkpoint again.
+    warning, and training continues without the tracker. If training is resumed, it continues the
+    same run, and logs the epochs after the checkpoint again.
 
     Attributes
     ----------
     settings : mapping
         The settings logged with the run. `gpunn train` sets this attribute to the configuration; by
-        default, the attribute describes the network, the loss and the optimizer.
+        default, the settings describe the network, the loss and the optimizer.
 
     Raises
     ------
@@ -135,9 +135,9 @@ class Tracker(Callback):
         Returns
         -------
         run : object
-            The run, for `log` and `end`.
+            The run that `log` and `end` use.
         run_id : str
-            The id by which the run can be resumed.
+            The id with which the run can be resumed.
         """
         raise NotImplementedError
 
@@ -147,9 +147,9 @@ class Tracker(Callback):
         Parameters
         ----------
         epoch : int
-            Number of the epoch, from 1.
+            Number of the epoch, counted from 1.
         logs : mapping of str to float
-            The epoch's row of the history, without numbers that are not finite.
+            The finite numbers in the epoch's row of the history.
         """
         raise NotImplementedError
 
@@ -181,7 +181,7 @@ class MLflow(Tracker):
 
     Loss, metrics, learning rate and times become metrics by epoch, and the settings become
     parameters. In the names of parameters, "_" replaces characters that MLflow refuses. Each
-    training starts a new run, even if another run is active.
+    training that is not resumed starts a new run, even if another run is active.
 
     Parameters
     ----------
@@ -190,8 +190,9 @@ class MLflow(Tracker):
     run_name : str
         Name of the run; if empty, MLflow chooses a name.
     tracking_uri : str
-        Where MLflow stores runs, such as "sqlite:///mlflow.db" for a file, or a server's address.
-        If empty, MLflow uses the environment variable MLFLOW_TRACKING_URI or its default.
+        Where MLflow stores runs: a server's address, or a file, such as "sqlite:///mlflow.db". If
+        the string is empty, MLflow uses the environment variable MLFLOW_TRACKING_URI, or MLflow's
+        default.
 
     Examples
     --------
@@ -248,7 +249,7 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under names that MLflow accepts, since a table's columns may have any name.
+    """Return settings under names that MLflow accepts; names of a table's columns may be refused.
 
     Examples
     --------
@@ -273,8 +274,8 @@ class WandB(Tracker):
     """Log each epoch to Weights & Biases; needs the extra `wandb`.
 
     Loss, metrics, learning rate and times are logged by epoch, and the settings become the run's
-    config. Each training starts a new run, even if another run is active. A run that was resumed
-    offline has two folders with the same id; `wandb sync` joins the two folders.
+    config. Each training that is not resumed starts a new run, even if another run is active. A run
+    that was resumed offline has two folders with the same id; `wandb sync` joins the two folders.
 
     Parameters
     ----------
@@ -283,8 +284,8 @@ class WandB(Tracker):
     run_name : str
         Name of the run; if empty, Weights & Biases chooses a name.
     mode : {"", "online", "offline", "disabled"}
-        "offline" stores everything in a folder, which `wandb sync` uploads. If empty, Weights &
-        Biases uses the environment variable WANDB_MODE or "online".
+        "offline" stores everything in a folder, which `wandb sync` uploads. If the string is empty,
+        Weights & Biases uses the environment variable WANDB_MODE, or "online" if it is not set.
     path : str or Path
         Folder in which Weights & Biases creates its folder "wandb". In a configuration, this path
         is relative to the run's folder.

@@ -1,7 +1,7 @@
 """Make a checkpoint of a trainer, and read a checkpoint from a file.
 
 A checkpoint consists of a description in JSON types, and of host arrays by name. `gpunn.storage`
-writes and reads files of such contents; this module defines what the contents mean.
+writes and reads the files; this module defines what their contents mean.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.trainer_protocol import TrainerProtocol
 
 CALLBACKS = "callbacks."
-"""Prefix of the names of callbacks' arrays, after the prefix of the training state."""
+"""Prefix of the names of callbacks' arrays; in a file, it follows the prefix `STATE`."""
 
 LARGEST = 2**63 - 1
-"""The largest integer in a checkpoint; floats can't represent all larger integers."""
+"""The largest integer that a checkpoint may contain: the largest int64."""
 
 
 def check_count(path: str, value: Any) -> int:
@@ -145,7 +145,7 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint without restoring it.
+    """Read a checkpoint, but don't restore a trainer from it.
 
     Raise a ModelFileError if the file is damaged or contains no training state, or if the state is
     not finite.
@@ -192,8 +192,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
     """Raise an ArgumentError unless an optimizer's state is finite.
 
-    A sum over an epoch may be infinite, since a metric can overflow although the loss does not.
-    Sums over an epoch and arrays of callbacks are not checked.
+    Arrays of callbacks and sums over an epoch are not checked: a metric's sum may overflow although
+    the loss is finite.
     """
     for name, array in sorted(state.items()):
         if name.startswith((CALLBACKS, "statistics.")):

@@ -19,8 +19,8 @@ CHOICES = ("stop", "skip", "roll_back")
 """The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Number of recoveries in a row, without a good logging step in between, after which training ends
-if it diverges again.
+"""Maximum number of recoveries in a row, without a good logging step between them. If training
+diverges once more, it ends.
 """
 
 
@@ -83,9 +83,9 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating all earlier updates then restores the state before this update. If the fault does
-        not occur again, the message begins with `symptom`. Raise a DivergenceError if the choice is
-        "stop", or after too many recoveries in a row.
+        Repeating all earlier updates then restores the state before this update. Raise a
+        DivergenceError if the choice is "stop", or after too many recoveries in a row. Also raise
+        it if the repeated updates do not diverge; its message then begins with `symptom`.
         """
         progress = self.progress
         assert progress.cursor is not None

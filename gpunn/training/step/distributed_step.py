@@ -9,9 +9,9 @@ If the optimizer uses norms of parameters, each process needs, and updates, all 
 
     gradients of local shards → all to all → sum of the local block → all gather → update
 
-The sum over shards has a fixed order, a tree that depends only on the number of shards. So with
-equal shards, results are bitwise identical on any number of processes, if this number divides the
-number of shards.
+The sum over shards has a fixed order, a tree that depends only on the number of shards. So for a
+given number of shards, results are bitwise identical on any number of processes that divides this
+number.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always means rows of all ranks.
 
     This rank updates only the parameters in `block`; `slots` and `gradients` are for this block. If
-    the optimizer updates `by_parameter`, each rank has slots for, and updates, all parameters.
+    `optimizer.by_parameter` is True, each rank has slots for all parameters, and updates them all.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -104,7 +104,7 @@ class DistributedStep(TrainStep):
     # ----------------------------------------------------------------------- state of all ranks
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole array; this rank has a part of it. All ranks must make this call."""
+        """Return the whole array, of which this rank has a part. All ranks must call `to_host`."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer.") and not self._updates_all:
             return self.ranks.gather_rows(host, name)
@@ -113,7 +113,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array that `to_host` returned, on any number of ranks."""
+        """Restore this rank's part of an array of `to_host`; the number of ranks may differ."""
         if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -293,7 +293,7 @@ class DistributedStep(TrainStep):
 
 
 def within_block(segments: list[Segment], block: Block) -> list[Segment]:
-    """Return the parts of segments that are in a block, with positions from the block's start."""
+    """Return the parts of segments that are in a block; positions count from the block's start."""
     parts = []
     for segment in segments:
         start, stop = max(segment.start, block.start), min(segment.stop, block.stop)

@@ -1,8 +1,8 @@
-"""Values of scheduled settings, such as a dropout rate, for each update, on the device.
+"""Store the values of scheduled settings, such as a dropout rate, on the device.
 
-A recorded step looks up the values in tables, so that the recording stays valid when a learning
-rate, dropout rate, weight decay or label smoothing changes. The learning rates have a separate
-table, because a step looks up the learning rate when it counts the update.
+A recorded step looks up the values for its update in tables, so the recording stays valid when a
+learning rate, dropout rate, weight decay or label smoothing changes. The learning rates have a
+separate table, because a step looks up the learning rate when it counts the update.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ScheduledSettings:
     rates : array, shape (updates,)
         The learning rates.
     position : array of int64, shape (1,)
-        The number of the next update.
+        The index of the next update in the tables.
     rate : array, shape (1,)
         The learning rate of the last update.
     now : dict of (int, str) to array, shape (1,)
@@ -89,7 +89,7 @@ class ScheduledSettings:
         }
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
-        """Return all settings in each update of an epoch, shape (updates, 1 + settings).
+        """Return the settings' values in each update of an epoch, shape (updates, 1 + settings).
 
         The learning rates are in the first column.
         """
@@ -110,7 +110,7 @@ class ScheduledSettings:
         return grown
 
     def look_up(self) -> None:
-        """Set the current values of all settings except the learning rate, for the next update."""
+        """Set `now` to the values of the next update; the learning rate is not among them."""
         if self.settings:
             self._ops.take(self._table, self.position, self._row)
 

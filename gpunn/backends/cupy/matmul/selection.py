@@ -1,4 +1,4 @@
-"""Choose cuBLASLt's algorithm for a product: the heuristic's first one, or the fastest.
+"""Choose an algorithm of cuBLASLt for a product: the heuristic's choice, or the fastest one.
 
 Algorithms sum in different orders, so they round differently. Measured choices are therefore part
 of the training state, which checkpoints store and restore.
@@ -24,13 +24,13 @@ CANDIDATES = 8
 """Number of cuBLASLt's algorithms that are timed and compared for each kind of product."""
 
 IN_A_ROW, LAUNCHES = 10, 5
-"""The number of products in a timed graph, and the number of timed launches of this graph."""
+"""The number of products in a timed graph, and the number of timed launches of each graph."""
 
 LONG = 0.5
-"""Milliseconds of a product above which the time to launch a graph is negligible."""
+"""If a product takes more milliseconds, the time to launch a graph is negligible."""
 
 MADE_BY = "made_by"
-"""Key under which the dictionary of stored algorithms has the library's version and the device."""
+"""Key of the library's version and the device in the dictionary of stored algorithms."""
 
 DIFFERS = "so results may differ in rounding from those of an uninterrupted run"
 
@@ -69,7 +69,7 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm for this kind of product, which is chosen at the first request.
+        """Return the algorithm for this kind of product; the first call for the kind chooses it.
 
         The function `run` computes the product with a given algorithm on the current stream.
         Raises a RefusalError if there is no algorithm.
@@ -100,7 +100,10 @@ class Measured:
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Restore stored algorithms, which NVIDIA allows with an equal version of cuBLASLt."""
+        """Restore stored algorithms if library and device are as before; otherwise, log a warning.
+
+        NVIDIA allows stored algorithms only with an equal version of cuBLASLt.
+        """
         if not stored:
             return
         algorithms = dict(stored)
@@ -150,8 +153,8 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
     """Return the candidate with the smallest median time on the device.
 
-    Candidates are timed within CUDA graphs, because training steps also run within graphs. If
-    launched one by one, small products would take the host longer than the device.
+    Candidates are timed within CUDA graphs, because training steps also run within graphs. If small
+    products were launched one by one, the host would need more time than the device.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -169,7 +172,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Call `launch`, wait for the device, and return how long its work took."""
+    """Call `launch`, wait for the device, and return how long the device worked."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()
