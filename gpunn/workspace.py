@@ -30,6 +30,8 @@ class Workspace:
 
     Attributes
     ----------
+    backend, dtype : Backend, str
+        The backend that computes, and the network's dtype.
     training : bool
         Whether the pass is part of training; dropout and batch normalization depend on this
         attribute.
