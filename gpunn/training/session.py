@@ -381,7 +381,7 @@ class TrainingSession:
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
         """Make the training step; return values that layers have learned from inputs, or None."""
-        trainer, model, names = self.trainer, self.trainer.model, self.training.names
+        trainer, model = self.trainer, self.trainer.model
         learned = None
         if not model.adapted:
             learned = self.training.adapted_values(model)
@@ -392,9 +392,14 @@ class TrainingSession:
                 capacity = self.recipe.rows_per_update * self.recipe.members
                 self.augmentation = Augmenter(self.options.augment, model, capacity)
             trainer.policy.begin(trainer)
-        model.remember(names.features, names.targets, trainer.loss.output_activation)
+        self._remember_meaning()
         trainer.callbacks = self.callbacks
         return learned
+
+    def _remember_meaning(self) -> None:
+        """Let the network know the data's names, and what its outputs mean to the loss."""
+        names, loss = self.training.names, self.trainer.loss
+        self.trainer.model.remember(names.features, names.targets, loss.output_activation)
 
     def use_replaced_parts(self) -> None:
         """Make a new step if a callback has replaced the trainer's loss or optimizer."""
@@ -402,11 +407,15 @@ class TrainingSession:
         same = trainer.loss is recipe.loss and trainer.optimizer is recipe.optimizer
         if same or not self.ranks.alone:
             return
+        for data in (self.training, self.validation):
+            if isinstance(data, Subset):
+                trainer.loss.check_targets(data.dataset.y, trainer.model.output_shape[0])
         self.step.unload()
         self.recipe = replace(recipe, loss=trainer.loss, optimizer=trainer.optimizer)
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
+        self._remember_meaning()
         if self.recovery is not None:
             self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
 

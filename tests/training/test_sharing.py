@@ -7,6 +7,7 @@ import pytest
 
 import gpunn
 from gpunn import callbacks, layers, optimizers
+from gpunn.errors import DataError
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.sharing import sharing_programs
 
@@ -246,3 +247,18 @@ def test_a_callback_replaces_an_object_for_the_next_epoch(
         np.testing.assert_equal(fitted("numpy", 3), late)
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
     np.testing.assert_equal(fitted(one, 3), late)
+
+
+def test_a_replaced_loss_gives_outputs_another_meaning():
+    model = gpunn.Sequential([layers.Dense(1)], 4, seed=1)
+    trainer = gpunn.Trainer(model, "binary_cross_entropy")
+    replace = Replace(1, "loss", gpunn.losses.MeanSquaredError)
+    trainer.fit(X, LABELS > 0, epochs=2, progress=False, callbacks=[replace])
+    assert model.output_activation == "identity"
+
+
+def test_a_replaced_loss_must_fit_the_targets():
+    trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4, seed=1), LOSS)
+    replace = Replace(1, "loss", gpunn.losses.MeanSquaredError)
+    with pytest.raises(DataError, match="the targets must have shape"):
+        trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[replace])
