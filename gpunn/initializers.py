@@ -1,4 +1,4 @@
-"""Initial values of parameters: drawn on the host, and therefore equal on all backends.
+"""Initial values of parameters, drawn on the host and so equal on all backends.
 
 Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `shape[-1]`.
 """
@@ -89,7 +89,8 @@ class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
     `sample` draws preliminary values. Just before the first update, `from_data` replaces these
-    values, layer by layer, so that z = x W depends on the new values of earlier layers.
+    values, first in the first layer and last in the last. For each layer, z = x W is computed with
+    the new values of earlier layers.
 
     Examples
     --------
@@ -131,7 +132,7 @@ class UnitVariance(FromData):
     """Draws from N(0, 1), scaled so that each unit's x W has variance 1 over the training rows.
 
     The weights of each unit are divided by the standard deviation of its x W over the training rows
-    (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
+    (RealMLP, Holzmueller et al. 2024). If a unit's x W is constant, its weights stay as drawn.
 
     Examples
     --------
@@ -158,7 +159,7 @@ class UnitVariance(FromData):
 
 @dataclass(frozen=True)
 class Hull(FromData):
-    """Biases b that make each unit's x W + b zero at a random point among the training rows.
+    """Sets each unit's bias b so that x W + b = 0 at a random point x among the training rows.
 
     The point is in the convex hull of randomly chosen rows. For each unit, b = -sum_m lambda_m z_m,
     where z_m is x W of `points` random rows. The weights lambda_m are drawn from an exponential
@@ -168,7 +169,7 @@ class Hull(FromData):
     Parameters
     ----------
     points : int
-        Number of rows whose convex combination is the point: at least 1, 5 by default.
+        The point is a convex combination of this number of rows: at least 1, 5 by default.
 
     Examples
     --------
@@ -269,8 +270,8 @@ class TruncatedNormal(Initializer):
     Parameters
     ----------
     standard_deviation : float
-        Standard deviation before truncation: at least 0, 0.01 by default. The drawn values have a
-        smaller standard deviation.
+        Standard deviation before truncation: at least 0, 0.01 by default. After truncation, the
+        standard deviation is smaller.
     limit : float
         The limit in standard deviations: at least 0.1, 3 by default. Values beyond the limit are
         drawn again.
@@ -325,9 +326,8 @@ class Repeated(Initializer):
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        For each drawn number, how often a row of the parameter contains it. The sum of these counts
-        must be the length of a row. If the sequence is empty, all rows of the parameter are the
-        same.
+        How often each drawn number is repeated in a row of the parameter. The lengths must add up
+        to the length of the row. If `lengths` is empty, all rows of the parameter are the same.
 
     Examples
     --------
@@ -545,9 +545,9 @@ class GlorotFanInMean(VarianceScaling):
 class GlorotOrFanIn(VarianceScaling):
     """Draws with variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)).
 
-    If a layer has more than five times as many outputs as inputs, this is the variance of `FanIn`,
-    otherwise the variance of `Glorot`. The first layer of a tabular model has few inputs; with
-    `Glorot`, its outputs would start close to zero.
+    If a layer has more than five times as many outputs as inputs, the variance is as in `FanIn`,
+    otherwise as in `Glorot`. The first layer of a tabular model has few inputs; with `Glorot`, its
+    outputs would start close to zero.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Networks of layers in sequence, with parameters, forward passes and backward passes."""
+"""`Sequential`: a network of layers, with its parameters, forward passes and backward passes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ LAYERS_SHOWN = 12
 """Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "works after the loss", "adapts": "learns from the network's inputs"}
-"""Why a layer in which one of these attributes is True can't be inside another layer."""
+"""A layer with one of these attributes can't be inside another layer. The values are the
+reasons."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
@@ -93,7 +94,7 @@ REBUILT = frozenset(
         "exclusion",
     )
 )
-"""Attributes that are not copied with a network, but built again."""
+"""Attributes that a copy of the network builds again instead of copying them."""
 
 FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
@@ -135,9 +136,9 @@ class Sequential(Described):
         Whether the layers that learn from training inputs or targets (`Standardization`,
         `TargetScaling`) have learned.
     started : bool
-        Whether all parameters have initial values. The value is False only if `Trainer.fit` has not
-        yet computed initial values that depend on training data
-        (`gpunn.initializers.UnitVariance`).
+        Whether all parameters have initial values. If initial values depend on training data
+        (`gpunn.initializers.UnitVariance`), the value is False until `Trainer.fit` has computed
+        them.
     exclusion : Exclusion
         Lock that a thread holds while it trains or evaluates the network.
     classes : list of str or None
@@ -240,14 +241,14 @@ class Sequential(Described):
         self.exclusion = Exclusion()
 
     def _attach_layers(self) -> None:
-        """Give each layer the views of its parameters."""
+        """Connect each layer to its part of the network's parameters."""
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             layer.attach(*self.parameters.views(label), mask_key(self.seed, index))
         for layer in family(*self.layers):
             vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; refuse attributes on which parameters or shapes depend."""
+        """Set an attribute. Attributes that determine parameters or shapes can't be changed."""
         if name in FIXED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
@@ -321,7 +322,7 @@ class Sequential(Described):
     # ---------------------------------------------------------------------- freezing, transfer
 
     def set_trainable(self, flags: Mapping[Layer | str, bool]) -> None:
-        """Set `trainable` of several layers together, and lay out the parameters only once.
+        """Set `trainable` of several layers, then lay out all parameters once.
 
         Parameters
         ----------
@@ -406,8 +407,9 @@ class Sequential(Described):
         Returns
         -------
         WeightsReport
-            The layers that were copied, the layers that keep their values (with reasons), and the
-            layers that were not used. `str` formats this report as lines.
+            Lists the layers that were copied; the layers that keep their values, with reasons; and
+            the other network's layers that this network does not have. `str` formats this report as
+            lines.
 
         Raises
         ------
@@ -529,8 +531,7 @@ class Sequential(Described):
         outputs : sequence of array
             The result of `forward`, up to the input of the loss.
         gradient : array
-            dL/dy, the gradient with respect to the last array in `outputs`; the array is
-            overwritten.
+            dL/dy, where y is the last array in `outputs`. The backward pass overwrites `gradient`.
         workspace : Workspace
             The workspace of the forward pass.
         """
@@ -542,8 +543,8 @@ class Sequential(Described):
         """Return the network's outputs for rows on the host, computed in batches.
 
         Several threads can call `predict` at the same time, even while another thread trains the
-        network. During training, each batch is predicted between two updates, with the parameters
-        of that moment.
+        network. During training, each batch is predicted after an update and before the next, so
+        all of its rows are predicted with the same parameters.
 
         Parameters
         ----------
@@ -557,8 +558,8 @@ class Sequential(Described):
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host; logits if the last layer is a `Dense`
-            without activation and the network was trained with a cross-entropy.
+            The outputs of the last layer, on the host. They are logits if the last layer is a
+            `Dense` without activation and the network was trained with a cross-entropy.
 
         Raises
         ------
@@ -674,7 +675,7 @@ class Sequential(Described):
         return probabilities(self.predict(X, batch_size), activation)
 
     def encoded(self, X: Any, argument: str = "X") -> Any:
-        """Return rows of a table, encoded by the `schema`; without a schema, return `X` itself.
+        """Encode rows of a table with the `schema`; without a schema, return `X` unchanged.
 
         Parameters
         ----------
@@ -692,7 +693,7 @@ class Sequential(Described):
         Raises
         ------
         DataError
-            As for `Schema.encode`; messages begin with the text `argument`.
+            If `Schema.encode` refuses the rows; the message begins with `argument`.
         """
         if self._schema is None:
             return X
@@ -730,10 +731,10 @@ class Sequential(Described):
         return max(1, MEMORY // self.bytes_per_row)
 
     def input_dtype(self, dtype: np.dtype) -> str:
-        """Return the dtype of rows on the device, given the dtype of the rows on the host.
+        """Return the dtype that rows have on the device if they have `dtype` on the host.
 
-        To copy fewer bytes, integers of up to 16 bits stay integers if the first layer that is not
-        a `Flatten` accepts integers, as `Rescaling` does.
+        Integers of up to 16 bits stay integers, so fewer bytes are copied. This requires that the
+        first layer, not counting `Flatten`, accepts integers, as `Rescaling` does.
 
         Parameters
         ----------
@@ -743,7 +744,7 @@ class Sequential(Described):
         Returns
         -------
         str
-            The name of the rows' dtype or of the network's dtype.
+            The name of `dtype` or of the network's dtype.
         """
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         small = dtype.kind in "ui" and dtype.itemsize <= 2
@@ -861,7 +862,7 @@ class Sequential(Described):
     def summary_rows(self) -> list[tuple[str, ...]]:
         """Return the cells of `summary`: a header, a row for each layer, and the total.
 
-        Indented rows show the layers that a block calls, whose parameters count as the block's. If
+        Indented rows show the layers inside a block. The block's row includes their parameters. If
         layers are frozen, a fifth column marks them, and a last row has the number of trained
         parameters.
 
@@ -962,8 +963,8 @@ class Sequential(Described):
         Returns
         -------
         dict
-            The result of `config`, the kind, the metadata, the schema and the versions. "custom"
-            lists the modules of custom classes.
+            The items of `config`, the kind of file, the metadata, the schema, the versions and the
+            backend. "custom" lists the modules of custom classes.
         """
         custom = custom_classes(self.layers)
         return {
@@ -1062,7 +1063,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Build the network from a state, so that views and flat vectors share memory again."""
+        """Restore the network from a state. Its layers get views of the parameters again."""
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))
@@ -1141,9 +1142,9 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a list of a row's shapes after the last few layers.
+    """Return a list of the last few layers, with the shape of a row after each layer.
 
-    If `shapes` is shorter than `labels`, the next layer is listed with the shape "?".
+    If a layer has no shape in `shapes`, the first such layer is listed with the shape "?".
     """
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):

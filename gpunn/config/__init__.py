@@ -29,11 +29,11 @@ A configuration may have three optional tables. `[backend_options]` sets how a C
 CPU computes. `[distributed]` sets how several processes train together. `[sweep]` lists the keys
 that the trials of `gpunn sweep` vary.
 
-Each table of the file becomes an object of a class: `Config` (the top), `Digits`, `MNIST`,
-`Images`, `CSV`, `TableFile`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model`, `Training`,
-`BackendOptions`, `Distributed` and `Sweep`. Each key is an attribute of its class;
-docs/reference/configuration.md explains all keys. A configuration with a tabular model is first a
-`Draft`, until `gpunn.experiment.build` has made the model.
+The file becomes a `Config`. Its tables become objects of `Model`, `Training`, `BackendOptions`,
+`Distributed` and `Sweep`. The key `dataset` of `[data]` selects the class of this table: `Digits`,
+`MNIST`, `Images`, `CSV`, `TableFile`, `NPZ` or `NPY`. Each key is an attribute of its class;
+docs/reference/configuration.md explains all keys. A configuration with a tabular model is a `Draft`
+until `gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics, callbacks and
 augmentations are written as a name, such as `"adam"`, or a table with the name and parameters, such
@@ -261,7 +261,7 @@ def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        A changed copy, or `raw` itself if it has no key to rename.
+        `raw` itself if no key needs a new name, otherwise a changed copy.
 
     Examples
     --------
@@ -281,7 +281,7 @@ STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
 
 
 def _draft(raw: dict[str, Any]) -> Draft | None:
-    """Return the configuration as a draft if it has a tabular model, else None."""
+    """Return a draft of the configuration, or None if it has no tabular model."""
     model, given = raw.get("model"), raw.get("training", {})
     if not isinstance(model, dict) or model.get("name") is None or not isinstance(given, dict):
         return None

@@ -87,9 +87,8 @@ def load_csv(
     r"""Load a CSV file in UTF-8, which may be compressed with gzip.
 
     Empty lines are skipped, and spaces around cells are ignored. Quoting follows Python's `csv`
-    module: cells may be quoted with `"`, and a quote inside is doubled. In a class name such as
-    `'=1+1`, the apostrophe, which keeps spreadsheets from running the name as a formula, is
-    removed.
+    module: cells may be quoted with `"`, and a quote inside is doubled. A class name such as
+    `'=1+1` loses its apostrophe, which keeps spreadsheets from running the name as a formula.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def load_csv(
         Dtype of the features and of a floating-point target.
     missing : collection of str
         Strings that mean a missing value, besides NaN, in upper or lower case. If one of these
-        strings is a number, other spellings of the number match too.
+        strings is a number, such as -999, other spellings such as -999.0 match too.
 
     Returns
     -------

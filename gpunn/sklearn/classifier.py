@@ -84,11 +84,11 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     validation_fraction : float, default=0.1
         Fraction of the rows that `early_stopping` holds out, in (0, 1).
     beta_1, beta_2 : float, default=0.9, 0.999
-        Weights of the old moments in "adam", in [0, 1).
+        Decay rates of the two moments of "adam", in [0, 1).
     epsilon : float, default=1e-8
         Small positive number that keeps a division of "adam" finite.
     n_iter_no_change : int, default=10
-        Number of epochs without an improvement by `tol` after which training stops.
+        Training stops after this number of epochs without an improvement by `tol`.
     max_fun : int, default=15000
         Maximum number of evaluations of the loss by "lbfgs".
     backend : str, Backend or None, default=None
@@ -122,7 +122,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         The training loss: "log_loss", or a loss of gpunn, such as "softmax_focal". The loss must
         expect logits, which are the network's outputs.
     label_smoothing : float, default=0.0
-        Fraction of each target to spread evenly over all classes.
+        Fraction of each target that is spread evenly over all classes.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float
-        Loss of the last epoch, and lowest loss of an epoch; each loss includes the penalty.
+        Loss of the last epoch, and lowest loss of any epoch, both including the penalty.
         `best_loss_` is None with `early_stopping`.
     loss_curve_ : list of float
         Loss of each epoch.
@@ -340,7 +340,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return self._returned(self._labels(self._outputs(X, "predict")), X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions for `X`, compared with `y`.
+        """Return the accuracy of the predictions for `X`, given the true classes or labels `y`.
 
         Parameters
         ----------
@@ -374,7 +374,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return self._returned(self._probabilities(X, "predict_proba"), X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Predict the logarithm of the probability of each class, or of each label.
+        """Predict the logarithms of the probabilities of the classes or labels.
 
         Parameters
         ----------

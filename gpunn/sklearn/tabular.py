@@ -1,4 +1,4 @@
-"""Base classes of the tabular estimators, from raw rows to predictions."""
+"""Base classes of the tabular estimators, which learn and predict from raw rows."""
 
 from __future__ import annotations
 
@@ -135,14 +135,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     # For scikit-learn's metadata routing: groups and times also decide which rows to hold out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
-    """Name of the schema's scaling of numbers."""
+    """How the schema scales numbers: the argument `scaling` of `Schema.fit`."""
     _multilabel = False
     """Whether the classifier predicts several labels per row."""
 
     @property
     @abstractmethod
     def _task(self) -> str:
-        """The task: the name in `gpunn.tabular` for the kind of targets."""
+        """The task: "classification", "multilabel" or "regression"."""
 
     # -------------------------------------------------------------- methods that subclasses define
 
@@ -151,7 +151,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the network for encoded training rows, and its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
-        """Return arguments of `realmlp` or `tabm`: the fields of a class, with None for "auto"."""
+        """Return an argument of `realmlp` or `tabm` for each field; "auto" becomes None."""
         values = {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
         return values | {
             "learning_rate": values.pop("learning_rate_init"),
@@ -166,7 +166,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
-        """Check validation targets, and return them for the loss."""
+        """Check validation targets, and return them in the form that the loss expects."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which validation rows are stratified, or None."""
@@ -176,14 +176,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return None
 
     def _validation_weights(self, training: Rows, validation: Rows) -> np.ndarray | None:
-        """Return the weights of the validation rows in the metric that selects the epoch."""
+        """Return the validation rows' weights for the metric that selects the best epoch."""
         return validation.weights
 
     def _name_outputs(self, network: Sequential) -> None:
         """Set the names of the network's classes, if it has classes."""
 
     def _scale(self, network: Sequential, X: np.ndarray, validation: Rows) -> float:
-        """Scale the network's logits, if it has logits, by a temperature fitted to these rows."""
+        """Scale logits by a temperature fitted to `validation`; return it, or 1 without scaling."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
@@ -191,7 +191,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Return probabilities of classes or labels, or numbers, from the network's outputs."""
+        """Convert outputs to predictions: probabilities of classes or labels, or numbers."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -231,8 +231,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             training and validation. For a classifier, the proportions of the classes are kept as
             far as the groups allow.
         times : array-like, shape (rows,), or None
-            The time of each row, as dates or numbers. The latest rows are held out. `n_cv` must be
-            1, because folds have no order in time.
+            The time of each row, as dates or numbers. The latest rows are held out. With `times`,
+            `n_cv` must be 1, because folds have no order in time.
 
         Returns
         -------
@@ -349,10 +349,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
     def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
-        """Learn the schema of all networks, and warn about problems of its columns.
+        """Learn the schema that all networks use, and warn about suspicious columns.
 
-        With several folds, it is learned from all rows, but not from targets, so that all networks
-        use one encoding.
+        With several folds, the schema is learned from the rows of all folds. It never depends on
+        targets.
         """
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         chosen, every = dict(self.columns or {}), folds[0].every.table
@@ -372,7 +372,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _train_networks(
         self, folds: Sequence[Fold], schema: Schema, seed: int
     ) -> tuple[list[Fitted], list[np.ndarray]]:
-        """Train the networks; return them, and each fold's mean outputs for its validation rows."""
+        """Train the networks. Return them, and the mean outputs for each fold's validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
@@ -454,7 +454,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 yield self._fit_of(encoded, seed_of(seed, number, member), several)
 
     def _fit_of(self, rows: Encoded, seed: int, several: bool) -> Fit:
-        """Return the fit of one network, which has a progress bar unless there are several."""
+        """Return the fit of one network, with a progress bar unless `several` is true."""
         recipe = self._recipe(rows.schema, rows.X)
         network = Sequential(recipe.layers, rows.schema.width, self.backend, seed, self.dtype)
         trainer = Trainer(
@@ -565,7 +565,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         path : str or Path
             A file that `save` wrote.
         backend : str, Backend or None
-            Where to compute; as the estimators' parameter `backend`.
+            Where to compute; see the estimator's parameter `backend`.
 
         Returns
         -------
@@ -746,8 +746,8 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class, or the labels, of each row.
 
-        With two classes, `threshold_` decides; with more classes, the most probable class is
-        predicted.
+        With two classes, the second class is predicted if its probability is at least `threshold_`.
+        With more classes, the most probable class is predicted.
 
         Parameters
         ----------
@@ -770,9 +770,9 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
     def predict_sets(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Predict a set of classes for each row; most of the sets contain the true class.
 
-        The sets are conformal: a set has the predicted class, and each class whose probability is
-        at least a limit. The validation rows determine this limit. `coverage` holds for the average
-        over all rows; for rows of a rare class, the coverage may be lower. See
+        The sets are conformal. A set contains the predicted class and every class whose probability
+        reaches a limit; the limit is computed from the validation rows. `coverage` holds for the
+        average over all rows; for rows of a rare class, the coverage may be lower. See
         `gpunn.prediction_sets`.
 
         Parameters
@@ -780,7 +780,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         X : data frame, array, dict of columns or list of rows
             As for `predict`.
         coverage : float, default=0.9
-            Fraction of the rows whose set should contain the true class, in steps of 0.01.
+            Fraction of the rows whose set should contain the true class; a multiple of 0.01.
 
         Returns
         -------
@@ -873,8 +873,8 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
             Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
             warning reports the number of such cells.
         interval : float or None
-            Fraction of the rows whose interval should contain the target, such as 0.9, in steps of
-            0.01. With several targets, the fraction is for each target separately.
+            Fraction of the rows whose interval should contain the target; a multiple of 0.01. With
+            several targets, the fraction is for each target separately.
 
         Returns
         -------

@@ -99,8 +99,9 @@ def realmlp(
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     simplified : bool
-        Whether to build TD-S, which has no embeddings, parametric activations, dropout or decay.
-        The initial weights of TD-S are N(0, 1), except for the last layer, whose weights are 0.
+        Whether to build TD-S, the variant without embeddings, parametric activations, dropout and
+        decay. The initial weights of TD-S are N(0, 1), except for the last layer, whose weights are
+        0.
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
@@ -119,11 +120,11 @@ def realmlp(
         The highest learning rate. None means 0.04 for classes and labels. For regression, None
         means 0.2, or 0.07 with `simplified`.
     dropout : float
-        Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
+        Maximum probability that an output of a layer is set to zero, in [0, 1).
     weight_decay : float
-        Maximum decay of the weights; see `gpunn.optimizers.Optimizer`.
+        Maximum weight decay; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
-        For classification, the fraction of each target to spread evenly over all classes. None
+        For classification, the fraction of each target that is spread evenly over all classes. None
         means 0.1 if the metric is the accuracy, otherwise 0.
     epochs : int
         Maximum number of epochs, which determines the lengths of the learning rate's cycles.
@@ -141,9 +142,9 @@ def realmlp(
         For regression, a function of the targets for the model to learn. With "log", targets must
         be positive; see `gpunn.layers.TargetScaling`.
     quantiles : sequence of float or None
-        Quantiles to predict in one network, ascending and with 0.5, or None for the mean. With
-        quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
-        crossing. The loss selects the best epoch. Only for the regression of one target.
+        Quantiles to predict in one network, ascending and including 0.5. None predicts the mean.
+        With quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
+        crossing. The loss selects the best epoch. Quantiles require regression with one target.
 
     Returns
     -------
@@ -232,10 +233,10 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """Return a layer whose parameters have this factor of the learning rate and of the decay.
+    """Return the layer with `factor` for its parameters' learning rate and decay.
 
-    Since the factor of the learning rate also applies to the decay, the decay is multiplied twice,
-    as in the program of RealMLP's authors.
+    The factor of the learning rate also multiplies the decay. So the decay is multiplied by
+    `factor` twice, as in the program of RealMLP's authors.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(

@@ -34,12 +34,12 @@ class Names:
 
     @classmethod
     def of(cls, model: Sequential, X: Any, y: Any) -> Names:
-        """Return the column names of a network or, if it has none yet, of the data."""
+        """Return the network's column names, or the data's if the network has none yet."""
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """For "X" and "y", yield both lists of names if both lists are known and differ."""
+        """Yield "X" or "y" with both lists of its names, if both lists are known and differ."""
         for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
@@ -49,7 +49,7 @@ class Names:
 
 
 class HostRows(NamedTuple):
-    """Rows of one update on the host, and their dtypes on the device.
+    """The host's rows for one update, and the dtypes of these rows on the device.
 
     `dtype` is the dtype of the weights. For `batches`, see `DeviceRows`.
     """
@@ -68,7 +68,7 @@ class Subset:
     """The rows of a data set with the given indices, or all rows; `names` are the column names.
 
     Subsets that are used in turn, such as training and validation rows, need different
-    `order_name`s, since each order has one array on the device.
+    `order_name`s, because the device has one array of row numbers for each name.
     """
 
     dataset: Dataset
@@ -90,7 +90,7 @@ class Subset:
         return model.adapted_values(self.dataset.X, self.indices, self.dataset.y)
 
     def start(self, model: Sequential) -> None:
-        """Set the network's initial values that depend on the rows."""
+        """Set those initial values of the network that depend on training rows."""
         start_from_data(model, self.dataset.X, self.indices)
 
     def host_rows(self, order: np.ndarray) -> HostRows:
@@ -106,16 +106,16 @@ class Subset:
         )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
-        """Yield the rows on the device in the given order, as chunks of whole batches.
+        """Yield chunks of whole batches on the device, with the rows in the order `order`.
 
-        None keeps the order of the data.
+        If `order` is None, rows keep the order of the data.
         """
         if self.indices is not None:
             order = self.indices if order is None else self.indices[order]
         return self.dataset.chunks(order, batch_size, self.order_name)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return loss weights in the given order, as float64 numbers rounded as on the device."""
+        """Return loss weights in this order, as float64 after rounding to the device's dtype."""
         weights = self.dataset.weights
         if weights is None:
             return None
@@ -181,12 +181,12 @@ class DatasetBuilder:
         prefix: str = "",
         part: bool = False,
     ) -> CheckedData:
-        """Return checked data, with a data frame's columns in the order of the network's names.
+        """Return checked data. Columns of data frames get the order of the network's names.
 
-        The arguments are the data of `Trainer.fit`; a network with a schema also accepts rows of a
-        table. `names` replaces the column names of the network and the data. Messages put `prefix`,
-        such as "validation ", before "X" and "y". With `part`, the rows are only a part of the
-        data, so all weights may be 0.
+        The data is as for `Trainer.fit`; a network with a schema also accepts rows of a table. If
+        `names` is given, it replaces the column names of the network and the data. In messages,
+        `prefix`, such as "validation ", precedes "X" and "y". If `part` is true, the rows are only
+        a part of the data, and all their weights may be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """
@@ -273,10 +273,10 @@ class DatasetBuilder:
         held_out: HeldOut,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> tuple[Subset, Subset | None]:
-        """Return the training rows, and the validation rows or None.
+        """Return the training rows, and the validation rows (None without validation).
 
         Raise a DataError if the class names do not fit the network, or all training rows have a
-        weight of zero. Class weights also need targets that are classes.
+        weight of zero. Class weights require targets that are classes.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()
@@ -317,7 +317,7 @@ class DatasetBuilder:
         return Dataset(model.backend, X, y, weights, types, self.stream, metric_weights)
 
     def _diagram(self, X: np.ndarray, y: np.ndarray) -> str:
-        """Return the shapes of data, network and loss as a diagram, one per line."""
+        """Return a diagram with the shapes of data, network and loss, one per line."""
         model = self.model
         return (
             f"    a row of X {X.shape} goes into\n"
@@ -342,10 +342,10 @@ def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
 def training_and_validation_rows(
     count: int, rows: HostArray | None, validation_rows: HostArray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the ascending numbers of the training rows, and of the validation rows or None.
+    """Return the numbers of the training rows, then of the validation rows (or None), ascending.
 
-    If `rows` is None, all rows are for training except the validation rows. Raise an ArgumentError
-    if a number is not one of `count` rows, or occurs twice.
+    If `rows` is None, all rows except the validation rows are training rows. Raise an ArgumentError
+    if a number is not from 0 to `count` - 1, or occurs twice.
     """
     held = (
         None if validation_rows is None else row_numbers("validation_rows", validation_rows, count)
