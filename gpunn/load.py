@@ -20,9 +20,9 @@ def load_model(
 ) -> Sequential:
     """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
-    Define or import custom layers, activations and initializers first. By default nothing is
-    imported, since importing a module runs its code. If a custom class is missing, the error names
-    the class's module.
+    Before the call, define or import custom layers, activations and initializers. By default, the
+    call imports nothing, because importing a module runs its code. If a custom class is missing,
+    the error names the class's module.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def load_model(
     Returns
     -------
     Sequential
-        The network, which is a `NeuralNetwork` if the file contains such a network. A custom
-        subclass is loaded as its base class `Sequential` or `NeuralNetwork`.
+        The network, as an object of the class in the file. A custom subclass is loaded as its base
+        class `Sequential` or `NeuralNetwork`.
 
     Raises
     ------
     ModelFileError
         If the file does not exist, is damaged, is not a model file, or is from a newer gpunn. The
-        error is also raised if the folder has no final network, or a class that the file needs is
-        not defined or can't be imported.
+        error is also raised if the folder has no final network, or if a class that the file needs
+        is not defined or can't be imported.
 
     Examples
     --------

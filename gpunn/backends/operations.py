@@ -425,8 +425,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         start, rows, passes : array, int, array
-            The position in the epoch, the batch's number of rows, and the number of the pass. The
-            arrays are of type int64 and shape (1,).
+            The position in the epoch, the number of rows of the batch, and the number of the pass.
+            The arrays are of type int64 and shape (1,).
         """
         self.increment(start, rows)
         self.increment(passes, 1)
@@ -1664,7 +1664,7 @@ class Operations(WindowOperations):
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide gradients by the scale; if elements are not finite, set them and `finite` to 0.
+        """Divide gradients by the scale; if elements are not finite, set these and `finite` to 0.
 
         The zeros keep the gradients' norm finite; otherwise, clipping would write NaN into the
         padding between parameters, which no other operation overwrites.

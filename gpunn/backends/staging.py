@@ -32,7 +32,7 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin a chunk. Operations that have already been started still read earlier chunks."""
+        """Begin a chunk. Operations that started before this call may still read earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         """Copy host values to the first rows of the array `name`, which has `capacity` rows."""
@@ -41,7 +41,7 @@ class Stager:
         return array
 
     def reserve(self, name: str, capacity: int, dtype: str, shape: Shape = ()) -> Array:
-        """Return the array `name`, with at least `capacity` rows of the given shape."""
+        """Return the array `name`, which has at least `capacity` rows of the given shape."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < capacity:
             array = self._arrays[name] = self.backend.zeros((capacity, *shape), dtype)

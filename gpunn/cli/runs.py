@@ -22,7 +22,7 @@ WIDEST = 32
 """Maximum width of a printed table's cell in characters."""
 
 PROBLEMS = 10
-"""Number of unreadable folders that are listed one by one."""
+"""Maximum number of unreadable folders that are listed one by one."""
 
 
 @click.command(short_help="List the runs in a folder, best first by validation.")
@@ -85,7 +85,7 @@ def runs(
 def lines(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs with as many of the differing settings as fit into the width."""
+    """Return a table of runs; it has as many of the settings that differ as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 

@@ -25,7 +25,7 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 
 def evaluation_text(result: Evaluation) -> str:
-    """Return metrics as text; classes add the base rate, two classes also threshold metrics."""
+    """Return metrics as text, with the base rate and the metrics at the threshold, if known."""
     lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]
@@ -146,7 +146,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return the shortest unique end of each path; no end begins with a list index.
+    """Return each path's shortest end that is unique and does not begin with a list index.
 
     Examples
     --------

@@ -49,8 +49,8 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` are two dtypes on the device: that of the inputs, and that of real targets and weights.
-    If `stream` is None, memory maps and data that are too large for the device are streamed.
+    `dtypes` has two dtypes on the device: one for inputs, and one for real targets and weights. If
+    `stream` is None, memory maps and data that are too large for the device are streamed.
     `metric_weights` are the weights for metrics, if the loss has different weights.
     """
 
@@ -104,7 +104,7 @@ class Dataset:
         return self._resident
 
     def reserve(self, name: str, rows: int) -> Array:
-        """Return the array on the device for the order `name`, with at least `rows` indices."""
+        """Return the device array for the order `name`, with space for at least `rows` indices."""
         return self._order.reserve(name, rows, "int64")
 
     def chunks(
@@ -113,7 +113,7 @@ class Dataset:
         """Yield the rows that `order` lists, in this order, in chunks of whole batches.
 
         If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
-        the last batch of the last chunk. Each chunk overwrites the previous chunk of the order
+        the last batch of the last chunk. Each chunk overwrites the previous chunk with the same
         `name`.
         """
         if self.stream:

@@ -36,8 +36,8 @@ def column_names(table: Any) -> list[str] | None:
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
     """Return the indices that put columns into a known order, or None if the order is right.
 
-    Columns without names keep their order. If names are missing or unknown, a DataError, which
-    calls the data `argument`, lists them.
+    Columns without names keep their order. If names are missing or unknown, raise a DataError that
+    lists them and calls the data `argument`.
     """
     if names is None or known is None or names == known:
         return None
@@ -64,8 +64,9 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 def numbers_of(table: Any) -> np.ndarray | None:
     """Return a data frame's columns as a matrix if every column holds real numbers, else None.
 
-    The frame itself can't be converted: pandas makes Python objects of columns without a common
-    dtype, for example of numbers and Boolean (one-hot) columns.
+    Each column is converted separately. If the whole frame were converted, pandas would turn
+    columns without a common dtype, such as numbers and Booleans (one-hot columns), into Python
+    objects.
     """
     columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
@@ -73,7 +74,7 @@ def numbers_of(table: Any) -> np.ndarray | None:
 
 
 def arrays_of(table: Any) -> dict[str, np.ndarray]:
-    """Return a dict of a data frame's columns by name, which is empty if the frame has no names."""
+    """Return a data frame's columns in a dict by name; it is empty if the columns have no names."""
     try:
         return {name: np.asarray(table[name]) for name in column_names(table) or []}
     except Exception:  # a library whose frames can't be indexed by column name

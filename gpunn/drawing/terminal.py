@@ -15,7 +15,7 @@ COLORS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 
 LABEL = 9
-"""Minimum width, in characters, of a tick label and a blank."""
+"""Minimum width, in characters, of a tick label with the blank after it."""
 
 NARROWEST = 36
 """Minimum width of a panel in characters."""
@@ -113,7 +113,7 @@ def colored(text: str, name: str, colors: bool) -> str:
 def sampled(
     points: Sequence[tuple[float, float]], first: float, last: float, count: int
 ) -> list[float | None]:
-    """Return the heights of a line through points at `count` positions from `first` to `last`."""
+    """Return the heights, at `count` positions from `first` to `last`, of a line through points."""
     if not points:
         return []
     if last <= first:

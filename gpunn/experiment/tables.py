@@ -23,7 +23,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load_table(data: TableFile, loss: Loss | None) -> Splits:
-    """Return the raw rows of a table, with targets in the form that the loss accepts."""
+    """Return the raw rows of a table, with targets as the loss needs them."""
     table = read_rows(data.path, data)
     targets = TableTargets(table, data)
     classes = targets.classes(loss)
@@ -47,7 +47,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Splits:
 def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Split:
-    """Return the rows of a validation or test file; its classes must be known from training."""
+    """Return the rows of a validation or test file, which may only have the given classes."""
     table = read_rows(path, data)
     return Split(table, TableTargets(table, data).encoded(classes, loss))
 
@@ -55,8 +55,8 @@ def labeled_rows(
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     """Return the schema of the network at `path`, whose weights the new network starts with.
 
-    A ConfigError is raised if that network has no schema, or the configuration contradicts it. A
-    DataError is raised if the new rows lack a column.
+    A ConfigError is raised if that network has no schema, or the configuration contradicts the
+    schema. A DataError is raised if the new rows lack a column.
     """
     file = Path(path)
     file = final_model(file) if file.is_dir() else file
@@ -106,7 +106,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows; declared categories keep their spelling, such as "007"."""
+    """Return a file's rows; columns declared as categories keep their spelling, such as "007"."""
     text = [name for name, kind in data.kinds.items() if kind == "category"]
     try:
         return table_in_file(
@@ -119,8 +119,8 @@ def read_rows(path: str, data: TableFile) -> Table:
 def learned_schema(config: Config, data: TableFile, training: Split, scaling: str) -> Schema:
     """Return the schema of a table, learned from the training rows; log possible problems.
 
-    `scaling` replaces "auto" in `data.scaling`. All rows of the file decide the kinds of columns,
-    which therefore do not depend on the split. A ConfigError is raised if `data.columns`,
+    `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
+    the file, so they do not depend on the split. A ConfigError is raised if `data.columns`,
     `data.drop` or `data.split` names a missing column, and a DataError if a column does not have
     its declared kind.
     """

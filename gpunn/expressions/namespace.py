@@ -16,7 +16,7 @@ Axes = int | tuple[int, ...] | None
 
 
 class Namespace:
-    """Functions of the array API for stand-ins of the trace `tracer`, and numbers."""
+    """Functions and constants of the array API; functions accept numbers and stand-ins."""
 
     pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
     float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
@@ -266,4 +266,4 @@ CALLS: dict[str, tuple[str, str]] = {
     "logical_and": ("multiply", "bool"),
     "logical_or": ("maximum", "bool"),
 }
-"""Functions of the array API that are one function of a graph, and the kind of the result."""
+"""Maps functions of the array API to a function of a graph and the kind of its result."""

@@ -148,8 +148,8 @@ class Conv2D(Convolution):
     strides : int or tuple of int
         Distance between neighboring patches, in pixels.
     padding : {"valid", "same"}
-        With "valid", all patches are within the image. With "same", zeros surround the image, so
-        that the output has ceil(size / stride) pixels along each axis.
+        With "valid", all patches are within the image. With "same", zeros surround the image; the
+        output then has ceil(size / stride) pixels along each axis.
     dilation_rate : int or tuple of int
         Distance between neighboring pixels of a patch.
     groups : int

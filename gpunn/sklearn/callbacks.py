@@ -12,7 +12,7 @@ from gpunn.training.progress_bar import progress_bar
 
 
 class Describing(Callback):
-    """When training begins, call `describe`, which sets the network's schema and class names."""
+    """Calls `describe` when training begins: it sets the network's schema and class names."""
 
     extra_attributes = frozenset(("describe",))
     reads_only: ClassVar[bool] = True  # after an epoch
@@ -45,8 +45,8 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
-    `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
-    better, so that `stopping` ends training.
+    `rows` is the number of rows per epoch. The remaining time is the time until `stopping` ends
+    training if no later epoch is better.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

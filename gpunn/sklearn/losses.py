@@ -1,4 +1,4 @@
-"""Losses that scikit-learn has; they have no `name`, so configurations can't use them."""
+"""Losses as in scikit-learn. They have no `name`, so configurations can't use them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HalfPoissonDeviance(Poisson):
 
 @dataclass(frozen=True)
 class SummedBinaryCrossEntropy(BinaryCrossEntropy):
-    """Binary cross-entropy summed over the outputs instead of averaged, for several labels."""
+    """Binary cross-entropy for several labels, summed over the outputs instead of averaged."""
 
     def scale(self, outputs: int) -> float:
         return 1.0

@@ -16,9 +16,9 @@ from gpunn.sweep.space import extreme_values, settings_of
 def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric that compares trials.
 
-    Each extreme value of a key is checked together with the first values of the other keys; all
-    first values, and all last values, must also be valid together. A ConfigError names the invalid
-    values, or says that there are no validation rows.
+    Each extreme value of a key is checked together with the first extreme values of all other keys.
+    In addition, the last extreme values of all keys are checked together. A ConfigError names the
+    invalid values, or says that there are no validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():
@@ -46,7 +46,7 @@ def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
 
 
 def _rule(experiment: Experiment, sweep: Sweep) -> Best:
-    """Return the name of the validation metric that compares trials."""
+    """Return the validation metric that compares trials, and its direction."""
     validated = experiment.splits.validation is not None
     if not validated or experiment.best is None:
         raise ConfigError(

@@ -46,7 +46,7 @@ HEAD = """\
 REALS = {"float32": "float", "float64": "double"}
 
 ITEMS = {"float": 4, "double": 8, "signed char": 1}
-"""Bytes of the elements of buffers."""
+"""Maps the C type of a buffer's elements to the bytes of an element."""
 
 NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"]
 """Names, without the prefix, that are reserved for the types and functions of a header."""
@@ -86,7 +86,7 @@ def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> st
 
 
 def real_network(model: Sequential, functions: Functions) -> CNetwork:
-    """Return a network of real numbers in C."""
+    """Return a network in C that computes with real numbers."""
     steps, prefix, real = steps_of(model), functions.prefix, functions.real
     store_sizes(steps)
     names = names_in_c(steps.arrays, f"{prefix}_array")

@@ -1,4 +1,4 @@
-"""Describe what a predictor needs to know about a network, besides its steps, as JSON types."""
+"""Describe, in JSON types, what a predictor needs from a network in addition to the steps."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The functions of a predictor without NumPy; exports copy the functions that a network uses.
 
-Each x is one row, as a flat list of floats, whatever its shape. Arrays are also flat lists, except
-weights (a list for each unit, of each group), tables of embeddings (a list for each row), and
-levels (three lists). A function has the name of a step (`gpunn.interchange.steps`), or is used in
-printed functions.
+Each x is one row as a flat list of floats, whatever the row's shape is. Arrays are also flat lists,
+except weights (a list for each unit of each group), tables of embeddings (a list for each row), and
+levels (three lists). A function has the name of a step (`gpunn.interchange.steps`), or printed
+functions call it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def softplus_of(x: list[float]) -> list[float]:
 
 
 POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
-"""The arguments at which the functions are minus infinity."""
+"""Maps a function to the argument at which the function is minus infinity."""
 
 
 def real(function: Callable[[float], float], z: float) -> float:
@@ -79,14 +79,14 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return x W for each vector in x, which may have several vectors in sequence."""
+    """Return x W for each vector of the row x, which has one vector or several in sequence."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]
 
 
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
-    """Return x W + b for each vector in x, which may have several vectors in sequence."""
+    """Return x W + b for each vector of the row x, which has one vector or several in sequence."""
     z = matmul(x, weights)
     return [value + b[index % len(b)] for index, value in enumerate(z)]
 
@@ -99,7 +99,7 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
 
 
 def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
-    """Return w_c x_c + b_c for each column c, where w_c and b_c have several numbers."""
+    """Return w_c x_c + b_c for each column c, where w_c and b_c are vectors."""
     size = len(w) // len(x)
     return [x[index // size] * slope + b[index] for index, slope in enumerate(w)]
 
@@ -107,9 +107,9 @@ def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
 def windows(
     x: list[float], window: Sequence[Sequence[int]]
 ) -> Iterator[list[tuple[int, list[float]]]]:
-    """Yield, for each output, the pixels of x in its window, and their indices in the window.
+    """For each output, yield the pixels in its window, each with its index in the window.
 
-    The axes of `window` have the sizes of x, of the output and of the window, then the window's
+    `window` has the sizes of x, of the output and of the window along all axes, then the window's
     strides, the padding before x, and the dilation.
     """
     channels = len(x) // math.prod(window[0])
@@ -157,7 +157,7 @@ def max_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
 
 
 def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
-    """Return the mean of each channel in each window, without padding."""
+    """Return the mean of each channel in each window; padding does not count."""
     y: list[float] = []
     for pixels in windows(x, window):
         channels = zip(*(pixel for _, pixel in pixels), strict=True)
@@ -166,7 +166,7 @@ def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]
 
 
 def upsample(x: list[float], sizes: Sequence[Sequence[int]]) -> list[float]:
-    """Repeat each pixel; `sizes` has the size of x and the factor along each axis."""
+    """Repeat each pixel; `sizes` has the size of x along both axes, then both factors."""
     (height, width), (m, n) = sizes
     channels = len(x) // (height * width)
     y: list[float] = []
@@ -236,7 +236,7 @@ def add(x: list[float], y: list[float]) -> list[float]:
 
 
 def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]:
-    """Return x + alpha (value - x): x if alpha is 0, and the value if it is 1."""
+    """Return x + alpha (value - x): x if alpha is 0, and the value if alpha is 1."""
     return [z + part * (f - z) for z, f, part in zip(x, value, alpha, strict=True)]
 
 
@@ -251,7 +251,7 @@ def concatenate(*parts: list[float]) -> list[float]:
 
 
 def concatenate_vectors(*parts_and_count: Any) -> list[float]:
-    """Concatenate the vectors of a row; the last argument is the number of vectors."""
+    """Concatenate the parts vector by vector; the last argument is the number of vectors."""
     *parts, count = parts_and_count
     y: list[float] = []
     for index in range(count):
@@ -267,7 +267,7 @@ def stack(*parts: list[float]) -> list[float]:
 
 
 def per_member(x: list[float], factors: list[float]) -> list[float]:
-    """Return the row once for each member, times the member's factors."""
+    """For each member, return the row multiplied by the member's factors."""
     return [x[index % len(x)] * factor for index, factor in enumerate(factors)]
 
 
@@ -288,7 +288,7 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
+    """Return the table's row for each code; rows for column 1 come first, then for column 2, ..."""
     numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
         numbers += table[start + (int(code) if 0 <= code < size else 0)]
@@ -297,7 +297,7 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
 
 
 def angles(x: list[float], turns: list[float]) -> list[list[float]]:
-    """Return turns x for each column, with NaN for infinity, which `math.cos` refuses."""
+    """Return turns * x for each column; NaN replaces infinity, which `math.cos` refuses."""
     size = len(turns) // len(x)
     every = [x[index // size] * turn for index, turn in enumerate(turns)]
     every = [angle if math.isfinite(angle) else math.nan for angle in every]
@@ -305,13 +305,13 @@ def angles(x: list[float], turns: list[float]) -> list[list[float]]:
 
 
 def waves(x: list[float], turns: list[float]) -> list[float]:
-    """Return for each column the cosines of turns x, and then the sines."""
+    """For each column, return the cosines of turns * x, and then the sines."""
     functions = (math.cos, math.sin)
     return [wave(angle) for column in angles(x, turns) for wave in functions for angle in column]
 
 
 def shifted_waves(x: list[float], turns: list[float], phases: list[float]) -> list[float]:
-    """Return the cosines of turns x + phases for each column."""
+    """For each column, return the cosines of turns * x + phases."""
     every = [angle for column in angles(x, turns) for angle in column]
     return [math.cos(angle + phase) for angle, phase in zip(every, phases, strict=True)]
 
@@ -359,7 +359,7 @@ def mean_of_members(x: list[float], members: int) -> list[float]:
 
 
 def mean_of_softmax(x: list[float], members: int) -> list[float]:
-    """Return logits of the mean of the members' probabilities."""
+    """Return logits whose softmax is the mean of the members' probabilities."""
     outputs = len(x) // members
     logarithms = []
     for start in range(0, len(x), outputs):
@@ -371,7 +371,7 @@ def mean_of_softmax(x: list[float], members: int) -> list[float]:
 
 
 def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
-    """Return logits of the mean of the members' probabilities, for binary labels."""
+    """Return logits whose sigmoid is the mean of the members' probabilities."""
     outputs = len(x) // members
     yes, no = ([-z for z in softplus_of([sign * z for z in x])] for sign in (-1, 1))
     return [
@@ -396,7 +396,7 @@ def logistic(outputs: list[float]) -> list[float]:
 
 
 def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, Any]:
-    """Return lists from their types, shapes, and bytes in base64."""
+    """Return lists, given their types, their shapes, and their bytes in base64."""
     return {
         name: nested(numbers(kind[1:], base64.b64decode(text)), shape)
         for name, (kind, shape, text) in arrays.items()

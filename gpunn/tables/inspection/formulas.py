@@ -1,4 +1,4 @@
-"""Targets that are a sum, a difference or a product of columns, or a copy of one column."""
+"""Find targets that are a sum, difference or product of columns, or a copy of a column."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MIN_ROWS, MAX_ROWS = 30, 3000
 rows are drawn at random."""
 
 MAX_COLUMNS = 60
-"""Only this many columns, those most correlated with the target, enter the least-squares fit."""
+"""The least-squares fit uses only this number of columns, those most correlated with the target."""
 
 MAX_MISSING = 0.2
 """Columns with a larger fraction of missing values are not considered."""
 
 EXACT = 1e-3
-"""Maximum standard deviation of a formula's errors, relative to the target's standard deviation. It
-is above 0, because columns may be rounded."""
+"""Maximum standard deviation of a formula's errors, relative to the target's standard deviation.
+The maximum is above 0, because columns may be rounded."""
 
 FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),
     "product": (np.log, 0.0),
 }
-"""Maps each form to a function f, such that f(target) is a weighted sum of f(column), and to the
-number above which f is defined."""
+"""Maps each form to a function f and to the number above which f is defined. If a target has the
+form, f(target) is a weighted sum of f(column)."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:
@@ -71,9 +71,9 @@ def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], ro
 
 
 def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str, float]], int]:
-    """Return the columns whose weighted sum or product is the target; also count the compared rows.
+    """Return the columns whose weighted sum or product is the target, and count compared rows.
 
-    Each column has its weight or, in a product, its exponent.
+    Each column comes with its weight or, in a product, with its exponent.
     """
     assert target.numbers is not None
     function, above = FORMS[form]
@@ -125,6 +125,6 @@ def standardized(numbers: np.ndarray) -> np.ndarray:
 
 
 def difference(X: np.ndarray, y: np.ndarray) -> float:
-    """Return the root mean square error of the best linear function of `X` for `y`."""
+    """Return the root mean square error of the linear function of `X` that best fits `y`."""
     weights = np.linalg.lstsq(X, y, rcond=None)[0]
     return float(np.sqrt(((X @ weights - y) ** 2).mean()))

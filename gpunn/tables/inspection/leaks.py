@@ -57,7 +57,7 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 
 
 class Comparison:
-    """Compares columns by how well each one predicts the target of held-out rows.
+    """Compares how well each column predicts the target of held-out rows.
 
     Half of the rows are held out. If rows have groups, whole groups are held out: from rows of the
     same group, a column that identifies the groups would learn what these rows have in common.

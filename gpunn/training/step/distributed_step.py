@@ -5,7 +5,7 @@ Each process computes its shards of every batch, and then updates its block of t
     gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
-If the optimizer uses norms of parameters, each process needs, and updates, all parameters::
+If the optimizer uses norms of parameters, each process updates all parameters::
 
     gradients of local shards → all to all → sum of the local block → all gather → update
 
@@ -35,7 +35,7 @@ from gpunn.typing import Array
 
 
 class DistributedStep(TrainStep):
-    """The `TrainStep` of one rank; `rows` always means rows of all ranks.
+    """The `TrainStep` of one rank; `rows` always counts the rows of all ranks.
 
     This rank updates only the parameters in `block`; `slots` and `gradients` are for this block. If
     `optimizer.by_parameter` is True, each rank has slots for all parameters, and updates them all.

@@ -13,15 +13,15 @@ from gpunn.training.interruption import Interruption
 from gpunn.training.together.fit_result import FitResult
 
 SECONDS = 2.0
-"""Maximum time between two checkpoints of a network, if its epochs are shorter."""
+"""Maximum seconds between two checkpoints of a network whose epochs are shorter than that."""
 
 
 class FitJob:
     """A fit that any thread can begin, continue and end.
 
     All jobs share `interruption`. The fit resumes from the checkpoint `path`, if there is one, and
-    regularly writes this checkpoint. `ended` becomes True when the fit ends for any reason. With
-    `keep`, an error ends only this fit. `index` is the position among all fits.
+    regularly writes this checkpoint. `ended` becomes True when the fit ends for any reason. If
+    `keep` is True, an error ends only this fit. `index` is the position among all fits.
     """
 
     def __init__(

@@ -34,14 +34,14 @@ TEXTS = {
 """The C++ expression of each function of a graph; its arguments are names or numbers."""
 
 LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
-"""Numbers in the source, so that the compiler can simplify expressions."""
+"""Numbers that are written into the source: the compiler can simplify expressions with them."""
 
 
 class Printer:
     """Prints nodes as statements.
 
-    Most numbers become parameters `c0`, `c1`, ... of the kernel. So if an attribute of a custom
-    class changes, no kernel needs to be compiled.
+    Most numbers become parameters `c0`, `c1`, ... of the kernel, so a changed attribute of a custom
+    class does not require another kernel.
     """
 
     def __init__(self) -> None:

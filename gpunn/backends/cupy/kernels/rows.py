@@ -97,7 +97,7 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 
     Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
     receives the addresses of source and output, and the numbers of elements in a row and in the
-    output. The last two numbers are the array's first block and the next array's first block.
+    output. Then it receives the array's first block and the next array's first block.
     """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):
@@ -112,15 +112,15 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 def index_type(outs: Sequence[Array]) -> str:
     """Return the C type for indices of the outputs' elements.
 
-    The kernel divides each index by a row's length. A 64-bit division is slow, because devices have
-    no instruction for it.
+    The kernel divides each index by a row's length. Indices of 64 bits make this slow, because
+    devices have no instruction for dividing 64-bit integers.
     """
     return "int" if max(out.size for out in outs) < LARGE else "long long"
 
 
 @functools.cache
 def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
-    """Return the kernel for arrays of these types, and indices of type `index`."""
+    """Return the kernel for arrays of these types, with indices of type `index`."""
     arrays = ",\n    ".join(
         f"const {TYPES[source]}* source{n}, {TYPES[out]}* out{n}, long long width{n}, "
         f"long long size{n}, long long begin{n}, long long end{n}"

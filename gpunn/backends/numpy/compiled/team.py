@@ -1,9 +1,9 @@
 """Teams of threads, which run a program together and synchronize at its barriers.
 
 A training step of a small network takes about ten microseconds, and waking a thread takes as long.
-So threads stay in compiled code from one operation to the next. At a barrier, a thread reads a
-counter in a loop (spins) until all threads have arrived. A thread without a program spins for a
-while, until the next program arrives in the mailbox, before the thread sleeps.
+So threads do not sleep between operations, but stay in compiled code. At a barrier, a thread reads
+a counter in a loop (spins) until all threads have arrived. A thread without a program spins for a
+while, waiting for a program in the mailbox, and then sleeps.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run the program in `table` `times` times, after the programs of other callers."""
+        """Wait for other callers' programs, then run the program in `table` `times` times."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
@@ -114,7 +114,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Team:
-    """Return this process's team that has the given number of threads."""
+    """Return the process's only team with this number of threads."""
     with _teams_lock:
         if threads not in _teams:
             _teams[threads] = Team(threads)

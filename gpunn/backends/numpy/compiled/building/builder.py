@@ -21,7 +21,7 @@ from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
 MAX_SHOWN = 1000
-"""Maximum characters of a worker's error message to show, from the end, which names the cause."""
+"""Maximum length of a worker's error message; the end is shown, because it names the cause."""
 
 MAX_WORKERS = 8
 """Maximum number of workers; more workers would take longer to start than they save."""
@@ -57,7 +57,7 @@ def build(
 
 
 def wait_for(folder: Path) -> FolderLock:
-    """Return a lock on a folder, after any other process that builds there has finished."""
+    """Wait until no other process builds in a folder, and return a lock on the folder."""
     while True:
         try:
             return FolderLock(folder)

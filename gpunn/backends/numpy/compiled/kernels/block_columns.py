@@ -1,8 +1,8 @@
-"""Blocks of a matrix's column: one number from each of several rows.
+"""Blocks of a matrix's column, which have one number from each of several rows.
 
-Operations on a single short row wait for each other: each addition waits for the previous one, and
-a division waits for the sum. With blocks of a column, a kernel processes as many rows together as a
-block has lanes (numbers). The order of the sum over a row is the same for all vector sizes.
+In a single short row, each addition waits for the previous addition, and a division waits for the
+sum. With blocks of a column, a kernel processes as many rows together as a block has lanes
+(numbers). The order of the sum over a row is the same for all vector sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 
 
 def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: Any) -> Any:
-    """Return pointers to numbers `first`, `first` + `stride`, ..., counted from an address."""
+    """Return pointers to the numbers `first`, `first` + `stride`, ... after an address."""
     kind = ir.VectorType(I64, block.lanes)
     lanes = kind([I64(lane) for lane in range(block.lanes)])
     steps = builder.mul(lanes, spread(builder, builder.mul(stride, I64(block.size)), block.lanes))
@@ -29,7 +29,7 @@ def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: An
 
 @intrinsic
 def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any, count: Any) -> Any:
-    """Return a block of numbers `first`, `first` + `stride`, ..., counted from an address.
+    """Return a block of the numbers `first`, `first` + `stride`, ... after an address.
 
     Lanes from `count` on are zero.
     """

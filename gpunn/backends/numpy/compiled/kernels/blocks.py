@@ -1,4 +1,4 @@
-"""Blocks, the values that kernels compute with: a few vector registers of numbers.
+"""Blocks: the values that kernels compute with. A block is a few vector registers of numbers.
 
 numba vectorizes a loop only if no operation depends on the previous one. In a sum, each addition
 depends on the previous one, because another order would round differently. A block has the same
@@ -24,8 +24,8 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Rows of a matrix to process together: as many memory streams as a processor prefetches. More rows
-could evict each other from the cache."""
+"""Number of rows of a matrix that are processed together: as many as a processor prefetches memory
+streams. More rows could push each other out of the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
@@ -110,7 +110,7 @@ def if_whole(
 
 
 def pointer_to(builder: Any, block: Block, address: Any, index: Any) -> Any:
-    """Return a pointer to the block from number `index` on, counted from an address."""
+    """Return a pointer to the block that begins `index` numbers after an address."""
     first = builder.gep(builder.inttoptr(address, block.element.as_pointer()), [index])
     return builder.bitcast(first, block.vector.as_pointer())
 
@@ -126,7 +126,7 @@ def block_size(context: Any, dtype: Any) -> Any:
 
 
 def filled(block: Block, like: Any, value: Any) -> Any:
-    """Return the signature and code of an intrinsic for a block with a number in all lanes."""
+    """Return signature and code of an intrinsic that puts a number into all lanes of a block."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = target.cast(builder, arguments[1], value, block.number)
@@ -137,7 +137,7 @@ def filled(block: Block, like: Any, value: Any) -> Any:
 
 @intrinsic
 def block_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with a number, converted to the type of `dtype`, in all lanes."""
+    """Convert a number to the type of `dtype`, and return a block with it in all lanes."""
     return filled(block_type(dtype), dtype, value)
 
 
@@ -164,7 +164,7 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with an integer's lowest 32 bits in all lanes, as many as for `dtype`."""
+    """Return an integer's lowest 32 bits in all lanes; there are as many lanes as for `dtype`."""
     return filled(Block(types.uint32, block_type(dtype).lanes), dtype, types.int64)
 
 
@@ -182,7 +182,7 @@ def counted_from(context: Any, dtype: Any, start: Any) -> Any:
 
 @intrinsic
 def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: Any) -> Any:
-    """Return a block: each lane is from `there` if `bits` >= `limit`, else from `elsewhere`."""
+    """Return a block; for each lane, take `there` if `bits` >= `limit`, else `elsewhere`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits, limit, there, elsewhere = arguments
@@ -193,7 +193,7 @@ def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: A
 
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Return the block from number `index` on, counted from an address.
+    """Return the block that begins `index` numbers after an address.
 
     Lanes from `count` on are zero.
     """
@@ -230,7 +230,7 @@ def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any,
 
 @intrinsic
 def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any:
-    """Write the first `count` lanes of a block from number `index` on, counted from an address."""
+    """Write the first `count` lanes of a block to memory `index` numbers after an address."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, index, count = arguments
@@ -279,7 +279,7 @@ def widened(context: Any, block: Any) -> Any:
 
 
 def lane_by_lane(name: str, block: Block, operands: int) -> Any:
-    """Return the signature and code of an LLVM intrinsic for vectors."""
+    """Return signature and code of an intrinsic that calls LLVM's intrinsic `name` for vectors."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name_of_all = f"llvm.{name}.{block.suffix}"

@@ -24,7 +24,7 @@ def log_sigmoid(x: Number) -> Number:
 
 @compiled
 def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
-    """Return log(sum of e^x) over `count` blocks, from number `first` after an address."""
+    """Return log(sum of e^x) over `count` blocks that begin `first` numbers after an address."""
     lanes = block_size(dtype)
     top = load(dtype, address, first, lanes)
     for k in range(1, count):

@@ -1,4 +1,4 @@
-"""Batch and layer normalization, and gradients; `gpunn.backends.operations` has the mathematics."""
+"""Batch and layer normalization, with gradients; `gpunn.backends.operations` has formulas."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.layer_norm_gradient`, with separate sums over each thread's rows.
+    """Run `Backend.layer_norm_gradient`; sums over the rows remain separate for each thread.
 
-    Each thread computes some rows and the sums over them. The array `sums` has all threads' sums
-    for the scale first, then all threads' sums for the shift.
+    Each thread computes some rows and their sums. The array `sums` has all threads' sums for the
+    scale first, then all threads' sums for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
     (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
@@ -129,7 +129,7 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @compiled
 def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any) -> None:
-    """Sum the rows of a part of x (see `thread_part`), from index `offset` of the sums on."""
+    """Sum the rows of a part of x (see `thread_part`); write to `sums` from index `offset` on."""
     first, last, begin, end = part
     lanes = block_size(dtype)
     for top in range(first, last, ROWS):
@@ -159,7 +159,7 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    The center is approximately the mean of these rows. Each thread computes some columns, or some
+    The center is approximately the mean of the rows. Each thread computes some columns, or some
     rows and their sums.
 
     Arguments: x_ptr (rows, columns), moments_ptr (3, columns), or (threads, 3, columns) by rows,
@@ -196,9 +196,10 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    The moments of parts of the rows are combined. The centers' rounding has no effect on the
-    results, so that a large mean costs few digits of the variance (Chan, Golub & LeVeque 1983). If
-    `joined` rows are treated as one row, each part has `joined` moments of a column.
+    The parts of the rows have separate moments, which are combined here. Rounding of the centers
+    does not affect the results, so a large mean costs few digits of the variance (Chan, Golub &
+    LeVeque 1983). If `joined` rows are treated as one row, each part has `joined` moments of a
+    column.
 
     Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,
@@ -242,7 +243,7 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @kernel
 def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale (x - mean) inverse_std + shift, and activated = max(out, 0), a ReLU.
+    """Set out = scale (x - mean) inverse_std + shift, and activated = max(out, 0) (ReLU).
 
     Each thread computes some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
     inverse_std_ptr, scale_ptr, shift_ptr (columns,), out_ptr, activated_ptr (rows, columns), rows,

@@ -21,15 +21,16 @@ from gpunn.backends.windows import Window, groups_of, is_depthwise
 from gpunn.typing import Array
 
 TERMS = 128
-"""Number of pixels that a product for the weights' gradient adds at a time, so that the pixels'
-gradients stay in the L1 cache."""
+"""A product for the weights' gradient adds this number of pixels at a time: their gradients then
+stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
-"""Products add the pixels of several images, to read and write the sums less often, if images have
-fewer than TERMS pixels and more weights per pixel than this number."""
+"""If images have fewer than TERMS pixels, and more weights per pixel than this number, a product
+adds the pixels of several images. The sums are then read and written less often."""
 
 ROWS = 8
-"""Rows of an image whose gradient is computed together, so that a panel of weights stays cached."""
+"""Number of an image's rows whose gradients are computed together: a panel of weights stays
+cached."""
 
 
 SPAN, BUFFER = 64, 1 << 17
@@ -133,7 +134,7 @@ class Convolution(Depthwise, Dense):
         return [*packing, self.instruction("convolution_inputs", args, read, [out], by_rows)]
 
     def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
-        """Return (instructions that copy matrices of equal shapes into panels, the panels)."""
+        """Return instructions that copy matrices of equal shapes into panels, and the panels."""
         panel = self.products.vectors.panel
         (rows, columns), size = parts[0].shape, parts[0].weights.itemsize
         needed = parts[0].matrices * rows * -(-columns * size // panel) * panel
@@ -149,7 +150,7 @@ class Convolution(Depthwise, Dense):
     def _padded(
         self, window: Window, x: Array, y: Array, images: int = 1, more: int = 0
     ) -> tuple[int, Array]:
-        """Return the width of padded rows, and the threads' buffers for images and `more` bytes."""
+        """Return the width of padded rows, and each thread's buffer for images and `more` bytes."""
         left, width, (_, needed) = window.padding[1], x.shape[2], window.span(y.shape)
         wide = width if left == 0 and needed <= width else max(left + width, needed)
         padded = images * x[0].nbytes // width * wide if wide > width else 0
@@ -159,7 +160,7 @@ class Convolution(Depthwise, Dense):
     def _arguments(
         self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
     ) -> list[float | Array]:
-        """Return the arguments that all kernels in `kernels.convolution` have first."""
+        """Return the first arguments of all kernels in `kernels.convolution`."""
         kernel_width, channels = window.kernel[1], x.shape[3] // groups
         of_groups = [channels, y.shape[3] // groups, groups]
         sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]

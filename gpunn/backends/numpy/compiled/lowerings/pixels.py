@@ -1,4 +1,4 @@
-"""The pixels of an image that windows read, along one axis."""
+"""Find the pixels that windows read along one axis of an image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gpunn.typing import HostArray
 
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
-    """Return the positions that `count` windows read, in an array (windows, pixels)."""
+    """Return an array (windows, pixels) of the positions that `count` windows read."""
     starts = np.arange(count) * window.strides[axis] - window.padding[axis]
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
 def inside(positions: HostArray, size: int) -> HostArray:
-    """Return which positions (windows, pixels) are in an image with `size` pixels along the axis.
+    """Return the part of each window that is in an image with `size` pixels along the axis.
 
     The result has three numbers for each window: the first position in the image, the number of
-    positions in the image, and the first one's index in the window.
+    positions in the image, and the first position's index in the window.
     """
     valid = (positions >= 0) & (positions < size)
     first = valid.argmax(axis=1)

@@ -132,10 +132,10 @@ class Tables(Dense):
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
-    """Return the numbers of rows, members and features for kernels of members' factors.
+    """Return the numbers of rows, members and features for kernels that apply members' factors.
 
-    In these kernels, all members share the rows of x. If each member has separate rows, the
-    features of all members are treated as the features of a single member.
+    In these kernels, all members share the rows of x. If each member has separate rows, the kernels
+    treat the features of all members as features of one member.
     """
     rows, members = x.shape[:2]
     if members == 1:
