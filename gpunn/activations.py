@@ -1,4 +1,4 @@
-"""Activation functions and their derivatives, written as their formulas.
+"""Activation functions and their derivatives, written as formulas.
 
 The formulas in this module define the activations. A backend may compute a built-in activation in a
 faster way; tests compare the results. To define a new activation, write a subclass with `value`;
@@ -118,7 +118,7 @@ class Activation(Configurable):
     ----------
     from_output : bool
         Whether `derivative` uses only `a`, not `z`. If `from_output` is True, the backend
-        overwrites z with a, which saves a buffer, and passes the same array for z and a. The class
+        overwrites z with a to save a buffer, and passes the same array as `z` and `a`. The class
         must then define `derivative`.
 
     See Also
@@ -174,15 +174,16 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
-        By default, the derivative is found in the graph of the functions that `value` calls, also
-        for a class that redefines only the `value` of a built-in activation.
+        By default, the derivative is derived from the graph of the functions that `value` calls.
+        This also applies to a class that redefines only the `value` of a built-in activation.
 
         Parameters
         ----------
         xp : module
             The namespace of array functions, by the array-API standard.
         z : array
-            Preactivations, in the same array as `a` if `from_output` is True.
+            Preactivations. If `from_output` is True, `z` and `a` are the same array, which contains
+            a.
         a : array, shape of z
             The result of `value`.
 

@@ -35,7 +35,7 @@ class Described:
 
         A network with one output has two class names; other networks have one class name for each
         output. `gpunn train` sets the class names from text in the data, and `Trainer.fit` sets
-        them from the columns of a data frame with one-hot targets. In other cases, set them
+        them from the columns of a data frame with one-hot targets. In other cases, set `classes`
         yourself.
         """
         names = self.metadata.get("classes")
@@ -142,8 +142,8 @@ class Described:
     def intervals(self) -> dict[str, Any] | None:
         """Scores that determine prediction intervals, or None; see `gpunn.intervals`.
 
-        `gpunn train` and the regressors for tables set these scores, for `gpunn predict --interval`
-        and `predict(X, interval=...)`.
+        `gpunn train` and the regressors for tables set these scores; `gpunn predict --interval` and
+        `predict(X, interval=...)` use the scores.
         """
         return self._checked("intervals", lambda it: check_intervals(it, self.output_shape[0]))
 
@@ -155,8 +155,8 @@ class Described:
     def prediction_sets(self) -> dict[str, Any] | None:
         """Limits that determine prediction sets, or None; see `gpunn.prediction_sets`.
 
-        `gpunn train` and the classifiers for tables set these limits, for `gpunn predict --sets`
-        and `predict_sets(X, coverage=...)`.
+        `gpunn train` and the classifiers for tables set these limits; `gpunn predict --sets` and
+        `predict_sets(X, coverage=...)` use the limits.
         """
         return self._checked("prediction_sets", check_sets)
 

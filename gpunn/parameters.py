@@ -29,12 +29,13 @@ __all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements: 64 bytes in float32, which are a cache
-line. The fastest matrix products of CPU and GPU libraries need this alignment.
+"""Every view begins at a multiple of this many elements. In float32, these are 64 bytes, the size
+of a cache line. The fastest matrix products of CPU and GPU libraries need this alignment.
 """
 
 SPARE = 1024
-"""Number of zeros after each vector, so that it can be divided into equal blocks without a copy."""
+"""Each parameter vector is followed by this many zeros. They fill its last block, so the vector
+splits into equal blocks without being copied."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class ParameterSpec:
     shape : tuple of int
     initializer : Initializer
     decay : bool or float
-        Whether weight decay applies to the array by default. A number is a factor of the decay,
-        which `Optimizer.decay_all` does not change.
+        Whether weight decay applies to the array by default. A number multiplies the decay;
+        `Optimizer.decay_all` does not change this number.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
@@ -91,8 +92,7 @@ class Parameters:
     running : array
         The part of `buffers` before the frozen parameters.
     decayed : int
-        Number of values with weight decay: the optimizer decays `values[:decayed]`, or all values
-        with `decay_all`.
+        By default, the optimizer decays `values[:decayed]`; with `decay_all`, it decays all values.
     count : int
         The number of parameters, including frozen parameters, without padding.
     frozen : int
@@ -112,8 +112,8 @@ class Parameters:
         """Lay out and initialize arrays; the keys of `specs` are full names.
 
         Each parameter is drawn in float64 from the stream (seed, "weights", the parameter's
-        position), and then rounded. So float32 and float64 networks start from the same values.
-        `values` replaces the drawn values of all arrays.
+        position), and then rounded. So float32 and float64 networks start from the same values. If
+        `values` is given, it has the values of all arrays, and nothing is drawn.
         """
         self._backend = backend
         self.specs = dict(specs)
@@ -170,7 +170,8 @@ class Parameters:
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
         """Return ranges (start, stop) of gradients that belong only to layers with these labels.
 
-        There is one range for each group of parameters with the same factors, in ascending order.
+        Each group of parameters with the same factors has at most one range. The ranges are in
+        ascending order.
         """
         prefixes = tuple(f"{label}." for label in labels)
         spans = []
@@ -184,12 +185,12 @@ class Parameters:
         return spans
 
     def decayed_by(self, decay_all: bool) -> int:
-        """Return the number n for which weight decay applies to the first n parameters."""
+        """Return n if weight decay applies to `values[:n]`."""
         decaying = [segment.stop for segment in self.segments(decay_all) if segment.decay]
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return "values" or "gradients", followed by zeros; None if there are too few zeros."""
+        """Return "values" or "gradients", with zeros up to `length`, if enough zeros follow."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -276,9 +277,9 @@ class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
     For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Layers
-    that don't support freezing use an index, which returns an array that gpunn never reads. The
-    function `unread` makes that array at the first access. A parameter's full name is `prefix` and
-    its name.
+    that don't support freezing use `gradients[name]`, which returns an array that gpunn never
+    reads. The function `unread` returns this array for a parameter's full name: `prefix` followed
+    by the name.
     """
 
     def __init__(
@@ -291,7 +292,7 @@ class Gradients(NamedArrays):
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
-        """Return a gradient, or an array that is never read if the parameter is frozen."""
+        """Return a gradient; if the parameter is frozen, return an array that is never read."""
         gradient = self.arrays.get(name)
         return self._unread(f"{self._prefix}{name}") if gradient is None else gradient
 

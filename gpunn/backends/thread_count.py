@@ -27,7 +27,7 @@ def usable_cores() -> int:
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads; more threads would mostly wait."""
+    """Return the maximum number of threads that a user can choose; more would mostly wait."""
     return max(256, os.cpu_count() or 1)
 
 
@@ -46,8 +46,8 @@ def requested_threads(threads: int | None) -> int | None:
     """Return the number of threads from an argument or environment variable, or None.
 
     The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
-    libraries set in their workers. OMP_NUM_THREADS is limited to the number of cores. If
-    OMP_NUM_THREADS is a list for nested levels, its first number is used. An invalid
+    some libraries set in their worker processes. OMP_NUM_THREADS is limited to the number of cores.
+    If OMP_NUM_THREADS is a list for nested levels, its first number is used. An invalid
     OMP_NUM_THREADS is ignored with a warning, as in OpenMP; other invalid numbers raise an error.
     """
     if threads is not None:
@@ -72,7 +72,7 @@ def warn_once(value: str) -> None:
 
 
 class Alone(threading.local):
-    """The number of nested contexts `one_thread` that this thread is in."""
+    """The number of nested contexts `one_thread` in which this thread runs."""
 
     depth = 0
 

@@ -49,7 +49,7 @@ class Window:
         return height, width
 
     def taps(self, out: Shape) -> Iterator[tuple[slice, slice, slice, slice]]:
-        """Yield, for each pixel of a window, the slice of a padded array that has these pixels."""
+        """For each position in a window, yield a slice with that pixel of all windows."""
         whole = slice(None)
         (_, rows, columns, _), (down, right) = out, self.strides
         for k in range(self.kernel[0]):

@@ -67,9 +67,9 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--sets",
     type=click.IntRange(1, 99),
     metavar="PERCENT",
-    help="For classes: add a column for each class: 1 if the class is in the row's prediction set, "
-    "otherwise 0. This percentage of the sets contains the true class. An NPY file then contains "
-    "only the sets.",
+    help="For classes: add a column for each class, with 1 if the class is in the row's prediction "
+    "set, otherwise 0. This percentage of the sets contains the true class. An NPY file then "
+    "contains only the sets.",
 )
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
@@ -114,13 +114,13 @@ def predict(
 
     MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors). INPUT has the rows:
     CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. If INPUT is missing or is
-    -, gpunn reads standard input. Several INPUTs are images, or folders of images.
+    -, gpunn reads standard input. Several INPUTs must be images, or folders of images.
 
     For classification, the prediction is a class name: the most probable class or, of two classes,
     the class that the model's threshold selects. For regression, the prediction is a number.
 
-    CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. Only
-    predictions for --output stay in memory until the last row.
+    CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. With
+    --output, the predictions stay in memory until the last row.
     """
     from gpunn.data.images import is_image
     from gpunn.errors import ArgumentError
@@ -184,7 +184,7 @@ def predict(
         options = [option for option, value in only_streams.items() if value or option in chosen]
         if options:
             raise click.UsageError(
-                f"--{options[0]}: only for CSV and JSON lines; {path} is neither, so remove it"
+                f"--{options[0]}: only for CSV and JSON lines; {path} is neither; remove the option"
             )
         write: Callable[[Predictions], None] = sink.begin("csv")
         if images:
@@ -257,8 +257,8 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    `form` is "csv" or "jsonl"; if it is None, the path's suffix decides, or else the input's
-    format.
+    `form` is "csv" or "jsonl". If it is None, the suffix of the path decides; without a known
+    suffix, predictions have the format of the input.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

@@ -13,8 +13,8 @@ from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 
 CHECK_BYTES = 1 << 20
-"""Bytes of an array that are checked together; this number limits the memory for checking a memory
-map."""
+"""An array is checked in parts of this many bytes. This limits the memory that checking a memory
+map takes."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
@@ -60,9 +60,9 @@ def check_inputs(
 ) -> np.ndarray:
     """Return network inputs as a host array of shape (rows, *input_shape).
 
-    `order` has the indices that put columns into the network's order. Raises a DataError, which
-    calls the inputs `argument`, if the shape is wrong, or if a number is not real or not finite in
-    `dtype`.
+    `order` has the indices that put columns into the network's order. Raises a DataError if the
+    shape is wrong, or if a number is not real or not finite in `dtype`. The message calls the
+    inputs `argument`.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
@@ -82,7 +82,7 @@ def check_inputs(
 
 
 def remedy(shape: Shape, input_shape: Shape, argument: str) -> str:
-    """Return how to give an array of this shape the shape (rows, *input_shape), or ""."""
+    """Return advice on how to change this shape to (rows, *input_shape), or ""."""
     if shape == input_shape:
         return f"; for a single row use {argument}[None]"
     if (*shape[1:], 1) == input_shape and len(shape) > 1:
@@ -137,10 +137,10 @@ def check_weights(
 ) -> np.ndarray:
     """Return sample weights in float64, shape (rows,), after checking them.
 
-    Weights must be finite and >= 0, and at least one must not be zero, also after conversion to
-    `dtype`. With `part`, the rows are only a batch, whose weights may all be zero;
-    `check_largest_weight` then checks the weights of all rows. Raises a DataError with the index of
-    the first invalid weight.
+    Weights must be finite and >= 0, and at least one must not be zero. This must also be true after
+    conversion to `dtype`. With `part`, the rows are only a batch, whose weights may all be zero;
+    `check_largest_weight` must then check the largest weight of all batches. Raises a DataError
+    with the index of the first invalid weight.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

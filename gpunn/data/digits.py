@@ -20,9 +20,9 @@ def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.nda
     by 4 block of the scan. The data set is licensed under the Creative Commons Attribution 4.0
     International license (CC BY 4.0). Only the storage format and the split were changed.
 
-    The file stores the split, `split_rows(1797, 0.2, seed=0, labels=y)`. The split is stratified by
-    digit, keeps the order of the rows, and was not chosen for a good score. The same 13 people
-    wrote the digits of both subsets, so a score says little about other people.
+    The file stores the split that `split_rows(1797, 0.2, seed=0, labels=y)` returned. The split is
+    stratified by digit, keeps the order of the rows, and was not chosen for a good score. The same
+    13 people wrote the digits of both subsets, so a score says little about other people.
 
     Parameters
     ----------

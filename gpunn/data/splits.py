@@ -20,10 +20,10 @@ MAX_GROUPS = 20_000
 def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into earlier rows, which are kept, and the latest rows, which are held out.
 
-    Rows with the same time stay together, so the number of held-out rows is as close to
-    `ceil(fraction * rows)` as possible. Times are numbers or dates, and no time may be missing.
-    Raises the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all times are
-    equal.
+    Rows with the same time stay together. Therefore the number of held-out rows may differ from
+    `ceil(fraction * rows)`, but it is as close as possible. Times are numbers or dates, and no time
+    may be missing. Raises the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if
+    all times are equal.
 
     Examples
     --------
@@ -46,14 +46,14 @@ def split_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
-    In random order, each group that still fits into `ceil(fraction * rows)` rows is held out. One
-    more group is held out if the number of held-out rows is then closer to the wanted number. With
-    `labels`, groups that bring the held-out rows of each class closer to `fraction` come first. The
-    last group with rows of a class is not held out. Up to 20 random orders are tried, and the one
-    whose number of held-out rows is closest to the wanted number is used. Among equally close
-    orders, the one with the closest numbers per class is used. Groups and labels are integers or
-    strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows
-    belong to one group.
+    The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
+    still fits into this number is held out. One more group is held out if the number of held-out
+    rows then comes closer to the wanted number. With `labels`, groups that bring the held-out
+    fraction of each class closer to `fraction` come first. The last group with rows of a class is
+    not held out. Up to 20 random orders are tried. The order that comes closest to the wanted
+    number is used; if several orders are equally close, the numbers per class decide. Groups and
+    labels are integers or strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and
+    a DataError if all rows belong to one group.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class _Counts:
 
 
 class _Choice:
-    """Groups that together have about `wanted` rows, chosen by trying all groups in an order."""
+    """A choice of groups with about `wanted` rows in total; the groups are tried in `order`."""
 
     def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
         self.counts, self.wanted = counts, wanted
@@ -124,14 +124,14 @@ class _Choice:
                 self._add(best)
 
     def distance(self) -> tuple[int, float]:
-        """Return how far the numbers of rows, in total and per class, are from the wanted ones."""
+        """Return how far the total rows, and the rows per class, are from the wanted numbers."""
         pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
         return abs(self.rows - self.wanted), sum(
             (rows - wanted) ** 2 / total for rows, wanted, total in pairs
         )
 
     def _added(self, group: int, *, stratified: bool) -> bool:
-        """Choose a group, and return True, unless its rows would exceed the wanted numbers."""
+        """Choose a group if its rows fit into the wanted numbers; return whether it was chosen."""
         fits = self.rows + self.counts.sizes[group] <= self.wanted
         if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
             return False
@@ -146,7 +146,7 @@ class _Choice:
         )
 
     def _gain(self, group: int) -> float:
-        """Return how much closer a group brings the classes' numbers of rows to the wanted ones."""
+        """Return how much closer a group brings the rows of each class to the wanted number."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

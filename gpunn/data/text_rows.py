@@ -17,7 +17,8 @@ from gpunn.storage.reading import open_file
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """Open a text file, and yield its delimiter (detected if None) and its nonempty rows.
 
-    If there is a problem with the file, a DataFileError is raised, also later while rows are read.
+    If there is a problem with the file, a DataFileError is raised, immediately or while rows are
+    read.
     """
     with open_file(path, DataFileError) as file:
         try:

@@ -1,4 +1,4 @@
-"""Calls that all ranks make together (collective calls) as operations of a training step."""
+"""Calls that all ranks make together (collective calls), as operations of a training step."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Collectives:
             self._direct = self.communicator.supports(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to blocks[this rank] of rank r."""
+        """For each rank r, set out[r] to the block that rank r passes as blocks[this rank]."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
-        """Set out[r] to the block that rank r passes as `block`."""
+        """For each rank r, set out[r] to the block that rank r passes as `block`."""
         self._call(self.communicator.all_gather, block, out)
 
     @property
@@ -65,8 +65,8 @@ class Collectives:
         """Return the sum of the rows, and overwrite the rows.
 
         Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So the order of
-        additions depends only on the number of rows. If this number is a power of two, each half of
-        the rows is added in the same order as all rows.
+        additions depends only on the number of rows. If this number is a power of two, the result
+        is the sum of the first half, added in the same way, plus the sum of the second half.
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:

@@ -14,14 +14,14 @@ TIMEOUT = 300.0
 """Default number of seconds that a rank waits for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
-"""A function of this rank's value and a description of the value; it returns all ranks' values."""
+"""Returns all ranks' values, given this rank's value and a description of the value."""
 
 Parcel: TypeAlias = tuple[Any, int]
 """A pair of an array and the rank that receives or sends the array."""
 
 
 class Communicator:
-    """Collective calls of `size` processes, which must all make the same calls in order.
+    """Collective calls of `size` processes, which must all make the same calls in the same order.
 
     This class is for a single process; its subclasses connect several processes.
 
@@ -32,7 +32,8 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The index of this process among the processes on this machine, and their number.
+        The index of this process among the processes on this machine, and the number of processes
+        on this machine.
 
     Attributes
     ----------
@@ -92,7 +93,7 @@ class Communicator:
         backend : Backend
             The backend that computes.
         gather : function
-            A function of this rank's value and a description; it returns all ranks' values.
+            Returns all ranks' values, given this rank's value and a description of the value.
 
         Returns
         -------
@@ -102,7 +103,7 @@ class Communicator:
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Set out[r] to the block that rank r has for this rank.
+        """For each rank r, set out[r] to the block that rank r sends to this rank.
 
         Parameters
         ----------
@@ -114,7 +115,7 @@ class Communicator:
         out[...] = blocks
 
     def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
-        """Set out[r] to the block of rank r.
+        """For each rank r, set out[r] to the block of rank r.
 
         Parameters
         ----------

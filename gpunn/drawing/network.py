@@ -11,7 +11,7 @@ FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """The color of layers with trained parameters, and the color of all other layers."""
 
 MAX_LAYERS = 40
-"""Maximum number of layers drawn in a sequence; only both ends of a longer one are drawn."""
+"""Maximum number of layers drawn in a sequence; of a longer sequence, only both ends are drawn."""
 
 BRANCHES = 6
 """Maximum number of a layer's branches that are drawn side by side."""
@@ -51,7 +51,7 @@ class Branch:
 
 
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
-    """Return a drawing of layers from top to bottom, with the shapes of a row between them.
+    """Return a drawing of layers from top to bottom, with the shape of a row between two layers.
 
     `total` is the number of parameters. `text` is the text alternative of the image.
     """
@@ -74,7 +74,7 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers to draw; if they are too many, only the first ones and the last ones."""
+    """Return the layers to draw; if there are too many, one block stands for the middle layers."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2
@@ -85,7 +85,7 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches of a layer to draw; the last one counts branches that are not drawn."""
+    """Return the branches to draw; if there are too many, the last one counts the others."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1
@@ -131,7 +131,7 @@ def block_height(block: Block) -> float:
 def draw_sequence(
     canvas: Canvas, blocks: Sequence[Block], left: float, y: float, width: float
 ) -> float:
-    """Draw layers from top to bottom, centered, and return the bottom of the last one."""
+    """Draw layers from top to bottom, centered, and return the bottom of the last layer."""
     center = left + width / 2
     plain = max((block_width(block) for block in blocks if not block.branches), default=0.0)
     for index, block in enumerate(blocks):

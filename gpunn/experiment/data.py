@@ -67,10 +67,10 @@ def read_split(
 ) -> Split:
     """Return rows with targets from other files than the configuration's, to evaluate a model.
 
-    `path` has data of the kind of the training data: a table, a folder of images, or a CSV, NPZ or
-    NPY file. It may also be a folder of IDX files, whose test split is read. The targets of an NPY
-    file are in `target_path`. Names of columns and arrays are from the configuration, and classes
-    from `metadata`. A DataError is raised if a file does not fit the model.
+    `path` has the same kind of data as the training data: a table, a folder of images, or a CSV,
+    NPZ or NPY file. It may also be a folder of IDX files, whose test split is read. The targets of
+    an NPY file are in `target_path`. The configuration has the names of columns and arrays, and
+    `metadata` has the classes. A DataError is raised if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -176,7 +176,7 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Split:
-    """Return rows; if targets are strings, their indices in `classes` replace them."""
+    """Return rows; targets that are strings become their indices in `classes`."""
     if is_text(y):
         if classes is None:
             raise DataError(
@@ -220,7 +220,7 @@ def _load_csv(data: CSV, dtype: str) -> Splits:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return the keys by which rows are split, and the features without the split's column."""
+    """Return the keys by which rows are split, and the features without the column of keys."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]

@@ -88,8 +88,8 @@ class RunFolder(LockedFolder, Callback):
     Raises
     ------
     ConfigError
-        If the folder is not empty while `overwrite` and `resume` are False, or if the link
-        `checkpoints` in it leads out of the folder.
+        If the folder is not empty although `overwrite` and `resume` are False, or if the folder
+        contains a link `checkpoints` that leads out of the folder.
 
     Examples
     --------
@@ -254,7 +254,7 @@ class RunFolder(LockedFolder, Callback):
                     return
         LOG.warning(
             "%s. The file can't be restored, because no checkpoint of the best epoch is left. "
-            "The next better epoch will replace it",
+            "The next epoch with a better metric will replace it",
             fault,
         )
 
@@ -338,7 +338,8 @@ class RunFolder(LockedFolder, Callback):
     ) -> None:
         """Write the file `evaluation.json`, which records how the run ended.
 
-        If training failed, the file `evaluation.json` of an earlier final network stays.
+        If training failed, but an earlier training left a final network, its `evaluation.json`
+        stays.
 
         Parameters
         ----------

@@ -71,7 +71,7 @@ class Objects:
         return [self._make(base, value, f"{path}[{index}]") for index, value in enumerate(values)]
 
     def _import_classes(self, value: Any, path: str) -> Any:
-        """Import each "package.module:Class" in `value`; keep only class names in `value`."""
+        """Import each "package.module:Class" in `value`; keep only the class names there."""
         if isinstance(value, Mapping):
             return {
                 key: self._import_classes(item, path if key == "name" else f"{path}.{key}")
@@ -145,10 +145,11 @@ def trained_network(
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return the objects of a run's configuration, also if the run was built in Python.
+    """Return the objects of a run's configuration; the run may have been built in Python.
 
-    Such a configuration has only the names of custom layers, whose modules are in the model file. A
-    ModelFileError is raised if a class is not defined and cannot be imported.
+    If it was built in Python, the configuration has only the names of custom layers; the model file
+    has the names of their modules. A ModelFileError is raised if a class is not defined and cannot
+    be imported.
     """
     try:
         return Objects(config, allow_imports)

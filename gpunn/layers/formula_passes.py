@@ -1,8 +1,8 @@
 """Forward and backward passes of a `Formula`, by operations of the backend.
 
-Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
-pass keeps no results of functions: it computes the functions again from x, the parameters and the
-outputs of steps.
+Between two steps, one operation `compute` sets the arrays that the next step reads. The results of
+functions are not kept for the backward pass: it computes the functions again from x, the parameters
+and the outputs of steps.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from gpunn.workspace import Workspace
 class BackwardStep:
     """Computes the gradients of the step at `position` of the forward pass.
 
-    `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. The array
-    `array` stores the gradient. `results` are dL/d(inputs), or None for inputs without a gradient.
-    `spare` means that nothing reads the array afterwards, so that a layer may overwrite it.
+    `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. `array`
+    stores this gradient. `results` are dL/d(inputs), or None for inputs without a gradient. `spare`
+    means that nothing reads `array` afterwards, so a layer may overwrite it.
     """
 
     position: int
@@ -50,7 +50,7 @@ X = "x"
 
 
 def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
-    """Return the backward pass for x and parameters in `wanted`, and for trained inner layers."""
+    """Return the backward pass for `wanted` (x and parameters), and for trained inner layers."""
     graph, leaves = formula.graph, {X: formula.x, **formula.parameters}
     known = {id(leaves[name]) for name in wanted}
     needed: dict[int, list[bool]] = {}
@@ -114,7 +114,7 @@ def arrays_of(nodes: Sequence[Node]) -> list[Node]:
 
 
 class Passes:
-    """The passes of a formula through a batch, and the arrays of its nodes."""
+    """Runs the passes of a formula for a batch, and stores the arrays of its nodes."""
 
     def __init__(self, layer: Layer, formula: Formula, workspace: Workspace) -> None:
         self._layer, self._formula, self._workspace = layer, formula, workspace
@@ -166,7 +166,7 @@ class Passes:
             self._ops.compute(expression, arrays, tuple(outs.values()))
 
     def _flat(self, array: Array, name: str = "") -> Array:
-        """Return an array as a matrix: all axes but the last are rows. `name` is for a copy."""
+        """Return an array as a matrix: all axes but the last are rows. `name` names a copy."""
         shape = math.prod(array.shape[:-1]), array.shape[-1]
         return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
 

@@ -18,7 +18,8 @@ class Ranking:
 
     `metric`, such as "val_accuracy", selects the best epoch in most runs. `order` has the indices
     of the runs, best first; runs without a finite value come last. `unlike` lists the settings of
-    `[data]` that differ between the runs, which may then have different validation rows.
+    `[data]` that differ between the runs. With different settings, the runs may have different
+    validation rows.
     """
 
     metric: str

@@ -166,7 +166,7 @@ def by_class(outcome: Classes) -> Table:
 
 
 def counted(names: Sequence[Any], rows: np.ndarray, fractions: Sequence[np.ndarray]) -> list[Any]:
-    """Return a row for each class or label: its name, its number of rows, and fractions."""
+    """Return a row for each class or label: its name, its number of rows, and its fractions."""
     return [
         (name, number_text(int(rows[index])), *(percent(each[index]) for each in fractions))
         for index, name in enumerate(names)

@@ -14,7 +14,7 @@ numeric : list of int
 shape : list of int
     Shape of a row of numbers, which may be nested arrays in JSON; absent for a table.
 header, delimiter, decimal
-    Whether the first row has names, and the two characters; None detects them.
+    Whether the first row has names, the delimiter, and the decimal mark; None detects them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> 
 def cells_of_csv(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """Yield the cells that a network uses, with the number of each row's last line."""
+    """For each row, yield the number of its last line, and the cells that a network uses."""
     names = None if layout["header"] is False else layout["names"]
     widths = len(layout["positions"]), layout["width"]
 
@@ -110,7 +110,7 @@ def cells_of_csv(
 def cells_of_json(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """Yield the cells that a network uses, as in a CSV file, with the number of each row's line."""
+    """For each line, yield its number, and the cells that a network uses, as in a CSV file."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
     for number, line in enumerate(lines, start=lines.skipped + 1):
         lines.left = MAX_LINE
@@ -133,7 +133,7 @@ def cells_of_json(
 
 
 def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
-    """Return the cells that a network uses from a JSON value, as a CSV file would spell them."""
+    """From a JSON value, return the cells that a network uses, spelled as in a CSV file."""
     if isinstance(value, dict):
         if layout["names"] is None:
             raise ValueError("expected an array, since the columns have no names; got an object")
@@ -148,7 +148,7 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
 
 
 def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Return the items of nested sequences of a shape in row-major order; other rows unchanged."""
+    """Flatten nested sequences of this shape in row-major order; return other rows unchanged."""
     items = [row]
     for size in shape:
         for part in items:
@@ -181,15 +181,16 @@ def predict_stream(
     notify: Callable[[str], None],
     skip: bool,
 ) -> None:
-    """Predict from rows while they arrive, in blocks; before each wait, all rows are predicted.
+    """Predict blocks of rows as they arrive; predict all rows before waiting for more rows.
 
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
-    and to counts of rows by column and unknown category. A category is None for a missing value in
-    a column without missing values in training. A malformed row raises a ValueError. `begin` maps
-    the form to a function that writes predictions. If there are no rows, that function is called
-    once, without predictions. If the columns are wrong, that function is never called. `notify`
-    receives messages. If `skip`, malformed rows are reported and counted. Otherwise, the first
-    malformed row raises a ValueError, after the predictions for the rows before it are written.
+    and to the number of rows for each column and unknown category. The category None means a
+    missing value in a column that had none in training. For a malformed row, `predict_rows` raises
+    a ValueError. `begin` maps the format to a function that writes predictions. If there are no
+    rows, the writing function is called once, without predictions. If the columns are wrong, it is
+    never called. `notify` receives messages. If `skip`, malformed rows are reported and counted.
+    Otherwise, the first malformed row raises a ValueError, after the predictions for the rows
+    before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}
@@ -257,6 +258,6 @@ def unseen_text(column: str, is_missing: bool, count: int, categories: list[str]
     have = f"column {column!r}: {count:,} row{'s have' if count > 1 else ' has'}"
     if is_missing:
         replacement = "the median (code 0 for a category) is used"
-        return f"{have} a missing value, unlike any training row; {replacement}"
+        return f"{have} a missing value, but no training row had one; {replacement}"
     listed = ", ".join(f"{category!r:.60}" for category in categories)
     return f"{have} a category or unit unseen in training, treated as missing, such as {listed}"

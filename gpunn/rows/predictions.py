@@ -1,8 +1,8 @@
 """Predictions as lines of CSV or JSON, without text that a spreadsheet would run (CSV injection).
 
-Text that begins like a formula, possibly after apostrophes, is written with an apostrophe in front,
-which marks text in spreadsheets. Reading removes the apostrophe. Numbers and a lone sign are not
-formulas.
+In spreadsheets, an apostrophe in front marks text. So text that begins like a formula, possibly
+after apostrophes, is written with an apostrophe in front. Reading removes this apostrophe. Numbers
+and a lone sign are not formulas.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 LOG = logging.getLogger("gpunn")
 
 FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")
-"""How formulas begin, including full-width characters."""
+"""Matches the beginning of a formula; its first character may be full-width."""
 
 NUMBER = re.compile(r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?", re.ASCII)
-"""A number with a sign, or only a sign: not a formula, though it begins like one."""
+"""Matches a number with a sign, or only a sign: these begin like formulas, but are none."""
 
 
 def is_formula(text: str) -> bool:
@@ -82,7 +82,7 @@ def predictions_text(
 
 
 def shortened(value: Any, digits: int) -> Any:
-    """Return a number with `digits` significant digits; None if it is not finite, for JSON."""
+    """Round a float to `digits` significant digits; return None if it is not finite, for JSON."""
     if not isinstance(value, float):
         return value
     return None if value - value != 0 else float(f"{value:.{digits}g}")

@@ -11,7 +11,7 @@ Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
 """How the values of a column are interpreted."""
 
 ColumnType: TypeAlias = Literal[Kind, "day/month/year", "month/day/year"]
-"""What a user can choose for a column: its kind, or the order of the parts of its dates."""
+"""What a user can choose for a column: its kind, or the order of day and month in its dates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class Column:
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
     format : str
-        The format of the cells. For numbers with a unit, the format is zero in the spelling of the
-        cells, such as "$0.0" or "0,0 kg". For dates with the year last, the format is
+        The format of the cells. For numbers with a unit, the format is the number 0.0 as the cells
+        would spell it, such as "$0.0" or "0,0 kg". For dates with the year last, the format is
         "day/month/year" or "month/day/year". For other columns, it is "".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
@@ -71,7 +71,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The user's choice that selects this kind of column, and this order of dates."""
+        """The choice that gives a column this column's kind and, for dates, this order."""
         for order in ("day/month/year", "month/day/year"):
             if self.format == order:
                 return order

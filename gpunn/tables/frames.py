@@ -28,7 +28,7 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Returns
     -------
     Table
-        The table, which converts each column at its first use. A `frame` that is a `Table` is
+        A table that converts each column when it is first used. A `frame` that is a `Table` is
         returned unchanged.
 
     Raises
@@ -235,7 +235,7 @@ def is_plain_number(value: Any) -> bool:
 
 
 def categories_of(column: Any) -> Coded | None:
-    """Return a column in dictionary encoding if its library stores this encoding, else None."""
+    """Return a column that its library stores in dictionary encoding; None for other columns."""
     if hasattr(column, "dictionary_encode"):  # pyarrow's
         kind = str(column.type)
         if not kind.startswith(("string", "large_string", "dictionary")):

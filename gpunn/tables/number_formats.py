@@ -34,8 +34,8 @@ def decimal_commas(texts: Sequence[str]) -> bool:
 def with_thousands(texts: Sequence[str]) -> str | None:
     """Return the first number with thousands separators, or None if a string is not a number.
 
-    Telephone numbers are not numbers: all have equally many groups of digits, and no commas or
-    apostrophes.
+    Telephone numbers do not count as numbers: all of them have the same number of groups of digits,
+    and no commas or apostrophes.
     """
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
@@ -51,9 +51,9 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
     """Return the format of numbers with one unit, and a warning if the format is uncertain.
 
-    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless the
-    user has chosen numbers, it is also "" for codes such as "007 kg", and for fewer than
-    `MIN_NUMBERS` numbers with a word, such as "2WD" and "4WD".
+    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless
+    `chosen` by the user, it is also "" for codes such as "007 kg", and for fewer than `MIN_NUMBERS`
+    different numbers with a word, such as "2WD" and "4WD".
     """
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}
@@ -78,7 +78,7 @@ def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
 
 
 def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return each number with the unit before and after it; [] if a text has no unit."""
+    """Return (unit before, number, unit after) of each string; [] if a string has no unit."""
     matches = [match for match in map(AMOUNT.fullmatch, texts) if match]
     found = [(match[2], match[1] + match[3].rstrip(), match[4] or "") for match in matches]
     is_complete = len(found) == len(texts) and all(before or after for before, _, after in found)
@@ -88,7 +88,7 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
     """Return the decimal mark of numbers ("" if none is possible), and whether the mark is certain.
 
-    If exactly three digits follow every mark, the mark may separate thousands. It counts as a
+    If exactly three digits follow every mark, the mark may separate thousands. Such a mark is a
     thousands separator if it is a comma, if the numbers are amounts of money, or if all numbers
     without a mark are below 1000.
     """

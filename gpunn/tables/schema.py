@@ -30,11 +30,11 @@ from gpunn.tables.table import Table
 from gpunn.tables.unseen_values import UnseenValues
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""For each dtype, the integer up to which the dtype represents all integers exactly."""
+"""For each dtype, the integer up to which it can represent every integer exactly."""
 
 CELLS = 100_000
-"""Maximum number of cells of columns that are encoded together. Each of NumPy's calls then takes
-little time, and threads can share a large table."""
+"""Columns are encoded in blocks of at most this many cells. So each call of NumPy takes little
+time, and several threads can encode the blocks of a large table."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")
@@ -49,9 +49,9 @@ class Schema:
 
     * numbers, scaled; a missing number is replaced by the median of the training rows
     * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers
-    * sine and cosine of 2 pi part / period, where the period is a year, a week or a day, so that
+    * sine and cosine of 2 pi part / period, where the period is a year, a week or a day; so
       December is near January
-    * for each number and date with missing values in training: 1 if missing, else 0
+    * for each column of numbers or dates with missing values in training: 1 if missing, else 0
     * categories and Booleans: codes 1, 2, ... in the order of `Column.categories`; 0 for a
       missing or unknown category
 
@@ -150,8 +150,8 @@ class Schema:
             "month/day/year" for dates that are written in this order. The kinds of other columns
             are detected. A text column contains numbers (or dates) if every value in it is a number
             (or a date). All numbers may have the same unit, such as "12 kg" or "$1,200". Other text
-            columns are categories, but are dropped if all values differ. Digits after a leading
-            zero, such as "007", are a code, and a column that contains a code is a category.
+            columns are categories, but are dropped if all values differ. A column that contains a
+            code, such as "007" (digits after a leading zero), is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
@@ -237,7 +237,7 @@ class Schema:
 
     @property
     def parts(self) -> tuple[Schema, ...]:
-        """The schemas whose matrices form this schema's matrix; by default, only itself."""
+        """The schemas whose matrices form this schema's matrix; by default, only this schema."""
         return (self,)
 
     @property
@@ -275,12 +275,14 @@ class Schema:
         ------
         DataError
             If a column is missing, if a cell is not a number or date as expected, or if a number is
-            infinite. The message names the cell's location, or the most similar column name.
+            infinite. For a cell, the message names the location; for a missing column, it names the
+            most similar column.
 
         Warns
         -----
         UnknownCategoryWarning
-            If categories or units are unseen in training; the message counts the rows with them.
+            If categories or units are unseen in training; the message counts the rows with such
+            values.
         GpunnWarning
             If values are missing in columns that had no missing values in training.
         """
@@ -326,7 +328,7 @@ class Schema:
     def _fill(
         self, schemas: Mapping[int, Schema], table: Table, matrix: np.ndarray
     ) -> UnseenValues:
-        """Encode rows for schemas with these columns; a key is a schema's first matrix column."""
+        """Encode rows with several schemas; a key is the matrix column at which a schema begins."""
         table = self._matched(table)
         columns = [column for column in self.columns if not column.dropped]
         count = max(1, CELLS // max(1, table.rows))
@@ -381,7 +383,7 @@ class Schema:
         return unseen
 
     def _encoded(self, column: Column, table: Table, unseen: UnseenValues) -> Iterable[Encoded]:
-        """Return the encoded features of a column before scaling, and record its unseen values."""
+        """Return a column's features, encoded but not scaled, and record its unseen values."""
         if column.format:
             cells = table.column(column.name)
             plain, others = standard_cells(cells, column.format, self._markers)
@@ -400,7 +402,7 @@ class Schema:
         Returns
         -------
         dict of str to dict of str to int
-            Maps each column to its unknown categories, with the number of rows of each.
+            Maps each column to its unknown categories, and each category to its number of rows.
 
         Raises
         ------
@@ -504,7 +506,7 @@ class Schema:
     __hash__ = None  # type: ignore[assignment]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema in JSON types, without its arrays, which `from_json` also needs.
+        """Return the schema in JSON types; `from_json` also needs the result of `arrays`.
 
         Returns
         -------

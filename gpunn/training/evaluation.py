@@ -77,7 +77,7 @@ class Evaluator:
         return statistics.result()
 
     def prepared(self, settings: Settings, batch_size: int) -> BatchPass:
-        """Return the pass of a batch; make a new pass if the recipe has changed."""
+        """Return a pass for batches: the last pass, or a new one if the recipe has changed."""
         recipe = PassRecipe(
             model=settings.model,
             loss=settings.loss,

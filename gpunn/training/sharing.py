@@ -1,13 +1,12 @@
 """Share recorded programs between the fits of equal networks, which use them in turn.
 
 Within a context `sharing_programs`, a program is recorded for each kind of network, not for each
-network. A fit takes a program that no other fit uses, copies its state into the program's arrays,
-runs some epochs and copies the state back. So further networks of a kind need no recording, and
-only each thread, not each network, needs buffers.
+network. A fit takes a program that no other fit uses. The fit copies its state into the program's
+arrays, runs some epochs, and copies the state back. So later networks of a kind need no recording,
+and there are buffers for each thread instead of each network.
 
-Each network has separate rows, learning rates, keys of dropout masks and a separate L2 penalty.
-Rows, keys and penalty are arguments of the program that can be replaced. Learning rates are loaded
-for each epoch.
+Each network has its own rows, learning rates, keys of dropout masks, and L2 penalty. The rows, keys
+and penalty in a program can be replaced. Learning rates are loaded before each epoch.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 class ReplaceableFloat(float):
     """A float in a recorded operation, such as an L2 penalty, that `Backend.sequence` can replace.
 
-    So another network of the same kind can use the recording. The float is found by identity, never
-    by its value.
+    With another float in its place, another network of the same kind can use the recording. The
+    float is found by its identity, not by its value.
     """
 
 
 class ReplaceableInt(int):
-    """An integer in a recorded operation that may be replaced, like a `ReplaceableFloat`."""
+    """An integer in a recorded operation, replaceable in the same way as a `ReplaceableFloat`."""
 
 
 MAX_PROGRAMS = 64
@@ -54,7 +53,7 @@ OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 
 
 class SharedProgram:
-    """A program of epochs, which uses the arrays of a copy of the network."""
+    """A program that trains a copy of a network for some epochs."""
 
     def __init__(self, session: TrainingSession, epochs: int) -> None:
         trainer, plan = session.trainer, session.plan
@@ -161,8 +160,8 @@ def views(rows: Rows) -> Rows:
 def kind_of(session: TrainingSession) -> Hashable | None:
     """Return a key that is equal for networks that can share a program, or None.
 
-    None means that the network can't share a program. A network with custom parts can't share one,
-    because such a part may have state besides its settings.
+    None means that the network can't share a program. A network with custom parts can't share a
+    program, because a custom part may have state besides its settings.
     """
     trainer, model = session.trainer, session.trainer.model
     parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
@@ -211,10 +210,10 @@ ACTIVE = Active()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """Return a context in which all fits of this process use one thread each and share programs.
+    """Return a context in which each fit of this process uses one thread, and fits share programs.
 
-    Parameters and history are then bitwise identical to the results of a backend with `threads=1`.
-    Different threads can train at the same time. Contexts can be nested and overlap.
+    The parameters and history of a fit are then bitwise the same as with a backend with
+    `threads=1`. Different threads can train at the same time. Contexts can be nested and overlap.
     """
     with ACTIVE.lock:
         ACTIVE.contexts += 1
@@ -230,5 +229,5 @@ def sharing_programs() -> Iterator[None]:
 
 
 def shared_programs() -> SharedPrograms | None:
-    """Return the programs that the present contexts `sharing_programs` share; None outside them."""
+    """Return the programs that the contexts `sharing_programs` share; None without a context."""
     return ACTIVE.programs

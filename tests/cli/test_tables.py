@@ -389,7 +389,7 @@ def test_rows_as_they_are(gpunn, run, tmp_path):
     ]
     write(tmp_path / "new.csv", new)
     result = gpunn("predict", run, "new.csv", "--probabilities")
-    said = "new.csv: column 'since': 1 row has a missing value, unlike any training row"
+    said = "new.csv: column 'since': 1 row has a missing value, but no training row had one"
     assert said in result.stderr
     said = "new.csv: column 'city': 1 row has a category or unit unseen in training"
     assert said in result.stderr

@@ -360,7 +360,7 @@ def test_unknown_categories_are_counted_in_bounded_memory():
     assert stream.messages == [
         "column 'y': 3,000 rows have a category or unit unseen in training, treated as missing, "
         "such as 'new0', 'new1', 'new2', 'new3', 'new4'",
-        "column 'y': 2 rows have a missing value, unlike any training row; the median "
+        "column 'y': 2 rows have a missing value, but no training row had one; the median "
         "(code 0 for a category) is used",
     ]
     stopped = Stream("x,y\n1,new\n", "1\n").read()

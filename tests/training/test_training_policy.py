@@ -71,7 +71,7 @@ def test_divergence_may_be_ignored():
     policy = Careless()
     trainer = trained(policy, X=np.full_like(X, 1e38))
     assert trainer.epoch == 2
-    assert policy.message.startswith("loss: not a finite number from epoch 2, step 1 on")
+    assert policy.message.startswith("loss: not a finite number since epoch 2, step 1")
 
 
 @pytest.mark.parametrize("validated", [True, False])

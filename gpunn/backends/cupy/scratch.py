@@ -62,8 +62,8 @@ class Scratch(threading.local):
     def of_lane(self, lane: Lane) -> Iterator[None]:
         """Make this thread use the lane's separate buffers within the context.
 
-        New buffers are allocated on the stream that was current before, which outlives the lane's
-        stream.
+        New buffers are allocated on the stream that was current before this context. That stream
+        outlives the lane's stream.
         """
         outside = self._lane, self._outer
         self._lane, self._outer = lane, cupy.cuda.get_current_stream()

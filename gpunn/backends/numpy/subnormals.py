@@ -34,8 +34,8 @@ MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
 """The two flags of x86 together, and the flag FZ of ARM, which has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each kind of processor, the word of the floating-point environment that has the flags, and
-the flags."""
+"""For each kind of processor, the number of the word with the flags in the floating-point
+environment, and the flags."""
 
 
 class State:
@@ -59,7 +59,7 @@ THREAD = ThreadState()
 
 
 class Flushed:
-    """A context in which this thread treats subnormal numbers as zero, if flags can be set."""
+    """A context in which this thread treats subnormal numbers as zero, if its flags can be set."""
 
     def __enter__(self) -> None:
         state = THREAD.state
@@ -83,7 +83,7 @@ class Flushed:
 
 
 FLUSHED = Flushed()
-"""The context that all threads use; its state is separate for each thread."""
+"""The context object that all threads use; each thread has a separate state."""
 
 
 @functools.cache

@@ -145,7 +145,7 @@ class BatchFeed(Feed):
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the rows of the next update; return the number of rows, and 1 for one update."""
+        """Load the rows of the next update; return the number of rows, and of updates (1)."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
                 self._epoch,

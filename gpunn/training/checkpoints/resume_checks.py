@@ -69,7 +69,7 @@ def check_state(
     cursor: EpochCursor | None,
     path: str | Path,
 ) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits, or is empty before training."""
+    """Raise a ModelFileError unless the optimizer's state fits; before training, it is empty."""
     if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape
@@ -118,13 +118,15 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
     if cursor.plan != plan:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch of "
-            f"{cursor.plan}; this call has {plan}. Call fit with the data and settings of that call"
+            f"{cursor.plan}; this call has {plan}. "
+            "Call fit with the data and settings of the interrupted call"
         )
     weighted = recipe.has_metric_weight(checkpoint.state)
     if weighted and not recipe.separate_metric_weights:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "
-            "class_weight; this call has none. Call fit with the data and settings of that call"
+            "class_weight; this call has none. Call fit with the data and settings of the "
+            "interrupted call"
         )
     if recipe.separate_metric_weights and not weighted:
         LOG.warning(
@@ -138,7 +140,8 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
 def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
     """Raise an ArgumentError unless the data has the checkpoint's columns in the same order.
 
-    Columns in another order are not reordered: the check is made before the checkpoint is loaded.
+    Columns in another order are not reordered, because this check comes before the checkpoint is
+    loaded.
     """
     about = checkpoint.description
     outputs = (len(names.targets or ()),)
@@ -150,5 +153,5 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
         problem = difference(actual, expected) or f"they were in the order {shown(expected)}"
         raise ArgumentError(
             f"resume_from: the training of {checkpoint.path} used other columns of {argument}: "
-            f"{problem}. Call fit with the data and settings of that call"
+            f"{problem}. Call fit with the data and settings of the interrupted call"
         )

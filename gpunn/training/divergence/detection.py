@@ -20,7 +20,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is not finite since the last logging step, and whether repeating updates helps.
+    """Return what is not finite since the last logging step, and whether to repeat updates.
 
     The first value is empty if all losses and the whole state are finite. The second value is False
     if a repetition of the updates can't show where the fault began. Call `find_fault` directly
@@ -29,7 +29,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
-        return f"loss: not a finite number from epoch {epoch}, step {first} on", True
+        return f"loss: not a finite number since epoch {epoch}, step {first}", True
     if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
         return (
             f"gradient: not finite by step {cursor.done} of epoch {epoch} even with the smallest "

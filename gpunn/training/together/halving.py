@@ -28,13 +28,13 @@ class Halving(StopRule):
     Parameters
     ----------
     monitor : str
-        The log that compares groups, such as "val_loss".
+        The log by which groups are compared, such as "val_loss".
     groups : sequence of hashable, or None
         The group of each network, in the order of the fits. For example, the seeds and folds of one
         candidate form a group. With None, each network is a group.
     factor : int
-        At least 2. At each comparison, 1 / `factor` of the groups continue, for `factor` times as
-        many epochs.
+        At least 2. At each comparison, 1 / `factor` of the groups continue, until they have trained
+        for `factor` times as many epochs.
     min_epochs : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}

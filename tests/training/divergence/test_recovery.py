@@ -146,7 +146,7 @@ def test_what_does_not_happen_again(monkeypatch):
 def test_no_memory_for_a_copy(monkeypatch):
     refuse = Mock(side_effect=MemoryError)
     monkeypatch.setattr("gpunn.training.divergence.recovery.GoodState.__init__", refuse)
-    with pytest.raises(DivergenceError, match=r"not a finite number from epoch 1, step 4 on\. A"):
+    with pytest.raises(DivergenceError, match=r"not a finite number since epoch 1, step 4\. A"):
         fit(trainer(), poisoned(13))
     with pytest.raises(ArgumentError, match="out of memory"):
         fit(trainer(on_divergence="skip"))

@@ -27,7 +27,7 @@ from gpunn.backends.recording import Arguments
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation in CUDA C++; `constants` names attributes that kernels receive as type T.
+    """An activation in CUDA C++; kernels receive the attributes in `constants` as type T.
 
     An empty `derivative` means that the derivative is 1.
     """
@@ -38,7 +38,7 @@ class Formula:
 
     @property
     def parameters(self) -> str:
-        """The source of a kernel's last parameters, which receive the constants."""
+        """The C++ source of the kernel parameters that receive the constants."""
         return "".join(f", T {name}" for name in self.constants)
 
 
@@ -85,7 +85,7 @@ EPILOGUES = {
     (activations.ReLU, True): RELU_BIAS,
     (activations.ReLU, False): RELU,
 }
-"""The epilogue (the work after a matrix product) by activation and whether there is a bias."""
+"""The epilogue (the work after a matrix product), by activation and presence of a bias."""
 
 
 class Function(NamedTuple):
@@ -129,7 +129,7 @@ SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
 
 
 def fused_forward(op: Arguments) -> Calls:
-    """Compute an activation, after `scale` or before `dropout`; arrays have any layout.
+    """Compute an activation, with `scale` before it or `dropout` after it; arrays have any layout.
 
     The kernel stores all results that the separate operations would store.
     """
@@ -190,8 +190,8 @@ def backward_with_bias(
 ) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    If a `dropout` comes before, `dropped` has its mask and the mask's arguments. If a
-    `scale_gradient` comes after, `scaled` has its x, factors and factors_gradient.
+    To apply dropout to the gradient first, pass its mask and the mask's arguments as `dropped`. To
+    do a `scale_gradient` afterwards, pass its x, factors and factors_gradient as `scaled`.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -203,7 +203,7 @@ def backward_with_bias(
 
 
 def sum_channels(op: Arguments, scratch: Scratch) -> None:
-    """Sum contiguous images over their pixels, as for the bias of an identity."""
+    """Sum contiguous images over their pixels, as for the gradient of a bias without activation."""
     f, values = function_of(activations.Identity()), op.values
     given = Arguments(f=f, z=values, output=values, gradient=values, bias_gradient=op.out)
     backward_with_bias(given, scratch)
@@ -225,7 +225,8 @@ def elementwise(
     """Return a kernel whose last inputs are an activation's constants.
 
     In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
-    replaced by the activation's formulas. The statements may use a mask of dropout.
+    replaced by the activation's formulas. If `mask` is given, the statements can use this dropout
+    mask.
     """
     formula = f.formula
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
@@ -291,10 +292,10 @@ def gradient_source(
 ) -> tuple[str, str]:
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
-    `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
-    `sum[0]`, `sum[1]`, ... The kernel stores them in `sums`, `sums_1`, ... `__launch_bounds__`
-    limits a thread's registers; otherwise, some formulas would use more than a multiprocessor has
-    for a block, and the kernel could not be launched.
+    `statements` process element k of each matrix in `loaded`: for example, own_z[n] is the element
+    of z. They add to `sum[0]`, `sum[1]`, ..., which the kernel stores in `sums`, `sums_1`, ...
+    `__launch_bounds__` limits a thread's registers. Otherwise, blocks of some kernels would need
+    more registers than a multiprocessor has, and these kernels could not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -1,4 +1,4 @@
-"""A kernel with one thread, which counts updates if the update's kernel does not."""
+"""A kernel with one thread that counts an update if the kernel of the update does not count it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Convolution as matrix products: a matrix has a row for each output pixel's patch (im2col).
 
 Columns take several times the memory of the images, so they are computed for a part of the pixels
-at a time. Such a part stays in the cache of a large GPU. All arrays are contiguous and not empty.
+at a time. The columns of a part stay in the cache of a large GPU. All arrays are contiguous and not
+empty.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class Patches:
     """The columns of images, with an axis for groups of channels if there are several groups.
 
     A window of one pixel, with strides 1, needs no columns: the images are the columns. `images`,
-    `weights`, `window` and `out` are as in `Operations.convolution`, but only shapes of the last
-    two arrays matter. `launches` has the products and the scratch memory.
+    `weights`, `window` and `out` are the arguments of `Operations.convolution`; only the shapes of
+    `weights` and `out` matter. `launches` has the products and the scratch memory.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Patches:
         return columns
 
     def add_to_images(self, columns: Array, part: slice) -> None:
-        """Set the images of a part from its columns; add to an image begun by another part."""
+        """Set a part's images from its columns; add to an image that another part has begun."""
         if not self._same:
             images, *bounds = self.images_of(part)
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)

@@ -25,10 +25,11 @@ from gpunn.typing import Array
 GEOMETRY = """int height, int width, int channels, int out_height, int out_width, int taps_down,
     int taps_right, int stride_down, int stride_right, int pad_down, int pad_right, int gap_down,
     int gap_right"""
-"""The parameters of kernels for shapes of images, and for the fields of `Window`."""
+"""Parameters of kernels: the shapes of the images, and the fields of `Window`."""
 
 MOST = 2**30
-"""Maximum size of the images in a launch: larger indices need 64 bits, whose division is slow."""
+"""Maximum size of the images in a launch: larger indices need 64-bit integers, whose division is
+slow."""
 
 PREAMBLE = r"""
 // Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.
@@ -89,7 +90,7 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel; `statements` are run before the loop, in the loop, and after the loop."""
+    """Return a kernel; three `statements` run before the loop, in the loop, and after the loop."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
@@ -178,7 +179,7 @@ def max_pool(op: Arguments) -> Calls:
 
 
 def max_pool_gradient(op: Arguments) -> Calls:
-    """Add the gradient of each window to the gradient of the window's first largest number."""
+    """Add each window's gradient to the gradient of the first of the window's largest numbers."""
     inputs = [op.x, op.output, op.gradient]
     return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
 
@@ -194,13 +195,13 @@ def average_pool_gradient(op: Arguments) -> Calls:
 
 
 def depthwise(op: Arguments) -> Calls:
-    """Compute `convolution` with one channel and one unit in each group."""
+    """Compute `convolution` for groups of one channel and one unit each."""
     shared = [op.weights] if op.bias is None else [op.weights, op.bias]
     return calls(DEPTHWISE[op.bias is not None], op.window, op.x, op.out, [op.x], op.out, shared)
 
 
 def depthwise_inputs(op: Arguments, out: Array) -> Calls:
-    """Compute `convolution_inputs` with one channel and one unit in each group."""
+    """Compute `convolution_inputs` for groups of one channel and one unit each."""
     gradient, shared = op.gradient, [op.weights]
     return calls(DEPTHWISE_INPUTS, op.window, out, gradient, [gradient], out, shared)
 

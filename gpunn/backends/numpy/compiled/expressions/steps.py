@@ -27,7 +27,7 @@ JOINED = {
     ("add", "divide", 1): "divide_by_sum",
     ("add_to_root", "divide", 1): "divide_by_root",
 }
-"""Functions that each compute two other functions. A key has the two functions, and the position of
+"""Functions that compute two functions together. A key has the two functions, and the position of
 the first function's result among the second function's arguments."""
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
@@ -56,7 +56,7 @@ def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Within the loop, let steps read the source of a copy instead of the copy."""
+    """Within the loop, let steps read the original instead of a copy."""
     needed = stored | {
         id(base_of(each))
         for step in steps
@@ -80,7 +80,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def with_inverses(steps: Sequence[Step]) -> list[Step]:
-    """Replace divisions by a number x that is computed before the loop by products with 1 / x."""
+    """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead."""
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
@@ -98,7 +98,7 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Join two functions if only the second function uses the first one's result."""
+    """Join two functions if only the second function uses the result of the first function."""
     uses = Counter(id(base_of(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:

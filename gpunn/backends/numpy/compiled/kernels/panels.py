@@ -17,7 +17,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTORS
 PANEL = VECTORS.panel
 
 ROWS_AT_A_TIME = 16
-"""Rows to read together: as many memory streams as a processor prefetches."""
+"""Number of rows to read together: as many memory streams as a processor can prefetch."""
 
 
 @kernel
@@ -26,8 +26,8 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
     b_row_stride, b_column_stride (one of which is size), panels_ptr. If there are several matrices
-    B, each thread copies some of them, and the last arguments are their number, and the distance
-    between two matrices.
+    B, each thread copies some of them, and the last arguments are the number of matrices, and the
+    distance between two matrices.
     """
     size, rows, columns, first_b, b_row, b_column, panels, matrices, b_step = integers(args, 0, 9)
     panel = quotient(PANEL, size)

@@ -3,8 +3,8 @@
 A program is a sequence of stretches, each of which ends with a barrier. A stretch consists of
 shares, one for each thread of the team: share i is the part of each kernel with the argument
 `thread` = i. A thread claims its share, runs it, and waits for the other shares. If a share remains
-unclaimed because its thread lost its core to another process, a waiting thread runs that share.
-Which thread runs a share does not affect results.
+unclaimed because its thread lost its core to another process, a waiting thread runs that share. The
+results do not depend on which thread runs a share.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
 )
 
 SPIN_LIMIT = 20_000
-"""Number of checks of the mailbox before a worker sleeps: a few hundred microseconds."""
+"""Number of checks of the mailbox before a worker sleeps. They take a few hundred microseconds."""
 
 HELP_AFTER = 64
-"""Number of checks of a counter between checks for unclaimed shares: about a microsecond."""
+"""Number of checks of a counter between two checks for unclaimed shares. They take about 1 µs."""
 
 YIELD_AFTER = 2_000
 """Number of checks of a counter before a waiting thread offers its core to other threads."""
@@ -46,8 +46,8 @@ YIELD_AFTER = 2_000
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
     """Run one share (a thread's work) of the instructions between two addresses of a table.
 
-    All instructions of a group process one piece of the share, which stays in the cache, before the
-    next piece.
+    All instructions of a group process one piece of the share before they process the next piece.
+    So the piece stays in the cache.
     """
     while begin < end:
         pieces = atomic_load(begin + 16)

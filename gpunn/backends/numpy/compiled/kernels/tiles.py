@@ -3,8 +3,8 @@
 A tile is a block of the result: a few rows of a few vectors each. The tile stays in registers while
 the loop adds, for each k, column k of A times row k of B. See Goto & van de Geijn 2008, "Anatomy of
 High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
-numba can't keep an array in registers. Processors differ only in the vector size and the number of
-registers.
+numba can't keep an array in registers. For different processors, only the vector size and the
+number of registers differ.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def tile(
 
     `dtype` is a pointer to the matrices' data type. The tile has 1 to TILE_ROWS rows and 1 to
     TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
-    are addresses. Arguments such as a_row and a_column are strides in bytes. `ahead` is the
-    distance in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1
-    is the number of columns of A. The floor is 0 for ReLU, otherwise minus infinity; NaN stays NaN.
-    `columns` is the number of columns in the last vector; the vector's other lanes are neither read
-    nor written. The columns of A come in `runs` >= 1 runs of `terms` columns. Between two runs,
-    there are a_gap bytes in A, and b_gap bytes in B, in addition to the strides.
+    are addresses. Arguments such as a_row and a_column are strides in bytes. Memory as wide as the
+    tile is prefetched; `ahead` is its distance in bytes from a row of B. The floor is 0 for ReLU,
+    otherwise minus infinity; NaN stays NaN. `columns` is the number of columns in the last vector;
+    the vector's other lanes are neither read nor written. The columns of A come in `runs` >= 1 runs
+    of `terms` >= 1 columns. Between two runs, there are a_gap bytes in A, and b_gap bytes in B, in
+    addition to the strides.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -68,7 +68,7 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
-"""The type of a tile's function, whose arguments are those of `tile` after the first three."""
+"""The type of a tile's function, whose arguments are the arguments of `tile` from `a` on."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:

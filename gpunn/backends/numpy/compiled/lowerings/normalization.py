@@ -84,7 +84,7 @@ class Normalization(Pooling):
         return [*repeating, summing_parts, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
-        """Return the unit in which threads divide the columns of x, or 0 if they divide rows."""
+        """Return the unit by which threads divide the columns of x; 0 if they divide the rows."""
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 
@@ -104,7 +104,7 @@ class Normalization(Pooling):
     def repeated(
         self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
     ) -> tuple[list[Instruction], list[Array]]:
-        """Return instructions that repeat vectors, and the results.
+        """Return instructions that repeat vectors, and the repeated vectors.
 
         Vectors in `divided` are divided by the number of repetitions; this is exact for a power of
         two.
@@ -148,7 +148,8 @@ class Normalization(Pooling):
 def joined_rows(rows: int, columns: int) -> int:
     """Return how many rows to treat as one, a power of two.
 
-    Rows of few columns leave lanes empty. This matters for images, whose many pixels are rows.
+    A row of few columns does not fill the lanes of a vector register. This matters for images,
+    where each pixel is a row.
     """
     joined = 1
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
@@ -157,7 +158,7 @@ def joined_rows(rows: int, columns: int) -> int:
 
 
 def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
-    """Return batch normalization combined with the ReLU of its result, or None without a ReLU."""
+    """Return an instruction for batch normalization and the ReLU after it; None without a ReLU."""
     is_relu = following.kernel == "activate" and following.args[0] == RELU
     if not is_relu or following.args[2] is not None:
         return None
