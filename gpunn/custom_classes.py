@@ -17,10 +17,10 @@ from gpunn.configurable import Configurable, is_built_in, known
 from gpunn.errors import ArgumentError, suggest
 
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
-"""Maps a kind, such as "layer", and the name of a class to the class's "package.module:Class".
+"""Maps a kind, such as "layer", to a dict from classes' names to "package.module:Class".
 
-A class that inherits its `name` is recorded under `NAMELESS`, because the inherited name means the
-base class.
+If a class inherits its `name`, the name belongs to the base class, so the class is recorded under
+`NAMELESS`.
 """
 
 NAMELESS = ""
@@ -41,7 +41,7 @@ def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
 
 
 def _named(value: Any) -> Iterator[Configurable]:
-    """Yield all objects that the configuration of a value contains."""
+    """Yield the configurable objects in a value, its fields and its items."""
     if isinstance(value, Configurable):
         yield value
     if dataclasses.is_dataclass(value):

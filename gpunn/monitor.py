@@ -17,10 +17,10 @@ VALIDATION = "val_"
 """Prefix of the metrics of the validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""An epoch's logs that are not computed from predictions."""
+"""Names of an epoch's logged values that are not computed from predictions."""
 
 NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
-"""Maps logs other than metrics to whether larger values are better."""
+"""Maps names of logged values that are not metrics to whether larger values are better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 
@@ -36,7 +36,7 @@ class Measure(Protocol):
 
 
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
-    """Return a dict from each possible log's name to whether larger is better (None: unknown).
+    """Map each name that may be logged to whether larger values are better (None: unknown).
 
     A loss is always minimized; for a metric, `Metric.larger_is_better` decides. Raise an
     ArgumentTypeError if a metric's value is not True, False or None.
@@ -61,7 +61,7 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max" for a log; "auto" uses `larger_is_better` (see `directions`).
+    """Return "min" or "max". For "auto", `larger_is_better` decides (see `directions`).
 
     Raise an ArgumentError if "auto" can't decide, or if the mode does not exist.
     """
@@ -78,7 +78,7 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
 
 
 def default_monitor(names: Collection[str]) -> str | None:
-    """Return the log that selects the best epoch by default; None if there is no such metric."""
+    """Return the name of the logged value that selects the best epoch by default, or None."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
@@ -86,9 +86,9 @@ def default_monitor(names: Collection[str]) -> str | None:
 class Best:
     """Selects the best epoch by the metric `monitor`, in the direction "min" or "max".
 
-    An epoch is better if its metric improves by more than `min_delta`. The attribute `ties` selects
-    the "first" or the "last" of equally good epochs. With "last", an improvement by exactly
-    `min_delta` also counts, and so does an equal finite value if `min_delta` is 0.
+    An epoch is better if its metric improves by more than `min_delta`. If epochs are equally good,
+    `ties` selects the "first" or the "last" one. With "last", an epoch is also better if it
+    improves by exactly `min_delta`; if `min_delta` is 0, an equal finite value is enough.
     """
 
     monitor: str
@@ -118,13 +118,13 @@ class Best:
 
 @dataclass
 class BestSoFar:
-    """Keeps the best value so far, and the number of epochs since then (`waited`)."""
+    """The best value so far, and the number of epochs since the best epoch (`waited`)."""
 
     value: float | None = None
     waited: int = 0
 
     def improves(self, rule: Best, value: float) -> bool:
-        """Process the value of an epoch, and return whether it is the best so far."""
+        """Record an epoch's value, and return whether it is the best so far."""
         if rule.improved(value, rule.start if self.value is None else self.value):
             self.value, self.waited = value, 0
             return True

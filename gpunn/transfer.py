@@ -15,7 +15,7 @@ from gpunn.parameters import ParameterSpec
 __all__ = ["Source", "WeightsReport", "matched"]
 
 RENAMED = {"taken": "copied", "anew": "reinitialized"}
-"""Maps deprecated names of fields of `WeightsReport` to the current names."""
+"""Maps the deprecated field names of `WeightsReport` to the current ones."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Source:
     """The arrays of the network to copy from, by names such as "dense_1.weights".
 
     `title` is the other network's name in messages. `outputs` contains the names of the other
-    network's classes and targets. `adapted` is True if the layers that learn from training data
-    have learned.
+    network's classes and targets. `adapted` is True if the layers with statistics of training data
+    have these statistics.
     """
 
     title: str
@@ -88,10 +88,11 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. If this layer has other shapes, or
-    the names of classes or targets (`outputs`) differ, this layer and the layers after the loss
-    keep their own values. `specs` describes the arrays of the receiving network, in the network's
-    order. Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
+    A layer's shapes must be the same as in the source, except for the last layer with parameters.
+    If this layer's shapes differ, or the names of classes or targets (`outputs`) differ, this layer
+    and the layers after the loss keep their own values. `specs` describes the arrays of the
+    receiving network, in the network's order. Raise an ArgumentError if another layer's shapes
+    differ, or if no layer can be copied.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]
@@ -127,7 +128,7 @@ def matched(
 
 
 def by_layer(names: Collection[str]) -> dict[str, list[str]]:
-    """Return the names within each layer, by the layer's label."""
+    """Map each layer's label to the names of its arrays."""
     layers: dict[str, list[str]] = {}
     for name in names:
         label, _, rest = name.partition(".")

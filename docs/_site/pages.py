@@ -102,7 +102,7 @@ INCLUDED = {
     "project/contributing": "CONTRIBUTING.md",
     "project/security": "SECURITY.md",
 }
-"""Pages whose text is a file of the repository. In docs/, such a page is only a link to the
+"""Pages that show a file of the repository. In docs/, these pages contain only a link to the
 file."""
 
 
@@ -167,7 +167,7 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
 
 
 def add_learning(app: Sphinx, failed: Exception | None) -> None:
-    """Add the page docs/learning, whose figures are recorded from a training run."""
+    """Add the page docs/learning, whose charts show a training run that is recorded here."""
     if failed is None and app.builder.format == "html":
         folder = Path(app.outdir) / "learning"
         shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)

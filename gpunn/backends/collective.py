@@ -1,4 +1,4 @@
-"""Calls in a recorded training step: exchange arrays between processes, or run concurrently."""
+"""Calls in a recorded training step that exchange arrays between processes or run concurrently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """A call in a training step that exchanges arrays; all ranks must make the same calls.
+    """A call in a training step that exchanges arrays. All ranks must make the same exchanges.
 
     Either all ranks capture the exchange in the same CUDA graphs, or no rank captures it.
     """
@@ -20,8 +20,8 @@ class Collective:
     function: Callable[[], None]
     """The function that starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
-    """Returns all ranks' values, from rank 0, if each rank calls the function with its value and a
-    description of the value."""
+    """Each rank calls this function with a value and a description of the value. The function
+    returns the values of all ranks, starting with rank 0."""
     graphs: WeakSet[Any]
     """The CUDA graphs that contain the exchange, which must be destroyed before the ranks
     disconnect."""
@@ -39,7 +39,7 @@ class Lane:
 
 @dataclass(frozen=True, eq=False)
 class Concurrent:
-    """A call in a training step that starts a lane, concurrent with later operations.
+    """A call in a training step that starts a lane, which runs concurrently with later operations.
 
     The lane's operations start after the step's earlier operations have finished. Operations that
     come after the lane's `Join` wait until the lane's operations have finished.

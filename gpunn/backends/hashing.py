@@ -16,8 +16,8 @@ MASK_32 = 0xFFFFFFFF
 def mix(bits: Any) -> Any:
     """Return the hash of 32 bits, for a Python integer or an array of int64.
 
-    The function does not use unsigned types, for which some array libraries lack functions. A
-    product of int64 may wrap around, but its low 32 bits are correct.
+    The function does not use unsigned types, because some array libraries lack functions for them.
+    A product of int64 may wrap around, but its low 32 bits are correct.
     """
     bits = bits ^ (bits >> 16)
     bits = (bits * MIX_1) & MASK_32
@@ -27,5 +27,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return a key that is different for each layer and for each forward pass of a layer."""
+    """Return a key that differs between layers and between the forward passes of a layer."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

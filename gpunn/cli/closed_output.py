@@ -35,7 +35,7 @@ class StandardStream(io.FileIO):
 
 
 class FileCommand(click.Command):
-    """A command that writes files, and continues if standard output cannot be written."""
+    """A command that writes files. It continues even if it cannot write to standard output."""
 
     def invoke(self, ctx: click.Context) -> Any:
         raw = raw_of(sys.stdout)
@@ -48,8 +48,8 @@ class FileCommand(click.Command):
 def standard_streams() -> Iterator[None]:
     """Raise an error if a write to standard output fails; ignore failed writes to standard error.
 
-    The file descriptor of a missing stream is occupied. Otherwise, a file opened later could get
-    it, and receive all text written to the stream.
+    If a stream is missing, its file descriptor is opened for the null device. Otherwise, a file
+    opened later could get the descriptor, and receive all text written to the stream.
     """
     for number in range(3):
         try:

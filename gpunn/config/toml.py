@@ -1,4 +1,4 @@
-"""Writes plain data as TOML, such as the value of a `--set`."""
+"""Writes plain data as TOML, for example the value that `--set` sets."""
 
 from __future__ import annotations
 

@@ -11,17 +11,16 @@ from gpunn.errors import DistributedError
 from gpunn.terminal import write_last_words
 
 CHECKS = 20
-"""How often the watchdog's thread checks the clock within the timeout; between checks, it
-sleeps."""
+"""Number of times that the watchdog's thread checks the clock before the timeout ends."""
 
 
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    The process waits in a library call that no Python exception can interrupt. So, instead of
-    raising an error, the thread prints what the process waited for, and ends all processes. Lower
-    ranks check earlier, so that only one rank prints. At each check, the watchdog calls `trouble`,
-    which returns a reason why waiting is useless, or "".
+    The process waits in a library call that no Python exception can interrupt. So the thread does
+    not raise an error: it prints what the process waited for, and ends all processes. Lower ranks
+    check earlier, so that only one rank prints. At each check, the watchdog calls `trouble`, which
+    returns a reason why waiting is useless, or "".
     """
 
     def __init__(

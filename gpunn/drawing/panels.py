@@ -1,4 +1,4 @@
-"""The panels of a history: for each metric, the points of its curves and the ticks of its axes."""
+"""The panels of a history. A panel has the points of a metric's curves, and the axes' ticks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALLEST = 1e-290
 class Panel:
     """The curves of a metric: epochs and finite values for training and validation.
 
-    `ends` has the last value of each curve, finite or not.
+    `ends` contains each curve's last value, even if it is not finite.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Panel:
 
     @property
     def y_range(self) -> tuple[float, float]:
-        """The smallest and the largest value, or a range around them if they are equal."""
+        """The smallest and the largest value; if they are (almost) equal, a range around them."""
         y = [y for _, y in (*self.training, *self.validation)] or [0.0]
         low, high = min(y), max(y)
         if high - low > max(SMALLEST, 1e-9 * max(abs(low), abs(high))):
@@ -47,7 +47,7 @@ class Panel:
         return low - spread, high + spread
 
     def ticks(self, maximum: int) -> dict[float, str]:
-        """Return at most `maximum` round numbers within the range of values, with their labels."""
+        """Return at most `maximum` round numbers with labels, within the range of the values."""
         low, high = self.y_range
         power = 10.0 ** math.floor(math.log10((high - low) / maximum))
         for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):
@@ -63,7 +63,7 @@ class Panel:
 
 
 def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
-    """Return numbers with labels of four digits, or more digits if labels would be equal.
+    """Return numbers with labels of four digits, or of more digits to make all labels different.
 
     Examples
     --------

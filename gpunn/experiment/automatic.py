@@ -45,7 +45,7 @@ ELSEWHERE = {
     "threshold_for": "training.threshold_for",
     "validation_fraction": "data.validation_fraction",
 }
-"""Maps parameters of the estimators to the keys or options that set them."""
+"""Maps parameters of an estimator to the keys or options that set these parameters."""
 
 CHANGEABLE = ("class_weight", "metrics", "threshold_for", "validation_metrics")
 """Keys of `[training]` that the model does not set."""
@@ -56,7 +56,7 @@ OnCandidate = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Automatic:
-    """An estimator that is ready to train, with its rows; `schema` describes all columns."""
+    """An estimator that is ready to train, and its rows; `schema` describes all columns."""
 
     config: Config
     description: dict[str, Any]
@@ -69,7 +69,7 @@ class Automatic:
     def fit(self, folder: Path, ended: OnCandidate) -> str:
         """Train until the time is over or Ctrl-C is pressed; return why training ended early.
 
-        Finished candidates are saved in `folder`. Before the first one is finished, Ctrl-C raises a
+        Finished candidates are saved in `folder`. If no candidate is finished, Ctrl-C raises a
         KeyboardInterrupt.
         """
         estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}
@@ -90,7 +90,7 @@ class Automatic:
         return stopped
 
     def _name(self) -> None:
-        """Replace class indices by class names, and leave out the names of dropped columns."""
+        """Give the estimator the names of classes, and of the columns that are not dropped."""
         estimator, classes = self.estimator, self.splits.metadata.get("classes")
         if classes is not None:
             estimator.classes_ = np.array(classes)
@@ -111,11 +111,11 @@ class Automatic:
         return network
 
     def trainer(self) -> Trainer:
-        """Return a trainer for the trained ensemble, which evaluates it."""
+        """Return a trainer that evaluates the trained ensemble."""
         return make_trainer(self.network, self.objects, self.config)
 
     def evaluate(self) -> Evaluation | None:
-        """Evaluate the ensemble on the test rows; return None if there are none."""
+        """Evaluate the ensemble on the test rows; return None without test rows."""
         test = self.splits.test
         if test is None:
             return None
@@ -191,7 +191,7 @@ def prepared(
 
 
 def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
-    """Return `model.parameters`; raise a ConfigError if the estimator lacks one of them."""
+    """Return `model.parameters`; raise a ConfigError if the estimator lacks a parameter."""
     valid = [name for name in known if name not in ELSEWHERE]
     for name in given:
         if name in ELSEWHERE:
@@ -227,7 +227,7 @@ def settled_training(
 
 
 def check_classes(classes: list[str], training: Split, settings: Training) -> None:
-    """Raise a ConfigError if settings need other classes, or the training rows lack a class."""
+    """Raise a ConfigError if a setting doesn't fit the classes, or a class has no training row."""
     if settings.threshold_for is not None and len(classes) != 2:
         raise ConfigError(
             "training.threshold_for: only two classes have a threshold; remove the key"

@@ -15,9 +15,10 @@ def settle_monitors(
 ) -> None:
     """Replace each mode "auto" by "min" or "max", the direction of the monitored metric.
 
-    `training`, the table `[training]` with all defaults, is changed in place. `logs` has the names
-    of the values logged per epoch, and `larger_is_better` is from `gpunn.monitor.directions`. A
-    ConfigError is raised if a monitored name is not logged, or its direction is unknown.
+    `training`, the table `[training]` with all defaults, is changed in place. `logs` contains the
+    names of the values logged per epoch. `larger_is_better` is a result of
+    `gpunn.monitor.directions`. A ConfigError is raised if a monitored name is not logged, or its
+    direction is unknown.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(

@@ -15,8 +15,8 @@ from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 
 BLOCK = 64
-"""Number of rows per block, which is fixed, so that a row's prediction is bitwise identical,
-whatever other rows arrive with it."""
+"""Number of rows per block. It is fixed, so that a row's prediction is bitwise the same whatever
+rows arrive with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
@@ -25,8 +25,9 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that computes a network's outputs for rows of cells.
 
-    The function also counts the rows of each unknown category; None stands for missing values in a
-    column without missing values in training. For `layout`, see `gpunn.rows.predict_stream`.
+    The function also counts rows by column and unknown category. The category None means a missing
+    value in a column that had no missing values in training. For `layout`, see
+    `gpunn.rows.predict_stream`.
     """
     schema = model.schema
 
@@ -78,5 +79,5 @@ class RowsOfCells(Table):
         super().__init__([column.name for column in columns], len(rows), read)
 
     def place(self, name: str, row: int) -> str:
-        """Return the name of a cell's column; the reader of the stream adds the line."""
+        """Return the name of a cell's column. The reader of the stream adds the line number."""
         return f"column {name!r}"

@@ -1,7 +1,7 @@
 """Derivatives of graphs, in reverse mode: a graph of gradients from a graph of functions.
 
 The *cotangent* of a node is the derivative of a sum (seed 1 * result 1 + seed 2 * result 2 + ...)
-with respect to the node. `RULES` has, for each function, the cotangents of its arguments.
+with respect to the node. `RULES` maps each function to a rule for the cotangents of its arguments.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are more arrays that are not constants. If the arguments
-    of a maximum are equal, each array gets half of the gradient, or 0 if the other argument is a
-    constant.
+    result depends on the input. `others` are further arrays that are not constants. If both
+    arguments of a maximum are equal arrays, each gets half of the gradient; an array that equals a
+    constant gets 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -42,8 +42,8 @@ class Cotangents:
     """The cotangents of the nodes between inputs and results.
 
     Call `add` for the results, then `propagate` for each node of `order`, the last one first.
-    Instead of `propagate`, a caller with its own rule for a node calls `of` for the node, and `add`
-    for the node's arguments.
+    If a caller has its own rule for a node, it does not call `propagate`: it calls `of` for the
+    node, and `add` for each of the node's arguments.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Cotangents:
             dependent(nodes, found) for found in (inputs, (*inputs, *others))
         )
         self.order = [each for each in nodes if self.matters(each) and id(each) not in given]
-        """The nodes that depend on an input, each after its arguments; inputs are left out."""
+        """The nodes that depend on an input, without the inputs; each node comes after its
+        arguments."""
         self._found: dict[int, Node] = {}
 
     def matters(self, node: Node) -> bool:
@@ -116,7 +117,7 @@ Mask: TypeAlias = tuple[Node, bool]
 
 
 def mask_of(node: Node) -> Mask | None:
-    """Return the condition of where(condition, x, 0), and whether x is the first branch."""
+    """Return (c, True) for where(c, x, 0), (c, False) for where(c, 0, x), or None."""
     if node.op == "where":
         condition, first, second = node.args
         if second.is_number(0):
@@ -149,9 +150,9 @@ def chosen(node: Node, mask: Mask) -> Node:
 
 
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
-    """Return a cotangent of shape `full`, summed over the axes that broadcasting added to `shape`.
+    """Sum the cotangent `part` over the axes along which `shape` was broadcast to `full`.
 
-    The cotangent's shape may also broadcast to `full`, and the result's shape to `shape`.
+    The shape of `part` may also broadcast to `full`, and the result's shape to `shape`.
     """
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
@@ -168,7 +169,7 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
 
 
 def signed(graph: Graph, node: Node) -> tuple[int, Node]:
-    """Return a sign and a node whose product is `node`, so that a sum has fewer functions."""
+    """Return (sign, x) with sign * x = `node`. A sum can then subtract x instead of adding -x."""
     mask = mask_of(node)
     if mask and chosen(node, mask).op == "negative":
         (inner,) = chosen(node, mask).args
@@ -190,8 +191,9 @@ class Call:
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
         """Broadcast a node to `shape`, and return the result in the shape `reshape`.
 
-        The branches of a `where` are broadcast one by one, so that the result is a `where`. Then a
-        mask can be applied last: a masked 0 times an infinite slope would be NaN.
+        If the node is a `where`, its branches are broadcast one by one, so that the result is a
+        `where`, too. Then `propagate` can apply the mask after the multiplication by a slope: a
+        masked 0 times an infinite slope would be NaN.
         """
         if node.op == NUMBER:
             return node
@@ -204,9 +206,9 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
-    """Return the part of `g` that `a` gets, for the maximum or minimum of `a` and `b`.
+    """Return the part of the cotangent `g` of max(a, b) or min(a, b) that `a` gets.
 
-    If `a` equals `b`, `a` gets half of `g`, or 0 if `b` is constant.
+    If `a` equals `b`, `a` gets half of `g`; if `b` is a constant, `a` gets 0.
     """
     above, below = (a, b) if chosen == "maximum" else (b, a)
     if not (call.varies(a) and call.varies(b)):
@@ -217,7 +219,7 @@ def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Divide the cotangent of a row's maximum or minimum equally among the extreme elements."""
+    """Divide the cotangent of a row's maximum or minimum equally among the elements equal to it."""
     if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
         return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))
@@ -244,13 +246,13 @@ def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of an array that was placed into columns of a wider array."""
+    """Return the cotangent of an array that was copied into columns of a wider array."""
     whole = expanded(call.graph, g, y.shape)
     return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
 
 
 def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
-    """If a node is x^c = e^(c log x) with a number c, return (x, c) and a rule; else None."""
+    """Return ((x, c), rule) if a node is x^c = e^(c log x) with a number c, else None."""
     if node.op == "exp" and node.args[0].op == "multiply":
         logarithm, exponent = node.args[0].args
         if logarithm.op == "log" and exponent.is_number():
@@ -267,8 +269,8 @@ def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
 
 
 Rule: TypeAlias = Callable[..., Parts]
-"""Returns the cotangents of a function's arguments, given `call`, the cotangent g of the result,
-the result y, and the arguments."""
+"""Returns the cotangents of a function's arguments. The rule is called with `call`, the cotangent g
+of the result, the result y, and the arguments."""
 
 RULES: Mapping[str, Rule] = {
     "copy": lambda call, g, y, a: [g],
@@ -326,4 +328,5 @@ RULES: Mapping[str, Rule] = {
 """Rules by function. Functions without a rule, such as `floor`, have the derivative 0."""
 
 RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
-"""Functions that don't broadcast the argument; their rules return cotangents in its shape."""
+"""Functions that don't broadcast their argument. Their rules return a cotangent in the argument's
+shape."""

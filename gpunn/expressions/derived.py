@@ -23,7 +23,8 @@ from gpunn.typing import Array
 M = TypeVar("M", bound=Callable[..., Any])
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
-"""Raises an `Untraceable` if results depend on inputs in a way that makes the derivative wrong."""
+"""Raises an `Untraceable` if the derivative would be wrong, because of how results depend on
+inputs."""
 
 
 def derived(
@@ -51,7 +52,7 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark a method that returns a derived derivative; classes may override the method."""
+    """Mark a method that finds a derivative by a trace; a class may override the method."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 
@@ -65,11 +66,11 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """Reset inherited attributes of a built-in function that a custom class redefines.
+    """Reset the inherited derivative of a built-in function that a custom class redefines.
 
-    The first of `names` is the function's derivative. If a class redefines a built-in `function`
-    but not its derivative, the inherited derivative would be wrong. So the attributes of `base`
-    replace all built-in attributes in `names`.
+    `names` are the derivative, and then attributes that belong to it. If a class redefines a
+    built-in `function` but inherits its derivative, this derivative would be wrong. So the
+    attributes of `base` replace all built-in attributes in `names`.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
@@ -81,7 +82,7 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
 
 
 def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:
-    """Return d(sum of function(xp, *arguments)) / d(first argument), within a trace."""
+    """Add d(sum of function(xp, *arguments)) / d(first argument) to a trace, and return it."""
     tracer = xp.tracer
     variables = [tracer.variable(tracer.node_of(each)) for each in arguments]
     inputs = [each.node for each in variables]
@@ -107,7 +108,8 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
 
 
 CACHE: weakref.WeakKeyDictionary[type, dict[Hashable, Expression]] = weakref.WeakKeyDictionary()
-"""The expressions of derivatives, by class. An expression refers to no object and no array."""
+"""The expressions of derivatives, by class. The expressions contain no references to objects or
+arrays."""
 
 LIMIT = 64
 """Maximum number of expressions that are kept for a class."""
@@ -121,7 +123,7 @@ def cached(
     arguments: Sequence[Array],
     arrays: Mapping[str, Array],
 ) -> Expression:
-    """Return the expression of a derivative; its inputs include the owner's `arrays`."""
+    """Return a derivative as an expression of `arguments` and of the owner's `arrays`."""
     dtype = "float32" if arguments[0].dtype == xp.float32 else "float64"
     shapes = {
         f"argument {k}": (tuple(each.shape), kind_of(xp, each))
@@ -161,7 +163,7 @@ def kind_of(xp: Any, array: Array) -> str:
 
 
 def frozen(value: Any) -> Hashable:
-    """Return a key that changes if a value, or a value in it, changes; the key owns no arrays."""
+    """Return a key that differs for different values; arrays differ by shape and dtype."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value).__name__, repr(value)
     if is_array(value):

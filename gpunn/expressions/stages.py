@@ -23,8 +23,8 @@ from gpunn.typing import Shape
 class Stage:
     """Nodes that one loop over rows and columns computes, in order.
 
-    A reduction belongs to the stage of its argument; only later stages use its result. `once` are
-    numbers that are computed before the loop.
+    A reduction belongs to the stage of its argument; only later stages use its result. `once`
+    contains the nodes of numbers, which are computed before the loop.
     """
 
     rows: int
@@ -39,21 +39,22 @@ def rows_and_columns(shape: Shape) -> tuple[int, int]:
 
 
 def base_of(node: Node) -> Node:
-    """Return the node whose elements a reshaped node has."""
+    """Return the node from which a node was reshaped, or the node itself."""
     while node.op == "reshape":
         node = node.args[0]
     return node
 
 
 def is_source(node: Node) -> bool:
-    """Return whether a node's elements exist before the operation."""
+    """Return whether a node is not computed from other nodes: an array, a number or a range."""
     return node.op in (ARRAY, NUMBER, "range", "interval")
 
 
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
     """Return the stages that compute the roots, in order, and the ids of nodes that need an array.
 
-    A node needs an array if it is a root, a reduction, or an argument in another stage.
+    A node needs an array if it is a root or a reduction, or if another stage uses it as an
+    argument.
     """
     keys: dict[int, tuple[int, int, int]] = {}
     ready: dict[int, int] = {}  # the first level that may use a node's array
@@ -90,12 +91,12 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
 def is_in_loop(
     base: Node, shape: tuple[int, int] | None, domain: tuple[int, int], own: tuple[int, ...]
 ) -> bool:
-    """Return whether a loop over `domain` may compute an argument of domain `own`."""
+    """Return whether a loop over `domain` may also compute an argument whose domain is `own`."""
     return shape == domain == own and base.op not in REDUCTIONS
 
 
 def stored_by(stages: Sequence[Stage]) -> set[int]:
-    """Return the ids of nodes that are reductions, or arguments in another stage."""
+    """Return the ids of nodes that are reductions, or that another stage uses as arguments."""
     owner = {id(node): stage for stage in stages for node in stage.nodes}
     stored = {id(node) for stage in stages for node in stage.nodes if node.op in REDUCTIONS}
     for stage in stages:
@@ -111,7 +112,7 @@ def stored_by(stages: Sequence[Stage]) -> set[int]:
 
 
 def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
-    """Join stages of one domain, unless another stage must come between them.
+    """Join stages that have the same domain, unless another stage must run between them.
 
     Each stage depends only on earlier stages. `positions` has the positions of nodes.
     """
@@ -140,7 +141,7 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
 
 
 def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
-    """Return the stages that a stage depends on, and whether each needs a separate loop."""
+    """Map each stage that a stage depends on to whether the two need separate loops."""
     owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
     found: dict[int, bool] = {}
     domain = stage.rows, stage.columns
@@ -173,7 +174,7 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node with an argument's elements, and the argument's rows and columns.
+    """Return the node that stores an argument's elements, and the argument's rows and columns.
 
     For a slice, the rows and columns are None.
     """

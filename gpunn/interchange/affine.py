@@ -29,24 +29,25 @@ class Affine:
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
-        """Return the function that applies this function first, then the other function."""
+        """Return a function that applies this function, and then the other one."""
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer, changed to include this function of its inputs.
+        """Return W and b of a dense layer that first applies this function to its inputs.
 
-        For a flattened image, each channel's numbers are repeated for each pixel.
+        If the inputs are a flattened image, scale and shift of the channels are repeated for each
+        pixel.
         """
         scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer, changed to include this function of its outputs."""
+        """Return W and b of a dense layer that also applies this function to its outputs."""
         return W * self.scale, b * self.scale + self.shift
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return a layer's scale and shift in inference, or None if the layer does more than that."""
+    """Return the scale and shift that a layer applies in inference, or None for other layers."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:
@@ -68,7 +69,7 @@ def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple
 
 
 def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
-    """Yield each layer of a network with its label; a chain is replaced with the chain's layers."""
+    """Yield the label and the layer for each layer of a network, including the layers of chains."""
     return flat_layers(dict(zip(model.labels, model.layers, strict=True)))
 
 

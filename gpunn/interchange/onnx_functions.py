@@ -1,8 +1,8 @@
 """The steps of a network as nodes of an ONNX graph.
 
-By default, a step's NumPy function is called with `Value`s instead of arrays, which adds nodes. The
-tables in this module replace functions for which ONNX has an operator, or that `Value` does not
-support.
+By default, a step's NumPy function is called with `Value`s instead of arrays; each operation on a
+`Value` adds a node. The tables in this module replace a NumPy function if ONNX has an operator for
+it, or `Value` does not support it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 from gpunn.tables.onnx_nodes import Value, concatenate, where
 
 Function: TypeAlias = Callable[..., Any]
-"""A function that accepts `Value`s, then arrays and numbers, and returns a `Value`."""
+"""A function that returns a `Value`; its arguments are `Value`s, then arrays and numbers."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
@@ -44,7 +44,7 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
 
 
 def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtype: str) -> Rows:
-    """Add the nodes of a step to a graph; return its output, with channels first if possible."""
+    """Add a step's nodes to a graph; return the step's output, with channels first if possible."""
     x, name = inputs[0], step.function
     vector = len(step.input_shape) == 1 or name == "append_input"
     function, is_first = function_of(step, dtype), any(each.channels_first for each in inputs)
@@ -92,19 +92,19 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
+    """Return the table's row for each code. The table has column 1's rows, then column 2's, ..."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)
 
 
 def append_input(z: Value, x: Value) -> Any:
-    """Return each column's numbers z, followed by the column's x."""
+    """Return each column's numbers z, followed by the column's value x."""
     return flatten(np.concatenate([z, x[:, :, None]], axis=2))
 
 
 def elu(z: Any, alpha: float) -> Any:
-    """Return ELU as a sum, which runtimes compute faster than the operator Where."""
+    """Return ELU as a sum. Runtimes compute the sum faster than the operator Where."""
     return relu(z) + alpha * np.expm1(np.minimum(z, 0))
 
 
@@ -114,12 +114,12 @@ def exact_gelu(z: Value, root: float) -> Any:
 
 
 def mean_of_sigmoid(x: Value) -> Any:
-    """Return logits of the mean of the members' probabilities."""
+    """Return the logit of the members' mean probability."""
     return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
 
 
 def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    """Return the cosines of turns x + phases, computed as sines with phases larger by pi / 2."""
+    """Return cos(turns * x + phases), computed as sin(turns * x + phases + pi / 2)."""
     return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
 
 
@@ -142,16 +142,16 @@ FLOAT32: dict[str, Function] = {
     ),
     "mean_of_sigmoid": mean_of_sigmoid,
 }
-"""Operators only for float32: runtimes lack some of them for float64, and others have attributes in
-float32."""
+"""ONNX operators that are used only for float32. Runtimes lack some of them for float64, and the
+others have float32 attributes."""
 
 OPERATORS: dict[type, Function] = {
     activations.ELU: lambda f, z: elu(z, f.alpha),
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""Maps some activation classes, without their subclasses, to a function of the activation and of z
-that replaces the activation's expression."""
+"""Functions of an activation f and its input z that replace the expression of f, by class.
+Subclasses of these classes are not replaced."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),
@@ -159,4 +159,4 @@ OPERATORS32: dict[type, Function] = {
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
 }
-"""Functions like those in `OPERATORS`, which are used only for float32."""
+"""Functions that are used like `OPERATORS`, but only for float32."""

@@ -1,4 +1,4 @@
-"""Networks that were trained separately, and predict together."""
+"""An ensemble: the mean prediction of networks that were trained separately."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Ensemble(OutputLayer, ColumnGroups):
     Parameters
     ----------
     groups : sequence of mapping
-        The networks, as groups of `ColumnGroups`, except that several networks may read the same
-        columns. All networks have the same number of outputs.
+        The networks, in the form of the groups of `ColumnGroups`. Several networks may read the
+        same columns. All networks have the same number of outputs.
     of : {"identity", "softmax", "sigmoid"}
         The output activation of the networks' loss, which decides how predictions are averaged; see
         `MeanOverMembers`.
     counts : sequence of int, optional
-        How often the mean counts each network: network i has the weight counts[i] / sum(counts).
+        How often each network occurs in the mean: network i has the weight counts[i] / sum(counts).
         Counts do not change the time of a prediction. By default, all counts are 1.
 
     Raises
@@ -72,7 +72,7 @@ class Ensemble(OutputLayer, ColumnGroups):
                 )
 
     def repeated(self) -> list[int]:
-        """Return the indices of the networks whose outputs are averaged.
+        """Return the indices of the networks in the mean.
 
         Returns
         -------

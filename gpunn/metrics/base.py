@@ -58,7 +58,7 @@ class Metric(Configurable):
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         """Raise a DataError if this metric does not support the targets.
 
-        By default, all targets are supported.
+        The base class supports all targets.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A trained network's predictions on its data, together with the truth."""
+"""A trained network's predictions on its data, together with the true values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Several yes-or-no labels per row, as Boolean arrays, and the probabilities of yes, if known.
+    """The true and predicted values of several Boolean labels, and their probabilities, if known.
 
     All arrays have the shape (rows, labels).
     """
@@ -92,12 +92,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Findings:
-    """The predictions of a network on one split of its data: "test", "validation" or "training".
+    """A network's predictions on one split of its data: "test", "validation" or "training".
 
-    `rows` maps each split to its number of rows. `X` has the rows if they are images of the shape
-    `pixels`, (height, width) or (height, width, colors). `baseline` has the name of a constant
-    prediction, and its loss and metrics. For a table, `columns` has the importance of the columns,
-    and `table` has the rows with line numbers.
+    `rows` maps each split to its number of rows. If the rows are images, `X` contains them, and
+    `pixels` is their shape, (height, width) or (height, width, colors). `baseline` has the name of
+    a constant prediction, and its loss and metrics. For a table, `columns` has the importance of
+    the columns, and `table` has the rows with line numbers.
     """
 
     split: str
@@ -111,7 +111,7 @@ class Findings:
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
-    """Predict the test rows, or the validation or training rows if there are no test rows.
+    """Predict the test rows or, without test rows, the validation rows or else the training rows.
 
     A DataError is raised if the data is damaged or no longer fits the network, and an OSError if a
     file cannot be opened.
@@ -142,7 +142,7 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
 def outcome(
     raw: np.ndarray, split: Split, objects: Objects, model: Sequential
 ) -> Classes | Labels | Numbers:
-    """Interpret outputs by the loss, and return the predictions together with the truth."""
+    """Return the predictions, which the loss derives from raw outputs, and the true values."""
     loss, outputs = objects.loss, raw.shape[1]
     targets = loss.check_targets(split.targets(), outputs)
     truth = loss.class_indices(targets)
@@ -160,8 +160,8 @@ def outcome(
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
     """Return the shape of a row as an image, or None if rows are not images.
 
-    Images have a height and a width, and optionally 3 or 4 colors. Vectors whose length is a square
-    number are images if they are uint8, or from MNIST or digits.
+    Images have a height and a width, and optionally 3 or 4 colors. A vector whose length is a
+    square number is an image if its numbers are uint8, or if the data set is MNIST or digits.
     """
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:
@@ -185,9 +185,10 @@ def baseline(
 ) -> tuple[str, dict[str, float]]:
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
-    For numbers, the prediction is the mean of the training targets. For classes and labels, the
-    probabilities are the frequencies in the training rows. A network with zero weights predicts the
-    constant, so that its metrics are computed like other metrics.
+    If targets are numbers, the prediction is the mean of the training targets. If targets are
+    classes or labels, the predicted probabilities are their frequencies in the training rows. A
+    network with zero weights predicts the constant, so gpunn computes its metrics as for any
+    network.
     """
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)

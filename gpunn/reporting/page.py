@@ -39,8 +39,8 @@ class Run:
     """The content of the page for one run.
 
     `key` identifies the run within the page. `best` is True if this run is the best of several runs
-    by validation. `tiles` has the most important numbers, each with a label and a remark. `columns`
-    has charts of a table's columns, and `problems` explains missing content.
+    by validation. `tiles` contains the most important numbers, each with a label and a remark.
+    `columns` contains charts of a table's columns, and `problems` explains missing content.
     """
 
     key: str
@@ -218,7 +218,7 @@ def view(
     elif record.ending.epochs < len(record.history):
         run.problems.append(
             f"The trained network and its test metrics are from epoch {record.ending.epochs}. "
-            "Training has continued after that epoch, and has not ended."
+            "Training was resumed after this epoch, and has not ended."
         )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")
@@ -243,7 +243,7 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and its predictions; None if its files are missing."""
+    """Return the network and its predictions; either is None if its files can't be read."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")
@@ -302,7 +302,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
         names = list(dict.fromkeys([*names, *(name for name in tested or () if name != "rows")]))
     else:
         sources = epochs_shown(record)
-        notes.append("Training metrics are measured while the network changes, with dropout.")
+        notes.append("Training metrics are computed while the network changes, and with dropout.")
     if tested is not None:
         sources.append(("test, trained network", tested, ""))
     if findings is not None:
@@ -319,7 +319,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
 
 
 def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
-    """Return titles, history rows and name prefixes for the last epoch and the best epoch."""
+    """Return (title, row of the history, prefix of metrics) for the last and best epochs."""
     last, best = record.history[-1], record.best
     epochs = [(f"epoch {last['epoch']:.0f}", last)]
     if best is not None and best is not last:
@@ -363,7 +363,7 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
 
 
 def described(value: Any, only: Sequence[str] = ()) -> str:
-    """Return a part of a configuration in one line, such as "adam (beta1 0.9, beta2 0.999)"."""
+    """Return a value of a configuration in one line, such as "adam (beta1 0.9, beta2 0.999)"."""
     if not isinstance(value, dict):
         return "" if value is None else number_text(value)
     kept = {key: item for key, item in value.items() if item is not None}
@@ -414,7 +414,7 @@ def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
 
 
 def ranking_note(ranking: Ranking) -> str:
-    """Return a note on how runs were ranked."""
+    """Return a sentence that tells how runs were ranked."""
     order = f"Ranked by the validation metric {ranking.metric} at each run's best epoch."
     return " ".join((order, "The test split does not affect the order.", *ranking.warnings()))
 

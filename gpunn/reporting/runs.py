@@ -24,7 +24,7 @@ DEPTH = 4
 """Maximum depth of subfolders that are searched for runs."""
 
 COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
-"""Columns of a list of runs, in addition to metrics and settings."""
+"""Columns of a list of runs; further columns are metrics and settings."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Run:
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
-        """Return a column, metric or setting (for a table, the table's name); None if missing."""
+        """Return a column, metric or setting (of a table, its `name`), or None."""
         for values in (self.columns, self.metrics, self.settings):
             if key in values:
                 return values[key]
@@ -203,7 +203,7 @@ class Condition:
         self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs that match; only "!=" matches a run without a value for the key.
+        """Return the runs that match. If a run has no value for the key, only "!=" matches it.
 
         Raise an ArgumentError if no run has a value for the key, or if "<" or ">" compares
         different types.

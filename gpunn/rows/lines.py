@@ -15,8 +15,8 @@ MAX_LINE = 2**24
 """Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand."""
 
 EXPANSION = 200
-"""Largest ratio of decompressed to compressed bytes. The ratio of images is 2 to 20. The limit of
-deflate is 1032, which only long runs of one byte reach.
+"""Largest ratio of decompressed to compressed bytes. The ratio of images is 2 to 20. Deflate
+reaches at most 1032, and only for long runs of the same byte.
 """
 
 FREE_BYTES = 2**24
@@ -26,14 +26,15 @@ CHUNK_BYTES = 2**16
 
 
 class RowsError(ValueError):
-    """A problem with rows, and its line; the caller adds the file's name."""
+    """A problem with rows. The message names the line; the caller adds the file's name."""
 
 
 def chunks_of(file: Any) -> Iterator[bytes]:
     """Yield the bytes of a file or pipe as soon as they arrive; gzip is decompressed.
 
-    Other gzip members, and zero bytes, may follow the first member. Together they may expand to
-    `EXPANSION` times the file's size, or to `FREE_BYTES`. A pipe's size is the bytes read so far.
+    After the first gzip member, further members or zero bytes may follow. All members together may
+    expand to `EXPANSION` times the file's size, or to `FREE_BYTES` if this is more. The size of a
+    pipe is the number of bytes read so far.
     """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
@@ -76,12 +77,12 @@ def size_of_file(file: Any) -> int:
 
 
 class Lines:
-    """The lines of UTF-8 text in chunks of bytes, each with its line end.
+    """The lines of text that arrives in chunks of UTF-8 bytes; each line includes its line end.
 
     A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged` is
     then True. `left` is how many more characters the current row may have; the reader of rows
-    resets it to `MAX_LINE` after each row. `skipped` counts the empty lines that `ahead` skipped.
-    `waits` is called before each wait for more bytes.
+    resets it to `MAX_LINE` after each row. `skipped` is the number of empty lines that `ahead` has
+    skipped. `waits` is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
@@ -92,9 +93,9 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, at least this many characters in total, without consuming them.
+        """Return the next lines, in total at least `characters` long, without consuming them.
 
-        Empty lines before them are skipped and not kept, since there may be very many.
+        Empty lines before these lines are consumed, because there may be very many of them.
         """
         peeked: list[str] = []
         for line in self._lines:
@@ -140,7 +141,7 @@ class Lines:
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether text has no surrogate, which replaces a byte that is not UTF-8."""
+    """Return whether text has no surrogates. A surrogate replaces a byte that is not UTF-8."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -156,7 +157,7 @@ def check_kind(line: str) -> None:
 
 
 def wrong_text(text: str) -> str:
-    """Return the problem if text had a byte that is not UTF-8, else an empty string."""
+    """Return a message about the first byte that is not UTF-8, or "" if there is none."""
     wrong = None if text.isascii() else re.search("[\udc80-\udcff]", text)
     if not wrong:
         return ""

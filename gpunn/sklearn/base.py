@@ -81,7 +81,7 @@ INCOMPLETE_VALIDATION = (
 
 
 class Data(NamedTuple):
-    """Checked rows on the host, with targets `y` as passed, and `targets` for the loss."""
+    """Checked rows on the host. `y` is the argument, and `targets` is for the loss."""
 
     X: Any
     y: np.ndarray
@@ -194,8 +194,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
             Validation rows; their loss and score are computed at the end of each epoch. With
-            `early_stopping`, these rows replace the fraction `validation_fraction` of the training
-            rows that would be held out.
+            `early_stopping`, these rows are used, and no training rows are held out.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. With `early_stopping`, whole groups are held
             out: no group is in both training and validation.
@@ -223,7 +222,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return inputs, dense or sparse, and targets, shape (rows,) for one target per row."""
+        """Return dense or sparse inputs, and targets; the shape of a single target is (rows,)."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -399,7 +398,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine, which is new if `fit` did not set the fitted attributes."""
+        """Return the engine. Create it if `fit` did not set the fitted attributes."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()
@@ -528,7 +527,7 @@ def is_finite(array: np.ndarray) -> bool:
 
 
 DEVICES: dict[tuple[str, str], str] = {}
-"""Names of devices, cached because `Backend.describe` takes longer than some fits."""
+"""Names of devices. They are cached, because `Backend.describe` takes longer than some fits."""
 
 
 def device_of(backend: Backend) -> str:

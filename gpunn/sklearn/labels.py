@@ -1,4 +1,4 @@
-"""Labels of classes without scikit-learn's checks, which take long compared with a short fit."""
+"""Class labels without scikit-learn's checks, which would slow down short fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's rules for training: order of rows, learning rates, stopping, divergence."""
+"""scikit-learn's rules for the order of rows, learning rates, stopping and divergence."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.training.training_policy import TrainingPolicy
 
 Score = Callable[[np.ndarray], float]
-"""A function from the network's outputs for the validation rows to their score."""
+"""A function that returns the score of the network's outputs for the validation rows."""
 
 
 class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
-    An infinite or NaN loss or training state does not end training; `fault` describes the first
-    one. With early stopping, `best` is the state at the best score. A schedule lasts `duration`
-    epochs, even if each `partial_fit` trains only one epoch.
+    If the loss or a number of the training state is infinite or NaN, training continues; `fault`
+    describes the first case. With early stopping, `best` is the state at the best score. A schedule
+    lasts `duration` epochs, even if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -39,7 +39,7 @@ class EstimatorPolicy(TrainingPolicy):
         weighted: bool,
         orders: list[np.ndarray] | None = None,
     ) -> None:
-        """Set what this call of `fit` uses; `orders` has the orders drawn so far from `random`."""
+        """Set what this call of `fit` uses. `orders` are the orders drawn so far from `random`."""
         self.batch_means, self._orders = weighted, orders
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

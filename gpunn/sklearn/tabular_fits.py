@@ -1,4 +1,4 @@
-"""The training of a tabular estimator's networks, alone or in several threads."""
+"""Trains a tabular estimator's networks, in one thread or in several threads."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Rows(NamedTuple):
 class Fold(NamedTuple):
     """All rows, the indices of the training rows, and the validation rows.
 
-    `kept` is None if all rows are for training. `held` has the indices of the validation rows, or
-    is None if these are separate rows.
+    `kept` is None if all rows are for training. `held` contains the indices of the validation rows,
+    or is None if validation rows are not in `every`.
     """
 
     every: Rows
@@ -60,7 +60,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network, with results of its training; `score` belongs to the best epoch."""
+    """A trained network and the results of its training; `score` is the best epoch's score."""
 
     network: Sequential
     metric: str
@@ -100,10 +100,11 @@ class Fit:
 
 
 def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
-    """Train networks, and yield the fits in order; with `together`, in several threads.
+    """Train networks, and yield the fits in order. If `together`, train in several threads.
 
-    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, whose
-    threads train other networks, networks are trained in turn, with bitwise identical results.
+    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, networks
+    are trained in turn, because its threads train other networks; the results are bitwise
+    identical.
     """
     if together and not is_alone():
         fits = list(fits)
@@ -117,7 +118,7 @@ def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit
 
 
 def seed_of(seed: int, fold: int, member: int) -> int:
-    """Return the seed of a network, which does not depend on the number of other networks."""
+    """Return the seed of a network; it does not depend on the number of networks."""
     if fold == member == 0:
         return seed
     return int(generator(seed, "network", fold, member).integers(2**31))

@@ -1,4 +1,4 @@
-"""A call of `Trainer.fit`: epoch after epoch, until all epochs are done or something ends training.
+"""A call of `Trainer.fit`, which trains until all epochs are done or something ends training.
 
 In outline::
 
@@ -28,8 +28,8 @@ LOG = logging.getLogger("gpunn")
 class Fit:
     """A prepared call of `Trainer.fit`, whose arguments have been checked; `run` trains.
 
-    `Trainer.prepare` returns this object. A caller that trains several networks in turn can also
-    train some epochs at a time: within the context of this object, `advance` trains.
+    `Trainer.prepare` returns this object. A caller can also train several networks in turn, some
+    epochs at a time, by calls of `advance` in a `with` statement with this object.
 
     Parameters
     ----------
@@ -104,13 +104,13 @@ class Fit:
     def advance(self, until: int | None = None) -> bool:
         """Train until an epoch, or until training ends.
 
-        Each call may be made by another thread.
+        Different threads may make the calls, one after the other.
 
         Parameters
         ----------
         until : int or None
-            The number of the trainer's epochs (`Trainer.epoch`) after which to return; None means
-            all requested epochs.
+            Return after this epoch of the trainer (`Trainer.epoch`); None means after all requested
+            epochs.
 
         Returns
         -------

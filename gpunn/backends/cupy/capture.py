@@ -1,8 +1,8 @@
-"""Capture a sequence of launches as a CUDA graph, and launch the graph instead.
+"""Capture a sequence of kernel launches as a CUDA graph, which replaces the launches.
 
-Each launch takes the host some microseconds. One launch of a graph replaces the launches of all its
-kernels. A graph stores the kernels' arguments: addresses of arrays, and numbers. Both are fixed at
-the capture, so changing values must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA
+Each launch takes the host some microseconds. One launch of a graph runs all its kernels. A graph
+stores the kernels' arguments, which are addresses of arrays and numbers. The capture fixes the
+arguments, so values that change must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA
 Graphs").
 """
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
 """Number of repetitions of a training step that one launch of the unrolled graph runs. More
-repetitions would gain little and use memory: about 10 KB per node (cccl pull request 3768)."""
+repetitions would save little time, and each node takes about 10 KB (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
 """Number of requested repetitions after which the unrolled graph is captured. The capture takes the
@@ -50,21 +50,21 @@ class Definition:
 class GraphExecutor:
     """A sequence of launches that run one by one at first, and as a captured graph later.
 
-    The first run compiles kernels and lets scratch memory grow; a capture allows neither. A
-    definition of an operation may be the user's code and wait for the device. So if a capture
-    fails, calls of definitions are launched one by one, and only the stretches between these calls
-    are captured. A warning with the reason is logged once.
+    The first run compiles kernels and lets scratch memory grow; a capture allows neither. The
+    definition of an operation may be the user's code, and may wait for the device, which makes a
+    capture fail. After a failure, calls of definitions are launched one by one, and only the calls
+    between them are captured. A warning with the reason is logged once.
 
     If a call needs other processes (`Collective`), either all processes have a graph or none has
     one. So after each attempt to capture, the processes tell each other whether it succeeded. A
     captured stretch never contains a call that needs other processes.
 
     If several repetitions are requested often, a second, unrolled graph is captured, which contains
-    `UNROLLED` repetitions in a row. The unrolled graph uses the same memory as the first graph,
-    because all changing values are on the device.
+    `UNROLLED` repetitions in a row. All values that change from one repetition to the next are on
+    the device, so both graphs use the same memory.
 
-    Each call must submit the same work on the same arrays every time. The executor has private
-    buffers in `scratch`, to which no other code writes between launches.
+    Each call must submit the same work on the same arrays every time. The executor's buffers in
+    `scratch` are private: no other code writes to them between launches.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -134,14 +134,14 @@ class GraphExecutor:
         self._stretches = self._split_into_stretches()
 
     def _first_refusal(self, refusal: str, what: str) -> str:
-        """Return why the first rank without a graph has none, or "" if all ranks have one."""
+        """Return why the first rank without a graph could not capture it, or ""."""
         if not self._collectives:
             return refusal
         refusals = self._collectives[0].gather(refusal, what)
         return next((f"rank {rank}: {why}" for rank, why in enumerate(refusals) if why), "")
 
     def _split_into_stretches(self) -> list[Callable[[int], None]]:
-        """Return functions that run stretches as graphs, and other calls one by one."""
+        """Divide the calls: uncertain calls run one by one, the calls between them as graphs."""
         groups = [
             (kind, list(group)) for kind, group in groupby(in_sequence(self._calls), uncertain)
         ]
@@ -165,7 +165,7 @@ class GraphExecutor:
             self._unrolled = graph
 
     def _captured(self, times: int) -> Any:
-        """Return a CUDA graph of `times` repetitions of the operations, with private memory."""
+        """Return a CUDA graph that runs the operations `times` times, in the executor's memory."""
         with cupy.cuda.using_allocator(self._memory):
             graph = Graph(captured(self._operations, times))
         for call in self._collectives:
@@ -174,7 +174,7 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph that can be destroyed before the resources that its nodes use."""
+    """A CUDA graph that can be destroyed before the communicator that its nodes use."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -193,7 +193,7 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether a second capture leaves this call out, after a first capture has failed."""
+    """Return whether this call is left out if the first capture fails and a second one begins."""
     return isinstance(call, Definition | Collective)
 
 
@@ -226,17 +226,17 @@ def captured(operations: Callable[[], None], times: int) -> Any:
 
 
 CAPTURING = threading.RLock()
-"""A lock that a thread holds while it captures or waits for a whole device. Waiting for a device
-includes waiting for a stream that is being captured, so CUDA would fail the wait and the
-capture."""
+"""A lock that a thread holds while it captures a stream or waits for a whole device. If a thread
+waits for a device while another thread captures a stream of this device, both the wait and the
+capture fail."""
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Turn off garbage collection, which may destroy cuBLAS handles.
 
-    Destroying a handle waits for the device, and this wait ends a capture in an error. Only one
-    thread captures at a time, so no thread turns collection on during another thread's capture.
+    A handle that is destroyed waits for the device, and this wait makes a capture fail. Only one
+    thread captures at a time, so no thread turns garbage collection on while another one captures.
     """
     with CAPTURING:
         enabled = gc.isenabled()
@@ -249,7 +249,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:
-    """Call `wait`, which waits for a whole device, while no other thread captures."""
+    """Call `wait`, which waits for a whole device, when no other thread captures."""
     with CAPTURING:
         wait(*arguments)
 
@@ -260,15 +260,15 @@ def synchronize() -> None:
 
 
 class Owner:
-    """An object that exists as long as any array uses a block of private memory."""
+    """An object that exists as long as an array uses its block of private memory."""
 
 
 class PrivateMemory:
-    """An allocator that keeps all its memory for the graphs of one executor.
+    """An allocator whose memory is used only by the graphs of one executor.
 
     Each launch of a graph writes to its temporary arrays' memory, even after Python has deleted
-    these arrays. Repetitions run in order, so a repetition may use the memory of arrays that
-    earlier repetitions have deleted.
+    these arrays. Repetitions run one after another, so a repetition may use the memory of arrays
+    that earlier repetitions have deleted.
     """
 
     def __init__(self) -> None:
@@ -284,7 +284,7 @@ class PrivateMemory:
                 self._free[size].append(block)
 
     def __call__(self, size: int) -> Any:
-        """Return `size` bytes that neither an array nor another call of a repetition uses."""
+        """Return `size` bytes that no array and no other call of this repetition uses."""
         free, owner = self._free[size], Owner()
         block = free.pop(0) if free else self._pool.malloc(size)
         self._kept[block] = size, weakref.ref(owner)

@@ -45,8 +45,8 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""Maps operations that may run concurrently with the lane to the arguments that they read but do
-not change. Operations that are not listed here wait for the lane."""
+"""Operations that may run concurrently with the lane, with the arguments that they only read. All
+other operations wait for the lane."""
 
 
 class WeightGradient:
@@ -64,10 +64,10 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return the calls of a trace, with the gradients of weights in a lane (a concurrent branch).
+    """Return a trace's calls, which compute gradients of weights in a lane (a concurrent branch).
 
     If no operation can run concurrently with a gradient, the gradient stays outside the lane.
-    `lowered` returns the calls of one operation.
+    `lowered` is a function that returns an operation's calls.
     """
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []
@@ -105,7 +105,7 @@ def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bo
 
 
 def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether an operation is a `rescale` of gradients that the lane computes."""
+    """Return whether an operation is a `rescale` that only uses gradients from the lane."""
     written = {id(array) for product in pending for array in product.writes}
     used = {id(array) for array in arrays_in((one.args, one.kwargs))}
     return one.name == "rescale" and backend.is_builtin(one) and used <= written

@@ -17,7 +17,7 @@ def controller() -> ThreadpoolController:
 
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
-    """Limit matrix products to a number of threads."""
+    """Let matrix products use at most `threads` threads."""
     larger = [
         (library, before)
         for library in controller().lib_controllers

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 FUNCTION = re.compile(
     r"^/\*[^\n]*(?:\n   [^\n]*)*\*/\nstatic inline .*?^}\n", re.MULTILINE | re.DOTALL
 )
-"""Matches a comment and the C function below the comment."""
+"""Matches a comment and the C function that follows it."""
 
 NAME = re.compile(r"^static inline [\w ]+[ *](\w+)\(", re.MULTILINE)
 
@@ -36,10 +36,10 @@ WIDTH = 100
 
 
 class Functions:
-    """Copies functions of a template file, with a prefix and the network's type.
+    """Copies functions of a template file, with prefixed names and the network's number type.
 
-    Generated code requests each function that it calls, so that users' text is neither searched nor
-    changed.
+    The code generator requests each function by its name. It does not search the generated code for
+    calls, because the code may contain users' text.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
@@ -72,7 +72,7 @@ class Functions:
 
 
 def typed(text: str, real: str) -> str:
-    """Return source with a type, float or double, instead of the word `real`."""
+    """Return source code in which the type `real` (float or double) replaces the word "real"."""
     text = re.sub(r"\breal\b", real, text)
     return MATHEMATICS.sub(r"\1f(", text) if real == "float" else text
 
@@ -114,7 +114,7 @@ def string_source(text: str) -> str:
 
 
 def strings_source(name: str, texts: Sequence[str], label: str) -> str:
-    """Return the definition of an array of strings within a function; errors mention the label."""
+    """Return the definition of an array of strings in a function; errors mention `label`."""
     before, entries = "", []
     for index, text in enumerate(texts):
         if "\0" in text:

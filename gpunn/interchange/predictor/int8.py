@@ -1,9 +1,9 @@
 """Trained networks with 8-bit integers, for C on small computers.
 
-An integer q stands for the number scale * q. Each unit's weights have a scale, and so has each
-layer's output. An output's integers are from -128 to 127, or from 0 to 255 after a ReLU. Sums and
-biases are 32-bit integers. One multiplication converts a sum to the scale of the layer's output
-(Jacob et al. 2018, arXiv 1712.05877).
+An integer q stands for the number scale * q. The weights of each unit have one scale, and the
+outputs of each layer have one scale. An output's integer is between -128 and 127 or, after a ReLU,
+between 0 and 255. Sums and biases are 32-bit integers. One multiplication converts a sum to the
+scale of the layer's output (Jacob et al. 2018, arXiv 1712.05877).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from gpunn.network import Sequential
 from gpunn.typing import HostArray
 
 LIMIT = 2**30
-"""Maximum of a multiplier, of a bias, and of a sum without the bias."""
+"""Maximum absolute value of a multiplier, of a bias, and of a sum before its bias is added."""
 
 SIGNED, POSITIVE = -128, 0
-"""Minimum integers of outputs; the maximum is larger by 255."""
+"""Minimum integers of outputs: with negative outputs, and without. The maximum is larger by 255."""
 
 BATCH = 250
 """Number of rows that are computed at the same time, to limit memory."""
 
 PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
-"""The window of a dense layer, which is a convolution of images of one pixel."""
+"""The window of a dense layer, which is computed as a convolution of images with one pixel."""
 
 DENSE = ("dense", "matmul")
 
@@ -40,7 +40,7 @@ AFFINE = ("batch_norm", "rescaling", "standardization")
 
 @dataclass
 class Operation:
-    """A convolution, or pooling, which has no weights.
+    """A convolution or a pooling; a pooling has no weights.
 
     `least` is the minimum integer of the output: `POSITIVE` after a ReLU, or if no input is
     negative.
@@ -54,7 +54,7 @@ class Operation:
     least: int = SIGNED
 
     def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the result without the ReLU; it is exact for integers in float64."""
+        """Return the result before the ReLU. For integers in float64, it is exact."""
         x = x.reshape(len(x), *self.window[0], -1)
         if W.size:
             return numpy_functions.convolution(x, W, b, self.window, self.groups)
@@ -114,8 +114,8 @@ class Int8Network:
         ReLU between them. Rescaling, standardization or batch normalization may be first, directly
         after a convolution or dense layer, or directly before a dense layer.
     X : array
-        Rows that determine the scales, such as a thousand training rows; as for
-        `Sequential.predict`.
+        Rows that determine the scales, such as a thousand training rows, in the form that
+        `Sequential.predict` accepts.
 
     Raises
     ------
@@ -231,7 +231,7 @@ class Int8Network:
             raise refusal(step)
 
     def _append(self, operation: Operation) -> None:
-        """Add an operation; a dense layer includes the scaling of its input."""
+        """Add an operation. A dense layer's weights and biases include the scaling of its input."""
         scaling, self._scaling = self._scaling, Affine()
         if not self.operations:
             self._first = scaling
@@ -243,7 +243,7 @@ class Int8Network:
         self.operations.append(operation)
 
     def _largest(self, x: np.ndarray) -> list[float]:
-        """Return the largest absolute number of the scaled input and of each layer's output."""
+        """Return the largest absolute value in the scaled input, then in each layer's output."""
         largest = [float(np.abs(x).max())]
         for operation in self.operations:
             x = operation.computed(x, operation.weights, operation.biases)
@@ -270,12 +270,12 @@ def batches(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def scale_of(largest: float, least: int) -> float:
-    """Return the scale of numbers, from the largest absolute number."""
+    """Return the scale of numbers whose largest absolute value is `largest`."""
     return float(largest or 1.0) / (127 if least == SIGNED else 255)
 
 
 def refusal(step: Step) -> ExportError:
-    """Return the error for a step that is not supported after the previous steps."""
+    """Return the error for a step that 8-bit integers do not support after the steps before it."""
     return ExportError(
         f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
         "pooling and dense layers in sequence, with batch normalization before ReLU, or export "

@@ -1,7 +1,7 @@
 """The functions of a predictor with NumPy; exports copy the functions that a network uses.
 
-The first axis of each x is the axis of rows. A function has the name of a step
-(`gpunn.interchange.steps`). Most functions also add the nodes of an ONNX graph
+The first axis of each x is the axis of rows. Each function has the name of the step that it
+computes (`gpunn.interchange.steps`). Most functions also add the nodes of an ONNX graph
 (`gpunn.interchange.onnx_functions`).
 """
 
@@ -46,7 +46,7 @@ def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return x_g W_g for each group g, the first axis of a row."""
+    """Return x_g W_g for each group g. The first axis of a row is the group."""
     return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
 
 
@@ -56,10 +56,10 @@ def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
-    """Return, for each position in the window, the pixels at this position for all outputs.
+    """For each position in the window, return the pixels that all outputs read there.
 
-    The axes of `window` have the sizes of x, of the output and of the window, then the window's
-    strides, the padding before x, and the dilation.
+    The rows of `window` are the size of x, the size of the output, the size of the window, its
+    strides, the padding before x, and the dilation. The columns are the axes of an image.
     """
     sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
     ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1
@@ -77,7 +77,7 @@ def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list
 def convolution(
     x: np.ndarray, W: np.ndarray, b: np.ndarray, window: Sequence[Sequence[int]], groups: int
 ) -> np.ndarray:
-    """Return patch W + b for each patch; each group of units reads its group of channels."""
+    """Return patch W + b for each patch. A group of units reads only one group of channels."""
     parts = taps(x, window, 0.0)
     size, units = len(W) // len(parts), len(b)
     matrices = W.reshape(len(parts), size, groups, units // groups).swapaxes(1, 2)
@@ -102,7 +102,7 @@ def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def upsample(x: np.ndarray, sizes: Sequence[Sequence[int]]) -> np.ndarray:
-    """Repeat each pixel; `sizes` has the size of x and the factor along each axis."""
+    """Repeat each pixel. `sizes` contains, for each axis, the size of x, and the factors."""
     for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 1):
         x = x.take(np.arange(size * factor) // factor, axis=axis)
     return x
@@ -119,7 +119,7 @@ def rescaling(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
 
 
 def standardization(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return each feature, standardized with statistics of the training rows."""
+    """Return (x - mean) / deviation for each feature, with the training rows' statistics."""
     return (x - mean) / deviation
 
 
@@ -183,7 +183,7 @@ def stack(*parts: np.ndarray) -> np.ndarray:
 
 
 def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return each row once for each member, times the member's factors."""
+    """Return the product of each row and each member's factors."""
     return x[:, None, :] * factors
 
 
@@ -194,26 +194,26 @@ def one_hot(
     second_codes: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return each output's level: `on` for its code, `second` for its second code, else `off`."""
+    """Return `on` if a cell is the output's code, `second` if it is its second code, else `off`."""
     cells = x[:, columns]
     off, on, second = levels
     return np.where(cells == codes, on, np.where(cells == second_codes, second, off))
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return each code's row of the table: column 1's rows come first, then column 2's, ..."""
+    """Return the table's row for each code. The table has column 1's rows, then column 2's, ..."""
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 
 
 def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Return for each column the cosines of turns x, and then the sines."""
+    """Return cos(turns * x), then sin(turns * x), for each column."""
     angle = x[:, :, None] * turns
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
 
 
 def shifted_waves(x: np.ndarray, turns: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """Return the cosines of turns x + phases for each column."""
+    """Return cos(turns * x + phases) for each column."""
     return np.cos(x[:, :, None] * turns + phases)
 
 
@@ -225,7 +225,7 @@ def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
 def piecewise_linear(
     x: np.ndarray, starts: np.ndarray, slopes: np.ndarray, lowest: np.ndarray, highest: np.ndarray
 ) -> np.ndarray:
-    """Return each number's position in each of its column's bins: 0 below a bin, 1 above it."""
+    """Return each number's position in each bin of its column: 0 below the bin, 1 above it."""
     return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
 
 
@@ -235,7 +235,7 @@ def clip(x: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
 
 
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
-    """Return log(mean over the members of exp(logarithms)), without underflow."""
+    """Return the log of the members' mean of exp(logarithms), without underflow."""
     top = logarithms.max(axis=1, keepdims=True)
     return np.log(np.exp(logarithms - top).mean(axis=1)) + top[:, 0]
 
@@ -246,13 +246,13 @@ def mean_of_members(x: np.ndarray) -> np.ndarray:
 
 
 def mean_of_softmax(x: np.ndarray) -> np.ndarray:
-    """Return logits of the mean of the members' probabilities."""
+    """Return logits of the members' mean probabilities."""
     shifted = x - x.max(axis=2, keepdims=True)
     return log_of_mean(shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True)))
 
 
 def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return logits of the mean of the members' probabilities, for binary labels."""
+    """Return the logit of the members' mean probability, for binary labels."""
     return log_of_mean(-softplus_of(-x)) - log_of_mean(-softplus_of(x))
 
 

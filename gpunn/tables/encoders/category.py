@@ -83,7 +83,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values are not text, and whether all values differ."""
+        """Return (remarks, most values are not text, all values differ)."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:
@@ -113,7 +113,7 @@ class Category(Encoder):
     def codes(
         self, column: Column, cells: Coded, markers: Markers, unseen: UnseenValues
     ) -> np.ndarray:
-        """Return the code of each distinct value, which is 0 for missing or unknown values."""
+        """Return the code of each distinct value. Missing and unknown values have the code 0."""
         texts = self.named(cells, markers)
         if not column.missing:
             gaps = cells.take(~are_named(texts), True)

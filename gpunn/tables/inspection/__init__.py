@@ -1,4 +1,4 @@
-"""The report of `gpunn inspect` on a table; checks are functions from a `Sample` to findings."""
+"""The report of `gpunn inspect` on a table. Each check returns the findings in a `Sample`."""
 
 from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.report import Inspection, findings, inspect

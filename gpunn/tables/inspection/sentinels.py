@@ -13,7 +13,7 @@ from gpunn.tables.inspection.values import spelled
 from gpunn.tables.table import row_name
 
 MIN_OTHERS = 10
-"""Minimum number of distinct other values; scales such as -1, 0, 1 have fewer."""
+"""Minimum number of distinct values other than the sentinel. Scales such as -1, 0, 1 have fewer."""
 
 GAP = 0.5
 """Minimum distance of a sentinel from all other numbers, relative to the range of the other
@@ -23,7 +23,7 @@ ANSWERS = frozenset((-1, -7, -8, -9))
 """Numbers that mean "unknown" or "no answer" in surveys."""
 
 MIN_SHARE = 0.005
-"""Minimum fraction of rows with one of `ANSWERS`; a rarer number may be an ordinary value."""
+"""Minimum fraction of rows that contain one of `ANSWERS`. Rarer numbers may be ordinary values."""
 
 LIMITS = frozenset(
     (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1, 1e20, -1e20, 1e30, -1e30)
@@ -35,7 +35,7 @@ FILLERS = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01",
 
 
 def sentinels(sample: Sample) -> Iterator[Finding]:
-    """Yield columns whose smallest or largest values probably mean a missing value."""
+    """Yield findings on columns whose smallest or largest values probably mean a missing value."""
     for name, numbers in sample.columns_of_numbers():
         if found := marks_in(numbers):
             yield finding_of(sample, name, numbers, found, [*map(spelled, found)])
@@ -53,7 +53,7 @@ def sentinels(sample: Sample) -> Iterator[Finding]:
 
 
 def marks_in(numbers: np.ndarray) -> list[float]:
-    """Return the numbers that probably mean a missing value; together they occur repeatedly."""
+    """Return the numbers that probably mean a missing value, if they occur in two or more rows."""
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
     found = [*low_sentinels(values), *(-each for each in ends(-values[::-1]))]
     rows = counts[np.isin(values, found)].sum()
@@ -64,7 +64,7 @@ def marks_in(numbers: np.ndarray) -> list[float]:
 def finding_of(
     sample: Sample, name: str, numbers: np.ndarray, found: Sequence[float], texts: Sequence[str]
 ) -> Finding:
-    """Return the finding for a column with these sentinels."""
+    """Return the finding for a column; `found` contains its sentinels, `texts` their spellings."""
     rows = np.flatnonzero(np.isin(numbers, found))
     first = row_name(sample.table, int(rows[0]))
     options = " ".join(f"--missing {text}" for text in texts)

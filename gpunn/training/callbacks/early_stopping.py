@@ -16,37 +16,38 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 CYCLE = "cycle"
 
 MIN_CYCLE = 8
-"""Minimum number of epochs of a cycle that is compared with the next cycle. Shorter cycles end
-better or worse by chance."""
+"""Minimum number of epochs of a cycle that is compared with the next cycle. Whether the end of a
+shorter cycle is better or worse depends on chance."""
 
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
     """End training when a metric stops improving, and restore the best epoch.
 
-    Each call of `fit` ignores the best epochs of earlier calls; a resumed call
+    Each call of `fit` ignores the epochs of earlier calls. But a resumed call
     (`fit(resume_from=...)`) also considers the epochs before the interruption. Parameters and
     optimizer are restored, but the history keeps all epochs.
 
     Parameters
     ----------
     monitor : str
-        Name of a log, such as "val_loss" or "val_accuracy".
+        Name of a value logged after each epoch, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
         Whether smaller ("min") or larger ("max") values are better. "auto" uses
         `Metric.larger_is_better` for metrics, and "min" for losses.
     patience : int or "cycle"
         Epochs without improvement before training ends, at least 1. With "cycle", training ends if
-        a cycle of the learning rate, such as of `CosineLog`, ends with a worse value than the cycle
-        before. Cycles of fewer than 8 epochs are not compared with the next cycle.
+        the value at the end of a cycle of the learning rate (as in `CosineLog`) is worse than at
+        the end of the previous cycle. A cycle of fewer than 8 epochs is not compared with the next
+        cycle.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     restore_best : bool
         Whether to restore the parameters and the optimizer of the best epoch when training ends,
-        for any reason.
+        whatever the reason.
     ties : {"first", "last"}
         Which of several equally good epochs is the best. With "last", an improvement by exactly
-        `min_delta` also counts, and so does an equally good epoch if `min_delta` is 0.
+        `min_delta` also counts; if `min_delta` is 0, an equally good epoch counts, too.
 
     Attributes
     ----------
@@ -116,7 +117,7 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
-        """If a cycle ends with this epoch, compare its last value with the previous cycle's."""
+        """If this epoch ends a cycle, compare its value with the end of the previous cycle."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
         for start, end in pairwise([0.0, *ends]):
             if trainer.epoch == round(end):

@@ -3,7 +3,7 @@
 The next row, the learning rate, and the numbers of the update and the pass change from step to
 step. Each of these numbers is a one-element array on the device, which the step itself changes. So
 each step is the same sequence of operations on the same buffers, which the backend records once and
-repeats. The pass of a batch in an evaluation works in the same way.
+repeats. Evaluation records and repeats the operations of a batch in the same way.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from gpunn.workspace import Workspace
 class PassRecipe:
     """The settings from which a `BatchPass` is made.
 
-    An update consists of `accumulation` batches. With `separate_metric_weights`, rows have
-    different weights for the metrics and the loss. If `members` > 1, each member has separate rows,
-    and a group of one row per member counts as one row.
+    An update consists of `accumulation` batches. If `separate_metric_weights`, a row has one weight
+    for the metrics and another for the loss. If `members` > 1, each member has separate rows; one
+    row of each member together count as one row.
     """
 
     model: Sequential
@@ -56,11 +56,11 @@ class PassRecipe:
 
     @property
     def rows_per_update(self) -> int:
-        """The number of rows per update, over which the loss is averaged."""
+        """The number of rows per update; the loss is averaged over these rows."""
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
-        """Return whether an epoch's sums include separate weights of the metrics."""
+        """Return whether an epoch's sums include a sum of weights for the metrics."""
         return has_metric_weight(state, self.metrics, self.model.output_shape[0])
 
 
@@ -68,8 +68,8 @@ class PassRecipe:
 class StepRecipe(PassRecipe):
     """The settings from which a `TrainStep` is made.
 
-    If `synchronized`, batch normalization uses the rows of all ranks together. `batch_means`
-    selects the loss of `BatchMeansStep`, which works with one process only.
+    If `synchronized`, batch normalization uses the rows of all ranks together. If `batch_means`,
+    the step is a `BatchMeansStep`, which works with only one process.
     """
 
     optimizer: Optimizer
@@ -81,7 +81,7 @@ class StepRecipe(PassRecipe):
 class BatchPass:
     """Computes outputs, loss and metrics for the next batch of the rows in `data`.
 
-    `recording_seconds` is the total time, so far, of recording passes, including compilation.
+    `recording_seconds` is the time that recording has taken so far, including compilation.
     """
 
     training: ClassVar[bool] = False
@@ -110,7 +110,7 @@ class BatchPass:
         self._source: tuple[object, ...] = ()
 
     def max_rows(self) -> int:
-        """Return the maximum number of rows of a pass."""
+        """Return the maximum number of rows in one pass."""
         return self.batch_size
 
     def make_statistics(self, **options: Any) -> Statistics:
@@ -124,11 +124,11 @@ class BatchPass:
         )
 
     def clock(self) -> float:
-        """Return the time in seconds without the time spent on recording."""
+        """Return the clock's time in seconds, minus the time that recording took."""
         return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
-        """Load rows; the next batch starts with the first of these rows."""
+        """Load rows. The next batch starts at the first row."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.rewind()
@@ -148,11 +148,11 @@ class BatchPass:
         self._predictions.clear()
 
     def _more_parts(self) -> list[object]:
-        """Return other objects whose fields are fixed in the recording."""
+        """Return further objects on whose fields a recording depends."""
         return []
 
     def _recorded(self, operations: Callable[[int], None], rows: int) -> Callable[[int], None]:
-        """Return a function that repeats operations on the next rows; record them if needed."""
+        """Return a function that repeats operations on further rows; record it if needed."""
 
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
@@ -173,9 +173,10 @@ class BatchPass:
             joined(1)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
-        """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
+        """Return the sample weights of the next `rows` rows, and the weights' sum (1,).
 
-        If each member has separate rows, there are rows * members weights, each divided by members.
+        If each member has separate rows, there are rows * members weights, which are divided by
+        members.
         """
         ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:
@@ -202,7 +203,7 @@ class BatchPass:
         return rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
-        """Set `total` to the sum of the weights over the rows of all ranks."""
+        """Set `total` to the sum of the weights of all ranks' rows."""
         self.ops.sum(weights, total)
 
     def _loaded(self) -> DeviceRows:
@@ -284,8 +285,8 @@ class BatchPass:
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    `slots` contains the optimizer's state on the device, in vectors as long as the parameters.
-    `updates` is the number of updates so far, without updates that loss scaling left out.
+    `slots` contains the optimizer's state: vectors on the device, each as long as the parameters.
+    `updates` is the number of updates so far; updates that loss scaling skipped are not counted.
     `gradients` contains the gradients that the optimizer received last.
     """
 
@@ -317,7 +318,7 @@ class TrainStep(BatchPass):
         return [self.optimizer]
 
     def load_settings(self, values: np.ndarray) -> None:
-        """Load the scheduled values of the next updates (`ScheduledSettings.over_epoch`)."""
+        """Load the next updates' scheduled values, which `ScheduledSettings.over_epoch` returns."""
         if self.scheduled.load(values):
             self._recordings.clear()
 
@@ -326,7 +327,7 @@ class TrainStep(BatchPass):
         self._run(self.recorded_update, rows, times)
 
     def recorded_update(self, rows: int) -> Callable[[int], None]:
-        """Return a function that does updates, each from the next `rows` rows."""
+        """Return a function that updates the parameters. Each update reads the next `rows` rows."""
         return self._recorded(self._update, rows)
 
     def slot_length(self) -> int:
@@ -338,7 +339,7 @@ class TrainStep(BatchPass):
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load the sum of sample weights of each update, if this process does not have all rows."""
+        """Load each update's sum of sample weights, if this process has only some of the rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return an array of the state as a host array; `name` is its name in checkpoints."""
@@ -355,7 +356,7 @@ class TrainStep(BatchPass):
         return self.gradients
 
     def check_equal(self) -> None:
-        """Raise a DistributedError if parameters differed between ranks at the last `collect`."""
+        """Raise a DistributedError if `collect` last found different parameters on the ranks."""
 
     def _update(self, rows: int) -> None:
         self.scheduled.look_up()
@@ -399,7 +400,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the whole state in the statistics, to show whether the state is finite.
+        """Store the sum of the state in the statistics; it shows whether the state is finite.
 
         The state consists of the parameters, the layers' buffers, and the optimizer's state.
         Buffers and the optimizer's state can overflow although loss and parameters stay finite.

@@ -49,9 +49,9 @@ def train_together(
         `train_together` raises the error. With "keep", the other networks continue, and the failed
         network's result has the error.
     folder : str or Path or None
-        Folder for checkpoints, which each network writes every few seconds, after an epoch. After a
-        kill or Ctrl-C, the same call with the same fits resumes: networks that have ended don't
-        train again.
+        Folder for checkpoints. Every few seconds, when an epoch ends, a network writes a
+        checkpoint. After a kill or Ctrl-C, repeat the call with the same fits to resume: networks
+        that have ended don't train again.
     progress : bool
         Whether to show one progress bar for all networks. The networks themselves have no bars.
 
@@ -68,7 +68,7 @@ def train_together(
     Exception
         With `on_error="raise"`, the first error of a network.
     SystemExit
-        After SIGTERM, when all networks have ended.
+        If the process receives SIGTERM; it is raised after all networks have ended.
 
     See Also
     --------
@@ -77,8 +77,9 @@ def train_together(
 
     Notes
     -----
-    Ctrl-C ends all networks after their current update, as in `Trainer.fit`, and no further network
-    begins. All results so far are returned. A second Ctrl-C raises a KeyboardInterrupt immediately.
+    As in `Trainer.fit`, Ctrl-C ends training after the current update of each network. No further
+    network begins, and all results so far are returned. A second Ctrl-C raises a KeyboardInterrupt
+    immediately.
 
     Callbacks run in the threads that train, so callbacks of several networks may run at the same
     time. Therefore each fit needs separate callbacks.
@@ -137,12 +138,12 @@ def train_together(
 def rounds(
     jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
 ) -> Iterator[int | None]:
-    """Yield the epoch until which to train (None: to the end); then compare the jobs."""
+    """Yield the epoch at which the jobs are compared next, or None to train to the end."""
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
         except Exception as error:  # the waiting networks end before the error is raised
-            interruption.cancel(f"ended by an error of the rule, {error!r}")
+            interruption.cancel(f"ended because the rule `stop` raised {error!r}")
             yield None
             raise
     yield None
@@ -151,7 +152,7 @@ def rounds(
 def compared_rounds(
     jobs: list[FitJob], stop: StopRule, interruption: Interruption
 ) -> Iterator[int]:
-    """Yield the epoch of each comparison, until which to train; then end the worse jobs."""
+    """Yield the epoch of the next comparison; after this epoch, compare jobs and end the worse."""
     results = {job.index: job.result for job in jobs}
     epoch, until = 0, stop.next_epoch(0)
     while until is not None and not all(job.ended for job in jobs):

@@ -118,7 +118,7 @@ def test_a_rule_that_fails_ends_the_networks(rule, error):
     with pytest.raises(error):
         gpunn.train_together(given, 2, rule)
     for each in given:
-        assert each.trainer.history.stopped.startswith("ended by an error of the rule")
+        assert each.trainer.history.stopped.startswith("ended because the rule `stop` raised")
         assert each.trainer.epoch == 1
         assert not each.trainer.model.exclusion.training
 

@@ -1,4 +1,4 @@
-"""A kernel that computes elements of traced arrays, and sums them over the rows."""
+"""A kernel that computes traced arrays, and sums some of them over the rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gpunn.expressions import Untraceable
 
 
 class ColumnKernel:
-    """A kernel that writes matrices, and the sums of other matrices over their rows.
+    """A kernel that writes matrices, and sums of further matrices over their rows.
 
-    `sums` are the arrays for the sums, and the nodes whose rows are added. `Statements` describes
-    `writes` and `dtype`. All arrays have the same number of columns. Raises an `Untraceable` with
-    the reason if one kernel can't compute all results.
+    `sums` contains (array, node) pairs: the node's rows are added, and the array gets the sum.
+    `Statements` describes `writes` and `dtype`. All arrays have the same number of columns. Raises
+    an `Untraceable` with the reason if one kernel can't compute all results.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class ColumnKernel:
         self._sums, place = [array for array, _ in sums], element(sums[0].array.size)
         matrices = {*body.places.values(), *(body.place(node.shape) for _, node in sums)}
         if any(body.levels.values()) or body.totals or matrices != {place}:
-            raise Untraceable("sums over rows and columns need several kernels")
+            raise Untraceable("one kernel can't compute sums over both rows and columns")
         results = list(map(body.name, self._sums))
         ends = list[str]()
         for array, node in writes:

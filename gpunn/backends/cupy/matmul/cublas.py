@@ -105,7 +105,7 @@ def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
 
 
 def open_library(name: str) -> ctypes.CDLL:
-    """Return the library "cublas" or "cublasLt" that CuPy uses; raise an OSError without it."""
+    """Return CuPy's library "cublas" or "cublasLt"; raise an OSError if it is missing."""
     _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
@@ -146,7 +146,8 @@ class Handle:
         """Return the handle, after setting its stream and workspace.
 
         Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed one. This takes two calls of about 1 us for each product outside a CUDA graph.
+        destroyed one. Outside a CUDA graph, each product therefore needs two more calls, of about 1
+        us each.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
@@ -172,7 +173,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device, which live as long as the thread.
+    """The handles of a thread, by library and device. They exist as long as the thread.
 
     `make` creates a handle of a library for the current device.
     """
@@ -192,7 +193,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, also in CUDA graphs; `reason` describes them."""
+    """Matrix products by cublasGemmEx, which CUDA graphs can contain; `reason` describes them."""
 
     capturable = True
 
@@ -211,7 +212,7 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run the operation `matmul`; arrays have one type, and `out` is contiguous."""
+        """Run the operation `matmul` on arrays of the same dtype; `out` is contiguous."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
@@ -234,7 +235,7 @@ class CublasProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run the operation `group_matmul`; arrays have one type and contiguous last axes."""
+        """Run `group_matmul` on arrays of the same dtype whose last axes are contiguous."""
         if not (a.size and b.size):
             self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
             return
@@ -245,7 +246,7 @@ class CublasProduct:
         one, zero = SCALARS[real]
 
         def layout(batch: Array, axis: int) -> tuple[int, int, int, int]:
-            """Return the layout of a batch of matrices, one for each index of this axis."""
+            """Return pointer, dtype and strides of matrices; each index of `axis` is one matrix."""
             steps = [step // batch.itemsize for step in batch.strides]
             return batch.data.ptr, real, max(steps[1 - axis], batch.shape[2]), steps[axis]
 

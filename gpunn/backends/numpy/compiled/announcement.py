@@ -13,8 +13,8 @@ from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 LOGGER_NAME = "gpunn.compilation"
-"""A separate logger, so that the command `gpunn` can show lines about builds but no other INFO
-lines."""
+"""The name of the logger for builds. It is separate, so that the command `gpunn` can show lines
+about builds but no other INFO lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
@@ -43,9 +43,9 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show when a build begins, and how long it took; yield a function that shows progress.
+    """Announce a build, and say how long it took; yield a function that shows progress.
 
-    The arguments of this function are the number of finished object files and the total number.
+    The function's arguments are the number of finished object files and the total number.
     """
     with IMPORTING:
         from tqdm import tqdm

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 WORTHWHILE = 6.0
-"""If the operations of a trace take more microseconds on average, threads share each operation."""
+"""Average microseconds per operation of a trace, above which threads share each operation."""
 
 PIECE = 1 << 17
 """Bytes of images to process together, so that they are in the cache for the next operation."""
@@ -93,7 +93,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return the number of threads to use: 1 if several threads would wait longer than work."""
+        """Return the number of threads to use: 1 if more threads would mostly wait."""
         is_worthwhile = self.threads > 1 and microseconds(trace) > WORTHWHILE * len(trace)
         return self.threads if is_worthwhile else 1
 
@@ -138,7 +138,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def pieces_of(trace: Trace, threads: int) -> int:
-    """Return into how many pieces, of about PIECE bytes, each thread divides its images."""
+    """Return how many pieces, each of about PIECE bytes, a thread makes of its images."""
     images = [
         each
         for name, args, kwargs, _ in trace
@@ -163,7 +163,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the bytes of the largest operand's panels, whose rows have `panel` bytes."""
+    """Return the bytes of the largest operand and its panels; a panel's row has `panel` bytes."""
     operands = [
         one
         for name, args, kwargs, _ in trace

@@ -3,8 +3,8 @@
 Each library has a manifest in the same folder, with the target, and the checksums of the library
 and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
 Loading a library runs code, so gpunn loads no library whose file or folder another user can change.
-The owner of a library must be this user; in the package's folder, root and the owner of the
-package's modules are also accepted.
+The owner of a library must be this user. In the package's folder, the owner may also be root or the
+owner of the package's modules.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def user_cache() -> Path:
 
 
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
-    """Return the library for a target in a folder, and its manifest.
+    """Return a folder's library for a target, and the library's manifest.
 
     A FileNotFoundError is raised if there is no library. An InvalidFileError states why a library
     must not be loaded.
@@ -134,9 +134,10 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether a file's group has only the owner as member, as on systems with umask 002.
+    """Return whether a file's group has no other members than the owner.
 
-    root's group is not treated as private, because some containers add all users to this group.
+    Systems with umask 002 use such groups. The result is False for root's group, because some
+    containers add all users to this group.
     """
     try:
         with IMPORTING:
@@ -171,8 +172,9 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The library's file name contains its checksum. So a manifest is never combined with the library
-    of another build, even if processes build concurrently, and a loaded library never changes.
+    The library's file name contains its checksum. So even if processes build concurrently, the
+    library that a manifest names comes from the same build, and the file of a loaded library never
+    changes.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -1,9 +1,9 @@
 """Compile kernels to object files, with numba and LLVM.
 
-Usually numba compiles for the process that it runs in. In this module, numba only translates Python
-to LLVM instructions. A kernel and all functions that it calls form one module, which LLVM then
-optimizes once and compiles for the target's processor. The object files have no code for calls from
-Python, which numba would add.
+Usually numba compiles code that runs in the same process. Here, numba only translates Python to
+LLVM instructions. A kernel and all functions that it calls form one module, which LLVM then
+optimizes once and compiles for the target's processor. The object files don't contain the code that
+numba would add for calls from Python.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc that supports an architecture. A library that uses only this version
+"""The first version of glibc that supports an architecture. If a library uses only this version, it
 also runs on systems whose glibc is older than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
@@ -46,8 +46,8 @@ SMALL = (
     "pool",
     "spread",
 )
-"""Kernels with nested short loops. If LLVM neither unrolls the loops nor copies them for each case
-of a condition, the kernels are faster, and take a quarter of the memory."""
+"""Kernels with nested short loops. LLVM must not unroll the loops, or copy them for each case of a
+condition: then the kernels are faster, and take a quarter of the memory."""
 
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""
@@ -56,8 +56,8 @@ Symbols = dict[str, tuple[Any, ...]]
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
     """Compiled functions in the form of LLVM instructions, without machine code.
 
-    By default numba links all called functions into each caller's module, up to the kernel. This
-    class links each function's module once, when it writes the object file.
+    By default numba links a called function into the module of each of its callers. This class
+    links each function's module only once, when it writes the object file.
     """
 
     def _optimize_functions(self, module: Any) -> None:
@@ -71,7 +71,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of functions that this library's functions call, even indirectly."""
+        """Yield the libraries of all functions that this library calls, directly or indirectly."""
         seen = {self}
         left = [self]
         while left:
@@ -103,7 +103,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
 
 
 class Translator(JITCPUCodegen):  # type: ignore[misc]
-    """numba's code generator, set to the processor of the target instead of this machine's."""
+    """numba's code generator, set to the target's processor instead of this machine's processor."""
 
     _library_class = TranslatedFunctions
 
@@ -148,7 +148,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Return functions that each build an object file, by name, the slowest first.
+    """Map the names of object files to functions that build them, the slowest first.
 
     `only` names the kernels to build; an empty `only` means all kernels.
     """
@@ -171,7 +171,7 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
 
 
 def kernel_symbols(function: Any) -> Symbols:
-    """Return a kernel's symbol for each data type, and the types of its arguments."""
+    """Return a kernel's symbol for each data type, with the types of the kernel's arguments."""
     integer = types.int64
     return {
         symbol(function.__name__, dtype): (
@@ -185,14 +185,14 @@ def kernel_symbols(function: Any) -> Symbols:
 
 
 def entry_symbol(function: Any) -> Symbols:
-    """Return the symbol of a function that Python calls, and the types of its arguments."""
+    """Return the symbol of a function that Python calls, with the types of its arguments."""
     parameters = inspect.signature(function.py_func).parameters
     return {symbol(function.__name__): (types.int64,) * len(parameters)}
 
 
 @global_compiler_lock
 def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
-    """Return the object file of a Python function, compiled for each signature under a symbol.
+    """Return the object file of a Python function, compiled once for each symbol.
 
     Exported functions return an integer, which is 0 if the Python function returns None.
     """
@@ -211,7 +211,7 @@ def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
 
 
 def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
-    """Define a C function that calls a compiled function by numba's calling convention."""
+    """Define a C function that calls a function compiled with numba's calling convention."""
     context = cpu_target.target_context
     convention, kinds = context.call_conv, descriptor.argtypes
     arguments = [context.get_value_type(each) for each in kinds]

@@ -1,8 +1,8 @@
 """Python functions (formulas) whose operators emit LLVM instructions.
 
 A formula is a Python function of `Number`s, which is called during compilation and emits
-instructions for a float32, a float64, or a vector of such numbers. So a formula serves both data
-types, in loops that LLVM vectorizes and in kernels with explicit vectors.
+instructions for a float32, a float64, or a vector of these numbers. So the same formula is used for
+both data types, both in loops that LLVM vectorizes and in kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import declared
 class Number:
     """A value in a formula: a float32, a float64, or a vector of such numbers.
 
-    In an operation, a Python number becomes a constant of the other operand's type. LLVM never
+    If one operand is a Python number, it becomes a constant of the other operand's type. LLVM never
     merges or reorders operations, so results are rounded as the formula is written.
     """
 
@@ -141,7 +141,7 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return this number plus `more` as an integer; this number has no fraction.
+        """Return this number, which must be integral, plus `more`, as an integer.
 
         The method adds a large number and reads the lowest bits, because LLVM's conversion is
         undefined for NaN.
@@ -152,7 +152,7 @@ class Number:
         return self.builder.add(self.builder.sub(stored, zero), self._whole(more))
 
     def _power(self, biased: Any) -> Number:
-        """Return 2^(biased - bias) for an integer `biased` from 1 to 2 bias."""
+        """Return 2^(biased - bias) for an integer `biased` from 1 to 2 * bias."""
         bits = self.builder.shl(biased, self._whole(self.fraction_bits))
         return Number(self.builder, self.builder.bitcast(bits, self.kind))
 
@@ -175,7 +175,7 @@ def rint(x: Number) -> Number:
 
 
 def where(condition: Any, a: Number | float, b: Number | float) -> Number:
-    """Return `a` if the condition holds, else `b`; one of them must be a `Number`."""
+    """Return `a` if the condition holds, else `b`. At least one must be a `Number`."""
     number = a if isinstance(a, Number) else b
     assert isinstance(number, Number)
     chosen = number.builder.select(condition, number.like(a).value, number.like(b).value)
@@ -191,7 +191,7 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Let compiled Python functions call a formula, with a number or with a block of numbers."""
+    """Let compiled Python functions call a formula for a number or a block of numbers."""
 
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:

@@ -16,7 +16,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I32, VECTOR_BYTES, Lan
 
 @kernel
 def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of the rows of x; each thread sums some columns, a block at a time.
+    """Set out = sum of the rows of x. Each thread sums some columns, block by block.
 
     Arguments: x_ptr (rows, columns), out_ptr (columns,), rows, columns.
     """
@@ -35,7 +35,7 @@ def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def transpose_square(
     context: Any, dtype: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
 ) -> Any:
-    """Transpose a square with the width of a vector; row strides are in bytes."""
+    """Transpose n x n numbers, where n is the length of a vector; row strides are in bytes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, source, source_row, out, out_row = arguments

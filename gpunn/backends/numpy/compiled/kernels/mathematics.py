@@ -1,4 +1,4 @@
-"""Elementary functions, as formulas for float32 and float64 without branches or calls.
+"""Elementary functions for float32 and float64, as formulas without branches and calls.
 
 Without branches and calls, LLVM can vectorize the formulas, and no result depends on the C library.
 Maximum errors are stated in units in the last place of the result (ulp), for all numbers of type
@@ -34,7 +34,7 @@ def without_log_2(x: Number) -> tuple[Number, Number]:
 
 
 def log_2_in_parts(x: Number) -> tuple[float, float]:
-    """Return two numbers that add up to log 2; the product of n and the first one is exact."""
+    """Return two numbers whose sum is log 2; the product of n and the first number is exact."""
     if x.single:
         return 0.693359375, -2.12194440054690583e-4
     return 0.693147180369123816490, 1.90821492927058770002e-10
@@ -141,8 +141,8 @@ def log_of_product(n: Number, f: Number) -> Number:
     """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
 
     With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The operations
-    and their order are the same as in fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the
-    other terms are small.
+    and their order are the same as in fdlibm (Sun Microsystems 1993, e_log.c). Rounding errors are
+    small, because f is exact, and the terms added to f are small.
     """
     s = f / (2 + f)
     square = s * s
@@ -192,7 +192,7 @@ def sin_within_quarter(v: Number) -> Number:
 def cos_of_turns(t: Number) -> Number:
     """Return cos(2 pi t). The largest error is 2.9 ulp in float32, 2.4 ulp in float64.
 
-    Whole turns are removed from t first, which is exact for any number of turns.
+    First, the nearest integer is subtracted from t, which is exact for any t.
     """
     return sin_within_quarter(0.25 - abs(t - rint(t)))
 
@@ -206,17 +206,17 @@ def sin_of_turns(t: Number) -> Number:
 
 
 def divided(n: Number, d: Number) -> Number:
-    """Return n / d for blocks, rounded as IEEE 754 requires, for code that also takes square roots.
+    """Return n / d, rounded as IEEE 754 requires, for blocks in code that also takes square roots.
 
     With AVX-512, a division of eight float64 takes 16 cycles, and a square root 24, in the same
     unit. So this function divides by multiplications: Newton's steps for y = 1 / d, then
-    corrections q + (n - d q) y. The last step for y rounds 1 / d correctly, if y is off by less
-    than an ulp and the fraction of d is not all ones. The last correction rounds n / d correctly,
-    if y is 1 / d rounded and q is off by less than an ulp (P. Markstein 1990, "Computation of
+    corrections q + (n - d q) y. If y is off by less than an ulp, the last step for y rounds 1 / d
+    correctly, unless the fraction of d is all ones. If y is 1 / d rounded, and q is off by less
+    than an ulp, the last correction rounds n / d correctly (P. Markstein 1990, "Computation of
     elementary functions on the IBM RISC System/6000 processor"; Muller et al. 2018, "Handbook of
-    Floating-Point Arithmetic", section 4.7). The processor divides all other blocks. In these, a
-    fraction of d is all ones, a remainder n - d q may underflow, or a quotient is tiny, infinite
-    or NaN. For float32, multiplications would save nothing.
+    Floating-Point Arithmetic", section 4.7). The processor divides a block in which a fraction of d
+    is all ones, a remainder n - d q may underflow, or a quotient is tiny, infinite or NaN. It also
+    divides float32, because multiplications would save no time.
     """
     builder = n.builder
     if TARGET.name != "x86-64-v4" or n.single:

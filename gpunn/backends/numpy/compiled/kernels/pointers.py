@@ -22,11 +22,11 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
-"""The flags of the target's processor that make it treat subnormal numbers as zero."""
+"""The flags that make the target's processor treat subnormal numbers as zero."""
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
-    """Return an intrinsic's signature and code, which load arguments of one type as a tuple."""
+    """Return signature and code of an intrinsic that loads arguments of one type as a tuple."""
     if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
         return None
     numbers = range(first.literal_value, first.literal_value + count.literal_value)
@@ -42,13 +42,13 @@ def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments (a constant) from a constant index `first` on, as integers."""
+    """Return `count` arguments from index `first` on, as integers; both numbers are constants."""
     return unpack(args, first, count, types.int64)
 
 
 @intrinsic(prefer_literal=True)
 def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments (a constant) from a constant index `first` on, as float64."""
+    """Return `count` arguments from index `first` on, as float64; both numbers are constants."""
     return unpack(args, first, count, types.float64)
 
 
@@ -65,7 +65,7 @@ def pointer(context: Any, dtype: Any, address: Any) -> Any:
 
 @intrinsic
 def atomic_add(context: Any, address: Any, amount: Any) -> Any:
-    """Add to the integer at `address`, and return its earlier value."""
+    """Add `amount` to the integer at `address`, and return the integer's earlier value."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
@@ -88,7 +88,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`, and see all that its writer wrote before (acquire)."""
+    """Return the integer at `address`. Everything that its writer wrote before is then visible."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
@@ -138,7 +138,7 @@ def put_float_flags(builder: Any, flags: Any) -> None:
 
 @intrinsic
 def flush_subnormals(context: Any) -> Any:
-    """Make this thread treat subnormal numbers as zero, and return the flags that it had before."""
+    """Make this thread treat subnormal numbers as zero, and return its earlier flags."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         before = float_flags(builder)
@@ -150,7 +150,7 @@ def flush_subnormals(context: Any) -> Any:
 
 @intrinsic
 def set_float_flags(context: Any, flags: Any) -> Any:
-    """Restore this thread's floating-point flags, which `flush_subnormals` returned."""
+    """Set this thread's floating-point flags to the flags that `flush_subnormals` returned."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         put_float_flags(builder, arguments[0])

@@ -17,9 +17,9 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @kernel
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add a batch to the means, SSTs and SSEs; each thread computes some outputs.
+    """Add a batch to the mean, SST and SSE of each output; each thread computes some outputs.
 
-    The sum of weights in the summary is not changed, because all threads read it.
+    The kernel doesn't change the summary's sum of weights, because all threads read it.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
     weight_ptr (1,), the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr

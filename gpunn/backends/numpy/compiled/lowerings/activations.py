@@ -28,8 +28,8 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""For each activation class, its name in `ACTIVATIONS`. The identity is computed as a leaky ReLU of
-slope 1."""
+"""Maps each activation class to its name in `ACTIVATIONS`. The identity is computed as a leaky ReLU
+of slope 1."""
 
 
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
@@ -87,12 +87,12 @@ class Activations(Expressions):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and the unit in which columns are divided among threads."""
+    """Return (rows, columns, unit): a thread's number of columns is a multiple of the unit."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 
 def kernel_arguments(f: Any) -> tuple[float, ...] | None:
-    """Return a built-in activation's index in `ACTIVATIONS` and parameters; else None."""
+    """Return a built-in activation's index in `ACTIVATIONS` and its parameters, or None."""
     if type(f) not in NAMES:
         return None
     number = ACTIVATIONS.index(NAMES[type(f)])

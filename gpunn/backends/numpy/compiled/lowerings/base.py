@@ -39,7 +39,7 @@ class Lowerings:
         self.threads, self.products, self.pieces = threads, products, pieces
 
     def pieces_of(self, *arrays: Array) -> int:
-        """Return the number of pieces into which each thread divides its rows of these arrays."""
+        """Return the number of pieces into which a thread divides its rows of the arrays."""
         parts = self.threads * self.pieces
         is_large = max((each.nbytes for each in arrays), default=0) >= parts * LEAST
         return self.pieces if is_large and not any(len(each) % parts for each in arrays) else 1
@@ -64,9 +64,9 @@ class Lowerings:
         """Return how threads divide x and out in an elementwise operation.
 
         Threads divide x like the product that computed x, because each thread's part is then in its
-        cache. The first result has the numbers of rows and columns, and the unit of a thread's
-        number of columns. If threads divide the rows of x, x is treated as one long row. The second
-        result lists the arrays that the threads divide by rows.
+        cache. The first result is (rows, columns, unit); a thread's number of columns is a multiple
+        of the unit. If threads divide the rows of x, the numbers describe x as one long row, and
+        the second result lists the arrays that threads divide by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)

@@ -15,11 +15,11 @@ from gpunn.typing import Array, HostArray
 
 
 class Axis(NamedTuple):
-    """The terms of each sum of a depthwise convolution, along one axis."""
+    """The terms of a depthwise convolution's sums, along one axis."""
 
     table: HostArray
-    """For each result, as `inside` returns it: the first pixel, the number of terms, and the first
-    term's weight."""
+    """For each result: its first pixel, its number of terms, and its first weight, from
+    `inside`."""
     step: int
     """Distance between two terms, in pixels."""
     skip: int
@@ -70,7 +70,7 @@ class Depthwise(Lowerings):
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return an instruction for sums of pixels of x times weights.
+        """Return an instruction that multiplies pixels of x by weights and sums the products.
 
         Neighboring results with the same weights read pixels at a distance of `stride`.
         """
@@ -97,7 +97,7 @@ class Depthwise(Lowerings):
 
 
 def with_fours(table: HostArray) -> HostArray:
-    """Add to each row of the table whether it has the same weights as the next three rows."""
+    """Append a column: whether a row and the next three rows have the same weights."""
     same = [True] * max(len(table) - 3, 0) + [False] * min(len(table), 3)
     for shift in (1, 2, 3):
         for i, (one, other) in enumerate(zip(table[:, 1:], table[shift:, 1:], strict=False)):

@@ -1,4 +1,4 @@
-"""Instructions for operations with classes that have no kernel, from traced definitions."""
+"""Instructions, from traced definitions, for operations with classes that have no kernel."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gpunn.expressions import ARRAY, Untraceable, in_order
 
 
 class Expressions(Lowerings):
-    """Returns instructions for activations, losses, metrics and optimizers without a kernel."""
+    """Returns instructions for activations, losses, metrics and optimizers that have no kernel."""
 
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
         """Return instructions for an operation with an activation, loss, metric or optimizer.
 
-        `definition` is the operation's definition, or the operation's name. The result is None for
-        other operations, and for definitions that can't be traced. If a custom class can't be
-        traced, log the reason once.
+        `definition` is the operation's definition, or the operation's name. If an operation has
+        none of these objects, or its definition can't be traced, return None. If a custom class
+        can't be traced, log the reason once.
         """
         if isinstance(definition, str):
             definition = getattr(Operations, definition).definition
@@ -70,7 +70,7 @@ class Expressions(Lowerings):
         return self._functions("assign", op, op.out.dtype)
 
     def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
-        """Return instructions for an operation that consists of functions of arrays."""
+        """Return instructions for an operation that is defined by functions of arrays."""
         try:
             writes, arrays = shared_trace(getattr(Operations, name).definition, op, dtype)
             return instructions_of(writes, dtype, self.threads, given=arrays)
@@ -78,7 +78,7 @@ class Expressions(Lowerings):
             return None
 
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
-        """Return the functions and constants in an operation's graph, or none without a graph."""
+        """Return the functions and constants of an operation's graph, or none without a trace."""
         definition = getattr(Operations, name).definition
         try:
             writes = trace_operation(definition, op, op.arrays[0].dtype)
@@ -89,7 +89,7 @@ class Expressions(Lowerings):
 
 
 def are_separate(arrays: Sequence[np.ndarray], dtype: np.dtype) -> bool:
-    """Return whether the kernel can read all arrays, and different arrays share no memory."""
+    """Return whether the kernel can read all arrays, and no two different arrays share memory."""
     used = sorted({(extent(each, ()), each.shape) for each in arrays})
     return all(
         each.dtype in (dtype, np.int64) and each.flags.c_contiguous and each.size for each in arrays

@@ -1,4 +1,4 @@
-"""Instructions for losses, their gradients, and mean predictions of ensemble members."""
+"""Instructions for losses, gradients of losses, and mean predictions of ensemble members."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 TOGETHER = 2048
-"""Number of elements, of one or several rows, that are processed together, so that intermediate
+"""Number of elements that are processed together, in one row or several rows, so that intermediate
 results stay in the cache."""
 
 
 class Function(NamedTuple):
-    """A function f of ROW_FUNCTIONS, which is summed over a row's outputs.
+    """A function f from ROW_FUNCTIONS, whose values are summed over a row's outputs.
 
     `scale` is a factor of the sum, `slope` a factor of the gradient, and `constant` the parameter
     of f, if any.
@@ -48,7 +48,7 @@ parameter."""
 def function_of(loss: Any, predictions: Array) -> Function | None:
     """Return the function that a loss sums over the outputs, or None if it has no kernel.
 
-    A subclass that changes only the factors of a built-in loss uses the built-in loss's kernel.
+    If a subclass of a built-in loss changes only factors, it uses the built-in loss's kernel.
     """
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
@@ -62,17 +62,17 @@ def function_of(loss: Any, predictions: Array) -> Function | None:
 
 
 def are_labels(targets: Array) -> bool:
-    """Return whether targets are class labels, one per row, that kernels can read."""
+    """Return whether kernels can read the targets as class labels, one per row."""
     return targets.ndim == 1 and targets.dtype == np.int64 and contiguous(targets)
 
 
 def are_numbers(targets: Array, predictions: Array) -> bool:
-    """Return whether targets are numbers, shaped like predictions, that kernels can read."""
+    """Return whether kernels can read the targets as numbers with the shape of the predictions."""
     return targets.shape == predictions.shape and same_kind(predictions, targets)
 
 
 class Losses(Lowerings):
-    """Returns instructions for losses, their gradients, and mean predictions of members."""
+    """Returns instructions for losses, gradients of losses, and mean predictions of members."""
 
     def loss(self, op: Arguments) -> Steps:
         loss, predictions, targets, weights = op.loss, op.predictions, op.targets, op.weights
@@ -104,9 +104,9 @@ class Losses(Lowerings):
     def sum_over_outputs(
         self, function: Function, predictions: Array, targets: Array, values: Array, *of_loss: Any
     ) -> Instruction:
-        """Return an instruction that sets `values`, of shape (rows,), to sums over the outputs.
+        """Return an instruction that sets `values` (rows,) to each row's sum over the outputs.
 
-        For a loss, `of_loss` are the gradient to set, or None, the weights and the normalizer.
+        For a loss, `of_loss` is the gradient to set (or None), the weights and the normalizer.
         """
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, outputs = predictions.shape
