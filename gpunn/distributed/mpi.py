@@ -81,7 +81,7 @@ def started_mpi(timeout: float, what: str) -> Any:
 
 
 def initialize(MPI: Any) -> None:
-    """Start MPI with Python's lock (GIL) released, because the watchdog's thread needs the lock."""
+    """Start MPI without holding Python's lock (GIL), which the watchdog's thread needs."""
     try:
         start = ctypes.CDLL(MPI.__file__).MPI_Init_thread  # mpi4py would hold the lock
     except (AttributeError, OSError):  # if the library can't be loaded this way

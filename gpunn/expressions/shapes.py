@@ -37,7 +37,7 @@ def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
 
 
 def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
-    """Return matrices side by side; a vector is a matrix of one row."""
+    """Join matrices side by side; a vector counts as a matrix of one row."""
     width, start, result = sum(each.shape[-1] for each in nodes), 0, None
     for node in nodes:
         columns = node.shape[-1]

@@ -62,7 +62,7 @@ def elementwise(step: Step) -> bool:
 
 
 def attributes(window: Sizes) -> dict[str, Any]:
-    """Return attributes of an operator with a window."""
+    """Return the attributes that describe a window to an ONNX operator."""
     sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
     ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1 - sizes - starts
     pads = [*window[4], *np.maximum(ends, 0).tolist()]

@@ -25,7 +25,7 @@ class EncodedRows:
     """Names of two arrays in the graph: the encoded rows, and whether each row is valid."""
 
     matrix: str
-    """The name of the array that `Schema.encode` would return, in the network's dtype."""
+    """The name of the matrix that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
     """The name of a Boolean array, which is False in rows that `Schema.encode` would refuse; None
     for a table without numbers and dates."""

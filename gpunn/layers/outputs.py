@@ -68,7 +68,7 @@ class OutputLayer(Layer):
         Returns
         -------
         str
-            The remedy, which is the end of an error message.
+            What to do; the last part of an error message.
         """
         return "remove the layer"
 
@@ -303,9 +303,10 @@ class MeanOverMembers(OutputLayer):
 class SortedOutputs(OutputLayer, Block):
     """Sort each row's outputs in ascending order, after the loss.
 
-    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If quantiles
-    cross, the layer exchanges them. Sorting never increases the loss of any row (Chernozhukov et
-    al. 2010, "Quantile and Probability Curves Without Crossing"), and training needs no constraint.
+    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If the quantiles
+    of a row cross, the layer puts them in order. Sorting never increases the loss of any row
+    (Chernozhukov et al. 2010, "Quantile and Probability Curves Without Crossing"), and training
+    needs no constraint.
 
     Examples
     --------

@@ -116,7 +116,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of class 1 of two classes, for any form of targets; shape (rows,)."""
+    """For targets of any form, return which rows are of class 1 of two classes; shape (rows,)."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1

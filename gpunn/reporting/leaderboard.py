@@ -16,7 +16,7 @@ from gpunn.reporting.text import duration, number_text
 from gpunn.schema import typed
 
 NOTE = (
-    "Scores are for held-out rows, with standard errors. These scores selected the ensemble, so "
+    "Scores, with standard errors, are for held-out rows. These scores selected the ensemble, so "
     "the ensemble's score is slightly optimistic."
 )
 

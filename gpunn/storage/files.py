@@ -178,11 +178,11 @@ def append(path: str | Path, text: str) -> None:
 
 
 class FolderLock:
-    """An exclusive lock on a folder, which ends with `release` or with the process.
+    """An exclusive lock on a folder. The lock ends with `release` or with the process.
 
     The lock is on the folder itself (`flock`), so that a killed process leaves no lock. On Windows,
-    or a file system without locks, the lock has no effect. A forked process does not hold it. A
-    BlockingIOError is raised if another `FolderLock`, in any process, has locked the folder.
+    or a file system without locks, the lock has no effect. A forked process does not hold the lock.
+    A BlockingIOError is raised if another `FolderLock`, in any process, has locked the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -220,8 +220,8 @@ def is_locked(folder: Path) -> bool:
 def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is already locked.
 
-    Without locks, as on Windows, the result is True. A shared lock excludes only locks that are not
-    shared.
+    Without locks, as on Windows, the result is True. A shared lock allows other shared locks, but
+    no exclusive lock.
     """
     if sys.platform == "win32":
         return True
@@ -303,7 +303,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
-    """Return the path of a file in a folder, or None if the name leads out, even by a link."""
+    """Return the path of a file in a folder, or None if its name or a link leads out of there."""
     path = folder / name
     return path if path.resolve().is_relative_to(folder.resolve()) else None
 

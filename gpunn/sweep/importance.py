@@ -26,9 +26,9 @@ def importances(sweep: Trials) -> dict[str, float]:
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces") measures how much the values of the best tenth of the trials
-    differ from the values of all trials. The importances sum to 1. If no parameter matters, they
-    are all 0. The result is empty with fewer than two parameters or `MIN_TRIALS` complete trials,
-    or if the space is unknown.
+    differ from the values of all trials. The importances sum to 1. If no parameter matters, all
+    importances are 0. The result is empty with fewer than two parameters or `MIN_TRIALS` complete
+    trials, or if the space is unknown.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:

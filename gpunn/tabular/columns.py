@@ -103,8 +103,8 @@ def embedding_of_numbers(
     """Return the layer that maps each number to `size` outputs; for "pbld", one is the number.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. Piecewise
-    linear embeddings have at most `bins` bins (None means `default_bins`), whose edges are
-    quantiles of X, the numbers of the training rows.
+    linear embeddings have at most `bins` bins (None means `default_bins`). The edges of the bins
+    are quantiles of X, the numbers of the training rows.
     """
     if kind != "piecewise":
         return PeriodicEmbedding(WAVES[kind], size - (kind == "pbld"), sigma, kind)

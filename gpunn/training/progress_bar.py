@@ -46,7 +46,7 @@ def in_notebook() -> bool:
 
 
 class Display:
-    """A display in the output of a notebook's cell, which requires only IPython.
+    """A display in the output of a notebook's cell. Only IPython is required.
 
     The display can be used as a file in which each written line replaces the previous line.
     """

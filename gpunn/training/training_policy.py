@@ -1,4 +1,4 @@
-"""Decisions of training that a subclass can change, such as learning rates and when to stop."""
+"""Decisions of training that a subclass can change, such as learning rates and when to end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Traced functions of rows as graphs, and the parts of printing that all languages share."""
+"""Graphs of traced functions of rows, and what all languages share in printing them."""

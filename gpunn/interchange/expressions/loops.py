@@ -136,7 +136,7 @@ def column_of(node: Node, index: str) -> str:
 
 
 def is_inside(graph: Graph, node: Node, index: str) -> Node:
-    """Return whether the column of the element `index` is one of the argument's columns."""
+    """Return whether element `index` of a node is in the columns that the argument fills."""
     start, column = node.data, text_node(column_of(node, index))
     first, end = graph.number(start), graph.number(start + node.args[0].shape[-1])
     after = graph.node("at_least", column, first, shape=(), kind="bool")
@@ -145,7 +145,7 @@ def is_inside(graph: Graph, node: Node, index: str) -> Node:
 
 
 def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> str:
-    """Return the index in the smaller array of the element that is broadcast to `index`."""
+    """Return which element of the smaller array is broadcast to `index`."""
     sizes = [*[1] * (len(shape) - len(smaller)), *smaller[-len(shape) :]]
     terms: list[str] = []
     inner = inner_smaller = 1

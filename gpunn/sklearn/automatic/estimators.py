@@ -89,7 +89,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     network_ : gpunn.Sequential
-        The ensemble as one network, or the distilled network, which also accepts raw rows.
+        The ensemble as one network, or the distilled network. This network also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the ensemble's networks.
     best_epoch_, n_iter_, temperature_ : list
@@ -108,8 +108,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     Notes
     -----
     With a fixed `random_state`, the time limit only decides how many candidates there are, and
-    after which epoch a network ends. If two fits have the same candidates and epochs, all their
-    results are bitwise identical.
+    after which epoch a network's training ends. If two fits have the same candidates and epochs,
+    all their results are bitwise identical.
 
     Examples
     --------

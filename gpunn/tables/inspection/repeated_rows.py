@@ -70,7 +70,7 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows that are equal elsewhere agree in one column more often than by chance.
+    """Return whether rows equal in the other columns agree in one column more than by chance.
 
     `share` is the fraction of the pairs of these rows that agree in the column, and `chance` is the
     fraction of all pairs that agree in it.

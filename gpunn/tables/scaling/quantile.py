@@ -1,4 +1,4 @@
-"""Numbers mapped to a normal distribution by the quantiles of the training rows."""
+"""Map numbers to a normal distribution with the quantiles of the training rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ outliers do not make the noise large."""
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
-"""Distance from 0 and 1 to which probabilities are clipped, so that quantiles are at most 5.199."""
+"""Probabilities are clipped to this distance from 0 and 1, so that quantiles are at most 5.199."""
 
 
 def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
@@ -45,7 +45,7 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
 
 
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
-    """Return quantiles with their probabilities from 0 to 1, as points of a piecewise line.
+    """Return the line whose points are the quantiles and their probabilities, from 0 to 1.
 
     If some quantiles are equal, a second line has the same points, negated and in reverse order.
     With both lines, a number that equals several quantiles gets the middle of their probabilities.
@@ -73,9 +73,9 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
-    First, noise is added to the column. Then its quantiles at 0, 1/(m-1), ..., 1 are computed.
-    Their number m is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is
-    linear. The absolute value of z is at most 5.199.
+    First, noise is added to the column. Then the column's quantiles at 0, 1/(m-1), ..., 1 are
+    computed. Their number m is rows / 30, but at least 10 and at most 1,000. Between two quantiles,
+    p is linear. The absolute value of z is at most 5.199.
     """
 
     name = "quantile"

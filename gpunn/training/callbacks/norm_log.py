@@ -19,7 +19,7 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.typing import Array
 
 KINDS = ("parameters", "gradients")
-"""The keys of a line whose values are norms."""
+"""Keys of a line; their values are norms."""
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 A float16 can't represent numbers between 0 and 6e-8 or above 65504. So the gradient is computed
 from the loss times a scale; before use, the gradient is divided by the scale. The scale is as large
 as possible without overflow. If a gradient is not finite, the update is left out and the scale is
-halved. After 2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed
+halved. After 2000 finite updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed
 Precision Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers
 that become subnormal.
 
@@ -70,7 +70,7 @@ class DynamicLossScale(NoLossScale):
     updates are left out.
     """
     INTERVAL = 2000
-    """Number of good updates in a row after which the scale is doubled."""
+    """Number of finite updates in a row after which the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
     """With the smallest scale, gradients with respect to predictions may be as large as 1e9. The
     largest scale is the same as in NVIDIA's Apex. Without a largest scale, the scale would grow to

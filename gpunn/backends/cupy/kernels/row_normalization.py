@@ -129,7 +129,7 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
     """Return the number of thread blocks for the rows, and the number of rows of each block.
 
-    The numbers affect rounding, so they depend only on the shape, not on the device.
+    The number of blocks affects rounding, so it depends only on the shape, not on the device.
     """
     most = max(PARTIALS // columns, MANY)
     each = min(max(-(-rows // (most * ROWS)), 1), MOST_ROWS // ROWS)
@@ -143,8 +143,8 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.
 
-    `parameters` are more parameters of the kernel. `statements` may change an element g of the
-    gradient, at index k.
+    `parameters` declares further parameters of the kernel. `statements` are CUDA statements that
+    may change g, the gradient's element at index k.
     """
     return f"""{FUNCTIONS}
 enum {{ THREADS = {THREADS}, ROWS = {ROWS}, EACH = {EACH}, MOST_ROWS = {MOST_ROWS} }};

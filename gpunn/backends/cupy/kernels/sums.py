@@ -112,7 +112,7 @@ def clip(op: Arguments, scratch: Scratch) -> None:
 
 
 def sum_of_squares(x: Array, scratch: Scratch) -> Array:
-    """Return scratch memory with the sum of squares of each of `blocks_for(x.size)` blocks."""
+    """Return scratch memory with the sums of squares that `blocks_for(x.size)` blocks compute."""
     blocks = blocks_for(x.size)
     partials = scratch("partials", max(blocks, 1), x.dtype)
     if blocks:

@@ -1,4 +1,4 @@
-"""Several programs that one thread runs in one call, and whose arguments can be replaced."""
+"""Several programs that one thread runs in one call; their arguments can be replaced."""
 
 from __future__ import annotations
 

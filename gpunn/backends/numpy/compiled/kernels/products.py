@@ -1,9 +1,9 @@
 """Matrix products C = A B by tiles.
 
-A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
-saves time if each element is used often. But in a training step, an operand is often a batch of a
-few dozen rows, and reading the operands directly is faster. A tile is a block of C in registers,
-where bias and ReLU are applied too.
+A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands. This
+order saves time if each element is used often. But in a training step, an operand is often a batch
+of a few dozen rows, and reading the operands directly is faster. A tile is a block of C in
+registers, where bias and ReLU are applied too.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B. Read both from memory or, with PACKED, a copy of A and panels of B."""
+    """Multiply A by B: read them from memory or, with PACKED, from a copy of A and panels of B."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)

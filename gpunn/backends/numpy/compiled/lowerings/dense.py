@@ -13,7 +13,7 @@ from gpunn.backends.recording import Arguments
 
 
 class Dense(Activations):
-    """Returns instructions for matrix products, and for passes of dense layers."""
+    """Returns instructions for matrix products, and for both passes of dense layers."""
 
     def matmul(self, op: Arguments) -> Steps:
         if not same_kind(*op.arrays) or (op.transpose_a and op.transpose_b):

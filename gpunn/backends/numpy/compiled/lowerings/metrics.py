@@ -169,15 +169,15 @@ FUNCTIONS: dict[type[Metric], str] = {
     metrics.MeanAbsoluteError: "absolute_error",
     metrics.RootMeanSquaredError: "squared_error",
 }
-"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. A metric that is
-also in `VALUES` uses the function only for models with one output."""
+"""Each of these metrics is the mean of a function in ROW_FUNCTIONS over rows and outputs. A metric
+that is also in `VALUES` uses the function only for models with one output."""
 
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,
     metrics.LogLoss: Metrics._log_loss,
     metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
-"""Metrics that are the mean over rows of values that several instructions compute."""
+"""Each of these metrics is a mean over rows. Several instructions compute the rows' values."""
 
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,
