@@ -78,6 +78,14 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
     return xp.log(mean) + xp.squeeze(top, axis=1)
 
 
+def column_means(xp: Namespace, x: Array) -> Array:
+    """Return the columns' means; neither a large mean nor an outlier in row 0 costs many digits."""
+    mean = x[0, :]
+    for _ in range(2):  # the second time corrects rounding errors of the first one
+        mean = mean + xp.mean(x - mean, axis=0)
+    return mean
+
+
 class UpdateCounters(NamedTuple):
     """Counters and learning rates of updates; each array except `rates` has one element.
 
@@ -850,8 +858,8 @@ class Operations(WindowOperations):
         mean, inverse_std, out : array
             Results of shapes (features,), (features,) and (rows, features).
         """
-        xp, origin = self.xp, x[0, :]  # so that a large mean costs few digits
-        mean[...] = origin + xp.mean(x - origin, axis=0)
+        xp = self.xp
+        mean[...] = column_means(xp, x)
         centered = x - mean
         variance = xp.mean(centered * centered, axis=0)
         inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
@@ -901,8 +909,8 @@ class Operations(WindowOperations):
         x, out : array, shapes (rows, features) and (1 + 2 features,)
             A batch of at least one row, and the array that receives its moments.
         """
-        xp, features, origin = self.xp, x.shape[1], x[0, :]
-        mean = origin + xp.mean(x - origin, axis=0)  # a large mean costs few digits
+        xp, features = self.xp, x.shape[1]
+        mean = column_means(xp, x)
         centered = x - mean
         out[:1] = x.shape[0]
         out[1 : 1 + features] = mean

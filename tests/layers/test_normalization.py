@@ -46,6 +46,18 @@ def test_a_large_mean_costs_few_digits_of_the_variance(backend, rows):
         np.testing.assert_allclose(variance, expected.var(0), rtol=2e-3, atol=0)
 
 
+def test_an_outlier_in_the_first_row_costs_few_digits_of_the_mean(backend):
+    layer = BatchNorm(momentum=0.0)
+    parameters, workspace = prepared(backend, layer, (3,))
+    x = np.random.default_rng(0).normal(size=(8192, 3)).astype("float32")
+    x[0] = 1000
+    batch, moments = backend.from_host(x, "float32"), backend.from_host(np.zeros(7), "float32")
+    run(layer, batch, workspace)
+    backend.column_moments(batch, moments)
+    for means in (parameters.to_host()["it.running_mean"], backend.to_host(moments)[1:4]):
+        np.testing.assert_allclose(means, x.astype("float64").mean(0), rtol=0, atol=1e-4)
+
+
 def test_batch_norm_outside_training(backend):
     layer = BatchNorm()
     parameters, workspace = prepared(backend, layer, (6,), training=False)
