@@ -1,4 +1,4 @@
-"""Augmentations: random changes of training images, on the device.
+"""Augmentations: random changes of training images, computed on the device.
 
 An augmentation changes the images of an update: an array of shape (rows, height, width, channels).
 Pixels are gathered by index arrays, with plain array-API calls, so results are the same on every
@@ -192,7 +192,7 @@ class Flip(Augmentation):
     Parameters
     ----------
     vertical : bool
-        Whether to exchange top and bottom, instead of left and right.
+        Whether to exchange top and bottom. By default, left and right are exchanged.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Safe output to a terminal. Imports only the standard library: exports copy `escaped`."""
+"""Safe output to a terminal. Exports copy `escaped`, so only the standard library is used."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from gpunn.forks import renewed_in_children
 
 HANDOVER = 2e-4
-"""Time in seconds in which a waiting thread can wake up and acquire the lock."""
+"""A waiting thread gets this time, in seconds, to wake up and acquire the lock."""
 
 
 class Turns:
-    """A reentrant, fair lock: waiting threads get the lock before the thread that releases it.
+    """A reentrant, fair lock: a thread that releases it gets it again only after waiting threads.
 
     A thread holds the lock only for a short time: for some updates, or for one batch. Without the
     lock, threads would change each other's results, because the whole process shares the thread
@@ -44,7 +44,7 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Release the lock within this context, in which this thread waits for other threads."""
+        """Release the lock within the context, while this thread waits for other threads."""
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0
         if depth:
@@ -60,7 +60,7 @@ class Turns:
                 self._depth = depth
 
     def renew(self) -> None:
-        """Create a new lock in a forked process, in which no other thread exists."""
+        """Create a new lock after a fork: the new process has no other threads."""
         self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 

@@ -38,10 +38,10 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of the rows that is held out for testing, and of the rest for validation."""
+"""Fraction of the rows that is held out for testing, then of the other rows for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Maps keys in `[data]` to options, if the names differ."""
+"""Maps keys in `[data]` to the options that have other names."""
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
@@ -118,8 +118,9 @@ def train(
 
     CONFIG is a table, a folder of images, a configuration, or the folder of an earlier run. For a
     table (a CSV, TSV or Parquet file), name the column to predict with --target. A folder of images
-    has a subfolder for each class. For both, gpunn writes the configuration into the run folder. A
-    configuration is a TOML file. For an earlier run, gpunn uses the run's configuration again.
+    has a subfolder for each class. For a table or a folder of images, gpunn writes a configuration
+    into the run folder. A configuration is a TOML file. For an earlier run, gpunn uses the run's
+    configuration again.
 
     To stop early, press Ctrl-C or send SIGTERM: training ends after the current step and saves its
     state. To continue, repeat the command with --resume.
@@ -197,7 +198,7 @@ def train(
 
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
-    """Train as a rank other than the first; only the first rank saves the run and prints."""
+    """Train as a later rank; only the first rank saves the run and prints messages."""
     local = experiment()
     history = local.run(progress=False)
     local.calibrate()  # as the first rank does, since all ranks evaluate the same network
@@ -206,7 +207,7 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    """Train and save the run; return why training ended early, or "" if it did not."""
+    """Train and save the run; return the reason if training ended early, otherwise ""."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing

@@ -21,8 +21,8 @@ MOST_IN_GRID = 10_000
 class SearchRange:
     """The values that a sweep may choose for a key.
 
-    The values are either `choices`, or numbers from `low` to `high`, including both: integers if
-    both `low` and `high` are integers.
+    The values are either `choices`, or numbers from `low` to `high`, including both. If `low` and
+    `high` are integers, all numbers are integers.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class SearchRange:
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None
-        The distance between consecutive numbers, of which the first is `low`.
+        The distance between consecutive numbers; the first number is `low`.
     choices : list or None
         Different values of any TOML type, including tables.
 
@@ -165,7 +165,7 @@ def label(choice: Any) -> Any:
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
-    """Return the ranges in the table at `path`, by the paths of their keys.
+    """Return the range of each key in the table at `path`.
 
     The keys of the table are paths such as "training.batch_size". If a path is written without
     quotes, TOML reads it as nested tables. An ArgumentError is raised if there is no range, or if a
@@ -211,7 +211,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the paths and values of all ranges, and of other values, in nested tables."""
+    """Yield each value in nested tables with its path; a range counts as one value."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

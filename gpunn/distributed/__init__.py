@@ -1,7 +1,7 @@
 """Processes that train one network together.
 
 `communicator` connects the processes that a launcher started together. Pass the communicator to a
-`gpunn.Trainer`, which then trains on all processes as it would on one process.
+`gpunn.Trainer`; then all processes train its network together.
 """
 
 from gpunn.distributed.communicator import Communicator

@@ -23,7 +23,7 @@ ACROSS = 3
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
-    """Return an image of curves by epoch: each panel has a metric in training and validation.
+    """Return an image of curves by epoch. Each panel shows one metric of training and validation.
 
     `rows` is a history; values that are not finite are skipped. `names` are the metrics to show, by
     default the loss and all metrics of the last row.

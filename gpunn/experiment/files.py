@@ -134,7 +134,7 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header; each of `names` is a column, even without values."""
+    """Return a history as CSV with a header; `names` become columns even if they have no values."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

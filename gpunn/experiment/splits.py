@@ -74,16 +74,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The splits of a data set, and the keys by which rows are split (None: at random).
+    """The splits of a data set. Rows are split by `keys` or, if `keys` is None, at random.
 
     `metadata` is stored in the model, in JSON types:
 
-    - "classes": the class names, or numbers as strings if numbers are classes;
+    - "classes": the class names; classes that are numbers are stored as strings;
     - "header" and "features" of a CSV file: whether it has a header, and the names of its columns,
       or their indices without a header;
     - "targets" of a table with several targets: their names;
     - "color" of a folder of images, which is an argument of `gpunn.data.load_images`;
-    - "reading" of a CSV file or table: see `gpunn.data.csv_format.CsvFormat`.
+    - "reading" of a CSV file or table: how to read it; see `gpunn.data.csv_format.CsvFormat`.
     """
 
     training: Split
@@ -128,7 +128,7 @@ class Splits:
 
     @property
     def sources(self) -> dict[str, Split]:
-        """The splits read from separate files or arrays, instead of held out of training rows."""
+        """The splits that come from separate files or arrays, not from training rows."""
         source = self.training.source_inputs
         return {
             name: split
@@ -139,8 +139,8 @@ class Splits:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
         """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
-        For a table, whose rows are divided before the network is made, `outputs` may be missing,
-        and `loss` too if the model chooses the loss.
+        The rows of a table are divided before the network is made. So for a table, `outputs` may be
+        None. `loss` may also be None if the model chooses the loss.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))

@@ -17,7 +17,7 @@ from gpunn.expressions.stand_ins import Tracer
 T = TypeVar("T")
 
 CHANGES = "the code's result changes when it runs again"
-"""The reason if two traces differ."""
+"""The reason in the error that is raised if two traces differ."""
 
 
 class Shared(threading.local):
@@ -31,7 +31,7 @@ SHARED = Shared()
 
 @contextmanager
 def shared_traces() -> Iterator[None]:
-    """Within the context, trace the code of equal objects once.
+    """Within the context, equal objects share one trace of their code.
 
     Meanwhile, neither the code nor the variables that it reads may change.
     """
@@ -44,7 +44,7 @@ def shared_traces() -> Iterator[None]:
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """Return the result of `make`; within `shared_traces`, call `make` once for equal keys."""
+    """Return `make()`. Within `shared_traces`, equal keys share one result."""
     if SHARED.traces is None:
         return make()
     if key not in SHARED.traces:
@@ -55,7 +55,7 @@ def once(key: Hashable, make: Callable[[], T]) -> T:
 
 @contextmanager
 def explained(tracer: Tracer) -> Iterator[None]:
-    """Turn errors of the code that is traced within the context into an `Untraceable`."""
+    """Convert errors of code that is traced within the context to an `Untraceable`."""
     try:
         yield
     except Exception as error:
@@ -71,7 +71,7 @@ def explained(tracer: Tracer) -> Iterator[None]:
 def traces_of(
     functions: Sequence[Callable[[Any], T]], dtype: np.dtype, tracer: type[Tracer] = Tracer
 ) -> list[T]:
-    """Return the results of functions that each get a trace of class `tracer`, in one graph.
+    """Call each function with a trace of class `tracer`, all in one graph; return the results.
 
     The functions draw different random numbers. Afterwards, the states of the random number
     generators are restored.
@@ -87,7 +87,7 @@ def traces_of(
 def traced_twice(
     function: Callable[[Any], T], nodes: Callable[[T], Sequence[Node]], dtype: np.dtype
 ) -> T:
-    """Return a function's result for a trace; trace twice, and require the same `nodes`.
+    """Trace a function twice, require the same `nodes` in both traces, and return the result.
 
     The nodes of the two traces differ if the code uses random numbers or counts its calls.
     """

@@ -39,7 +39,7 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array as a constant, and return its name; arrays of steps keep their names."""
+        """Add a constant to the graph, and return its name. Arrays of steps keep their names."""
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name
@@ -65,9 +65,9 @@ class Graph:
     ) -> Any:
         """Return the graph as a model; the number of rows is the dimension "batch".
 
-        `opsets` has the versions of the operators by domain, where "" is ONNX's default domain;
-        other domains are declared only if they are used. Each input and output has a dtype and the
-        shape of a row.
+        `opsets` maps domains to the versions of their operators; "" is ONNX's default domain. Other
+        domains are declared only if they are used. Each input and output has a dtype and the shape
+        of a row.
         """
         helper = self.onnx.helper
 

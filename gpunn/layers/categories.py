@@ -85,8 +85,8 @@ class OneHot(Coded):
     binary_as_sign : bool
         Whether a column with two categories has one output instead of two.
     off, on, second : float or sequence of float
-        Values of the outputs: one number, or one for each output. The values can include a scaling
-        of the outputs.
+        Values of the outputs: one number, or one for each output. To scale the outputs, give scaled
+        values.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """An array with the rows `off`, `on` and `second`, which have a number for each output."""
+    """An array with the rows `off`, `on` and `second`; each row has a number for each output."""
 
     off: float | Sequence[float]
     on: float | Sequence[float]
@@ -181,7 +181,7 @@ class Embedding(Coded):
     sizes : sequence of int
         Number of codes in each column, including 0; from 2 to 2^24.
     dimension : int
-        Length of the vector for each column.
+        Length of each column's vector.
     initializer : str, Initializer or mapping
         The distribution of the tables' initial values; "auto" is N(0, 1).
 

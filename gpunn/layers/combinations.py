@@ -126,7 +126,7 @@ class Multiply(Branches):
 
     Examples
     --------
-    A gated linear unit, and a gate for the inputs themselves:
+    A gated linear unit, and a block in which a gate multiplies the block's own inputs:
 
     >>> import gpunn
     >>> Dense = gpunn.layers.Dense
@@ -145,9 +145,9 @@ class Multiply(Branches):
 
 @dataclass(eq=False)
 class Concatenate(Branches):
-    """Outputs of branches side by side: y = [f_1(x) | f_2(x) | ...], along the last axis.
+    """Concatenation of branches along the last axis: y = [f_1(x) | f_2(x) | ...].
 
-    With an empty branch, later layers also see x itself (Huang et al. 2017, "Densely Connected
+    If a branch is empty, later layers also get x itself (Huang et al. 2017, "Densely Connected
     Convolutional Networks"). The chain rule is dL/dx = dL/dy_1 f_1'(x) + dL/dy_2 f_2'(x) + ...,
     where dL/dy_k are the columns of dL/dy that belong to branch k.
 

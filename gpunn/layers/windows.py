@@ -30,7 +30,7 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
 
 
 def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, int]:
-    """Return (height, width, channels) of a row, whose height is 1 if windows move along one axis.
+    """Return (height, width, channels) of a row. If windows move along one axis, the height is 1.
 
     Raises an ArgumentError if a row has a different number of axes.
     """
@@ -58,8 +58,8 @@ def windowed(
     """Return the window of a layer, and the height and width of its output.
 
     With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an odd
-    number of pixels, the end gets one more, as in Keras. `argument` is the name of the argument
-    `kernel`.
+    number of pixels, the end gets one pixel more than the start, as in Keras. `argument` is the
+    name of the argument `kernel`.
     """
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)
@@ -87,7 +87,7 @@ def windowed(
 
 
 def given(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return sizes as a user writes them."""
+    """Return sizes in the shortest form that users can write: one integer if all are equal."""
     return sizes[0] if len(set(sizes)) == 1 else sizes
 
 

@@ -47,9 +47,9 @@ class Spread:
 class ColumnFindings:
     """The importance of each column of a table, and the errors by category.
 
-    The importance of a column, the most important first, is the rise of the error `measure` on the
-    split `split` if the column's cells are shuffled among the rows. `overall` is the error over all
-    rows of `spread_split`.
+    The importance of a column is the increase of the error `measure` on the split `split` when the
+    column's cells are shuffled among the rows. The most important column comes first. `overall` is
+    the error over all rows of `spread_split`.
     """
 
     split: str
@@ -65,8 +65,8 @@ class ColumnFindings:
 def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFindings:
     """Return the importance of a table's columns to a network, and errors by category.
 
-    Importances are computed on the validation rows, and errors by category on the test rows; the
-    last existing split replaces a missing one.
+    Importances are computed on the validation rows, and errors by category on the test rows. If a
+    split does not exist, the last existing split is used.
     """
     last, rows = list(splits.by_name.items())[-1]
     name, validated = ("validation", splits.validation) if splits.validation else (last, rows)
@@ -121,7 +121,8 @@ def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
 def common_error(raw: np.ndarray, split: Split, loss: Loss) -> float:
     """Return an overall error: the log loss for classes and labels, the RMSE for numbers.
 
-    For several numbers, the error is the mean of (RMSE / standard deviation of the truth).
+    With several numbers per row, each output's RMSE is divided by the standard deviation of its
+    targets, and the error is the mean of these ratios.
     """
     targets = loss.check_targets(split.targets(), raw.shape[1])
     probabilities = interpret(raw, loss.output_activation, None).probabilities
@@ -165,7 +166,7 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def codes_of(schema: Schema, split: Split, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
-    """Yield the columns of categories, with the code of each row in the first schema."""
+    """Yield columns of categories, with the rows' codes in the first schema with the column."""
     found = set[str]()
     for each in schema.parts:
         columns = [column for column in each.columns if column.is_category]

@@ -42,7 +42,7 @@ RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1
 """The valid ranges of some columns of a history."""
 
 Values = dict[str, Annotated[float, check_number] | None]
-"""Finite numbers by name; None in place of NaN and infinity, which JSON lacks."""
+"""Finite numbers by name. None replaces NaN and infinity, because JSON lacks them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Blas:
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine and software of a run, from `environment.json`; missing values are empty."""
+    """The machine and software of a run, as in `environment.json`; unknown values are empty."""
 
     started: str = ""
     processor: str = ""
@@ -79,7 +79,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, from `evaluation.json`."""
+    """How a run ended, as stored in `evaluation.json`."""
 
     epochs: int
     stopped: str
@@ -168,12 +168,12 @@ class Record:
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Maps names of logs to whether larger is better; None or a missing name means unknown."""
+        """For each log, whether larger is better; unknown for None and for missing names."""
         return directions(self._metrics)
 
     @property
     def _named(self) -> Best | None:
-        """The rule that the configuration names; its direction may be "auto"."""
+        """The configured rule that selects the best epoch; its direction may be "auto"."""
         stopping, training = self._stopping, self.config.training
         if stopping is not None:
             return Best(stopping.monitor, stopping.mode, stopping.min_delta, stopping.ties)
@@ -204,7 +204,7 @@ class Record:
 
 
 def read_run(path: Path) -> Record:
-    """Read a run folder, except its norms and networks, which are read when they are accessed.
+    """Read a run folder. Its norms and networks are read later, when they are accessed.
 
     A ConfigError is raised if the path is not a run folder, and a DataFileError if a file in it is
     damaged.

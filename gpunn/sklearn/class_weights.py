@@ -1,4 +1,4 @@
-"""Class weights, as factors of the sample weights."""
+"""Class weights, which multiply the sample weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpunn.training.batches.class_and_sample_weights import class_factors
 
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
-    """Raise scikit-learn's ValueError if class weights would depend on the rows of one call."""
+    """Raise scikit-learn's ValueError if `partial_fit` is used with "balanced" class weights."""
     if incremental and class_weight == "balanced":
         raise ValueError(
             "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "

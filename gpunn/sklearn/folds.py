@@ -21,8 +21,8 @@ def folds_of(
 ) -> np.ndarray:
     """Return the number of each row's fold, from 0 to `count` - 1.
 
-    Folds have nearly equal numbers of rows, and of rows of each class. Rows with a weight of 0,
-    which don't count in a metric, are distributed separately in the same way.
+    The folds have nearly equal numbers of rows, in total and for each class. Rows with a weight of
+    0, which don't count in a metric, are distributed separately in the same way.
     """
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:
@@ -46,7 +46,7 @@ def folds_of(
         if single:
             warnings.warn(
                 f"n_cv: {single} of the classes of y have all their rows in one fold, so the "
-                "networks that predict these rows have not learned their class",
+                "networks that predict these rows have never seen these classes",
                 GpunnWarning,
                 stacklevel=5,
             )
@@ -58,8 +58,8 @@ def folds_of_groups(
 ) -> np.ndarray:
     """Return the number of each row's fold; all rows of a group are in one fold.
 
-    From the largest group to the smallest, each group is put into the fold with the fewest rows of
-    the group's classes.
+    The groups are placed one after the other, the largest first. Each goes into the fold that has
+    the fewest rows of the group's classes.
     """
     kind, values = split_by
     if kind == "time":

@@ -42,7 +42,7 @@ def to_host(array: Any) -> Any:
 
 
 def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
-    """Return whether X, finite floats in rows, would pass scikit-learn's slow checks unchanged."""
+    """Return whether X is a matrix of finite floats that scikit-learn's checks do not change."""
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in FLOATS or not X.size:
         return False
     arrays = [X]
@@ -75,7 +75,7 @@ def library_of(array: Any) -> tuple[str, str]:
 
 
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
-    """Raise a ValueError if `X` has another library or device than in `fit`."""
+    """Raise a ValueError if `X` has another library or device than the `X` of `fit`."""
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
         return

@@ -24,7 +24,8 @@ from gpunn.storage.reading import open_file
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header; it matches no string, because JSON escapes quotes."""
+"""Pattern for the checksum in a header. It never matches within a JSON string, because quotes in
+strings are escaped."""
 
 TYPES = {
     "b1": "BOOL",
@@ -45,7 +46,7 @@ TYPES = {
 ORDER = {kind: index for index, kind in enumerate(TYPES)}
 
 LARGEST_HEADER = 100_000_000
-"""Maximum size of a header in bytes, as in safetensors itself."""
+"""Maximum size of a header in bytes. Safetensors has the same limit."""
 
 CHUNK_BYTES = 1 << 16
 
@@ -56,8 +57,8 @@ def checksummed(
     """Return the content of a safetensors file, in chunks.
 
     The header contains the SHA-256 of the file, computed with 64 zeros in place of the checksum.
-    Safetensors itself would write the same bytes, but copies each array three times, which took as
-    long as writing.
+    Safetensors itself would write the same bytes, but it copies each array three times. The copies
+    took as long as writing the file.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
     as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
@@ -95,9 +96,9 @@ def read_safetensors(
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
     of the file, not for the declared size. A ModelFileError is raised if the file does not exist,
-    is not a safetensors file, or has a wrong checksum or (with `verify`) no checksum. It is also
-    raised if NumPy does not support an array's type or number of axes. An OSError is raised if the
-    file cannot be read.
+    is not a safetensors file, or has a wrong checksum. With `verify`, a file without a checksum
+    also raises the error. It is also raised if NumPy does not support an array's type or number of
+    axes. An OSError is raised if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open
@@ -140,7 +141,7 @@ def read_safetensors(
 
 
 def lengthened(array: Mapping[str, Any]) -> np.ndarray:
-    """Return an array of bfloat16 as float32; bfloat16 has the upper two bytes of float32."""
+    """Return bfloat16 numbers as float32; a bfloat16 number is the upper half of a float32."""
     upper = np.frombuffer(array["data"], "<u2").astype(np.uint32)
     return (upper << 16).view(np.float32).reshape(array["shape"])
 

@@ -24,7 +24,7 @@ class Source:
     path : Path
         The file of the configuration.
     settings : tuple of str
-        Settings that override the configuration for all trials, in the form of `--set`.
+        Settings for all trials, as for `--set`. They override the configuration.
     backend : str or None
         The backend; if given, it overrides the configuration's backend.
     allow_imports : bool
@@ -93,7 +93,7 @@ class Source:
         return replace(load_config(self.path, [*self.settings, *settings]), sweep=None)
 
     def check(self, settings: Sequence[str]) -> None:
-        """Raise a ConfigError if a trial's settings are invalid, without loading the data.
+        """Raise a ConfigError if a trial's settings are invalid. The data is not loaded.
 
         Parameters
         ----------

@@ -23,11 +23,11 @@ EXACT_INTEGERS = 2.0**53
 """The smallest number above which float64 can't represent every integer."""
 
 MAX_DIGITS = 300
-"""Numbers in text with more digits may be infinite in float64."""
+"""A number in text that has more digits may be infinite in float64."""
 
 
 def coded(cells: Cells) -> Coded:
-    """Return cells in dictionary encoding; the distinct values of an array are ascending."""
+    """Return cells in dictionary encoding. The distinct values of an array are sorted."""
     if isinstance(cells, Coded):
         return cells
     values, codes = np.unique(cells, return_inverse=True)
@@ -89,7 +89,7 @@ def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
 
 
 def other_spelling(text: str) -> str | None:
-    """Return "7.0" for "7", and "7" for "7.0", because missing values make integers floats."""
+    """Return "7.0" for "7", and "7" for "7.0". If values are missing, integers become floats."""
     integer = INTEGER.fullmatch(text)
     if integer is None:
         return None
@@ -122,12 +122,12 @@ def text_of(value: Any) -> str:
 
 
 def is_exact_integer(value: float) -> bool:
-    """Return whether a number is an integer that float64 distinguishes from all other integers."""
+    """Return whether a number is an integer that float64 does not confuse with another integer."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return a remark on the first number, or number in text, that float64 rounds; else ""."""
+    """Return a remark on the first number (also in text) that float64 rounds; without one, ""."""
     for value in values:
         text = str(value).strip()
         if len(text) < MAX_DIGITS and text.removeprefix("-").isdecimal():
@@ -166,7 +166,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def are_plain_dates(values: Sequence[Any]) -> bool:
-    """Return whether all values look like 2026-05-31, or have a time; NumPy reads them fast."""
+    """Return whether all values look like 2026-05-31, also with a time; NumPy reads them fast."""
     if set(map(type, values)) != {str} or not set(map(len, values)) <= {10, 16, 19}:
         return False
     texts = np.array(values, "U19")

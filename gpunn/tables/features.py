@@ -23,8 +23,8 @@ class Group(IntEnum):
 class Feature:
     """A column of the matrix, computed from a column of the table.
 
-    `aspect` is "" for a number or a code, and "missing" for a marker of missing values. For a date,
-    it is a part, such as "month", "month, sine" or "month, cosine".
+    `aspect` is "missing" for a column that marks missing values, and "" for a number or a code. For
+    a date, `aspect` is a part, such as "month", "month, sine" or "month, cosine".
     """
 
     column: str

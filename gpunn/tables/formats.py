@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None) -> Reading:
-    """Return how to read a column. Unless the user has chosen its kind, the cells decide."""
+    """Return how to read a column: as the kind that the user chose, or as its cells suggest."""
     if chosen == "day/month/year" or chosen == "month/day/year":
         return Reading("datetime", chosen)
     kind = chosen or kind_of(cells, markers)
@@ -50,7 +50,7 @@ def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None)
 
 
 def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, dict[int, str]]:
-    """Return a column's cells in standard form; also the strings with another unit, by code.
+    """Return a column's cells in standard form, and the strings with another unit, by their codes.
 
     In the returned cells, strings with another unit count as missing.
     """

@@ -24,9 +24,9 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     Parameters
     ----------
     networks : sequence of Sequential
-        Trained networks with a schema, and with the same outputs. They are copied.
+        Trained networks that have a schema, and have the same outputs. They are copied.
     counts : sequence of int, optional
-        How often the average counts each network, by default once; see `Ensemble`.
+        How often each network counts in the average, by default once; see `Ensemble`.
 
     Returns
     -------
@@ -91,12 +91,13 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
 
 
 def separated(network: Sequential) -> list[Sequential]:
-    """Return copies of the networks from which `combined` made a network.
+    """Return copies of the networks that `combined` has joined into one network.
 
     Parameters
     ----------
     network : Sequential
-        The result of `combined`. For any other network, the list contains only this network.
+        The result of `combined`. If it is any other network, the returned list contains only this
+        network.
 
     Returns
     -------

@@ -20,7 +20,7 @@ TRANSFORMS = ("log",)
 """Functions of targets that models can learn instead of the targets."""
 
 LOSS = "loss"
-"""The value of `metric` with which the loss selects the best epoch."""
+"""If `metric` is this string, the loss selects the best epoch."""
 
 COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
 """For each task, a metric to compute on training and validation rows."""
@@ -47,7 +47,8 @@ class Recipe:
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     metric : str
-        The metric that selects the best epoch, or "loss"; training therefore needs validation data.
+        The metric that selects the best epoch, or "loss". It is computed on validation data, which
+        training therefore needs.
     options : dict
         Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
@@ -55,7 +56,7 @@ class Recipe:
     Attributes
     ----------
     metrics, validation_metrics : list of str
-        Arguments of `Trainer`: metrics to log, including `metric`.
+        Arguments of `Trainer`: the metrics to log. They include `metric`.
 
     See Also
     --------
@@ -111,9 +112,9 @@ def checked_metric(
 ) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    If `metric` is None, classes and labels have the log loss, and numbers the root mean squared
-    error or, with several outputs, R2, which gives all outputs equal weight. With a transform of
-    the targets, the metric is the loss, which refers to the transformed targets.
+    If `metric` is None, the metric is the log loss for classes and labels, and the root mean
+    squared error for numbers. With several numbers per row, it is R2, which gives all outputs equal
+    weight. If the targets are transformed, the metric is the loss of the transformed targets.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"

@@ -194,7 +194,7 @@ class CupyBackend(Backend):
         return run
 
     def fused(self, trace: Trace) -> Trace:
-        """Return the operations that `lower` runs for a trace."""
+        """Return a trace's operations after fusion, as `lower` runs them."""
         return fuse(trace, self, self._lowerings)
 
     def _calls(self, trace: Trace) -> Calls:
@@ -250,7 +250,7 @@ class SeparateStream:
         self._stream.__enter__()
 
     def __exit__(self, kind: Any, *error: Any) -> None:
-        """Wait until the work has finished, since a different thread may use its arrays next."""
+        """Wait for the stream's work, since another thread may use the arrays next."""
         try:
             with suppress(Exception) if kind else self._errors():
                 self._stream.synchronize()

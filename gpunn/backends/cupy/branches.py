@@ -12,7 +12,7 @@ from gpunn.backends.cupy.scratch import Scratch
 
 
 class Branch:
-    """Makes calls on the lane's stream, after all work submitted earlier to the current stream.
+    """Makes calls on the lane's stream; they wait for earlier work on the current stream.
 
     Each lane has separate scratch memory, because the lane's calls run concurrently with other
     calls.
@@ -43,7 +43,7 @@ class JoinedBranch:
 
 
 def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-    """Return all calls as one sequence; branches are replaced by the calls that they contain."""
+    """Return all calls as one sequence, in which a branch's calls replace the branch."""
     sequence: list[Callable[[], object]] = []
     for call in calls:
         if isinstance(call, Branch):

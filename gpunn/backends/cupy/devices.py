@@ -58,7 +58,7 @@ def refuse_strays(
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return an array in a value that is on another device than `device`, or None."""
+    """Return an array in `value` whose device is not `device`; None if there is no such array."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
 """Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
 
-Each kernel needs a launch, and reads from memory what the previous kernel has written there. A
-fused operation is a composite operation of `Operations`: its definition calls the two operations.
-So if there is no kernel for the arguments, the two operations run.
+Each kernel costs a launch, and reads from memory what the previous kernel has written. A fused
+operation is a composite operation of `Operations`: its definition calls the two operations. If
+there is no kernel for the arguments, this definition runs the two operations.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ FUSIONS = {
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
     """Return the trace with fused operations.
 
-    First, composite operations without a kernel are replaced by their parts. A fused operation may
-    be the first part of another fused operation.
+    First, composite operations without a kernel are replaced by their parts. A fused operation can
+    be fused again, with the next operation.
     """
     result: list[Operation] = []
     for one in expand_composites(

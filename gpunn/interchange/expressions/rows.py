@@ -1,4 +1,4 @@
-"""Functions of rows: graphs whose shapes lack the axis of rows."""
+"""Functions of rows: graphs that compute with one row, so their shapes lack the axis of rows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ ROWS = 1009
 """The number of rows in a trace."""
 
 LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
-"""Maps a graph's functions to their names if arguments are Booleans; 1 - a becomes `not a`."""
+"""Names of a graph's functions if their arguments are Booleans; 1 - a becomes `not a`."""
 
 
 @dataclass(frozen=True)
 class RowFunction:
     """A function of variables, which hold rows, and of arrays, which all rows share.
 
-    `result` is the root of a graph whose shapes describe one row. Its nodes `ARRAY` are the
-    variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and", "or" and "not";
-    "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction sums over the last
-    axes, and keeps as many axes as its node has. `summary` is a sentence for a comment.
+    `result` is the last node of a graph; all shapes in this graph are shapes of one row. Its nodes
+    `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
+    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
+    sums over the last axes, and keeps as many axes as its node has. `summary` is a sentence for a
+    comment in generated code.
     """
 
     summary: str
@@ -55,9 +56,9 @@ def row_function(
 ) -> tuple[RowFunction, list[int], list[int | np.ndarray]]:
     """Convert a traced function to a function of rows; return it, its variables and its arrays.
 
-    `values` has the value of each input of the expression, or None for a variable, which has `ROWS`
-    rows in the trace. The returned variables are indices of inputs. A returned array is the index
-    of an input, or a new array that does not depend on the row.
+    `values` has the value of each input of the expression, or None if the input is a variable.
+    Variables have `ROWS` rows in the trace. The returned variables are indices of inputs. A
+    returned array is the index of an input, or a new array that does not depend on the row.
 
     Raises an `Untraceable` with the reason if a row of the result needs other rows.
     """
@@ -84,7 +85,7 @@ def name_of_array(number: int) -> str:
 def shape_of_row(shape: Shape) -> Shape:
     """Return the part of a shape that belongs to a row.
 
-    The first axis may also have several parts of each row, such as the members of an ensemble.
+    The first axis may contain several parts of each row, such as the members of an ensemble.
     """
     parts, rest = divmod(shape[0] if shape else 1, ROWS)
     if rest:
@@ -93,7 +94,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts nodes of an expression that depend on a variable to nodes of rows (`made`)."""
+    """Converts an expression's nodes to nodes of rows (`made`), if they depend on a variable."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

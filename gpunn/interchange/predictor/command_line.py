@@ -1,4 +1,4 @@
-"""The command line of a predictor, with only the standard library; exports copy all of it."""
+"""The command line of a predictor. Exports copy it, so it uses only the standard library."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
 
 
 def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list[object]:
-    """Return the predicted class, then 1 for each class in the prediction set, and 0 for others."""
+    """Return the predicted class, then for each class 1 if it is in the set, otherwise 0."""
     return [*decided(outputs), *set_of(p, code_of(outputs), MODEL["prediction_sets"], percent)]
 
 
@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file completely or not at all; don't replace a pipe, a device or a link."""
+    """Write a file completely or not at all; a pipe, a device or a link is not replaced."""
     existing = None
     with contextlib.suppress(FileNotFoundError):
         existing = path.stat()
@@ -233,7 +233,7 @@ def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def is_standard_output(file: os.stat_result) -> bool:
-    """Return whether a file is standard output, as /dev/stdout is."""
+    """Return whether a file is the standard output, for example /dev/stdout."""
     try:
         return os.path.samestat(file, os.fstat(sys.stdout.fileno()))
     except (AttributeError, OSError):  # closed, or not a file

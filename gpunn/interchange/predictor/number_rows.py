@@ -1,4 +1,4 @@
-"""Reading cells as numbers in a predictor; exports copy this source."""
+"""Reads cells as numbers in a predictor. Exports copy the source of this module."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ COLUMNS = (
 """Modules with the functions that encode a table's columns."""
 
 READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions; a module's constants come before their uses."""
+"""Modules that read rows and write predictions. A module comes after those whose constants it
+uses."""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
 """Names that generated functions must not have, besides names of copied code and of Python."""
@@ -125,7 +126,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
 def print_expressions(
     steps: Steps, source: Callable[[RowFunction, str], str], template: Template
 ) -> list[str]:
-    """Return the source code of the steps' expressions as functions, and name the functions."""
+    """Return functions with the code of the steps' expressions; the steps get their names."""
     printed = Printed(source, {*template, *keyword.kwlist, *dir(builtins), *NAMES})
     steps.steps = [
         step

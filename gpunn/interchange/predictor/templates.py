@@ -1,4 +1,4 @@
-"""Copies definitions from the source of modules, with all other definitions that they use."""
+"""Copies definitions from the source of modules, together with the definitions that they use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Definition:
 
 
 class Template:
-    """The definitions of modules, except those whose docstring begins with `STAND_IN`."""
+    """The definitions of modules, except definitions whose docstring begins with `STAND_IN`."""
 
     def __init__(self, *modules: ModuleType) -> None:
         self._definitions: dict[str, Definition] = {}

@@ -72,10 +72,10 @@ FOLDS = 5
 """Number of folds with a time limit, for tables of at most `MAX_ROWS_FOR_FOLDS` rows."""
 
 MAX_ROWS_FOR_FOLDS = 10_000
-"""Maximum number of rows for which several folds are worth their time."""
+"""Tables with more rows get only one fold, because several folds would not be worth their time."""
 
 STUDENT = "RealMLP"
-"""The family of the network that learns an ensemble's predictions, since RealMLP predicts fast."""
+"""The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
 INTERRUPTED = "interrupted by Ctrl-C"
 """The reason why Ctrl-C has ended training."""
@@ -90,7 +90,7 @@ PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 
 
 class Plan(NamedTuple):
-    """Values that all candidates use; the schemas of families differ only in their scaling."""
+    """Values that all candidates share. The families' schemas differ only in their scaling."""
 
     folds: Sequence[Fold]
     schemas: Mapping[str, Schema]
@@ -205,14 +205,14 @@ class TabularSearch(TabularEstimator):
         return candidates, False
 
     def _has_more_time(self, outcome: Outcome) -> bool:
-        """Return whether a time limit shorter than this call's ended a candidate's training."""
+        """Return whether training ended at a time limit that was shorter than this call's limit."""
         limit = math.inf if self.time_limit is None else self.time_limit
         return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
 
     def _train_again(
         self, plan: Plan, cut: Candidate, candidates: list[Candidate], folder: CandidatesFolder
     ) -> None:
-        """Train a candidate again for longer, and if that succeeds, replace it by the result."""
+        """Train a candidate again with more time. If this succeeds, replace the candidate."""
         key = CandidateKey(cut.outcome.family, cut.outcome.number)
         longer = self._train_candidate(plan, key, half=True)
         if longer.outcome.stopped not in ("", REASON):
@@ -243,7 +243,7 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
-        """Train a candidate's networks, in half of the time left (`half`) or in all of it."""
+        """Train a candidate's networks in the remaining time, or in `half` of it."""
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
         left = plan.limit.left
@@ -298,8 +298,8 @@ class TabularSearch(TabularEstimator):
     ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
         """Combine the best candidates, and set the fitted attributes.
 
-        Return these candidates with their counts, and the ensemble's held-out predictions, fold by
-        fold.
+        Return the chosen candidates with their counts, and the ensemble's predictions for held-out
+        rows, fold by fold.
         """
         usable = finished(candidates)
         if not usable:
@@ -352,7 +352,7 @@ class TabularSearch(TabularEstimator):
     def _distill(
         self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
     ) -> None:
-        """Replace the ensemble by a network that learns from its networks of the first fold.
+        """Replace the ensemble by one network, trained on predictions of the ensemble's first fold.
 
         `chosen` and `predictions` are the results of `_combine`. If the training fails or Ctrl-C is
         pressed, the ensemble remains.
@@ -395,7 +395,7 @@ class TabularSearch(TabularEstimator):
     def _reference_rows(
         self, plan: Plan, models: Mapping[str, Model], kind: str
     ) -> Iterator[dict[str, Any]]:
-        """Yield the leaderboard's rows of other models on the same folds."""
+        """Yield the leaderboard's rows for other models, which are trained on the same folds."""
         task = Task(self._task, self._outputs, self._log, self._quantiles, plan.seed)
         parts = self._parts(plan) if models else []
         for name, model in models.items():
@@ -440,16 +440,17 @@ class TabularSearch(TabularEstimator):
 
 
 def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that have networks."""
+    """Return the candidates that were trained without an error."""
     return [each for each in candidates if not each.outcome.error]
 
 
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
-    """Return a fold whose training rows have predictions instead of targets.
+    """Return a fold in which predictions replace the targets of the training rows.
 
-    `learned` has predictions for all rows, by the ensemble's networks of this fold (Hinton et al.
-    2015, "Distilling the Knowledge in a Neural Network"). Networks of other folds have seen this
-    fold's held-out rows, whose true targets select the epoch.
+    `learned` has the predictions for all rows of the ensemble's networks of this fold (Hinton et
+    al. 2015, "Distilling the Knowledge in a Neural Network"). Networks of other folds have learned
+    from this fold's held-out rows, so they are not used. The true targets of the held-out rows
+    select the best epoch.
     """
     held = fold.validation
     true = held.targets.reshape(len(held.targets), -1)

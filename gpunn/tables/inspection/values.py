@@ -1,4 +1,4 @@
-"""The values of a column, in a few words."""
+"""Short descriptions of a column's values."""
 
 from __future__ import annotations
 

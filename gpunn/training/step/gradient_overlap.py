@@ -10,8 +10,8 @@ from gpunn.typing import Array
 
 MIN_BYTES = 4 << 20
 """Minimum size in bytes of an exchanged part of the gradients; the last part may be smaller. A
-smaller part is hardly faster, since each exchange begins with a delay of some microseconds. By
-default, PyTorch exchanges parts (buckets) of 25 MB."""
+smaller part takes hardly less time, since each exchange begins with a delay of some microseconds.
+By default, PyTorch exchanges parts (buckets) of 25 MB."""
 
 
 class OverlappedGradients:
@@ -25,11 +25,11 @@ class OverlappedGradients:
 
     @property
     def useful(self) -> bool:
-        """Whether a part can be exchanged before all layers have computed their gradients."""
+        """Whether the exchange of a part can begin before all gradients are computed."""
         return len(self._parts) > 1
 
     def begin(self, out: Array) -> None:
-        """Begin a backward pass; `out` receives the sums of this rank's block."""
+        """Begin a backward pass. The sums of this rank's block are written to `out`."""
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:

@@ -36,7 +36,7 @@ class FitResult:
 
     @property
     def history(self) -> History:
-        """The logs of all epochs; `history.stopped` says why training ended early."""
+        """The logs of all epochs. If training ended early, `history.stopped` has the reason."""
         history: History = self.trainer.history
         return history
 
@@ -44,8 +44,8 @@ class FitResult:
 class StopRule:
     """Base class of rules for `gpunn.train_together` that compare networks and end some early.
 
-    Networks train in rounds. At the end of a round, networks wait for each other, so the rule's
-    decisions depend neither on the number of threads nor on their speed.
+    Networks train in rounds. At the end of a round, networks wait for each other. So the rule's
+    decisions do not depend on the number or the speed of threads.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class StopRule:
         """
 
     def next_epoch(self, epoch: int) -> int | None:
-        """Return the number of epochs after which to compare the networks next.
+        """Return the number of epochs after which the networks are compared next.
 
         Parameters
         ----------
@@ -102,12 +102,12 @@ class StopRule:
         epoch : int
             The number of epochs. A network that resumed from a file may have more epochs.
         results : mapping of int to FitResult
-            The networks that this rule has not ended, by index. Some of these networks may have
-            ended for another reason, such as `EarlyStopping` or an error.
+            The networks that this rule has not ended, by index. They include networks that ended
+            for another reason, such as `EarlyStopping` or an error.
 
         Returns
         -------
         mapping of int to str
-            Maps the index of each network that ends to the reason, for `history.stopped`.
+            The networks that end, by index, each with the reason for its `history.stopped`.
         """
         raise NotImplementedError

@@ -12,8 +12,8 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Maximum number of loads for which one block is faster than two; a load reads STACK * EACH rows.
-By estimates, a load takes about 0.6 us, and combining the partial sums of two blocks takes 2 us."""
+"""Up to this number of loads, one block is faster than two. A load reads STACK * EACH rows. By
+estimates, a load takes about 0.6 us, and combining the partial sums of two blocks takes 2 us."""
 
 BLOCKS = 1024
 """Number of blocks that keeps any device busy: about 8 per multiprocessor of the largest GPU."""
@@ -74,11 +74,11 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how thread blocks divide a matrix, for a kernel that sums each column.
+    """Return how a kernel that sums each column divides the matrix into thread blocks.
 
     The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
-    last group may have fewer columns, and the last block of each group may have fewer rows. How the
-    matrix is divided affects rounding, so it depends only on the shape, not on the device.
+    last group may have fewer columns, and the last block of each group may have fewer rows. The
+    division affects rounding, so it depends only on the matrix's shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -91,9 +91,9 @@ def over_columns(
 ) -> None:
     """Launch a kernel that computes, for each column of a matrix, `sums` sums over its rows.
 
-    The kernel's last parameters are PARAMETERS. A thread block sums 32 columns, with STACK threads
-    per column. The grid is (groups of columns, blocks of rows). Each group of columns has a ticket
-    (a counter of finished blocks), and the whole grid has one too.
+    The kernel must end its list of parameters with `PARAMETERS`. A thread block sums 32 columns,
+    with STACK threads per column. The grid is (groups of columns, blocks of rows). Each group of
+    columns has a ticket, which counts finished blocks. The whole grid has another ticket.
     """
     rows, columns = shape
     if columns:

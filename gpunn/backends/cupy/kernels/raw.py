@@ -1,4 +1,4 @@
-"""Compile and launch raw kernels; the CUDA functions that all raw kernels can call."""
+"""Compiles and launches raw kernels, and has the CUDA functions that all raw kernels can call."""
 
 from __future__ import annotations
 

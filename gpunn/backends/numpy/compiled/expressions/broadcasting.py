@@ -1,4 +1,4 @@
-"""Rewrite nodes with several axes if a loop over rows and columns can't broadcast an argument."""
+"""Rewrite nodes whose arguments can't be broadcast by a loop over rows and columns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gpunn.typing import Shape
 
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes with the same elements, in a form whose arguments loops can broadcast.
+    """Rewrite nodes so that loops can broadcast their arguments. The elements stay the same.
 
-    An argument without rows is copied to the shape of a row. For an argument with rows, such as a
-    sum over the last axis, all axes but the last become rows.
+    If an argument has no rows, it is copied until it has the shape of a row. If an argument has
+    rows, such as a sum over the last axis, all axes except the last become rows.
     """
     made: dict[int, Node] = {}
     for node in in_order(nodes):
@@ -38,7 +38,7 @@ def fits(argument: Node, shape: Shape) -> bool:
 
 
 def padded(argument: Node, shape: Shape) -> Shape:
-    """Return an argument's shape, with axes of length 1 added to get as many axes as in `shape`."""
+    """Return an argument's shape, extended by leading axes of length 1 to the length of `shape`."""
     return (1,) * (len(shape) - len(argument.shape)) + argument.shape
 
 
@@ -48,7 +48,7 @@ def reshaped(node: Node, shape: Shape) -> Node:
 
 
 def rewritten(node: Node, args: Sequence[Node]) -> Node:
-    """Return a node's elements, computed with arguments that loops can broadcast."""
+    """Return a node with the same elements, whose arguments loops can broadcast."""
     shape, last = node.shape, node.shape[-1]
     if all(fits(each, shape) or padded(each, shape)[0] == 1 for each in args):
         args = [each if fits(each, shape) else copied(each, shape[1:]) for each in args]

@@ -1,9 +1,10 @@
 """Convolution of images and its gradients, by tiles that read the images in place.
 
-The patches along a row of an image are a matrix in memory whose rows overlap: each begins a pixel
-after the previous one. A tile reads A by strides, so no patches are copied. The terms of a product
-come in runs: a row of the kernel is a run, after which A jumps to the next row of the image. With
-dilation along the rows, or with groups of channels, each pixel of the kernel is a run instead.
+The patches along a row of an image are the rows of a matrix A. They overlap in memory, because each
+patch begins one pixel after the previous patch. Tiles read A in place, by strides, so patches are
+not copied. The terms of a product come in runs. Each row of the kernel is a run, after which A
+continues in the next row of the image. With dilation along the rows, or with groups of channels,
+each pixel of the kernel is a run.
 
 Each thread computes some images. The weights are in panels (see `panels`).
 
@@ -14,7 +15,7 @@ The first arguments of all kernels:
 * height and width of the kernel; strides, padding and dilation, each down and right;
 * size (bytes per number), x_ptr, weights_ptr, y_ptr;
 * buffer_ptr, and the bytes of it that each thread has;
-* the number of parts of a kernel row (1 if it is a run), and how many numbers a part reads.
+* the number of parts of a kernel row (1 if the row is a run), and how many numbers each part reads.
 
 The last argument is the number of pieces into which each thread divides its images.
 """
@@ -56,7 +57,8 @@ def multiply_runs(
 ) -> None:  # fmt: skip
     """Compute one panel of C by tiles of `height` rows; see `tile`.
 
-    Each tile prefetches what follows in C: it is written once all terms are added.
+    Each tile prefetches the next tile's part of C, which is written when all of its terms are
+    added.
     """
     lanes = quotient(VECTOR_BYTES, size)
     vectors = quotient(columns + lanes - 1, lanes)
@@ -143,14 +145,14 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set each thread's w to the gradient of weights, summed over the thread's images.
+    """Set each thread's w to the gradient of the weights, summed over the thread's images.
 
-    y is dL/d(result). The rows of C belong to the numbers of a patch, and the terms to the pixels
-    of y. A run is a row of one image, or one row in several images.
+    y is dL/d(result). C has a row for each number of a patch, and its terms are summed over pixels
+    of y. A run is one row of pixels of an image.
 
     A buffer has copies of images (as in `convolution`) and a copy of a panel of y. The next
     arguments are the width of the copies; the numbers of images, rows and columns of y to process
-    together; whether to copy y. The number of images is 1, or the number of rows.
+    together; whether to copy y. Either the number of images or the number of rows is 1.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, _, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
@@ -219,15 +221,16 @@ def convolution_weights(dtype: Any, args: Any, thread: int, threads: int) -> Non
 def convolution_inputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set x to the gradient of a convolution's inputs; y is dL/d(result).
 
-    For each row of x, products have y as A and units as terms. A run is a row of y whose windows
-    contain the row of x. Each row of the kernel has `taps` parts, with one product for each part.
-    If a part is one pixel, the product adds to x directly. Otherwise x has few channels, and the
-    result, in a buffer, is folded: each of its rows is added to several pixels of x.
+    For each row of x, the products sum over the units, and y is the matrix A. A run is a row of y
+    whose windows contain the row of x. Each row of the kernel has `taps` parts, and each part has
+    its own product. If a part is one pixel, the product is added to x directly. Otherwise x has few
+    channels. The product is written to a buffer, and each row of the buffer is added to several
+    pixels of x (see `fold`).
 
-    The weights are matrices (units, numbers of a part) in panels, for each group, each row of the
-    kernel, and each part. The next arguments are the rows of y, and rows of the kernel, from a run
-    to the next; how many rows and pixels of x to process together; zeros_ptr. There are as many
-    zeros as columns in a panel.
+    For each group, row of the kernel and part, the weights have a matrix (units, numbers of a part)
+    in panels. The next arguments are the distances between runs, in rows of y and in rows of the
+    kernel; how many rows and pixels of x to process together; zeros_ptr. There is a zero for each
+    column of a panel.
     """
     n, height, width, channels, units, groups, rows, columns = integers(args, 0, 8)
     kernel_h, kernel_w, down, right, top, left, down_gap, right_gap = integers(args, 8, 8)
@@ -299,8 +302,8 @@ def rows_read(
 ) -> tuple[int, int, int]:
     """Return the rows of y whose windows contain row `place` of a padded image.
 
-    The result has three numbers: the kernel's row for the lowest of these rows of y, the lowest row
-    of y, and the number of rows. The rows have equal distances.
+    The result has three numbers: the kernel's row that covers row `place` for the lowest of these
+    rows of y, this lowest row, and the number of these rows. Their distances are equal.
     """
     ky = quotient(max(0, place - (rows - 1) * down + down_gap - 1), down_gap)
     rest = place - ky * down_gap
@@ -319,10 +322,10 @@ def fold(
     dtype: Any, products: int, channels: int, kernel_w: int, right: int, begin: int, end: int,
     place: int, target: int, pixels: int,
 ) -> None:  # fmt: skip
-    """Set each pixel to the sum of the products that belong to it.
+    """Set each pixel of x to the sum of its products.
 
-    The products are a matrix (columns `begin` to `end` - 1 of y, kernel_w channels). `place` is the
-    position of the first pixel in a padded row.
+    The products have a row for each of the columns `begin` to `end` - 1 of y, and kernel_w *
+    channels columns. `place` is the position of the first pixel in the padded row.
     """
     column = min(quotient(place, right), end - 1)
     first = place - column * right  # the pixel of the kernel

@@ -1,8 +1,8 @@
-"""A machine for expressions: one kernel that runs the elementwise functions of custom classes.
+"""An interpreter for expressions: one kernel that runs elementwise functions of custom classes.
 
 The kernel gets a list of steps. Each step computes one function for a tile of rows, about a
-thousand numbers, so intermediate results stay in the fastest cache. A step costs about as much as
-reading and writing its numbers there.
+thousand numbers, so intermediate results stay in the fastest cache. The time of a step is about the
+time of reading and writing its numbers in this cache.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
 def prefetch_part(args: Any, given: int, first: int, rows: int, part: int, parts: int) -> None:
     """Prefetch a part of some rows of an input, from row `first` on.
 
-    A tile of each of several large arrays is too little for the processor to notice that the tiles
-    follow each other.
+    Several large arrays are read in turn, one tile of each. A tile is too short for the processor
+    to notice that the next tile of the same array follows.
     """
     _, address, row_bytes, _, _, _, far = integers(pointer(args, given), 0, 7)
     if far != 0:
@@ -231,10 +231,11 @@ def prefetch_part(args: Any, given: int, first: int, rows: int, part: int, parts
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    A step has a function, and the places of its result and its operands. A place is an address, and
-    a stride: 1 with a number for each element, or 0 with one number for all elements. An input is
-    an array that a place refers to, or that is copied to a place. For an incomplete block at a
-    tile's end, a second table has places whose memory holds whole blocks.
+    A step has a function, a place for its result, and a place for each operand. A place is an
+    address and a stride. The stride is 1 if each element has a number, and 0 if all elements share
+    one number. An input is an array that is read at its own place or copied to another place. The
+    last block of a tile may be incomplete. For such a block, a second table has places whose memory
+    holds whole blocks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
     memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the

@@ -31,7 +31,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return (p - t)^2 and half of its derivative, which each loss multiplies by a factor."""
+    """Return (p - t)^2 and half of its derivative; each loss multiplies the half by a factor."""
     d = p - t
     return d * d, d
 
@@ -64,13 +64,13 @@ def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
-    """Return e^p - t p, less its minimum over p if `from_zero` is not 0, and e^p - t."""
+    """Return e^p - t p (minus its minimum over p, unless `from_zero` is 0), and e^p - t."""
     e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p), which no kernel uses."""
+    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p) (unused)."""
     return squared_error(sigmoid(p), t, _)
 
 
@@ -89,7 +89,7 @@ FUNCTIONS = {
 }
 
 value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
-"""Returns the results of the function at an index of `interface.ROW_FUNCTIONS`, as blocks."""
+"""Returns, as blocks, the results of the function with this index in `interface.ROW_FUNCTIONS`."""
 
 
 @compiled
@@ -105,8 +105,8 @@ def normalizer_or_one(dtype: Any, address: int) -> Any:
 def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
 
-    f is one of `ROW_FUNCTIONS`, and w are the rows' weights. n is the normalizer, or 1 for a
-    normalizer of 0. Each thread computes some rows.
+    f is one of `ROW_FUNCTIONS`, and w are the rows' weights. n is the normalizer, or 1 if the
+    normalizer is 0. Each thread computes some rows.
 
     Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
     (rows,), normalizer_ptr n (1,), rows, outputs. The next arguments are values_ptr (rows,),
@@ -164,14 +164,15 @@ def equals(a: Number, b: Number) -> Number:
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 for a
-    normalizer of 0. Each thread computes some rows, as many together as a block has lanes.
+    q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 if the
+    normalizer is 0. Each thread computes some of the rows, and computes as many rows together as a
+    block has lanes.
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
     (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. The next
     arguments are losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
-    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0. Without a
-    label_smoothing_ptr, the last argument is used: label_smoothing (float).
+    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0. If
+    label_smoothing_ptr is 0, the last argument, label_smoothing (float), is used.
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)

@@ -1,4 +1,4 @@
-"""Random permutations, with the numbers of NumPy's generator in a third of the time.
+"""Random permutations, equal to NumPy's, in a third of NumPy's time.
 
 NumPy swaps elements of any size by calls of memcpy, and makes three objects for each generator.
 """
@@ -52,7 +52,7 @@ def next_state(context: Any, high: Any, low: Any, more_high: Any, more_low: Any)
 
 @intrinsic
 def rotated(context: Any, number: Any, distance_bits: Any) -> Any:
-    """Return 64 bits, rotated to the right by the number in the highest 6 bits of the second."""
+    """Rotate 64 bits to the right. The distance is in the highest 6 bits of `distance_bits`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number, distance = arguments[0], builder.lshr(arguments[1], I64(58))
@@ -64,7 +64,7 @@ def rotated(context: Any, number: Any, distance_bits: Any) -> Any:
 
 @compiled
 def mixed(number: int) -> int:
-    """Return the lowest 32 bits of a number, with the highest 16 of them mixed into the others."""
+    """Return the lowest 32 bits of a number, with their upper half mixed into their lower."""
     number &= WORD
     return number ^ (number >> 16)
 
@@ -94,8 +94,8 @@ def seed_state(pool: Any, state: Any) -> None:
 def permutation(seeds_ptr: int, rows: int) -> None:
     """Set out = numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows).
 
-    `seeds_ptr` is the address of four seeds below 2^32, eight integers that the function
-    overwrites, and out (rows,); all are int64. With fewer seeds, the others are 0.
+    `seeds_ptr` is the address of int64 numbers: four seeds below 2^32, eight integers that the
+    function overwrites, and out (rows,). Unused seeds are 0.
     """
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]

@@ -19,12 +19,12 @@ from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
 
 LARGE = 2**15
-"""Minimum number of weights of a matrix that a separate instruction updates, while the gradient is
-still in the cache."""
+"""A matrix with at least this number of weights is updated by a separate instruction, while its
+gradient is still in the cache."""
 
 
 class Optimizers(Expressions):
-    """Returns instructions for optimizers, gradient clipping and penalties."""
+    """Builds the instructions of optimizers, gradient clipping and penalties."""
 
     def clip(self, op: Arguments) -> Steps:
         gradients = op.gradients
@@ -111,9 +111,10 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether parts of these sizes can be updated one by one with the same result.
+        """Return whether separate updates of parts with these sizes have the same result.
 
-        The result changes if the optimizer uses all elements, as in a norm, or their number.
+        The result differs if the optimizer uses a norm or another sum over all elements, or their
+        number.
         """
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
@@ -122,8 +123,8 @@ class Optimizers(Expressions):
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
         """Return segments, split before and after each matrix with at least `least` weights.
 
-        After the split, the update of a layer's weights can run while the gradient is in the cache.
-        Without weight decay, adjacent segments with equal learning-rate factors are joined.
+        Then the update of a large matrix can run while its gradient is in the cache. Without weight
+        decay, adjacent segments with equal learning-rate factors are joined.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
@@ -143,7 +144,7 @@ class Optimizers(Expressions):
 
 
 def alone(op: Arguments, start: int, stop: int, rate: float = 1.0, decay: float = 0.0) -> Arguments:
-    """Return the arguments of an update of some adjacent parameters as one segment."""
+    """Return the arguments for updating the elements `start` to `stop` - 1 as one segment."""
     part = op.trained.part(start, stop)
     return op.replace(trained=part._replace(segments=[Segment(0, stop - start, rate, decay)]))
 
