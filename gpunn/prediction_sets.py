@@ -1,8 +1,8 @@
 """Prediction sets of classes by split conformal prediction, from probabilities of held-out rows.
 
-If new rows resemble the n held-out rows, at least 90 % of the 90 % sets contain the true class of
-their row, on average and for any network. The held-out rows must not influence training. A set
-contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
+If new rows resemble the n held-out rows, the 90 % set contains the true class for at least 90 % of
+the rows, on average. This holds for any network. The held-out rows must not influence training. A
+set contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
 Set-Valued Classifiers With Bounded Error Levels"). For each held-out row, take the probability of
 the true class. The limit is the k-th largest of these n probabilities, with k = ceil((n + 1) *
 percent / 100). If the probabilities are right, no other sets with this coverage have fewer classes

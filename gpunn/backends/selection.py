@@ -36,9 +36,9 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     Parameters
     ----------
     argument : str or None
-        The name from an argument or option.
+        The name in an argument or option.
     configured : str or None
-        The name from a configuration.
+        The name in a configuration.
 
     Returns
     -------

@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 @click.option(
     "--encoded",
     is_flag=True,
-    help="For a network trained on a table: the ONNX file accepts numbers, as Schema.encode "
-    "returns them in Python, instead of the table's columns.",
+    help="For a network trained on a table: the ONNX file accepts the numbers that "
+    "Schema.encode returns in Python, instead of the table's columns.",
 )
 @best_option
 @imports_option

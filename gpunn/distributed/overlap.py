@@ -23,7 +23,7 @@ Span: TypeAlias = tuple[int, int]
 
 
 class Move(NamedTuple):
-    """Sums that rank `source` sends to rank `target`: numbers `start` to `stop` - 1 of a vector."""
+    """Rank `source` sends rank `target` the sums of a vector's numbers `start` to `stop` - 1."""
 
     source: int
     target: int

@@ -34,7 +34,7 @@ class Call(NamedTuple):
 class Plan:
     """The calls of an array library that compute results from inputs.
 
-    Values have numbers; the inputs have the first numbers.
+    All values are numbered; the inputs have the first numbers.
     """
 
     def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
@@ -88,7 +88,7 @@ class Plan:
         return self._numbers[id(node), kind]
 
     def _computed(self, node: Node) -> int:
-        """Return the number of a node's value."""
+        """Add the calls that compute a node; return the number of the node's value."""
         if node.op in SOURCES:
             return self._call(partial(SOURCES[node.op], node))
         if node.op in SHAPED:
@@ -123,7 +123,7 @@ def astype(library: Library, a: Array, kind: str) -> Array:
 
 
 def numbers(node: Node, library: Library) -> Array:
-    """Return the integers of a range."""
+    """Return an array of the integers in a node's range."""
     dtype = library.dtypes[node.kind]
     return library.xp.arange(*node.data, dtype=dtype, device=library.device)
 
@@ -198,7 +198,7 @@ def placed(node: Node, library: Library, a: Array) -> Array:
 
 
 def reduced(name: str) -> Callable[..., Array]:
-    """Return a function that reduces each row by the library's function of that name."""
+    """Return a function that reduces each row by the array library's function `name`."""
 
     def function(node: Node, library: Library, a: Array) -> Array:
         axes = tuple(range(1, len(node.args[0].shape)))

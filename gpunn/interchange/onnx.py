@@ -2,7 +2,7 @@
 
 The graph is for inference: it has no dropout, and uses the running averages of batch normalization.
 It accepts raw data, because it includes layers that scale inputs, and a schema's encoding of
-columns. https://onnx.ai/onnx/operators/ specifies the operators.
+columns. The operators: https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def to_onnx(
     The input "input" has shape (batch, ...): any number of rows, each of the network's input shape.
     The output "output" has the results of `Sequential.predict`, up to rounding.
 
-    A network with a schema has an input for each column that the schema uses, with the column's
-    name and shape (batch, 1). A category is a string, spelled as in the training rows. Inputs of
-    all other kinds are float64: a number, a Boolean (1 or 0), or a date and time (seconds since
-    1970, local time). NaN, and a string that is not a category, stand for a missing value. If
-    `Schema.encode` would raise an error for an infinite or too large number, the row's outputs are
-    NaN, and its label is empty or -1.
+    If the network has a schema, the model has one input for each column that the schema uses. The
+    input has the column's name, and the shape (batch, 1). A category is a string, spelled as in the
+    training rows. Inputs of all other kinds are float64: a number, a Boolean (1 or 0), or a date
+    and time (seconds since 1970, local time). NaN, and a string that is not a category, stand for a
+    missing value. If `Schema.encode` would raise an error for an infinite or too large number, the
+    row's outputs are NaN, and its label is empty or -1.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If a layer is a custom class other than a `Block`, if a scaling is a custom class, or if a
-        custom activation can't be traced. Also if the file would exceed 2 GiB. The error is also
-        raised if a column has the name of something else in the graph, such as "output".
+        If a layer is a custom class other than a `Block`, if a scaling is a custom class, if a
+        custom activation can't be traced, if the file would exceed 2 GiB, or if a column has the
+        name of another value in the graph, such as "output".
     ArgumentError
         If `input_dtype`, `probabilities` or `labels` is invalid for the network.
     MissingPackageError
@@ -168,7 +168,7 @@ def save_onnx(
     ExportError, ArgumentError, MissingPackageError
         As for `to_onnx`.
     OSError
-        If the file can't be written. In this case, an existing file stays unchanged.
+        If the file can't be written; an existing file is then unchanged.
 
     Examples
     --------

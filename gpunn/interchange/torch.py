@@ -166,8 +166,8 @@ def load_state_dict(
 ) -> None:
     """Load the weights of a `torch.nn.Sequential` into a network of the same architecture.
 
-    Modules with parameters are matched with layers with parameters, in order: `Linear` with
-    `Dense`, `BatchNorm1d` with `BatchNorm`, `LayerNorm` with `LayerNorm`.
+    Modules that have parameters are matched, in order, to layers that have parameters: `Linear` to
+    `Dense`, `BatchNorm1d` to `BatchNorm`, `LayerNorm` to `LayerNorm`.
 
     Parameters
     ----------

@@ -218,8 +218,8 @@ def require_operations(
         if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
             raise ArgumentError(
                 f"{what} is marked operations_only, but computes its result or a gradient without "
-                "an operation of workspace.backend. No later step would repeat this computation. "
-                "Use only operations, or remove the mark"
+                "an operation of workspace.backend. Later steps replay only recorded operations, "
+                "so they would skip this computation. Use only operations, or remove the mark"
             )
 
 

@@ -109,8 +109,8 @@ def detect_delimiter(
 ) -> str:
     """Return a delimiter that divides the first rows into equally many cells, if possible several.
 
-    The first row must pass `fits`. If several delimiters remain, one that leaves only numbers is
-    preferred, so that 1,5;2,5 is not split into three cells. Otherwise, the delimiter with which
+    The first row must pass `fits`. If several delimiters remain, a delimiter between cells that are
+    all numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the delimiter with which
     the first row has the most cells is chosen.
     """
 
@@ -131,7 +131,7 @@ def detect_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return False if all cells of a first row are numbers (with `commas`, also 1,5), else True."""
+    """Return whether a cell of a first row is not a number; with `commas`, 1,5 is a number."""
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 

@@ -23,7 +23,7 @@ KEY = "estimator"
 
 @dataclass(frozen=True)
 class EstimatorRecord:
-    """The description of an estimator in a model file, in JSON types."""
+    """What a model file stores about an estimator, in types that JSON supports."""
 
     kind: str
     parameters: dict[str, Any]

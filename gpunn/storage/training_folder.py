@@ -17,9 +17,9 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
-    In messages, `described` names the settings, and `content` names the folder's content. An
-    ArgumentError is raised if the folder belongs to a training with other settings, or to a running
-    one in another process. A damaged file raises a DataFileError.
+    Error messages call the settings `described`, and the folder's content `content`. An
+    ArgumentError is raised if the folder belongs to a training with other settings, or to a
+    training that still runs in another process. A damaged file raises a DataFileError.
     """
 
     def __init__(

@@ -333,7 +333,7 @@ class CellReader:
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
     def _is_consistent(self, mark: str, cells: Iterable[str]) -> bool:
-        """Record the decimal mark of cells; return False if the column also has another mark."""
+        """Record the cells' decimal mark; return False if earlier cells have another mark."""
         if not (self._commas and mark):
             return True
         if self.mark not in ("", mark):

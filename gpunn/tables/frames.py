@@ -224,8 +224,8 @@ def as_array(values: Any, location: str) -> np.ndarray:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{location}: NumPy can't convert a {type(values).__name__} ({error}); convert it to "
-            "a NumPy array, and copy it to the host if it is on a GPU"
+            f"{location}: NumPy can't convert a {type(values).__name__} ({error}); pass a NumPy "
+            "array instead (copy it to the host first if it is on a GPU)"
         ) from None
 
 

@@ -210,10 +210,11 @@ ACTIVE = Active()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """Return a context in which each fit of this process uses one thread, and fits share programs.
+    """Return a context in which each fit uses one thread, and fits share compiled programs.
 
-    The parameters and history of a fit are then bitwise the same as with a backend with
-    `threads=1`. Different threads can train at the same time. Contexts can be nested and overlap.
+    The context affects all fits of this process. Their parameters and histories are bitwise
+    identical to those of a backend with `threads=1`. Different threads can train at the same time.
+    Contexts can be nested and overlap.
     """
     with ACTIVE.lock:
         ACTIVE.contexts += 1

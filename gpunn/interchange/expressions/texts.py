@@ -13,7 +13,7 @@ ATOM, PRODUCT, SUM, COMPARISON, CHOICE = range(5)
 """The precedence of a text's operator; a call or a name is an atom."""
 
 MAX_TEXT = 72
-"""Maximum characters of a formula; the parts of a longer one become variables."""
+"""Maximum number of characters in a formula; parts of a longer formula become variables."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ ARITHMETIC: Mapping[str, Form] = {
 
 
 def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:
-    """Return a function that selects a node's form, from `limits` if argument 2 is a number."""
+    """Return a function that selects a node's form; it uses `limits` if argument 2 is a number."""
 
     def form_of(node: Node) -> Form:
         chosen = limits if node.op in limits and node.args[1].op == NUMBER else forms

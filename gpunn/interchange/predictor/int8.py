@@ -103,7 +103,7 @@ class Operation:
 class Int8Network:
     """A trained network with 8-bit integers as weights and as outputs of layers.
 
-    The largest weight of each unit becomes 127. The largest output of each layer, for the rows `X`,
+    The largest weight of each unit becomes 127. Each layer's largest output for the rows `X`
     becomes 127, or 255 after a ReLU. `save_c` writes the network in C, which returns the same
     outputs as `predict`.
 

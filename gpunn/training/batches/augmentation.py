@@ -131,7 +131,7 @@ class Augmenter:
     def _gathered(
         self, name: str, chunk: DeviceRows, source: Array, rows: int, dtype: str
     ) -> Array:
-        """Return a buffer that begins with the next rows of an array."""
+        """Copy the next rows of an array into a buffer, and return the buffer."""
         buffer = self._buffer(name, source, dtype)
         self._ops.gather_rows(source, chunk.order, self._start, buffer[:rows, ...])
         return buffer

@@ -153,7 +153,7 @@ class NumberedFiles:
         self.template = str(template)
 
     def path(self, epoch: int, updates: int) -> Path:
-        """Return the path of the file with the given numbers of epochs and updates."""
+        """Return the path of the file written after this many epochs and updates."""
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:

@@ -1,4 +1,4 @@
-"""Print custom activations and optimizers as formulas and rules, which existing kernels accept."""
+"""Print custom activations as formulas, and custom optimizers as rules, for existing kernels."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ONCE, ROW = Place(False), Place(True)
 
 
 def element(columns: int) -> Place:
-    """Return the place of an element of a matrix with these columns."""
+    """Return the place of the loop's element in a matrix with this many columns."""
     return Place(True, columns, "j")
 
 
@@ -131,7 +131,7 @@ class Statements:
         return element(size // self.rows)
 
     def _place_of(self, argument: Node, node: Node, place: Place) -> Place:
-        """Return the place of an argument that is broadcast to a node's shape."""
+        """Return which element of an argument, broadcast to a node's shape, is used at `place`."""
         size, whole = math.prod(argument.shape), node.shape
         if size == 1:
             return ONCE

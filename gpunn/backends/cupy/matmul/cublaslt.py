@@ -1,7 +1,7 @@
 """cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-An additional operation on a product, an "epilogue", runs while the result is still in registers,
-and so saves a separate kernel, which would read the result from memory.
+An "epilogue" is an additional operation on a product's result while the result is still in
+registers. A separate kernel would have to read the result from memory.
 
 Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
 library's documentation, section "Using the cuBLASLt API". The constants in this module come from
@@ -41,10 +41,10 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Ways to add the partial sums of a product that was split along k (split-K). The ways listed here
-add the partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which
-adds each partial sum immediately. NVIDIA promises no order of additions for the third way, so gpunn
-does not use it."""
+"""Ways to add the partial sums of a product that was split along k (split-K). Both ways add the
+partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which adds each
+partial sum immediately. NVIDIA promises no order of additions for the third way, so gpunn does not
+use it."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {

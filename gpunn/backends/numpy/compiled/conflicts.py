@@ -23,7 +23,7 @@ KNOWN = Known()
 
 @contextmanager
 def known_addresses() -> Iterator[None]:
-    """Within the context, find each array's address once, and keep the array."""
+    """Within the context, look up each array's address only once, and keep the arrays alive."""
     outer, KNOWN.addresses = KNOWN.addresses, {}
     try:
         yield
@@ -53,7 +53,7 @@ class Extent(NamedTuple):
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
-        """Return whether each thread uses the same part of the memory for both extents.
+        """Return whether both extents are the same memory, with the same part for each thread.
 
         The numbers of rows may differ if the number of threads divides both of them, for example
         for images and for the images' pixels.
@@ -64,7 +64,7 @@ class Extent(NamedTuple):
 
 
 def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
-    """Return the memory of a contiguous array, and its number of rows if it is in `by_rows`."""
+    """Return a contiguous array's memory; if the array is in `by_rows`, with its number of rows."""
     begin = address(array)
     divided = bool(by_rows) and any(array is each for each in by_rows)
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)

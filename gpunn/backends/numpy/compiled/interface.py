@@ -26,7 +26,7 @@ FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, 
 """Offsets in a team's mailbox, in 64-bit integers. Each entry of the mailbox has a separate cache
 line:
 
-* FINISHED: the number of finished shares, that is, parts of stretches, in the program so far.
+* FINISHED: the number of shares (parts of stretches) of the program that are finished so far.
 * DONE: the number of workers that have finished the program.
 * ENTERED: twice the number of workers that have entered, plus 1 while workers may enter.
 * GENERATION: the number of the newest program.
@@ -106,8 +106,8 @@ TILE_VECTORS = 2
 """Maximum number of vectors in a row of a product's tile."""
 
 ROW_VECTORS = 8
-"""Maximum number of vectors in a tile of one row. With fewer vectors, additions would wait for
-earlier additions."""
+"""Maximum number of vectors in a tile of one row. With fewer vectors, each addition would wait for
+an earlier addition to the same vector."""
 
 NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
 """Data types of inputs that a kernel can rescale: the network's type and small integers."""

@@ -82,7 +82,7 @@ def linked(path: Path) -> Callable[[str], int]:
 
 
 def archived(path: Path) -> Callable[[str], int]:
-    """Return a function from symbols to addresses in an archive, which LLVM links in memory."""
+    """Link an archive in memory by LLVM; return a function from symbols to addresses."""
     try:
         with IMPORTING:
             import llvmlite.binding as llvm

@@ -65,9 +65,9 @@ SHARED = 1 << 19
 """Maximum bytes of B if the threads divide the rows of A, since each thread then reads all of B."""
 
 MIN_ROWS = 28
-"""If a thread would have fewer rows than this, the threads divide columns instead of rows, if
-possible. MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gradients of
-biases, so it is the same for all processors."""
+"""If the threads would have fewer rows than this, they divide the columns instead, if possible.
+MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gradients of biases, so
+it is the same for all processors."""
 
 MAX_TILES = 8
 """Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
@@ -116,8 +116,8 @@ class ProductPlans:
     ) -> list[Instruction]:
         """Return instructions for out = max(bias + a b, floor); a or b may be transposed.
 
-        The operands are as in `matmul`, but only one may be transposed. A bias of shape (n,) and
-        a floor (0 for ReLU) require that no operand is transposed.
+        The operands are as in `matmul`, but only one may be transposed. If there is a bias of shape
+        (n,) or a floor (0 for ReLU), no operand may be transposed.
         """
         size = out.itemsize
         m, n = out.shape
@@ -319,8 +319,8 @@ class ProductPlans:
         """Combine a product (a gradient) with the update that reads it, some rows at a time.
 
         The update then reads the gradients from the cache instead of memory. Only the last
-        repetition of a program writes the gradients to memory. The result is None if the two can't
-        be combined.
+        repetition of a program writes the gradients to memory. The result is None if the product
+        and the update can't be combined.
         """
         result, offset = product.writes[0], 0
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))

@@ -63,8 +63,8 @@ class Instruction:
     """The arrays whose rows the threads divide, always in the same way (`partition`). If two
     instructions divide an array by rows, threads need not wait for each other between them."""
     early: bool = False
-    """Whether to run the instruction as soon as its inputs are ready, even before earlier
-    instructions."""
+    """Whether to run the instruction as soon as its inputs are ready, even if earlier instructions
+    have not run yet."""
     fuse: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the update that reads its gradient, or None if they
     cannot be combined. The update must be `early`, and have the arguments of an optimizer's kernel
@@ -159,7 +159,7 @@ class Program:
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
         """Return tables with their lengths and repetitions, as arguments of `run_parts`.
 
-        The result is None if the operations need several threads, or Python.
+        The result is None if the program uses several threads or calls Python.
         """
         if self._threads > 1 or len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
@@ -370,7 +370,7 @@ def table_of(
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table for all repetitions except the last, given the table for the last one."""
+    """Return the table for all earlier repetitions, given the table for the last repetition."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

@@ -66,7 +66,7 @@ class Lowered:
         self._options = dtype, threads, early
 
     def instructions(self, arrays: Sequence[np.ndarray]) -> list[Instruction]:
-        """Return the instructions for other arrays."""
+        """Return the instructions with `arrays` instead of the recorded arrays."""
         replaced = {id(one): array for one, array in zip(self._arrays, arrays, strict=True)}
         for array, node in self._memory.temporary:
             replaced[id(array)] = allocated(node, self._memory.dtype)

@@ -36,7 +36,7 @@ def without_totals(
 
 
 def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
-    """Return x of total = total + sum(x), or None if a write is something else."""
+    """Return x if a write sets total = total + sum(x), else None."""
     total = base_of(write.node)
     if total.op != "add" or write.array.size != 1:
         return None

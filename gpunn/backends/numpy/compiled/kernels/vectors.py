@@ -84,7 +84,7 @@ def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.T
 
 
 def fetch_line(builder: ir.IRBuilder, pointer: Any) -> None:
-    """Prefetch the cache line at a pointer to bytes."""
+    """Prefetch the cache line that contains the byte at `pointer`."""
     parameters = [I8_POINTER, I32, I32, I32]
     function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
     builder.call(function, [pointer, I32(0), I32(2), I32(1)])  # to read, into L2, data
