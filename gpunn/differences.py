@@ -78,7 +78,7 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) for each single value in nested dicts and lists.
 
-    A constant schedule counts as a single value: its number.
+    A constant schedule counts as a single value, the constant.
 
     Examples
     --------

@@ -5,8 +5,8 @@ the rows, on average. This holds for any network. The held-out rows must not inf
 set contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
 Set-Valued Classifiers With Bounded Error Levels"). For each held-out row, take the probability of
 the true class. The limit is the k-th largest of these n probabilities, with k = ceil((n + 1) *
-percent / 100). If the probabilities are right, no other sets with this coverage have fewer classes
-on average. The predicted class is always in the set.
+percent / 100). If the probabilities are right, all other sets that contain the true class as often
+have at least as many classes on average. The predicted class is always in the set.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def set_of(p: Sequence[float], predicted: int, sets: dict[str, Any], percent: in
 
 
 def check_sets(value: Any) -> dict[str, Any]:
-    """Return the prediction sets of a file, or raise a ValueError if they are damaged."""
+    """Return a file's prediction sets if they are valid; otherwise raise a ValueError."""
     match value:
         case {"limits": list() as limits} if len(limits) == len(PERCENTS):
             if all(each is None or (isinstance(each, float) and 0 <= each <= 1) for each in limits):

@@ -99,9 +99,9 @@ def get_backend(
         Lower precision is faster on tensor cores. Matrices, sums and parameters stay float32.
         "float16" has a narrow range, from 6e-8 to 65504, so training scales the loss.
     fused_products : bool
-        On a CUDA device: whether products of float32 matrices may include biases, ReLU and
-        gradients of biases, which saves separate kernels. With and without fused products, results
-        may differ in rounding.
+        On a CUDA device: whether the product of two float32 matrices may also add a bias, apply
+        ReLU or compute a bias's gradient, instead of separate kernels. With and without fused
+        products, results may differ in rounding.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
         "heuristic", cuBLAS predicts the fastest algorithm. With "measured", gpunn times several
@@ -179,7 +179,7 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the first name in order of priority, and a description of its source for messages."""
+    """Return the first name in order of priority, and the name of its source in messages."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))
@@ -246,18 +246,20 @@ def _warn_once(reason: str) -> None:
 
 
 HELD: dict[str, int] = {}
-"""File descriptors of claims, by name; the system closes the files when the process ends."""
+"""File descriptors of claims (see `claim`), by name. The system closes them when the process
+ends."""
 
 
 def claim(subject: str) -> bool:
-    """Return whether this process, of all processes in its tree, should show a message.
+    """Return whether this process should show a message, so that only one process of a tree does.
 
-    A process and its workers (of multiprocessing or joblib) form a tree. The first process that
-    calls this function gets True. All other processes get False until the first process ends.
+    A process and its workers (of multiprocessing or joblib) form a tree. The function returns True
+    in the first process that calls it. In all other processes, it returns False until the first
+    process ends.
 
     A claim is the name of an abstract Unix socket, which only one process can bind. The operating
     system frees the name when the process ends, so no file remains. Only Linux has abstract
-    sockets; on other systems, each process gets True.
+    sockets; on other systems, the function returns True in every process.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid

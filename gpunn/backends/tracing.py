@@ -43,7 +43,7 @@ class TracedBackend:
 
 
 def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> list[Write]:
-    """Return what an operation's definition writes, as functions of the arrays that it reads.
+    """Return what an operation's definition writes, as functions of the operation's arrays.
 
     Raises an `Untraceable` with the reason if the definition can't be traced. The definition runs
     twice: if the two graphs differ, the definition uses random numbers or counts its calls.
@@ -58,7 +58,7 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 class Traced(NamedTuple):
-    """What an operation writes, and the array of each node that is an array."""
+    """What an operation writes, and the arrays that the nodes of its graph stand for."""
 
     writes: list[Write]
     arrays: Mapping[Node, Array]
@@ -67,7 +67,8 @@ class Traced(NamedTuple):
 def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
     """Return the result of `trace_operation`; operations with equal arguments share a trace.
 
-    Within `shared_traces`, a definition is traced once for equal objects and shapes of arrays.
+    Within `shared_traces`, a definition is traced only once for equal objects and equal array
+    shapes.
     """
     known = Arrays(Tracer(Graph(), dtype))
     key = definition, dtype, form_of(vars(arguments), known)
@@ -86,8 +87,8 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
 def form_of(value: Any, known: Arrays | None) -> Hashable:
     """Return a key that is equal for arguments with equal traces.
 
-    `known` numbers the arrays. `known` is None for a list within an object, because arrays in such
-    a list have no stand-ins.
+    `known` numbers the arrays. For a list within an object, `known` is None, because stand-ins do
+    not replace arrays in such a list.
     """
     if known is not None and is_array(value):
         return known.number(value), value.shape, value.dtype.kind
@@ -130,7 +131,7 @@ def hint(cls: type, reason: str) -> None:
 
 
 def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
-    """Return what a definition writes if its arguments are stand-ins of a trace."""
+    """Call a definition with stand-ins as arguments, and return what it writes."""
     stand_ins = Substitution(tracer)
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
     with kept_classes(replaced.values()):
@@ -169,9 +170,9 @@ class Arrays:
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return an array's number; equal views of the same memory have one number.
+        """Return an array's number; equal views of the same memory have the same number.
 
-        Raises an `Untraceable` if kernels can't read the array, or if it overlaps another one.
+        Raises an `Untraceable` if kernels can't read the array, or if it overlaps another array.
         """
         self._tracer.kind_of(array)
         start, stop = bytes_of(array)

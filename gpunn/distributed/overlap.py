@@ -54,10 +54,10 @@ class OverlappedSum:
     """Sums a vector over ranks, part by part; `out` receives the sums of this rank's block.
 
     Each part is cut into one piece per rank. A rank receives all ranks' numbers of its piece, adds
-    them, and sends each sum to the rank whose block contains it. So all ranks receive at the same
-    time, even if one rank's block contains the whole part. The sums are bitwise identical to the
-    sums of a single all-to-all exchange. Blocks have `length` numbers; the last block may extend
-    beyond the vector.
+    them, and sends each sum to the rank whose block contains it. With one piece per rank, all ranks
+    receive at the same time, even if one rank's block contains the whole part. The sums are bitwise
+    identical to the sums of a single all-to-all exchange. Blocks have `length` numbers; the last
+    block may extend beyond the vector.
     """
 
     out: Array

@@ -65,9 +65,9 @@ def interpret(
     """Return the predictions for outputs of shape (rows, outputs).
 
     `activation` is the `output_activation` of the loss. "softmax" predicts the most probable class,
-    and "sigmoid" predicts 1 if a probability is above 1/2. Otherwise, the outputs are the
-    predictions. With a `threshold`, the second of two classes is predicted if its probability is at
-    least the threshold. A DataError is raised if the number of class names does not match the
+    and "sigmoid" predicts 1 if a probability is above 1/2. With other activations, the outputs are
+    the predictions. With a `threshold`, the second of two classes is predicted if its probability
+    is at least the threshold. A DataError is raised if the number of class names does not match the
     number of outputs.
     """
     count = outputs.shape[1]

@@ -28,7 +28,7 @@ class Call(NamedTuple):
     operands: tuple[int, ...]
     result: int
     unused: list[int]
-    """The values that no later call needs."""
+    """The values that are freed after this call, because no later call needs them."""
 
 
 class Plan:
@@ -66,17 +66,17 @@ class Plan:
         return tuple(values[k] for k in self._results)
 
     def _value(self, value: Any = None) -> int:
-        """Return the number of a new value."""
+        """Add a value, and return its number."""
         self._values.append(value)
         return len(self._values) - 1
 
     def _call(self, function: Callable[..., Any], *operands: int) -> int:
-        """Return the number of a function's result."""
+        """Add a call of a function, and return the number of the call's result."""
         self._calls.append(Call(function, operands, self._value(), []))
         return self._calls[-1].result
 
     def _array(self, node: Node, kind: str) -> int:
-        """Return the number of the value of a node, converted to an array of this kind."""
+        """Convert a node's value to an array of kind `kind`, and return the new value's number."""
         if (id(node), kind) not in self._numbers:
             made = partial(number, kind=kind, value=node.data)
             converted = partial(astype, kind=kind)
@@ -118,7 +118,7 @@ def number(library: Library, kind: str, value: float) -> Array:
 
 
 def astype(library: Library, a: Array, kind: str) -> Array:
-    """Return an array of another kind."""
+    """Convert an array to kind `kind`."""
     return library.xp.astype(a, library.dtypes[kind])
 
 
@@ -159,7 +159,7 @@ def tanh_softplus(library: Library, z: Array) -> Array:
 
 
 def named(name: str) -> Callable[..., Array]:
-    """Return a function that calls the library's function of that name."""
+    """Return a function that calls the array library's function `name`."""
     return lambda library, *operands: getattr(library.xp, name)(*operands)
 
 
@@ -184,11 +184,11 @@ LOGICAL: Mapping[str, Callable[..., Array]] = {
     "subtract": lambda library, one, a: library.xp.logical_not(a),
     "where": named("where"),
 }
-"""Functions of Boolean arrays, which other engines compute with the numbers 0 and 1."""
+"""Functions of Boolean arrays. Other engines use the numbers 0 and 1 instead of Booleans."""
 
 
 def placed(node: Node, library: Library, a: Array) -> Array:
-    """Return an array with columns of zeros before and after the columns of another one."""
+    """Add columns of zeros before and after an array's columns."""
     rows, columns = node.shape
     widths = node.data, columns - node.data - a.shape[1]
     zeros = (

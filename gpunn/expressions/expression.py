@@ -31,8 +31,8 @@ from gpunn.typing import Array, Shape
 class Expression:
     """Functions of arrays as a graph.
 
-    The `data` of each input is the input's name. Outside of the trace that the expression belongs
-    to, all arrays that the results read must be inputs.
+    The `data` of each input is the input's name. All arrays that the results read must be inputs,
+    unless the expression is used in the trace that made it.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Expression:
         return listed(self.results)
 
     def structure(self) -> list[Any]:
-        """Return the graph without the first axis of its nodes, to compare traces."""
+        """Return the graph as a list, without the number of rows, to compare traces."""
         order = in_order(self.results)
         numbers = {id(node): number for number, node in enumerate(order)}
         nodes = [
@@ -71,10 +71,10 @@ class Expression:
         return Plan(self.inputs, self.results)
 
     def __call__(self, xp: Any, *arrays: Array) -> tuple[Array, ...]:
-        """Return the results for arrays with the shapes of the inputs.
+        """Compute the results from arrays, which must have the shapes of the inputs.
 
-        `xp` is an array-API namespace. With a `Namespace`, arrays and results are stand-ins, and
-        the expression becomes a part of their graph.
+        `xp` is an array-API namespace. If `xp` is a `Namespace`, arrays and results are stand-ins,
+        and the expression is added to the stand-ins' graph.
         """
         wrong = [
             f"{node.data}: expected shape {node.shape}; got {tuple(array.shape)}"

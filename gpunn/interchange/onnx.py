@@ -65,8 +65,8 @@ def to_onnx(
     model : Sequential
         The network, on any device.
     encoded : bool
-        Whether the only input of the model of a network with a schema is the matrix that
-        `Schema.encode` returns; by default, the inputs are the table's columns.
+        For a network with a schema: whether the model has a single input, the matrix that
+        `Schema.encode` returns. By default, the inputs are the table's columns.
     input_dtype : str or None
         Dtype of the input "input", by default the network's dtype. "uint8", "int8", "uint16" and
         "int16" accept pixels without conversion, for networks that begin with a `Rescaling`.

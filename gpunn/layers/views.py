@@ -20,7 +20,7 @@ def reshaped(
 ) -> Array:
     """Return x with another shape: a view, or a copy if x is a view with other strides.
 
-    `shape` includes the axis of rows. The layer's buffer called `name` stores the copy.
+    `shape` includes the axis of rows. A copy is stored in the layer's buffer `name`.
     """
     try:
         return view(x, shape, workspace)

@@ -17,7 +17,7 @@ ERROR_BINS = 15
 """Number of bins of equal width for the calibration error, as in Guo et al. 2017."""
 
 DRAWS = 1000
-"""Number of random draws of the calibration error that perfect probabilities would have."""
+"""How often the calibration error of perfect probabilities is drawn at random."""
 
 LISTED = 100
 """Maximum number of points per curve in the chart's table."""
@@ -79,7 +79,8 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
 
     The error of a bin is |mean probability - fraction of rows in the class|; its mean over the bins
     is weighted by their rows. In a bin of perfect probabilities p_i, the sum of all (t_i - p_i) is
-    about normal, with the variance sum_i p_i (1 - p_i). Such random errors give the percentile.
+    about normal, with the variance sum_i p_i (1 - p_i). The percentile is computed from random
+    errors with this distribution.
     """
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)

@@ -83,7 +83,7 @@ def wrong_width(width: int, actual: int, delimiter: str) -> str:
 
 
 def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
-    """Return the line and the message for wrong quotation marks; `last` is the last row's line."""
+    """Return the line and the message of an error in quotes; `last` is the last row's line."""
     if "end of data" in str(error):
         return last + 1, (
             "the row that begins here has an unclosed quotation mark; close it, or double it if it "
@@ -107,7 +107,7 @@ def wrong_delimiter(delimiter: Any) -> str:
 def detect_delimiter(
     lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
 ) -> str:
-    """Return a delimiter that divides the first rows into equally many cells, if possible several.
+    """Return a delimiter; if possible, it divides all of the first rows into equally many cells.
 
     The first row must pass `fits`. If several delimiters remain, a delimiter between cells that are
     all numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the delimiter with which
@@ -137,7 +137,7 @@ def is_header(top: Sequence[str], commas: bool) -> bool:
 
 
 def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
-    """Return whether a first row has text above a number, or is the only row and all text.
+    """Return whether text is above a number; if there is one row, whether all its cells are text.
 
     Text above a number in one column marks a header even if the other columns are text.
     """
@@ -159,7 +159,7 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return a column's name in `names`; networks of `load_csv` call a single unnamed column ""."""
+    """Return a column's name in `names`. `load_csv` called a single unnamed column ""."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 

@@ -26,10 +26,10 @@ MAX_UNUSED = 16
 
 
 class Unused(threading.local):
-    """What fits of this thread leave to later fits, or None outside of `reused_networks`.
+    """What this thread's fits keep for later fits.
 
-    `networks` maps settings to networks, and states of random numbers to orders of rows.
-    `generator` is a generator that no fit uses.
+    `networks` maps settings to networks, and states of a generator to the row orders drawn from it.
+    `generator` is a generator that no fit uses. Outside of `reused_networks`, `networks` is None.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
@@ -41,7 +41,7 @@ UNUSED = Unused()
 
 @contextmanager
 def reused_networks() -> Iterator[None]:
-    """Let estimators of this thread use the same networks, one estimator after another."""
+    """Within the context, let this thread's estimators reuse the networks of earlier estimators."""
     outer, UNUSED.networks = UNUSED.networks, {}
     try:
         yield
@@ -50,7 +50,7 @@ def reused_networks() -> Iterator[None]:
 
 
 def seeded(random_state: Any) -> np.random.RandomState:
-    """Return scikit-learn's generator; seeding an unused one is 100 times as fast as a new one."""
+    """Seed and return scikit-learn's generator, if possible an unused one (100 times as fast)."""
     random: np.random.RandomState | None = None
     if isinstance(random_state, Integral):
         random, UNUSED.generator = UNUSED.generator, None
@@ -64,7 +64,7 @@ def seeded(random_state: Any) -> np.random.RandomState:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return a generator equal to `random`, and the growing list of orders drawn from it.
+    """Return a generator equal to `random`, and a list that collects the generator's orders.
 
     Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
     """
@@ -82,7 +82,7 @@ def reused_orders(
 
 
 class Engine:
-    """The network and the trainer of an estimator, but not its fitted arrays.
+    """An estimator's network and trainer, without the estimator's fitted arrays.
 
     Fitted arrays are on the host, as `coefs_`, `intercepts_` and `normalization_`. Users may change
     these arrays, so they are copied to the device before each use. A pickle contains no device
@@ -120,7 +120,7 @@ class Engine:
             return self._network
 
     def release_network(self, estimator: Any) -> None:
-        """Within `reused_networks`, let other estimators use the network."""
+        """Within `reused_networks`, let later estimators use this engine's network."""
         with self._lock:
             if UNUSED.networks is not None and isinstance(estimator.activation, str):
                 assert self._network is not None

@@ -25,7 +25,7 @@ class InvalidParameterError(ArgumentError, TypeError):
 
 
 class Constraint(NamedTuple):
-    """A condition for a parameter, and the words that complete "The parameter must be ..."."""
+    """A condition for a parameter, and the text after "must be" in the error message."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -150,7 +150,7 @@ def estimator(cls: E) -> E:
 def parameter_names(cls: Any) -> list[str]:
     """Return the sorted names of an estimator's parameters.
 
-    scikit-learn inspects the constructor's signature in each call, which is slow. That is needed
+    scikit-learn inspects the constructor's signature in each call, which is slow. gpunn does so
     only for subclasses, whose constructors may have other parameters.
     """
     if "_parameters" in vars(cls):

@@ -33,8 +33,9 @@ class Scoring:
     """The metric that compares candidates, and selects the candidates to combine.
 
     `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
-    of logarithms; with `quantiles`, the mean quantile loss. Predictions are probabilities or
-    numbers of shape (rows, outputs), for the held-out rows, fold by fold.
+    of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,
+    outputs) and are probabilities or numbers: first for the held-out rows of the first fold, then
+    of the next fold, and so on.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Scoring:
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
-        """Return a network's outputs for these predictions: logits, or unchanged numbers."""
+        """Return logits for predicted probabilities; return other predictions unchanged."""
         if self._loss.output_activation == "identity":
             return predictions
         logits: np.ndarray = np.log(np.maximum(predictions, TINY))
@@ -83,9 +84,9 @@ class Scoring:
     def standard_error(self, predictions: np.ndarray) -> float:
         """Return the standard error of the mean of the folds' scores.
 
-        With a single fold, it is the standard deviation over bootstrap samples of the rows. If
-        there are many rows, samples have fewer rows, and their standard deviation is scaled (Bickel
-        et al. 1997, "Resampling Fewer Than n Observations").
+        With a single fold, the standard error is the standard deviation over bootstrap samples of
+        the rows. If there are many rows, samples have fewer rows, and their standard deviation is
+        scaled (Bickel et al. 1997, "Resampling Fewer Than n Observations").
         """
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))

@@ -116,7 +116,7 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
 def without_missing(y: Any) -> Any:
     """Return a nullable pandas column as an array, unless it has missing values.
 
-    Otherwise, scikit-learn would convert integers and Booleans to floats.
+    From the column itself, scikit-learn would convert integers and Booleans to floats.
     """
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
@@ -152,7 +152,7 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 def checked_row_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str
 ) -> np.ndarray | None:
-    """Check sample weights as `checked_weights` does; errors name a row with NaN."""
+    """Check sample weights like `checked_weights`; if one is NaN, the error names its row."""
     weights = np.asarray(to_host(sample_weight))
     if weights.ndim == 1:
         check_finite(weights, argument, dtype)
@@ -160,7 +160,7 @@ def checked_row_weights(
 
 
 def coded_targets(y: np.ndarray, argument: str) -> Coded:
-    """Encode strings and objects by a dictionary, row by row."""
+    """Encode targets (strings or objects) by a dictionary, in the order of the rows."""
     width = max(1, y.size // max(1, len(y)))
     return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
 
@@ -231,7 +231,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""So few rows can't be divided into training and validation rows."""
+"""This many rows, or fewer, can't be divided into training and validation rows."""
 
 
 def split(

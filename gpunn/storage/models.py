@@ -117,7 +117,7 @@ def read_model(
 
 
 def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove and return the arrays whose names begin with a prefix, by names without prefix."""
+    """Remove arrays whose names begin with a prefix; return them by their names without prefix."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 

@@ -26,9 +26,9 @@ from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. So few objects fit into the processor's
-cache, and are freed before Python's garbage collector moves them to an older generation. With 2^16
-cells, reading took twice as long."""
+"""Number of cells that are converted to Python objects at a time. This number of objects fits into
+the processor's cache, and the objects are freed before Python's garbage collector moves them to an
+older generation. With 2^16 cells, reading took twice as long."""
 
 
 def read_table(
@@ -148,7 +148,7 @@ NO_CODES: dict[str, int] = {}
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number; None for several ascending integers, like years."""
+    """Return the first name that is a number, or None for ascending integers, such as years."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -194,7 +194,7 @@ class Reader:
         """Return doubts about how cells were read, by column.
 
         If three digits follow every mark in a column, the mark may separate decimals or thousands.
-        Marks in other columns may show which.
+        The marks in other columns may decide between the two.
         """
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()
@@ -260,10 +260,10 @@ class Reader:
 class CellReader:
     """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
 
-    With `commas`, a comma may be a decimal mark if the column has no points. `is_late` means that
-    the column turned out to be text after some cells were read as numbers. `mark` is the decimal
-    mark, or "". If three digits follow every mark, the marks may separate thousands, and
-    `ambiguous` is the first cell with a mark. `rounding` is a remark on a rounded integer, or "".
+    With `commas`, a comma may be a decimal mark if the column has no points. If some cells were
+    read as numbers before a cell of text was found, `is_late` is true. `mark` is the decimal mark,
+    or "". If three digits follow every mark, the marks may separate thousands, and `ambiguous` is
+    the first cell with a mark. `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -49,7 +49,7 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return the group column in a list, or an empty list if the user chose its kind in `columns`.
+    """Return a list with the group column, or [] if the user chose a kind for it in `columns`.
 
     By default the group column is not an input, since new rows belong to unseen groups.
     """
@@ -123,9 +123,9 @@ def split_values(
 def rows_in_common(
     table: Table, others: Table, kind: str, name: str, markers: Markers, chosen: str = ""
 ) -> int:
-    """Return how many rows of `others` a split would put together with the table's rows.
+    """Return how many rows of `others` a split by time or group would not separate from the table.
 
-    These rows are not later than all rows of the table, or their group is also in the table.
+    These rows are not later than the table's latest row, or their group is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers, chosen).max()
@@ -141,7 +141,7 @@ def rows_in_common(
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
     """Return advice for a random split: a line for each column of dates or shared identifiers.
 
-    The columns may be learned from another table. A table with fewer than `FEW` rows gets no
+    `columns` may come from another table's schema. A table with fewer than `FEW` rows gets no
     advice.
     """
     advice = []
@@ -165,7 +165,7 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
 
 
 def has_times(table: Table, column: Column) -> bool:
-    """Return whether a column has different dates, or integers under a name that means dates."""
+    """Return whether a column has different dates, or has integers and a name that means a time."""
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
     return is_named_as_time(column.name) and has_integers(table, column.name)

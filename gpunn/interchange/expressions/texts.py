@@ -20,8 +20,9 @@ MAX_TEXT = 72
 class Form:
     """A function as text: `{0}`, `{1}`, ... are its arguments.
 
-    `level` is the text's precedence; `first` and `others` are the highest levels of arguments
-    without parentheses. With `names`, the first argument occurs repeatedly, so it must be a name.
+    `level` is the text's precedence. The first argument needs parentheses if its level is above
+    `first`, other arguments if their level is above `others`. If `names`, the text repeats the
+    first argument, so this argument must be a name.
     """
 
     text: str
@@ -48,7 +49,7 @@ def prefix(operator: str) -> Form:
 
 
 def named(text: str, level: int = ATOM) -> Form:
-    """Return a form whose arguments are names or numbers, so they can occur several times."""
+    """Return a form that may repeat its arguments, so these must be names or numbers."""
     return Form(text, level, ATOM, ATOM, names=True)
 
 

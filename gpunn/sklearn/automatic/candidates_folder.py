@@ -21,8 +21,8 @@ from gpunn.storage.training_folder import TrainingFolder
 from gpunn.tabular import combined, separated
 
 CONTENTS = "candidates.json"
-"""Name of the file that describes the candidates, and is written after a candidate's other
-files."""
+"""Name of the file that describes the candidates. After each candidate, this file is written
+last."""
 
 LARGEST = 2**36
 """Maximum size of a file in bytes."""

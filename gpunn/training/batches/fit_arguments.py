@@ -19,7 +19,7 @@ from gpunn.training.batches.dataset import DatasetBuilder, Subset
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Makes data sets from arrays, and streams from batches, prepared `prefetch` updates ahead."""
+    """Makes data sets from arrays, or streams of batches prepared `prefetch` updates ahead."""
 
     builder: DatasetBuilder
     epoch: Callable[[], int]
@@ -129,7 +129,7 @@ class FitArguments:
 
 
 def refuse_targets(X: Any) -> None:
-    """If the caller gave targets, raise an ArgumentError if X consists of batches."""
+    """Raise an ArgumentError if X consists of batches, because the caller also gave targets."""
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
             "y: can't be combined with batches, which contain their targets as tuples (X, y); "
@@ -138,7 +138,7 @@ def refuse_targets(X: Any) -> None:
 
 
 def refuse(X: Any) -> None:
-    """If the caller gave no targets, raise an ArgumentError unless X consists of batches."""
+    """Raise an ArgumentError unless X consists of batches, because the caller gave no targets."""
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(

@@ -28,8 +28,8 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
     Each layer gets the outputs of earlier layers, which already have initial values. The weights
     are set first; the biases are then computed from the outputs of these weights. Everything except
     the passes through layers is computed on the host in float64, so that backends differ only by
-    rounding. Only the needed rows of a memory map are read. Raise a DataError that names the layer
-    if a value is not finite.
+    rounding. Only the needed rows of a memory map are read. If a value is not finite, raise a
+    DataError that names the layer.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
@@ -58,7 +58,7 @@ def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
 
 
 def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> None:
-    """Compute a layer's parameters with initializers `FromData` from its inputs, weights first."""
+    """Set a layer's parameters that have initializers `FromData`, from the layer's inputs x."""
     parameters, names = model.parameters, list(model.parameters)
     to_host = model.backend.to_host
     values = {

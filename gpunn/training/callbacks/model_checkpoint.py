@@ -157,7 +157,7 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Keep `newest` and the `keep` files with the largest numbers; remove other files."""
+        """Remove all but `newest` and the `keep` files with the largest numbers in their names."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
@@ -165,7 +165,7 @@ class NumberedFiles:
                 remove(file)
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files that killed writers of these files have left."""
+        """Remove the temporary files of processes that were killed while they wrote such a file."""
         folders = filled(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
         for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
             if Path(folder).is_dir():
@@ -173,7 +173,7 @@ class NumberedFiles:
 
     @property
     def _pattern(self) -> str:
-        """A pattern that matches the file names; its groups are the numbers."""
+        """A pattern for the file names; its groups match the numbers in a name."""
         name = re.escape(Path(self.template).name)
         return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
 

@@ -1,4 +1,4 @@
-"""Compute the loss from the outputs of the last layer before the loss, averaged over members."""
+"""Compute the loss, averaged over members, from the outputs of the last layer before the loss."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> A
 
 
 def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
-    """Return a buffer with each row of the array repeated once per member."""
+    """Return a buffer with as many copies of each row as there are members."""
     ops, rows, shape = workspace.backend, array.shape[0], tuple(array.shape[1:])
     dtype = ops.dtype_name(array)
 

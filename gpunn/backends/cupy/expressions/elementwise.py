@@ -19,11 +19,11 @@ from gpunn.optimizers import Optimizer
 from gpunn.typing import Shape
 
 SIZES = (4, 5)
-"""An optimizer is traced with vectors of these two sizes, and must have the same rule for both."""
+"""Sizes of the vectors with which an optimizer is traced: both must give the same rule."""
 
 
 class Variable(NamedTuple):
-    """A variable of a kernel, with the node that it contains and its expression."""
+    """A variable of a kernel, with the node and the expression that compute its value."""
 
     name: str
     node: Node
@@ -35,9 +35,9 @@ class Variable(NamedTuple):
 
 
 def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
-    """Return an activation of arrays with this shape, as a function that kernels compute.
+    """Trace an activation of arrays with this shape; return a function that kernels can compute.
 
-    Raises an `Untraceable` with the reason if its value or derivative is not elementwise.
+    Raises an `Untraceable` with the reason if the activation or its derivative is not elementwise.
     """
 
     def definition(
@@ -113,9 +113,9 @@ def results_of(writes: Sequence[Write], results: Mapping[str, np.ndarray]) -> di
 def printed(
     printer: Printer, roots: Sequence[Node], arrays: Mapping[int, str], size: int
 ) -> tuple[list[Variable], dict[int, str]]:
-    """Return the variables that compute an element of the roots, and the names of all nodes.
+    """Return variables with expressions for an element of the roots, and the names of all nodes.
 
-    `arrays` are the variables that contain an element of each array, by the array's id. Each node
+    `arrays` maps an array's id to the variable that contains an element of the array. Each node
     must have `size` elements, or one.
     """
     variables, names = list[Variable](), dict[int, str]()

@@ -1,4 +1,4 @@
-"""Statements of a kernel that compute elements of traced arrays."""
+"""The statements of a kernel, which compute elements of traced arrays."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Statements:
     """The statements of a kernel that writes traced results to their arrays.
 
     `writes` are the arrays and their new elements. The kernel may read an array only at elements
-    that it writes. `dtype` is the type T. `summed` are matrices of one shape whose rows the kernel
-    adds.
+    that it writes. `dtype` is the type T. `summed` are matrices of one shape; the kernel adds the
+    rows of each matrix.
 
     Variables are declared in four scopes. `once` has numbers that all rows share, `row` has numbers
     of a row, and `loop` has elements in a loop over columns. `last` has numbers that need a sum
@@ -84,7 +84,7 @@ class Statements:
 
     @property
     def numbers(self) -> list[str]:
-        """The declarations of the numbers of columns, and of constants."""
+        """Declarations of the kernel's numbers: the numbers of columns, and constants."""
         widths = [f"long long width{number}" for number in range(len(self.widths))]
         return [*widths, *(f"T {constant}" for constant in self.printer.constants)]
 
@@ -116,11 +116,11 @@ class Statements:
                 self.late.add(id(node))
 
     def is_total(self, node: Node) -> bool:
-        """Return whether a reduction is over all elements of several rows."""
+        """Return whether a reduction combines all elements of several rows."""
         return self.rows > 1 and math.prod(node.shape) == 1
 
     def place(self, shape: Shape) -> Place:
-        """Return the place of an array or result of this shape."""
+        """Return which element of an array or result of this shape a statement uses."""
         size = math.prod(shape)
         if size == 1:
             return ONCE
@@ -148,7 +148,7 @@ class Statements:
         raise Untraceable(f"broadcasting {argument.shape} to {whole} is not supported")
 
     def _columns_of(self, own: Shape, whole: Shape, column: str) -> tuple[int, str]:
-        """Return the number of columns of an argument that is broadcast, and its column."""
+        """Return an argument's number of columns, and the column to use after broadcasting."""
         size = math.prod(own)
         if size == 1:
             return 1, ""
@@ -241,7 +241,7 @@ class Statements:
         return f"width{self.widths.index(columns)}"
 
     def _reduce(self, node: Node) -> None:
-        """Declare the sums, maxima and minima of a row that can share a loop with this one."""
+        """Declare a row's sum, maximum or minimum, and all others that can share its loop."""
         columns = self._reduced(node)
         together = [
             each
@@ -267,7 +267,7 @@ class Statements:
         self.loop = outer
 
     def _reduced(self, node: Node) -> int:
-        """Return how many columns a reduction of rows has."""
+        """Return how many elements of each row a reduction combines."""
         return math.prod(node.args[0].shape) // self.rows
 
     def over_columns(self, columns: int, body: Scope) -> list[str]:
@@ -277,7 +277,7 @@ class Statements:
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
-    """Return the number of rows that are reduced or sliced, else of the largest array."""
+    """Return a kernel's number of rows: of a reduced or sliced array, or the largest array."""
     for node in nodes:
         if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
             return node.args[0].shape[0]

@@ -1,7 +1,7 @@
 """The joint prediction of members: the mean of their outputs or probabilities.
 
-Means of probabilities are computed from log-probabilities, from which the largest one so far is
-subtracted. So a mean is accurate even if a member's probability is too small for float32.
+Means of probabilities are computed from log-probabilities, minus the largest log-probability so
+far. So a mean is accurate even if a member's probability is too small for float32.
 """
 
 from __future__ import annotations

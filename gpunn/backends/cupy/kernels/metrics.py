@@ -1,4 +1,4 @@
-"""Metrics, most of which one kernel, with one warp per row, computes as weighted sums.
+"""Metrics. For most of them, one kernel, with one warp per row, computes weighted sums.
 
 The mathematics is in `gpunn.metrics`.
 """
@@ -35,7 +35,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return a score: the mean over j of a term, which is an expression of p[j] and t[j]."""
+    """Return a score that is the mean over j of a term, an expression of p[j] and t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;

@@ -77,7 +77,7 @@ NAMES = {
 }
 
 LARGEST_ALIGNMENT = 256
-"""The largest alignment of matrices, in bytes, that cuBLASLt's heuristic distinguishes."""
+"""The heuristic of cuBLASLt treats all larger alignments of matrices (in bytes) like this one."""
 
 
 class Algorithm(ctypes.Structure):
@@ -147,7 +147,7 @@ class RefusalError(Exception):
 
 
 def check_for_refusal(function: str, status: int) -> None:
-    """Raise a RefusalError if the status means a refused product; otherwise `check` the status."""
+    """Raise a RefusalError if cuBLASLt refused a product; `check` any other status."""
     if status in REFUSALS:
         raise RefusalError(REFUSALS[status])
     check(function, status)
@@ -196,7 +196,7 @@ class Plan:
         check("cublasLtMatmulDescSetAttribute", status)
 
     def _add(self, matrix: Array) -> None:
-        """Describe the next matrix, transposed because cuBLASLt's matrices are column-major."""
+        """Describe a matrix as its transpose, because cuBLASLt's matrices are column-major."""
         rows, columns = matrix.shape
         layout = ctypes.c_void_p()
         status = self._library.cublasLtMatrixLayoutCreate(

@@ -95,7 +95,7 @@ class Uses:
             for each in one.written_extents:
                 self._writers.setdefault(each, []).append(position)
         self._others: dict[Extent, list[Extent]] = {}
-        """Maps an extent to the other extents that share memory with it."""
+        """Maps an extent to all other extents with which it shares memory."""
         before: list[Extent] = []
         for own in sorted(self._readers.keys() | self._writers.keys()):
             if before:
@@ -107,7 +107,7 @@ class Uses:
             before.append(own)
 
     def readers_of(self, extents: Sequence[Extent]) -> set[int]:
-        """Return the positions of instructions that read memory in some of the extents."""
+        """Return the positions of the instructions that read memory of at least one extent."""
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:

@@ -37,7 +37,7 @@ line:
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""Indices of the arguments of an optimizer's kernel that select the parameters to update."""
+"""In the arguments of an optimizer's kernel, the indices of those that select the parameters."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
@@ -49,7 +49,8 @@ CODE, INPUTS, MEMORY, MEMORY_BYTES, INPUT_COUNT, ELEMENTS, COLUMNS = 0, 1, 2, 3,
 """Indices of arguments of the kernel `expression`."""
 
 BLOCK_BYTES = 128
-"""Bytes in a block of numbers: two of the longest vectors, whose additions run in parallel."""
+"""Bytes in a block of numbers: two of the longest vectors, so that two additions run in
+parallel."""
 
 ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
@@ -73,8 +74,8 @@ EXPRESSION_FUNCTIONS = {
     "add_to_root": 2,
     "divide_by_root": 3,
 }
-"""Elementwise functions of the kernel `expression`, with their numbers of arguments. In the kernel,
-a function is its index in this dictionary."""
+"""Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
+identifies a function by its index in this dictionary."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
 """Codes of the reductions in the kernel `expression`."""
@@ -100,7 +101,7 @@ integers:
 """
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
-"""The functions whose values are averaged over an ensemble's members."""
+"""The mean over an ensemble's members is a mean of one of these functions of the outputs."""
 
 TILE_VECTORS = 2
 """Maximum number of vectors in a row of a product's tile."""
@@ -137,8 +138,8 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 """Methods of a matrix product:
 
 * TILES: read A and B directly.
-* PACKED: read B from panels, into which the kernel `pack` copied it, and copy some rows of A at a
-  time.
+* PACKED: read B from the panels to which the kernel `pack` copied B, and copy some rows of A at a
+time.
 * TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
 * TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; C.T = B.T A.T is computed with panels
   of A.T.
@@ -186,7 +187,8 @@ P = ProductArgs(*range(len(ProductArgs._fields)))
 """The index of each argument of the kernel `product`."""
 
 PERMUTATION_SEEDS = 12
-"""Number of integers before the result of the function `permutation`: its seeds, and memory."""
+"""Number of integers before the result in the memory of the function `permutation`: its seeds, and
+temporary memory."""
 
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""

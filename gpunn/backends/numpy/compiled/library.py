@@ -36,18 +36,18 @@ ENTRIES = {
 }
 """The names of the library's functions that Python calls, and their numbers of parameters."""
 
-SLOWER = "Without kernels, training takes 1.4 to 23 times as long, longest for small networks"
+SLOWER = "Without kernels, training takes 1.4 to 23 times as long; small networks lose most"
 """These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
     "don't wait for one another"
 )
-"""Advice for machines with other programs: without kernels, NumPy's BLAS uses several threads."""
+"""Advice for machines on which other programs run. Without kernels, gpunn uses NumPy's BLAS."""
 
 
 class Library:
-    """A loaded library, with kernels by name, and the functions that run a team's threads.
+    """A loaded library: its kernels, by name, and its functions that run a team's threads.
 
     The functions have integer arguments and results. While a function of the library runs, Python's
     lock (GIL) is released. An OSError is raised if the system can't load the library.
@@ -100,7 +100,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """The result of a search: a library, or the reason for finding none and a target to build."""
+    """The result of a search: a library, or a reason for having none and a target to build."""
 
     library: Library | None
     problem: str = ""
@@ -149,7 +149,7 @@ def library() -> Library | None:
 
 
 def remedy(search: Search) -> str:
-    """Return advice on how to get kernels after a failed search, or "" without advice."""
+    """Return advice on how to get kernels after a failed search, or "" if there is no advice."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
     if search.target is None or has_numba():
@@ -158,7 +158,7 @@ def remedy(search: Search) -> str:
 
 
 def loaded_library() -> Library:
-    """Return this process's library; the caller knows that there is one."""
+    """Return this process's library, which must exist."""
     search = library()
     assert search is not None, "programs require kernels"
     return search

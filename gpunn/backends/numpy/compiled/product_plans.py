@@ -47,22 +47,23 @@ NARROW = 512
 SKINNY rows. Up to this many terms, a panel of a transposed B stays in the L1 cache."""
 
 FEW_COLUMNS = 4
-"""If C has at most this many columns, the vectors of a tile would be mostly empty."""
+"""Tiles with at most this many columns of C would have mostly empty vectors."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """For a gradient of weights, copying B into panels takes too long if the batch has at most
 FEW_TERMS rows, or if the gradient has at most SMALL_RESULT elements."""
 
 LARGE_RESULT = 1 << 19
-"""Minimum number of elements of C for which B is copied into panels, so that C is written row by
-row."""
+"""If C has at least this many elements, a transposed B is copied into panels, so that C is written
+row by row."""
 
 TERMS_SPAN = 1 << 19
-"""Maximum bytes of a matrix that the terms processed together may span. With more bytes, rows at
-distances of a power of two would evict each other from the cache."""
+"""Maximum bytes of a matrix that the terms processed together may span. In a larger range, rows
+whose distance is a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of B if the threads divide the rows of A, since each thread then reads all of B."""
+"""Maximum bytes of B for dividing the rows of A among the threads: each thread then reads all of
+B."""
 
 MIN_ROWS = 28
 """If the threads would have fewer rows than this, they divide the columns instead, if possible.
@@ -70,14 +71,14 @@ MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gra
 it is the same for all processors."""
 
 MAX_TILES = 8
-"""Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
-cache."""
+"""Maximum number of tiles whose rows are processed together. The rows of A in more tiles would not
+stay in the cache."""
 
 
 class Operand(NamedTuple):
     """A matrix or a transposed matrix in memory: the address, and strides in bytes.
 
-    `panel` is the stride between panels, the columns that one tile of a product reads.
+    `panel` is the stride between panels. A panel is the columns that one tile of a product reads.
     """
 
     start: int
@@ -302,7 +303,7 @@ class ProductPlans:
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return an instruction that copies an operand into panels in memory for all products."""
+        """Return an instruction that copies an operand into panels, which all products share."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
@@ -316,11 +317,11 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction | None:
-        """Combine a product (a gradient) with the update that reads it, some rows at a time.
+        """Combine a product with the update that reads its result, some rows at a time.
 
-        The update then reads the gradients from the cache instead of memory. Only the last
-        repetition of a program writes the gradients to memory. The result is None if the product
-        and the update can't be combined.
+        The product is a gradient, which the update then reads from the cache instead of memory.
+        Only the last repetition of a program writes the gradient to memory. Return None if the
+        product and the update can't be combined.
         """
         result, offset = product.writes[0], 0
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
@@ -359,8 +360,8 @@ def shares_memory(one: Array, other: Array) -> bool:
 def input_of(update: Instruction, gradient: Array) -> int | None:
     """Return which input of an instruction `expression` is the gradient.
 
-    The result is None if the instruction changes the gradient, or if it doesn't compute each
-    element from the same elements of all arrays.
+    The result is None if the instruction changes the gradient, or if an element of its result
+    depends on elements at other positions.
     """
     code, inputs = np.asarray(update.args[CODE]), np.asarray(update.args[INPUTS])
     (found,) = np.nonzero((inputs[:, 0] == MATRIX) & (inputs[:, 1] == address(gradient)))

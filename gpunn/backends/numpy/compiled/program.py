@@ -22,7 +22,7 @@ from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.typing import Array
 
 Cell = tuple[np.ndarray, int, int]
-"""A row of a table, a column of the row, and the number of the argument that the cell contains."""
+"""A table's cell that contains an argument: the row, the column, and the argument's number."""
 
 CACHED = 1 << 20
 """Maximum bytes that the instructions of a group use for one piece."""
@@ -58,10 +58,11 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads and writes, which must exist as long as the program."""
+    """Arrays that the kernel reads or writes. They must exist as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
-    """The arrays whose rows the threads divide, always in the same way (`partition`). If two
-    instructions divide an array by rows, threads need not wait for each other between them."""
+    """The arrays of which each thread uses some rows, in every instruction the same (`partition`).
+    If two instructions divide an array by rows, threads need not wait for each other between
+    them."""
     early: bool = False
     """Whether to run the instruction as soon as its inputs are ready, even if earlier instructions
     have not run yet."""
@@ -72,13 +73,13 @@ class Instruction:
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
     unread: tuple[int, np.ndarray] | None = None
-    """A result that need not be written: the number of its argument, which may be 0, and the
-    array."""
+    """A result that need not be written, as the argument's number and the array. If the kernel gets
+    0 instead of the array's address, it does not write the result."""
     in_pieces: bool = False
     """Whether each thread divides its rows into pieces, and runs the kernel on each piece."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Other arguments for all repetitions of a program except the final one. Only the final
-    repetition has to write results that are read after the program."""
+    """The arguments in all repetitions of a program except the final one, if they differ. Only the
+    final repetition has to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
@@ -168,9 +169,10 @@ class Program:
         return [(t.address, len(t.rows), count) for t, count in tables if t and count > 0]
 
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
-        """Return where the tables of a program contain some arguments, found by identity.
+        """Return the cells in a program's tables that contain these arguments (the same objects).
 
-        The result is None if an instruction uses an argument's memory through another array.
+        The result is None if an instruction uses the memory of an argument, but not the argument
+        itself.
         """
         numbers = {id(each): index for index, each in enumerate(arguments)}
         memories = [
@@ -222,10 +224,10 @@ class Program:
 
 
 def has_address(array: np.ndarray, instruction: Instruction) -> bool:
-    """Return whether an instruction that reads an array has the array's address as an argument.
+    """Return whether an instruction does not read an array, or has its address as an argument.
 
-    An instruction without the array's address may have the address of a part of the array, or of a
-    table of addresses.
+    If an instruction reads the array without this argument, an argument may be the address of a
+    part of the array, or of a table of addresses.
     """
     memory = extent(array, ())
     reads = any(memory.meets(each) for each in instruction.read_extents)
@@ -233,7 +235,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions in an order in which `early` ones follow their inputs immediately.
+    """Reorder the instructions: an `early` instruction immediately follows its inputs.
 
     In this order, the update of a layer's weights runs while their gradient is in the cache.
     """
@@ -282,7 +284,7 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Let only the final repetition write results that no instruction reads."""
+    """Let only the final repetition write results that are read only after the program."""
     result = list(order)
     for position, one in enumerate(order):
         if one.unread is not None:
@@ -294,11 +296,11 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
-    """Return the positions of instructions in groups, which run on one piece after the other.
+    """Return the instructions' positions, divided into groups; a group runs on one piece at a time.
 
-    A piece is one of `parts` parts of the rows. Instructions of a group use only the same pieces of
-    each other's results. An instruction joins an earlier group if it may run before the
-    instructions in between, and if the group's memory stays in the cache.
+    A piece is one of `parts` parts of the rows. For each piece, an instruction of a group uses only
+    this piece of the other instructions' results. An instruction joins an earlier group if it may
+    run before the instructions in between, and if the group's memory stays in the cache.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -331,7 +333,7 @@ def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
 
 
 def divided_alike(one: Instruction, other: Instruction, parts: int) -> bool:
-    """Return whether two instructions divide all memory that they share in the same way."""
+    """Return whether two instructions divide their shared memory into the same parts."""
     pairs = (
         (one.written_extents, [*other.read_extents, *other.written_extents]),
         (one.read_extents, other.written_extents),

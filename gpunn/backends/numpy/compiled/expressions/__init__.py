@@ -34,7 +34,7 @@ class Loops(NamedTuple):
 
 
 def loops_of(nodes: Sequence[Node]) -> Loops:
-    """Return the loops that compute nodes."""
+    """Divide the computation of nodes into loops."""
     roots = roots_of(with_broadcasts(nodes))
     stages, stored = stages_of(roots)
     sources = [each for each in in_order(roots) if each.op == ARRAY]
@@ -42,7 +42,7 @@ def loops_of(nodes: Sequence[Node]) -> Loops:
 
 
 class Lowered:
-    """Instructions that write results to arrays, for any arrays of the same shapes."""
+    """Instructions that write results; arrays can be replaced by others of the same shapes."""
 
     def __init__(
         self,
@@ -87,8 +87,8 @@ def instructions_of(
 ) -> list[Instruction]:
     """Return instructions that write traced results to their arrays.
 
-    `given` maps nodes to arrays; other nodes have their arrays already. Raises an `Untraceable` if
-    the kernel can't broadcast a shape. Within `shared_traces`, equal functions of arrays are
+    `given` maps nodes to arrays; all other nodes already refer to arrays. Raises an `Untraceable`
+    if the kernel can't broadcast a shape. Within `shared_traces`, equal functions of arrays are
     lowered once.
     """
     writes, totals = without_totals(writes, dtype, given)

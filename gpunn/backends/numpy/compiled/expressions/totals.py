@@ -17,7 +17,7 @@ def without_totals(
 ) -> tuple[list[Write], list[Instruction]]:
     """Return all writes except totals, and instructions that add to the totals.
 
-    `given` maps nodes to arrays to use instead of the nodes' own arrays or names.
+    `given` maps nodes to arrays, which replace the nodes' own arrays or names.
     """
     changed = [write.array for write in writes]
     others, instructions = list[Write](), list[Instruction]()
@@ -51,7 +51,7 @@ def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
 def factors_of(
     terms: Node, changed: Sequence[np.ndarray], given: Mapping[Node, np.ndarray]
 ) -> tuple[Node, np.ndarray | None]:
-    """Return values and weights whose products are the terms, or the terms and None."""
+    """If the terms are values times an array of weights, return both, else the terms and None."""
     if terms.op == "multiply":
         for weights, values in (terms.args, terms.args[::-1]):
             is_array = weights.op == ARRAY and weights.kind == "float"

@@ -83,7 +83,7 @@ def silu_derivative(z: Number, *_: Number) -> Number:
 
 
 def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
-    """Return n and d with tanh(softplus(z)) = n / d, and two factors of the derivative.
+    """Return n and d of tanh(softplus(z)) = n / d, then two factors of its derivative.
 
     With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), and its derivative is
     4 e^z y / (y^2 + 1)^2. For z > 0, numerators and denominators are multiplied by powers of e^-z.
@@ -140,7 +140,7 @@ DERIVATIVES: Mapping[str, Formula] = {
     "tanh": lambda a, *_: 1 - a * a,
     "softplus": lambda a, *_: -negative_expm1(-a),
 }
-"""The activations' derivatives, as formulas of a if the activation is `from_output`, else of z."""
+"""The activations' derivatives: formulas of the output a if `from_output`, else of the input z."""
 
 
 def by_index(formulas: Mapping[str, Formula]) -> Any:
@@ -155,7 +155,7 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set z = z + bias, and out = f(z); for an array alpha, out = z + alpha (f(z) - z).
 
-    Each thread computes either some columns, a block at a time, or some rows. Arguments:
+    Each thread computes some columns, one block at a time, or some rows. Arguments:
     activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows,
     columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0.
     """
@@ -181,8 +181,8 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
-    If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then
-    bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
+    If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. In this
+    case, bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
 
     The threads divide either the columns or the rows. If the threads divide the rows, each thread
     writes the sum over its rows to its row of bias_gradient_ptr (threads, columns). Arguments:

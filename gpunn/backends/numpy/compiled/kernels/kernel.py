@@ -36,7 +36,7 @@ WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
     """Return a function that numba compiles, and that other compiled functions can call.
 
-    LLVM always inlines small functions, and with `inline` a function of any size.
+    LLVM always inlines small functions. With `inline`, it inlines a function of any size.
     """
     return numba.njit(forceinline=inline, **WITHOUT_WRAPPERS, **OPTIONS)(function)
 
@@ -83,8 +83,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    LLVM vectorizes loops over a slice, because their indices count from 0: a negative index would
-    count from the end, as in Python.
+    Slices let LLVM vectorize loops, because the loops' indices begin at 0. In Numba, a possibly
+    negative index prevents this, since it counts from the end, as in Python.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
