@@ -179,7 +179,7 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the first name in order of priority, and the name of its source in messages."""
+    """Return the first name in order of priority, and what messages call the name's source."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))

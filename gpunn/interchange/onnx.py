@@ -86,9 +86,9 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If a layer is a custom class other than a `Block`, if a scaling is a custom class, if a
-        custom activation can't be traced, if the file would exceed 2 GiB, or if a column has the
-        name of another value in the graph, such as "output".
+        If a layer is a custom class other than a `Block`, if a scaling is a custom class, or if a
+        custom activation can't be traced. If the file would exceed 2 GiB. If a column has the name
+        of another value in the graph, such as "output".
     ArgumentError
         If `input_dtype`, `probabilities` or `labels` is invalid for the network.
     MissingPackageError

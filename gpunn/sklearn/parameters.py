@@ -150,8 +150,8 @@ def estimator(cls: E) -> E:
 def parameter_names(cls: Any) -> list[str]:
     """Return the sorted names of an estimator's parameters.
 
-    scikit-learn inspects the constructor's signature in each call, which is slow. gpunn does so
-    only for subclasses, whose constructors may have other parameters.
+    scikit-learn inspects the constructor's signature in each call, which is slow. Here, this is
+    done only for subclasses, whose constructors may have other parameters.
     """
     if "_parameters" in vars(cls):
         return sorted(each.name for each in cls._parameters)

@@ -157,7 +157,7 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove all but `newest` and the `keep` files with the largest numbers in their names."""
+        """Remove files, except `newest` and the `keep` files with the largest numbers."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
