@@ -19,11 +19,11 @@ from gpunn.thresholds import decide
 class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
-    `values`, of shape (rows,) or (rows, outputs), has class names, or indices of classes without
-    names; 0 or 1 for each of several labels; or else the network's outputs. `targets` or `columns`
-    has the names of its columns. `probabilities` is None, or has a column for each class or label,
-    named in `labels`. `sets` is None, or has 1 for each class in a row's prediction set and 0 for
-    other classes.
+    `values` has the shape (rows,) or (rows, outputs). It has names of classes, or indices of
+    classes without names. For several labels, it has 0 or 1 for each label; without classes and
+    labels, it has the network's outputs. `targets` or `columns` has the names of its columns.
+    `probabilities` is None, or has a column for each class or label, named in `labels`. `sets` is
+    None, or has 1 for each class in a row's prediction set and 0 for other classes.
     """
 
     values: np.ndarray
@@ -85,7 +85,7 @@ def interpret(
 def with_bounds(
     outputs: np.ndarray, intervals: dict[str, Any], percent: int, targets: Sequence[str] | None
 ) -> Predictions:
-    """Return predictions, and bounds of intervals, of which `percent` % contain the true number."""
+    """Return predictions with intervals; `percent` % of the intervals contain the true number."""
     try:
         found = bounds(outputs.T.astype(np.float64), intervals, percent)
     except ValueError as error:
@@ -103,7 +103,7 @@ def with_sets(
     sets: dict[str, Any],
     percent: int,
 ) -> Predictions:
-    """Return predictions, and sets of classes, of which `percent` % contain the true class."""
+    """Return predictions with sets of classes; `percent` % of the sets contain the true class."""
     predictions = interpret(outputs, activation, classes, None, threshold)
     p = probabilities(outputs.astype(np.float64), activation)
     try:

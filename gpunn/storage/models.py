@@ -123,7 +123,7 @@ def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.nda
 
 
 def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Raise an ArgumentError unless all arrays have this dtype and are finite."""
+    """Raise an ArgumentError unless all arrays have the dtype `dtype` and are finite."""
     for name, value in sorted(values.items()):
         if value.dtype != dtype:
             raise ArgumentError(f"values: {name!r} has dtype {value.dtype}; expected {dtype}")

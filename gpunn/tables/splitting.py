@@ -23,8 +23,8 @@ from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
 
 MIN_GROUPS, MIN_NAMES = 3, 10
-"""Columns with fewer distinct values are not reported as identifiers. `MIN_NAMES` is for values
-without digits, such as "phone", which may be kinds of things."""
+"""Columns with fewer distinct values are not reported as identifiers. For values without digits,
+such as "phone", the limit is `MIN_NAMES`, because these values may be kinds of things."""
 
 SHARED = 0.1
 """In reported columns, at least this fraction of rows share an identifier with another row."""

@@ -33,7 +33,7 @@ class Calls:
         return ""
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to blocks[this rank] of rank r; both arrays have shape (size, length)."""
+        """Set out[r] to rank r's blocks[this rank]; both arrays have the shape (size, length)."""
         self._type(blocks, out)
         ranks = range(self._size)
         self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))

@@ -42,8 +42,8 @@ class ModelCheckpoint(Callback):
         If set, also write the file each time this many updates are done. This option requires
         `resumable`, and can't be combined with `monitor`.
     every_seconds : float or None
-        If set, also write the file within an epoch when the last file is this many seconds old.
-        This option requires `resumable`, and can't be combined with `monitor`.
+        If set, also write the file within an epoch, whenever the last file is this many seconds
+        old. This option requires `resumable`, and can't be combined with `monitor`.
 
     Examples
     --------

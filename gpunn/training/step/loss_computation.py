@@ -86,7 +86,7 @@ def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> A
 
 
 def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
-    """Return a buffer with as many copies of each row as there are members."""
+    """Return a buffer that contains each row `members` times."""
     ops, rows, shape = workspace.backend, array.shape[0], tuple(array.shape[1:])
     dtype = ops.dtype_name(array)
 

@@ -75,7 +75,7 @@ class Statements:
     # ------------------------------------------------------------------ the kernel's parameters
 
     def pointers(self, written: Sequence[Array]) -> list[str]:
-        """Return the declarations of arrays; no two arrays share memory."""
+        """Return declarations of arrays: `__restrict__`, since no two arrays share memory."""
         changed = set(map(id, written))
         return [
             f"{'' if id(each) in changed else 'const '}{C_TYPES[each.dtype]}* __restrict__ {name}"

@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Known(threading.local):
-    """Within `known_addresses`, maps ids of arrays to pairs of address and array."""
+    """Within `known_addresses`, maps an array's id to the array and its address."""
 
     addresses: dict[int, tuple[np.ndarray, int]] | None = None
 
@@ -111,7 +111,7 @@ class Uses:
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:
-        """Return the instructions that must not run at the same time, because they share memory."""
+        """Return which instructions can't run together with this one, because they share memory."""
         one = self._instructions[position]
         writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
         return (writers | self.readers_of(one.written_extents)) - {position}
@@ -126,8 +126,8 @@ class Uses:
         """Return the positions of instructions before which threads must wait for each other.
 
         A thread need not wait if conflicting instructions divide the memory's rows in the same way.
-        `starts` are the positions at which each instruction's group begins; threads wait only
-        there.
+        Instruction i's group begins at position `starts[i]`; threads wait only where a group
+        begins.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

@@ -13,8 +13,9 @@ MAX_ARGS = 36
 """Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
 FIRST_ARG = 4
-"""Index of the first argument in an instruction's row of a program's table. The row begins with the
-kernel, whether a barrier follows, and the numbers of pieces and of instructions in the group."""
+"""Index of the first argument in an instruction's row of a program's table. Before the arguments,
+the row has the kernel, whether a barrier follows, the number of pieces, and the number of
+instructions in the group."""
 
 ROW_SIZE = FIRST_ARG + MAX_ARGS
 """Number of integers in an instruction's row of a program's table."""
@@ -32,8 +33,8 @@ line:
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
-* CLAIMS: from this index on, there is one cache line for each share, with the number of stretches
-  in which a thread claimed the share.
+* CLAIMS: from this index on, each share has a cache line. It contains the number of stretches in
+which a thread has claimed the share.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)

@@ -44,7 +44,7 @@ SKINNY = 160
 
 NARROW = 512
 """If B has at most this many columns, panels save no time, even in batches of somewhat more than
-SKINNY rows. Up to this many terms, a panel of a transposed B stays in the L1 cache."""
+SKINNY rows. A panel of a transposed B stays in the L1 cache if it has at most this many terms."""
 
 FEW_COLUMNS = 4
 """Tiles with at most this many columns of C would have mostly empty vectors."""
