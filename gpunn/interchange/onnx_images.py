@@ -1,4 +1,4 @@
-"""Images in an ONNX graph: operators for float32, which expect the channels before the pixels."""
+"""Images in an ONNX graph: its operators expect float32, and the channels before the pixels."""
 
 from __future__ import annotations
 

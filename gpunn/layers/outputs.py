@@ -115,10 +115,10 @@ class TargetScaling(OutputLayer):
         Whether predictions are clipped to [minimum, maximum] of the training targets. Training does
         not clip.
     log : bool
-        Whether the network learns the logarithms of the targets, which must be positive. The loss
-        compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A prediction
-        is then the exponential of a mean logarithm. For a skewed target, such a prediction is near
-        the median and below the mean.
+        Whether the network learns the logarithms of the targets. The targets must then be positive.
+        The loss compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A
+        prediction is then the exponential of a mean logarithm. For a skewed target, such a
+        prediction is near the median and below the mean.
 
     Raises
     ------
@@ -255,8 +255,8 @@ class MeanOverMembers(OutputLayer):
     Parameters
     ----------
     of : {"identity", "softmax", "sigmoid"}
-        The output activation of the loss (`Loss.output_activation`), which decides how predictions
-        are averaged.
+        The output activation of the loss (`Loss.output_activation`). It decides how predictions are
+        averaged.
 
     Examples
     --------

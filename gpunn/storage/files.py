@@ -29,8 +29,7 @@ LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern of the names of temporary files; {} is replaced by a pattern of the final names."""
 
 TRIES = 5
-"""Number of attempts to lock a folder, which `is_locked` in another process may lock for a
-moment."""
+"""Number of attempts to lock a folder: `is_locked` in another process may lock it for a moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:

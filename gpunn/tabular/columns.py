@@ -34,7 +34,7 @@ them."""
 
 
 class Group(NamedTuple):
-    """Adjacent columns of a schema's matrix, and a list of layers for them, which may be empty."""
+    """Adjacent columns of a schema's matrix, and a possibly empty list of layers for them."""
 
     columns: slice
     layers: list[Layer]
@@ -70,8 +70,8 @@ def column_groups(
 
     `embed` gets the numbers of the training rows and returns a layer for them, or is None. The last
     numbers, which mark missing values, are not embedded. `make` returns the layer for adjacent code
-    columns. Its arguments are: whether each of these columns has at most `max_one_hot` categories,
-    the number of codes of each column, and the codes of the training rows.
+    columns. The arguments of `make` are: whether each of these columns has at most `max_one_hot`
+    categories, the number of codes of each column, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

@@ -1,7 +1,7 @@
 """NumPy with the names of the array API standard, without NumPy's modules that import slowly.
 
-array_api_compat copies every public name of NumPy. This would import `numpy.f2py`, `numpy.testing`
-and other modules, although NumPy itself imports them only when they are first used.
+array_api_compat copies every public name of NumPy. Copying all names would import `numpy.f2py`,
+`numpy.testing` and other modules, although NumPy itself imports them only when they are first used.
 """
 
 import numpy as np

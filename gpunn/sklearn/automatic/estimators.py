@@ -57,12 +57,12 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         time does not count.
     distill : bool or list of int, default=False
         Whether to train a RealMLP on the ensemble's predictions, and to use it instead of the
-        ensemble. It predicts fast, and its exported files are small. A list has the sizes of the
-        RealMLP's hidden layers, such as (32, 32). The RealMLP learns from the ensemble's networks
-        of the first fold. Its score is computed from this fold's held-out rows, which these
-        networks have not seen. For comparison, the note in its leaderboard row is the ensemble's
-        score on these rows. Its training time does not count. If its training fails, or after
-        Ctrl-C, the ensemble remains.
+        ensemble. This RealMLP predicts fast, and its exported files are small. A list has the sizes
+        of the RealMLP's hidden layers, such as (32, 32). The RealMLP learns from the ensemble's
+        networks of the first fold. The RealMLP's score is computed from this fold's held-out rows,
+        which these networks have not seen. For comparison, the note in its leaderboard row is the
+        ensemble's score on these rows. The RealMLP's training time does not count. If its training
+        fails, or after Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration. The ensemble's held-out predictions select the
         threshold.
@@ -89,7 +89,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     network_ : gpunn.Sequential
-        The ensemble as one network, or the distilled network. This network also accepts raw rows.
+        The ensemble as one network, or the distilled network. Either network also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the ensemble's networks.
     best_epoch_, n_iter_, temperature_ : list

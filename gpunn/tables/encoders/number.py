@@ -123,8 +123,9 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 def identifiers(name: str, numbers: np.ndarray) -> int:
     """Return how many identifiers a column has; 0 if the numbers are not identifiers.
 
-    Identifiers are integers, nearly all of them different. They number the rows, have the same
-    number of digits (at least `DIGITS`), or are in a column whose name is typical of identifiers.
+    Identifiers are integers, nearly all of them different. Identifiers number the rows, have the
+    same number of digits (at least `DIGITS`), or are in a column whose name is typical of
+    identifiers.
     """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0

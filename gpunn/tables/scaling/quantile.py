@@ -74,8 +74,8 @@ class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
     First, noise is added to the column. Then the column's quantiles at 0, 1/(m-1), ..., 1 are
-    computed. Their number m is rows / 30, but at least 10 and at most 1,000. Between two quantiles,
-    p is linear. The absolute value of z is at most 5.199.
+    computed. The number of quantiles, m, is rows / 30, but at least 10 and at most 1,000. Between
+    two quantiles, p is linear. The absolute value of z is at most 5.199.
     """
 
     name = "quantile"
@@ -143,7 +143,7 @@ class Search:
         self._first_knots = np.arange(columns) * (self._count + 2)
 
     def position(self, comparison: np.ufunc) -> Any:
-        """Return the positions of x, linear from 0 at the first point to 1 at the last, and beyond.
+        """Return the positions of x: 0 at the first point, 1 at the last, interpolated elsewhere.
 
         `np.less_equal` selects the last of equal points, and `np.less` selects the first.
         """

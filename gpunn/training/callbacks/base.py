@@ -24,9 +24,9 @@ class Callback(Configurable):
     reads_only : bool
         Whether the callback changes nothing in the trainer, except that it may end training. If the
         value is True, the trainer may compute further epochs of a small network before it calls
-        `on_epoch_end`. Each call still finds the state after its epoch, but not the epoch's
-        `last_gradients`. A subclass does not inherit the value, so it must set the attribute
-        itself.
+        `on_epoch_end`. Each call of `on_epoch_end` still finds the state after its epoch, but not
+        the epoch's `last_gradients`. A subclass does not inherit the value, so it must set the
+        attribute itself.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.

@@ -13,7 +13,7 @@ from gpunn.errors import ArgumentError
 from gpunn.metrics import Metric
 
 FIXED_ENTRIES = 5
-"""The number of entries in the vector of statistics before the entries of the metrics."""
+"""The number of entries that precede the metrics' entries in the vector of statistics."""
 
 
 def state_shapes(
@@ -214,7 +214,7 @@ class Statistics:
         return rows.reshape(-1)
 
     def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
-        """Return the vectors of this process's shards, which start at `first`.
+        """Return the vectors of this process's shards; its first shard has the number `first`.
 
         If `vector` has another number of shards, the first shard gets the sums over all shards.
         """

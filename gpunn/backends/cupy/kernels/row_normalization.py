@@ -24,7 +24,7 @@ THREADS = 512
 ROWS = THREADS // LANES  # rows that a block's warps handle at a time
 EACH = 8  # rows that a thread loads at a time
 MOST_ROWS = 512
-"""Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
+"""Maximum number of rows of a block: a block keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
 """Approximate maximum of blocks * columns. Each block writes two partial sums for each column, and

@@ -46,8 +46,8 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the class of each row; each thread computes some rows.
 
     With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if a number
-    is above a threshold, else 0. This number is in the only column, or is the difference of the two
-    columns. With BY_LARGEST, the class is the first column with the largest number.
+    is above a threshold, else 0. With one column, the number is in this column; with two, it is
+    their difference. With BY_LARGEST, the class is the first column with the largest number.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
     (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).

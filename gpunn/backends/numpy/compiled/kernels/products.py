@@ -1,8 +1,8 @@
 """Matrix products C = A B by tiles.
 
-A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands. This
-order saves time if each element is used often. But in a training step, an operand is often a batch
-of a few dozen rows, and reading the operands directly is faster. A tile is a block of C in
+A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands.
+Reordering saves time if each element is used often. But in a training step, an operand is often a
+batch of a few dozen rows, and reading the operands directly is faster. A tile is a block of C in
 registers, where bias and ReLU are applied too.
 """
 
