@@ -85,7 +85,7 @@ def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Trac
 
 
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a key that is equal for arguments with equal traces.
+    """Return a key; if two arguments have equal keys, they lead to equal traces.
 
     `known` numbers the arrays. For a list within an object, `known` is None, because stand-ins do
     not replace arrays in such a list.
@@ -105,7 +105,7 @@ def form_of(value: Any, known: Arrays | None) -> Hashable:
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:
-    """Return the result of `make`, or None after a hint if the custom class can't be traced."""
+    """Return the result of `make`; if the class can't be traced, log a hint and return None."""
     try:
         return make()
     except Untraceable as error:

@@ -53,7 +53,7 @@ class LockedFolder:
             self._lock = None
 
     def _check_link(self, name: str) -> None:
-        """Raise a ConfigError if a folder of the run is a link to a place outside."""
+        """Raise a ConfigError if a folder of the run is a link that leads out of the run folder."""
         if confined(self.path, name) is None:
             raise ConfigError(
                 f"{self.path / name}: this link leads out of the run folder; remove it, or link "

@@ -131,7 +131,7 @@ def detect_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return whether a cell of a first row is not a number; with `commas`, 1,5 is a number."""
+    """Return whether a first row has a cell that is no number; with `commas`, 1,5 is a number."""
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 

@@ -30,7 +30,7 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """The metric that compares candidates, and selects the candidates to combine.
+    """Scores candidates by a metric, to compare them and to select the candidates to combine.
 
     `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
     of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,
@@ -109,7 +109,7 @@ class Scoring:
         targets: np.ndarray,
         weights: np.ndarray,
     ) -> float:
-        """Return the score of some rows, which have these targets and weights."""
+        """Return the score of predictions for rows with these targets and weights."""
         outputs = self.outputs_of(predictions[rows])
         if self._log:
             outputs, targets = np.log(np.maximum(outputs, TINY)), np.log(targets)

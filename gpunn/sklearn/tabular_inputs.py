@@ -59,7 +59,7 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
 
 
 def is_array(X: Any) -> bool:
-    """Return whether `X` is an array or a list of rows, which have no column names."""
+    """Return whether `X` has no column names, because it is an array or a list of rows."""
     if isinstance(X, (list, tuple)):
         return not (X and all(isinstance(row, Mapping) for row in X))
     if isinstance(X, (Table, Mapping)) or hasattr(X, "columns") or hasattr(X, "column_names"):

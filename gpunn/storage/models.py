@@ -35,7 +35,7 @@ STATE = "training."
 """Prefix of the arrays that only training needs."""
 
 SCHEMA = ".schema."
-"""Prefix of the schema's arrays; labels of layers contain no dot."""
+"""Prefix of the schema's arrays. Arrays of layers can't begin with it: labels contain no dot."""
 
 
 @dataclass

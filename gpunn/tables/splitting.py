@@ -43,7 +43,7 @@ def check_split(argument: str, value: str) -> str:
 
 
 def split_by(value: str | None) -> tuple[str, str] | None:
-    """Return "time" or "group", and the column, or None if rows are split at random."""
+    """Return "time" or "group" with the column's name, or None for a random split."""
     kind, _, column = (value or "random").partition("=")
     return (kind, column) if column else None
 

@@ -89,7 +89,7 @@ def statements(root: Node, language: Language) -> tuple[list[str], str]:
     """Return lines that compute the parts of a formula, and the formula of the root.
 
     A part that is used several times, or would make a line too long, becomes a variable: v, v2, ...
-    The `data` of an `ARRAY` node is text in this language.
+    The `data` of an `ARRAY` node is text in the target language.
     """
     return Statements(root, language).result()
 

@@ -24,7 +24,7 @@ Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 
 
 def as_augment(value: Any) -> Augment | None:
-    """Return one function for a user's value: a function, or several functions in order.
+    """Return the user's function, or a function that calls the user's functions in order.
 
     A value is a function, a `gpunn.augmentations.Augmentation`, its name, its configuration, or a
     list of these. None and an empty list mean no augmentation.

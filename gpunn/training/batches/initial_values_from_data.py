@@ -81,7 +81,7 @@ def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> 
 
 
 def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
-    """Return the inputs of a layer of the network for the rows X, as float64."""
+    """Return the inputs that a layer gets if the network gets the rows X, as float64."""
     ops, dtype = model.backend, model.input_dtype(X.dtype)
     workspace = Workspace(ops, model.dtype, min(BATCH, len(X)))
     workspace.until_loss = True

@@ -29,7 +29,7 @@ class ModelCheckpoint(Callback):
         number of updates.
     monitor : str or None
         If set, write the file only after epochs that improve this metric. If the file still exists,
-        a resumed run compares epochs with the best epoch in its history.
+        a resumed run compares epochs with the best epoch in the run's history.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool

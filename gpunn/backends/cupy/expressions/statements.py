@@ -44,11 +44,11 @@ class Scope:
 
 
 class Statements:
-    """The statements of a kernel that writes traced results to their arrays.
+    """The statements of a kernel that writes the results of a trace to arrays.
 
-    `writes` are the arrays and their new elements. The kernel may read an array only at elements
-    that it writes. `dtype` is the type T. `summed` are matrices of one shape; the kernel adds the
-    rows of each matrix.
+    `writes` are the arrays and their new elements. To compute an array's new element, the kernel
+    may read only the old element at the same place of this array. `dtype` is the type T. `summed`
+    are matrices of one shape; the kernel adds the rows of each matrix.
 
     Variables are declared in four scopes. `once` has numbers that all rows share, `row` has numbers
     of a row, and `loop` has elements in a loop over columns. `last` has numbers that need a sum

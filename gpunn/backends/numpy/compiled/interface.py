@@ -38,7 +38,7 @@ which a thread has claimed the share.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""In the arguments of an optimizer's kernel, the indices of those that select the parameters."""
+"""Which arguments of an optimizer's kernel select the parameters to update, as indices."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
@@ -57,8 +57,8 @@ ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
     *("brier_score", "binary_accuracy"),
 )
-"""Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
-is an index in this list."""
+"""Functions of a prediction and a target; kernels sum such a function over a row's outputs. A
+kernel's argument is an index in this list."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
@@ -102,7 +102,7 @@ integers:
 """
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
-"""The mean over an ensemble's members is a mean of one of these functions of the outputs."""
+"""Functions of a member's outputs: an ensemble predicts the mean of one of these functions."""
 
 TILE_VECTORS = 2
 """Maximum number of vectors in a row of a product's tile."""

@@ -83,8 +83,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    Slices let LLVM vectorize loops, because the loops' indices begin at 0. In Numba, a possibly
-    negative index prevents this, since it counts from the end, as in Python.
+    Slices let LLVM vectorize loops, because the loops' indices begin at 0. Other indices may be
+    negative, and then count from the end, as in Python.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
