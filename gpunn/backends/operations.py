@@ -159,8 +159,8 @@ class Fusion(NamedTuple):
     """Two operations that a fused operation runs, and the array that connects them.
 
     An argument of a part (one of the two operations) is the fused operation's argument of the same
-    name. If both parts have an argument of this name, it belongs to the second part. If the fused
-    operation lacks an argument of a part, this argument is None or the connecting array.
+    name. If both parts have an argument of the same name, it is the second part's argument. If the
+    fused operation lacks an argument of a part, this argument is None or the connecting array.
     """
 
     name: str
@@ -1449,7 +1449,7 @@ class Operations(WindowOperations):
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """Compute the gradients of `group_dense`: run `dense_gradient` for each group.
+        """Compute the gradients of `group_dense`; for each group, they are as in `dense_gradient`.
 
         Parameters
         ----------
@@ -1564,7 +1564,7 @@ class Operations(WindowOperations):
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Clip one part of the gradients as `clip` does, by the norm of all gradients.
+        """Clip a part of the gradients like `clip`; the norm is the norm of all gradients.
 
         Parameters
         ----------
@@ -1658,8 +1658,7 @@ class Operations(WindowOperations):
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
         """Set normalizer = weight / scale; finite = 1.
 
-        The operation `loss` divides the gradient by this normalizer, which multiplies it by
-        `scale`.
+        The operation `loss` divides by the normalizer: its gradient becomes `scale` times larger.
 
         Parameters
         ----------

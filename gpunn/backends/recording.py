@@ -71,7 +71,7 @@ class Repeated(Protocol):
         """Run the first `count` functions, each with its number of repetitions."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        """Return a function that gets new arguments, in the same order, which replace these.
+        """Return a function that replaces these arguments by new arguments in the same order.
 
         The arguments are found by identity. They are arrays, or numbers of subclasses of float and
         int, because equal plain numbers may be one object. The result is None if the recording also

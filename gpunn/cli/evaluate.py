@@ -47,9 +47,9 @@ def evaluate(
     RUN_DIR is a folder that `gpunn train` wrote. Without DATA, the network is evaluated on the
     run's test split.
 
-    DATA has other labeled rows: a CSV, NPZ or NPY file, or a folder of IDX files, of which gpunn
-    uses the test split. If the network was trained on a table, DATA is a CSV, TSV or Parquet file.
-    If the network was trained on a folder of images, DATA is another one.
+    DATA has other labeled rows: a CSV, NPZ or NPY file, or a folder of IDX files, whose test split
+    gpunn uses. If the network was trained on a table, DATA is a CSV, TSV or Parquet file. If the
+    network was trained on a folder of images, DATA is another folder of images.
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_split, make_trainer

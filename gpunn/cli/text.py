@@ -141,7 +141,7 @@ def lines_escaped(text: str) -> str:
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print text with terminal control characters escaped, since it may come from a file."""
+    """Print text that may come from a file, with terminal control characters escaped."""
     click.echo(lines_escaped(text), err=err)
 
 

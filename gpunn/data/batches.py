@@ -113,8 +113,7 @@ class Dataset:
         """Yield the rows that `order` lists, in this order, in chunks of whole batches.
 
         If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
-        the last batch of the last chunk. Each chunk overwrites the previous chunk with the same
-        `name`.
+        the last batch of the last chunk. A chunk overwrites the previous chunk of the same `name`.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

@@ -55,8 +55,8 @@ def labeled_rows(
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     """Return the schema of the network at `path`, whose weights the new network starts with.
 
-    A ConfigError is raised if that network has no schema, or the configuration contradicts the
-    schema. A DataError is raised if the new rows lack a column.
+    A ConfigError is raised if the network at `path` has no schema, or if the configuration
+    contradicts the schema. A DataError is raised if the new rows lack a column.
     """
     file = Path(path)
     file = final_model(file) if file.is_dir() else file

@@ -266,4 +266,4 @@ CALLS: dict[str, tuple[str, str]] = {
     "logical_and": ("multiply", "bool"),
     "logical_or": ("maximum", "bool"),
 }
-"""Maps functions of the array API to a function of a graph and the kind of its result."""
+"""Maps names in the array API to functions of a graph and the kinds of their results."""

@@ -1,4 +1,4 @@
-"""A network as a list of simple function calls (steps) on rows, for exports to ONNX and source."""
+"""A network as a list of simple function calls (steps) on rows, for ONNX and source code."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """The steps of a network, and the steps' arrays of the network's dtype or of int32.
+    """The steps of a network, and their arrays; an array has the network's dtype or int32.
 
     The first step reads the variable "x", and the last step sets it.
     """
@@ -602,4 +602,5 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.TargetScaling: target_scaling,
     layers.UpSampling2D: upsampling,
 }
-"""Converters by class. Except for blocks, subclasses have no converter: they may compute more."""
+"""Converters by exact class, because a subclass may compute something else. Only subclasses of
+`Block` are converted like `Block`."""

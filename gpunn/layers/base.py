@@ -288,7 +288,7 @@ class Layer(Configurable):
         ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
-        """Store the views of the parameters; called once by the network.
+        """Store the views of the parameters; the network calls this method once.
 
         Parameters
         ----------

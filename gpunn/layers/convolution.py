@@ -161,8 +161,8 @@ class Conv2D(Convolution):
     bias : bool
         Whether the layer adds b.
     initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and b, as in `Dense`. They depend on the size of a patch, as in `Dense`
-        on the number of inputs.
+        Initial values of W and b, as in `Dense`. Where `Dense` uses the number of inputs, this
+        layer uses the size of a patch.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""An embedding that computes waves of numbers; their frequencies are learned."""
+"""An embedding of numbers: linear functions of waves with learned frequencies."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class MaxPool1D(Pooling):
     Parameters
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
-        Integers for the length of a window and the distance between windows; and the padding.
+        The length of a window and the distance between windows, both integers, and the padding.
 
     Examples
     --------
@@ -156,7 +156,7 @@ class AveragePool1D(Pooling):
     Parameters
     ----------
     pool_size, strides, padding : as in `MaxPool2D`
-        Integers for the length of a window and the distance between windows; and the padding.
+        The length of a window and the distance between windows, both integers, and the padding.
 
     Examples
     --------

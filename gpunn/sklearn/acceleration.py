@@ -152,8 +152,8 @@ def install(backend: str | None = None) -> Acceleration:
     -------
     Acceleration
         A context manager that calls `uninstall` at the end of its block. Its attribute `fits`
-        counts how many calls of `fit` and `partial_fit` "gpunn" and "scikit-learn" have each run in
-        this process.
+        counts the calls of `fit` and `partial_fit` in this process, separately for "gpunn" and
+        "scikit-learn".
 
     Raises
     ------

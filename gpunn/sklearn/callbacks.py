@@ -12,7 +12,7 @@ from gpunn.training.progress_bar import progress_bar
 
 
 class Describing(Callback):
-    """Calls `describe` when training begins: it sets the network's schema and class names."""
+    """Calls `describe`, which sets the network's schema and class names, when training begins."""
 
     extra_attributes = frozenset(("describe",))
     reads_only: ClassVar[bool] = True  # after an epoch

@@ -113,8 +113,8 @@ def together(threads: int | None = None) -> Iterator[None]:
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
     with ``n_jobs=None``. Each thread trains whole networks, and computes them on one compute
-    thread. So a network that is trained alone with GPUNN_THREADS=1 has bitwise identical
-    parameters, losses and predictions, whatever networks are trained at the same time here.
+    thread. So each network's parameters, losses and predictions are bitwise identical to a training
+    alone with GPUNN_THREADS=1, whatever other networks are trained at the same time.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, An
 
 
 def settings_of(values: Mapping[str, Any]) -> list[str]:
-    """Return settings such as "training.epochs=3", which `--set` accepts, for values by paths.
+    """Return settings that `--set` accepts, such as "training.epochs=3", given values by path.
 
     A table comes before keys in it; for example, `training.optimizer` comes before its learning
     rate.

@@ -40,7 +40,7 @@ class Coded:
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
-        """Return the column with only the values that occur in a row."""
+        """Return the column without the values that occur in no row."""
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self
@@ -235,7 +235,7 @@ class Table:
         return table
 
     def content(self) -> bytes:
-        """Return bytes for a checksum. Two tables with other names or cells have other bytes.
+        """Return bytes for a checksum; tables that differ in names or cells have different bytes.
 
         Returns
         -------

@@ -331,7 +331,7 @@ def piecewise_linear(
     lowest: list[float],
     highest: list[float],
 ) -> list[float]:
-    """Return each number's position in each of its column's bins: 0 below a bin, 1 above it."""
+    """Return each number's position in each bin of the column: 0 below the bin, 1 above the bin."""
     bins = len(starts) // len(x)
     return [
         min(max(slope * (x[index // bins] - start), low), high)

@@ -59,8 +59,8 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 class Comparison:
     """Compares how well each column predicts the target of held-out rows.
 
-    Half of the rows are held out. If rows have groups, whole groups are held out: from rows of the
-    same group, a column that identifies the groups would learn what these rows have in common.
+    Half of the rows are held out. If rows have groups, whole groups are held out: if a group were
+    divided, a column that identifies groups would predict what the group's rows have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
@@ -117,10 +117,10 @@ class Comparison:
         )
 
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
-        """Return a number for each row's value, and whether near numbers mean similar values.
+        """Return a number for each row's value, and whether close numbers mean similar values.
 
-        For a time, the number only tells whether the time is present. A time whose neighbors have
-        similar targets is not a leak, but a reason for a split by time.
+        For a time, the number only tells whether the time is present. If rows of similar times have
+        similar targets, the time is not a leak, but a reason for a split by time.
         """
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):

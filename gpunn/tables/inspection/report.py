@@ -34,7 +34,7 @@ CHECKS = (leaks, sentinels, outliers, codes_as_numbers, small_classes, skewed_ta
 """Checks that read at most `MAX_ROWS` rows."""
 
 MAX_ROWS = 200_000
-"""Most checks sort each column, so they read only this number of rows, drawn at random."""
+"""Most checks sort each column, so they read at most this number of rows, drawn at random."""
 
 
 @dataclass(frozen=True)

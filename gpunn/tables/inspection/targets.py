@@ -18,7 +18,7 @@ from gpunn.tables.inspection.values import counted, extremes
 from gpunn.tables.table import Coded, Table, row_name
 
 MAX_CLASSES = 20
-"""A target of integers with more distinct values has numbers, not classes."""
+"""If a target has more distinct integers than this, they are numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 """Maps the text of a label to its value; labels are several targets that are true or false."""
@@ -53,7 +53,7 @@ class Target:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target has classes; integers can be classes only in the only target."""
+        """Whether the target has classes; with several targets, integers are not classes."""
         return self.numbers is None or (
             not self.is_one_of_several
             and self.distinct <= MAX_CLASSES
@@ -74,7 +74,7 @@ class Target:
         return f"{plural(len(self.counts), 'class')}: {listed}"
 
     def problems(self, table: Table) -> list[str]:
-        """Return reasons why training would refuse the target, or may have read it wrongly."""
+        """Return reasons why training would refuse the target, or why it may be read wrongly."""
         name, problems = self.name, []
         if self.numbers is not None and name in table.doubts:
             problems.append(f"{name}: {table.doubts[name]}")

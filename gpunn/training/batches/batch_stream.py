@@ -28,7 +28,7 @@ Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
 restarts."""
 
 UNBOUNDED = 2**62
-"""Number of rows of a stream whose number of rows is unknown."""
+"""Stands for an unknown number of rows."""
 
 
 def is_batches(data: Any) -> bool:
@@ -216,9 +216,9 @@ class BatchStream:
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, except the first `done` updates.
 
-        An update has `together` batches. The source makes the batches of the first updates, too;
-        they are skipped. The rows are copies, because the source may reuse a batch's arrays for the
-        next batch.
+        An update has `together` batches. The source also makes the batches of the first updates,
+        but they are skipped. The rows are copies, because the source may reuse a batch's arrays for
+        the next batch.
         """
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:

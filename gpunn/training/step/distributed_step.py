@@ -113,7 +113,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array of `to_host`; the number of ranks may differ."""
+        """Restore this rank's part of an array from `to_host`, for any number of ranks."""
         if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":

@@ -97,7 +97,8 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 
     Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
     receives the addresses of source and output, and the numbers of elements in a row and in the
-    output. Then it receives the array's first block and the next array's first block.
+    output. The last two numbers for an array are the array's first block and the next array's first
+    block.
     """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):

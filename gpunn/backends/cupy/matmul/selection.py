@@ -27,7 +27,7 @@ IN_A_ROW, LAUNCHES = 10, 5
 """The number of products in a timed graph, and the number of timed launches of each graph."""
 
 LONG = 0.5
-"""If a product takes more milliseconds, the time to launch a graph is negligible."""
+"""If a product takes more milliseconds than this, the time to launch a graph is negligible."""
 
 MADE_BY = "made_by"
 """Key of the library's version and the device in the dictionary of stored algorithms."""

@@ -24,8 +24,8 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Number of rows of a matrix that are processed together: as many as a processor prefetches memory
-streams. More rows could push each other out of the cache."""
+"""Number of rows of a matrix that are processed together. A processor prefetches about this number
+of memory streams. More rows could push each other out of the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types

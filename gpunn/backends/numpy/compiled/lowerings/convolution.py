@@ -29,8 +29,8 @@ WEIGHTS_PER_PIXEL = 512
 adds the pixels of several images. The sums are then read and written less often."""
 
 ROWS = 8
-"""Number of an image's rows whose gradients are computed together: a panel of weights stays
-cached."""
+"""Number of rows of an image whose gradients are computed together: meanwhile, a panel of weights
+stays cached."""
 
 
 SPAN, BUFFER = 64, 1 << 17
