@@ -51,9 +51,9 @@ ELSEWHERE = {
     "Layer": {
         LIMITS: "conv3d lstm gru rnn simplernn attention multiheadattention transformer",
         "use 'conv_2d' for images, 'conv_1d' for signals": "conv convolution",
-        "use 'conv_2d' with groups equal to the channels": "depthwiseconv2d depthwiseconv",
+        "use 'conv_2d' with one group per channel": "depthwiseconv2d depthwiseconv",
         "use 'up_sampling_2d' before 'conv_2d'": "conv2dtranspose convtranspose2d",
-        "use padding = 'same' of 'conv_2d'": "zeropadding2d zeropad2d",
+        "use 'conv_2d' with padding = 'same'": "zeropadding2d zeropad2d",
         "max_pool_2d": "maxpool maxpooling maxpooling2d",
         "average_pool_2d": "avgpool2d averagepooling2d",
         "dense": "linear fc fullyconnected",

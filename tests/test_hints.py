@@ -35,7 +35,7 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
         ("Metric", "balanced_accuracy", "use 'recall' with average = 'macro'"),
         ("Metric", "brier", "use 'brier_score'"),
         ("Layer", "Conv2D", "use 'conv_2d'"),
-        ("Layer", "DepthwiseConv2D", "use 'conv_2d' with groups equal to the channels"),
+        ("Layer", "DepthwiseConv2D", "use 'conv_2d' with one group per channel"),
         ("Layer", "MaxPooling2D", "use 'max_pool_2d'"),
         ("Layer", "LSTM", "no recurrence and no attention (see"),
         ("Augmentation", "RandomRotation", "use 'rotate'"),

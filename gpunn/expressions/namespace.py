@@ -213,7 +213,7 @@ class Namespace:
         self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
     ) -> StandIn:
         if dtype is not None and np.dtype(dtype) != a.dtype:
-            self.tracer.refuse("a sum whose type differs from its array's is not supported")
+            self.tracer.refuse("a sum of another type than its array is not supported")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:

@@ -50,7 +50,7 @@ def test_order():
         (
             ["b", "a", "a"],
             ["a", "b", "a"],
-            "the same names in another order; names of several columns: 'a'",
+            "the same names in another order; several columns are named 'a'",
         ),
         (["z"], list("abcdefg"), "missing: 'a', 'b', 'c', 'd', 'e' and 2 more; unknown: 'z'$"),
     ],

@@ -56,8 +56,9 @@ def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> st
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
-            "prefix: expected letters, digits and underscores, a letter first, because C functions "
-            f"are named after it; got {prefix!r}. On the command line, rename the file"
+            "prefix: expected letters, digits and underscores, with a letter first, because the "
+            f"names of C functions begin with the prefix; got {prefix!r}. On the command line, "
+            "rename the file"
         )
     model = network.model if isinstance(network, Int8Network) else network
     check_outputs(model)
