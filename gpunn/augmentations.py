@@ -211,7 +211,7 @@ class Flip(Augmentation):
 
 @dataclass(eq=False)
 class Shift(Augmentation):
-    """Shifts each image vertically and horizontally by whole pixels.
+    """Shifts each image vertically and horizontally, by random numbers of pixels.
 
     Parameters
     ----------

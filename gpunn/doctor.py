@@ -119,7 +119,7 @@ def cpu_engine() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Return the kernels' target processor and file, or the reason why there are none."""
+    """Return the kernels' target processor and file, or the reason why there are no kernels."""
     from gpunn.backends.numpy.compiled.library import find_library, remedy
 
     described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}

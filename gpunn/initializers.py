@@ -546,8 +546,8 @@ class GlorotOrFanIn(VarianceScaling):
     """Draws with variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)).
 
     If a layer has more than five times as many outputs as inputs, the variance is as in `FanIn`,
-    otherwise as in `Glorot`. The first layer of a tabular model has few inputs; with `Glorot`, its
-    outputs would start close to zero.
+    otherwise as in `Glorot`. The first layer of a tabular model has few inputs. With `Glorot`, the
+    initial outputs of this layer would be close to zero.
 
     Parameters
     ----------

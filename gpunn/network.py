@@ -133,8 +133,8 @@ class Sequential(Described):
     parameters : Parameters
         All parameters and buffers, by names such as "dense_1.weights".
     adapted : bool
-        Whether the layers that learn from training inputs or targets (`Standardization`,
-        `TargetScaling`) have learned.
+        Whether the layers that learn from training data (`Standardization`, `TargetScaling`) have
+        learned.
     started : bool
         Whether all parameters have initial values. If initial values depend on training data
         (`gpunn.initializers.UnitVariance`), the value is False until `Trainer.fit` has computed
@@ -393,10 +393,10 @@ class Sequential(Described):
         Shapes must be equal, except for the last layer. If the last layer has a different shape,
         different classes or different targets, the last layer and the layers after the loss keep
         their present values. Layers that the other network does not have also keep their values; to
-        exclude a layer from copying, give it another label. Values that layers such as
-        `Standardization` learned from the old data are also copied, and the first `Trainer.fit`
-        does not change these values. The names of the inputs are copied too; columns of later data
-        frames are reordered by these names.
+        exclude a layer from copying, give it another label. Layers such as `Standardization` learn
+        values from data. Values that they learned from the old data are copied, and the first
+        `Trainer.fit` does not change them. The names of the inputs are copied too; columns of later
+        data frames are reordered by these names.
 
         Parameters
         ----------
@@ -549,8 +549,8 @@ class Sequential(Described):
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Finite real numbers. If the network has `feature_names`, columns of a data frame are
-            selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
+            Finite real numbers. If the network has `feature_names`, it selects the columns of a
+            data frame by these names. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
             Rows per pass, which changes results only by rounding. If the activations of these rows
             take more than 1 GiB, such as for large images, a pass has fewer rows.
@@ -886,7 +886,7 @@ class Sequential(Described):
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def _counted(self, label: str) -> tuple[str, str]:
-        """Return the number of a layer's parameters, and whether they are frozen, as text."""
+        """Return two strings: a layer's number of parameters, and "frozen" if any are frozen."""
         specs = [
             spec
             for name, spec in self.parameters.specs.items()
@@ -913,7 +913,7 @@ class Sequential(Described):
 
         A notebook shows the diagram. The diagram's method `save` writes an SVG file, and `str`
         returns the `summary` as a text alternative. Groups of columns are drawn side by side;
-        members are drawn one behind the other.
+        members of an ensemble are drawn one behind the other.
 
         Returns
         -------
@@ -1051,7 +1051,7 @@ class Sequential(Described):
         return duplicate
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state of a copy or pickle: layers without views, parameters as host arrays."""
+        """Return the state for a copy or pickle: layers without views, and host arrays."""
         attributes = {name: value for name, value in vars(self).items() if name not in REBUILT}
         return {
             **copy.deepcopy(attributes),

@@ -39,7 +39,7 @@ Layers, activations, initializers, the loss, optimizer, schedule, metrics, callb
 augmentations are written as a name, such as `"adam"`, or a table with the name and parameters, such
 as `{ name = "adam", learning_rate = 0.01 }`. The class with this name, for example
 `gpunn.optimizers.Adam`, describes the parameters. A name such as `"package.module:Class"` imports a
-custom class, which runs its module's code, so the caller must allow it.
+custom class. Since the import runs the module's code, the caller must allow it.
 
 An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """
@@ -174,14 +174,14 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     raw : dict
         The unchecked configuration, which is changed in place.
     setting : str
-        "key.key=value". A value that is not valid TOML is a string, so `training.optimizer=sgd`
+        "key.key=value". If a value is not valid TOML, it is a string: `training.optimizer=sgd`
         needs no quotes. A number in a path is the index of an item of a list, as in
         "model.layers.1.rate=0.3". If the path leads into a name, the name becomes a table:
         "training.optimizer.learning_rate=0.1" also works with `optimizer = "adam"`. If the
         configuration names no optimizer, "training.optimizer.learning_rate=0.1" changes the default
-        optimizer, or the tabular model's optimizer. If the path leads into a number that stands for
-        a schedule, the number becomes a constant schedule. If a number replaces a schedule, only
-        the schedule's rate changes. Paths in `[data]` are relative to the current folder.
+        optimizer, or the tabular model's optimizer. A number can stand for a schedule; if the path
+        leads into this number, it becomes a constant schedule. If a number replaces a schedule,
+        only the schedule's rate changes. Paths in `[data]` are relative to the current folder.
 
     Raises
     ------

@@ -30,10 +30,10 @@ def column_statistics(
 
     The results equal those of `mean_and_std`, except that a constant column has the deviation
     **1**, so that standardization makes the column 0. The logger "gpunn" warns about constant
-    columns. X is a matrix of Booleans, integers or floats, with at least one row; only the rows
-    `indices` are used. Messages call X `name`. A DataError is raised for any other X, or if a
-    column holds NaN or infinity. The error is also raised if a column's values are too large, or
-    differ too little, to be squared in float64.
+    columns. X is a matrix of Booleans, integers or floats, with at least one row. Only the rows
+    `indices` count. Messages call X `name`. A DataError is raised for any other X, or if a column
+    holds NaN or infinity. The error is also raised if a column's values are too large, or differ
+    too little, to be squared in float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:

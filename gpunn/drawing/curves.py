@@ -25,8 +25,8 @@ ACROSS = 3
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
     """Return an image of curves by epoch. Each panel shows one metric of training and validation.
 
-    `rows` is a history; values that are not finite are skipped. `names` are the metrics to show, by
-    default the loss and all metrics of the last row.
+    `rows` is a history; values that are not finite are skipped. `names` are the metrics to show; by
+    default, these are the loss and all metrics of the last row.
     """
     drawn, canvas = panels(rows, names), Canvas()
     for index, panel in enumerate(drawn):

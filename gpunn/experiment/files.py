@@ -42,11 +42,11 @@ FILES = {
 """For every file of a run, a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
-"""The classes of callbacks that write to a path, which is an attribute of the callback."""
+"""The callbacks that write to a path. Each of these classes has the path as an attribute."""
 
 
 def require_run(folder: Path, alternative: str = "") -> None:
-    """Raise a ConfigError if a folder is not a run folder; the message names an `alternative`."""
+    """Raise a ConfigError if a folder is not a run folder; the message mentions `alternative`."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         problem = "this is a file" if folder.is_file() else problem

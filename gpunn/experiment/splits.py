@@ -24,7 +24,7 @@ Rows: TypeAlias = "np.ndarray | Table"
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of a data source that `indices` selects, or all rows, without a copy."""
+    """The rows of a data source that `indices` selects, or all rows. The source is not copied."""
 
     source_inputs: Rows
     source_targets: np.ndarray
@@ -47,7 +47,7 @@ class Split:
         return y if self.indices is None else rows_of(y, self.indices)
 
     def fingerprint(self) -> list[int]:
-        """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
+        """Return two integers: the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
         At most 1000 rows and 16 MiB suffice to detect that a file was replaced, and are read fast.
         """
@@ -101,10 +101,10 @@ class Splits:
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         """If the targets are classes, return the splits with class indices as targets.
 
-        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
-        and the classes are added to the metadata; see `gpunn.experiment.targets`. A ConfigError is
-        raised if the loss or the number of outputs does not fit the classes. A DataError is raised
-        if the training rows lack a class.
+        The loss may treat the numbers of a CSV file as classes. In this case, class indices replace
+        the numbers, and the classes are added to the metadata; see `gpunn.experiment.targets`. A
+        ConfigError is raised if the loss or the number of outputs does not fit the classes. A
+        DataError is raised if the training rows lack a class.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)

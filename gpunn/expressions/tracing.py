@@ -21,7 +21,7 @@ CHANGES = "the code's result changes when it runs again"
 
 
 class Shared(threading.local):
-    """The traces that equal objects share; None outside of `shared_traces`."""
+    """The traces that equal objects share. Outside of `shared_traces`, `traces` is None."""
 
     traces: dict[Hashable, Any] | None = None
 
@@ -73,8 +73,8 @@ def traces_of(
 ) -> list[T]:
     """Call each function with a trace of class `tracer`, all in one graph; return the results.
 
-    The functions draw different random numbers. Afterwards, the states of the random number
-    generators are restored.
+    If functions draw random numbers, each function draws different numbers. Afterwards, the states
+    of the random number generators are restored.
     """
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
@@ -98,7 +98,7 @@ def traced_twice(
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
-    """Call a function with a new trace; refuse code that keeps stand-ins after the call."""
+    """Call a function with a new trace; raise an error if its code keeps stand-ins."""
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

@@ -223,9 +223,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
-            Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
-            `validation_fraction` of the rows is held out. If `n_cv` is larger than 1, each fold is
-            held out in turn.
+            Validation rows, on which the best epoch is selected. Without `X_val`, validation rows
+            are held out: a fraction `validation_fraction` of the rows or, if `n_cv` is larger than
+            1, each fold in turn.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
@@ -326,7 +326,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self.n_cv
 
     def _markers(self) -> Markers:
-        """Return the strings that mark missing targets: as for `X`, but without numbers."""
+        """Return the markers of missing targets: the same strings as for `X`, but no numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
@@ -441,7 +441,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _fits(
         self, folds: Sequence[Fold], schema: Schema, seed: int, several: bool
     ) -> Iterator[Fit]:
-        """Yield the fit of each network, for the folds in order."""
+        """Yield the fit of each network, fold by fold."""
         for number, fold in enumerate(folds):
             training = fold.training
             X = schema.encode(training.table, self.dtype)
@@ -863,9 +863,10 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predict the target of each row and, on request, a prediction interval.
 
-        Intervals are conformal: their width comes from the errors on the validation rows, which
-        also selected the best epoch. If `times` were passed to `fit`, the validation rows are the
-        latest rows. Without `quantiles`, all intervals have the same width. See `gpunn.intervals`.
+        Intervals are conformal: their width is computed from the errors on the validation rows.
+        These rows have also selected the best epoch. If `times` were passed to `fit`, the
+        validation rows are the latest rows. Without `quantiles`, all intervals have the same width.
+        See `gpunn.intervals`.
 
         Parameters
         ----------

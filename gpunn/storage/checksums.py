@@ -1,8 +1,8 @@
 """Safetensors files with a checksum over every byte.
 
-Only the checksum detects a changed number, or zeros that a crash left in place of data. Safetensors
-itself checks, before it allocates memory, that the header is valid JSON and that the declared
-arrays fill the file exactly.
+Only the checksum detects changed numbers, such as zeros that a crash left in place of data.
+Safetensors itself checks, before it allocates memory, that the header is valid JSON and that the
+declared arrays fill the file exactly.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 
 
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return the category name of each value, or None if it is missing; 2.0 is named 2."""
+    """Return each value's category name, or None for a missing value; the name of 2.0 is 2."""
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 

@@ -17,7 +17,8 @@ TASKS = ("classification", "multilabel", "regression")
 """Kinds of targets: one class per row, several binary labels, or numbers."""
 
 TRANSFORMS = ("log",)
-"""Functions of targets that models can learn instead of the targets."""
+"""Functions of the targets. A model can learn the results of such a function instead of the
+targets."""
 
 LOSS = "loss"
 """If `metric` is this string, the loss selects the best epoch."""

@@ -45,9 +45,9 @@ class CupyBackend(Backend):
 
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
     On a machine with several devices, every operation switches the calling thread to this backend's
-    device, and does not switch back. So a thread may use networks on different devices in turn, and
-    custom layers may call functions of `xp`. An operation with an array of another device raises an
-    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    device, and does not switch back. A thread may therefore use networks on different devices in
+    turn. Custom layers may call functions of `xp`. An operation with an array of another device
+    raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
 
     parallel_fits = 8
@@ -231,10 +231,11 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    The stream is blocking: it and the default stream, which creates networks and loads rows, wait
-    for each other. CuPy's pool reuses the memory of an array only on the stream that was current
-    when the array was created. So each network keeps its stream, even if threads train it in turn.
-    `errors` returns a context that translates errors of the device.
+    The stream is blocking: it waits for the default stream, and the default stream waits for it.
+    The default stream creates networks and loads rows. CuPy's pool reuses the memory of an array
+    only on the stream that was current when the array was created. Each network therefore keeps one
+    stream, even if different threads train it in turn. `errors` returns a context that translates
+    errors of the device.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:

@@ -27,13 +27,13 @@ class StagingBuffer:
 class PinnedStager(Stager):
     """Double buffering: kernels use one chunk while the next one is transferred.
 
-    A transfer runs in parallel with kernels only from page-locked ("pinned") memory (NVIDIA, CUDA
-    C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are first
-    copied to pinned memory, and converted there. CUDA events keep the order: a transfer waits for
-    the kernels that still read its buffer, and kernels wait for the transfer of their data. Before
-    the host overwrites pinned memory, it waits for transfers that still read the memory. The host
-    also waits before it frees memory, because CuPy's pools ignore this stream and would reuse the
-    memory immediately.
+    A transfer runs in parallel with kernels only if the host's memory is page-locked, or "pinned"
+    (NVIDIA, CUDA C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). Values
+    are therefore copied to pinned memory, and converted there, before the transfer. CUDA events
+    keep the order: a transfer waits for the kernels that still read its buffer, and kernels wait
+    for the transfer of their data. Before the host overwrites pinned memory, it waits for transfers
+    that still read the memory. The host also waits before it frees memory, because CuPy's pools
+    ignore this stream and would reuse the memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:

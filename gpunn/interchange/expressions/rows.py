@@ -27,8 +27,8 @@ class RowFunction:
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. Its nodes
     `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
     "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    sums over the last axes, and keeps as many axes as its node has. `summary` is a sentence for a
-    comment in generated code.
+    sums over the last axes of its operand; only the other axes are axes of its node. `summary` is a
+    sentence for a comment in generated code.
     """
 
     summary: str
@@ -57,8 +57,8 @@ def row_function(
     """Convert a traced function to a function of rows; return it, its variables and its arrays.
 
     `values` has the value of each input of the expression, or None if the input is a variable.
-    Variables have `ROWS` rows in the trace. The returned variables are indices of inputs. A
-    returned array is the index of an input, or a new array that does not depend on the row.
+    Variables have `ROWS` rows in the trace. The returned variables are indices of inputs. Each of
+    the returned arrays is the index of an input, or a new array that all rows share.
 
     Raises an `Untraceable` with the reason if a row of the result needs other rows.
     """
@@ -85,7 +85,8 @@ def name_of_array(number: int) -> str:
 def shape_of_row(shape: Shape) -> Shape:
     """Return the part of a shape that belongs to a row.
 
-    The first axis may contain several parts of each row, such as the members of an ensemble.
+    If the first axis has several parts of each row, such as the members of an ensemble, the result
+    keeps an axis of parts.
     """
     parts, rest = divmod(shape[0] if shape else 1, ROWS)
     if rest:
@@ -155,7 +156,7 @@ class Rows:
         return self._of_all[key]
 
     def _of_all_rows(self, node: Node, repeated: bool) -> Node:
-        """Convert a node that depends on no variable; `repeated` means an axis of equal rows."""
+        """Convert a node without variables; if `repeated`, its rows are equal, and one is taken."""
         name = name_of_array(len(self.arrays))
         if node.op == ARRAY:
             self.arrays.append(self._inputs.index(node))

@@ -78,7 +78,7 @@ STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
 INTERRUPTED = "interrupted by Ctrl-C"
-"""The reason why Ctrl-C has ended training."""
+"""The reason that is recorded if Ctrl-C ends training."""
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 """Attributes that an estimator has learned from targets."""
@@ -173,7 +173,7 @@ class TabularSearch(TabularEstimator):
         return estimator
 
     def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
-        """Train candidates until the time is over; return them, and whether Ctrl-C was pressed."""
+        """Train candidates until the time is over. Return them, and whether Ctrl-C was pressed."""
         candidates, order = list[Candidate](), CandidateOrder()
         with ExitStack() as contexts:
             folder = None

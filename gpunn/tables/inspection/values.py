@@ -48,7 +48,7 @@ def extremes(numbers: np.ndarray) -> str:
 
 
 def spelled(number: float) -> str:
-    """Return a number with six digits, or an integer with all its digits."""
+    """Return a number as text: an integer with all its digits, any other number with six digits."""
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < MAX_SPELLED else f"{number:g}"
 
 

@@ -39,7 +39,7 @@ class Names:
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Yield "X" or "y" with both lists of its names, if both lists are known and differ."""
+        """Yield "X" or "y", and both lists of its names, if both lists are known and differ."""
         for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
@@ -154,7 +154,7 @@ class HeldOut:
     """The validation rows: separate data, some rows of the training data, or none.
 
     `data` contains separate validation data. Without `data`, `indices` selects the validation rows
-    from the training data, and `kept` selects the rows to train on (None: all).
+    from the training data. `kept` selects the rows to train on; None keeps all.
     """
 
     data: CheckedData | None = None

@@ -1,4 +1,4 @@
-"""Exchange gradients between ranks while gradients of earlier layers are still computed."""
+"""Exchange gradients between ranks while the gradients of earlier layers are being computed."""
 
 from __future__ import annotations
 

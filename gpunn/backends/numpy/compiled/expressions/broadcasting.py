@@ -29,7 +29,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
 
 
 def fits(argument: Node, shape: Shape) -> bool:
-    """Return whether a loop can broadcast an argument to a shape."""
+    """Return whether a loop over elements of `shape` can broadcast an argument."""
     try:
         kind_of(argument.shape, shape)
     except Untraceable:

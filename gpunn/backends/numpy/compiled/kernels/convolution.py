@@ -1,4 +1,4 @@
-"""Convolution of images and its gradients, by tiles that read the images in place.
+"""The convolution of images and its gradients, computed in tiles that read images in place.
 
 The patches along a row of an image are the rows of a matrix A. They overlap in memory, because each
 patch begins one pixel after the previous patch. Tiles read A in place, by strides, so patches are
