@@ -26,7 +26,7 @@ class BatchRandom:
     """Draws random numbers for one batch, as arrays on the device.
 
     The numbers depend only on the network's seed, the epoch and the update's number within the
-    epoch. So the numbers are the same on every backend and in a resumed run.
+    epoch. The numbers are therefore the same on every backend and in a resumed run.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ MAX_PIXELS = 100_000_000
 """Maximum number of pixels of a file, since a small file can take any amount of memory."""
 
 LONGEST_SIDE = 64
-"""Maximum height and width of images if the user sets no size, so that training is fast."""
+"""If the user sets no size, images have at most this height and width, so that training is fast."""
 
 SHOWN = 10
 """Maximum number of files that a message lists."""

@@ -241,7 +241,7 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """Return the metrics of each epoch; None in place of NaN and infinity."""
+    """Return the metrics of each epoch. None replaces NaN and infinity."""
     rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OnDevice(Protocol):
-    """The attributes of a backend that this module uses: its device."""
+    """The attributes of a backend that this module uses. They describe the backend's device."""
 
     device: Any
     _several_devices: bool

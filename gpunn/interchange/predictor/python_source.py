@@ -1,4 +1,4 @@
-"""The Python source of a predictor, which needs NumPy or only the standard library."""
+"""The Python source of a predictor. The predictor needs NumPy, or only the standard library."""
 
 from __future__ import annotations
 

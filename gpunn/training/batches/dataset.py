@@ -27,7 +27,7 @@ from gpunn.typing import HostArray
 
 @dataclass(frozen=True)
 class Names:
-    """Column names of inputs and targets that are data frames, in the network's order."""
+    """Column names of data frames with inputs and targets, in the network's order."""
 
     features: list[str] | None = None
     targets: list[str] | None = None
