@@ -1,7 +1,7 @@
 """Keep locks and imports usable in forked processes.
 
 A forked process has only the thread that forked. In the child, a lock that another thread held
-would stay locked forever, and so would Python's lock of a module that another thread was importing.
+would stay locked forever. So would Python's lock of a module that another thread was importing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 PATIENCE = 10.0
-"""Maximum seconds that a fork waits until another thread has finished an import."""
+"""Maximum number of seconds that a fork waits for another thread to finish an import."""
 
 
 class Renewable(Protocol):
@@ -58,7 +58,7 @@ class ForkableLock:
 
 
 IMPORTING = ForkableLock()
-"""The lock that functions hold while they import a module, so that no other thread forks during the
+"""Functions hold this lock while they import a module, so no other thread forks during the
 import."""
 
 

@@ -185,7 +185,7 @@ class Parameters:
         return spans
 
     def decayed_by(self, decay_all: bool) -> int:
-        """Return n if weight decay applies to `values[:n]`."""
+        """Return the number n of decayed values: weight decay applies to `values[:n]`."""
         decaying = [segment.stop for segment in self.segments(decay_all) if segment.decay]
         return max(decaying, default=0)
 

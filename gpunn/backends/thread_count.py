@@ -36,8 +36,8 @@ def check_threads(name: str, threads: Any) -> int:
     number = check_integer(name, threads)
     if number > max_threads():
         raise ArgumentError(
-            f"{name}: expected an integer from 1 to {max_threads()}; got {number}. More "
-            f"threads than cores ({usable_cores()} for this process) only wait for one another"
+            f"{name}: expected an integer from 1 to {max_threads()}; got {number}. With "
+            f"more threads than cores ({usable_cores()} for this process), threads mostly wait"
         )
     return number
 
@@ -82,7 +82,7 @@ ALONE = Alone()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Return a context in which backends of the CPU compute only with this thread.
+    """Return a context in which CPU backends that this thread uses compute only in this thread.
 
     Results are bitwise identical to the results of a backend with `threads=1`. Several threads can
     then compute at the same time, each for a separate network.

@@ -60,8 +60,8 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--interval",
     type=click.IntRange(1, 99),
     metavar="PERCENT",
-    help="For numbers: add columns with the bounds of prediction intervals, which contain this "
-    "percentage of the true numbers.",
+    help="For numbers: add columns with the bounds of prediction intervals. This percentage of the "
+    "intervals contains the true number.",
 )
 @click.option(
     "--sets",

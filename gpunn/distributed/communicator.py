@@ -85,8 +85,8 @@ class Communicator:
         """Return whether the collective calls accept arrays of this backend directly.
 
         If the calls don't accept the arrays, the caller copies the arrays to the host and back. All
-        ranks call this method at the same time, so the method may also start a library. The ranks
-        use `gather` to agree on the result.
+        ranks call this method at the same time, so the method may also start a library that needs
+        all ranks. The ranks use `gather` to agree on the result.
 
         Parameters
         ----------
@@ -130,8 +130,8 @@ class Communicator:
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
         """Send arrays to other ranks and receive arrays from other ranks, at the same time.
 
-        If a rank sends several arrays to another rank, the other rank must receive them in the same
-        order, with equal sizes.
+        If a rank sends several arrays to another rank, the receiver must receive these arrays in
+        the same order, into arrays of equal sizes.
 
         Parameters
         ----------

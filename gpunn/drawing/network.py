@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
-"""The color of layers with trained parameters, and the color of all other layers."""
+"""The colors of layers with trained parameters, and of all other layers."""
 
 MAX_LAYERS = 40
 """Maximum number of layers drawn in a sequence; of a longer sequence, only both ends are drawn."""

@@ -296,7 +296,7 @@ class RunFolder(LockedFolder, Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write a new best network before the checkpoint, so that a resumed run selects it."""
+        """Write a new best network before the checkpoint, whose history has the best epoch."""
         held, self._held = self._held, None
         if held is not None:
             held.write(self.path / BEST)

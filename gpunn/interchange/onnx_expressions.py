@@ -39,7 +39,7 @@ def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray)
 
 
 def operator(name: str, **attributes: Any) -> Callable[..., Any]:
-    """Return the function that adds one node, whose inputs are the function's arguments."""
+    """Return a function that adds one node; the function's arguments are the node's inputs."""
     return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
 
 

@@ -260,4 +260,4 @@ def unseen_text(column: str, is_missing: bool, count: int, categories: list[str]
         replacement = "the median (code 0 for a category) is used"
         return f"{have} a missing value, but no training row had one; {replacement}"
     listed = ", ".join(f"{category!r:.60}" for category in categories)
-    return f"{have} a category or unit unseen in training, treated as missing, such as {listed}"
+    return f"{have} a category or unit unseen in training, which counts as missing: {listed}"

@@ -195,7 +195,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 
 
 def local_times(column: Any, location: str) -> Any:
-    """Return a column of dates with a time zone as local times, and any other column unchanged.
+    """Return dates with a time zone as local times, and any other column unchanged.
 
     Dates in text are local times, but pyarrow and Polars convert dates to arrays in UTC, and pandas
     converts them to objects with a time zone.

@@ -44,8 +44,8 @@ DEFINING = ("columns", "scaling", "missing_values", "named")
 class Schema:
     """The columns of a table, and what gpunn learned from the table's training rows.
 
-    A schema encodes rows with text, dates and missing values as a matrix of finite numbers with
-    these columns, in this order:
+    A schema encodes rows with text, dates and missing values as a matrix of finite numbers. The
+    matrix has these columns, in this order:
 
     * numbers, scaled; a missing number is replaced by the median of the training rows
     * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers
@@ -164,9 +164,9 @@ class Schema:
             Seed of the noise that "quantile" adds before it computes quantiles.
         every : data frame, array, dict, list or None
             The training rows and all rows that are held out for validation or tests. All of these
-            rows decide whether a column contains numbers, dates, categories or an identifier, so
-            that the choice of held-out rows does not matter. Nothing else is learned from held-out
-            rows. None means that no rows are held out.
+            rows decide whether a column contains numbers, dates, categories or an identifier. So
+            the choice of held-out rows does not affect this decision. Nothing else is learned from
+            held-out rows. None means that no rows are held out.
 
         Returns
         -------
@@ -254,8 +254,8 @@ class Schema:
         """Return rows as a matrix of finite numbers.
 
         Columns are matched by name, in any order; unknown and dropped columns are ignored. If these
-        rows or the training rows have no column names, the columns must be the same as in training,
-        in the same order.
+        rows or the training rows have no column names, the columns must be the columns of the
+        training rows, in the same order.
 
         Parameters
         ----------

@@ -90,7 +90,7 @@ class Evaluator:
         return self._pass
 
     def unload(self) -> None:
-        """Release the rows, whose memory may be large."""
+        """Release the rows, which may take much memory."""
         if self._pass is not None:
             self._pass.unload()
 

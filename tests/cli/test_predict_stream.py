@@ -68,7 +68,7 @@ PEOPLE = "code;age;drop;y\n" + "".join(
     for row in range(42)
 )
 
-MARKED = "column 'code': 1 row has a category or unit unseen in training, treated as missing"
+MARKED = "column 'code': 1 row has a category or unit unseen in training, which counts as missing"
 
 
 def test_the_same_of_each_program(gpunn):
@@ -77,7 +77,7 @@ def test_the_same_of_each_program(gpunn):
     assert status == 0
     assert output[0] == "prediction"
     assert len(output) == 5
-    assert said == [f"standard input: {MARKED}, such as 'Rome'"]
+    assert said == [f"standard input: {MARKED}: 'Rome'"]
     lines = [{"code": code, "age": 3.5} for code in ("02", 2, None)]
     text = "\n".join(map(json.dumps, lines)).encode()
     status, output, _ = same(text, "--probabilities", "--to", "csv")

@@ -358,8 +358,8 @@ def test_unknown_categories_are_counted_in_bounded_memory():
     lines = "".join(f"{row},new{row % 30}\n" for row in range(3000))
     stream = Stream("x,y\n", lines, "1,\n2,\n").read()
     assert stream.messages == [
-        "column 'y': 3,000 rows have a category or unit unseen in training, treated as missing, "
-        "such as 'new0', 'new1', 'new2', 'new3', 'new4'",
+        "column 'y': 3,000 rows have a category or unit unseen in training, which counts as "
+        "missing: 'new0', 'new1', 'new2', 'new3', 'new4'",
         "column 'y': 2 rows have a missing value, but no training row had one; the median "
         "(code 0 for a category) is used",
     ]

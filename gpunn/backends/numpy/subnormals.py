@@ -1,4 +1,4 @@
-"""Treat subnormal numbers as zero, since many processors compute with them a hundred times slower.
+"""Treat subnormal numbers as zero: many processors need a hundred times as long for them.
 
 Below 1.2e-38 in float32, and 2.2e-308 in float64, numbers lose digits one by one before they become
 zero (IEEE 754). Processor flags replace subnormal operands ("denormals are zero") and subnormal

@@ -14,10 +14,10 @@ MODEL: dict[str, Any] = {}
 """Placeholder for the predictor's definition."""
 
 ENCODERS: dict[str, Callable[..., None]] = {name: kind.cell for name, kind in KINDS.items()}
-"""Encoders by kind of column; an export contains only the encoders that it needs."""
+"""Placeholder for the encoders that an export needs, by kind of column."""
 
 SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in SCALINGS.items()}
-"""Scaling functions by name; an export contains only the functions that it needs."""
+"""Placeholder for the scaling functions that an export needs, by name."""
 
 
 def encoded(

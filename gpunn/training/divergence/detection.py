@@ -42,7 +42,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    """Return whether all losses since the last logging step and the current state are finite.
+    """Return whether the current state, and all losses since the last logging step, are finite.
 
     This check waits for the device and changes nothing.
     """

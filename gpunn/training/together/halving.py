@@ -20,7 +20,8 @@ class Halving(StopRule):
     After `min_epochs` epochs, the best 1 / `factor` of the groups continue, and the other groups
     end. The rule compares the remaining groups again after `min_epochs` * `factor` epochs, after
     `min_epochs` * `factor`² epochs, and so on. A group's value is the mean of its networks' values
-    in that epoch. Among groups with equal values, the groups that come first in `groups` continue.
+    in the epoch of the comparison. Among groups with equal values, the groups that come first in
+    `groups` continue.
 
     If `EarlyStopping` has ended a network, the value of its last epoch counts. A group with a
     network that failed is worse than all other groups.

@@ -1,10 +1,10 @@
 """The loops in which threads run a program, wait for each other, and wait for the next program.
 
 A program is a sequence of stretches, each of which ends with a barrier. A stretch consists of
-shares, one for each thread of the team: share i is the part of each kernel with the argument
-`thread` = i. A thread claims its share, runs it, and waits for the other shares. If a share remains
-unclaimed because its thread lost its core to another process, a waiting thread runs that share. The
-results do not depend on which thread runs a share.
+shares, one for each thread of the team: share i is the part that each kernel computes with the
+argument `thread` = i. A thread claims its share, runs it, and waits for the other shares. If a
+share remains unclaimed because its thread lost its core to another process, a waiting thread runs
+that share. The results do not depend on which thread runs a share.
 """
 
 from __future__ import annotations
