@@ -50,7 +50,7 @@ class Concurrent:
     trace: Trace
 
     def __call__(self) -> None:
-        """Run the lane's operations immediately; backends without concurrency do this."""
+        """Run the lane's operations immediately, for backends without concurrency."""
         for one in self.trace:
             self.backend.perform(one)
 
@@ -62,4 +62,4 @@ class Join:
     lane: Lane
 
     def __call__(self) -> None:
-        """Do nothing; backends without concurrency call this."""
+        """Do nothing: without concurrency, the lane's operations have already run."""

@@ -152,7 +152,8 @@ def chosen(node: Node, mask: Mask) -> Node:
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     """Sum the cotangent `part` over the axes along which `shape` was broadcast to `full`.
 
-    The shape of `part` may also broadcast to `full`, and the result's shape to `shape`.
+    The shape of `part` is `full`, or broadcasts to `full`. The result's shape is `shape`, or
+    broadcasts to `shape`.
     """
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
@@ -261,7 +262,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return the cotangent of x for y = x^c, g c x^(c - 1), which is also correct for x = 0."""
+    """Return g c x^(c - 1), the cotangent of x for y = x^c. It is also correct for x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))

@@ -1,4 +1,4 @@
-"""Derivatives of custom classes' methods, for classes that define only the function."""
+"""Derivatives of custom classes that define a function, but no derivative."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def needs_trace(cls: type) -> bool:
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
     """Reset the inherited derivative of a built-in function that a custom class redefines.
 
-    `names` are the derivative, and then attributes that belong to it. If a class redefines a
-    built-in `function` but inherits its derivative, this derivative would be wrong. So the
-    attributes of `base` replace all built-in attributes in `names`.
+    `names` begins with the derivative; attributes that belong to the derivative follow. If a class
+    redefines a built-in `function` but inherits its derivative, this derivative would be wrong. So
+    the attributes of `base` replace all built-in attributes in `names`.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)

@@ -141,7 +141,7 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
 
 
 def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
-    """Map each stage that a stage depends on to whether the two need separate loops."""
+    """Map the index of each stage that `stage` needs to whether the two need separate loops."""
     owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
     found: dict[int, bool] = {}
     domain = stage.rows, stage.columns

@@ -99,7 +99,7 @@ def write_report(
     MissingPackageError
         If the packages of the extra `report` are not installed.
     OSError
-        If the file cannot be written. In this case, an existing file is unchanged.
+        If the file cannot be written; an existing file is then unchanged.
 
     Examples
     --------

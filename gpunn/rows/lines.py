@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 MAX_LINE = 2**24
-"""Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand."""
+"""Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand
+characters."""
 
 EXPANSION = 200
 """Largest ratio of decompressed to compressed bytes. The ratio of images is 2 to 20. Deflate
@@ -93,7 +94,7 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, in total at least `characters` long, without consuming them.
+        """Return the next lines, at least `characters` long in total, without consuming them.
 
         Empty lines before these lines are consumed, because there may be very many of them.
         """

@@ -81,7 +81,7 @@ INCOMPLETE_VALIDATION = (
 
 
 class Data(NamedTuple):
-    """Checked rows on the host. `y` is the argument, and `targets` is for the loss."""
+    """Checked rows on the host. `y` is as passed by the user; the loss reads `targets`."""
 
     X: Any
     y: np.ndarray

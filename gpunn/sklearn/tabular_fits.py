@@ -86,7 +86,7 @@ class Fit:
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
-        """Return the result of the training, with scaled logits and without the rows."""
+        """Return the trained network, `temperature` and other results, without the rows."""
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
             trainer.model,
@@ -102,9 +102,9 @@ class Fit:
 def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
     """Train networks, and yield the fits in order. If `together`, train in several threads.
 
-    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, networks
-    are trained in turn, because its threads train other networks; the results are bitwise
-    identical.
+    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, other
+    threads already train networks, so the networks of this call are trained in turn; the results
+    are bitwise identical.
     """
     if together and not is_alone():
         fits = list(fits)

@@ -28,8 +28,8 @@ LOG = logging.getLogger("gpunn")
 class Fit:
     """A prepared call of `Trainer.fit`, whose arguments have been checked; `run` trains.
 
-    `Trainer.prepare` returns this object. A caller can also train several networks in turn, some
-    epochs at a time, by calls of `advance` in a `with` statement with this object.
+    `Trainer.prepare` returns this object. A caller can also train several networks in turn: within
+    `with fit:`, each call of `advance` trains some epochs.
 
     Parameters
     ----------

@@ -193,7 +193,7 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether this call is left out if the first capture fails and a second one begins."""
+    """Return whether a second capture, after the first one has failed, omits this call."""
     return isinstance(call, Definition | Collective)
 
 
@@ -235,8 +235,8 @@ capture fail."""
 def undisturbed() -> Iterator[None]:
     """Turn off garbage collection, which may destroy cuBLAS handles.
 
-    A handle that is destroyed waits for the device, and this wait makes a capture fail. Only one
-    thread captures at a time, so no thread turns garbage collection on while another one captures.
+    Destroying a handle waits for the device, and this wait makes a capture fail. Only one thread
+    captures at a time, so no thread turns garbage collection on while another thread captures.
     """
     with CAPTURING:
         enabled = gc.isenabled()

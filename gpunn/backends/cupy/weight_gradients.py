@@ -45,8 +45,8 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""Operations that may run concurrently with the lane, with the arguments that they only read. All
-other operations wait for the lane."""
+"""Maps each operation that may run concurrently with the lane to the arguments that it only reads.
+All other operations wait for the lane."""
 
 
 class WeightGradient:
@@ -64,7 +64,7 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return a trace's calls, which compute gradients of weights in a lane (a concurrent branch).
+    """Return a trace's calls; a lane (a concurrent branch) computes the gradients of weights.
 
     If no operation can run concurrently with a gradient, the gradient stays outside the lane.
     `lowered` is a function that returns an operation's calls.

@@ -25,7 +25,7 @@ LIMIT = 2**30
 """Maximum absolute value of a multiplier, of a bias, and of a sum before its bias is added."""
 
 SIGNED, POSITIVE = -128, 0
-"""Minimum integers of outputs: with negative outputs, and without. The maximum is larger by 255."""
+"""Minimum integers of outputs, with and without negative outputs. The maximum is larger by 255."""
 
 BATCH = 250
 """Number of rows that are computed at the same time, to limit memory."""
@@ -54,7 +54,7 @@ class Operation:
     least: int = SIGNED
 
     def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the result before the ReLU. For integers in float64, it is exact."""
+        """Return the result before the ReLU. The result is exact for integers in float64."""
         x = x.reshape(len(x), *self.window[0], -1)
         if W.size:
             return numpy_functions.convolution(x, W, b, self.window, self.groups)
@@ -275,7 +275,7 @@ def scale_of(largest: float, least: int) -> float:
 
 
 def refusal(step: Step) -> ExportError:
-    """Return the error for a step that 8-bit integers do not support after the steps before it."""
+    """Return the error for a step that 8-bit integers do not support at its position."""
     return ExportError(
         f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
         "pooling and dense layers in sequence, with batch normalization before ReLU, or export "

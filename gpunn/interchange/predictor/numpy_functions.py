@@ -51,7 +51,7 @@ def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
 
 
 def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return w_c x_c + b_c for each column c, where w_c and b_c have several numbers."""
+    """Return w_c x_c + b_c for each column c; w_c and b_c are vectors."""
     return x[:, :, None] * w + b
 
 
@@ -102,7 +102,7 @@ def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def upsample(x: np.ndarray, sizes: Sequence[Sequence[int]]) -> np.ndarray:
-    """Repeat each pixel. `sizes` contains, for each axis, the size of x, and the factors."""
+    """Repeat each pixel. `sizes` contains the size of x and the factors, per axis."""
     for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 1):
         x = x.take(np.arange(size * factor) // factor, axis=axis)
     return x
@@ -194,7 +194,7 @@ def one_hot(
     second_codes: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return `on` if a cell is the output's code, `second` if it is its second code, else `off`."""
+    """Return `on` for cells with an output's code, `second` for its second code, else `off`."""
     cells = x[:, columns]
     off, on, second = levels
     return np.where(cells == codes, on, np.where(cells == second_codes, second, off))

@@ -54,7 +54,7 @@ class EarlyStopping(Callback):
     best : float
         The best value; NaN before training.
     best_epoch : int
-        The epoch with the best value, from 1.
+        The number of the epoch with the best value; the first epoch is 1.
 
     Raises
     ------
@@ -117,7 +117,7 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
-        """If this epoch ends a cycle, compare its value with the end of the previous cycle."""
+        """If this epoch ends a cycle, compare its value with the previous cycle's last value."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
         for start, end in pairwise([0.0, *ends]):
             if trainer.epoch == round(end):

@@ -42,8 +42,8 @@ class PassRecipe:
     """The settings from which a `BatchPass` is made.
 
     An update consists of `accumulation` batches. If `separate_metric_weights`, a row has one weight
-    for the metrics and another for the loss. If `members` > 1, each member has separate rows; one
-    row of each member together count as one row.
+    for the metrics and another for the loss. If `members` > 1, each member has separate rows;
+    `members` rows, one of each member, count as one row.
     """
 
     model: Sequential
@@ -152,7 +152,7 @@ class BatchPass:
         return []
 
     def _recorded(self, operations: Callable[[int], None], rows: int) -> Callable[[int], None]:
-        """Return a function that repeats operations on further rows; record it if needed."""
+        """Return a function that repeats recorded operations; record them first if needed."""
 
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
@@ -175,8 +175,8 @@ class BatchPass:
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows, and the weights' sum (1,).
 
-        If each member has separate rows, there are rows * members weights, which are divided by
-        members.
+        If each member has separate rows, there are rows * members weights, and each weight is
+        divided by members.
         """
         ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:

@@ -68,7 +68,7 @@ def train_together(
     Exception
         With `on_error="raise"`, the first error of a network.
     SystemExit
-        If the process receives SIGTERM; it is raised after all networks have ended.
+        After all networks have ended, if the process received SIGTERM.
 
     See Also
     --------
@@ -152,7 +152,7 @@ def rounds(
 def compared_rounds(
     jobs: list[FitJob], stop: StopRule, interruption: Interruption
 ) -> Iterator[int]:
-    """Yield the epoch of the next comparison; after this epoch, compare jobs and end the worse."""
+    """Yield the epoch of each comparison; after this epoch, end the jobs that are worse."""
     results = {job.index: job.result for job in jobs}
     epoch, until = 0, stop.next_epoch(0)
     while until is not None and not all(job.ended for job in jobs):

@@ -146,8 +146,8 @@ class Handle:
         """Return the handle, after setting its stream and workspace.
 
         Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed one. Outside a CUDA graph, each product therefore needs two more calls, of about 1
-        us each.
+        destroyed stream. Outside a CUDA graph, each product therefore needs two more calls, of
+        about 1 us each.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))

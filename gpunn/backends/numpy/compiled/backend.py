@@ -138,7 +138,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def pieces_of(trace: Trace, threads: int) -> int:
-    """Return how many pieces, each of about PIECE bytes, a thread makes of its images."""
+    """Return the number of pieces of about PIECE bytes into which a thread divides its images."""
     images = [
         each
         for name, args, kwargs, _ in trace

@@ -172,8 +172,8 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The library's file name contains its checksum. So even if processes build concurrently, the
-    library that a manifest names comes from the same build, and the file of a loaded library never
+    The library's file name contains its checksum. So a manifest and the library that it names come
+    from the same build, even if processes build concurrently. The file of a loaded library never
     changes.
     """
     checksum = hashlib.sha256(content).hexdigest()

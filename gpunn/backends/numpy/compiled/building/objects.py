@@ -27,8 +27,8 @@ from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc that supports an architecture. If a library uses only this version, it
-also runs on systems whose glibc is older than this machine's."""
+"""The first version of glibc that supports each architecture. If a library uses only this version,
+it also runs on systems whose glibc is older than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
@@ -46,8 +46,8 @@ SMALL = (
     "pool",
     "spread",
 )
-"""Kernels with nested short loops. LLVM must not unroll the loops, or copy them for each case of a
-condition: then the kernels are faster, and take a quarter of the memory."""
+"""Kernels with nested short loops. These kernels are faster, and take a quarter of the memory, if
+LLVM neither unrolls the loops nor copies them for each case of a condition."""
 
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""

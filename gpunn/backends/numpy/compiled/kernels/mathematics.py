@@ -53,12 +53,12 @@ def scaled_expm1(r: Number, n: Number) -> Number:
 
 
 def at_least(lower: float, x: Number) -> Number:
-    """Return max(x, lower), or NaN for NaN."""
+    """Return max(x, lower), or NaN if x is NaN."""
     return where(x < lower, lower, x)
 
 
 def within(x: Number, lower: float, upper: float) -> Number:
-    """Return x clipped to two limits, or NaN for NaN."""
+    """Return x clipped to two limits, or NaN if x is NaN."""
     return at_least(lower, where(x > upper, upper, x))
 
 

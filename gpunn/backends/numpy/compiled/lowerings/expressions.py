@@ -1,4 +1,4 @@
-"""Instructions, from traced definitions, for operations with classes that have no kernel."""
+"""Translates the traced definitions of operations whose classes have no kernel."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Expressions(Lowerings):
             return None
 
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
-        """Return the functions and constants of an operation's graph, or none without a trace."""
+        """Return the functions and constants in an operation's graph; empty without a graph."""
         definition = getattr(Operations, name).definition
         try:
             writes = trace_operation(definition, op, op.arrays[0].dtype)
