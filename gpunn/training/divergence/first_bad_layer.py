@@ -52,7 +52,7 @@ def first_non_finite(
         for name, rows in (("X", x), ("y", targets)):
             if bad := not_finite(ops.to_host(rows)):  # the data itself was checked before
                 return (
-                    f"augment: returned {name} with numbers that are not finite at {title} ({bad})."
+                    f"augment: {name} returned at {title} has numbers that are not finite ({bad})."
                 )
         workspace.passes += 1
         outputs = model.forward(x, workspace)

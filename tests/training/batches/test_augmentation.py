@@ -277,7 +277,7 @@ def test_numbers_that_are_not_finite_are_told_from_divergence(place):
 
     model = gpunn.Sequential([Dense(3)], 4, "numpy")
     given = gpunn.Trainer(model, "mean_squared_error")
-    message = f"augment: returned {place} with numbers that are not finite at step 1 of epoch 1"
+    message = f"augment: {place} returned at step 1 of epoch 1 has numbers that are not finite"
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=message):
         given.fit(X, np.eye(3)[Y], augment=spoiled, **GIVEN)
 
