@@ -26,8 +26,8 @@ from gpunn.typing import Shape
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
 """An argument of a step: sizes along the axes of images.
 
-For a window, these are the sizes of the image, of the output and of the window, then the strides,
-the padding before the image, and the dilation; see `gpunn.backends.windows.Window`.
+For a window, the argument has the sizes of the image, of the output and of the window, then the
+strides, the padding before the image, and the dilation. See `gpunn.backends.windows.Window`.
 """
 
 SAME = "same"

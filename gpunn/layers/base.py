@@ -55,9 +55,9 @@ def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes only with operations of the backend.
 
     gpunn calls a marked method only to record a step, with placeholders instead of arrays. All
-    steps replay the recorded operations. If the method uses arrays in another way (functions of
-    `xp`, arithmetic), an `ArgumentError` names the method and the line. If `forward` or `backward`
-    is not marked, gpunn calls the layer in every training step.
+    steps replay the recorded operations. If the method uses arrays without these operations, such
+    as in arithmetic or functions of `xp`, an `ArgumentError` names the method and the line. If
+    `forward` or `backward` is not marked, gpunn calls the layer in every training step.
 
     Parameters
     ----------
@@ -537,7 +537,7 @@ def synchronizing(layers: Sequence[Layer]) -> list[Any]:
     """Return the layers that exchange numbers between ranks, at any depth, once for each call.
 
     A rank that has no rows of a batch calls `forward_without_rows` and `backward_without_rows` of
-    these layers, to take part in the exchanges.
+    the layers, to take part in the exchanges.
     """
     found: list[Any] = []
     for layer in layers:

@@ -139,9 +139,9 @@ INSTALLED: list[Acceleration] = []
 def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train all `MLPClassifier` and `MLPRegressor` objects of scikit-learn.
 
-    If such an estimator is sent to another process, gpunn trains it there, too. If gpunn does not
-    support an estimator, scikit-learn trains it; a warning gives each reason once. Further calls of
-    `install` only change the backend.
+    If an `MLPClassifier` or `MLPRegressor` is sent to another process, gpunn also trains it there.
+    If gpunn does not support an estimator, scikit-learn trains it; a warning gives each reason
+    once. Further calls of `install` only change the backend.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from gpunn.training.sharing import sharing_programs
 
 
 class WarningFilters:
-    """Restores Python's warning filters after calls of joblib.
+    """Restores Python's warning filters after joblib has been called.
 
     All threads share the filters. Each task of scikit-learn changes the filters, and afterwards
     restores the filters that it found, which another running task may have set.
@@ -113,8 +113,8 @@ def together(threads: int | None = None) -> Iterator[None]:
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
     with ``n_jobs=None``. Each thread trains whole networks, and computes them on one compute
-    thread. So each network's parameters, losses and predictions are bitwise identical to a training
-    alone with GPUNN_THREADS=1, whatever other networks are trained at the same time.
+    thread. So training a network alone with GPUNN_THREADS=1 gives bitwise identical parameters,
+    losses and predictions. Networks that are trained at the same time do not affect each other.
 
     Parameters
     ----------

@@ -145,6 +145,6 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list; if there is only one edge, add another one."""
+    """Return edges as a list; if there is only one edge, add a second edge."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

@@ -93,8 +93,8 @@ def tabm(
 
     Each of the k members predicts from the same row, and the mean of their predictions is the
     model's prediction. The network consists of h_0 = r_m * x, then blocks h_l = dropout(relu(...))
-    with weights W_l, then a last layer. Each member m has separate copies of some parameters, which
-    depend on the kind::
+    with weights W_l, then a last layer. The kind determines which parameters each member m has
+    separately::
 
         "mini":    r_m, and the last layer
         "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
@@ -237,7 +237,7 @@ def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
 
 
 def chunks_of(group: Group) -> list[int]:
-    """Return how many of a group's outputs belong to each of its columns."""
+    """Return, for each column of a group, how many of the group's outputs belong to the column."""
     if not group.layers:
         return [1] * group.width
     layer = group.layers[0]

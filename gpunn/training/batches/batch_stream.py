@@ -32,7 +32,7 @@ UNBOUNDED = 2**62
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data that was passed without targets supplies batches and is not an array."""
+    """Return whether data, passed without targets, is a source of batches and not an array."""
     if callable(data):
         return True
     if isinstance(data, list):

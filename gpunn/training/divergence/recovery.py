@@ -83,9 +83,10 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating all earlier updates then restores the state before this update. Raise a
-        DivergenceError if the choice is "stop", or after too many recoveries in a row. Also raise
-        it if the repeated updates do not diverge; its message then begins with `symptom`.
+        Repeating only the updates before it restores the last state before the divergence. Raise a
+        DivergenceError if the choice is "stop", or after too many recoveries in a row. If the
+        repeated updates do not diverge, raise a DivergenceError whose message begins with
+        `symptom`.
         """
         progress = self.progress
         assert progress.cursor is not None

@@ -196,10 +196,9 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    The parts of the rows have separate moments, which are combined here. Rounding of the centers
-    does not affect the results, so a large mean costs few digits of the variance (Chan, Golub &
-    LeVeque 1983). If `joined` rows are treated as one row, each part has `joined` moments of a
-    column.
+    This kernel combines the moments of all parts of the rows. Rounding of the centers does not
+    affect the results, so a large mean costs few digits of the variance (Chan, Golub & LeVeque
+    1983). If `joined` rows are treated as one row, each part has `joined` moments of a column.
 
     Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,
