@@ -89,8 +89,8 @@ class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
     `sample` draws preliminary values. Just before the first update, `from_data` replaces these
-    values, first in the first layer and last in the last. For each layer, z = x W is computed with
-    the new values of earlier layers.
+    values, from the first layer to the last. For each layer, z = x W is computed with the new
+    values of earlier layers.
 
     Examples
     --------

@@ -558,8 +558,8 @@ class Sequential(Described):
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host. They are logits if the last layer is a
-            `Dense` without activation and the network was trained with a cross-entropy.
+            The outputs of the last layer, on the host. The outputs are logits if the last layer is
+            a `Dense` without activation and the network was trained with a cross-entropy.
 
         Raises
         ------
@@ -733,8 +733,8 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype that rows have on the device if they have `dtype` on the host.
 
-        Integers of up to 16 bits stay integers, so fewer bytes are copied. This requires that the
-        first layer, not counting `Flatten`, accepts integers, as `Rescaling` does.
+        If the first layer, not counting `Flatten`, accepts integers (as `Rescaling` does), integers
+        of up to 16 bits stay integers, so that fewer bytes are copied.
 
         Parameters
         ----------
@@ -1063,7 +1063,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Restore the network from a state. Its layers get views of the parameters again."""
+        """Restore the network from a state. The layers get views of the parameters again."""
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))

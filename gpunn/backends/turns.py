@@ -14,7 +14,7 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A reentrant, fair lock: a thread that releases it gets it again only after waiting threads.
+    """A reentrant, fair lock: a thread that releases it cannot overtake threads that wait for it.
 
     A thread holds the lock only for a short time: for some updates, or for one batch. Without the
     lock, threads would change each other's results, because the whole process shares the thread

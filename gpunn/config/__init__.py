@@ -29,11 +29,11 @@ A configuration may have three optional tables. `[backend_options]` sets how a C
 CPU computes. `[distributed]` sets how several processes train together. `[sweep]` lists the keys
 that the trials of `gpunn sweep` vary.
 
-The file becomes a `Config`. Its tables become objects of `Model`, `Training`, `BackendOptions`,
-`Distributed` and `Sweep`. The key `dataset` of `[data]` selects the class of this table: `Digits`,
-`MNIST`, `Images`, `CSV`, `TableFile`, `NPZ` or `NPY`. Each key is an attribute of its class;
-docs/reference/configuration.md explains all keys. A configuration with a tabular model is a `Draft`
-until `gpunn.experiment.build` has made the model.
+The file becomes a `Config`. The tables of the file become objects of `Model`, `Training`,
+`BackendOptions`, `Distributed` and `Sweep`. The key `dataset` of `[data]` selects the class of this
+table: `Digits`, `MNIST`, `Images`, `CSV`, `TableFile`, `NPZ` or `NPY`. Each key is an attribute of
+its class; docs/reference/configuration.md explains all keys. A configuration with a tabular model
+is a `Draft` until `gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics, callbacks and
 augmentations are written as a name, such as `"adam"`, or a table with the name and parameters, such

@@ -1,4 +1,4 @@
-"""Reads image files with Pillow, as arrays of the same size and all gray or all in color."""
+"""Reads image files with Pillow, as arrays of the same size, either all gray or all in color."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ FILES = {
 """For every file of a run, a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
-"""The callbacks that write to a path. Each of these classes has the path as an attribute."""
+"""Callbacks with an attribute for the path to which they write."""
 
 
 def require_run(folder: Path, alternative: str = "") -> None:

@@ -101,10 +101,10 @@ class Splits:
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         """If the targets are classes, return the splits with class indices as targets.
 
-        The loss may treat the numbers of a CSV file as classes. In this case, class indices replace
-        the numbers, and the classes are added to the metadata; see `gpunn.experiment.targets`. A
-        ConfigError is raised if the loss or the number of outputs does not fit the classes. A
-        DataError is raised if the training rows lack a class.
+        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers.
+        The metadata then gets the classes; see `gpunn.experiment.targets`. A ConfigError is raised
+        if the loss or the number of outputs does not fit the classes. A DataError is raised if the
+        training rows lack a class.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
@@ -139,8 +139,8 @@ class Splits:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
         """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
-        The rows of a table are divided before the network is made. So for a table, `outputs` may be
-        None. `loss` may also be None if the model chooses the loss.
+        The rows of a table are divided before the network is made. For a table, `outputs` may
+        therefore be None. `loss` may also be None if the model chooses the loss.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))

@@ -168,7 +168,7 @@ class Record:
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """For each log, whether larger is better; unknown for None and for missing names."""
+        """For each log, whether larger is better. None or a missing name means unknown."""
         return directions(self._metrics)
 
     @property
@@ -204,7 +204,7 @@ class Record:
 
 
 def read_run(path: Path) -> Record:
-    """Read a run folder. Its norms and networks are read later, when they are accessed.
+    """Read a run folder. The run's norms and networks are read later, when they are accessed.
 
     A ConfigError is raised if the path is not a run folder, and a DataFileError if a file in it is
     damaged.

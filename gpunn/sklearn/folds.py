@@ -58,8 +58,8 @@ def folds_of_groups(
 ) -> np.ndarray:
     """Return the number of each row's fold; all rows of a group are in one fold.
 
-    The groups are placed one after the other, the largest first. Each goes into the fold that has
-    the fewest rows of the group's classes.
+    The groups are placed one after the other, the largest first. Each group goes into the fold that
+    has the fewest rows of the group's classes.
     """
     kind, values = split_by
     if kind == "time":

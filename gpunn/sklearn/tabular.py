@@ -372,7 +372,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _train_networks(
         self, folds: Sequence[Fold], schema: Schema, seed: int
     ) -> tuple[list[Fitted], list[np.ndarray]]:
-        """Train the networks. Return them, and the mean outputs for each fold's validation rows."""
+        """Return the trained networks, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
@@ -864,7 +864,7 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         """Predict the target of each row and, on request, a prediction interval.
 
         Intervals are conformal: their width is computed from the errors on the validation rows.
-        These rows have also selected the best epoch. If `times` were passed to `fit`, the
+        The validation rows have also selected the best epoch. If `times` were passed to `fit`, the
         validation rows are the latest rows. Without `quantiles`, all intervals have the same width.
         See `gpunn.intervals`.
 

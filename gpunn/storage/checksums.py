@@ -24,8 +24,8 @@ from gpunn.storage.reading import open_file
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header. It never matches within a JSON string, because quotes in
-strings are escaped."""
+"""Pattern for the checksum in a header. The pattern never matches within a JSON string, because
+quotes in strings are escaped."""
 
 TYPES = {
     "b1": "BOOL",
@@ -96,9 +96,9 @@ def read_safetensors(
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
     of the file, not for the declared size. A ModelFileError is raised if the file does not exist,
-    is not a safetensors file, or has a wrong checksum. With `verify`, a file without a checksum
-    also raises the error. It is also raised if NumPy does not support an array's type or number of
-    axes. An OSError is raised if the file cannot be read.
+    is not a safetensors file, or has a wrong checksum. If `verify` is true, a file without a
+    checksum also raises the error. The error is also raised if NumPy does not support an array's
+    type or number of axes. An OSError is raised if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open

@@ -127,7 +127,7 @@ def is_exact_integer(value: float) -> bool:
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return a remark on the first number (also in text) that float64 rounds; without one, ""."""
+    """Return a remark on the first number that float64 rounds, or "" if it rounds no number."""
     for value in values:
         text = str(value).strip()
         if len(text) < MAX_DIGITS and text.removeprefix("-").isdecimal():

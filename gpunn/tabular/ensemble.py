@@ -96,8 +96,8 @@ def separated(network: Sequential) -> list[Sequential]:
     Parameters
     ----------
     network : Sequential
-        The result of `combined`. If it is any other network, the returned list contains only this
-        network.
+        The result of `combined`. If `network` is any other network, the returned list contains only
+        this network.
 
     Returns
     -------

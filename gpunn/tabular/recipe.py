@@ -48,8 +48,8 @@ class Recipe:
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     metric : str
-        The metric that selects the best epoch, or "loss". It is computed on validation data, which
-        training therefore needs.
+        The metric that selects the best epoch, or "loss". Training needs validation data to compute
+        the metric or loss.
     options : dict
         Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
@@ -114,8 +114,9 @@ def checked_metric(
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
     If `metric` is None, the metric is the log loss for classes and labels, and the root mean
-    squared error for numbers. With several numbers per row, it is R2, which gives all outputs equal
-    weight. If the targets are transformed, the metric is the loss of the transformed targets.
+    squared error for numbers. With several numbers per row, the metric is R2, which gives all
+    outputs equal weight. If the targets are transformed, the metric is the loss of the transformed
+    targets.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"

@@ -72,7 +72,7 @@ FOLDS = 5
 """Number of folds with a time limit, for tables of at most `MAX_ROWS_FOR_FOLDS` rows."""
 
 MAX_ROWS_FOR_FOLDS = 10_000
-"""Tables with more rows get only one fold, because several folds would not be worth their time."""
+"""Tables with more rows get only one fold, because several folds would take too much time."""
 
 STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
@@ -173,7 +173,7 @@ class TabularSearch(TabularEstimator):
         return estimator
 
     def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
-        """Train candidates until the time is over. Return them, and whether Ctrl-C was pressed."""
+        """Train candidates while there is time; return (candidates, whether Ctrl-C was pressed)."""
         candidates, order = list[Candidate](), CandidateOrder()
         with ExitStack() as contexts:
             folder = None
@@ -243,7 +243,7 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
-        """Train a candidate's networks in the remaining time, or in `half` of it."""
+        """Train a candidate's networks in the time left or, if `half` is true, in half of it."""
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
         left = plan.limit.left
@@ -447,10 +447,10 @@ def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
     """Return a fold in which predictions replace the targets of the training rows.
 
-    `learned` has the predictions for all rows of the ensemble's networks of this fold (Hinton et
-    al. 2015, "Distilling the Knowledge in a Neural Network"). Networks of other folds have learned
-    from this fold's held-out rows, so they are not used. The true targets of the held-out rows
-    select the best epoch.
+    `learned` has, for all rows, the predictions of those networks of the ensemble that were trained
+    on this fold (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). Networks of
+    other folds have learned from this fold's held-out rows, so they are not used. The true targets
+    of the held-out rows select the best epoch.
     """
     held = fold.validation
     true = held.targets.reshape(len(held.targets), -1)

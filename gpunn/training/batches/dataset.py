@@ -115,7 +115,7 @@ class Subset:
         return self.dataset.chunks(order, batch_size, self.order_name)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return loss weights in this order, as float64 after rounding to the device's dtype."""
+        """Return loss weights in `order`, as float64 after rounding to the device's dtype."""
         weights = self.dataset.weights
         if weights is None:
             return None

@@ -102,8 +102,8 @@ class StopRule:
         epoch : int
             The number of epochs. A network that resumed from a file may have more epochs.
         results : mapping of int to FitResult
-            The networks that this rule has not ended, by index. They include networks that ended
-            for another reason, such as `EarlyStopping` or an error.
+            The networks that this rule has not ended, by index. Networks that ended for another
+            reason, such as `EarlyStopping` or an error, are included.
 
         Returns
         -------

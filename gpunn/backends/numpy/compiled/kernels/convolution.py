@@ -1,10 +1,10 @@
 """The convolution of images and its gradients, computed in tiles that read images in place.
 
-The patches along a row of an image are the rows of a matrix A. They overlap in memory, because each
-patch begins one pixel after the previous patch. Tiles read A in place, by strides, so patches are
-not copied. The terms of a product come in runs. Each row of the kernel is a run, after which A
-continues in the next row of the image. With dilation along the rows, or with groups of channels,
-each pixel of the kernel is a run.
+The patches along a row of an image are the rows of a matrix A. The patches overlap in memory,
+because each patch begins one pixel after the previous patch. Tiles read A in place, by strides, so
+patches are not copied. The terms of a product come in runs. Each row of the kernel is a run, after
+which A continues in the next row of the image. With dilation along the rows, or with groups of
+channels, each pixel of the kernel is a run.
 
 Each thread computes some images. The weights are in panels (see `panels`).
 
@@ -302,8 +302,9 @@ def rows_read(
 ) -> tuple[int, int, int]:
     """Return the rows of y whose windows contain row `place` of a padded image.
 
-    The result has three numbers: the kernel's row that covers row `place` for the lowest of these
-    rows of y, this lowest row, and the number of these rows. Their distances are equal.
+    The result has three numbers. Two belong to the lowest of these rows of y: the kernel's row that
+    reads row `place`, and the row of y. The third is the number of rows. The rows have equal
+    distances.
     """
     ky = quotient(max(0, place - (rows - 1) * down + down_gap - 1), down_gap)
     rest = place - ky * down_gap

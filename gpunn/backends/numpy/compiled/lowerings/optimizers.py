@@ -123,8 +123,8 @@ class Optimizers(Expressions):
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
         """Return segments, split before and after each matrix with at least `least` weights.
 
-        Then the update of a large matrix can run while its gradient is in the cache. Without weight
-        decay, adjacent segments with equal learning-rate factors are joined.
+        After the split, a large matrix can be updated while its gradient is in the cache. Without
+        weight decay, adjacent segments with equal learning-rate factors are joined.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
