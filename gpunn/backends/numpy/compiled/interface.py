@@ -46,9 +46,6 @@ ACTIVATIONS = (
 )
 """The activations that kernels can compute; a kernel's argument is an index in this list."""
 
-CODE, INPUTS, MEMORY, MEMORY_BYTES, INPUT_COUNT, ELEMENTS, COLUMNS = 0, 1, 2, 3, 7, 9, 10
-"""Indices of arguments of the kernel `expression`."""
-
 BLOCK_BYTES = 128
 """Bytes in a block of numbers: two of the longest vectors, so that two additions run in
 parallel."""
@@ -178,9 +175,7 @@ class ProductArgs(NamedTuple):
     buffer: Any = 0  # the first thread's memory
     buffer_bytes: Any = 0  # stride to the next thread's memory
     update: Any = 0  # an optimizer's kernel, which uses each thread's rows of C as gradients
-    update_args: Any = 0  # its arguments; for the kernel `expression`, followed by its inputs
-    update_bytes: Any = 0  # their size
-    update_input: Any = 0  # in the kernel `expression`, the offset of the gradient's input; else 0
+    update_args: Any = 0  # its arguments
     args_buffer: Any = 0  # memory for the update's arguments of each thread
 
 

@@ -12,19 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.conflicts import address, extent
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
-    CODE,
-    COLUMNS,
     DOTS,
-    INPUT_BYTES,
-    INPUTS,
-    MATRIX,
     MAX_ARGS,
     PACKED,
-    ROW_SUM,
-    SCALAR,
     TILES,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
@@ -316,57 +309,26 @@ class ProductPlans:
 
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
-    ) -> Instruction | None:
+    ) -> Instruction:
         """Combine a product with the update that reads its result, some rows at a time.
 
         The product is a gradient, which the update then reads from the cache instead of memory.
-        Only the last repetition of a program writes the gradient to memory. Return None if the
-        product and the update can't be combined.
+        Only the last repetition of a program writes the gradient to memory.
         """
-        result, offset = product.writes[0], 0
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
-        if update.kernel == "expression":
-            number = input_of(update, result)
-            if number is None:
-                return None
-            offset = update_args.nbytes + number * INPUT_BYTES
-            update_args = np.append(update_args, np.asarray(update.args[INPUTS]))
-        args_buffer = np.empty((self.threads, update_args.size), np.int64)
+        args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
+        result = product.writes[0]
         rows_buffer = np.empty((self.threads, args.rows * args.n), result.dtype)
         last = args._replace(
             update=loaded_library().address(update.kernel, update.dtype),
             update_args=update_args,
-            update_bytes=update_args.nbytes,
-            update_input=offset,
             args_buffer=args_buffer,
         )
         non_final = last._replace(c=rows_buffer, c_thread=rows_buffer[0].nbytes)
-        used = [each for each in (*update.args, *update.reads) if isinstance(each, np.ndarray)]
-        others = [each for each in used if not shares_memory(each, result)]
         return Instruction(
             "product",
             last,
-            [*product.reads, *others, update_args, args_buffer, rows_buffer],
+            [*product.reads, *update.reads[1:], update_args, args_buffer, rows_buffer],
             [*product.writes, *update.writes],
             non_final=non_final,
         )
-
-
-def shares_memory(one: Array, other: Array) -> bool:
-    """Return whether two contiguous arrays share memory."""
-    return extent(one, ()).meets(extent(other, ()))
-
-
-def input_of(update: Instruction, gradient: Array) -> int | None:
-    """Return which input of an instruction `expression` is the gradient.
-
-    The result is None if the instruction changes the gradient, or if an element of its result
-    depends on elements at other positions.
-    """
-    code, inputs = np.asarray(update.args[CODE]), np.asarray(update.args[INPUTS])
-    (found,) = np.nonzero((inputs[:, 0] == MATRIX) & (inputs[:, 1] == address(gradient)))
-    elementwise = update.args[COLUMNS] == 1 and np.isin(inputs[:, 0], (MATRIX, SCALAR)).all()
-    changes = any(shares_memory(each, gradient) for each in update.writes)
-    if len(found) != 1 or changes or not elementwise or code[:, 0].max() >= ROW_SUM:
-        return None
-    return int(found[0])

@@ -66,10 +66,10 @@ class Instruction:
     early: bool = False
     """Whether to run the instruction as soon as its inputs are ready, even if earlier instructions
     have not run yet."""
-    fuse: Callable[[Instruction], Instruction | None] | None = None
-    """Returns this instruction combined with the update that reads its gradient, or None if they
-    cannot be combined. The update must be `early`, and have the arguments of an optimizer's kernel
-    or of the kernel `expression`."""
+    fuse: Callable[[Instruction], Instruction] | None = None
+    """Returns this instruction combined with the update that reads its gradient. The update must be
+    `early`, have the gradients first in `reads`, and have the arguments of an optimizer's
+    kernel."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
     unread: tuple[int, np.ndarray] | None = None
@@ -274,10 +274,8 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
             is_only_reader = uses.readers_of(gradient) == {position}
-            is_update = is_only_reader and gradient[0] in instruction.read_extents
-            both = before.fuse(instruction) if is_update else None
-            if both is not None:
-                result[-1] = both
+            if instruction.read_extents[:1] == gradient and is_only_reader:
+                result[-1] = before.fuse(instruction)
                 continue
         result.append(instruction)
     return result

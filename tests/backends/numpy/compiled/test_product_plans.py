@@ -7,18 +7,13 @@ import pytest
 
 pytest.importorskip("numba")
 
-from gpunn import optimizers
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.backend import largest_panels
-from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.interface import Vectors
 from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction, Program, fuse_updates
-from gpunn.backends.operations import Operations, Segment, Trained
-from gpunn.backends.recording import Arguments, Operation
-from gpunn.backends.tracing import Write, trace_operation
-from gpunn.expressions import expression_of
+from gpunn.backends.recording import Operation
 
 AVX512 = Vectors(64, 32)
 
@@ -147,9 +142,7 @@ def test_bias_and_floor_are_applied_once(sizes):
     np.testing.assert_allclose(out, np.maximum(bias + a @ b, 0.0), rtol=1e-11, atol=1e-11)
 
 
-def update_of(kernel, values, gradients, slots, rate, threads=1):
-    if kernel == "expression":
-        return traced(optimizers.AdaBelief(), values, gradients, slots, rate, threads)
+def update_of(kernel, values, gradients, slots, rate):
     hyperparameters = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
     step = np.ones(1, np.int64)
     args = [values, gradients, *[*slots, None, None][:2], values.size]
@@ -158,24 +151,8 @@ def update_of(kernel, values, gradients, slots, rate, threads=1):
     return Instruction(kernel, args, read, [values, *slots], early=True)
 
 
-def traced(optimizer, values, gradients, slots, rate, threads=1):
-    """Return the update of an optimizer without a kernel."""
-    n = values.size
-    arrays = [each.reshape(-1) for each in (values, gradients, *slots)]
-    trained = Trained(*arrays[:2], dict(zip(optimizer.slots, arrays[2:], strict=True)), [])
-    op = Arguments(
-        optimizer=optimizer,
-        trained=trained._replace(segments=[Segment(0, n, 1.0, 0.0)]),
-        learning_rate=rate,
-        step=np.ones(1, np.int64),
-    )
-    writes = trace_operation(Operations.update.definition, op, values.dtype)
-    (update,) = instructions_of(writes, values.dtype, threads, early=True)
-    return update
-
-
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("kernel", "slots"), [("sgd", 0), ("adam", 2), ("expression", 2)])
+@pytest.mark.parametrize(("kernel", "slots"), [("sgd", 0), ("adam", 2)])
 @pytest.mark.parametrize(("m", "n", "k"), [(130, 37, 50), (261, 517, 70)])  # by tiles and by panels
 def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, threads):
     results = []
@@ -184,7 +161,7 @@ def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, t
         values, rate = np.ones((m, n), np.float32), np.full(1, 0.1, np.float32)
         state = [np.full((m, n), 0.5, np.float32) for _ in range(slots)]
         instructions = plans(threads).encode(a, b, gradients, transpose_a=True)
-        update = update_of(kernel, values, gradients, state, rate, threads)
+        update = update_of(kernel, values, gradients, state, rate)
         assert len(fuse_updates([*instructions, update])) == len(instructions)
         if together:
             run([*instructions, update], threads, times=3)
@@ -206,15 +183,3 @@ def test_updates_wait_where_others_look_at_the_gradient():
         assert fuse_updates(order) == order
     part = update_of("sgd", values[:10], gradients[:10], [], rate)
     assert fuse_updates([product, part]) == [product, part]
-
-
-@pytest.mark.parametrize("function", [lambda xp, g: xp.sum(g, keepdims=True), lambda xp, g: g * 2])
-def test_updates_wait_if_they_need_all_gradients_or_change_them(function):
-    a, b, gradients = operands("tn", 20, 30, 10, "float32")
-    (product,) = plans(1).encode(a, b, gradients, transpose_a=True)
-    flat = gradients.reshape(-1)
-    expression = expression_of(function, {"g": (flat.shape, "float")}, flat.dtype)
-    ((node,), (result,)) = expression.inputs, expression.results
-    out = flat if result.shape == flat.shape else np.zeros(1, np.float32)
-    update = instructions_of([Write(out, result)], flat.dtype, 1, early=True, given={node: flat})
-    assert fuse_updates([product, *update]) == [product, *update]

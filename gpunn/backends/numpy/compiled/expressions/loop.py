@@ -86,6 +86,7 @@ class Loop:
             *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
             int(inputs[:, -1].any()),
         ]
+        # The first array read isn't a gradient, so no product calls this as its update.
         reads = [self._code, *(arrays[each] for each in self._reads)]
         writes = [arrays[each] for each in self._writes]
         by_rows = [arrays[each] for each in self._by_rows]

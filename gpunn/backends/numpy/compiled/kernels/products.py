@@ -16,16 +16,9 @@ from numba import carray
 from gpunn.backends.numpy.compiled.interface import (
     COUNT,
     DOTS,
-    ELEMENTS,
     FIRST_SLOT,
     GRADIENTS,
-    INPUT_BYTES,
-    INPUT_COUNT,
-    INPUTS,
-    MATRIX,
     MAX_ARGS,
-    MEMORY,
-    MEMORY_BYTES,
     PACKED,
     ROW_VECTORS,
     SECOND_SLOT,
@@ -176,15 +169,9 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
             w[P.b_row], w[P.b_panel], w[P.initial], c, w[P.c_row], terms, rows, left, right,
         )  # fmt: skip
         if w[P.update]:
-            own = w[P.args_buffer] + thread * w[P.update_bytes]
-            copy_bytes(own, w[P.update_args], w[P.update_bytes])
+            update_args = w[P.args_buffer] + thread * MAX_ARGS * 8
             number, count = first * w[P.n], rows * w[P.n]
-            if w[P.update_input]:
-                gradient = own + w[P.update_input]
-                select_elements(args, own, gradient, c, number * size, count, thread)
-            else:
-                select_parameters(args, own, c, number * size, count)
-            call(w[P.update], own, 0, 1)
+            update_rows(args, update_args, w[P.update], w[P.update_args], c, number, count, size)
         first += rows
 
 
@@ -310,37 +297,28 @@ def copy_across(
 
 
 @compiled
-def select_parameters(args: Any, address: int, gradients: int, offset: int, count: int) -> None:
-    """Change the arguments of an optimizer's kernel, so that it updates only `count` parameters.
+def update_rows(
+    args: Any,
+    args_buffer: int,
+    kernel: int,
+    update_args: int,
+    gradients: int,
+    first: int,
+    count: int,
+    size: int,
+) -> None:
+    """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    In the arrays of values and slots, the first of these parameters is `offset` bytes after the
-    start.
+    First, copy the arguments to the thread's buffer, and replace the addresses of arrays by the
+    addresses of their elements `first`.
     """
-    w = vector(args, address, MAX_ARGS)
-    w[VALUES] += offset
+    copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
+    w = vector(args, args_buffer, MAX_ARGS)
+    w[VALUES] += first * size
     if w[FIRST_SLOT] != 0:
-        w[FIRST_SLOT] += offset
+        w[FIRST_SLOT] += first * size
     if w[SECOND_SLOT] != 0:
-        w[SECOND_SLOT] += offset
+        w[SECOND_SLOT] += first * size
     w[GRADIENTS] = gradients
     w[COUNT] = count
-
-
-@compiled
-def select_elements(
-    args: Any, address: int, gradient: int, gradients: int, offset: int, count: int, thread: int
-) -> None:
-    """Change the arguments of the kernel `expression` in the same way as `select_parameters`.
-
-    The inputs follow the arguments; one of the inputs has the address `gradient`. The kernel uses
-    the thread's memory.
-    """
-    w = vector(args, address, MAX_ARGS)
-    w[INPUTS] = address + MAX_ARGS * 8
-    w[MEMORY] += thread * w[MEMORY_BYTES]
-    w[ELEMENTS] = count
-    for k in range(w[INPUT_COUNT]):
-        given = vector(args, w[INPUTS] + k * INPUT_BYTES, 2)
-        if given[0] == MATRIX:
-            given[1] += offset
-    vector(args, gradient, 2)[1] = gradients
+    call(kernel, args_buffer, 0, 1)
