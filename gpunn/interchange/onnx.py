@@ -50,7 +50,7 @@ def to_onnx(
 ) -> Any:
     """Return a network as an ONNX model.
 
-    The input "input" has the shape (batch, *input_shape), for any number of rows.
+    The input "input" has the shape `(batch, *input_shape)`, for any number of rows.
     The output "output" has the results of `Sequential.predict`, up to rounding.
 
     If the network has a schema, the model has one input for each column that the schema uses. The
