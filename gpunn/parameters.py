@@ -111,7 +111,7 @@ class Parameters:
     ) -> None:
         """Lay out and initialize arrays; the keys of `specs` are full names.
 
-        Each parameter is drawn in float64 from the stream (seed, "weights", the parameter's
+        Each parameter is drawn in float64 from the random stream (seed, "weights", the parameter's
         position), and then rounded. So float32 and float64 networks start from the same values. If
         `values` is given, it has the values of all arrays, and nothing is drawn.
         """

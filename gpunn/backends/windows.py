@@ -59,7 +59,7 @@ class Window:
                 yield whole, vertical, slice(left, left + (columns - 1) * right + 1, right), whole
 
     def inside(self, image: Array, shape: Shape) -> Array:
-        """Return a padded array without the padding; the result has shape `shape`."""
+        """Remove the padding from a padded array; the result has shape `shape`."""
         (top, left), (_, height, width, _) = self.padding, shape
         return image[:, top : top + height, left : left + width, :]
 

@@ -65,7 +65,7 @@ def read_split(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Split:
-    """Return rows with targets from other files than the configuration's, to evaluate a model.
+    """Return rows with targets to evaluate a model, from files that the user names.
 
     `path` has the same kind of data as the training data: a table, a folder of images, or a CSV,
     NPZ or NPY file. It may also be a folder of IDX files, whose test split is read. The targets of

@@ -42,7 +42,7 @@ OTHER_MARK = "expected the same decimal mark as in earlier numbers"
 
 
 def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
-    """Return the positions of a network's columns in a row: by name, or by number or order."""
+    """Return the positions of a network's columns in a row: by name or, without names, by order."""
     wanted, positions = layout["names"], layout["positions"]
     if wanted is None or names is None:
         if width == len(positions):

@@ -12,7 +12,7 @@ DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.patte
 
 
 def format_of_dates(texts: Sequence[str]) -> str:
-    """Return the format of dates; "" if no part is above 12, or if a string is not a date."""
+    """Return the format of dates; "" if it is ambiguous, or if a string is not a date."""
     late = late_parts(texts)
     if sum(late) != 1:
         return ""

@@ -1,4 +1,4 @@
-"""Tables from data frames and arrays of any library, of which gpunn requires none."""
+"""Tables from data frames and arrays of any library; gpunn requires none of these libraries."""
 
 from __future__ import annotations
 
