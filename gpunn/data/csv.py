@@ -99,7 +99,7 @@ def load_csv(
         from the end: -1 is the last column. None means that there is no target.
     header : bool or "auto"
         Whether the first row has the column names. The value "auto" means True if `target` or one
-        of `features` is a name. "auto" also means True if a cell of the first row is text and the
+        of `features` is a name. It also means True if a cell of the first row is text and the
         cell below is a number. If all column names are numbers, set `header` to True.
     delimiter : str
         The character between cells.
