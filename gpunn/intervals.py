@@ -42,7 +42,7 @@ def fit_intervals(
     weights: np.ndarray | None = None,
     quantiles: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Return the argument `intervals` of `bounds`, from the outputs for held-out rows.
+    """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
 
     `outputs` has a column for each target. With `quantiles`, there is one target, and `outputs` has
     a column for each quantile. A row with weight k counts as k rows. A new row counts as a row of
@@ -64,9 +64,10 @@ def fit_intervals(
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """For each percentage, return the smallest score that covers this percentage of the rows.
+    """For each percentage, return the smallest score not exceeded by this percentage of the rows.
 
-    A new row also counts, with an infinite score. An infinite result is returned as None.
+    The rows include one new row, whose score counts as infinite. An infinite result is returned as
+    None.
     """
     if not len(scores):
         return [None for _ in PERCENTS]

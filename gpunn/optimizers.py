@@ -139,8 +139,8 @@ class Optimizer(Configurable):
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
             All parameters and their gradients. If layers have different learning-rate factors, each
-            call gets only the parameters with one factor; with `by_parameter`, each call gets one
-            parameter. Zeros may follow each parameter.
+            call gets only parameters that have the same factor; with `by_parameter`, each call gets
+            one parameter. Zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)

@@ -32,7 +32,7 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
         The purpose, such as "weights" or "shuffle".
     *counters : int
         Position within the purpose, such as the index of a layer or an epoch. All calls with one
-        purpose need the same number of counters, since a missing counter counts as 0.
+        purpose need the same number of counters: a missing counter would count as 0.
 
     Returns
     -------

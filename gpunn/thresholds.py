@@ -2,8 +2,8 @@
 
 The second class is predicted if its probability is at least the threshold. The comparison uses the
 margin, which is the logit of that probability: z_1 - z_0 for two outputs with softmax, and z for
-one output with sigmoid. So NumPy, CuPy and exported files decide identically, because no
-probability is rounded.
+one output with sigmoid. No probability is rounded, so NumPy, CuPy and exported files decide
+identically.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
 """Output activations and output shapes of networks for two classes."""
 
 DEFAULT = 0.5
-"""The default threshold, with which the more probable class is predicted."""
+"""The default threshold. It predicts the more probable class."""
 
 MAXIMIZED = ("f1", "balanced_accuracy")
 """Criteria that are maximized."""
@@ -118,10 +118,10 @@ def best_threshold(
     """Return the best threshold by a criterion.
 
     Each candidate for the threshold lies between two different margins: the k rows with larger
-    margins are predicted as the second class. TP of these k rows belong to the second class. The
-    second class has P rows in all; the other class has N rows. The threshold is in the middle
-    between the two margins, if a float64 probability separates them. (Above a margin of 37, all
-    probabilities are 1.) The criteria are::
+    margins are predicted as the second class. TP is the number of these k rows that belong to the
+    second class. The second class has P rows in all; the other class has N rows. The threshold is
+    in the middle between the two margins, if a float64 probability separates them. (In float64, the
+    probability is 1 for every margin above 37.) The criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2

@@ -338,8 +338,8 @@ class Backend(Operations):
         -------
         Repeated or None
             A function of the number of parts to run, in order. Several threads can run different
-            sequences at the same time. The result is None if the backend can't run these parts in
-            one call, as in the base class.
+            sequences at the same time. The result is None if the backend can't run all parts in one
+            call. It is always None in the base class.
         """
         return None
 
@@ -429,7 +429,7 @@ class Backend(Operations):
         Returns
         -------
         context manager
-            A context that only one thread at a time can be in.
+            A context that admits one thread at a time.
         """
         return TURNS
 

@@ -162,7 +162,7 @@ class WindowOperations:
 
     @operation
     def average_pool_gradient(self, gradient: Array, window: Window, out: Array) -> None:
-        """Set out to dL/dx of `average_pool`: each pixel in a window gets an equal part.
+        """Set out to dL/dx of `average_pool`: a window's pixels share its gradient equally.
 
         Parameters
         ----------

@@ -590,7 +590,7 @@ class Training(Table):
     drop_last : bool
         Whether an epoch skips its last rows if they are too few for a whole update.
     shuffle_members : bool
-        Whether each member visits the rows in a separate order, if the network has members.
+        If the network has members: whether each member visits the rows in a separate order.
     callbacks : list of str and mapping
         Callbacks to run during training.
     monitor : str or None
@@ -599,8 +599,8 @@ class Training(Table):
     monitor_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
-        At least 1: the number of epochs between checkpoints. With None, gpunn chooses a number for
-        which checkpoints take less than 1 % of the training time.
+        At least 1: the number of epochs between checkpoints. With None, gpunn chooses this number
+        so that checkpoints take less than 1 % of the training time.
     checkpoint_every_updates : int or None
         At least 1: the number of updates between additional checkpoints within an epoch.
     checkpoint_every_seconds : float
@@ -868,7 +868,7 @@ class Config(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft(Config):
-    """A configuration with a tabular model, which has defaults for missing keys of `[training]`.
+    """A configuration whose tabular model has defaults for missing keys of `[training]`.
 
     Parameters
     ----------

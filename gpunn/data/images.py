@@ -129,8 +129,8 @@ def subfolders(folder: Path) -> list[str]:
 def split_folders(folder: Path) -> dict[str, Path]:
     """Return the folder of each split; without folders of splits, all images are for training.
 
-    Raise a DataFileError if only some folders are splits, two are the same split, or there is no
-    folder for training.
+    Raise a DataFileError if several folders are splits but others are not, if two folders are for
+    the same split, or if no folder is for training.
     """
     names = subfolders(folder)
     known = [name for name in names if name.lower() in SPLITS]

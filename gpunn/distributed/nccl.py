@@ -119,7 +119,8 @@ class NCCLCommunicator(Communicator):
         """Destroy the graphs that contain calls of NCCL, and then NCCL's communicator.
 
         All ranks must call this method. Ranks on one machine wait for each other without a time
-        limit, because a rank may still be evaluating. This method is called when the process ends.
+        limit, because another rank may still be evaluating the network. This method is called when
+        the process ends.
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None

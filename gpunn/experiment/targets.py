@@ -168,12 +168,12 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        A cross-entropy has classes, and any other loss has numbers. Without a loss, strings and
-        Booleans are classes, and so are integers with at most `MAX_CLASSES` different values.
-        Several target columns are labels if all values are 0 and 1, else numbers; see `are_labels`.
-        The class that `data.positive` names comes second; a ConfigError is raised if there is no
-        such class. A DataError is raised if there is only one class, or if values must be numbers
-        but are not.
+        The targets of a cross-entropy are classes, and the targets of any other loss are numbers.
+        Without a loss, strings and Booleans are classes, and so are integers with at most
+        `MAX_CLASSES` different values. Several target columns are labels if all values are 0 and 1,
+        else numbers; see `are_labels`. The class that `data.positive` names comes second; a
+        ConfigError is raised if there is no such class. A DataError is raised if there is only one
+        class, or if values must be numbers but are not.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -195,8 +195,8 @@ class TableTargets:
     def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
         """Return the indices of classes as int64, or numbers as float64.
 
-        The shape is (rows,), or (rows, targets) for a list of targets. A DataError names the first
-        row without a number or a known class.
+        The shape is (rows,), or (rows, targets) for a list of targets. If a row has no number or no
+        known class, a DataError names the first such row.
         """
         if classes is not None:
             return self.columns[0].codes(classes)

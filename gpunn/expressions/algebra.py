@@ -81,7 +81,7 @@ def multiplied(a: Sum, b: Sum) -> Sum:
 
 
 def divided(a: Sum, b: Sum) -> Sum | None:
-    """Return a quotient, or None unless the divisor is a single product."""
+    """Return a / b, or None if b is not a single product."""
     if len(b) != 1:
         return None
     ((factors, coefficient),) = b.items()

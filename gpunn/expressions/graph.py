@@ -37,10 +37,10 @@ class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code a
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Node:
-    """A function of nodes, an array or a number.
+    """A node of a graph: an array, a number, or a function of other nodes.
 
-    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns. A
-    source "interval" is a row vector of Booleans, which are true in a range of columns.
+    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns. An
+    "interval" is a row vector of Booleans that are true in a range of columns.
     """
 
     op: str
@@ -50,7 +50,7 @@ class Node:
     data: Any = None
 
     def __repr__(self) -> str:
-        """Return the function and the shape; the text of the arguments could be huge."""
+        """Return the function and the shape, but not the arguments, whose text could be huge."""
         return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
@@ -91,7 +91,7 @@ class Graph:
         return self._nodes[key]
 
     def array(self, array: Any, kind: str) -> Node:
-        """Return the node of an array's elements before the operation."""
+        """Return a node for the values that the array's elements have before the operation."""
         return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
 
     def number(self, value: float) -> Node:

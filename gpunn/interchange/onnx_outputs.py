@@ -25,8 +25,8 @@ def add_outputs(
 ) -> dict[str, tuple[str, Shape]]:
     """Add the graph's outputs, and return the dtype and the row shape of each output.
 
-    `y` and `accepted` are names: of the last layer's output, and of a Boolean array of shape (rows,
-    1). In rows with False, all outputs are NaN.
+    `y` is the name of the last layer's output. `accepted` is the name of a Boolean array of shape
+    (rows, 1). If it is False for a row, all outputs of the row are NaN.
     """
     values = Value(graph, y, model.dtype)
     condition = None if accepted is None else Value(graph, accepted, "bool")

@@ -70,7 +70,7 @@ class ColumnGroups(Layer):
 
     Examples
     --------
-    Three unchanged numbers, and two columns of codes that become vectors:
+    The layer keeps three numbers unchanged, and turns two columns of codes into vectors:
 
     >>> import gpunn
     >>> groups = gpunn.layers.ColumnGroups(

@@ -188,7 +188,7 @@ class FormulaTracer(Tracer):
         return node
 
     def _wrong_shapes(self, function: str, *nodes: Node) -> ArgumentError:
-        """Return an error with shapes in which "rows" stands for the unknown number of rows."""
+        """Return an error that states shapes; "rows" stands for their unknown number of rows."""
         shapes = [
             f"({', '.join(['rows', *map(str, each.shape[1:])])})"
             if each.shape[:1] == (self.rows,)

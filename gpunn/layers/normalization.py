@@ -27,7 +27,7 @@ def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
 def vector_buffer(
     layer: Layer, name: str, x: Array, workspace: Workspace, size: int | None = None
 ) -> Array:
-    """Return the layer's buffer `name`, with a vector for each vector of x."""
+    """Return the layer's buffer `name`, which has a vector for each vector of x."""
     shape = (*x.shape[1:-1], x.shape[-1] if size is None else size)
     return as_vectors(layer, workspace.rows(layer, name, x.shape[0], shape), workspace)
 
@@ -384,8 +384,8 @@ def standardization_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (1 for a constant column).
 
-    `indices` selects the rows that are used; None means all rows. Raise a DataError, which calls
-    the data `name`, if a result overflows or underflows the dtype.
+    `indices` selects the rows that are used; None means all rows. Raise a DataError if a result
+    overflows or underflows the dtype; the message calls the data `name`.
     """
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)

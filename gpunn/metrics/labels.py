@@ -57,7 +57,7 @@ class LabelsBrierScore(OfLabels, BrierScore):
 
 @dataclass(frozen=True)
 class CountOfLabels(OfLabels, CountMetric):
-    """Base of metrics that are ratios of counts for each label."""
+    """Base of metrics that compute a ratio of counts for each label."""
 
     leaves_out: ClassVar[bool] = False
 

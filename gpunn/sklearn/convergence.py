@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.schedules import Schedule
 
 SMALLEST_RATE = 1e-6
-"""At this adaptive learning rate, training ends instead of a further reduction."""
+"""Once the adaptive learning rate is this small, training ends instead of reducing it further."""
 
 
 class LearningRate(Schedule):

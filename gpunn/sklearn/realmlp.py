@@ -119,10 +119,10 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Additional strings that mark a missing value, besides "", "NA", "?" and similar text; see
         `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.
     n_cv : int, default=1
-        Number of folds. With several folds, each fold is held out once: it has the validation rows
-        of networks that are trained on the other folds. All folds have nearly the same proportions
-        of the classes. A classifier averages the probabilities of all networks, and a regressor
-        averages the predictions.
+        Number of folds. With several folds, each fold is held out once: networks are trained on the
+        other folds and validated on this fold. All folds have nearly the same proportions of the
+        classes. A classifier averages the probabilities of all networks, and a regressor averages
+        the predictions.
     n_ens : int, default=1
         Number of networks for each fold, with different seeds. Several networks are trained in
         threads, each on one compute thread. The networks are bitwise identical for any number of
@@ -236,7 +236,7 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     epochs, patience, batch_size : as for `RealMLPClassifier`
         Length of the training, and batch size.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and reading of the table.
+        How the best epoch is selected, and how the table is read.
     n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     target_transform : {"log"} or None, default=None
@@ -260,7 +260,7 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
 
     See Also
     --------
-    RealMLPClassifier : The estimator of classes, whose page describes each parameter.
+    RealMLPClassifier : The estimator for classes. Its page describes each parameter.
 
     Examples
     --------

@@ -165,7 +165,7 @@ class Study:
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
     def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial; None after `maximum` trials, or if the grid is complete.
+        """Return the next trial, or None if `maximum` trials exist or the grid is complete.
 
         Trials that other processes are training count toward the maximum, but trials of killed
         processes do not. With `reclaim`, all unfinished trials of other processes are marked as

@@ -32,8 +32,8 @@ def greedy_selection(
     Parameters
     ----------
     predictions : sequence of ndarray
-        For each model, its predictions for the same held-out rows: probabilities or numbers, of
-        which the ensemble predicts the mean.
+        Each model's predictions for the same held-out rows: probabilities or numbers. The ensemble
+        predicts their mean.
     loss : function
         A function of an average prediction, which returns the number to minimize. NaN counts as
         infinity.
@@ -55,7 +55,7 @@ def greedy_selection(
 
     See Also
     --------
-    combined : Makes one network of several networks with such counts.
+    combined : Combines several networks, each with its count, into one network.
 
     Examples
     --------

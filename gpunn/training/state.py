@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Progress:
     """The progress of training; `Trainer` describes most attributes.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. Only an interrupted training
-    continues when it is resumed; after early stopping, for example, no epoch follows.
+    `interrupted` is True if `stop_reason` is a signal or an error. Resuming continues only an
+    interrupted training. After early stopping, for example, resuming trains no further epoch.
     """
 
     epoch: int = 0
@@ -77,8 +77,8 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that changes it.
 
-    `step` is None before training, and after a checkpoint was loaded. `trained` contains the names
-    of the arrays to which the optimizer's state belongs, if known.
+    `step` is None until training begins. Loading a checkpoint sets `step` back to None. `trained`
+    contains the names of the arrays to which the optimizer's state belongs, if known.
     """
 
     trained: tuple[str, ...] | None = None
@@ -100,7 +100,7 @@ class TrainingState:
         vars(self).update(state, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the training step, or raise an ArgumentError if there is none for the network.
+        """Return the training step, or raise an ArgumentError if no step fits the network.
 
         Before training there is no step. After layers were frozen or unfrozen, the old step
         cannot be used, because its arrays have another layout than the network's arrays.
@@ -124,9 +124,9 @@ class TrainingState:
         """Return a training step made from a recipe, with the current state of training.
 
         The last step is reused if the recipe and its parts are unchanged. A new optimizer object
-        starts with a fresh state. After layers were frozen or unfrozen, the optimizer's state is
-        also new. In the old state, averages of newly trained parameters would be zero, and Adam
-        would treat these zeros as small gradients.
+        starts with a fresh state. If layers were frozen or unfrozen, the optimizer also starts with
+        a fresh state. In the old state, averages of newly trained parameters would be zero, and
+        Adam would treat these zeros as small gradients.
         """
         parameters = recipe.model.parameters
         made_from = recipe, recipe.optimizer.config(), parameters
@@ -189,7 +189,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Let the next training start with `state`; `trained` names its parameters."""
+        """Let the next training start with the state `state` of the parameters `trained`."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
@@ -198,7 +198,8 @@ class TrainingState:
     def snapshot(self) -> Snapshot:
         """Return a copy, on the device, of the parameters and the optimizer's state.
 
-        Each rank keeps its part of divided arrays, under the same snapshot number.
+        If the ranks divide an array, each rank copies its own part. All ranks use the same snapshot
+        number.
         """
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))

@@ -25,15 +25,15 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-reports cudaErrorInsufficientDriver even without a driver, and cudaErrorSystemNotReady if GPUs have
-an NVSwitch whose fabric manager does not run."""
+reports cudaErrorInsufficientDriver even if there is no driver, and cudaErrorSystemNotReady if GPUs
+have an NVSwitch whose fabric manager does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""The codes of cudaErrorMemoryAllocation, and of cudaErrorDevicesUnavailable, which CUDA reports if
-another process uses a GPU in exclusive mode."""
+"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the second
+if another process uses a GPU in exclusive mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
@@ -50,7 +50,7 @@ class Finding:
     """The result of one check: the value, any problem, and how to fix the problem.
 
     `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
-    is missing, as opposed to broken.
+    is missing, not broken.
     """
 
     name: str

@@ -15,7 +15,7 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Generated functions: their sources by name. Functions with one source are stored once."""
+    """Generated functions: their sources by name. Functions of equal source are stored once."""
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()
@@ -25,7 +25,7 @@ class Printed:
         self.sources: dict[str, str] = {}
 
     def name(self, wanted: str, function: RowFunction) -> str:
-        """Add a function, and return its name: the wanted name, with a number if it is taken."""
+        """Add a function, and return its name: the wanted one, plus a number if it is taken."""
         content = self._source(function, wanted)
         if content not in self._names:
             name, number = wanted, 2

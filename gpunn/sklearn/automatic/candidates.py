@@ -12,8 +12,8 @@ from gpunn.network import Sequential
 from gpunn.randomness import generator
 
 FAMILIES = ("TabM", "RealMLP")
-"""The kinds of models, in turn. TabM is first, because a time limit may end its training after any
-epoch, but RealMLP's learning rate needs a planned number of epochs."""
+"""The kinds of models, which take turns in this order. TabM is first, because a time limit may end
+its training after any epoch, but RealMLP's learning rate needs a planned number of epochs."""
 
 MAX_CANDIDATES = 100
 """Maximum number of candidates, since all their networks are in memory."""
@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trained candidate, with predictions for held-out rows; without networks, it has failed."""
+    """A candidate's networks and its predictions for held-out rows; empty if training failed."""
 
     outcome: Outcome
     networks: list[Sequential] = field(default_factory=list)
@@ -69,8 +69,8 @@ class Candidate:
 class CandidateOrder:
     """Decides which candidate comes next: families take turns.
 
-    A family whose candidates take longer, on average, than the time left gets no more turns.
-    Without a time limit, there is one candidate of each family.
+    If a family's candidates take longer on average than the time that is left, the family gets no
+    more turns. Without a time limit, there is one candidate of each family.
     """
 
     def __init__(self) -> None:

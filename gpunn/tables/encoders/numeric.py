@@ -73,7 +73,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return two C conditions: that a cell is missing, and that its value is refused."""
+        """Return two C conditions: one for a missing cell, and one for a refused value."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:
@@ -199,9 +199,9 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
     """Return the sine or cosine of 2 pi number / period, for each column of an ONNX graph.
 
-    For integers, the results are bitwise identical to the results of `cycle_of`. Otherwise, an edge
-    of a bin might separate values that differ only by rounding, such as the cosines of one quarter
-    and three quarters of a year.
+    For integers, the results are bitwise identical to the results of `cycle_of`. With other
+    rounding, a value might fall into another bin. The edge of a bin may separate values that differ
+    only by rounding, such as the cosines of one quarter and three quarters of a year.
     """
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]

@@ -42,8 +42,8 @@ class LivePlot(Callback):
     ssh, the curves use the lowest lines of the window, and all other output scrolls above the
     curves. In a job's log or on a terminal without Unicode, the callback shows nothing.
 
-    Drawing takes at most 2 % of the time. If drawing fails, gpunn logs one warning, and training
-    continues without curves.
+    Drawing takes at most 2 % of the training time. If drawing fails, gpunn logs one warning, and
+    training continues without curves.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Surface(Protocol):
     """A place where curves are drawn."""
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Draw the curves of the given epochs, in place of earlier curves."""
+        """Replace earlier curves by the curves of the given epochs."""
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         """Draw the final curves, which stay."""
@@ -160,7 +160,7 @@ class Notebook:
 
 
 class Terminal:
-    """The lowest lines of a terminal's window, below the lines in which other output scrolls."""
+    """The lowest lines of a terminal's window. Other output scrolls above them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -14,6 +14,6 @@ CuPy compiles a kernel at its first launch with each data type, and stores the r
 The order of a sum depends only on shapes, and sums use no atomics, so all runs are bitwise
 identical. Literals never make a float32 kernel compute in double precision: integers have no
 decimal point, and fractions are written as `(T)0.5`. CuPy compiles with `-ftz=true`: float32
-numbers below 1.2e-38 become zero. The compiler may round a * b + c only once; the CPU kernels do
-not allow this.
+numbers below 1.2e-38 become zero. The compiler may round a * b + c once, not after each operation.
+The CPU kernels do not allow this.
 """

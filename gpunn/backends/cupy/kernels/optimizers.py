@@ -5,7 +5,7 @@ counts the update. The second kernel also counts the update, and clips the gradi
 kernel runs after another kernel has counted the update, and changes nothing if a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
-bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation
+bias corrections of Adam. During this computation, the block's parameters arrive from memory, so it
 delays nothing. A separate kernel could compute the shared numbers once for all blocks, but its
 launch would take longer.
 """
@@ -145,7 +145,7 @@ def counted_update(op: Arguments, scratch: Scratch) -> None:
 def clipped_update(op: Arguments, scratch: Scratch) -> None:
     """Clip the gradients, and do a counted update; all arrays are contiguous.
 
-    The update's kernel computes the factor from the partial sums of the norm.
+    The kernel of the update computes the clipping factor from partial sums for the norm.
     """
     (segment,) = merged_segments(op.trained)
     gradients = op.trained.gradients
@@ -225,8 +225,9 @@ class Variant:
     """The source code by which a kernel finds the learning rate and the update's number.
 
     `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
-    update and `last` after it, and `loaded` while the parameters arrive from memory. Then
-    `clip` may change the gradient g of parameter i. In the kernel, gradients have type `gradients`.
+    update and `last` after it, and `loaded` while the parameters arrive from memory. Then `clip`
+    may change the gradient g of parameter i. `gradients` is the C type of the gradients in the
+    kernel.
     """
 
     suffix: str

@@ -16,8 +16,8 @@ from gpunn.typing import Array
 THREADS = 256
 MAX_BLOCKS = 256
 """In batches of up to 2048 rows, each row has a separate warp. In larger batches, each warp handles
-several rows one by one. So the number of partial sums never exceeds the number of threads in the
-last block."""
+several rows one by one. Each block has one partial sum, so there are never more partial sums than
+threads in the last block."""
 
 
 def row_sum_source(
@@ -25,11 +25,11 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    The kernel's parameters begin with `parameters`, each followed by a comma. The last parameters
-    are `constants`, numbers of type T. All threads of a warp run the statements `value`, which
-    compute the value of row `row` into the variable `value`. The statements may read `columns`,
-    `lane` (the thread's number in the warp), the parameters and the constants. Only thread 0 of a
-    warp needs the correct value.
+    The kernel's parameters begin with the string `parameters`, in which a comma follows each one.
+    The last parameters are `constants`, numbers of type T. All threads of a warp run the statements
+    `value`, which compute the value of row `row` into the variable `value`. The statements may read
+    `columns`, `lane` (the thread's number in the warp), the parameters and the constants. Only
+    thread 0 of a warp needs the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}

@@ -15,7 +15,7 @@ from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, u
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes with the same elements; no node is a source or view, or occurs twice."""
+    """Return nodes with the same elements; copies replace sources, views and repeated nodes."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -31,8 +31,8 @@ class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step reads. Such a result is computed in a
-    temporary array, and `copies` copies it to its array at the end. `temporary` has the temporary
-    arrays and their nodes.
+    temporary array, and `copies` copies it to the result's own array at the end. `temporary` has
+    the temporary arrays and their nodes.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
 (size,) (the optimizer's slots, or 0), size. The next arguments are learning_rate_ptr (1,), step_ptr
 (1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last arguments are
-floats: a factor of the learning rate, the weight decay (or its factor, with a weight_decay_ptr),
-and the optimizer's hyperparameters. Each thread updates a slice.
+floats: a factor of the learning rate, the weight decay (or a factor of it, if weight_decay_ptr is
+not 0), and the optimizer's hyperparameters. Each thread updates a slice.
 
 `gpunn.optimizers` has the mathematics.
 """
@@ -47,7 +47,7 @@ LANES = 32
 
 
 quotient = lanewise(divided)
-"""Divides a block by a block."""
+"""Divides a block by another block, element by element."""
 
 
 @partial(compiled, inline=True)
@@ -64,7 +64,7 @@ def thread_rates(dtype: Any, args: Any) -> Any:
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return the arrays and numbers for all optimizers.
+    """Return the arrays and numbers that every optimizer needs.
 
     These are the thread's slices of values, gradients, first and second slot, and the results of
     `thread_rates`.
@@ -89,7 +89,7 @@ def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Gradient descent with momentum. Hyperparameters: momentum, and 1.0 (Nesterov's) or 0.0."""
+    """Gradient descent with momentum. Hyperparameters: momentum; 1.0 for Nesterov's, else 0.0."""
     values, g, velocity, _, rate, keep = thread_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
     momentum, nesterov = values.dtype.type(factor), is_nesterov != 0
@@ -129,8 +129,8 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
 
-    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and 1.0
-    with `epsilon_hat`, which uses epsilon instead of epsilon * sqrt(c2).
+    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and
+    whether to use `epsilon_hat` (1.0 or 0.0), that is, epsilon instead of epsilon * sqrt(c2).
     """
     values, gradients, means, squares, size = integers(args, 0, 5)
     learning_rate, keep = thread_rates(dtype, args)
