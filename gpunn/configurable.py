@@ -85,12 +85,13 @@ class Configurable:
         return super().__new__(cls)
 
     def recorded_attributes(self) -> list[str]:
-        """Return the attributes, besides fields, whose change requires a new recording of a step.
+        """Return the attributes, besides fields, that a recorded step depends on.
 
         Returns
         -------
         list of str
-            Attributes that the methods of a custom class may use.
+            Names of attributes that the methods of a custom class may use. If one of these
+            attributes changes, a step must be recorded again.
         """
         if is_built_in(type(self)):
             return []
@@ -260,7 +261,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def imported(path: str, argument: str) -> type[Configurable]:
-    """Import a class from a path "package.module:Class", which runs the module's code."""
+    """Import a class from a path "package.module:Class". The import runs the module's code."""
     module, _, name = path.partition(":")
     try:
         cls = getattr(importlib.import_module(module), name)
@@ -341,7 +342,7 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    """Return the path of a key in the table at `path`, which is "" for the outermost table."""
+    """Return the path of a key in the table at `path`. The path of the outermost table is ""."""
     return f"{path}.{key}" if path else key
 
 
@@ -445,7 +446,7 @@ def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[in
 
 
 def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
-    """Return numbers as a tuple, or raise an error if they don't ascend or are not in (0, 1)."""
+    """Return numbers as a tuple. Raise an error unless they ascend and are in (0, 1)."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
         raise ArgumentTypeError(f"{argument}: expected a list of numbers; got {values!r}")
     quantiles = tuple(

@@ -117,8 +117,8 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
-        By default, the gradient is found in the graph of the functions that `values` calls, also
-        for a class that redefines only the `values` of a built-in loss.
+        By default, gpunn derives the gradient from the graph of the functions that `values` calls.
+        A class that redefines only the `values` of a built-in loss also gets this gradient.
 
         Parameters
         ----------
@@ -232,8 +232,9 @@ class ElementwiseLoss(Loss):
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 
-        By default, the slopes are found in the graph of the functions that `terms` calls. These
-        slopes are complete, so a class that keeps this default does not override `slope`.
+        By default, gpunn derives the slopes from the graph of the functions that `terms` calls.
+        Nothing is left out of these slopes, so a class that keeps this default does not override
+        `slope`.
 
         Parameters
         ----------
@@ -822,8 +823,9 @@ class Gamma(ElementwiseLoss):
     """Gamma loss for positive numbers: l_i = mean_j p_ij + t_ij exp(-p_ij), where p = log(mean).
 
     The loss is the negative log-likelihood of a gamma distribution, divided by the distribution's
-    shape. Terms that do not depend on p are left out. Errors count in proportion to the mean. See
-    McCullagh & Nelder 1989, "Generalized Linear Models", chapter 8.
+    shape. Terms that do not depend on p are left out. Relative errors count: apart from such terms,
+    the loss depends only on t / mean. See McCullagh & Nelder 1989, "Generalized Linear Models",
+    chapter 8.
 
     Examples
     --------

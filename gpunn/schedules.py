@@ -2,9 +2,9 @@
 
 Time includes fractions of epochs, so a schedule has the same meaning for every batch size. The time
 of update u, counted from 0, is the middle of the update, (u + 1/2) / updates_per_epoch. So no
-update falls on the boundary of two epochs. Because of the 1/2, a warm-up does not start with a rate
-of 0, and a cosine does not end with 0. `Schedule.time_of_update` can replace the 1/2. To define a
-new schedule, write a subclass with `at`.
+update falls on the boundary of two epochs. Because of the 1/2, the first rate of a warm-up and the
+last rate of a cosine are not 0. `Schedule.time_of_update` can replace the 1/2. To define a new
+schedule, write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
 the `label_smoothing` of a loss. For such a setting, read "rate" in the descriptions below as the
@@ -113,7 +113,8 @@ class Schedule(Configurable):
         Returns
         -------
         list of float
-            Epochs since training began; empty by default, since most schedules have no cycles.
+            The ends of cycles, in epochs since training began. By default, the list is empty, since
+            most schedules have no cycles.
         """
         return []
 
@@ -396,9 +397,8 @@ class CosineLog(Schedule):
     cycles : int
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
-        Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, the
-        rate is computed at the beginning of the update, so t is the fraction of all updates that
-        are complete.
+        Moment within an update, in [0, 1], whose time determines the rate. With 0, as in RealMLP,
+        this is the beginning of the update, so t is the fraction of all updates that are complete.
 
     Examples
     --------

@@ -19,8 +19,8 @@ class Agreement:
     """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
     A rank that fails outside of a training step reports the failure instead of its next message, so
-    no rank waits for a failed rank. A rank that fails within a step ends all processes, because the
-    other ranks wait for arrays, not for messages.
+    no rank waits for a failed rank. In a step, the other ranks wait for arrays and would not read a
+    message, so a rank that fails within a step ends all processes.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -31,7 +31,7 @@ class Agreement:
         )
         self._in_step = self._inside = False
         self.ended = False
-        """Whether a rank has failed; the ranks then exchange no more messages."""
+        """Whether a rank has failed. After a failure, the ranks exchange no more messages."""
         if not self.alone:
             self.watchdog.start()
 
@@ -83,7 +83,7 @@ class Agreement:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Return a context for a training step, in which ranks exchange arrays, not messages."""
+        """Return a context for a training step. In a step, ranks exchange arrays, not messages."""
         if self.alone:
             yield
             return

@@ -59,8 +59,8 @@ class Experiment:
     config : Config
         The configuration that `build` received.
     description : dict
-        The configuration with all defaults, in JSON types. In each monitor mode, "min" or "max"
-        replaces "auto".
+        The configuration with all defaults, in JSON types. A monitor mode "auto" is replaced by
+        "min" or "max".
     trainer : Trainer
         The trainer, with the network, the loss, the optimizer and the metrics.
     splits : Splits

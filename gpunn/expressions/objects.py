@@ -32,7 +32,7 @@ def elements(value: object) -> list[Any]:
 
 
 def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
-    """Return whether all values are the same objects, or equal numbers or strings."""
+    """Return whether each value is the earlier object, or an equal number or string."""
     if len(values) != len(earlier):
         return False
     return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
@@ -70,7 +70,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Return a copy of an object, so that tracing changes no attribute of the object.
+    """Return a copy of an object; tracing uses the copy and does not change the object.
 
     `replace` returns the copy's attribute, given the attribute's name and value.
     """
@@ -89,7 +89,7 @@ PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, froze
 
 
 def state_of(value: Configurable) -> list[Any]:
-    """Return all attributes of a custom object, recursively; none of a built-in object.
+    """Return all attributes of a custom object, recursively. Return [] for a built-in object.
 
     Raises an `Untraceable` if an attribute could change without a new recording.
     """

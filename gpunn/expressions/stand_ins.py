@@ -22,7 +22,7 @@ INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface
 
 
 class Tracer:
-    """A trace: its graph, the type of its floating-point arrays, and what the code writes."""
+    """A trace: makes stand-ins, and adds the code's functions to the graph."""
 
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         self.graph, self.dtype = graph, dtype
@@ -84,7 +84,7 @@ class Tracer:
         self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for joined vectors, or for matrices side by side."""
+        """Return a stand-in for vectors joined end to end, or for matrices joined side by side."""
         nodes = [self.node_of(each) for each in arrays]
         first, last = nodes[0].shape, len(nodes[0].shape) - 1
         if last not in (0, 1) or axis not in (-1, last):

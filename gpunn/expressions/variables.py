@@ -40,15 +40,16 @@ class Globals:
 def variables_of(cls: type) -> list[tuple[object, str]]:
     """Return the variables outside of a class that its methods read, as owners and names.
 
-    The owner is a module, the global variables of a function, or a cell of a closure. Variables
-    that called functions read are included, except in functions of libraries. Variables that the
-    code itself changes, such as counters of calls, are left out, and so are large lists and dicts.
+    The owner is a module, the global variables of a function, or a cell of a closure. If a method
+    calls a function, the variables that the function reads are included, unless the function
+    belongs to a library. Variables that the code itself changes, such as counters of calls, are
+    left out, and so are large lists and dicts.
     """
     return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
 
 
 def used_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return owners, names, and whether `variables_of` leaves out the variable."""
+    """Return (owner, name, whether `variables_of` leaves out the variable) of each variable."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 

@@ -52,11 +52,11 @@ OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescal
 """Layers whose PyTorch modules treat images in the same way, except that channels come first."""
 
 COUNTER = "num_batches_tracked"
-"""The name of a buffer of PyTorch's BatchNorm1d that gpunn does not have."""
+"""PyTorch's BatchNorm1d has a buffer with this name; gpunn's batch normalization does not."""
 
 
 def state_dict(model: Sequential) -> dict[str, np.ndarray]:
-    """Return the state dict of a network, for the `torch.nn.Sequential` that `torch_code` writes.
+    """Return a network's state dict. It fits the `torch.nn.Sequential` that `torch_code` writes.
 
     `Rescaling` and `Standardization`, for which PyTorch has no module, are merged into the dense
     layer that follows.

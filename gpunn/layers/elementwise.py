@@ -24,8 +24,8 @@ from gpunn.workspace import Workspace
 class Activation(Layer):
     """Activation as a separate layer: y = f(x), elementwise.
 
-    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` applies f and adds the
-    bias together, which is faster.
+    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` adds the bias and
+    applies f in one operation, which is faster.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 The first call of a step records its operations as a trace; later steps repeat the trace. Methods
 marked `operations_only` are called only during recording, and add their operations to the trace.
-Any other method is recorded as one operation of the trace, `call`, which runs the method in every
-step. The result is copied into the buffer that the next operations read. In training, if `forward`
+Any other method is recorded as one operation, `call`, which runs the method in every step. The
+method's result is copied into the buffer that the next operations read. In training, if `forward`
 or `backward` of a layer is not marked, both are treated as unmarked, because `forward` may keep
 arrays for `backward`.
 """
@@ -70,7 +70,7 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x) of one layer, whose `forward` may be marked or not."""
+    """Return y = f(x) for one layer, whether or not its `forward` is marked."""
     trace = current_trace()
     if trace is None:
         return layer.forward(x, workspace)
@@ -139,7 +139,7 @@ class Called:
     """A method that is called in every step, and the arrays that it sets.
 
     Each shard of a batch has a separate call, with the shard's position in the batch. If a layer
-    calls another layer several times, each of these calls is also separate, with separate buffers.
+    calls another layer several times, each of these calls has separate buffers.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Called:
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
-    """Call a marked method with placeholders, and return its result.
+    """Call a method marked `operations_only` with placeholders, and return the result.
 
     A method of a custom class is called twice, to check that both calls request the same
     operations.
@@ -271,10 +271,10 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return the outputs of the network's method `forward`, which may be marked or not.
+    """Return the outputs of the network's method `forward`, whether or not it is marked.
 
-    If `forward` is not marked, only the last output has a fixed buffer. In each step, the returned
-    list is filled with the other outputs.
+    If `forward` is not marked, only the last output has a fixed buffer. Each step puts its other
+    outputs into the returned list.
     """
     if current_trace() is None:
         return network.forward(x, workspace)
@@ -298,7 +298,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
-    """Run the network's method `backward`, which may be marked or not."""
+    """Run the network's method `backward`, whether or not it is marked."""
     if current_trace() is None:
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):

@@ -15,8 +15,8 @@ class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
     With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij: the
-    cross-entropy loss without label smoothing and class weights. With binary cross-entropy, several
-    outputs are labels, and the metric is the mean of the labels' losses.
+    cross-entropy loss without label smoothing and class weights. With binary cross-entropy and
+    several outputs, each output is a label, and the metric is the mean of the labels' losses.
 
     Probabilities are not clipped: a logit of -1000 for the true class costs 1000.
 

@@ -61,9 +61,9 @@ class R2(ValueMetric):
     If all targets of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
 
     For each output, the summary contains the mean of the targets, their total sum of squares SST,
-    and the sum of squared errors SSE. The means and SSTs of two batches are merged by the formula
-    of Chan, Golub & LeVeque (1983) without cancellation. The layout is (weight, means, SSTs, SSEs);
-    the length is 3 * outputs + 1.
+    and the sum of squared errors SSE. The formula of Chan, Golub & LeVeque (1983) merges the means
+    and SSTs of two batches and avoids cancellation. The layout is (weight, means, SSTs, SSEs); the
+    length is 3 * outputs + 1.
 
     Examples
     --------
@@ -112,5 +112,5 @@ class R2(ValueMetric):
 
 
 def positive(xp: Namespace, weight: Array) -> Array:
-    """Return `weight`, or 1 if it is 0, as the divisor of a sum that may be empty."""
+    """Return `weight`, or 1 if it is 0, so that the sum of no rows can be divided by it."""
     return xp.where(weight > 0, weight, xp.ones_like(weight))

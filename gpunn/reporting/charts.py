@@ -33,7 +33,7 @@ INK, MUTED, RULE, GOOD, BAD, *COLORS = PLACEHOLDERS
 DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
 
 WIDTH, HEIGHT = 5.2, 2.9
-"""Size of a drawing in inches, of 72 units each; the width is about the width of a phone."""
+"""Size of a drawing in inches. An inch has 72 units. A phone's screen is about as wide."""
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -183,8 +183,8 @@ def unit_square(
 ) -> Chart:
     """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
 
-    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1).
-    `counts`, if set, has the number of rows of each point, which is then a dot.
+    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). If
+    `counts` is set, it has the number of rows of each point, and each point is drawn as a dot.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -221,7 +221,7 @@ def unit_square(
 
 
 def drawable(values: Sequence[float]) -> np.ndarray:
-    """Return numbers, but NaN in place of numbers that are too large for a drawing."""
+    """Return the values as an array, with NaN for numbers that are too large for a drawing."""
     numbers = np.asarray(values, dtype=float)
     return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)
 
@@ -490,7 +490,7 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Return the drawing that `draw` makes on axes, as SVG; the key must be a plain word."""
+    """Call `draw` with axes, and return the drawing as SVG; the key must be a plain word."""
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
     matplotlib = require("matplotlib", "a report", install_command("report"))
@@ -543,7 +543,7 @@ def evenly(count: int, limit: int) -> np.ndarray:
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most `POINTS` evenly chosen points, and all points with x in `keep`."""
+    """Keep at most `POINTS` evenly chosen points of a line, and all points whose x is in `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())

@@ -27,7 +27,7 @@ from gpunn.sweep.importance import importances
 from gpunn.sweep.trials import COMPLETE
 
 CURVES = 12
-"""Maximum number of trials whose curves are drawn, beginning with the best trials."""
+"""Maximum number of trials whose curves are drawn; the best trials are chosen."""
 
 PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""

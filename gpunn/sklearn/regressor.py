@@ -50,7 +50,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     hidden_layer_sizes, activation : as for `MLPClassifier`
         Hidden layers.
     solver, alpha, batch_size, learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
-        Minimization of the loss, and the learning rate.
+        Optimizer, L2 penalty, batch size, and learning rate with its schedule.
     max_iter, shuffle, random_state, tol, verbose, warm_start : as for `MLPClassifier`
         Number of epochs, shuffling, seed, tolerance, printed losses, and a start from the last fit.
     momentum, nesterovs_momentum : as for `MLPClassifier`
@@ -76,7 +76,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     validation_scores_, best_validation_score_ : as in `MLPClassifier`
         Validation scores, which are values of R2.
     n_iter_, t_, n_layers_, n_outputs_, history_, backend_, device_ : as in `MLPClassifier`
-        Numbers of epochs, rows seen, layers and outputs, and logs, backend and device.
+        Number of epochs, rows seen, number of layers, number of outputs, logs, backend, device.
     n_features_in_, feature_names_in_ : as in `MLPClassifier`
         Number and names of the columns of `X`.
 

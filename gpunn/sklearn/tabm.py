@@ -30,7 +30,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of TabM estimators, before the parameters that all tabular estimators have."""
+    """Parameters of TabM estimators. The parameters of all tabular estimators follow these."""
 
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY
@@ -100,8 +100,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     embedding_size : int, default=16
         Length of the embedding vector of a number.
     bins : int or "auto", default="auto"
-        Maximum number of bins for a numeric column. "auto" means a bin for every 160 training
-        rows, but at least 48 and at most 128. In a column of up to 1,024 numbers that occur about
+        Maximum number of bins for a numeric column. "auto" means one bin per 160 training rows, but
+        at least 48 and at most 128 bins. In a column of up to 1,024 numbers that occur about
         equally often, such as days, each number is an edge.
     max_one_hot : int, default=64
         Maximum number of categories for one-hot encoding; columns with more categories get an
@@ -126,7 +126,7 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         Whether each member visits the rows in a different order, as in the paper. Different orders
         are slightly better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and reading of the table.
+        How to select the best epoch, and how to read the table.
     n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
         Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
@@ -183,9 +183,9 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
         Optimizer and regularization.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
-        Length of the training, and batches.
+        Epochs, early stopping, batch size, and whether members have separate row orders.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
-        Selection of the best epoch, and reading of the table.
+        How to select the best epoch, and how to read the table.
     n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
         Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     target_transform, quantiles : as for `RealMLPRegressor`

@@ -124,7 +124,7 @@ class JoinedSchema(Schema):
 
 
 def combined(columns: Sequence[Column]) -> Column:
-    """Return the combination of a column in all schemas."""
+    """Combine the versions of one column in all schemas into one column."""
     used = [column for column in columns if not column.dropped] or columns
     return replace(
         used[0],

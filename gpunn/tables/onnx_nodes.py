@@ -81,7 +81,7 @@ class Value(NDArrayOperatorsMixin):
         return Value(self.graph, name, dtype or self.dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
-        """Return the result of a NumPy ufunc; an in-place operation also returns a new value."""
+        """Return the result of a NumPy ufunc. It is a new value, even for an in-place operation."""
         if ufunc in COMPOSED:
             return COMPOSED[ufunc](*inputs)
         dtype = "bool" if ufunc in TESTS else None
@@ -123,7 +123,7 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
-        """Return the value without an axis of length 1; a single column becomes a vector."""
+        """Remove an axis of length 1. By default, this turns a single column into a vector."""
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:

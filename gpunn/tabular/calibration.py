@@ -27,7 +27,8 @@ def scale_temperature(
 
     T minimizes the log loss of held-out rows (Guo et al. 2017, "On Calibration of Modern Neural
     Networks"). The output layer's weights and biases are divided by T, so files and exports need
-    nothing else. Each member of TabM is scaled before the members' probabilities are averaged.
+    nothing else. For TabM, each member's logits are divided by T before the members' probabilities
+    are averaged.
 
     If every held-out row is predicted correctly, the smallest T has the smallest log loss.
     Therefore the sum of the rows' losses l also contains one row with a random target, similar to
@@ -43,10 +44,10 @@ def scale_temperature(
     network : Sequential
         A network of `realmlp` or `tabm` for classes or labels.
     X : ndarray
-        Encoded held-out rows. If they also selected the best epoch, T is slightly too low, because
-        the network's loss on them is too small.
+        Encoded held-out rows. If these rows also selected the best epoch, the network's loss on
+        them is too small, so T is slightly too low.
     targets : ndarray, shape (rows,) or (rows, labels)
-        The index of each row's class, or 0 and 1 for each label.
+        The index of each row's class; for labels, 0 or 1 for each row and label.
     weights : ndarray or None
         The rows' weights, of which only the ratios matter.
 

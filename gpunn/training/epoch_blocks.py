@@ -29,17 +29,17 @@ from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
 SECONDS = 0.02
-"""Time that a block should take: Ctrl-C has an effect after a block."""
+"""Seconds that a block should take. Ctrl-C has an effect after a block, so blocks are short."""
 
 MAX_SECONDS = 0.05
-"""If an epoch takes longer, the host notices Ctrl-C within an epoch, between two requests."""
+"""If an epoch takes longer, requests train the network. Between requests, Ctrl-C has an effect."""
 
 MAX_BYTES = 2 << 20
 """Maximum memory of the row orders and states of a block's epochs, so that both stay in the
 cache."""
 
 MAX_EPOCH_BYTES = 8 << 20
-"""Larger networks train by requests, since a block stores the state after each of its epochs."""
+"""Networks that need more train by requests, since a block stores the state after each epoch."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
@@ -73,7 +73,7 @@ class EpochBlocks:
             self._ended = True
 
     def look_again(self) -> None:
-        """After callbacks may have changed settings, find out which networks can share programs."""
+        """Find out again which networks can share programs; callbacks may have changed settings."""
         if self._shared is not None:
             self._kind = kind_of(self.session)
             self._ended |= self._kind is None
@@ -81,7 +81,7 @@ class EpochBlocks:
     def _reserve(self) -> tuple[Array, Array]:
         """Return arrays for the row orders of a block's epochs.
 
-        Requests use the same arrays; otherwise, a block would have to be recorded again.
+        Requests also use these arrays. With other arrays, a block would have to be recorded again.
         """
         session, plan, epochs = self.session, self.session.plan, self._epochs
         training, validation, step = session.training, session.validation, session.step
@@ -99,7 +99,7 @@ class EpochBlocks:
         self._ended = True
 
     def _own_program(self) -> EpochProgram | None:
-        """Return a program on the session step's arrays; None if it would need several threads."""
+        """Return a program on the arrays of `session.step`, or None if one call can't run it."""
         session, plan, step = self.session, self.session.plan, self.session.step
         if self._own is None:
             with TURNS:
@@ -115,7 +115,7 @@ class EpochBlocks:
 
     @contextmanager
     def _program(self) -> Iterator[EpochProgram | None]:
-        """Return a context with the program, or with None if requests must train."""
+        """Return a context that provides the program, or None if requests must train."""
         if self._shared is None:
             yield self._own_program()
             return

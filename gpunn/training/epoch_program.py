@@ -26,7 +26,7 @@ def state_arrays(step: TrainStep) -> list[Array]:
 
 
 class Tables:
-    """Tables to which a program appends the rows of several arrays, one table for each array."""
+    """One table for each of several arrays; a program appends each array's rows to its table."""
 
     def __init__(self, step: BatchPass, sources: Sequence[Array], rows: int) -> None:
         ops = self._ops = step.ops
@@ -69,8 +69,9 @@ class EpochProgram:
     contain the state after the last epoch; `state_after` returns the state after each epoch.
 
     `step` computes the session's training batches, and `passes` its validation batches, if any.
-    `step` and `passes` may belong to another network of the same kind. `orders` are arrays for the
-    orders of the training rows and of the validation rows in all epochs.
+    `step` and `passes` may belong to another network of the same kind. `orders` are two arrays: one
+    for the orders of the training rows in all epochs, and one for the orders of the validation
+    rows.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class EpochProgram:
             self.passes.unload()
 
     def _batches(self) -> Iterator[Callable[[int], None]]:
-        """Yield the recorded passes of whole batches and of smaller last batches."""
+        """For training and validation, yield the passes of a whole batch and a smaller last one."""
         visited, rows = self.plan.visited, self.plan.rows_per_update
         yield from (self.step.recorded_update(each) for each in sizes(visited, rows))
         if self.passes is not None:
@@ -146,7 +147,7 @@ class EpochProgram:
     def _logged(
         self, recorded: Callable[[int], Callable[[int], None]], total: int, rows: int, log: Log
     ) -> Iterator[RepeatedCall]:
-        """Yield the batches of an epoch or of a validation, and its logging steps."""
+        """Yield the calls for the batches and logging steps of an epoch or of a validation."""
         left = total
         for count in log.counts:
             whole = min(count, left // rows)
@@ -178,7 +179,7 @@ class EpochProgram:
     # --------------------------------------------------------------------------------- running
 
     def load(self, order: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
-        """Load the order of the rows of some epochs, and the settings of their updates."""
+        """Load the row orders of some epochs, and the settings of all updates in these epochs."""
         ops = self._ops
         ops.copy_from_host(order, self.order[: len(order)])
         self.step.load_settings(settings)

@@ -39,8 +39,8 @@ class History(dict[str, list[float]]):
         Why training ended before the last requested epoch, or "" if all epochs were done.
     rule : Best or None
         The default rule that selects the best epoch. If the last call of `fit` had an
-        `EarlyStopping`, `rule` is the rule of that callback. None means "val_accuracy" if this
-        metric is logged, else "val_loss".
+        `EarlyStopping`, this is the callback's rule. None means "val_accuracy" if this metric is
+        logged, else "val_loss".
     larger_is_better : dict of str to bool or None
         Maps the name of each possible log to whether larger is better; None means unknown.
 

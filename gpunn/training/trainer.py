@@ -137,7 +137,8 @@ class Trainer:
     epoch, updates : int
         Epochs and updates done so far, including updates that were left out.
     first_epoch : int
-        Number of epochs before this call of `fit`, or before the interrupted call that it resumes.
+        Number of epochs before this call of `fit`. If this call resumes an interrupted call, number
+        of epochs before the interrupted call.
     last_epoch : int
         Number of epochs when this call of `fit` ends, unless something ends it earlier.
     cursor : EpochCursor or None
@@ -367,7 +368,7 @@ class Trainer:
         class_weight : mapping of int to float, or "balanced"
             The factor by which the training loss multiplies the weights of a class's rows. A class
             that is not in the mapping has the factor 1. "balanced" means rows / (classes * rows of
-            the class). Metrics and validation data have no class weights, so that "loss" and
+            the class). Class weights do not apply to metrics and validation data, so "loss" and
             "val_loss" have different scales. Class weights distort the predicted probabilities.
         shuffle : bool
             Whether to visit the rows in a new order in each epoch; the order depends on seed and
@@ -393,9 +394,9 @@ class Trainer:
             update. With `shuffle`, the rows left out differ in each epoch.
         shuffle_members : bool
             Whether each member of a network with `gpunn.layers.Members` visits the rows in a
-            separate order. A batch then has different rows for each member, and layers before
-            `Members` process one row for each member. Training metrics are averages over single
-            members.
+            separate order. With separate orders, a batch has different rows for each member, and
+            layers before `Members` process one row per member. Training metrics are averages of the
+            single members' metrics.
         steps_per_epoch : int or None
             The number of batches per epoch, if X consists of batches. If X has a length, None means
             all batches.
@@ -694,7 +695,7 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If training has not begun, or layers were frozen or unfrozen since the last call of
+            If training has not begun, or if layers were frozen or unfrozen since the last call of
             `fit`.
         """
         return self.device_state.snapshot()
@@ -793,7 +794,7 @@ class Trainer:
 
     @property
     def services(self) -> dict[str, Callable[..., object]]:
-        """The methods that rank 0 may call on all ranks together, by name."""
+        """Maps names to the methods that rank 0 may call on all ranks at the same time."""
         methods = self._reset_cursor, self.last_gradients, self.can_checkpoint
         return {method.__name__: method for method in methods}
 
@@ -834,7 +835,7 @@ class Trainer:
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy; device state becomes host arrays, without buffers."""
+        """Return the attributes for a copy: the device state as host arrays, and no buffers."""
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())

@@ -1,11 +1,11 @@
 """Translate (lower) each operation to one or a few kernel launches.
 
-For each operation with a kernel, `CupyLowerings` has a lowering, which consists of the conditions
-on the arrays, and the function in `kernels` that launches the kernel. If a lowering returns None,
-the operation's definition runs on the device. A lowering returns None for custom activations,
-losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would receive strided
-arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once scratch memory
-has its final size, no call allocates memory.
+For each operation with a kernel, `CupyLowerings` has a lowering: the conditions on the arrays, and
+the function in `kernels` that launches the kernel. If a lowering returns None, the operation's
+definition runs on the device. A lowering returns None for custom activations, losses, metrics and
+optimizers that can't be traced, for arrays of mixed types, and if a raw kernel would receive
+strided arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once scratch
+memory has its final size, no call allocates memory.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def fusible(*arrays: Array) -> bool:
 
 
 def arrays_of(op: Arguments, *but: str) -> list[Array]:
-    """Return the arrays among an operation's arguments, except the named ones."""
+    """Return the arrays among an operation's arguments, except the arguments named in `but`."""
     named = vars(op).items()
     return [each for name, each in named if isinstance(each, cupy.ndarray) and name not in but]
 
@@ -104,7 +104,7 @@ def filled(op: Arguments) -> bool:
 
 
 def derivable(op: Arguments) -> bool:
-    """Return whether the activation's derivative is not always 1."""
+    """Return False if the activation's derivative is always 1."""
     derivative: str = op.f.formula.derivative
     return derivative != ""
 
@@ -174,7 +174,7 @@ def launched(
 
 
 def activated(lowering: Lowering) -> Lowering:
-    """Return a lowering that gets the activation as `op.f`, a `Function` that kernels compute."""
+    """Return a lowering that gets the activation as `op.f`. Kernels can compute this `Function`."""
 
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         z = op.z if hasattr(op, "z") else op.x
@@ -204,8 +204,8 @@ def ruled(lowering: Lowering) -> Lowering:
 class CupyLowerings:
     """The lowering of each operation to CUDA kernels.
 
-    `fused_product` sets out to the product a @ b followed by an epilogue, such as adding a bias, or
-    returns False if it refuses the arguments.
+    `fused_product` computes a @ b and an epilogue, such as adding a bias, and writes the result
+    into out. If it refuses the arguments, it returns False.
     """
 
     def __init__(self, product: Any, fused_product: Any, scratch: Scratch) -> None:
@@ -333,7 +333,7 @@ class CupyLowerings:
             return None
 
     def _traced(self, name: str, op: Arguments, part: Loss | Metric) -> Calls | None:
-        """Return the launches of an operation with a custom class."""
+        """Return the launches of an operation with a custom loss or metric, or None."""
         dtype = op.weights.dtype
         if dtype not in C_TYPES or not op.weights.size:
             return None

@@ -1,4 +1,4 @@
-"""Signs of an NVIDIA GPU, or of a user who wants to use one, detected without CUDA."""
+"""Detect, without CUDA, signs of an NVIDIA GPU or of a user who wants to use one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
-"""Files and folders of NVIDIA's driver, including in the Windows Subsystem for Linux."""
+"""Files and folders of NVIDIA's driver on Linux and in the Windows Subsystem for Linux."""
 
 NVIDIA, DISPLAY = "0x10de", "0x03"
 """The vendor of a PCI device, and the first byte of the class of graphics cards."""

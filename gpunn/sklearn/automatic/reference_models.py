@@ -1,4 +1,4 @@
-"""Other models on the same folds, for comparison: baselines, and libraries of boosted trees."""
+"""Models to compare with the networks on the same folds: baselines and boosted trees."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Task:
-    """The task to predict, and its number of outputs; with `log`, models learn logarithms."""
+    """A task, with its number of outputs. With `log`, models learn the targets' logarithms."""
 
     kind: str
     outputs: int
@@ -56,7 +56,7 @@ target: a number, or the index of a class. All classes occur in the training row
 def constant(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Predict the frequencies of the classes, or the mean."""
+    """Predict the mean of the training targets, or the frequencies of their classes."""
     if classes:
         predicted = np.bincount(training.y, training.weights) / training.weights.sum()
     else:
@@ -171,7 +171,7 @@ LIBRARIES: Mapping[str, Model] = {
     "xgboost": xgboost,
     "sklearn": boosted_trees,
 }
-"""Models by the names of their libraries."""
+"""Maps the name of each library to the model that it trains."""
 
 
 def library_of(name: str) -> Any:

@@ -28,7 +28,7 @@ class Rows:
     name: str
     markers: Markers
     every: Table
-    """All rows, including held-out rows, so that the split does not influence the column's kind."""
+    """All rows, including held-out rows: the column's kind must not depend on the split."""
     chosen: bool
     """Whether the user chose the column's kind."""
 
@@ -36,7 +36,7 @@ class Rows:
 class Encoded(NamedTuple):
     """Encoded cells: an array for one feature, or an ONNX `Value` with a column for each feature.
 
-    `missing` marks the missing cells of features that are scaled; the median replaces these cells.
+    For scaled features, `missing` marks the missing cells, which the median replaces.
     """
 
     features: list[Feature]
@@ -47,7 +47,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    For each cell, encoders add to `fits` whether the cell is missing or small enough to encode.
+    For each cell, encoders add True to `fits` if the cell is missing or small enough to encode.
     """
 
     inputs: Mapping[str, Value]

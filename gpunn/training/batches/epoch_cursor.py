@@ -28,7 +28,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: not more than an epoch has, but with accumulation at least 2."""
+        """Batches per update: at most the batches of an epoch, or 2 if an epoch has one batch."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
@@ -56,7 +56,8 @@ class EpochCursor:
 
     `done` is the number of all updates so far, including updates that diverged and were left out.
     `reported` is the value of `done` at the last logging step. `left_out` is the number of updates
-    since then that diverged. The time `seconds` includes the time before an interruption.
+    that have diverged since that logging step. The time `seconds` includes the time before an
+    interruption.
     """
 
     plan: EpochPlan

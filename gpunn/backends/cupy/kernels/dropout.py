@@ -33,11 +33,12 @@ template <typename T> __device__ T dropped(
 
 @dataclass(frozen=True)
 class Mask:
-    """How a kernel receives and uses the settings of dropout.
+    """How a kernel receives the settings of dropout, and how it computes dropout.
 
-    The settings are the parameters `inputs` of a `cupy.ElementwiseKernel`, or the parameters
-    `parameters` of a raw kernel. The kernel begins with `statements`. Then `drop(x, i)` returns an
-    expression: the result of dropout for element number i, given the element's value x.
+    `inputs` declares the settings as parameters of a `cupy.ElementwiseKernel`, and `parameters`
+    declares them as parameters of a raw kernel. The kernel begins with `statements`. Then `drop(x,
+    i)` returns an expression: the result of dropout for element number i, given the element's value
+    x.
     """
 
     prefix: str

@@ -1,4 +1,4 @@
-"""Losses: one kernel computes a loss's weighted sum and its gradient.
+"""Losses: for each loss, one kernel computes the weighted sum over the rows and the gradient.
 
 Each warp handles a row. Softmax cross-entropy has a separate kernel. All other losses are sums over
 the outputs; for each loss, `TERMS` has the term and its derivative. The mathematics is in
@@ -23,7 +23,7 @@ from gpunn.backends.recording import Arguments
 
 @dataclass(frozen=True)
 class Term:
-    """The term that a loss sums over the outputs, and the term's derivative by p (slope).
+    """The term that a loss sums over the outputs, and its derivative with respect to p (slope).
 
     Term and slope are expressions of the prediction p, the target t and d = p - t. `constants`
     names the loss's attributes that kernels receive as numbers of type T.
@@ -104,7 +104,7 @@ def add_loss(op: Arguments, scratch: Scratch) -> None:
 def loss_source(
     name: str, target: str, value: str, constants: Sequence[str], preamble: str, extra: str = ""
 ) -> tuple[str, str]:
-    """Return the name and source of a loss's kernel, with `extra` parameters for this loss."""
+    """Return the name and source of a loss's kernel; `extra` declares additional parameters."""
     name = f"gpunn_{name}"
     arrays = (
         f"const T* __restrict__ predictions, const {target}* __restrict__ targets, "
@@ -115,14 +115,14 @@ def loss_source(
 
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
-    """Return the name and source of the kernel of softmax cross-entropy."""
+    """Return a kernel's name and source, for softmax cross-entropy."""
     constants, extra = ("kept", "spread"), " const T* smoothing,"
     return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, extra)
 
 
 @functools.cache
 def sum_source(name: str, term: Term) -> tuple[str, str]:
-    """Return the name and source of the kernel of a loss that sums a term over the outputs."""
+    """Return a kernel's name and source, for a loss that sums a term over the outputs."""
     value = f"""{ROW}
     const T* t_row = targets + row * columns;
     T terms = 0;

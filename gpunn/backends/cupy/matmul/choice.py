@@ -67,7 +67,7 @@ def choose_fused_product(
 ) -> FusedProduct:
     """Return cuBLASLt's fused products, or `NoFusedProduct` if they are unwanted or unavailable.
 
-    With measured algorithms, unavailable products raise a BackendUnavailableError.
+    If they are unavailable and `algorithms` is "measured", raise a BackendUnavailableError.
     """
     if not wanted:
         return NoFusedProduct("off")

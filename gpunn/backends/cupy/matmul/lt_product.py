@@ -31,10 +31,10 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """A thread's plan for each kind of product, or cuBLASLt's reason for refusing this kind.
+    """For each kind of product: this thread's plan, or why cuBLASLt refuses this kind.
 
-    A network needs few plans: one for each layer and number of rows. Each thread has its own plans,
-    because a product writes its vector's address into the plan.
+    A network needs few plans: one for each layer and number of rows. Threads can't share plans,
+    because each product writes the address of its vector, such as a bias, into the plan.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Log once that cuBLASLt refused a product, as a warning if a bug of gpunn may be the cause."""
+    """Log once that cuBLASLt refused a product. If gpunn may have a bug, the log is a warning."""
     if why == INVALID:
         logger.warning(
             "gpunn: cuBLASLt reported an invalid argument for a matrix product with %s (%s). "

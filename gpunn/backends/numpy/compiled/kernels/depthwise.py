@@ -39,15 +39,16 @@ def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
 
     For each row of out, `rows_ptr (rows, 3)` describes the rows of x in the window: the first one,
-    their number, and the row of weights for the first one. `columns_ptr (columns, 4)` has the same
-    for columns. The fourth number is 1 if this and the next three columns have the same weights;
-    then their windows are `stride` numbers apart. From a row or pixel of a window to the next, x
-    advances by `down` or `across` numbers, and the weights by `weights_down` or `weights_across`.
+    their number, and the row of weights for the first one. For each column of out, `columns_ptr
+    (columns, 4)` begins with the same three numbers for columns. The fourth number is 1 if this and
+    the next three columns have the same weights; then their windows are `stride` numbers apart.
+    From a row or pixel of a window to the next, x advances by `down` or `across` numbers, and the
+    weights by `weights_down` or `weights_across`.
 
     Arguments: x_ptr (images, size), weights_ptr, initial_ptr (channels,), out_ptr (images, rows,
     columns, channels), images, size, line, channels, rows_ptr, rows, columns_ptr, columns, down,
-    across, weights_down, weights_across, weights_line, stride, floor (float). The numbers in a row
-    of x and of weights are `line` and `weights_line`.
+    across, weights_down, weights_across, weights_line, stride, floor (float). A row of x has `line`
+    numbers, and a row of weights has `weights_line` numbers.
     """
     x, weights, initial, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across = integers(args, 8, 6)

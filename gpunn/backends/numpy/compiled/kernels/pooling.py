@@ -7,10 +7,10 @@ The results of these lanes are stored, and then overwritten by the results of th
 
 The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
 in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr
-(rows, 3)` has the first row of pixels that is in the image, and the number of such rows;
-`columns_ptr (columns, 3)` has the same for columns. The next row of pixels in a window is `down`
-numbers further, the next pixel `across` numbers. `in_one` tells whether each pixel is in exactly
-one window.
+(rows, 3)` has the first row of pixels that is in the image, and the number of rows of pixels in the
+image. `columns_ptr (columns, 3)` has the same numbers for each column of windows. The next row of
+pixels in a window is `down` numbers further, the next pixel `across` numbers. `in_one` tells
+whether each pixel is in exactly one window.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_max, buffer_ptr (threads, buffer_size),
-    buffer_size, pieces. A buffer has at least `line` numbers and a block. Each thread has `pieces`
-    pieces.
+    buffer_size, pieces. A buffer has room for `line` numbers and one more block. Each thread has
+    `pieces` pieces.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
