@@ -47,7 +47,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    For each cell, encoders add True to `fits` if the cell is missing or small enough to encode.
+    In `fits`, encoders store for each cell whether it is missing or small enough to encode.
     """
 
     inputs: Mapping[str, Value]

@@ -86,7 +86,7 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
     rows_ptr, rows, columns_ptr, columns, down, across, is_max, buffer_ptr (threads, buffer_size),
-    buffer_size, pieces. A buffer has room for `line` numbers and one more block. Each thread has
+    buffer_size, pieces. A buffer can hold `line` numbers and one more block. Each thread has
     `pieces` pieces.
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
