@@ -27,7 +27,7 @@ class Exclusion:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Release the lock in a forked process if the thread that forked does not hold it."""
+        """In a forked process, release the lock unless the thread that forked holds it."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():
             self._thread, self._depth, self._training = None, 0, False

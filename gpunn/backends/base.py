@@ -394,7 +394,7 @@ class Backend(Operations):
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array
     ) -> Callable[[Array], Array]:
-        """Record a function for arguments with the shape and type of `x`.
+        """Record a function of an array with the shape and type of `x`.
 
         As in `recorded`, the function must run the same operations on the same arrays each time.
         Each call of the returned function overwrites the array that the previous call returned.
@@ -409,7 +409,8 @@ class Backend(Operations):
         Returns
         -------
         function
-            A function from an array to an array, which runs the recorded operations.
+            A function that runs the recorded operations on its argument, and returns the resulting
+            array.
         """
         x_buffer, results = self.copy(x), list[Array]()
         run = self.recorded(lambda: results.append(function(x_buffer)))

@@ -33,7 +33,7 @@ class SweepOutput(Events):
 
 
 def table(trials: Trials) -> str:
-    """Return a table of trials, the best first."""
+    """Return a table of trials in which the best trial comes first."""
     paths = list(dict.fromkeys(path for trial in trials.trials for path in trial.parameters))
     header = ["trial", *short_names(paths), trials.metric, "epochs", "state"]
     lines = [header]

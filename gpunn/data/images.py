@@ -42,7 +42,8 @@ def load_images(
         The folder.
     size : int, tuple of (height, width), or None
         The size of all images; files of another size are resized. None means the most common size
-        of the files, reduced in proportion so that no side is longer than 64 pixels.
+        of the files. If a side of this size is longer than 64 pixels, the size is reduced in
+        proportion to fit.
     color : {"auto", "gray", "rgb", "color"}
         With "gray", images have one channel; with "rgb", three. With "color", images also have
         three channels, but gray files raise an error. The default "auto" means "gray" if all files

@@ -43,7 +43,7 @@ class Dense(Layer):
         dL/db = sum over rows of dL/dz
         dL/dx = dL/dz W^T
 
-    With "ntp", the equations above hold for V = W / sqrt(inputs) in place of W, and dL/dW = dL/dV /
+    With "ntp", replace W in the equations above by V = W / sqrt(inputs). Then dL/dW = dL/dV /
     sqrt(inputs).
 
     Parameters

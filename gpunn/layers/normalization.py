@@ -172,7 +172,7 @@ class BatchNorm(Layer):
     def _forward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Normalize the vectors x of `batch` = (x, y), if this rank has rows."""
+        """Set y of `batch` = (x, y) to the normalized x; without `batch`, this rank has no rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -205,7 +205,7 @@ class BatchNorm(Layer):
     def _backward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Change the vectors dL/dy of `batch` = (dL/dy, x) to dL/dx, if there are rows."""
+        """Change dL/dy of `batch` = (dL/dy, x) to dL/dx; without `batch`, this rank has no rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])

@@ -59,7 +59,7 @@ def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, 
 
 
 def numbers_of_row(layer: Layer, shape: Shape) -> int:
-    """Return how many numbers a layer outputs per row, including layers in its column groups."""
+    """Count the numbers per row that a layer and the layers in its column groups output."""
     if isinstance(layer, Chain):
         numbers = 0
         for child in layer:

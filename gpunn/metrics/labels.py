@@ -29,7 +29,7 @@ class OfLabels(LabelMetric):
 
 @dataclass(frozen=True)
 class LabelsAUC(OfLabels, AUC):
-    """Mean of the labels' areas under the ROC curve; the scores are the labels' logits."""
+    """Mean area under the ROC curve over all labels. The scores are the labels' logits."""
 
     def parts(self, outputs: int) -> int:
         return outputs

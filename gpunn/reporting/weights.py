@@ -16,7 +16,7 @@ UNITS = 48
 
 @dataclass(frozen=True)
 class WeightImages:
-    """One image per unit, and one text alternative for all images."""
+    """One image or more, with one text alternative for all of them."""
 
     sources: list[str]
     alternative: str

@@ -100,8 +100,9 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     epochs : int, default=256
         Maximum number of epochs, which determines the lengths of the learning rate's cycles.
     patience : int or "cycle", default="cycle"
-        When training ends early. "cycle": when a cycle of the learning rate ends with a worse
-        metric than the cycle before. An integer: after this number of epochs without improvement.
+        When training ends early. With "cycle", training ends if a cycle of the learning rate ends
+        with a worse metric than the cycle before. With an integer, training ends after this number
+        of epochs without improvement.
     batch_size : int or "auto", default=256
         Rows per update. "auto" depends on the number of training rows: 64 below 1,024 rows, 128
         from 1,024 rows, 256 from 8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
@@ -177,7 +178,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The metric that selected the best epoch.
     validation_score_ : float
         Value of `metric_` on the validation rows at the best epoch. With several networks, it is
-        the value for their averaged predictions; with several folds, it is the mean of
+        the metric of their averaged predictions. With several folds, it is the mean of
         `cv_scores_`.
     temperature_ : float or list of float
         The number by which the logits were divided after training; 1 if scaling did not help. With

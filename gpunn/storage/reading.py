@@ -28,8 +28,8 @@ KINDS = {
 def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as a string.
 
-    An ArgumentTypeError is raised if it is neither a string nor a path object, and an ArgumentError
-    if it has a character that no file name can have ("\0").
+    Raise an ArgumentTypeError if `path` is neither a string nor a path object. Raise an
+    ArgumentError if it has a character that no file name can have ("\0").
     """
     try:
         text = os.fspath(path)
@@ -51,8 +51,8 @@ def checked_path(path: Any, argument: str = "path") -> str:
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
     """Open a regular file for reading; links are followed.
 
-    An error of the class `invalid` is raised for a device, a pipe or a socket, and a
-    FileAccessError if the file cannot be opened; see also `checked_path`.
+    Raise an error of the class `invalid` for a device, a pipe or a socket. Raise a FileAccessError
+    if the file cannot be opened. `checked_path` raises further errors.
     """
     path = checked_path(path)
     try:
@@ -87,9 +87,9 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a file of at most `limit` bytes; `what` is its name in messages.
+    """Return the content of a file of at most `limit` bytes. Messages call the file `what`.
 
-    The errors of `open_file` are raised, and one of the class `invalid` if the file is larger.
+    Raise the errors of `open_file`, and an error of the class `invalid` for a larger file.
     """
     with open_file(path, invalid) as file:
         # `read` allocates the requested number of bytes.

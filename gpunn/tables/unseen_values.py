@@ -13,7 +13,7 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class UnseenValues:
-    """Counts rows with unknown values by column and text, and with missing values by column."""
+    """Counts rows: for each column, rows with each unknown string, and rows without a value."""
 
     def __init__(self) -> None:
         self.unknown: dict[str, dict[str, int]] = {}

@@ -150,8 +150,8 @@ class TrainingState:
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
-        `within_epoch` adds the sums over the epoch's updates so far. After layers were frozen or
-        unfrozen, the optimizer's state is zero.
+        `within_epoch` adds the sums over the epoch's updates so far. If layers were frozen or
+        unfrozen since the step was made, the optimizer's state is returned as zeros.
         """
         step = self.step
         if step is None:
@@ -170,8 +170,8 @@ class TrainingState:
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the arrays that `arrays` returned, now or when training begins.
 
-        Arrays that `state` lacks stay unchanged; arrays that the optimizer does not have are
-        ignored.
+        Arrays that are not in `state` stay unchanged. Arrays in `state` that the optimizer does not
+        have are ignored.
         """
         self._ranks.join("load", dict(state))
         step = self.step

@@ -25,7 +25,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     path : path-like
         File to write.
     pure : bool
-        Whether the file needs only Python's standard library, and not NumPy. Such a file computes
+        Whether the file needs only Python's standard library, without NumPy. Such a file computes
         in float64, with parameters in the network's dtype, and is much slower.
 
     Raises

@@ -58,5 +58,5 @@ def outliers(sample: Sample) -> Iterator[Finding]:
 
 
 def ratio_of(distance: float, unit: float) -> float:
-    """Return a rounded distance in multiples of a unit, at most the largest float."""
+    """Return distance / unit, rounded to an integer, and at most the largest float."""
     return float(round(min(float(distance) / float(unit), sys.float_info.max)))

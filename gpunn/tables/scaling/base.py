@@ -27,7 +27,7 @@ Numbers: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class Scaling(ABC):
-    """Scales of number columns; fields are float64 arrays with an entry for each column."""
+    """Scales columns of numbers. Fields are float64 arrays with an entry for each column."""
 
     name: ClassVar[str]
     median: np.ndarray

@@ -50,7 +50,7 @@ def combined_weights(
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    """Check class weights for a network with this number of outputs, and return them.
+    """Return class weights after checking that they fit a network with `outputs` outputs.
 
     Raise an ArgumentTypeError unless class weights are a mapping, "balanced" or None. Raise an
     ArgumentError if a class does not exist, or if a weight is negative or not finite.

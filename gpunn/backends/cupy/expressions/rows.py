@@ -1,9 +1,9 @@
 """A kernel that computes rows of traced arrays, such as a loss and its gradient.
 
-The kernel computes functions of elements, sums and maxima of each row and, at the end, sums over
-all elements. The kernel cannot compute functions of sums over rows. If a row has sums or maxima, a
-warp computes the row in a loop over the columns. Otherwise, each thread computes an element or a
-row.
+The kernel computes functions of elements, and sums and maxima of each row. At the end, it computes
+sums over all elements. The kernel cannot compute functions of sums over rows. If a row has sums or
+maxima, a warp computes the row in a loop over the columns. Otherwise, each thread computes an
+element or a row.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class RowKernel:
     def _source(
         self, name: str, written: Sequence[Array], lines: Sequence[str], last: Sequence[str]
     ) -> str:
-        """Return the source: `lines` run for each row, `last` only in the block that ends last."""
+        """Return the source: `lines` run for each row; `last` run in the block that ends last."""
         body = self._body
         thread, threads = f"blockIdx.x * {THREADS}ll + threadIdx.x", f"gridDim.x * {THREADS}ll"
         if self._by_warps:

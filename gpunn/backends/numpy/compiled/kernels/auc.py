@@ -94,13 +94,14 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each class's score, or -1 for NaN.
 
     Each class has bins for the rows of this class, then as many bins for all other rows. With one
-    column or two, there are scores of one class: the column, or the difference of the two columns.
-    With more columns, a class's scores are its log odds. Each thread computes some rows.
+    column or two, only one class has scores: the numbers of the column, or the differences of the
+    two columns. With more columns, each class's scores are its log odds. Each thread computes some
+    rows.
 
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
-    (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's).
-    The last arguments are floats: the scale below which the grid of bins is linear, the grid's end,
-    and the argument `min_sum` of `log_odds`.
+    (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (from one thread's part
+    to the next). The last arguments are floats: the scale below which the grid of bins is linear,
+    the grid's end, and the argument `min_sum` of `log_odds`.
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)
