@@ -785,8 +785,7 @@ class Poisson(ElementwiseLoss):
     Attributes
     ----------
     from_zero : bool
-        Whether each term includes t log(t) - t, with 0 log(0) = 0, so that the minimum of a term is
-        0.
+        Whether each term includes t log(t) - t, with 0 log(0) = 0. Then the minimum of a term is 0.
 
     Examples
     --------

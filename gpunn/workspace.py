@@ -44,8 +44,8 @@ class Workspace:
         The number of the current forward pass, counted over the training, on the device. The number
         is part of the seed of dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
-        Values of scheduled settings in this pass, on the device, by (`id` of the owner, name of the
-        setting).
+        Maps (`id` of the owner, name of the setting) to the value of a scheduled setting in this
+        pass, on the device.
     collectives : Collectives or None
         Collective operations for batch normalization over the rows of all ranks together.
     passed : callable
@@ -100,7 +100,8 @@ class Workspace:
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:
-        """Return the key of a layer's dropout mask, which differs between calls of the layer."""
+        """Return the key of a layer's dropout mask. Each call of the layer in a pass has another
+        key."""
         if not self.calls:
             return key
         return int(generator(key, "call", *self.calls).integers(2**32))

@@ -69,7 +69,7 @@ def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Return the loss and metrics on checked rows; classes of a table add log loss and AUC."""
+    """Return loss and metrics on checked rows. For classes of a table, add log loss and AUC."""
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
     if truth is None or not isinstance(data, TableFile):

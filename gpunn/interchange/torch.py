@@ -179,8 +179,8 @@ def load_state_dict(
         A mapping from names such as "0.weight" to arrays or tensors, or the path of a safetensors
         file.
     prefix : str
-        The text before a module's index in the names, such as "net."; names without this prefix are
-        ignored.
+        The text before the module's index in names of arrays, such as "net.". Names without this
+        prefix are ignored.
 
     Raises
     ------
@@ -333,7 +333,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of each module, by the module's index, in the order of the modules."""
+    """Return a mapping from each module's index to the module's arrays, in the modules' order."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, array in state.items():
         match = re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,18}})\.(\w+)", name)

@@ -123,8 +123,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False
-        Whether each member visits the rows in a different order, as in the paper. Different orders
-        are slightly better on some tables, but slower.
+        Whether each member visits the rows in a different order, as in the paper. With different
+        orders, predictions are slightly better on some tables, but training is slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         How to select the best epoch, and how to read the table.
     n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`

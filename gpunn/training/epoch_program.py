@@ -120,7 +120,7 @@ class EpochProgram:
         return self._program
 
     def unload(self) -> None:
-        """Release the recorded program and the rows; the step releases its own rows."""
+        """Release the program and the validation rows. The step releases the training rows."""
         self._recorded, self._program = [], None
         if self.passes is not None:
             self.passes.unload()

@@ -48,9 +48,10 @@ class Task:
 
 
 Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
-"""A function of training rows, held-out rows, their schema, whether the targets are classes, and a
-seed. It returns probabilities of all classes, or numbers, for the held-out rows. Each row has one
-target: a number, or the index of a class. All classes occur in the training rows."""
+"""A function. It receives training rows, held-out rows, their schema, whether the targets are
+classes, and a seed. It returns probabilities of all classes, or numbers, for the held-out rows.
+Each row has one target: a number, or the index of a class. All classes occur in the training
+rows."""
 
 
 def constant(
