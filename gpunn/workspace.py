@@ -100,8 +100,7 @@ class Workspace:
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:
-        """Return the key of a layer's dropout mask. Each call of the layer in a pass has another
-        key."""
+        """Return the key of a layer's dropout mask. Different calls have different keys."""
         if not self.calls:
             return key
         return int(generator(key, "call", *self.calls).integers(2**32))
