@@ -814,7 +814,7 @@ class Operations(WindowOperations):
         shift: Array | None,
         out: Array,
     ) -> None:
-        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift.
+        """Set `out` to scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
         Parameters
         ----------

@@ -68,7 +68,7 @@ FORMATS = click.Choice(["csv", "jsonl"])
     type=click.IntRange(1, 99),
     metavar="PERCENT",
     help="For classes: add a column for each class, with 1 if the class is in the row's prediction "
-    "set, otherwise 0. This percentage of the sets contains the true class. An NPY file then "
+    "set, otherwise 0. PERCENT of the sets contain the true class. An NPY file then "
     "contains only the sets.",
 )
 @threshold_option

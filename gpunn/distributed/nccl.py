@@ -48,7 +48,10 @@ class NCCLCommunicator(Communicator):
     # ------------------------------------------------------------------------- begin and end
 
     def supports(self, backend: Backend, gather: Gather) -> bool:
-        """Start NCCL at the first call; if NCCL is required but a rank lacks it, all ranks fail."""
+        """Return whether ranks can exchange arrays of the backend; the first call starts NCCL.
+
+        If NCCL is required but a rank lacks it, all ranks fail.
+        """
         if not backend.name.startswith("cupy"):
             return self.host.supports(backend, gather)
         if self._calls is None and not self._unavailable:

@@ -1,4 +1,4 @@
-"""Evaluates a trained network on a split: loss, metrics, base rate, and decisions of classes."""
+"""Evaluates a trained network on a split: loss, metrics, base rate, and predicted classes."""
 
 from __future__ import annotations
 

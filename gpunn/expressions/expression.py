@@ -73,8 +73,8 @@ class Expression:
     def __call__(self, xp: Any, *arrays: Array) -> tuple[Array, ...]:
         """Compute the results from arrays, which must have the shapes of the inputs.
 
-        `xp` is an array-API namespace. If `xp` is a `Namespace`, arrays and results are stand-ins,
-        and the expression is added to the stand-ins' graph.
+        `xp` is an array-API namespace. If `xp` is a `Namespace`, arrays and results are stand-ins
+        of a trace. The call then adds this expression to the trace's graph.
         """
         wrong = [
             f"{node.data}: expected shape {node.shape}; got {tuple(array.shape)}"

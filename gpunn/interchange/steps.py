@@ -296,7 +296,7 @@ def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
 
 
 def block(steps: Steps, layer: layers.Block, x: str) -> str:
-    """Add steps for the inner layers and products of a block, and the functions between them."""
+    """Add the steps of a block: its inner layers, matrix products, and functions between these."""
     formula = layer.traced(steps.shapes[x], ROWS, steps.dtype)
     variables: dict[Node, str | ArrayName] = {formula.x: x}
     variables |= {node: steps.parameter(name) for name, node in formula.parameters.items()}

@@ -179,7 +179,7 @@ def load_state_dict(
         A mapping from names such as "0.weight" to arrays or tensors, or the path of a safetensors
         file.
     prefix : str
-        The text before the module's index in names of arrays, such as "net.". Names without this
+        The beginning of the arrays' names, such as "net." in "net.0.weight". Names without this
         prefix are ignored.
 
     Raises

@@ -29,7 +29,7 @@ class Coded:
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
-        """Return an entry for each row, given an entry for each value and one for missing cells."""
+        """Return the entry of each row's value; rows with a missing cell get `missing`."""
         table = np.empty(len(entries) + 1, entries.dtype)
         table[:-1], table[-1] = entries, missing
         taken: np.ndarray = table[self.codes]

@@ -104,7 +104,7 @@ def embedding_of_numbers(
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. Piecewise
     linear embeddings have at most `bins` bins (None means `default_bins`). The edges of the bins
-    are quantiles of X, the numbers of the training rows.
+    are quantiles of each column of X, which holds the numeric columns of the training rows.
     """
     if kind != "piecewise":
         return PeriodicEmbedding(WAVES[kind], size - (kind == "pbld"), sigma, kind)

@@ -81,7 +81,7 @@ class EpochBlocks:
     def _reserve(self) -> tuple[Array, Array]:
         """Return arrays for the row orders of a block's epochs.
 
-        Requests also use these arrays. With other arrays, a block would have to be recorded again.
+        Requests also use these arrays, since a recorded block works only with the same arrays.
         """
         session, plan, epochs = self.session, self.session.plan, self._epochs
         training, validation, step = session.training, session.validation, session.step

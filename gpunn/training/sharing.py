@@ -106,7 +106,7 @@ class SharedProgram:
 
 
 class SharedPrograms:
-    """Programs that no fit uses at the moment, and seconds per epoch; both by kind of network."""
+    """For each kind of network: compiled programs that no fit uses now, and seconds per epoch."""
 
     def __init__(self) -> None:
         self._lock = ForkableLock()

@@ -93,7 +93,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def imports_of(parts: Collection[str], modules: Collection[str]) -> list[str]:
-    """Return which of the known modules the pieces of code use."""
+    """Return the known modules that the pieces of code use."""
     used = set().union(*map(objects_in, parts))
     return [name for name in modules if name.split(" as ")[-1] in used]
 

@@ -59,7 +59,7 @@ class CSource(Protocol):
     """C source: functions for the encoders of a schema, and the text of constants."""
 
     markers: list[str]
-    """Numbers, as C source, that mean a missing value."""
+    """The numbers that stand for a missing value, written as C source."""
 
     def name(self, function: str) -> str:
         """Add a function to the source, and return the function's name in the source."""

@@ -19,8 +19,8 @@ from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.table import Cells, Table
 
 MAX_YEARS = 200_000
-"""Maximum number of years between a date and 1970. Up to this date, microseconds fit into 64
-bits."""
+"""Maximum number of years between a date and 1970. The microseconds between the two then fit into
+64 bits."""
 
 YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""

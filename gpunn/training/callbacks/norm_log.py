@@ -88,7 +88,7 @@ class NormLog(EpochLog):
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            The result of `state`; if the result is empty, the lines of the file are used.
+            What the method `state` returned. If it is empty, earlier epochs are read from the file.
 
         Returns
         -------

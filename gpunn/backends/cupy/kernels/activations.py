@@ -292,8 +292,9 @@ def gradient_source(
 ) -> tuple[str, str]:
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
-    `statements` process element k of each matrix in `loaded`: for example, own_z[n] is the element
-    of z. They add to `sum[0]`, `sum[1]`, ..., which the kernel stores in `sums`, `sums_1`, ...
+    `statements` are C code for element k of each matrix in `loaded`. In this code, own_z[n] is, for
+    example, element k of z. They add to `sum[0]`, `sum[1]`, ..., which the kernel stores in
+    `sums`, `sums_1`, ...
     `__launch_bounds__` limits a thread's registers. Otherwise, blocks of some kernels would need
     more registers than a multiprocessor has, and these kernels could not be launched.
     """

@@ -222,7 +222,7 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """The source code by which a kernel finds the learning rate and the update's number.
+    """Source code with which a kernel reads the learning rate and counts updates.
 
     `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
     update and `last` after it, and `loaded` while the parameters arrive from memory. Then `clip`

@@ -41,7 +41,7 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Ways to add the partial sums of a product that was split along k (split-K). Both ways add the
+"""Two ways to add the partial sums of a product that was split along k (split-K). Both add the
 partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which adds each
 partial sum immediately. NVIDIA promises no order of additions for the third way, so gpunn does not
 use it."""

@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.program import Cell, Program, encoded
 
 
 class ProgramSequence:
-    """Programs in order, each with its number of runs; a call runs the first `count` programs.
+    """Programs in order, each with how often it runs. A call runs only the first `count` programs.
 
     The call releases Python's lock (GIL).
     """

@@ -17,7 +17,7 @@ from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceab
 from gpunn.typing import Shape
 
 TILE = 1024
-"""Numbers in a tile: few enough for the cache, and enough that starting a step costs little."""
+"""Numbers in a tile. A tile fits into the cache, but starting a step for it costs little time."""
 
 
 class Loop:

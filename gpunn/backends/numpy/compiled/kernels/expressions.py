@@ -1,4 +1,4 @@
-"""An interpreter for expressions: one kernel that runs elementwise functions of custom classes.
+"""A kernel that interprets expressions: it computes the elementwise functions of custom classes.
 
 The kernel gets a list of steps. Each step computes one function for a tile of rows, about a
 thousand numbers, so intermediate results stay in the fastest cache. The time of a step is about the

@@ -75,9 +75,9 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a matrix product for each group; the groups' matrices are at fixed distances (steps).
 
-    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, a_step,
-    b_step, c_step, initial_step (all in bytes), whether threads divide the groups instead of each
-    product.
+    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, then the
+    steps a_step, b_step, c_step and initial_step in bytes. The last argument is 1 if the threads
+    divide the groups, and 0 if they divide each product.
     """
     product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)
     begin, end = partition(groups, 1, thread, threads) if divided else (0, groups)
