@@ -15,7 +15,7 @@ from typing import Any
 
 from gpunn.backends.base import Backend
 from gpunn.backends.cupy.options import CudaOptions
-from gpunn.backends.cupy.signs import NO_DRIVER, has_signs_of_gpu, lacks_driver
+from gpunn.backends.cupy.signs import has_signs_of_gpu
 from gpunn.backends.thread_count import check_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
 from gpunn.forks import IMPORTING
@@ -226,8 +226,6 @@ def _cupy(device: int | None, options: CudaOptions) -> Backend:
 
 def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
-        if lacks_driver():  # found in less time than CuPy's import takes
-            raise BackendUnavailableError(NO_DRIVER)
         return _cupy(None, options)
     except BackendUnavailableError as error:
         if has_signs_of_gpu():

@@ -16,7 +16,6 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableErr
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch):
     monkeypatch.delenv("GPUNN_BACKEND", raising=False)
-    monkeypatch.setattr(selection, "lacks_driver", lambda: False)
     selection._warn_once.cache_clear()
 
 

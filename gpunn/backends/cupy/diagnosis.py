@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gpunn.backends.cupy.signs import NO_DRIVER
 from gpunn.errors import BackendUnavailableError
 from gpunn.forks import IMPORTING
 from gpunn.optional import install_command
@@ -226,7 +225,7 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
         status, reason = getattr(error, "status", None), _first_line(error)
     if not driver:
         return (
-            NO_DRIVER,
+            "there is no NVIDIA driver here",
             "install the driver of your GPU; in a container, give access to the host's driver, "
             "for example with docker run --gpus all",
             True,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import shutil
-import sys
 from pathlib import Path
 
 FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
@@ -14,19 +12,6 @@ FILES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
 
 NVIDIA, DISPLAY = "0x10de", "0x03"
 """The vendor of a PCI device, and the first byte of the class of graphics cards."""
-
-NO_DRIVER = "there is no NVIDIA driver here"
-
-
-def lacks_driver() -> bool:
-    """Return whether CuPy is installed, but not imported, and the driver's library is missing."""
-    if "cupy" in sys.modules or not importlib.util.find_spec("cupy"):
-        return False
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return True
-    return False
 
 
 def has_signs_of_gpu(root: Path = Path("/")) -> bool:
