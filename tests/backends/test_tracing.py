@@ -125,7 +125,7 @@ def row_that_changes(xp, x):
         (lambda xp, x: x**17, "integer power"),
         (lambda xp, x: xp.sum(x, axis=-3), "out of bounds"),
         (lambda xp, x: xp.expand_dims(x, axis=3), "out of bounds"),
-        (lambda xp, x: xp.sum(x, axis=1, dtype=xp.int64), "whose type differs"),
+        (lambda xp, x: xp.sum(x, axis=1, dtype=xp.int64), "a sum of another type"),
         (row_that_changes, "view"),
         (lambda xp, x: xp.sum(x > 0, axis=1)[:, None], "sum"),
         (lambda xp, x: -(x > 0) * x, "Boolean"),

@@ -393,7 +393,7 @@ def test_rows_as_they_are(gpunn, run, tmp_path):
     assert said in result.stderr
     said = "new.csv: column 'city': 1 row has a category or unit unseen in training"
     assert said in result.stderr
-    assert "such as 'Paris'" in result.stderr
+    assert "which counts as missing: 'Paris'" in result.stderr
     header, *rows = predictions(result.stdout)
     assert header == ["prediction", "probability_no", "probability_yes"]
     for row in rows:

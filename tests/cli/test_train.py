@@ -529,7 +529,7 @@ def test_a_finished_run_that_is_killed_when_it_goes_on(gpunn, run, killed_after,
     assert all(np.array_equal(before[name], after[name]) for name in before)
     gpunn("report", "run")
     page = (tmp_path / "report.html").read_text()
-    assert "The trained network and its test metrics are from epoch 4. Training has" in page
+    assert "The trained network and its test metrics are from epoch 4. Training was resumed" in page
     gpunn("train", "run", "--resume")
     assert evaluation(tmp_path / "run")["epochs"] == 6
 
