@@ -34,7 +34,7 @@ line:
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
 * CLAIMS: from this index on, each share has a cache line. It contains the number of stretches in
-which a thread has claimed the share.
+  which a thread has claimed the share.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
@@ -88,13 +88,13 @@ SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
   integers.
 """
 
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 7, 8 * 2
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2
 """Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
 integers:
 
 * A step: function, places of the result and of three operands.
-* An input: kind, address, bytes from a row to the next, whether it has integers, its place, the
-  offset of the place's memory, and whether to prefetch the next tile.
+* An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the
+  offset of the place's memory.
 * A place: address, and whether there is a number for each element.
 """
 
@@ -137,7 +137,7 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 
 * TILES: read A and B directly.
 * PACKED: read B from the panels to which the kernel `pack` copied B, and copy some rows of A at a
-time.
+  time.
 * TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
 * TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; C.T = B.T A.T is computed with panels
   of A.T.

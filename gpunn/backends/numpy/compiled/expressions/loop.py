@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
 from gpunn.backends.numpy.compiled.expressions.steps import Step
@@ -79,12 +80,12 @@ class Loop:
         arrays = [replaced.get(id(each), each) for each in self._arrays]
         for parts, _ in self._sums:
             arrays[parts] = np.empty_like(arrays[parts])
-        memory, inputs, size, fixed = self._places.arguments(self._threads, arrays)
+        places = self._places.arguments(self._threads, [address(each) for each in arrays])
+        memory, inputs, size, fixed = places
         args: list[int | np.ndarray] = [
             *(self._code, inputs, memory, memory.shape[1], size, len(self._code), self._once),
             *(len(inputs), fixed),
             *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
-            int(inputs[:, -1].any()),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
         reads = [self._code, *(arrays[each] for each in self._reads)]

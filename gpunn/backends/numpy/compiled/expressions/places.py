@@ -9,11 +9,8 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import address
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.memory import zeros
-
-FAR = 1 << 20
-"""Tiles of arrays with at least this many bytes are prefetched: a core's cache can't hold them."""
 
 
 class Place(NamedTuple):
@@ -72,14 +69,13 @@ class Places:
         return len(self._places) - 1
 
     def arguments(
-        self, threads: int, arrays: Sequence[np.ndarray]
+        self, threads: int, addresses: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return all threads' memory, the inputs, a table's size, and the number of fixed inputs.
 
-        The memory begins with two tables of places; see the kernel `expression`.
+        `addresses` are the addresses of the arrays. The memory begins with two tables of places;
+        see the kernel `expression`.
         """
-        addresses = [address(each) for each in arrays]
-        far = {number for number, each in enumerate(arrays) if each.nbytes >= FAR}
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
         tables = memory[:, : 2 * size].view(np.int64).reshape(threads, 2, -1, 2)
@@ -89,16 +85,15 @@ class Places:
                 (begin + offset if array is None else addresses[array] + thread * step, moves)
                 for offset, moves, array, step in self._places
             ]
-        inputs = []
-        for given, place in sorted(self._inputs):
-            prefetched = given.kind == interface.MATRIX and given.array in far
-            far -= {given.array} if prefetched else set()  # once for each array
-            start, own = addresses[given.array] + given.offset, self._places[place].offset
-            inputs.append(
+        inputs = np.array(
+            [
                 (
-                    *(given.kind, start, given.row_bytes, given.is_integer),
-                    *(place * PLACE_BYTES, 2 * size + own, prefetched),
+                    *(given.kind, addresses[given.array] + given.offset, given.row_bytes),
+                    *(given.is_integer, place * PLACE_BYTES, 2 * size + self._places[place].offset),
                 )
-            )
+                for given, place in sorted(self._inputs)
+            ],
+            np.int64,
+        )
         fixed = sum(given.kind <= interface.COLUMN_VECTOR for given, _ in self._inputs)
-        return memory, np.array(inputs, np.int64).reshape(-1, INPUT_BYTES // 8), size, fixed
+        return memory, inputs, size, fixed

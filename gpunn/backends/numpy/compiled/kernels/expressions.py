@@ -44,7 +44,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     where_at_least,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
-from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer, prefetch
+from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
 
@@ -213,20 +213,6 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
     return largest_of(best) * (1 if is_maximum else -1)
 
 
-@compiled
-def prefetch_part(args: Any, given: int, first: int, rows: int, part: int, parts: int) -> None:
-    """Prefetch a part of some rows of an input, from row `first` on.
-
-    Several large arrays are read in turn, one tile of each. A tile is too short for the processor
-    to notice that the next tile of the same array follows.
-    """
-    _, address, row_bytes, _, _, _, far = integers(pointer(args, given), 0, 7)
-    if far != 0:
-        start, size = address + first * row_bytes, rows * row_bytes
-        for line in range(size * part // parts // 64 * 64, size * (part + 1) // parts, 64):
-            prefetch(start + line)
-
-
 @kernel
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
@@ -240,11 +226,10 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
     memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
     numbers of steps, of steps before the loop (once), of inputs, and of inputs that all tiles share
-    (fixed). The last arguments are rows, columns, tile (rows), multiple (of a thread's rows), and
-    whether an input is prefetched (far).
+    (fixed). The last arguments are rows, columns, tile (rows), multiple (of a thread's rows).
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, fixed = integers(args, 0, 9)
-    rows, columns, tile, multiple, far = integers(args, 9, 5)
+    rows, columns, tile, multiple = integers(args, 9, 4)
     places = memory + thread * memory_bytes
     lanes = block_size(dtype)
     begin, end = partition(rows, multiple, thread, threads)
@@ -266,12 +251,8 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 copy_rows(dtype, args, one, 0, 1, 1, places + own)
             else:
                 copy_rows(dtype, args, one, top, many, columns, places + own)
-        following = min(tile, end - top - many) if far else 0
         for k in range(0 if top == begin else once, steps):
             step = code + k * STEP_BYTES
-            for number in range(fixed, inputs if following > 0 and k >= once else 0):
-                one = given + number * INPUT_BYTES
-                prefetch_part(args, one, top + many, following, k - once, steps - once)
             function, out, operand = integers(pointer(args, step), 0, 3)
             (result,) = integers(pointer(args, places + out), 0, 1)
             (x,) = integers(pointer(args, places + operand), 0, 1)
