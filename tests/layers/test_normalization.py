@@ -27,7 +27,7 @@ def test_batch_norm_in_training(backend):
     np.testing.assert_allclose(variance, 0.75 * 2 + 0.25 * host.var(0), rtol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [64, 8192])
+@pytest.mark.parametrize("rows", [64, 8192, 70_001])
 def test_a_large_mean_costs_few_digits_of_the_variance(backend, rows):
     layer = BatchNorm(momentum=0.0)  # so that the averages are those of the batch
     parameters, workspace = prepared(backend, layer, (3,))

@@ -127,6 +127,10 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
             store(inverse * multiply_add(n, slope, h - mean), gradient, start + i, left)
 
 
+FIRST_ROWS = 64
+"""Number of rows whose mean is the center of `column_moments`."""
+
+
 @compiled
 def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any) -> None:
     """Sum the rows of a part of x (see `thread_part`); write to `sums` from index `offset` on."""
@@ -159,8 +163,10 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    The center is approximately the mean of the rows. Each thread computes some columns, or some
-    rows and their sums.
+    The center is the mean of the first FIRST_ROWS rows of a part. Its distance from the mean of n
+    rows is at most sqrt(n / FIRST_ROWS) standard deviations, so it costs few digits. A sum of all
+    rows would lose digits of a large mean. Each thread computes some columns, or some rows and
+    their sums.
 
     Arguments: x_ptr (rows, columns), moments_ptr (3, columns), or (threads, 3, columns) by rows,
     rows, columns, multiple (see `thread_part`).
@@ -168,9 +174,10 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
     centers = 3 * thread * columns if multiple == 0 else 0
-    sum_over_rows(dtype, x, moments, centers, columns, part)
     first, last, begin, end = part
-    lanes, count = block_size(dtype), block_of(dtype, last - first)
+    some = min(last - first, FIRST_ROWS)
+    sum_over_rows(dtype, x, moments, centers, columns, (first, first + some, begin, end))
+    lanes, count = block_size(dtype), block_of(dtype, some)
     for column in range(begin, end, lanes):
         left = end - column
         center = load(dtype, moments, centers + column, left) / count
