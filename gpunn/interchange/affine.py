@@ -60,7 +60,6 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
 
 
 def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield each layer with its label; see `layers_of`."""
     for name, layer in layers.items():
         if type(layer) is Chain:
             yield from flat_layers(layer.children(), f"{prefix}{name}.")
@@ -74,10 +73,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
-    """Yield the label of each layer, the layer, and its arrays on the host, in float64.
-
-    The weights of a dense layer already include the factor of its parametrization.
-    """
+    """The weights of a dense layer already include the factor of its parametrization."""
     every = model.parameters.to_host()
     for label, layer in layers_of(model):
         arrays = {name: every[f"{label}.{name}"].astype(np.float64) for name in layer.values}

@@ -186,7 +186,6 @@ def save_onnx(
 
 
 def check_size(model: Sequential) -> None:
-    """Raise an ExportError if the parameters are too large for one file."""
     size = model.parameters.count * np.dtype(model.dtype).itemsize
     if size > MAX_BYTES:
         raise ExportError(
@@ -195,7 +194,6 @@ def check_size(model: Sequential) -> None:
 
 
 def check_names(graph: Graph, inputs: Iterable[str]) -> None:
-    """Raise an ExportError if a column of the table has the name of a value in the graph."""
     taken = sorted(graph.names.intersection(inputs))
     if taken:
         raise ExportError(
@@ -205,7 +203,6 @@ def check_names(graph: Graph, inputs: Iterable[str]) -> None:
 
 
 def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
-    """Return the dtype of the input "input", or raise an ArgumentError if it is invalid."""
     if wanted is None or wanted == model.dtype:
         return model.dtype
     if wanted not in INTEGERS:

@@ -82,8 +82,6 @@ FLOAT32: dict[str, Callable[..., Any]] = {
 
 
 def reduction(name: str) -> Callable[[Node, Value], Any]:
-    """Return the function that adds a reduction of each row."""
-
     def reduced(node: Node, a: Value) -> Any:
         return a.node(name, a, a.constant([-1], "int64"), keepdims=0)
 

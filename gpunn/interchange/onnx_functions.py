@@ -29,7 +29,6 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add a network's steps and arrays to a graph; return the name of the network's output."""
     shape = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
     variables = {"x": Rows(Value(graph, x, graph.dtype), shape)}
     for step in steps.steps:
@@ -67,7 +66,6 @@ def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtyp
 
 
 def function_of(step: Step, dtype: str) -> Function:
-    """Return the function that adds the nodes of a step to a graph."""
     name = step.function
     if step.expression is not None:
         operators = OPERATORS | OPERATORS32 if dtype == "float32" else OPERATORS

@@ -11,8 +11,6 @@ from gpunn.typing import Shape
 
 
 class Graph:
-    """A graph that is being built: nodes in order of computation, constants, and steps' arrays."""
-
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
         self.label = "schema"  # the beginning of generated names
@@ -39,7 +37,7 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add a constant to the graph, and return its name. Arrays of steps keep their names."""
+        """Arrays of steps keep their names."""
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name
@@ -52,7 +50,7 @@ class Graph:
         return name
 
     def element_type(self, dtype: str) -> int:
-        """Return ONNX's code for a dtype; "object" means text."""
+        """The dtype "object" means text."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(

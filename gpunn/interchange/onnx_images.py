@@ -27,14 +27,12 @@ class Rows:
     channels_first: bool = False
 
     def first(self) -> Value:
-        """Return the rows with channels first."""
         if self.channels_first:
             return self.value
         axes = len(self.shape)
         return self._transposed((axes, *range(1, axes)))
 
     def last(self, vector: bool = False) -> Value:
-        """Return the rows with channels last, and flattened if `vector` is True."""
         if not self.channels_first:
             return self.value
         value = self._transposed((*range(2, len(self.shape) + 1), 1))
@@ -62,7 +60,6 @@ def elementwise(step: Step) -> bool:
 
 
 def attributes(window: Sizes) -> dict[str, Any]:
-    """Return the attributes that describe a window to an ONNX operator."""
     sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
     ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1 - sizes - starts
     pads = [*window[4], *np.maximum(ends, 0).tolist()]
@@ -78,7 +75,6 @@ def convolution(x: Value, W: np.ndarray, b: np.ndarray, window: Sizes, groups: i
 
 
 def upsample(x: Value, sizes: Sizes) -> Any:
-    """Repeat each pixel."""
     for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 2):
         x = x.take(np.arange(size * factor) // factor, axis)
     return x

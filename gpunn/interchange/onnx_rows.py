@@ -32,7 +32,6 @@ class EncodedRows:
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
-    """Return each input's dtype and row shape: strings for categories, otherwise float64."""
     return {
         column.name: ("object" if column.kind == "category" else "float64", (1,))
         for column in used_columns(schema)
@@ -40,22 +39,18 @@ def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
 
 
 def kinds_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the kind of each input's column, for the metadata of the ONNX file."""
     return {column.name: column.kind for column in used_columns(schema)}
 
 
 def units_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the unit of each input that has a unit, for the metadata of the ONNX file."""
     return {column.name: column.unit for column in used_columns(schema) if column.unit}
 
 
 def used_columns(schema: Schema) -> list[Column]:
-    """Return the columns that the schema does not drop."""
     return [column for column in schema.columns if not column.dropped]
 
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
-    """Add nodes that encode rows in the same way as the schema."""
     columns = column_inputs(schema)
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in columns.items()}
     every, fits = zip(

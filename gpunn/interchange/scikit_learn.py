@@ -213,7 +213,6 @@ def to_sklearn(
 def class_names(
     model: Sequential, task: str, outputs: int, classes: Sequence[Any] | np.ndarray | None
 ) -> np.ndarray:
-    """Return the classes in the order of the outputs."""
     count = outputs if task == "labels" else max(outputs, 2)
     if classes is None:
         classes = (None if task == "labels" else model.classes) or range(count)
@@ -278,7 +277,6 @@ def dense_blocks(model: Sequential) -> list[Block]:
 
 
 def activation_name(label: str, f: Activation) -> str:
-    """Return scikit-learn's name of an activation."""
     if type(f) not in NAMES:
         raise ExportError(
             f"layer {label!r}: scikit-learn's networks have no activation {type(f).__name__}; "

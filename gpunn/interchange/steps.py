@@ -113,7 +113,6 @@ def vectors(step: Step) -> tuple[int, ...]:
 
 
 def channels(step: Step) -> tuple[int, ...]:
-    """Return the number of channels of an image."""
     return step.input_shape[-1:]
 
 
@@ -226,7 +225,6 @@ class Steps:
         return self.array(name, self.values(name))
 
     def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
-        """Return an argument of a step: values as an array, by default of the network's dtype."""
         name = f"{self.label}.{name}"
         self.arrays[name] = np.array(values, dtype or self.dtype)
         return ArrayName(name)
@@ -238,7 +236,6 @@ and the variable of x; its result is the variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:
-    """Return the steps of a network in inference, or raise an ExportError for a custom layer."""
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -248,7 +245,6 @@ def steps_of(model: Sequential) -> Steps:
 
 
 def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
-    """Add a layer's steps and return the variable of its output."""
     converter = LAYERS.get(layers.Block if isinstance(layer, layers.Block) else type(layer))
     if converter is None:
         raise ExportError(
@@ -262,7 +258,6 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
 
 
 def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = None) -> str:
-    """Add a step for f(z), and return its output variable."""
     if type(f) is activations.Identity and to is None:
         return z
     if type(f) is activations.ExactGELU:
@@ -289,7 +284,6 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
 
 
 def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
-    """Add each layer's steps."""
     for name, child in layer.children().items():
         x = convert(steps, child, f"{steps.label}.{name}", x)
     return x
@@ -303,7 +297,6 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
     name = layer.name or type(layer).__name__
 
     def computed(node: Node, to: str) -> str:
-        """Add a step that sets the variable `to` to a node's value; return the variable."""
         inputs = tuple(each for each in in_order([node]) if each.op == ARRAY)
         expression = Expression(inputs, (node,))
         part = "a part" if formula.steps else "the outputs"
@@ -355,13 +348,11 @@ def unchanged(steps: Steps, layer: layers.Layer, x: str) -> str:
 
 
 def flatten(steps: Steps, layer: layers.Layer | None, x: str) -> str:
-    """Add a step that makes each row a vector."""
     shape = steps.shapes[x]
     return x if len(shape) == 1 else steps.add("flatten", x, shape=(math.prod(shape),))
 
 
 def window_of(layer: Any, shape: Shape) -> Sizes:
-    """Return the window of a layer for rows of this shape."""
     axes = len(shape) - 1
     window, outputs = layer._window(shape)
     pairs = outputs, window.kernel, window.strides, window.padding, window.dilation
@@ -378,8 +369,6 @@ def convolution(steps: Steps, layer: layers.Conv1D | layers.Conv2D, x: str) -> s
 
 
 def pooling(function: str) -> Converter:
-    """Return the converter of a pooling layer."""
-
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
         shape, window = steps.shapes[x], window_of(layer, steps.shapes[x])
         y = steps.add(function, x, window, shape=(*window[1], shape[-1]))
@@ -389,7 +378,6 @@ def pooling(function: str) -> Converter:
 
 
 def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
-    """Add a step that repeats each pixel."""
     shape, size = steps.shapes[x], as_sizes("size", layer.size, 2)
     return steps.add("upsample", x, (shape[:2], size), shape=layer.output_shape(shape))
 
@@ -420,14 +408,12 @@ def outputs_of_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> list[
 
 
 def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
-    """Add a step that concatenates the groups' outputs."""
     outputs = outputs_of_groups(steps, layer, x)
     width = sum(steps.shapes[y][0] for y in outputs)
     return steps.add("concatenate", outputs, shape=(width,), to=x)
 
 
 def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
-    """Add a step that stacks the networks' outputs, and a step that averages them."""
     networks = outputs_of_groups(steps, layer, x)
     outputs = [networks[index] for index in layer.repeated()]
     shape = (len(outputs), *steps.shapes[outputs[0]])

@@ -246,7 +246,6 @@ class Module:
 
 
 def modules(model: Sequential) -> list[Module]:
-    """Return a network as PyTorch's modules."""
     converted: list[Module] = []
     pending = Affine()  # to be folded into the next dense layer
     shape = model.input_shape
@@ -287,7 +286,6 @@ def modules(model: Sequential) -> list[Module]:
 def dense_modules(
     label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], pending: Affine
 ) -> list[Module]:
-    """Return a Linear module and the activation's module for a dense layer."""
     W, b = pending.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
     linear = Module(f"Linear({W.shape[0]}, {W.shape[1]}", {"weight": W.T})
     if layer.bias or np.any(b):
@@ -297,7 +295,6 @@ def dense_modules(
 
 
 def activation_modules(label: str, f: activations.Activation) -> list[Module]:
-    """Return a list with the module of an activation; the identity has no module."""
     if type(f) is activations.Identity:
         return []
     if not is_built_in(type(f)):
@@ -307,7 +304,6 @@ def activation_modules(label: str, f: activations.Activation) -> list[Module]:
 
 
 def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> list[Module]:
-    """Return the PyTorch modules for a layer that is not dense."""
     if type(layer) is layers.Activation:
         return activation_modules(label, layer.f)
     if type(layer) is layers.Dropout:
@@ -347,13 +343,11 @@ def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.nda
 
 
 def some(names: Collection[str]) -> str:
-    """Return a few of the names, shortened, for an error message."""
     shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in islice(names, 5))
     return (shown or "none") + (", …" if len(names) > 5 else "")
 
 
 def on_host(array: Any) -> np.ndarray:
-    """Return an array, or a PyTorch tensor on any device, as a NumPy array."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         if str(array.dtype) == "torch.bfloat16":
@@ -365,7 +359,6 @@ def on_host(array: Any) -> np.ndarray:
 def layer_values(
     model: Sequential, module: str, group: Mapping[str, np.ndarray], label: str, layer: Layer
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of one module, by their names in the network."""
     names = PARAMETERS.get(type(layer))
     if names is None:
         raise ArgumentError(

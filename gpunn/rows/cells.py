@@ -42,7 +42,6 @@ class Markers:
 
     @classmethod
     def of(cls, further: Iterable[str] = (), always: Iterable[str] = MISSING_VALUES) -> Self:
-        """Return markers for the strings in `always` and `further`, ignoring case."""
         folded = frozenset(text.strip().casefold() for text in (*always, *further))
         numbers = (number_of(text) for text in sorted(folded))
         return cls(folded, tuple(each for each in numbers if each is not None))
@@ -74,7 +73,6 @@ def number_of(cell: str) -> float | None:
 
 
 def finite_number(cell: str, name: str | int, missing: Iterable[float]) -> float:
-    """Return the finite number in a cell, or raise a ValueError if there is none."""
     number = number_of(cell)
     if number is None or number - number != 0 or number in missing:
         raise ValueError(f"column {name!r}: expected a finite number; got {cell!r:.80}")

@@ -33,7 +33,6 @@ def located(line: int, text: str) -> str:
 
 
 def refused(line: int, text: str) -> NoReturn:
-    """Raise a RowsError for the row that ends in this line."""
     raise RowsError(located(line, text))
 
 
@@ -74,7 +73,6 @@ def rows_of_csv(
 
 
 def wrong_width(width: int, actual: int, delimiter: str) -> str:
-    """Return the message for a row that has more or fewer cells than the first row."""
     expected = f"{width} cell" if width == 1 else f"{width} cells"
     doubt = f"is {delimiter!r} the right delimiter?"
     if width == 1:
@@ -98,7 +96,6 @@ def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
 
 
 def wrong_delimiter(delimiter: Any) -> str:
-    """Return the problem with a chosen delimiter; an empty string if the delimiter is valid."""
     if isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"':
         return ""
     return f"expected one character other than a quote or line end; got {delimiter!r}"
@@ -152,7 +149,6 @@ def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: M
 
 
 def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
-    """Return the column names in the first row, or without a header the column numbers from 0."""
     if not has_header:
         return [str(position) for position in range(len(top))]
     return [name or f"Unnamed: {position}" for position, name in enumerate(top)]
@@ -165,7 +161,6 @@ def known_name(name: str, names: Sequence[str]) -> str:
 
 
 def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
-    """Return the message for missing columns, each with the most similar name."""
     folded = {name.casefold(): name for name in present}
     named = [*missing]
     for position, name in enumerate(missing[:MAX_SHOWN]):
@@ -177,13 +172,11 @@ def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
 
 
 def first_few(names: Sequence[str]) -> str:
-    """Return the first few names, for a message."""
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
     return ", ".join(names[:MAX_SHOWN]) + more
 
 
 def check_width(row: Row, delimiter: str) -> None:
-    """Raise a RowsError if the first row has too many cells."""
     line, cells = row
     if len(cells) > MAX_COLUMNS:
         refused(

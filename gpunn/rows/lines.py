@@ -158,7 +158,6 @@ def check_kind(line: str) -> None:
 
 
 def wrong_text(text: str) -> str:
-    """Return a message about the first byte that is not UTF-8, or "" if there is none."""
     wrong = None if text.isascii() else re.search("[\udc80-\udcff]", text)
     if not wrong:
         return ""

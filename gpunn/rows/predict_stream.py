@@ -254,7 +254,6 @@ def predict_stream(
 
 
 def unseen_text(column: str, is_missing: bool, count: int, categories: list[str]) -> str:
-    """Return the closing message on categories, or missing values, unseen in training."""
     have = f"column {column!r}: {count:,} row{'s have' if count > 1 else ' has'}"
     if is_missing:
         replacement = "the median (code 0 for a category) is used"

@@ -52,7 +52,6 @@ def text_of_cell(cell: str) -> str:
 
 
 def warn_of_formulas(texts: Iterable[str]) -> None:
-    """Log a warning for each string that `formula_as_text` changes."""
     for text in texts:
         if is_formula(text):
             LOG.warning(
@@ -66,7 +65,6 @@ def warn_of_formulas(texts: Iterable[str]) -> None:
 def predictions_text(
     rows: Iterable[tuple[list[Any], list[float]]], names: list[str], form: str, digits: int
 ) -> str:
-    """Return predictions and probabilities as lines of CSV or JSON."""
     text = io.StringIO()
     if form == "jsonl":
         for values, more in rows:
@@ -89,5 +87,4 @@ def shortened(value: Any, digits: int) -> Any:
 
 
 def cell_of(value: Any, digits: int) -> str:
-    """Return a value as a cell of a CSV file, with an apostrophe before a formula."""
     return f"{value:.{digits}g}" if isinstance(value, float) else formula_as_text(str(value))

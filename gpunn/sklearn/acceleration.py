@@ -53,8 +53,6 @@ UNUSED = (
 
 
 class Acceleration:
-    """The context manager that `install` returns."""
-
     def __init__(self, backend: str | None) -> None:
         self.backend = backend
         self.fits: Counter[str] = Counter()
@@ -70,10 +68,9 @@ class Acceleration:
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
-        """Return an estimator's twin, or raise an ArgumentError if gpunn can't train the estimator.
+        """The twin lives as long as the estimator.
 
-        The twin lives as long as the estimator, and keeps the optimizer's moments between calls of
-        `partial_fit`.
+        It keeps the optimizer's moments between calls of `partial_fit`.
         """
         check_trainable(estimator)
         with self._lock:
@@ -90,7 +87,6 @@ class Acceleration:
             self.fits[library] += 1
 
     def warn_once(self, estimator: Any, reason: str) -> None:
-        """Warn, once for each reason, that scikit-learn trains an estimator."""
         warning = f"{type(estimator).__name__}: trained by scikit-learn, not by gpunn: {reason}"
         if warning not in self._warned:
             self._warned.add(warning)
@@ -107,7 +103,6 @@ def move(source: Any, target: Any) -> None:
 
 
 def kind_of(estimator: Any) -> type:
-    """Return scikit-learn's class of an estimator."""
     return next(each for each in type(estimator).__mro__ if each in TWINS)
 
 
@@ -119,7 +114,6 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 
 
 def check_trainable(estimator: Any) -> None:
-    """Raise an ArgumentError if gpunn can't train one of scikit-learn's estimators."""
     if not any(each in TWINS for each in type(estimator).__mro__):
         raise ArgumentError("it is neither an MLPClassifier nor an MLPRegressor")
     known = inspect.signature(TWINS[kind_of(estimator)]).parameters
@@ -243,10 +237,10 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Rebuild an estimator that another process sent; in a child process, call `install` first.
+    """In a child process, call `install` first.
 
-    The main process does not call `install`, because it may get an estimator from a child process
-    after `uninstall`.
+    The main process does not call it, because it may get an estimator from a child process after
+    `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

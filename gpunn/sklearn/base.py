@@ -444,7 +444,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         random: np.random.RandomState,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
-        """Return training rows, validation rows, and the scoring function for validation rows."""
+        """Return training rows, validation rows, and the function that scores validation rows."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
             if split_by is None:
@@ -492,7 +492,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return training, Subset(source), lambda o: self._score_of(o, y_val, w_val)
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        """Return the network's outputs for the user's inputs; errors mention `method`."""
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
@@ -503,7 +502,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
-        """Convert a result to an array of the inputs' library."""
         return to_library_of(X)(result)
 
     def _has_partial_fit(self) -> bool:
@@ -514,7 +512,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn which inputs are accepted."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.array_api_support = True
@@ -522,7 +519,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Return whether all numbers are finite."""
     return bool(np.isfinite(array).all())
 
 
@@ -531,7 +527,6 @@ DEVICES: dict[tuple[str, str], str] = {}
 
 
 def device_of(backend: Backend) -> str:
-    """Return the name of a backend's device."""
     key = backend.name, str(backend.device)
     if key not in DEVICES:
         DEVICES[key] = backend.describe()["device"]

@@ -43,10 +43,9 @@ class DefinedMetric(Callback):
 
 
 class TrainingProgress(Callback):
-    """Show a progress bar over all epochs, with the remaining time.
+    """`rows` is the number of rows per epoch.
 
-    `rows` is the number of rows per epoch. The remaining time is the time until `stopping` ends
-    training if no later epoch is better.
+    The remaining time is the time until `stopping` ends training if no later epoch is better.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

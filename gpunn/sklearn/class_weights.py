@@ -11,7 +11,6 @@ from gpunn.training.batches.class_and_sample_weights import class_factors
 
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
-    """Raise scikit-learn's ValueError if `partial_fit` is used with "balanced" class weights."""
     if incremental and class_weight == "balanced":
         raise ValueError(
             "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "

@@ -396,7 +396,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return np.concatenate((1 - probabilities, probabilities), axis=1)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn which inputs are accepted."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

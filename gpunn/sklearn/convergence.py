@@ -14,8 +14,6 @@ SMALLEST_RATE = 1e-6
 
 
 class LearningRate(Schedule):
-    """A learning rate that `Convergence` sets between two epochs."""
-
     def __init__(self, rate: float) -> None:
         self.rate = float(rate)
 
@@ -53,7 +51,6 @@ class Convergence:
         self.bad_epochs = int(earlier("_no_improvement_count", 0))
 
     def store(self, estimator: Any) -> None:
-        """Store the progress in the estimator's attributes."""
         estimator.n_iter_ = self.epochs
         estimator.t_ = self.rows_seen
         estimator.loss_curve_ = self.loss_curve

@@ -128,7 +128,6 @@ class Engine:
                 self._network = None
 
     def outputs(self, estimator: Any, X: Any, dtype: str) -> np.ndarray:
-        """Return the network's outputs for checked rows, dense or sparse, on the host."""
         with self._lock:
             borrowed = self._network is None
             network = self.network(estimator, dtype)
@@ -171,6 +170,6 @@ class Engine:
         return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Restore a state; the network is built when it is first used."""
+        """The network is built when it is first used."""
         self.__init__(state["seed"])  # type: ignore[misc]
         self._saved = dict(state["left"])

@@ -17,7 +17,6 @@ SplitBy = tuple[str, np.ndarray] | None
 
 
 def checked_split_by(groups: Any, times: Any, has_validation: bool) -> SplitBy:
-    """Check `groups` and `times` of `fit`, and return how to hold out rows."""
     passed = [each for each in ((groups, "group"), (times, "time")) if each[0] is not None]
     if not passed:
         return None
@@ -53,7 +52,6 @@ def split_rows_by(
     labels: np.ndarray | None,
     weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training rows and of the validation rows."""
     kind, values = split_by
     if len(values) != rows:
         raise DataError(f"{kind}s: expected one value for each of {rows} rows; got {len(values)}")

@@ -30,7 +30,6 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Return an array of another library as a NumPy array, and other objects unchanged."""
     if isinstance(array, Iterator | FunctionType):
         raise ArgumentTypeError(
             f"X: expected all rows in one array or table; got {type(array).__name__}. To pass "
@@ -55,7 +54,6 @@ def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
 
 
 def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
-    """Return a function that converts numbers to the library and device of an input."""
     if not is_foreign(array):
         return lambda result: result
     xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
@@ -67,7 +65,7 @@ def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
 
 
 def library_of(array: Any) -> tuple[str, str]:
-    """Return the names of an input's library and device, as scikit-learn determines them."""
+    """Return the library's name and the device's name as scikit-learn determines them."""
     if not is_foreign(array):
         return "numpy", "cpu"
     xp = array_api_compat.array_namespace(array)
@@ -75,7 +73,6 @@ def library_of(array: Any) -> tuple[str, str]:
 
 
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
-    """Raise a ValueError if `X` has another library or device than the `X` of `fit`."""
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
         return
@@ -90,8 +87,6 @@ def check_same_library(estimator: Any, X: Any, method: str) -> None:
 
 
 class SparseRows:
-    """A sparse matrix whose rows become dense when they are indexed."""
-
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix.tocsr()
         self.shape, self.dtype = matrix.shape, matrix.dtype

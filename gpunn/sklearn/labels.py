@@ -10,7 +10,6 @@ from sklearn.preprocessing import LabelBinarizer
 
 
 def is_plain(y: Any) -> bool:
-    """Return whether `y` is a vector of integers or Booleans."""
     return type(y) is np.ndarray and y.ndim == 1 and y.size > 0 and y.dtype.kind in "biu"
 
 
@@ -39,7 +38,6 @@ def most_probable(binarizer: LabelBinarizer, probabilities: np.ndarray) -> np.nd
 
 
 def accuracy(y: Any, labels: Any, weights: Any = None) -> float:
-    """Return the accuracy of predicted labels, as `accuracy_score` computes it."""
     if weights is None and is_plain(y) and is_plain(labels) and y.shape == labels.shape:
         return float(np.average(y == labels))
     return float(accuracy_score(y, labels, sample_weight=weights))

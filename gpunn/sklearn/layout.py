@@ -19,10 +19,10 @@ NORMALIZATION = ("batch_norm_", "layer_norm_")
 
 
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
-    """Return the layers of a network; `units` includes the numbers of inputs and outputs.
+    """Batch normalization would cancel the bias of the dense layer before it.
 
-    Batch normalization would cancel the bias of the dense layer before it. The bias's gradient
-    would consist of rounding errors, which Adam would scale up to full steps. So there is no bias.
+    The bias's gradient would consist of rounding errors, which Adam would scale up to full steps.
+    So there is no bias.
     """
     name = "sigmoid" if estimator.activation == "logistic" else estimator.activation
     f = resolve(Activation, name, "activation")
@@ -62,7 +62,6 @@ def initial_values(
 
 
 def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return the initial values of normalization layers by the names of the network's arrays."""
     values: dict[str, np.ndarray] = {}
     for number, size in enumerate(units[1:-1], 1):
         if estimator.batch_norm:

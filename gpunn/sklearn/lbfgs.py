@@ -82,10 +82,9 @@ def minimize(
     tol: float,
     verbose: bool,
 ) -> tuple[np.ndarray, float, int]:
-    """Minimize by SciPy's L-BFGS-B; return the vector, its loss and the number of iterations.
+    """SciPy's L-BFGS-B is used (Byrd, Lu, Nocedal & Zhu 1995).
 
-    See Byrd, Lu, Nocedal & Zhu 1995. If an entry of the last gradient is larger than `tol`, a
-    ConvergenceWarning gives the reason.
+    If an entry of the last gradient is larger than `tol`, a ConvergenceWarning gives the reason.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

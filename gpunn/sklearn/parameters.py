@@ -45,8 +45,6 @@ def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
 
 
 def integer(low: int) -> Constraint:
-    """Return a constraint for an integer of at least `low`."""
-
     def holds(value: Any) -> bool:
         return isinstance(value, Integral) and int(value) >= low
 
@@ -54,7 +52,6 @@ def integer(low: int) -> Constraint:
 
 
 def among(*options: str) -> Constraint:
-    """Return a constraint for one of several strings."""
     listed = ", ".join(repr(option) for option in sorted(options))
     return Constraint(
         f"a str among {{{listed}}}", lambda value: isinstance(value, str) and value in options
@@ -79,12 +76,10 @@ def configurable(base: type[Configurable]) -> Constraint:
 
 
 def array_like(value: Any) -> bool:
-    """Return whether a value is a collection, but neither text nor a mapping."""
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
 def random_state(value: Any) -> bool:
-    """Return whether a value is a seed, scikit-learn's generator, or None."""
     if isinstance(value, Integral):
         return 0 <= int(value) <= 2**32 - 1
     return value is None or isinstance(value, np.random.RandomState)
@@ -160,7 +155,6 @@ def parameter_names(cls: Any) -> list[str]:
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise an InvalidParameterError if a parameter has an invalid value."""
     if get_config()["skip_parameter_validation"]:
         return
     for each in estimator._parameters:
@@ -176,7 +170,6 @@ def check_parameters(estimator: Any) -> None:
 
 
 def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
-    """Return the numbers of units of the hidden layers, each a positive integer."""
     one = isinstance(hidden_layer_sizes, Number)
     sizes = [hidden_layer_sizes] if one else list(hidden_layer_sizes)
     if not all(map(is_integer, sizes)):
@@ -187,5 +180,4 @@ def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
 
 
 def is_integer(size: Any) -> bool:
-    """Return whether a size is an integer, possibly stored as a float."""
     return isinstance(size, Real) and not isinstance(size, bool) and float(size).is_integer()

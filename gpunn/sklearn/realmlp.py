@@ -51,8 +51,6 @@ class RealMLPParameters:
 
 
 class RealMLPEstimator(TabularEstimator, RealMLPParameters):
-    """Base of both estimators."""
-
     _scaling = "robust"
 
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:

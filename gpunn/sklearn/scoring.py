@@ -23,8 +23,6 @@ SAMPLED = 10_000
 
 
 class HeldOut(NamedTuple):
-    """The targets of held-out rows, and their weights or None."""
-
     targets: np.ndarray
     weights: np.ndarray | None
 
@@ -109,7 +107,6 @@ class Scoring:
         targets: np.ndarray,
         weights: np.ndarray,
     ) -> float:
-        """Return the score of predictions for rows with these targets and weights."""
         outputs = self.outputs_of(predictions[rows])
         if self._log:
             outputs, targets = np.log(np.maximum(outputs, TINY)), np.log(targets)

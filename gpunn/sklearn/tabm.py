@@ -53,8 +53,6 @@ class TabMParameters:
 
 
 class TabMEstimator(TabularEstimator, TabMParameters):
-    """Base of both estimators."""
-
     _scaling = "quantile"
 
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:

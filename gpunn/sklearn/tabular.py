@@ -105,12 +105,10 @@ def problems_of(schema: Schema, chosen: Mapping[str, str]) -> str:
 
 
 def one_or_all(values: Sequence[Any]) -> Any:
-    """Return the value if there is one network, or the list of values if there are several."""
     return values[0] if len(values) == 1 else values
 
 
 def none_if_auto(parameter: Any) -> Any:
-    """Return the value of a parameter, or None if it is "auto"."""
     return None if isinstance(parameter, str) and parameter == "auto" else parameter
 
 
@@ -276,7 +274,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight_val: Any,
         split_by: SplitBy,
     ) -> Self:
-        """Train as `fit` does. If this method raises an error, attributes may have changed."""
+        """If this method raises an error, attributes may have changed."""
         table = checked_table(self, X, first=True)
         if y is None:
             raise ValueError(
@@ -305,7 +303,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _folds(self, every: Rows, seed: int, split_by: SplitBy) -> list[Fold]:
-        """Return the folds, or a single split into training rows and validation rows."""
         rows, labels = every.table.rows, self._labels(every.targets)
         count = self._count_of_folds(every, split_by)
         if count > 1:
@@ -349,10 +346,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
     def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
-        """Learn the schema that all networks use, and warn about suspicious columns.
+        """With several folds, the schema is learned from the rows of all folds.
 
-        With several folds, the schema is learned from the rows of all folds. It never depends on
-        targets.
+        It never depends on targets.
         """
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         chosen, every = dict(self.columns or {}), folds[0].every.table
@@ -372,7 +368,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _train_networks(
         self, folds: Sequence[Fold], schema: Schema, seed: int
     ) -> tuple[list[Fitted], list[np.ndarray]]:
-        """Return the trained networks, and each fold's mean outputs for its validation rows."""
+        """Return the networks, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, outputs = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
@@ -390,7 +386,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _decide_from(
         self, network: Sequential, folds: Sequence[Fold], outputs: Sequence[np.ndarray]
     ) -> None:
-        """Set the estimator's network, and its threshold, intervals or prediction sets."""
         validation = [fold.validation for fold in folds]
         targets = np.concatenate([rows.targets for rows in validation])
         weights = [rows.weights for rows in validation if rows.weights is not None]
@@ -430,7 +425,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _set_scores(
         self, folds: Sequence[Fold], scores: np.ndarray, predictions: np.ndarray
     ) -> None:
-        """Set the validation score and, with several folds, all folds' scores and predictions."""
         for name in ("cv_scores_", "oof_predictions_"):
             self.__dict__.pop(name, None)  # of an earlier fit
         self.validation_score_ = float(scores.mean())
@@ -441,7 +435,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _fits(
         self, folds: Sequence[Fold], schema: Schema, seed: int, several: bool
     ) -> Iterator[Fit]:
-        """Yield the fit of each network, fold by fold."""
         for number, fold in enumerate(folds):
             training = fold.training
             X = schema.encode(training.table, self.dtype)
@@ -454,7 +447,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 yield self._fit_of(encoded, seed_of(seed, number, member), several)
 
     def _fit_of(self, rows: Encoded, seed: int, several: bool) -> Fit:
-        """Return the fit of one network, with a progress bar unless `several` is true."""
         recipe = self._recipe(rows.schema, rows.X)
         network = Sequential(recipe.layers, rows.schema.width, self.backend, seed, self.dtype)
         trainer = Trainer(
@@ -494,7 +486,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return Fit(trainer, recipe.metric, stopping, arguments, rows.X_val)
 
     def _describe(self, network: Sequential, schema: Schema) -> None:
-        """Set the network's schema and class names, so that the network accepts raw rows."""
         network.schema = schema
         self._name_outputs(network)
 
@@ -617,8 +608,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
-    """Base of the classifiers."""
-
     class_weight: Any = parameter(None, NONE, among("balanced"), MAPPING)
     threshold_for: str | None = parameter(None, NONE, CRITERION)
     temperature_scaling: bool = parameter(True, FLAG)
@@ -708,7 +697,6 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             network.classes = names
 
     def _check_threshold(self, kind: str) -> None:
-        """Raise an InvalidParameterError if `threshold_for` is set without exactly two classes."""
         if self.threshold_for is not None and (kind == "labels" or self._outputs > 2):
             raise InvalidParameterError(
                 f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
@@ -834,8 +822,6 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[misc]
-    """Base of the regressors."""
-
     target_transform: str | None = parameter(None, NONE, among("log"))
     quantiles: Any = parameter(None, NONE, ARRAY_LIKE)
 

@@ -75,7 +75,6 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Convert an object of gpunn or NumPy to JSON types."""
     if isinstance(value, Configurable):
         return value.config()
     if isinstance(value, (np.ndarray, np.generic)):
@@ -84,7 +83,6 @@ def plain_value(value: Any) -> Any:
 
 
 def plain_classes(classes: np.ndarray) -> list[Any]:
-    """Convert classes to JSON types, or raise an ArgumentError."""
     plain: list[Any] = classes.tolist()
     if not all(isinstance(each, (bool, int, float, str)) for each in plain):
         raise ArgumentError(
@@ -96,7 +94,6 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Read the network and the description of an estimator of the class `kind` from a file."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(

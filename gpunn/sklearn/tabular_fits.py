@@ -19,8 +19,6 @@ from gpunn.training.trainer import Trainer
 
 
 class Rows(NamedTuple):
-    """Checked rows: a table, targets for the loss, and sample weights or None."""
-
     table: Table
     targets: np.ndarray
     weights: np.ndarray | None
@@ -31,10 +29,10 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """All rows, the indices of the training rows, and the validation rows.
+    """`kept` is None if all rows are for training.
 
-    `kept` is None if all rows are for training. `held` contains the indices of the validation rows,
-    or is None if validation rows are not in `every`.
+    `held` contains the indices of the validation rows, or is None if validation rows are not in
+    `every`.
     """
 
     every: Rows
@@ -49,8 +47,6 @@ class Fold(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A fold's rows, encoded by the schema."""
-
     schema: Schema
     X: np.ndarray
     training: Rows
@@ -60,7 +56,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network and the results of its training; `score` is the best epoch's score."""
+    """`score` is the best epoch's score."""
 
     network: Sequential
     metric: str
@@ -73,8 +69,6 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A network that is ready to train, and its encoded validation rows."""
-
     trainer: Trainer
     metric: str
     stopping: EarlyStopping

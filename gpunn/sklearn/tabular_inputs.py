@@ -59,7 +59,6 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
 
 
 def is_array(X: Any) -> bool:
-    """Return whether `X` has no column names, because it is an array or a list of rows."""
     if isinstance(X, (list, tuple)):
         return not (X and all(isinstance(row, Mapping) for row in X))
     if isinstance(X, (Table, Mapping)) or hasattr(X, "columns") or hasattr(X, "column_names"):
@@ -68,7 +67,6 @@ def is_array(X: Any) -> bool:
 
 
 def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the class of each row, shape (rows,), or raise a ValueError that names a wrong row."""
     y = to_host(y)
     check_masked(y, argument)
     labels: np.ndarray = column_or_1d(without_missing(y), warn=True)
@@ -86,14 +84,13 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 
 
 def has_several(y: Any) -> bool:
-    """Return whether each row has several targets."""
     y = to_host(y)
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     return len(shape) == 2 and shape[1] > 1
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Check an indicator matrix of labels; return int64, shape (rows, labels)."""
+    """Return int64 of shape (rows, labels)."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
@@ -114,10 +111,7 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
 
 
 def without_missing(y: Any) -> Any:
-    """Return a nullable pandas column as an array, unless it has missing values.
-
-    From the column itself, scikit-learn would convert integers and Booleans to floats.
-    """
+    # scikit-learn would convert a nullable pandas column of integers or Booleans to floats.
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
         return y
@@ -152,7 +146,6 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 def checked_row_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str
 ) -> np.ndarray | None:
-    """Check sample weights like `checked_weights`; if one is NaN, the error names its row."""
     weights = np.asarray(to_host(sample_weight))
     if weights.ndim == 1:
         check_finite(weights, argument, dtype)
@@ -166,13 +159,11 @@ def coded_targets(y: np.ndarray, argument: str) -> Coded:
 
 
 def missing_cells(cells: Coded, markers: Markers) -> np.ndarray:
-    """Return which cells are missing values."""
     are_missing = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
     return np.asarray(cells.take(are_missing, True))
 
 
 def check_missing(missing: np.ndarray, argument: str) -> None:
-    """Raise a DataError if a row has no target."""
     if missing.any():
         rows = np.flatnonzero(missing)
         raise DataError(
@@ -182,14 +173,12 @@ def check_missing(missing: np.ndarray, argument: str) -> None:
 
 
 def check_masked(y: Any, argument: str) -> None:
-    """Raise a DataError if a target is masked, in an array of `numpy.ma`."""
     if isinstance(y, np.ma.MaskedArray) and y.ndim:
         mask = np.asarray(np.ma.getmaskarray(y).reshape(len(y), -1))
         check_missing(np.asarray(mask.any(axis=1)), argument)
 
 
 def check_finite_targets(y: np.ndarray, argument: str) -> None:
-    """Raise a DataError if an array of floats contains NaN or infinity."""
     missing = np.isnan(y)
     check_missing(missing if y.ndim == 1 else missing.any(axis=1), argument)
     infinite = np.argwhere(np.isinf(y))
@@ -199,7 +188,6 @@ def check_finite_targets(y: np.ndarray, argument: str) -> None:
 
 
 def check_one_type(cells: Coded, argument: str) -> None:
-    """Raise a DataError if some classes are strings and other classes are not."""
     are_text = [isinstance(value, str) for value in cells.values]
     if len(set(are_text)) == 2:
         other, text = are_text.index(False), are_text.index(True)
@@ -211,10 +199,10 @@ def check_one_type(cells: Coded, argument: str) -> None:
 
 
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
-    """Raise a DataError for classes that are Python objects other than strings.
+    """Refuse classes that are Python objects other than strings.
 
-    scikit-learn's metrics don't support such classes, so `score` would fail after training.
-    scikit-learn's checks expect the words "Unknown label type".
+    scikit-learn's metrics don't support them, so `score` would fail after training. Its checks
+    expect the words "Unknown label type".
     """
     if not classes or isinstance(classes[0], str):
         return
@@ -237,10 +225,9 @@ TOO_FEW = 2
 def split(
     rows: int, fraction: float, seed: int, labels: np.ndarray | None, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training rows and of the validation rows.
+    """The split is stratified by class.
 
-    The split is stratified by class. Rows with a weight of 0, and a class with a single row, are
-    not held out.
+    Rows with a weight of 0, and a class with a single row, are not held out.
     """
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
     counted = len(others)

@@ -101,7 +101,6 @@ CONTEXTS = Contexts()
 
 
 def begin_thread(stop: threading.Event) -> None:
-    """Prepare a thread of joblib."""
     for context in (one_thread(), reused_networks(), stopped_by(stop)):
         CONTEXTS.stack.enter_context(context)
 

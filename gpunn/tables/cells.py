@@ -27,7 +27,7 @@ MAX_DIGITS = 300
 
 
 def coded(cells: Cells) -> Coded:
-    """Return cells in dictionary encoding. The distinct values of an array are sorted."""
+    """The distinct values of an array are sorted."""
     if isinstance(cells, Coded):
         return cells
     values, codes = np.unique(cells, return_inverse=True)
@@ -89,7 +89,7 @@ def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
 
 
 def other_spelling(text: str) -> str | None:
-    """Return "7.0" for "7", and "7" for "7.0". If values are missing, integers become floats."""
+    """Return "7.0" for "7", and "7" for "7.0": with missing values, integers become floats."""
     integer = INTEGER.fullmatch(text)
     if integer is None:
         return None

@@ -32,7 +32,6 @@ def words_of(name: str) -> list[str]:
 
 
 def is_named_as_identifier(name: str) -> bool:
-    """Return whether a column's name suggests that it identifies the person or thing of a row."""
     words = words_of(name)
     named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
     return named or OWNERS.fullmatch("".join(words)) is not None
@@ -50,11 +49,9 @@ def is_named_as_period(name: str) -> bool:
 
 
 def is_named_as_code(name: str) -> bool:
-    """Return whether a column's name suggests that its numbers are codes, such as postal codes."""
     words = words_of(name)
     return words[-1] in ("code", "codes") or not CODES.isdisjoint(words)
 
 
 def quoted(name: str) -> str:
-    """Return a name, quoted for a shell if necessary."""
     return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'

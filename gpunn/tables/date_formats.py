@@ -29,7 +29,6 @@ def late_parts(texts: Sequence[str]) -> list[bool]:
 
 
 def remark_on_dates(texts: Sequence[str]) -> str:
-    """Return why dates are not read, and the remedy; "" for other strings."""
     if not texts or format_of_dates(texts) or not all(map(DATE_LIKE.fullmatch, texts)):
         return ""
     if late_parts(texts) == [False, False]:

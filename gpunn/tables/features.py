@@ -33,7 +33,6 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """Name of this column in the matrix."""
         return f"{self.column} ({self.aspect})" if self.aspect else self.column
 
 

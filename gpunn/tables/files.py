@@ -112,7 +112,7 @@ def table_in_file(
     text: Sequence[str],
     missing_values: Sequence[str],
 ) -> Table:
-    """Read a table like `read_table`, but ignore names in `text` that are not columns."""
+    """Names in `text` that are not columns are ignored."""
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
@@ -126,7 +126,6 @@ def table_in_file(
 
 
 def read_parquet(path: str) -> Table:
-    """Read a Parquet file with pyarrow."""
     parquet = require("pyarrow.parquet", "reading Parquet files", "pip install pyarrow")
     with open_file(path, DataFileError) as file:
         try:
@@ -191,11 +190,8 @@ class Reader:
         )
 
     def _doubts(self, columns: dict[str, CellReader]) -> dict[str, str]:
-        """Return doubts about how cells were read, by column.
-
-        If three digits follow every mark in a column, the mark may separate decimals or thousands.
-        The marks in other columns may decide between the two.
-        """
+        # If three digits follow every mark in a column, the mark may separate decimals or
+        # thousands. The marks in other columns may decide between the two.
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()
         )

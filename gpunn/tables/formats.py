@@ -19,15 +19,12 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class Reading(NamedTuple):
-    """The kind and the format of a column, and a warning if the format is uncertain."""
-
     kind: Kind
     form: str = ""
     doubt: str = ""
 
 
 def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None) -> Reading:
-    """Return how to read a column: as the kind that the user chose, or as its cells suggest."""
     if chosen == "day/month/year" or chosen == "month/day/year":
         return Reading("datetime", chosen)
     kind = chosen or kind_of(cells, markers)
@@ -69,7 +66,6 @@ def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, di
 
 
 def in_format(table: Table, name: str, reading: Reading, markers: Markers) -> Table:
-    """Return the table with one column converted to standard form."""
     if not reading.form:
         return table
     cells = standard_cells(table.column(name), reading.form, markers)[0]
@@ -77,7 +73,6 @@ def in_format(table: Table, name: str, reading: Reading, markers: Markers) -> Ta
 
 
 def in_formats(table: Table, columns: Iterable[Column], markers: Markers) -> Table:
-    """Return the table with all columns converted to standard form."""
     for column in columns:
         if column.name in table:
             table = in_format(table, column.name, Reading(column.kind, column.format), markers)

@@ -77,7 +77,6 @@ def table_of(frame: Any, title: str = "X") -> Table:
 
 
 def names_of(columns: Any, title: str) -> list[str]:
-    """Return column names as strings, or raise a DataError if UTF-8 can't encode a name."""
     names = [name if isinstance(name, str) else str(name) for name in columns]
     for position, name in enumerate(names):
         try:
@@ -98,7 +97,6 @@ def of_columns(
     named: bool = True,
     rows: int | None = None,
 ) -> Table:
-    """Return a table of columns, each of a type that `cells_of` accepts."""
     if rows is None:
         lengths = [
             length(column, f"{title}: column {name!r}")
@@ -117,7 +115,6 @@ def of_columns(
 def of_frame(
     names: list[str], column: Callable[[int], Any], rows: int, title: str, named: bool
 ) -> Table:
-    """Return a table; the function `column` returns the column at a position."""
     table: Table
 
     def read(position: int) -> Cells:
@@ -128,7 +125,6 @@ def of_frame(
 
 
 def length(rows: Any, location: str) -> int:
-    """Return the number of rows, or raise a DataError if the rows have no length."""
     try:
         return len(rows)
     except TypeError:
@@ -161,7 +157,6 @@ def of_rows(rows: Sequence[Any], title: str) -> Any:
 
 
 def cells_of(column: Any, table: Table, name: str) -> Cells:
-    """Return a column of any library as cells, or raise a DataError if that is impossible."""
     location = f"{table.title}: column {name!r}"
     dtype = getattr(column, "dtype", None)
     # The most frequent types come first, since each question about a type takes time.
@@ -217,7 +212,6 @@ def local_times(column: Any, location: str) -> Any:
 
 
 def as_array(values: Any, location: str) -> np.ndarray:
-    """Return values of any library as an array, or raise a DataError if NumPy refuses them."""
     if isinstance(values, np.ndarray):
         return values  # a masked array stays one
     try:

@@ -138,7 +138,6 @@ def combined(columns: Sequence[Column]) -> Column:
 
 
 def schema_from_json(description: Any, arrays: Mapping[str, np.ndarray]) -> Schema:
-    """Return the schema that `to_json` and `arrays` describe, or raise an ArgumentError."""
     if not isinstance(description, dict) or KEY not in description:
         return Schema.from_json(description, arrays)
     parts = description[KEY]

@@ -27,7 +27,6 @@ MIN_NUMBERS = 3
 
 
 def decimal_commas(texts: Sequence[str]) -> bool:
-    """Return whether all strings may be numbers with a decimal comma."""
     return bool(texts) and all(map(COMMA_LIKE.fullmatch, texts))
 
 

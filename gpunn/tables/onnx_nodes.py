@@ -70,7 +70,7 @@ class Value(NDArrayOperatorsMixin):
         self.graph, self.name, self.dtype = graph, name, dtype
 
     def node(self, operator: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Any:
-        """Return the output of a new node; inputs that are not a `Value` become constants."""
+        """Inputs that are not a `Value` become constants."""
         names = [
             each.name
             if isinstance(each, Value)
@@ -81,7 +81,7 @@ class Value(NDArrayOperatorsMixin):
         return Value(self.graph, name, dtype or self.dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
-        """Return the result of a NumPy ufunc. It is a new value, even for an in-place operation."""
+        """The result is a new value, even for an in-place operation."""
         if ufunc in COMPOSED:
             return COMPOSED[ufunc](*inputs)
         dtype = "bool" if ufunc in TESTS else None
@@ -118,7 +118,6 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Clip", self, minimum, maximum)
 
     def take(self, positions: Any, axis: int = 1) -> Any:
-        """Return some columns, or some entries along another axis."""
         positions = positions if isinstance(positions, Value) else self.constant(positions, "int64")
         return self.node("Gather", self, positions, axis=axis)
 
@@ -145,7 +144,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """Return `yes` where the condition holds, else `no`; both must have the same dtype."""
+    """`yes` and `no` must have the same dtype."""
     if not isinstance(yes, Value) and not isinstance(no, Value):
         yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no
@@ -153,12 +152,10 @@ def where(condition: Value, yes: Any, no: Any) -> Any:
 
 
 def concatenate(values: Sequence[Value], axis: int = 1) -> Any:
-    """Return a matrix of columns that have one dtype."""
     return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=axis)
 
 
 def padded(x: Value, widths: Sequence[tuple[int, int]], constant_values: float) -> Any:
-    """Return the value with numbers before and after it along each axis."""
     ends = x.constant(np.transpose(widths).ravel(), "int64")
     return x.node("Pad", x, ends, constant_values)
 

@@ -32,7 +32,6 @@ NAMELESS = re.compile(r"Unnamed: \d+")
 
 
 def is_marker(value: object, markers: Markers) -> bool:
-    """Return whether a value is a string that means a missing value."""
     return isinstance(value, str) and value.strip() in markers
 
 

@@ -320,7 +320,6 @@ class Schema:
         return matrix, self._fill({0: self}, table, matrix)
 
     def _empty(self, frame: Any, dtype: str) -> tuple[np.ndarray, Table]:
-        """Return the matrix to fill, and the rows as a table."""
         check_choice("dtype", dtype, LARGEST_CODE)
         table = table_of(frame)
         return np.empty((table.rows, self.width), dtype), table
@@ -347,7 +346,6 @@ class Schema:
         table: Table,
         matrix: np.ndarray,
     ) -> UnseenValues:
-        """Write the features of some columns into the matrix, and return unseen values."""
         unseen, scaled = UnseenValues(), dict[Feature, Encoded]()
         largest = LARGEST_CODE[matrix.dtype.name]
         for column in columns:
@@ -383,7 +381,7 @@ class Schema:
         return unseen
 
     def _encoded(self, column: Column, table: Table, unseen: UnseenValues) -> Iterable[Encoded]:
-        """Return a column's features, encoded but not scaled, and record its unseen values."""
+        """The returned features are not scaled yet."""
         if column.format:
             cells = table.column(column.name)
             plain, others = standard_cells(cells, column.format, self._markers)
@@ -570,7 +568,6 @@ ON_REQUEST = "left out, as was asked for"
 
 
 def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Return a list of strings as a tuple, or raise an ArgumentTypeError."""
     listed = () if isinstance(texts, str) else tuple(texts)
     if isinstance(texts, str) or not all(isinstance(text, str) for text in listed):
         raise ArgumentTypeError(f"{argument}: expected a list of strings; got {texts!r:.80}")
@@ -578,7 +575,6 @@ def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, ColumnType]:
-    """Return the kinds that a user chose, or raise an error if a kind or column is unknown."""
     if kinds is None:
         return {}
     if not isinstance(kinds, Mapping):

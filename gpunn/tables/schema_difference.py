@@ -18,7 +18,6 @@ def schema_difference(schema: Schema, other: Schema) -> str:
 
 
 def difference_of_parts(schema: Schema, other: Schema) -> str:
-    """Return a difference between two schemas that are not joined, or an empty string."""
     here, there = used(schema), used(other)
     for name in [*here, *there]:
         if name not in there or name not in here:
@@ -46,7 +45,7 @@ def used(schema: Schema) -> dict[str, Column]:
 
 
 def column_difference(column: Column, other: Column) -> str:
-    """Return the first difference of two columns, or ""; scaling is not compared."""
+    """Return the first difference, or ""; scaling is not compared."""
     if column.kind != other.kind:
         return f"is a {other.kind} in that schema, and a {column.kind} in this one"
     if column.format != other.format:

@@ -17,8 +17,6 @@ from gpunn.tables.scaling import SCALINGS
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaRecord:
-    """A schema in JSON types, without the arrays of its scaling."""
-
     named: bool
     scaling: Annotated[str, partial(check_choice, choices=SCALINGS)]
     missing_values: list[str]
@@ -26,7 +24,6 @@ class SchemaRecord:
 
 
 def record_of(column: Column) -> dict[str, Any]:
-    """Return a column in JSON types."""
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in asdict(column).items()
@@ -34,7 +31,6 @@ def record_of(column: Column) -> dict[str, Any]:
 
 
 def check_column(column: Column, path: str) -> None:
-    """Raise an ArgumentError if a column is impossible; the message begins with the path."""
     categories, parts = column.categories, column.parts
     if not column.name.strip():
         raise ArgumentError(f"{path}.name: expected a name; got {column.name!r}")
@@ -55,7 +51,6 @@ def check_column(column: Column, path: str) -> None:
 
 
 def is_format(column: Column) -> bool:
-    """Return whether a column of this kind can have this format."""
     if not column.format or column.kind == "datetime":
         return column.format in ("", *DATE_FORMATS)
     amount = AMOUNT.fullmatch(column.format)

@@ -33,7 +33,6 @@ UNSURE = ", so the row can't be assigned to a split"
 
 
 def check_split(argument: str, value: str) -> str:
-    """Return how rows are split, or raise an ArgumentError that names the argument."""
     kind, _, column = value.partition("=")
     if value != "random" and not (kind in ("time", "group") and column):
         raise ArgumentError(
@@ -81,7 +80,6 @@ def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.
 
 
 def reading_of_times(table: Table, name: str, markers: Markers, chosen: str) -> Reading:
-    """Return how to read a column of times; see `times_of`."""
     if chosen in DATE_FORMATS:
         return Reading("datetime", chosen)
     return reading_of(table.column(name), markers)
@@ -101,7 +99,6 @@ def offsets_of(cells: Any) -> np.ndarray | int:
 
 
 def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the number of each row's group; raise a DataError if a group is missing."""
     cells = coded(table.column(name))
     texts = category_names(cells.values, markers)
     numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
@@ -114,7 +111,6 @@ def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
 def split_values(
     table: Table, kind: str, name: str, markers: Markers, chosen: str = ""
 ) -> np.ndarray:
-    """Return the number of each row's time or group; see `times_of` and `groups_of`."""
     if kind == "time":
         return times_of(table, name, markers, chosen)
     return groups_of(table, name, markers)
@@ -172,7 +168,6 @@ def has_times(table: Table, column: Column) -> bool:
 
 
 def has_integers(table: Table, name: str) -> bool:
-    """Return whether a column is read as integers."""
     cells = table.column(name)
     return isinstance(cells, np.ndarray) and (
         cells.dtype.kind in "iu"

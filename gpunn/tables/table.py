@@ -36,7 +36,6 @@ class Coded:
         return taken
 
     def first_row(self, value: int) -> int:
-        """Return the number of the first row that has the value with this code."""
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
@@ -259,7 +258,6 @@ def row_name(table: Table, row: int) -> str:
 
 
 def check_column_names(names: Sequence[str], title: str) -> None:
-    """Raise a DataError if a column name is empty or repeated."""
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         if not name.strip():
@@ -273,7 +271,6 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 
 
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
-    """Return cells in dictionary encoding; raise a DataError for a cell such as a list."""
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)
     except TypeError:
@@ -288,7 +285,6 @@ def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> 
 
 
 def is_hashable(value: Any) -> bool:
-    """Return whether a value can be a dictionary's key."""
     try:
         hash(value)
     except TypeError:
@@ -297,7 +293,6 @@ def is_hashable(value: Any) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a cell is None, NaN, NaT or pandas' NA."""
     if value is None:
         return True
     try:

@@ -28,7 +28,7 @@ class UnseenValues:
         return union
 
     def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
-        """Count the rows of each unknown string; `others` maps the column's codes to strings."""
+        """`others` maps the column's codes to strings."""
         if not isinstance(cells, Coded):
             return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]

@@ -89,7 +89,6 @@ def column_groups(
 
 
 def check_encoded(schema: Schema, X: np.ndarray) -> None:
-    """Raise an ArgumentError unless X has the shape of rows that the schema encodes."""
     if X.ndim != 2 or X.shape[1] != schema.width or not len(X):
         raise ArgumentError(
             "X: expected the training rows as schema.encode returns them, of shape "
@@ -121,7 +120,6 @@ def embedding_of_numbers(
 
 
 def default_bins(x: np.ndarray) -> int:
-    """Return the default maximum number of bins for a column of the training rows."""
     counts = np.sort(np.unique(x, return_counts=True)[1])
     bins = bins_for(len(x))
     if len(counts) > bins:
@@ -133,5 +131,4 @@ def default_bins(x: np.ndarray) -> int:
 
 
 def bins_for(rows: int) -> int:
-    """Return the default maximum number of bins of columns with many different numbers."""
     return min(max(FEWEST_BINS, rows // ROWS_OF_BIN), MOST_BINS)

@@ -132,7 +132,6 @@ def tree_edges(
 
 
 def check_column(x: HostArray) -> None:
-    """Raise an ArgumentError unless x is a column of finite floating-point numbers."""
     is_column = x.ndim == 1 and len(x) > 0 and x.dtype.kind == "f"
     finite = np.isfinite(x) if is_column else np.array([True])
     if not is_column or not finite.all():
@@ -145,6 +144,5 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list; if there is only one edge, add a second edge."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

@@ -100,7 +100,6 @@ class Recipe:
 
 
 def check_transform(task: str, transform: str | None) -> str | None:
-    """Return the transform of targets, or raise an error; classes have no transform."""
     if transform is not None:
         check_choice("target_transform", transform, TRANSFORMS)
         if task != "regression":
@@ -175,7 +174,6 @@ def with_quantiles(
 
 
 def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None = None) -> Loss:
-    """Return the loss of a task; `label_smoothing` is for classification."""
     if quantiles is not None:
         return Quantiles(quantiles)
     if task == "multilabel" and label_smoothing:
@@ -189,7 +187,6 @@ def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return the batch size; if it is None, look it up in `table` by the number of rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

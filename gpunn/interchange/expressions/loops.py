@@ -36,7 +36,7 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    """Return the loops for a function of a row; `divide` is the operator of integer division."""
+    """`divide` is the operator of integer division."""
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
         id(each) for node in order for each in node.args if count(each) == 1 < count(node)
@@ -71,7 +71,6 @@ def count(node: Node) -> int:
 
 
 def text_node(text: str, kind: str = "float") -> Node:
-    """Return a node that represents source text."""
     return Node(ARRAY, (), (), kind, text)
 
 
@@ -108,7 +107,6 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
 
 
 def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
-    """Return the index of the argument's element that the node's element `index` needs."""
     if node.op == "reshape" or count(argument) == count(node):
         return index
     if node.op == "placed":  # outside of the argument's columns, any of its elements
@@ -129,7 +127,6 @@ def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
 
 
 def column_of(node: Node, index: str) -> str:
-    """Return the column of the node's element `index`."""
     if count(node) == node.shape[-1]:
         return index
     return f"{index if index.isalnum() else f'({index})'} % {node.shape[-1]}"

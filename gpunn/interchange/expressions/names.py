@@ -9,7 +9,6 @@ from gpunn.interchange.expressions.rows import RowFunction
 
 
 def legal_name(name: str) -> str:
-    """Return a name as an identifier: lowercase letters, digits and underscores."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return plain if plain[:1].isalpha() else f"function_{plain}".strip("_")
 

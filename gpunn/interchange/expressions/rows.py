@@ -73,12 +73,10 @@ def row_function(
 
 
 def name_of_variable(number: int) -> str:
-    """Return the name of a variable in a `RowFunction`."""
     return f"x{number + 1}" if number else "x"
 
 
 def name_of_array(number: int) -> str:
-    """Return the name of an array in a `RowFunction`."""
     return f"a{number + 1}" if number else "a"
 
 

@@ -33,18 +33,15 @@ class Form:
 
 
 def call(function: str) -> Form:
-    """Return the form of a function's call with one argument."""
     return Form(f"{function}({{0}})")
 
 
 def infix(operator: str, level: int) -> Form:
-    """Return the form of an operator with two arguments."""
     first = level if level < COMPARISON else SUM
     return Form(f"{{0}} {operator} {{1}}", level, first, level - 1)
 
 
 def prefix(operator: str) -> Form:
-    """Return the form of an operator with one argument."""
     return Form(f"{operator}{{0}}", PRODUCT, ATOM)
 
 
@@ -95,8 +92,6 @@ def statements(root: Node, language: Language) -> tuple[list[str], str]:
 
 
 class Statements:
-    """Writes the nodes of a graph as text."""
-
     def __init__(self, root: Node, language: Language) -> None:
         self._root, self._language = root, language
         self._order = in_order([root])

@@ -122,7 +122,6 @@ def values_of(steps: Steps) -> tuple[list[Value], list[list[int]], Value]:
 
 
 def location_of(value: Value) -> str:
-    """Return the C name of a value: a buffer, or the network's input."""
     return "input" if value.buffer is None else f"b{value.buffer}"
 
 
@@ -134,7 +133,6 @@ def call_lines(
     functions: Functions,
     printed: Printed,
 ) -> list[str]:
-    """Return the C lines of a step."""
     inputs = [location_of(value) for value in values]
     size = math.prod(step.output_shape)
     if calls_one_of(step, ["columns"]):

@@ -56,11 +56,8 @@ LIMITS = {
 
 
 def c_function(function: RowFunction, name: str, real: str) -> str:
-    """Return the source of a C function; `real` is "float" or "double".
-
-    The arguments are the variables, the number of elements if the function is elementwise, the
-    arrays, and the output.
-    """
+    # The arguments are the variables, the number of elements if the function is elementwise, the
+    # arrays, and the output.
     language = LANGUAGES[real]
     lines: list[str] = []
     for loop in loops_of(function, "/"):
@@ -77,7 +74,6 @@ def c_function(function: RowFunction, name: str, real: str) -> str:
 
 
 def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
-    """Return the lines of a loop."""
     lines, text = statements(loop.term, language)
     if loop.start is None:
         return [*lines, f"const real {loop.name} = {text};"]
@@ -92,17 +88,14 @@ def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
 
 
 def block(head: str, lines: Iterable[str]) -> list[str]:
-    """Return lines as the body of a loop."""
     return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
 
 
 def line(node: Node, name: str, text: str) -> str:
-    """Return the definition of a variable."""
     return f"const {'int' if node.kind == 'bool' else 'real'} {name} = {text};"
 
 
 def number_in_c(value: float, dtype: np.dtype) -> str:
-    """Return a number as C."""
     if math.isnan(value):
         return "NAN"
     with np.errstate(over="ignore"):

@@ -50,7 +50,6 @@ class RowFunctions(Functions):
         self.markers = [constant(number, 8) for number in numbers]
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the C source of the constants and the expression that scale `number`."""
         constants, arguments = "", ["number"]
         for name, value in scale.items():
             if name == "scaling":
@@ -65,7 +64,6 @@ class RowFunctions(Functions):
 
 
 def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
-    """Return the C source of the struct for a row, and of the functions that encode a row."""
     described = described_schema(schema)
     columns = described["columns"]
     fields = names_in_c((column["name"] for column in columns), "column")
@@ -93,7 +91,6 @@ def type_of_rows(
     units: Mapping[str, str],
     prefix: str,
 ) -> str:
-    """Return the C source of the struct for a row."""
     lines = []
     for column in columns:
         field = f"{KINDS[column['kind']].field.format(prefix=prefix)}{fields[column['name']]};"

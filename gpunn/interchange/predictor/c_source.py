@@ -53,7 +53,6 @@ NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "pr
 
 
 def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> str:
-    """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
             "prefix: expected letters, digits and underscores, with a letter first, because the "
@@ -87,7 +86,6 @@ def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> st
 
 
 def real_network(model: Sequential, functions: Functions) -> CNetwork:
-    """Return a network in C that computes with real numbers."""
     steps, prefix, real = steps_of(model), functions.prefix, functions.real
     store_sizes(steps)
     names = names_in_c(steps.arrays, f"{prefix}_array")
@@ -101,7 +99,6 @@ def real_network(model: Sequential, functions: Functions) -> CNetwork:
 
 
 def predict_source(network: CNetwork, functions: Functions) -> str:
-    """Return the source of the C functions that compute the network's steps for a row."""
     prefix, real, element = functions.prefix, functions.real, network.element
     guard = prefix.upper()
     rows = [f"const {real} *input", f"{real} *output"]
@@ -123,7 +120,6 @@ def predict_source(network: CNetwork, functions: Functions) -> str:
 
 
 def decision_sources(model: Sequential, functions: Functions) -> list[str]:
-    """Return the source of the C functions that compute probabilities and classes from outputs."""
     count, activation = model.output_shape[0], model.output_activation
     if activation == "softmax":
         softmax, largest = functions.name("softmax"), functions.name("largest_of")
@@ -147,7 +143,6 @@ def decision_sources(model: Sequential, functions: Functions) -> list[str]:
 
 
 def of_probabilities(functions: Functions, *lines: str) -> str:
-    """Return the source of the C function that computes probabilities."""
     prefix, real = functions.prefix, functions.real
     body = "\n".join(f"    {line}" for line in lines)
     return (
@@ -158,7 +153,6 @@ def of_probabilities(functions: Functions, *lines: str) -> str:
 
 
 def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
-    """Return the source of the C function that finds the class, by a threshold or `decision`."""
     prefix, real = functions.prefix, functions.real
     if threshold is not None:
         name = f"{prefix.upper()}_THRESHOLD"
@@ -178,7 +172,6 @@ def of_classes(functions: Functions, decision: str, margin: str, threshold: floa
 
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
-    """Return the source of the C function that returns the name of a class."""
     names = textwrap.indent(strings_source("names", classes, "classes"), "    ")
     return (
         "/* The name of a class, in UTF-8; NULL if there is no such class. */\n"

@@ -58,7 +58,6 @@ class Functions:
         return f"{self.prefix}_{function}"
 
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
-        """Return the definition of an array of integers, doubles or strings within a function."""
         if all(isinstance(value, str) for value in values):
             return strings_source(name, [str(value) for value in values], label)
         return array_source(name, np.array(values), label)
@@ -72,13 +71,11 @@ class Functions:
 
 
 def typed(text: str, real: str) -> str:
-    """Return source code in which the type `real` (float or double) replaces the word "real"."""
     text = re.sub(r"\breal\b", real, text)
     return MATHEMATICS.sub(r"\1f(", text) if real == "float" else text
 
 
 def array_source(name: str, array: np.ndarray, label: str) -> str:
-    """Return the definition of an array of constants."""
     if array.dtype.kind == "i":
         kind = "signed char" if array.itemsize == 1 else "int"
         texts = [str(value) for value in array.ravel().tolist()]
@@ -101,7 +98,6 @@ def constant(value: float, size: int) -> str:
 
 
 def number_source(value: float, real: str) -> str:
-    """Return an argument of a C call: an integer, or a number of the network's type."""
     return str(value) if isinstance(value, int) else f"({real}){value!r}"
 
 
@@ -114,7 +110,6 @@ def string_source(text: str) -> str:
 
 
 def strings_source(name: str, texts: Sequence[str], label: str) -> str:
-    """Return the definition of an array of strings in a function; errors mention `label`."""
     before, entries = "", []
     for index, text in enumerate(texts):
         if "\0" in text:
@@ -150,7 +145,6 @@ def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
 
 
 def wrapped(line: str, indent: int) -> str:
-    """Return a line of C, which is broken into several lines if it is too long."""
     return textwrap.fill(
         line, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )

@@ -17,7 +17,6 @@ from gpunn.version import __version__
 
 
 def check_outputs(model: Sequential) -> None:
-    """Raise an ExportError if the network's output for a row is not a vector."""
     if len(model.output_shape) != 1:
         raise ExportError(
             f"model: C and Python exports need vectors as outputs; got shape {model.output_shape}"
@@ -25,7 +24,6 @@ def check_outputs(model: Sequential) -> None:
 
 
 def described(model: Sequential) -> dict[str, Any]:
-    """Return the description of a network: dtype, shapes, names, row layout and schema."""
     return {
         "gpunn": __version__,
         "dtype": model.dtype,
@@ -79,7 +77,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return the description of a schema; a column has an encoding for each part that uses it."""
+    """A column has an encoding for each part that uses it."""
     columns: dict[str, dict[str, Any]] = {
         column.name: {
             "name": column.name,
@@ -103,7 +101,7 @@ def described_schema(schema: Schema) -> dict[str, Any]:
 
 
 def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
-    """Return each column's encoding; the schema's numbers begin at index `start` of a row."""
+    """The schema's numbers begin at index `start` of a row."""
     encodings: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

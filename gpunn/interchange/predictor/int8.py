@@ -62,7 +62,6 @@ class Operation:
         return y
 
     def set_scales(self, before: float, after: float) -> None:
-        """Compute integer weights and biases from the scales of the input and the output."""
         W, b, unit = self.weights, self.biases, np.ones(1)
         if 255 * 127 * len(W) > LIMIT:
             raise ExportError(
@@ -231,7 +230,7 @@ class Int8Network:
             raise refusal(step)
 
     def _append(self, operation: Operation) -> None:
-        """Add an operation. A dense layer's weights and biases include the scaling of its input."""
+        """A dense layer's weights and biases include the scaling of its input."""
         scaling, self._scaling = self._scaling, Affine()
         if not self.operations:
             self._first = scaling
@@ -265,7 +264,6 @@ class Int8Network:
 
 
 def batches(rows: np.ndarray) -> list[np.ndarray]:
-    """Return rows in parts of at most `BATCH` rows."""
     return [rows[start : start + BATCH] for start in range(0, max(len(rows), 1), BATCH)]
 
 
@@ -275,7 +273,6 @@ def scale_of(largest: float, least: int) -> float:
 
 
 def refusal(step: Step) -> ExportError:
-    """Return the error for a step that 8-bit integers do not support at its position."""
     return ExportError(
         f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
         "pooling and dense layers in sequence, with batch normalization before ReLU, or export "

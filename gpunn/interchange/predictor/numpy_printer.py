@@ -41,7 +41,6 @@ FORMS: Mapping[str, Form] = {
 
 
 def reduction(function: str) -> Callable[[Node], Form]:
-    """Return a function that returns the form of a reduction of the last axis."""
     return lambda node: Form(f"np.{function}({{0}}, axis=-1)")
 
 
@@ -64,13 +63,11 @@ SHAPED: Mapping[str, Callable[[Node], Form]] = {
 
 
 def numpy_source(function: RowFunction, name: str) -> str:
-    """Return the source of a Python function with NumPy."""
     lines, result = statements(function.result, LANGUAGE)
     return definition(function, name, "np.ndarray", [*lines, f"return {result}"])
 
 
 def form_of(node: Node) -> Form:
-    """Return the form of a node."""
     if node.op in SHAPED:
         return SHAPED[node.op](node)
     if node.op == "where" and all(each.op == NUMBER for each in node.args[1:]):

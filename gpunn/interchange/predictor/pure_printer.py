@@ -50,7 +50,6 @@ LIMITS = {"maximum": Form("max({0}, {1})"), "minimum": Form("min({0}, {1})")}
 
 
 def pure_source(function: RowFunction, name: str) -> str:
-    """Return the source of a Python function of flat lists."""
     lines: list[str] = []
     *before, last = loops_of(function, "//")
     for loop in before:
@@ -59,7 +58,6 @@ def pure_source(function: RowFunction, name: str) -> str:
 
 
 def loop_lines(loop: Loop) -> list[str]:
-    """Return the lines of a loop that sets a variable."""
     lines, text = statements(loop.term, LANGUAGE)
     lines.append(f"{loop.name}[j] = {text}" if loop.groups > 1 else f"{loop.name} = {text}")
     if loop.start is None:
@@ -72,12 +70,10 @@ def loop_lines(loop: Loop) -> list[str]:
 
 
 def block(head: str, lines: Iterable[str]) -> list[str]:
-    """Return lines as the body of a loop."""
     return [head, *(f"    {line}" for line in lines)]
 
 
 def last_lines(loop: Loop, function: RowFunction) -> list[str]:
-    """Return the lines that return the result."""
     lines, text = statements(loop.term, LANGUAGE)
     head = f"for i in range({'len(x)' if function.is_elementwise else loop.size})"
     if function.is_elementwise and len(function.variables) == 1 and not function.arrays:

@@ -84,7 +84,6 @@ from __future__ import annotations
 
 
 def python_source(model: Sequential, pure: bool = False) -> str:
-    """Return the source of a predictor; see `gpunn.interchange.save_python`."""
     check_outputs(model)
     steps = steps_of(model)
     if pure:
@@ -150,7 +149,6 @@ def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]
 
 
 def table_source(name: str, functions: Mapping[str, str]) -> str:
-    """Return the source of a table (dict) of functions."""
     lines = (f'    "{key}": {function},\n' for key, function in functions.items())
     return f"{name} = {{\n{''.join(lines)}}}"
 
@@ -178,7 +176,6 @@ def make_pure(steps: Steps) -> None:
 
 
 def network_source(steps: Steps, model: Sequential, kind: str) -> str:
-    """Return the source of the function that computes a network's steps."""
     lines = [
         f"def network(x: {kind}) -> {kind}:",
         f'    """Return the {model.output_shape[0]:,} outputs of the network."""',
@@ -188,7 +185,6 @@ def network_source(steps: Steps, model: Sequential, kind: str) -> str:
 
 
 def call_source(step: Step) -> str:
-    """Return the source line of a step, broken into several lines if it is too long."""
     arguments = [
         *step.inputs,
         *(
@@ -208,7 +204,6 @@ def call_source(step: Step) -> str:
 
 
 def data_source(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the source of the constants (names and numbers) of a network."""
     text = json.dumps(description, indent=1, allow_nan=False).replace("'", "\\u0027")
     lines = [f"MODEL = json.loads(r'''\n{text}\n''')", "", "ARRAYS = decoded(", "    {"]
     for name, array in arrays.items():

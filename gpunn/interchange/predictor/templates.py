@@ -52,7 +52,6 @@ class Template:
 
 @functools.cache
 def definitions_of(module: ModuleType) -> list[Definition]:
-    """Return a module's top-level definitions, except definitions marked by `STAND_IN`."""
     source = inspect.getsource(module)
     lines = source.splitlines()
     definitions = []
@@ -75,13 +74,12 @@ def definitions_of(module: ModuleType) -> list[Definition]:
 
 
 def constant_of(node: ast.stmt) -> str:
-    """Return the name of the constant that a statement defines, or "" if it defines none."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return targets[0].id if isinstance(targets[0], ast.Name) else ""
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Return the names that a piece of code reads, except its local names."""
+    """Local names are left out."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     local = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):

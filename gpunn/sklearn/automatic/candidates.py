@@ -20,8 +20,6 @@ MAX_CANDIDATES = 100
 
 
 class CandidateKey(NamedTuple):
-    """A candidate's family, and its number in the family, from 0."""
-
     family: str
     number: int
 
@@ -59,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A candidate's networks and its predictions for held-out rows; empty if training failed."""
+    """If training failed, `networks` and `predictions` (for held-out rows) are empty."""
 
     outcome: Outcome
     networks: list[Sequential] = field(default_factory=list)
@@ -77,7 +75,7 @@ class CandidateOrder:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
     def next(self, left: float) -> CandidateKey | None:
-        """Return the next candidate, or None if no time is left; a first candidate always comes."""
+        """The first candidate always comes; later, None means that no time is left."""
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
         total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MAX_CANDIDATES
         if total >= most or (total and left <= 0):

@@ -30,15 +30,11 @@ LARGEST = 2**36
 
 @dataclass(frozen=True)
 class Contents:
-    """The content of the file that describes the candidates."""
-
     settings: dict[str, Any]
     outcomes: list[Outcome]
 
 
 class CandidatesFolder(TrainingFolder):
-    """A folder with the networks and predictions of each candidate that has ended."""
-
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         super().__init__(folder, CONTENTS, settings, "settings", "candidates")
         self._outcomes = list[Outcome]()
@@ -53,7 +49,6 @@ class CandidatesFolder(TrainingFolder):
         write_json(self._file, {"settings": self._settings, "outcomes": outcomes})
 
     def read(self, backend: Any) -> list[Candidate]:
-        """Return the candidates, in the order of their training."""
         return [self._read_one(outcome, backend) for outcome in self._outcomes]
 
     def _read_one(self, outcome: Outcome, backend: Any) -> Candidate:
@@ -68,7 +63,6 @@ class CandidatesFolder(TrainingFolder):
         return Candidate(outcome, separated(load_model(model, backend)), predictions)
 
     def add(self, candidate: Candidate) -> None:
-        """Store a candidate that has ended, and replace an earlier candidate of the same name."""
         outcome = candidate.outcome
         if not outcome.error:
             model, array = self._paths(outcome)
@@ -86,7 +80,6 @@ class CandidatesFolder(TrainingFolder):
 
 
 def checksum(arrays: Sequence[np.ndarray | None]) -> str:
-    """Return a string that identifies arrays."""
     total = 0
     for array in arrays:
         if array is not None:

@@ -34,7 +34,7 @@ def row_of(
     settings: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> dict[str, Any]:
-    """Return a row of the leaderboard in JSON types; unknown numbers are None."""
+    """Unknown numbers become None, so the row can be stored as JSON."""
     score = error = math.nan
     if predictions is not None:
         score = float(scoring.scores(predictions).mean())
@@ -57,7 +57,6 @@ def row_of(
 
 
 def row_of_candidate(candidate: Candidate, scoring: Scoring, weight: float = 0.0) -> dict[str, Any]:
-    """Return the row of a candidate, whose weight in the ensemble is `weight`."""
     outcome = candidate.outcome
     return row_of(
         "candidate",
@@ -74,7 +73,6 @@ def row_of_candidate(candidate: Candidate, scoring: Scoring, weight: float = 0.0
 
 
 def line_of(row: Mapping[str, Any], metric: str) -> str:
-    """Return a line of text for a row."""
     if row["score"] is None:
         return f"{row['name']}: {row['note']}"
     error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.2g}"
@@ -94,14 +92,12 @@ def milliseconds(network: Sequential, table: Table) -> float:
 
 
 def outputs_of(network: Sequential, table: Table) -> np.ndarray:
-    """Return a network's outputs for raw rows, without warnings about values unseen in training."""
     assert network.schema is not None
     X, _ = network.schema.encode_with_unseen(table, network.dtype)
     return network.predict_encoded(X)
 
 
 def as_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Return a data frame of pandas, or the list of rows if pandas is not installed."""
     if importlib.util.find_spec("pandas") is None:
         return rows
     with IMPORTING:

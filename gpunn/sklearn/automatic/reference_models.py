@@ -29,8 +29,6 @@ BINS = 255
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Encoded rows, their targets and weights."""
-
     X: np.ndarray
     y: np.ndarray
     weights: np.ndarray
@@ -38,7 +36,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Task:
-    """A task, with its number of outputs. With `log`, models learn the targets' logarithms."""
+    """With `log`, models learn the logarithms of the targets."""
 
     kind: str
     outputs: int
@@ -91,7 +89,6 @@ def linear(
 def boosted_trees(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Fit scikit-learn's boosted trees."""
     numbers = [False] * len(schema.numbers)
     mask = numbers + [column.size <= BINS for column in schema.categories]
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
@@ -103,7 +100,6 @@ def boosted_trees(
 def lightgbm(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Fit LightGBM."""
     library = library_of("lightgbm")
     kind = library.LGBMClassifier if classes else library.LGBMRegressor
     model = kind(n_estimators=TREES, random_state=seed, verbose=-1)
@@ -122,7 +118,6 @@ def lightgbm(
 def xgboost(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Fit XGBoost."""
     library = library_of("xgboost")
     kind = library.XGBClassifier if classes else library.XGBRegressor
     model = kind(
@@ -146,7 +141,6 @@ def xgboost(
 def catboost(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Fit CatBoost."""
     library = library_of("catboost")
     start = len(schema.numbers)
 
@@ -176,12 +170,10 @@ LIBRARIES: Mapping[str, Model] = {
 
 
 def library_of(name: str) -> Any:
-    """Return a library; raise a MissingPackageError if it is not installed."""
     return require(name, f"compare: {name!r}", f"pip install {name}")
 
 
 def check_libraries(names: Iterable[str], quantiles: object) -> None:
-    """Raise an error unless all libraries exist and are installed."""
     for name in names:
         if name not in LIBRARIES:
             raise ArgumentError(f"compare: no library {name!r}; {suggest(f'{name}', LIBRARIES)}")
@@ -210,14 +202,13 @@ def predicted(
 
 
 def by_column(y: np.ndarray) -> np.ndarray:
-    """Return the targets of each output."""
     return y.reshape(len(y), -1).T
 
 
 def probabilities_of(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
-    """Return probabilities of classes; a class without training rows gets a tiny probability."""
+    """A class without training rows gets a tiny probability."""
     known, codes = np.unique(training.y, return_inverse=True)
     probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)
     if len(known) == 1:
@@ -234,7 +225,6 @@ def probabilities_of(
 def numbers_of(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
 ) -> list[np.ndarray]:
-    """Return the prediction of one target, or its quantiles."""
     if task.log:
         training = EncodedRows(training.X, np.log(training.y), training.weights)
         held = EncodedRows(held.X, np.log(held.y), held.weights)

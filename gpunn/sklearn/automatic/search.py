@@ -158,7 +158,6 @@ class TabularSearch(TabularEstimator):
         self.leaderboard_ += rows
 
     def _estimator(self, family: str, parameters: dict[str, Any]) -> TabularEstimator:
-        """Return a candidate's estimator, which has learned the targets."""
         kinds = {
             "TabM": (TabMClassifier, TabMRegressor),
             "RealMLP": (RealMLPClassifier, RealMLPRegressor),
@@ -173,7 +172,7 @@ class TabularSearch(TabularEstimator):
         return estimator
 
     def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
-        """Train candidates while there is time; return (candidates, whether Ctrl-C was pressed)."""
+        """Return the candidates, and whether Ctrl-C was pressed."""
         candidates, order = list[Candidate](), CandidateOrder()
         with ExitStack() as contexts:
             folder = None
@@ -243,7 +242,7 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
-        """Train a candidate's networks in the time left or, if `half` is true, in half of it."""
+        """With `half`, only half of the time left may be used."""
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
         left = plan.limit.left
@@ -262,7 +261,6 @@ class TabularSearch(TabularEstimator):
         folds: Sequence[Fold],
         plan: Plan,
     ) -> Candidate:
-        """Train an estimator's networks, and return them as a candidate."""
         watch = TimeLimit(None)
         try:
             fitted, outputs = estimator._train_networks(folds, plan.schemas[key.family], plan.seed)
@@ -296,11 +294,7 @@ class TabularSearch(TabularEstimator):
     def _combine(
         self, plan: Plan, candidates: Sequence[Candidate]
     ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
-        """Combine the best candidates, and set the fitted attributes.
-
-        Return the chosen candidates with their counts, and the ensemble's predictions for held-out
-        rows, fold by fold.
-        """
+        """Return the chosen candidates with their counts, and the ensemble's predictions."""
         usable = finished(candidates)
         if not usable:
             first = candidates[0].outcome
@@ -395,7 +389,6 @@ class TabularSearch(TabularEstimator):
     def _reference_rows(
         self, plan: Plan, models: Mapping[str, Model], kind: str
     ) -> Iterator[dict[str, Any]]:
-        """Yield the leaderboard's rows for other models, which are trained on the same folds."""
         task = Task(self._task, self._outputs, self._log, self._quantiles, plan.seed)
         parts = self._parts(plan) if models else []
         for name, model in models.items():
@@ -412,7 +405,7 @@ class TabularSearch(TabularEstimator):
             yield row
 
     def _parts(self, plan: Plan) -> list[tuple[EncodedRows, EncodedRows, Schema]]:
-        """Return each fold's encoded training rows and held-out rows, and their schema."""
+        """Return each fold's training rows, held-out rows and schema."""
         schema = plan.schemas[FAMILIES[0]]
 
         def encoded(rows: Rows, training: Rows) -> EncodedRows:
@@ -440,7 +433,6 @@ class TabularSearch(TabularEstimator):
 
 
 def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that were trained without an error."""
     return [each for each in candidates if not each.outcome.error]
 
 

@@ -31,12 +31,10 @@ def kind_of(cells: Cells, markers: Markers) -> Kind:
 
 
 def features_of(columns: Iterable[Column]) -> list[Feature]:
-    """Return the features of columns, in the order of the encoded matrix."""
     used = (column for column in columns if not column.dropped)
     every = (feature for column in used for feature in KINDS[column.kind].features(column))
     return sorted(every, key=attrgetter("group"))
 
 
 def scaled_features(columns: Iterable[Column]) -> list[Feature]:
-    """Return the scaled features, which come first: numbers, then parts of dates."""
     return [feature for feature in features_of(columns) if feature.group <= Group.PART]

@@ -121,7 +121,6 @@ class Encoder(ABC):
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:
-    """Raise a DataError if a row has no value."""
     if missing.any():
         count = int(missing.sum())
         more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""

@@ -27,8 +27,6 @@ def encode_boolean(
 
 
 class Boolean(Category):
-    """Columns of Booleans."""
-
     name = "boolean"
     cell = staticmethod(encode_boolean)
     field = "int "
@@ -67,7 +65,6 @@ class Boolean(Category):
 
 
 def is_boolean(value: object) -> bool:
-    """Return whether a value is a Boolean, or spells "true" or "false"."""
     if isinstance(value, str):
         return value.strip().casefold() in ("true", "false")
     return isinstance(value, (bool, np.bool_))

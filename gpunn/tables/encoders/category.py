@@ -168,5 +168,4 @@ class Category(Encoder):
 
 
 def are_named(texts: Sequence[str | None]) -> np.ndarray:
-    """Return which values are not missing."""
     return np.array([text is not None for text in texts], dtype=bool)

@@ -39,7 +39,6 @@ HOUR = 3600 * 10**6
 
 
 def year(dates: np.ndarray) -> np.ndarray:
-    """Return the years of `datetime64[us]`."""
     years: np.ndarray = dates.astype("datetime64[Y]").astype(np.int64) + 1970
     return years
 
@@ -51,7 +50,6 @@ def month(dates: np.ndarray) -> np.ndarray:
 
 
 def day(dates: np.ndarray) -> np.ndarray:
-    """Return the days of the month, 1 to 31."""
     since_first = dates.astype("datetime64[D]") - dates.astype("datetime64[M]")
     days: np.ndarray = since_first.astype(np.int64) + 1
     return days
@@ -91,7 +89,6 @@ def encode_date(
 
 
 def part_of(moment: dt.datetime, part: str) -> float:
-    """Return a part of a date; days of the week count from 0 for Monday."""
     if part == "day of week":
         return float(moment.weekday())
     if part == "hour":
@@ -117,8 +114,6 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
 
 
 class Datetime(Numeric):
-    """Columns of dates and times."""
-
     name = "datetime"
     field = "{prefix}_date "
     cell = staticmethod(encode_date)
@@ -152,7 +147,6 @@ class Datetime(Numeric):
 
 
 def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
-    """Return parts of dates in an ONNX graph, in float64; each part has the shape of `seconds`."""
     moment = np.rint(seconds * 1e6).astype("int64")
     time = moment % DAY
     days = (moment - time) // DAY

@@ -56,8 +56,6 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
 
 
 class Number(Numeric):
-    """Columns of numbers, encoded as one scaled number for each cell."""
-
     name = "number"
     field = "double "
     cell = staticmethod(encode_number)
@@ -103,7 +101,6 @@ class Number(Numeric):
 
 
 def remark_on_size(cells: Cells) -> str:
-    """Return a remark on a rounded integer; an empty string if the cells are floats."""
     if isinstance(cells, Coded):
         return remark_on_rounding(cells.values)
     if cells.dtype.kind not in "iu":
@@ -121,11 +118,10 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 
 
 def identifiers(name: str, numbers: np.ndarray) -> int:
-    """Return how many identifiers a column has; 0 if the numbers are not identifiers.
+    """Return 0 if the numbers are not identifiers.
 
-    Identifiers are integers, nearly all of them different. Identifiers number the rows, have the
-    same number of digits (at least `DIGITS`), or are in a column whose name is typical of
-    identifiers.
+    Identifiers are integers, nearly all of them different. They number the rows, have the same
+    number of digits (at least `DIGITS`), or are in a column whose name is typical of identifiers.
     """
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0

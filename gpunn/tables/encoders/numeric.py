@@ -190,18 +190,16 @@ def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return (part, curve, aspect) for the sine and the cosine of each periodic part."""
     return [
         (part, curve, f"{part}, {curve}") for part in parts if part in CYCLES for curve in CURVES
     ]
 
 
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
-    """Return the sine or cosine of 2 pi number / period, for each column of an ONNX graph.
+    """For integers, the results are bitwise identical to the results of `cycle_of`.
 
-    For integers, the results are bitwise identical to the results of `cycle_of`. With other
-    rounding, a value might fall into another bin. The edge of a bin may separate values that differ
-    only by rounding, such as the cosines of one quarter and three quarters of a year.
+    With other rounding, a value might fall into another bin. The edge of a bin may separate values
+    that differ only by rounding, such as the cosines of one quarter and three quarters of a year.
     """
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]

@@ -14,7 +14,6 @@ of such a class is computed from at most one row."""
 
 
 def small_classes(sample: Sample) -> Iterator[Finding]:
-    """Yield classes that have too few rows."""
     for target in sample.targets:
         small = [(text, count) for text, count in target.counts if count < SMALL]
         if not target.has_classes or target.is_label or len(target.counts) < 2 or not small:

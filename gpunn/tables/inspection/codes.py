@@ -18,7 +18,6 @@ FEW_ROWS = 2
 
 
 def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
-    """Yield columns of integers that are codes, according to the columns' names."""
     for name, numbers in sample.columns_of_numbers():
         present = numbers[~np.isnan(numbers)]
         if not is_named_as_code(name) or name in sample.chosen or (present % 1 != 0).any():

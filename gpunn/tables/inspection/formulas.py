@@ -34,7 +34,6 @@ form, f(target) is a weighted sum of f(column)."""
 
 
 def formula_of(sample: Sample, target: Target) -> Finding | None:
-    """Return a finding if the target is a number that other columns determine by a formula."""
     if target.numbers is None or target.is_label or target.distinct < 3:
         return None
     for name, each in sample.columns_of_numbers():
@@ -48,7 +47,7 @@ def formula_of(sample: Sample, target: Target) -> Finding | None:
 
 
 def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], rows: int) -> Finding:
-    """Return the finding for a target; `parts` maps columns to factors or exponents."""
+    """`parts` has each column with its factor or, in a product, its exponent."""
     names = [repr(name) for name, _ in parts]
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     factors = np.array([factor for _, factor in parts])

@@ -47,7 +47,6 @@ FREQUENT = 100
 
 
 def leaks(sample: Sample) -> Iterator[Finding]:
-    """Yield a finding for each column that predicts a target by itself."""
     for target in sample.targets:
         rows = sample.some_rows(MAX_ROWS)
         rows = rows[target.present[rows]]
@@ -75,7 +74,6 @@ class Comparison:
         self.group = group
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a finding for each column that predicts the target by itself."""
         if not (self.held.any() and (~self.held).any()) or self._baseline() == 0:
             return
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
@@ -94,7 +92,6 @@ class Comparison:
             yield self.finding(name, score, others)
 
     def finding(self, name: str, score: float, others: float | None) -> Finding:
-        """Return the finding for a column with this score; `others` is the other columns' score."""
         rows = plural(int(self.held.sum()), "row")
         if self.is_numbers:
             found = f"the column alone explains {percent(score)} of the target's variance in {rows}"
@@ -153,7 +150,6 @@ class Comparison:
         return best
 
     def score_together(self, columns: Sequence[np.ndarray]) -> float:
-        """Return the score of an additive model of several columns, fitted by ridge regression."""
         blocks = []
         for positions in columns:
             values, codes = np.unique(positions, return_inverse=True)
@@ -191,7 +187,6 @@ class Comparison:
 
 
 def group_of(sample: Sample) -> str | None:
-    """Return the column that names the groups of rows, or None."""
     kind, name = split_by(sample.split) or ("", "")
     if kind == "group":
         return name
@@ -211,5 +206,4 @@ def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as a percentage, rounded down."""
     return f"{int(100 * fraction + 1e-9)} %"

@@ -29,7 +29,6 @@ OLDEST = 120
 
 
 def outliers(sample: Sample) -> Iterator[Finding]:
-    """Yield columns with numbers that are far from all other numbers."""
     for name, numbers in sample.columns_of_numbers():
         if not sample.column(name).is_number:
             continue
@@ -58,5 +57,4 @@ def outliers(sample: Sample) -> Iterator[Finding]:
 
 
 def ratio_of(distance: float, unit: float) -> float:
-    """Return distance / unit, rounded to an integer, and at most the largest float."""
     return float(round(min(float(distance) / float(unit), sys.float_info.max)))

@@ -95,6 +95,5 @@ def hashes(sample: Sample) -> Iterator[np.ndarray]:
 
 
 def pairs_in(values: np.ndarray) -> float:
-    """Return the number of pairs of equal values."""
     counts = np.unique(values, return_counts=True)[1].astype(np.float64)
     return float((counts * (counts - 1)).sum() / 2)

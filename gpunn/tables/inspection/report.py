@@ -39,8 +39,6 @@ MAX_ROWS = 200_000
 
 @dataclass(frozen=True)
 class Inspection:
-    """The report on a table."""
-
     schema: Schema
     """The schema of all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
@@ -104,7 +102,7 @@ def findings(
     split: str | None,
     chosen: Collection[str] = (),
 ) -> list[Finding]:
-    """Return the findings of all checks; `chosen` has the columns whose kinds the user chose."""
+    """`chosen` has the columns whose kinds the user chose."""
     inputs = tuple(column for column in columns if not column.dropped)
     table = in_formats(table, inputs, markers)
 

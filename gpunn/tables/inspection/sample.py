@@ -36,11 +36,9 @@ class Sample:
         return next(column for column in self.inputs if column.name == name)
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return a column of numbers, with NaN for missing values, as a new array."""
         return finite_numbers(self.table, name, self.markers)
 
     def columns_of_numbers(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the name and the numbers of each number column, one column after the other."""
         for column in self.inputs:
             if column.kind == "number":
                 yield column.name, self.numbers(column.name)
@@ -64,12 +62,10 @@ class Sample:
         return codes_of(cells, category_names(cells.values, self.markers))
 
     def some_rows(self, most: int) -> np.ndarray:
-        """Return the indices of at most `most` rows, drawn at random, in ascending order."""
         return some_rows(self.table, most)
 
 
 def some_rows(table: Table, most: int) -> np.ndarray:
-    """Return the indices of at most `most` rows, drawn at random, in ascending order."""
     if table.rows <= most:
         return np.arange(table.rows)
     draw = generator(0, "inspection")

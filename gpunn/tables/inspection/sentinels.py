@@ -35,7 +35,6 @@ FILLERS = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01",
 
 
 def sentinels(sample: Sample) -> Iterator[Finding]:
-    """Yield findings on columns whose smallest or largest values probably mean a missing value."""
     for name, numbers in sample.columns_of_numbers():
         if found := marks_in(numbers):
             yield finding_of(sample, name, numbers, found, [*map(spelled, found)])
@@ -64,7 +63,7 @@ def marks_in(numbers: np.ndarray) -> list[float]:
 def finding_of(
     sample: Sample, name: str, numbers: np.ndarray, found: Sequence[float], texts: Sequence[str]
 ) -> Finding:
-    """Return the finding for a column; `found` contains its sentinels, `texts` their spellings."""
+    """`found` contains the column's sentinels, and `texts` their spellings."""
     rows = np.flatnonzero(np.isin(numbers, found))
     first = row_name(sample.table, int(rows[0]))
     options = " ".join(f"--missing {text}" for text in texts)
@@ -78,10 +77,7 @@ def finding_of(
 
 
 def low_sentinels(values: np.ndarray) -> list[float]:
-    """Return the sentinels at the lower end of ascending values.
-
-    In a column without other negative numbers, -1, -7, -8 and -9 are also sentinels.
-    """
+    """In a column without other negative numbers, -1, -7, -8 and -9 are also sentinels."""
     negative, others = values[values < 0], values[values >= 0]
     if len(negative) and len(others) >= MIN_OTHERS and set(negative) <= ANSWERS:
         return list(negative)
@@ -103,7 +99,6 @@ def is_like(value: float) -> bool:
 
 
 def is_far(value: float, others: np.ndarray) -> bool:
-    """Return whether a value is far from all other values of a column."""
     if len(others) < MIN_OTHERS:
         return False
     with np.errstate(over="ignore"):
@@ -111,5 +106,4 @@ def is_far(value: float, others: np.ndarray) -> bool:
 
 
 def microseconds(text: str) -> float:
-    """Return a date as microseconds since 1970."""
     return float(np.datetime64(text, "us").astype(np.int64))

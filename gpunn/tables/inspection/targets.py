@@ -98,7 +98,6 @@ class Target:
 
 
 def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool) -> Target:
-    """Return a target column; raise a DataError if the column has dates."""
     cells = table.column(name)
     kind = kind_of(cells, markers)
     if kind == "datetime":
@@ -121,10 +120,6 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
-    """Return the class name of each value of a target, or None if the value is missing.
-
-    If an apostrophe keeps spreadsheets from running a formula, the apostrophe is not part of the
-    name.
-    """
+    # The apostrophe that keeps spreadsheets from running a formula is not part of the name.
     plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
     return category_names(plain, markers)

@@ -34,12 +34,10 @@ def values_of(table: Table, column: Column, markers: Markers) -> str:
 
 
 def percentage(part: int, whole: int) -> str:
-    """Return a percentage, rounded down."""
     return f"{100 * part // whole} %" if 100 * part >= whole else "<1 %"
 
 
 def extremes(numbers: np.ndarray) -> str:
-    """Return the minimum, maximum and median of numbers."""
     present = numbers[~np.isnan(numbers)]
     if not len(present):
         return ""
@@ -48,7 +46,6 @@ def extremes(numbers: np.ndarray) -> str:
 
 
 def spelled(number: float) -> str:
-    """Return a number as text: an integer with all its digits, any other number with six digits."""
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < MAX_SPELLED else f"{number:g}"
 
 

@@ -35,7 +35,7 @@ class Scaling(ABC):
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from each column's numbers; `rows` also counts rows without a number."""
+        """`rows` also counts rows without a number."""
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
         return cls(
@@ -72,7 +72,6 @@ class Scaling(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], columns: int) -> Self:
-        """Return the scaling with these arrays, or raise an ArgumentError if they are invalid."""
         names = [field.name for field in fields(cls)]
         if set(arrays) != set(names):
             raise ArgumentError(
