@@ -29,14 +29,12 @@ CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "s
 
 
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:
-    """Return the error for setting an attribute that does not exist."""
     public = [each for each in valid if each[0] != "_"]
     hint = HINTS.get(name) or advice("parameter", name, public)
     return SettingError(f"{type(owner).__name__} has no attribute {name!r}: {hint}")
 
 
 def fixed_attribute(owner: object, name: str) -> SettingError:
-    """Return the error for setting an attribute that only the constructor reads."""
     return SettingError(f"{type(owner).__name__}.{name} can't be set: {NEW}")
 
 

@@ -248,14 +248,12 @@ def _is_data(value: object) -> bool:
 
 
 def default_parameters(name: str) -> dict[str, Any]:
-    """Return the default parameters of the class with this name, in JSON types."""
     cls = known(Configurable).get(name)
     defaults = {field.name: _default(field) for field in _fields(cls)}
     return {name: _plain(it) for name, it in defaults.items() if it is not dataclasses.MISSING}
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """Return a field's default, or `dataclasses.MISSING`."""
     made = field.default_factory
     return field.default if made is dataclasses.MISSING else made()
 
@@ -295,7 +293,6 @@ def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
 
 
 def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
-    """Return the error for a class name that a module lacks, with a hint from `gpunn.hints`."""
     text = f"module {module!r} has no attribute {name!r}"
     if not name.startswith("_"):
         classes = [cls for cls in known(base).values() if cls.__module__.startswith(module)]
@@ -318,11 +315,7 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
 def check_names(
     cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
 ) -> None:
-    """Raise an ArgumentError if values have an unknown name, or lack a required field.
-
-    The message begins with the values' path in the configuration, then the text `unknown` or
-    `missing`.
-    """
+    """The message begins with `path`, then the text `unknown` or `missing`."""
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
         if name not in fields:
@@ -334,7 +327,6 @@ def check_names(
 
 
 def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
-    """Return `cls(**values)`; an error's message begins with `path`."""
     try:
         return cls(**values)
     except (ArgumentError, ArgumentTypeError) as error:
@@ -342,12 +334,11 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    """Return the path of a key in the table at `path`. The path of the outermost table is ""."""
+    """The path of the outermost table is ""."""
     return f"{path}.{key}" if path else key
 
 
 def field_names(cls: type) -> list[str]:
-    """Return the names of a dataclass's fields; [] for other classes."""
     names = NAMES.get(cls)
     if names is None:
         names = NAMES[cls] = [field.name for field in _fields(cls)]
@@ -384,7 +375,6 @@ def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
 
 
 def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
-    """Return the objects that the items of a list or tuple describe; see `resolve`."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ArgumentTypeError(
             f"{argument}: expected a list; write [] for none, and [...] around a single item; "
@@ -402,7 +392,6 @@ def check_number(
     below: float = math.inf,
     at_most: float = math.inf,
 ) -> float:
-    """Return `value` as a float, or raise an error that names `argument` and the valid range."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ArgumentTypeError(f"{argument}: expected a number; got {value!r}")
     try:
@@ -421,12 +410,10 @@ def check_number(
 
 
 def check_fraction(argument: str, value: Any) -> float:
-    """Return `value` if 0 <= value < 1, or raise an error that names `argument`."""
     return check_number(argument, value, at_least=0, below=1)
 
 
 def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
-    """Return `value` as an int, or raise an error that names `argument`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ArgumentTypeError(f"{argument}: expected an integer; got {value!r}")
     number = int(value)
@@ -436,7 +423,6 @@ def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
 
 
 def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[int, ...]:
-    """Return a sequence of integers as a tuple, or raise an error that names an invalid item."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
         raise ArgumentTypeError(f"{argument}: expected a list of integers; got {values!r}")
     return tuple(
@@ -446,7 +432,6 @@ def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[in
 
 
 def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
-    """Return numbers as a tuple. Raise an error unless they ascend and are in (0, 1)."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
         raise ArgumentTypeError(f"{argument}: expected a list of numbers; got {values!r}")
     quantiles = tuple(
@@ -461,10 +446,7 @@ def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
 def check_choice(
     argument: str, value: Any, choices: Collection[str], noun: str | None = None
 ) -> Any:
-    """Return `value` if it is one of the choices, or raise an error that names `argument`.
-
-    `noun` is the word for the value in the message; by default, it is the last part of `argument`.
-    """
+    """`noun` is the word for the value in the message, by default the last part of `argument`."""
     if value not in choices:
         name = noun or argument.rpartition(".")[2]
         raise ArgumentError(
@@ -474,7 +456,6 @@ def check_choice(
 
 
 def check_flag(argument: str, value: Any) -> bool:
-    """Return `value` as a bool, or raise an error that names `argument`."""
     if not isinstance(value, (bool, np.bool)):
         raise ArgumentTypeError(f"{argument}: expected True or False; got {value!r}")
     return bool(value)

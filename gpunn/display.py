@@ -35,14 +35,12 @@ def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str
 
 
 def cell(tag: str, scope: str, column: int, text: str) -> str:
-    """Return one cell."""
     side = "right" if column else "left"
     scoped = f' scope="{scope}"' if scope else ""
     return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'
 
 
 def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Any]:
-    """Plot metrics by epoch for training and validation, each metric on separate axes."""
     pyplot = require("matplotlib.pyplot", "plotting a history", install_command("report"))
     _, grid = pyplot.subplots(
         1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False

@@ -31,12 +31,10 @@ THREAD_VARIABLES = (
 
 
 def environment(backend: Backend) -> dict[str, Any]:
-    """Return facts about this machine that may change a run's results, as JSON types."""
     return {"backend": backend.describe(), **machine()}
 
 
 def machine() -> dict[str, Any]:
-    """Return package versions, the processor, the BLAS, and environment variables for threads."""
     return {
         "gpunn": __version__,
         "python": platform.python_version(),
@@ -52,14 +50,12 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of gpunn's requirements, and of installed optional packages."""
     listed = {package: version(package) for package in (*PACKAGES, *OPTIONAL_PACKAGES)}
     return {name: number for name, number in listed.items() if number or name in PACKAGES}
 
 
 @functools.cache  # reading a version takes a millisecond
 def version(package: str) -> str | None:
-    """Return the version of a package, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -67,7 +63,6 @@ def version(package: str) -> str | None:
 
 
 def processor() -> str:
-    """Return the processor's name if the system reports it, otherwise its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             names = (line.partition(":")[2].strip() for line in file if "model name" in line)
@@ -77,7 +72,6 @@ def processor() -> str:
 
 
 def blas() -> dict[str, Any]:
-    """Return NumPy's BLAS: its name, version and build options; with threadpoolctl, its threads."""
     built: Any = np.show_config(mode="dicts")
     library = built["Build Dependencies"]["blas"]
     described = {
@@ -105,7 +99,6 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return how many CPU threads gpunn uses, and whether it has compiled kernels."""
     from gpunn.backends.numpy.compiled import CompiledBackend
     from gpunn.backends.numpy.compiled.library import find_library
 
@@ -119,7 +112,6 @@ def cpu_engine() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Return the kernels' target processor and file, or the reason why there are no kernels."""
     from gpunn.backends.numpy.compiled.library import find_library, remedy
 
     described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}
@@ -135,7 +127,6 @@ def kernels() -> dict[str, Any]:
 
 
 def automatic_backend() -> dict[str, str]:
-    """Return the backend that "auto" chooses on this machine, and why."""
     try:
         chosen = get_backend("cupy")
     except BackendUnavailableError as error:
@@ -144,7 +135,6 @@ def automatic_backend() -> dict[str, str]:
 
 
 def requested_backend() -> dict[str, str]:
-    """Return the backend that GPUNN_BACKEND requests, and any problem with this backend."""
     name = choose_backend()
     described = {"variable": os.environ.get(VARIABLE, ""), "backend": name, "problem": ""}
     if name != "auto":
@@ -156,7 +146,6 @@ def requested_backend() -> dict[str, str]:
 
 
 def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]) -> dict[str, Any]:
-    """Return whether training will be fast, a sentence that explains it, and advice."""
     from gpunn.backends.numpy.compiled.library import ONE_THREAD, SLOWER
 
     chosen = auto["backend"] if requested["backend"] == "auto" else requested["backend"]
@@ -176,7 +165,6 @@ def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]
 
 
 def diagnose() -> dict[str, Any]:
-    """Return all information that `gpunn doctor` shows, as JSON types."""
     from gpunn.backends.cupy.diagnosis import findings
 
     cpu, auto, requested = cpu_engine(), automatic_backend(), requested_backend()

@@ -147,7 +147,6 @@ class FileAccessError(GpunnError, OSError):
         return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
 
     def __str__(self) -> str:
-        """Return the path and the problem, without the error number."""
         return f"{self.filename}: {self.strerror}"
 
 

@@ -34,7 +34,6 @@ class Exclusion:
 
     @property
     def training(self) -> bool:
-        """Whether a thread is training the network now."""
         return self._training
 
     def move(self) -> None:

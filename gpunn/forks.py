@@ -18,8 +18,6 @@ PATIENCE = 10.0
 
 
 class Renewable(Protocol):
-    """An object with a lock."""
-
     def renew(self) -> None:
         """Release locks that other threads of the parent process held."""
 
@@ -52,7 +50,6 @@ class ForkableLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Replace the lock if another thread of the parent process held it."""
         if not self._lock._is_owned():  # type: ignore[attr-defined]
             self._lock = threading.RLock()
 
@@ -72,12 +69,10 @@ class Pause(threading.local):
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:
-        """Let other threads of the parent process import again."""
         if self.held:
             IMPORTING.release()
 
     def end_in_child(self) -> None:
-        """In the forked process, release `IMPORTING`, and replace locks that other threads held."""
         self.end()
         for owner in list(_OWNERS):
             owner.renew()

@@ -159,5 +159,4 @@ def advice(kind: str, name: str, valid: Collection[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case, with letters and digits only."""
     return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -111,7 +111,6 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
 
 
 def too_few(what: str, percent: int) -> ValueError:
-    """Return the error for a percentage that needs more held-out rows."""
     rows = math.ceil(percent / (100 - percent))
     return ValueError(
         f"{what} of {percent} % needs at least {rows} held-out rows; choose a smaller percentage, "
@@ -120,7 +119,6 @@ def too_few(what: str, percent: int) -> ValueError:
 
 
 def bound_names(targets: int, names: Sequence[str] | None) -> list[str]:
-    """Return the names of the columns that `bounds` returns for one or several targets."""
     kinds = ("prediction", "lower", "upper")
     if targets == 1:
         return [*kinds]
@@ -128,7 +126,6 @@ def bound_names(targets: int, names: Sequence[str] | None) -> list[str]:
 
 
 def percent_of(argument: str, level: Any) -> int:
-    """Return a fraction of rows as a percentage, or raise a ValueError."""
     number = isinstance(level, (int, float)) and not isinstance(level, bool)
     percent = round(100 * level) if number and math.isfinite(level) else 0
     if percent not in PERCENTS or abs(100 * level - percent) > 1e-9:
@@ -140,7 +137,6 @@ def percent_of(argument: str, level: Any) -> int:
 
 
 def check_intervals(value: Any, outputs: int) -> dict[str, Any]:
-    """Return the intervals of a file, or raise a ValueError if they do not fit the network."""
     match value:
         case {"quantiles": list() as quantiles, "scores": list() as scores}:
             rows = [each if isinstance(each, list) else [] for each in scores]

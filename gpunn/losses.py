@@ -349,7 +349,6 @@ def distributions(targets: np.ndarray) -> np.ndarray:
 def refuse_rows(
     wrong: np.ndarray, targets: np.ndarray, needs: str, *, of: str = "", advice: str = ""
 ) -> None:
-    """If there are wrong entries or rows, raise a DataError that names the first wrong row."""
     rows = np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1))
     if rows.size:
         raise DataError(

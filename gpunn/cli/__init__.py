@@ -44,8 +44,6 @@ LARGE_DATA = (
 
 
 class Diverged(click.ClickException):
-    """Training diverged."""
-
     exit_code = 1
 
 
@@ -100,7 +98,6 @@ class Commands(click.Group):
 
 
 def settings_hint(error: click.NoSuchOption) -> str:
-    """For an unknown option, return a hint to use `--set` instead, if the command has it."""
     options = [] if error.ctx is None else error.ctx.command.params
     if error.possibilities or not any(option.name == "settings" for option in options):
         return ""
@@ -108,15 +105,12 @@ def settings_hint(error: click.NoSuchOption) -> str:
 
 
 def message_of(error: GpunnError | OSError) -> str:
-    """Return an error's message; the message of an `OSError` begins with the file name."""
     if isinstance(error, GpunnError) or error.filename is None:
         return str(error)
     return f"{error.filename}: {error.strerror or error}"
 
 
 class Escaping(logging.Formatter):
-    """Formats log records with terminal control characters escaped."""
-
     def format(self, record: logging.LogRecord) -> str:
         return lines_escaped(super().format(record))
 
@@ -176,7 +170,6 @@ TOGETHER = ("train", "sweep", "doctor")
 
 
 def refuse_several_ranks() -> None:
-    """Raise an error if a launcher has started several ranks of a single-process command."""
     command = click.get_current_context().invoked_subcommand
     if command in TOGETHER:
         return

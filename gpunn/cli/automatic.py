@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def automatic_settings(
     time_limit: float | None, compare: str | None, distill: bool
 ) -> dict[str, str]:
-    """Return the settings for --time, --compare and --distill, by option."""
     settings = {}
     if time_limit is not None:
         settings["--time"] = f"model.parameters.time_limit={time_limit!r}"
@@ -29,7 +28,7 @@ def automatic_settings(
 
 
 def train_automatically(run: Automatic, folder: AutomaticFolder, quiet: bool) -> str:
-    """Train and save the run; return why training ended early, or "" if it did not."""
+    """Return why training ended early, or "" if it did not."""
     from gpunn.experiment.files import CANDIDATES, listing
     from gpunn.experiment.inspection import warn_of_findings
     from gpunn.reporting.leaderboard import leaderboard_text
@@ -72,7 +71,6 @@ def train_automatically(run: Automatic, folder: AutomaticFolder, quiet: bool) ->
 
 
 def summary(run: Automatic) -> list[str]:
-    """Return lines about the backend, the columns, the rows and the time."""
     from gpunn.experiment.split_report import described_split
     from gpunn.reporting.text import duration
 

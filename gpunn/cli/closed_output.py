@@ -69,7 +69,6 @@ def standard_streams() -> Iterator[None]:
 
 
 def guarded(stream: TextIO | None, original: TextIO | None, number: int, title: str) -> TextIO:
-    """Return a text stream that writes through a `StandardStream`."""
     if stream is None:
         return io.TextIOWrapper(io.BufferedWriter(StandardStream(number, title)), "utf-8")
     if stream is not original or type(raw_of(stream)) is not io.FileIO:
@@ -83,6 +82,5 @@ def guarded(stream: TextIO | None, original: TextIO | None, number: int, title: 
 
 
 def raw_of(stream: Any) -> Any:
-    """Return the unbuffered binary stream to which a text stream writes."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

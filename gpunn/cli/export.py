@@ -132,7 +132,6 @@ def export(
 
 
 def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Network:
-    """Convert a network to 8-bit integers, and print the metrics of both networks."""
     import numpy as np
 
     from gpunn.experiment.build import make_trainer
@@ -159,5 +158,4 @@ def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Netw
 
 
 def summary(path: Path, model: Sequential) -> str:
-    """Return the line that is printed about a written file."""
     return f"{path}: {model.parameters.count:,} parameters"

@@ -23,7 +23,6 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 def check_settings(
     context: click.Context, parameter: click.Parameter, settings: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return the values of `--set`; raise an error if a value is not "key=value"."""
     for setting in settings:
         if "=" not in setting:
             raise click.UsageError(
@@ -158,7 +157,6 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def column_kinds(options: Sequence[str]) -> dict[str, str]:
-    """Return a dict from column names to kinds, from options of the form "NAME=KIND"."""
     kinds = {}
     for text in options:
         name, mark, kind = text.rpartition("=")
@@ -173,7 +171,6 @@ def column_kinds(options: Sequence[str]) -> dict[str, str]:
 def load_run(
     run_dir: Path, best: bool, backend: str | None, allow_imports: bool = False
 ) -> tuple[Sequential, Objects, Config]:
-    """Return a run's network, with the objects and settings of its configuration."""
     from gpunn.config import load_config
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
@@ -216,14 +213,12 @@ def load_trained(
 
 
 def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:
-    """Return the value of an argument or of an option; raise an error if both have a value."""
     if argument is not None and option is not None:
         raise click.UsageError(f"{flag}: cannot be combined with {name}; remove one of them")
     return option if argument is None else argument
 
 
 def check_probabilities(activation: str | None, loss: str | None) -> None:
-    """Raise a UsageError unless the outputs of a network with this loss give probabilities."""
     if activation not in ("softmax", "sigmoid"):
         trained = f" trained with {loss!r}" if loss else ""
         raise click.UsageError(
@@ -232,7 +227,6 @@ def check_probabilities(activation: str | None, loss: str | None) -> None:
 
 
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
-    """Set a network's threshold from `--threshold`; raise an error unless it has two classes."""
     from gpunn.errors import ArgumentError
     from gpunn.thresholds import TWO_CLASSES
 

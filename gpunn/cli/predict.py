@@ -233,7 +233,6 @@ def stream(
     sink: Sink,
     skip: bool,
 ) -> None:
-    """Write the predictions of rows as they arrive."""
     from gpunn.errors import DataError
     from gpunn.experiment.predict_in_blocks import answers
     from gpunn.rows.lines import chunks_of

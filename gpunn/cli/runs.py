@@ -136,7 +136,6 @@ def lines(
 def conclusion(
     folder: Path, runs: Sequence[Run], total: int, ranking: Ranking | None, best: Run | None
 ) -> list[str]:
-    """Return a line that states how many runs there are, and which run is the best."""
     if not total:
         return [f"{folder}: there are no runs in this folder; gpunn train adds one."]
     states = Counter(run.record.state for run in runs)
@@ -159,7 +158,6 @@ def description(
     best: Run | None,
     problems: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the runs, their ranking and the problems of unreadable folders as JSON types."""
     from gpunn.differences import ABSENT
     from gpunn.reporting.runs import settings_that_differ
 

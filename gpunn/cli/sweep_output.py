@@ -13,8 +13,6 @@ from gpunn.sweep import Events, Trial, Trials
 
 
 class SweepOutput(Events):
-    """Prints one line when a trial begins and one when it ends."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -33,7 +31,6 @@ class SweepOutput(Events):
 
 
 def table(trials: Trials) -> str:
-    """Return a table of trials in which the best trial comes first."""
     paths = list(dict.fromkeys(path for trial in trials.trials for path in trial.parameters))
     header = ["trial", *short_names(paths), trials.metric, "epochs", "state"]
     lines = [header]
@@ -48,7 +45,6 @@ def table(trials: Trials) -> str:
 
 
 def conclusion(trials: Trials, folder: Path) -> str:
-    """Return lines that name the best trial, and commands for the next steps."""
     states = Counter(trial.state for trial in trials.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     best = trials.best
@@ -64,5 +60,4 @@ def conclusion(trials: Trials, folder: Path) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a parameter's value as text; numbers have four significant digits."""
     return setting_text(value, "{:.4g}".format)

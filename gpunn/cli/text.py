@@ -20,12 +20,10 @@ INTERRUPTED = 130
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Return metrics as text, such as "loss 0.0123, accuracy 0.9876"."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def evaluation_text(result: Evaluation) -> str:
-    """Return metrics as text, with the base rate and the metrics at the threshold, if known."""
     lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]
@@ -43,7 +41,6 @@ def evaluation_text(result: Evaluation) -> str:
 
 
 def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
-    """Return one line that summarizes an epoch."""
     metrics = {name: value for name, value in logs.items() if name not in NOT_METRICS}
     return (
         f"epoch {logs['epoch']:.0f}/{epochs}: {metrics_text(metrics)}, "
@@ -136,7 +133,6 @@ def shortened(text: str, maximum: int, keep_end: bool = False) -> str:
 
 
 def lines_escaped(text: str) -> str:
-    """Return text with terminal control characters escaped, except line ends."""
     return "\n".join(map(escaped, text.split("\n")))
 
 

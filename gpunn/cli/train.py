@@ -207,7 +207,7 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    """Train and save the run; return the reason if training ended early, otherwise ""."""
+    """Return the reason if training ended early, otherwise ""."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
@@ -250,7 +250,6 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
 
 
 def _paths(config: Path, output: Path | None) -> tuple[Path, Path]:
-    """Return the path of the configuration file and the path of the run folder."""
     if config.is_dir():
         return config / "config.json", output or config
     name = config.absolute().parent.name if config.name == "config.json" else config.stem
@@ -264,7 +263,6 @@ def _configuration(
     reading: Mapping[str, Any],
     settings: tuple[str, ...],
 ) -> Config:
-    """Return the configuration from a file, or a new one for a table or a folder of images."""
     from gpunn.config import load_config, parse_config, set_value
     from gpunn.experiment.images import default_configuration
     from gpunn.experiment.networks import AUTO

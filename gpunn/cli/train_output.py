@@ -57,7 +57,6 @@ class TrainOutput(Callback):
         yield f"target: {', '.join(data.targets)} ({kind})"
 
     def _kind_of_numbers(self) -> str:
-        """Return a line that states whether targets are labels or numbers, and how to change it."""
         y = self.experiment.splits.training.source_targets
         if y.ndim == 1 or y.shape[1] == 1:
             return "numbers"

@@ -281,7 +281,6 @@ STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
 
 
 def _draft(raw: dict[str, Any]) -> Draft | None:
-    """Return a draft of the configuration, or None if it has no tabular model."""
     model, given = raw.get("model"), raw.get("training", {})
     if not isinstance(model, dict) or model.get("name") is None or not isinstance(given, dict):
         return None

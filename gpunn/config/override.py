@@ -102,7 +102,6 @@ def _contains(training: dict[str, Any], path: str) -> bool:
 
 
 def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
-    """Return `key` as an index of a table or a list, or raise a ConfigError."""
     if isinstance(table, dict):
         return key
     where = re.sub(r"\.(\d+)", r"[\1]", ".".join(outer))
@@ -130,7 +129,6 @@ def _opened(value: Any, key: str) -> Any:
 
 
 def _default(table: dict[str, Any], key: str) -> Any:
-    """Return the default of the parameter `key` of the class that a table names, or None."""
     if not isinstance(table.get("name"), str):
         return None
     from gpunn import layers, optimizers  # noqa: F401  # makes their classes known by name

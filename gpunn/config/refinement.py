@@ -21,11 +21,9 @@ def is_part(key: str, value: object) -> bool:
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tabular model's defaults for `[training]` (its recipe), changed by a user's keys.
+    """A plain value, or an object with a name, replaces the whole value in the recipe.
 
-    A plain value, or an object with a name, replaces the whole value in the recipe. A table without
-    a name replaces only the parameters that it contains. A ConfigError is raised if an index is not
-    in the recipe's list.
+    A table without a name replaces only the parameters that it contains.
     """
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
@@ -65,7 +63,6 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
 
 
 def reset_mode(table: dict[str, Any], earlier: object) -> None:
-    """Set the mode of a table to "auto" if its monitor has changed."""
     if earlier is not None and table["monitor"] != earlier:
         table.update(dict.fromkeys(MODES.intersection(table), "auto"))
 

@@ -160,16 +160,14 @@ KEYS = frozenset(field_names(SearchRange))
 
 
 def label(choice: Any) -> Any:
-    """Return the label that stands for a choice in a study of Optuna."""
+    """In Optuna's study, a string stands for a choice that is a list or table."""
     return toml_text(choice) if isinstance(choice, (list, dict)) else choice
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
-    """Return the range of each key in the table at `path`.
+    """The keys of the table are paths such as "training.batch_size".
 
-    The keys of the table are paths such as "training.batch_size". If a path is written without
-    quotes, TOML reads it as nested tables. An ArgumentError is raised if there is no range, or if a
-    range is invalid.
+    If a path is written without quotes, TOML reads it as nested tables.
     """
     space: dict[str, SearchRange] = {}
     for key, table in leaves(value):
@@ -193,7 +191,6 @@ def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
 
 
 def check_grid(space: Mapping[str, SearchRange]) -> None:
-    """Raise an ArgumentError if a key does not have a finite list of values."""
     for path, each in space.items():
         if each.log:
             raise ArgumentError(

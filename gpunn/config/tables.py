@@ -40,18 +40,16 @@ SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
 
 
 def described_keys(docstring: str) -> dict[str, str]:
-    """Return the descriptions of keys in a docstring, by name."""
     section = SECTION.search(docstring)
     entries = re.split(r"\n(?=\S)", section[1]) if section else []
     return {entry.partition(" : ")[0]: entry for entry in entries}
 
 
 class Table:
-    """A table of the configuration.
+    """A table of the configuration, whose values are checked against the annotations of its keys.
 
-    Values are checked against the annotations of the keys. A wrong value, or keys that can't be
-    combined, raise an `ArgumentError`. The docstring of a subclass inherits the descriptions of its
-    base class's keys.
+    A wrong value, or keys that can't be combined, raise an `ArgumentError`. The docstring of a
+    subclass inherits the descriptions of its base class's keys.
     """
 
     def __init_subclass__(cls) -> None:
@@ -511,7 +509,6 @@ AnyDataSet: TypeAlias = Digits | MNIST | Images | CSV | TableFile | NPZ | NPY
 
 
 def check_layers(path: str, layers: list[Named]) -> list[Named]:
-    """Return the layers, or raise an error if there are none."""
     if not layers:
         raise ArgumentError(f"{path}: expected a list of length >= 1; got []")
     return layers

@@ -194,7 +194,6 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
 
 
 def check_expansion(location: str, compressed: int, expanded: int) -> None:
-    """Raise a DataFileError if compressed data would expand to too many bytes."""
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
         announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
         raise DataFileError(
@@ -206,7 +205,6 @@ def check_expansion(location: str, compressed: int, expanded: int) -> None:
 def read_items(
     location: str, stream: ByteStream, shape: tuple[int, ...], dtype: np.dtype, order: _Order = "C"
 ) -> np.ndarray:
-    """Return the array in a stream, or raise a DataFileError if its length is wrong."""
     expected = math.prod(shape) * dtype.itemsize
     content = bytearray()  # grows as bytes arrive, since a forged header may claim any number
     while len(content) < expected:

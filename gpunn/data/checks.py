@@ -82,7 +82,6 @@ def check_inputs(
 
 
 def remedy(shape: Shape, input_shape: Shape, argument: str) -> str:
-    """Return advice on how to change this shape to (rows, *input_shape), or ""."""
     if shape == input_shape:
         return f"; for a single row use {argument}[None]"
     if (*shape[1:], 1) == input_shape and len(shape) > 1:
@@ -120,7 +119,6 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
 
 
 def check_rows(rows: int, others: Mapping[str, np.ndarray], argument: str = "X") -> None:
-    """Raise a DataError if one of the other arrays has another number of rows."""
     for name, array in others.items():
         if array.ndim == 0 or array.shape[0] != rows:
             actual = array.shape[0] if array.ndim else "a single number"
@@ -171,7 +169,6 @@ def check_largest_weight(
 
 
 def unfit_weights(argument: str, size: str, dtype: str) -> DataError:
-    """Return the error for weights outside the range of a dtype."""
     return DataError(
         f"{argument}: too {size} for {dtype}; scale the weights, for example to a mean of 1"
     )

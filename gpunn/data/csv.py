@@ -168,8 +168,6 @@ def load_csv(
 
 
 class _Reader:
-    """Reads the rows of an open file as arrays; counts and locates missing values."""
-
     def __init__(self, path: str, rows: Iterator[Row], dtype: np.dtype, markers: Markers) -> None:
         self._path, self._rows, self._dtype, self._markers = path, rows, dtype, markers
         self._names: list[str] = []
@@ -186,7 +184,6 @@ class _Reader:
         features: Sequence[str | int] | None,
         header: bool | Literal["auto"],
     ) -> None:
-        """Read the header, if there is one, and find the columns that the arguments select."""
         first = list(islice(self._rows, 2))
         if not first:
             raise RowsError("the file is empty")
@@ -218,7 +215,6 @@ class _Reader:
         self._features = indices
 
     def _position_of(self, argument: str, column: str | int) -> int:
-        """Return the position of a column that an argument gives by name or number."""
         names, width = self._names, len(self._names)
         if isinstance(column, str):
             if not self._has_header:
@@ -246,7 +242,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        """Return the file's content, or None if numbers were expected and the target has text."""
+        """Return None if numbers were expected and the target has text."""
         # A bytearray grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
@@ -297,10 +293,7 @@ class _Reader:
         return values if np.isfinite(values).all() else None
 
     def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
-        """Count missing values; return line, column and text of the first cell with text, or None.
-
-        A RowsError is raised if a number is not finite.
-        """
+        """Count missing values; return line, column and text of the first cell with text."""
         for line, row in block:
             for name, cell in ((self._names[index], row[index]) for index in indices):
                 if self._is_missing(line, name, cell):
@@ -313,7 +306,7 @@ class _Reader:
         return None
 
     def _codes(self, block: list[Row], index: int) -> np.ndarray:
-        """Return class codes, numbered in the order in which classes appear in the file."""
+        """Classes are numbered in the order in which they appear in the file."""
         name, codes = self._names[index], array("q")
         for line, row in block:
             text = text_of_cell(row[index].strip())
@@ -341,7 +334,6 @@ class _Reader:
         return missing
 
     def _refuse_missing(self) -> None:
-        """If values are missing, raise a RowsError that lists them."""
         if self._missing:
             more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
@@ -351,17 +343,14 @@ class _Reader:
 
 
 def _repeated(names: Sequence[str]) -> list[str]:
-    """Return the names that occur more than once."""
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _doubt(names: Sequence[str]) -> str:
-    """Return a hint about the delimiter for a file with a single column, else an empty string."""
     return "; there is a single column: is the delimiter right?" if len(names) == 1 else ""
 
 
 def _integers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return all cells as 64-bit integers, or None if a cell is not an integer of 64 bits."""
     try:
         return np.fromiter(map(int, cells), np.int64, len(cells))
     except (ValueError, OverflowError):

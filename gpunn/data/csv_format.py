@@ -29,13 +29,11 @@ class CsvFormat:
             raise ArgumentError(f"delimiter: {problem}")
 
     def metadata(self) -> dict[str, Any]:
-        """Return metadata for a network: the settings that the user chose, if there are any."""
         chosen = {name: value for name, value in asdict(self).items() if value not in (None, [])}
         return {"reading": chosen} if chosen else {}
 
 
 def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
-    """Return the training rows' format from a network's metadata, or raise a DataError."""
     try:
         csv_format: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:

@@ -35,10 +35,6 @@ ORIENTATION = 0x0112
 def read_images(
     paths: Sequence[Path], size: int | Sequence[int] | None = None, color: str = "auto"
 ) -> tuple[np.ndarray, str]:
-    """Return uint8 images of shape (rows, height, width, channels), and their color.
-
-    For the arguments and errors, see `gpunn.data.load_images`.
-    """
     check_choice("color", color, ("auto", "gray", "rgb", "color"))
     if size is not None:
         size = check_integers("size", [size, size] if isinstance(size, int) else size)
@@ -82,7 +78,6 @@ def headers(paths: Sequence[Path]) -> list[tuple[tuple[int, int], bool]]:
 
 
 def is_gray(image: Any) -> bool:
-    """Return whether the mode of a Pillow image has only shades of gray."""
     return image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;")
 
 
@@ -112,7 +107,6 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarray:
-    """Return the pixels of a Pillow image, with the given height and width."""
     pillow, ops = require("PIL.Image", "", ""), require("PIL.ImageOps", "", "")
     height, width = size
     if color == "color" and is_gray(image):

@@ -112,7 +112,6 @@ def files_by_class(
 
 
 def class_names(folder: Path, at_least: int = 2) -> list[str]:
-    """Return the names of a folder's subfolders; raise a DataFileError if there are too few."""
     names = subfolders(folder)
     if len(names) < at_least:
         raise DataFileError(
@@ -178,7 +177,7 @@ def entries(folder: Path, root: Path) -> list[Path]:
 
 
 def check_name(path: Path) -> None:
-    """Raise a DataFileError if a path is not UTF-8, since predictions and runs contain it."""
+    """Predictions and runs contain the name, so it must be UTF-8."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -186,10 +185,7 @@ def check_name(path: Path) -> None:
 
 
 def image_files(folder: Path, root: Path | None = None) -> list[Path]:
-    """Return the images in a folder and its subfolders, sorted by name; warn of other files.
-
-    Links must not lead out of the folder `root`. Raise a DataFileError if there are no images.
-    """
+    """Return the images in a folder and its subfolders, sorted by name; warn of other files."""
     files: list[Path] = []
     folders = [folder]
     for each in folders:  # which grows

@@ -58,7 +58,6 @@ def check_whole(array: Array) -> None:
 
 
 def shortened(path: object) -> str:
-    """Return the error message for a file that was truncated."""
     return (
         f"{path}: the file was truncated after it was memory-mapped; load it again, and don't "
         "change it during use"
@@ -66,7 +65,6 @@ def shortened(path: object) -> str:
 
 
 def reopened(path: str | os.PathLike[str]) -> FileIO:
-    """Open the file of a memory map again."""
     try:
         return FileIO(os.fspath(path))
     except OSError as error:
@@ -103,7 +101,6 @@ def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
 
 
 def read_into(file: FileIO, view: memoryview) -> None:
-    """Fill a view of bytes from the current position of the file."""
     while view:
         count = file.readinto(view)
         if not count:

@@ -68,7 +68,6 @@ class Prefetch(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        """Return the next item, or raise the exception of the iterator."""
         if self._thread is None:
             if self._closed:
                 raise StopIteration
@@ -105,6 +104,5 @@ class Prefetch(Generic[T]):
 
 
 def close(iterator: object) -> None:
-    """Close an iterator that has a method `close`, as generators have."""
     if hasattr(iterator, "close"):
         iterator.close()

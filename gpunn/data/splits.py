@@ -139,7 +139,6 @@ class _Choice:
         return True
 
     def _empties_class(self, group: int) -> bool:
-        """Return whether adding this group would choose all rows of a class."""
         return any(
             self.of_class[label] + count == self.counts.totals[label]
             for label, count in self.counts.classes[group]

@@ -15,11 +15,7 @@ from gpunn.storage.reading import open_file
 
 @contextlib.contextmanager
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """Open a text file, and yield its delimiter (detected if None) and its nonempty rows.
-
-    If there is a problem with the file, a DataFileError is raised, immediately or while rows are
-    read.
-    """
+    """Problems raise a DataFileError, immediately or while rows are read."""
     with open_file(path, DataFileError) as file:
         try:
             lines = Lines(chunks_of(file))

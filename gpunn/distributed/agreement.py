@@ -37,7 +37,6 @@ class Agreement:
 
     @classmethod
     def over(cls, communicator: Communicator) -> Agreement:
-        """Return the Agreement of a communicator; the first call makes it."""
         if communicator.agreement is None:
             communicator.agreement = cls(communicator)
         agreement: Agreement = communicator.agreement
@@ -110,7 +109,6 @@ class Agreement:
                 self._inside = self.ended = False
 
     def fail(self, error: BaseException) -> None:
-        """Report to the other ranks that this rank has failed."""
         if self.alone or self.ended or isinstance(error, DistributedError | AgreedExit):
             return
         self.ended = True

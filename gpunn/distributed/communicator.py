@@ -175,5 +175,4 @@ class Communicator:
 
 
 def on_host(backend: Backend) -> bool:
-    """Return whether a backend's arrays are NumPy arrays."""
     return isinstance(backend.zeros((0,), "float32"), np.ndarray)

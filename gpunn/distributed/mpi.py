@@ -18,18 +18,12 @@ RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 class MPICommunicator(Communicator):
-    """The processes of an MPI communicator.
-
-    This class uses a copy of the MPI communicator, so that its messages stay separate from the
-    program's messages.
-    """
-
     name = "mpi"
 
     def __init__(self, world: Any) -> None:
         from mpi4py import MPI
 
-        self._world = world.Dup()
+        self._world = world.Dup()  # its messages stay separate from the program's messages
         local = world.Split_type(MPI.COMM_TYPE_SHARED)
         super().__init__(world.Get_rank(), world.Get_size(), local.Get_rank(), local.Get_size())
         local.Free()

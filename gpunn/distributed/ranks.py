@@ -80,9 +80,7 @@ class Ranks:
             self.agreement.of_first((name, arguments), CALLBACKS)
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Return a list of all ranks' values; see `Agreement.gather`."""
         return self.agreement.gather(value, what)
 
     def gather_rows(self, rows: np.ndarray, what: str) -> np.ndarray:
-        """Return the rows of all ranks as one array, in the order of ranks."""
         return rows if self.alone else np.concatenate(self.gather(rows, what))

@@ -25,7 +25,6 @@ def share(rows: int, index: int, count: int) -> tuple[int, int]:
 
 
 def batches(rows: int, batch_size: int) -> Iterator[int]:
-    """Yield the number of rows in each batch of an update with `rows` rows."""
     for start in range(0, rows, batch_size):
         yield min(batch_size, rows - start)
 
@@ -59,7 +58,6 @@ class Shares:
 
     @classmethod
     def of_rank(cls, rank: int, size: int, shards: int = 0) -> Shares:
-        """Return the shards of the process `rank` of `size` processes."""
         shards = check_shards(shards, size)
         count = shards // size
         return cls(shards, rank * count, count)
@@ -96,7 +94,6 @@ class Shares:
         return np.concatenate([(starts + full).reshape(-1), last])
 
     def _within(self, rows: int, batch_size: int) -> np.ndarray:
-        """Return the positions of this process's rows among the rows of an update."""
         parts, begin = [np.zeros(0, np.int64)], 0
         for batch in batches(rows, batch_size):
             start, stop = self.bounds(batch)

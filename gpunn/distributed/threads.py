@@ -18,8 +18,6 @@ T = TypeVar("T")
 
 
 class World:
-    """The state that the threads share."""
-
     def __init__(self, size: int) -> None:
         self.barrier = threading.Barrier(size)
         self.values: list[Any] = [None] * size

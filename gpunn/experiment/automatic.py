@@ -67,10 +67,9 @@ class Automatic:
     estimator: Any
 
     def fit(self, folder: Path, ended: OnCandidate) -> str:
-        """Train until the time is over or Ctrl-C is pressed; return why training ended early.
+        """Finished candidates are saved in `folder`.
 
-        Finished candidates are saved in `folder`. If no candidate is finished, Ctrl-C raises a
-        KeyboardInterrupt.
+        Without any, Ctrl-C raises a KeyboardInterrupt.
         """
         estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}
         training, validation = self.splits.training, self.splits.validation
@@ -90,7 +89,6 @@ class Automatic:
         return stopped
 
     def _name(self) -> None:
-        """Give the estimator the names of classes, and of the columns that are not dropped."""
         estimator, classes = self.estimator, self.splits.metadata.get("classes")
         if classes is not None:
             estimator.classes_ = np.array(classes)
@@ -111,11 +109,9 @@ class Automatic:
         return network
 
     def trainer(self) -> Trainer:
-        """Return a trainer that evaluates the trained ensemble."""
         return make_trainer(self.network, self.objects, self.config)
 
     def evaluate(self) -> Evaluation | None:
-        """Evaluate the ensemble on the test rows; return None without test rows."""
         test = self.splits.test
         if test is None:
             return None
@@ -124,7 +120,7 @@ class Automatic:
 
 
 def targets_of(split: Split) -> np.ndarray:
-    """Return targets as estimators accept them: a vector if there is one target."""
+    """Return a vector if there is one target, as estimators expect."""
     y = split.targets()
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -191,7 +187,6 @@ def prepared(
 
 
 def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
-    """Return `model.parameters`; raise a ConfigError if the estimator lacks a parameter."""
     valid = [name for name in known if name not in ELSEWHERE]
     for name in given:
         if name in ELSEWHERE:
@@ -206,7 +201,6 @@ def checked_parameters(given: Mapping[str, Any], known: list[str]) -> dict[str, 
 def settled_training(
     config: Draft, task: str, outputs: int, parameters: Mapping[str, Any], allow_imports: bool
 ) -> Config:
-    """Return the configuration with the loss and the metrics that evaluate the ensemble."""
     quantiles, metric = parameters.get("quantiles"), parameters.get("metric", "auto")
     try:
         outputs, metric = with_quantiles(
@@ -227,7 +221,6 @@ def settled_training(
 
 
 def check_classes(classes: list[str], training: Split, settings: Training) -> None:
-    """Raise a ConfigError if a setting doesn't fit the classes, or a class has no training row."""
     if settings.threshold_for is not None and len(classes) != 2:
         raise ConfigError(
             "training.threshold_for: only two classes have a threshold; remove the key"

@@ -36,7 +36,7 @@ COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_m
 
 
 class AutomaticFolder(LockedFolder):
-    """The folder of a run of the model "auto", whose history has one row, for the final network."""
+    """The run's history has one row, for the final network."""
 
     def begin(self, run: Automatic) -> None:
         """Lock the folder, and describe this run.
@@ -59,7 +59,6 @@ class AutomaticFolder(LockedFolder):
             new.commit()
 
     def save(self, run: Automatic) -> dict[str, float]:
-        """Write the network, the leaderboard and the history; return the row of the history."""
         rows = run.estimator.leaderboard_
         seconds = sum(row["seconds"] for row in rows if row["kind"] in ("ensemble", "distilled"))
         row = {"epoch": 1, str(run.config.training.monitor): rows[0]["score"], "seconds": seconds}
@@ -73,12 +72,10 @@ class AutomaticFolder(LockedFolder):
         return row
 
     def finish(self, run: Automatic, stopped: str, metrics: Mapping[str, float] | None) -> None:
-        """Write how the run ended, and the metrics of the test rows, if there are any."""
         self._write_evaluation(1, stopped, run.splits.test, metrics)
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a leaderboard as CSV; the last columns contain the candidates' settings."""
     settings = dict.fromkeys(name for row in rows for name in row["settings"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -223,7 +223,6 @@ class Experiment:
 
 
 def evaluate_split(trainer: Trainer, split: Split, data: DataSet) -> Evaluation:
-    """Evaluate a network on a split of the data; see `gpunn.experiment.evaluation.evaluated`."""
     builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
     checked = builder.check(split.source_inputs, split.source_targets)
     return evaluated(trainer, builder.subset(checked, split.indices), data)
@@ -370,7 +369,6 @@ def make_trainer(
 
 
 def _started(config: Config, model: Sequential) -> WeightsReport | None:
-    """Copy the weights of `model.start_from`, and freeze the layers of `model.frozen`."""
     report = None
     if config.model.start_from is not None:
         try:
@@ -416,7 +414,6 @@ def _network(
 def _check_threshold(
     config: Config, trainer: Trainer, training: Subset, validation: Split | None
 ) -> None:
-    """Raise a ConfigError if a threshold can't be chosen; warn if the positive class is common."""
     criterion, data, classes = config.training.threshold_for, config.data, trainer.model.classes
     if criterion is None:
         return
@@ -445,7 +442,6 @@ def _check_threshold(
 
 
 def class_weights(training: Training, classes: list[str]) -> dict[int, float] | str | None:
-    """Return class weights with the index of each class in place of its name."""
     weights = training.class_weight
     if weights is None or isinstance(weights, str):
         return weights

@@ -110,7 +110,7 @@ def read_split(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return the rows of an NPY, NPZ or Parquet file, without targets, for predictions."""
+    """Return rows without targets, for predictions."""
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
     if path.suffix == ".parquet" and data is None:
@@ -176,7 +176,7 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Split:
-    """Return rows; targets that are strings become their indices in `classes`."""
+    """Targets that are strings become their indices in `classes`."""
     if is_text(y):
         if classes is None:
             raise DataError(
@@ -250,13 +250,12 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
-    """Return the columns that a network was trained on: their names, or indices if unnamed."""
+    """Return the names of the columns, or their indices if they are unnamed."""
     features: list[str] = metadata["features"]
     return list(features) if metadata["header"] else [int(number) for number in features]
 
 
 def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.ndarray:
-    """Return the targets with each class name replaced by its index in `classes`."""
     targets, title = np.asarray(table.y), f"{path}: the target {table.target_name!r}"
     if classes is None and table.classes is None:
         return targets

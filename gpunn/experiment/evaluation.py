@@ -69,7 +69,7 @@ def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Return loss and metrics on checked rows. For classes of a table, add log loss and AUC."""
+    """For classes of a table, add log loss and AUC."""
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
     if truth is None or not isinstance(data, TableFile):
@@ -89,22 +89,18 @@ def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
 
 
 def predicted(model: Sequential, subset: Subset) -> np.ndarray:
-    """Return the network's outputs for checked rows."""
     return model.predict_encoded(inputs_of(subset))
 
 
 def inputs_of(subset: Subset) -> np.ndarray:
-    """Return the encoded inputs of checked rows."""
     return chosen(subset.dataset.X, subset)
 
 
 def targets_of(subset: Subset) -> np.ndarray:
-    """Return the checked targets."""
     return np.asarray(chosen(subset.dataset.y, subset))
 
 
 def weights_of(subset: Subset) -> np.ndarray | None:
-    """Return the rows' weights, or None."""
     weights = subset.dataset.weights
     return None if weights is None else chosen(weights, subset)
 
@@ -115,12 +111,11 @@ def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
-    """Return the index of each row's class, or None if the loss does not use classes."""
+    """Return None if the loss does not use classes."""
     return loss.class_indices(targets_of(subset))
 
 
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
-    """Set the network's threshold to the best threshold for the validation rows."""
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
     choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)
@@ -137,7 +132,6 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, wa
 
 
 def set_temperature(trainer: Trainer, validation: Subset) -> None:
-    """Scale a tabular model's logits, if any, by the best temperature for validation rows."""
     model = trainer.model
     if model.output_activation == "softmax":
         targets = classes_of(trainer.loss, validation)
@@ -152,7 +146,6 @@ def set_temperature(trainer: Trainer, validation: Subset) -> None:
 
 
 def set_intervals(trainer: Trainer, validation: Subset) -> None:
-    """Set the network's intervals from validation rows, if the loss is for regression."""
     loss, model = trainer.loss, trainer.model
     quantiles = loss.quantiles if isinstance(loss, Quantiles) else ()
     if not isinstance(loss, WITH_INTERVALS) or (quantiles and 0.5 not in quantiles):
@@ -165,7 +158,6 @@ def set_intervals(trainer: Trainer, validation: Subset) -> None:
 
 
 def set_prediction_sets(trainer: Trainer, validation: Subset) -> None:
-    """Set the network's prediction sets from validation rows, if each row has one class."""
     model, truth = trainer.model, classes_of(trainer.loss, validation)
     activation = model.output_activation or ""
     has_classes = activation == "softmax" or (activation, model.output_shape) in TWO_CLASSES

@@ -67,7 +67,6 @@ def remove_candidates(folder: Path) -> None:
 
 
 def listing(folder: Path) -> str:
-    """Return the existing files of a run, one per line, each with a description."""
     written = {name: text for name, text in FILES.items() if (folder / name).exists()}
     width = len(str(folder / max(written, key=len, default="")))
     return "\n".join(f"{folder / name!s:<{width}}  {text}" for name, text in written.items())
@@ -134,7 +133,7 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header; `names` become columns even if they have no values."""
+    """`names` become columns even if they have no values."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

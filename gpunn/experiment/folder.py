@@ -232,7 +232,6 @@ class RunFolder(LockedFolder, Callback):
         self.kept_epoch = trainer.epoch
 
     def _restore_best(self, trainer: Trainer, new: Replacement) -> None:
-        """Restore the best epoch's network file from a checkpoint; log a warning if that fails."""
         path, best = self.path / BEST, self.best_epoch
         if best is None:
             return

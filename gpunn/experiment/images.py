@@ -60,7 +60,6 @@ def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
 
 
 def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
-    """Return a configuration with a small convolutional network for a folder of images."""
     folders = split_folders(folder)
     data: dict[str, Any] = {"dataset": "images", "path": str(folder.absolute())}
     data |= {f"{each}_fraction": fraction for each in ("test", "validation") if each not in folders}
@@ -84,8 +83,6 @@ def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ImagePredictions(Predictions):
-    """The predictions for image files, with the probability of each predicted class."""
-
     files: Sequence[str] = ()
 
     def names(self, with_probabilities: bool) -> list[str]:
@@ -107,11 +104,7 @@ class ImagePredictions(Predictions):
 def predicted_images(
     model: Sequential, paths: Sequence[Path], meaning: Callable[[np.ndarray], Predictions]
 ) -> Iterator[ImagePredictions]:
-    """Yield the predictions for image files, and for all images in folders, in blocks.
-
-    `meaning` interprets the network's outputs. A DataError is raised if the network does not expect
-    images, or if a file cannot be read.
-    """
+    """`meaning` interprets the network's outputs."""
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise DataError(f"{paths[0]}: the network expects no images, but rows of shape {shape}")

@@ -53,7 +53,6 @@ class LockedFolder:
             self._lock = None
 
     def _check_link(self, name: str) -> None:
-        """Raise a ConfigError if a folder of the run is a link that leads out of the run folder."""
         if confined(self.path, name) is None:
             raise ConfigError(
                 f"{self.path / name}: this link leads out of the run folder; remove it, or link "
@@ -61,7 +60,6 @@ class LockedFolder:
             )
 
     def _prepare(self) -> None:
-        """Make and lock the folder, and remove the temporary files of killed runs."""
         make_folder(self.path)
         self._take_lock()
         remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
@@ -75,7 +73,6 @@ class LockedFolder:
     def _write_evaluation(
         self, epochs: int, stopped: str, test: Split | None, metrics: Mapping[str, float] | None
     ) -> None:
-        """Write the file `evaluation.json`, with the test rows' metrics if there are any."""
         measured = None
         if metrics is not None and test is not None:
             measured = {"rows": test.rows, **metrics}

@@ -16,7 +16,6 @@ from gpunn.thresholds import check_threshold
 
 
 def reading_of(data: DataSet) -> CsvFormat:
-    """Return the header, delimiter and other format settings of a run's training rows."""
     if not isinstance(data, (CSV, TableFile)):
         return CsvFormat()
     header = None if data.header == "auto" else data.header
@@ -28,7 +27,6 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
-    """Return a list of names; raise an error if the list is empty or a name is invalid."""
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
     if (longest := max(map(len, names))) > MAX_NAME and path == "classes":
@@ -38,8 +36,6 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """Metadata of all kinds of data: the class names and the threshold, if any."""
-
     classes: Annotated[list[str], check_names] | None = None
     threshold: Annotated[float, check_threshold] | None = None
 
@@ -58,7 +54,6 @@ class CSVMetadata(DataMetadata):
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError unless a file's metadata has the form that `gpunn train` writes."""
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:
         typed(kind, metadata, ignore_unknown=True)

@@ -48,7 +48,6 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def network_of(name: str) -> Network:
-    """Return the tabular model called `name`, or raise a ConfigError if there is none."""
     if name == AUTO:
         raise ConfigError(
             f"model.name: only gpunn train has the model {AUTO!r}, which trains several networks; "
@@ -62,7 +61,6 @@ def network_of(name: str) -> Network:
 def settled(
     config: Draft, schema: Schema | None, splits: Splits, loss: Loss | None, on_cpu: bool
 ) -> tuple[list[Layer], Config]:
-    """Return the named model's layers, and the configuration with the model's training settings."""
     model, name = config.model, config.model.name
     assert name is not None
     network = network_of(name)
@@ -101,7 +99,6 @@ def task_of_numbers(splits: Splits, loss: Loss | None) -> str:
 def recipe_of(
     model: Model, network: Network, schema: Schema, X: np.ndarray, outputs: int, task: str
 ) -> Recipe:
-    """Return the model for the encoded training rows X, with the parameters of `[model]`."""
     every = signature(network.make).parameters.values()
     known = [each.name for each in every if each.kind is Parameter.KEYWORD_ONLY]
     for parameter in model.parameters:
@@ -117,7 +114,6 @@ def recipe_of(
 
 
 def training_of(recipe: Recipe) -> dict[str, Any]:
-    """Return a tabular model's default training settings (recipe) as the table `[training]`."""
     return {
         **recipe.options,
         "callbacks": [callback.config() for callback in recipe.options["callbacks"]],

@@ -99,7 +99,6 @@ class Objects:
         return value
 
     def described(self) -> dict[str, Any]:
-        """Return the configuration with all defaults of all objects, in JSON types."""
         described: dict[str, Any] = self.config.plain()
         if self.config.model.name is None:
             described["model"]["layers"] = [self._description(layer) for layer in self.layers]
@@ -131,7 +130,6 @@ class Objects:
 def trained_network(
     config: Config, model_file: Path, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential, Objects]:
-    """Return the network in a model file of a run, and the objects of the run's configuration."""
     # First, because it imports the classes that the model file refers to.
     objects = objects_of_run(config, model_file, allow_imports)
     model = load_model(model_file, config.get_backend(backend), allow_imports=allow_imports)

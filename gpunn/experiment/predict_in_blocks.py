@@ -49,7 +49,6 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
 
 
 def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
-    """Return the numbers in the cells; raise a ValueError that names the invalid column."""
     names, missing = layout["names"] or layout["positions"], layout["missing"]
     numbers = spelled([cell for row in rows for cell in row])
     if numbers is not None and np.isfinite(numbers).all() and not np.isin(numbers, missing).any():

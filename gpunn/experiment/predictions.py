@@ -85,7 +85,6 @@ def interpret(
 def with_bounds(
     outputs: np.ndarray, intervals: dict[str, Any], percent: int, targets: Sequence[str] | None
 ) -> Predictions:
-    """Return predictions with intervals; `percent` % of the intervals contain the true number."""
     try:
         found = bounds(outputs.T.astype(np.float64), intervals, percent)
     except ValueError as error:
@@ -103,7 +102,6 @@ def with_sets(
     sets: dict[str, Any],
     percent: int,
 ) -> Predictions:
-    """Return predictions with sets of classes; `percent` % of the sets contain the true class."""
     predictions = interpret(outputs, activation, classes, None, threshold)
     p = probabilities(outputs.astype(np.float64), activation)
     try:

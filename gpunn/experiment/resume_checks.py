@@ -63,7 +63,6 @@ def check_resumable(
 def check_same_data(
     folder: Path, earlier: dict[str, list[int]], current: dict[str, list[int]]
 ) -> None:
-    """Raise a ConfigError if the fingerprints of the data differ; see `Split.fingerprint`."""
     if earlier != current:
         old, new = (
             ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
@@ -80,7 +79,6 @@ def check_same_data(
 def warn_of_changes(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
 ) -> None:
-    """Log a warning for each change since the earlier run that makes results different."""
     changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
     for path, old, new in changes:
         LOG.warning(
@@ -102,7 +100,6 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
 
 
 def _options(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all backend options, with defaults for options that the description lacks."""
     options = description.get("backend_options")
     defaults = BackendOptions().plain()
     return defaults | options if isinstance(options, dict) else defaults

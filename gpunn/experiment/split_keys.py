@@ -36,7 +36,6 @@ class SplitKeys:
     def split(
         self, indices: np.ndarray | None, fraction: float, seed: int, classes: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return which rows to keep and which to hold out; see `gpunn.data.splits`."""
         values = self.values if indices is None else self.values[indices]
         if self.kind == "time":
             return split_times(values, fraction)
@@ -57,9 +56,7 @@ def split_keys(
 ) -> SplitKeys | None:
     """Return the keys by which a table's rows are split, or None for a random split.
 
-    `missing` has further strings that mark a missing value, and `kinds` has the kinds of columns
-    that the user chose. A ConfigError is raised if the table lacks the split's column, and a
-    DataError if a row has no time or group.
+    `missing` has further strings that mean a missing value.
     """
     if data.split_by is None:
         return None

@@ -21,7 +21,6 @@ SHOWN = 5
 
 
 def described_split(splits: Splits, schema: Schema | None) -> str:
-    """Return a description of a split by time or group; "" for a random split."""
     source, keys = splits.training.source_inputs, splits.keys
     if keys is None:
         return ""
@@ -37,7 +36,6 @@ def described_split(splits: Splits, schema: Schema | None) -> str:
 
 
 def as_input(column: str, splits: Splits, schema: Schema | None) -> str:
-    """Return a sentence that says whether the split's column is an input."""
     if schema is None:
         return (
             f"{column!r} is {'an' if column in splits.metadata.get('features', ()) else 'not an'} "
@@ -49,7 +47,6 @@ def as_input(column: str, splits: Splits, schema: Schema | None) -> str:
 
 
 def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) -> list[str]:
-    """Return one line for each possible problem of the split."""
     source = splits.training.source_inputs
     drawn = data.validation_fraction or data.test_fraction
     if drawn and data.split is None and isinstance(data, TableFile) and schema is not None:
@@ -81,7 +78,6 @@ def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) 
 
 
 def remarks_on_files(data: SplitDataSet, splits: Splits) -> list[str]:
-    """Return remarks on validation and test files that overlap the training rows."""
     source, keys, remarks = splits.training.source_inputs, splits.keys, []
     for name, split in splits.sources.items():
         rows = split.source_inputs

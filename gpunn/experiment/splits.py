@@ -94,7 +94,6 @@ class Splits:
 
     @property
     def by_name(self) -> dict[str, Split]:
-        """A dict of the splits that exist, by their names "training", "validation" and "test"."""
         named = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
@@ -154,7 +153,6 @@ class Splits:
         return splits.divided(config, loss.class_indices(targets))
 
     def _classes_of_table(self, loss: Loss | None) -> np.ndarray | None:
-        """Return the class of each row of a table, or None if the targets are not classes."""
         y = self.training.source_targets
         if "classes" in self.metadata:
             return y

@@ -23,7 +23,6 @@ LOG = logging.getLogger("gpunn")
 
 
 def load_table(data: TableFile, loss: Loss | None) -> Splits:
-    """Return the raw rows of a table, with targets as the loss needs them."""
     table = read_rows(data.path, data)
     targets = TableTargets(table, data)
     classes = targets.classes(loss)
@@ -47,7 +46,6 @@ def load_table(data: TableFile, loss: Loss | None) -> Splits:
 def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Split:
-    """Return the rows of a validation or test file, which may only have the given classes."""
     table = read_rows(path, data)
     return Split(table, TableTargets(table, data).encoded(classes, loss))
 

@@ -59,7 +59,6 @@ def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.n
 
 
 def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
-    """Raise a ConfigError if the loss or the number of outputs does not fit the classes."""
     if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and len(classes) > 2:
         raise ConfigError(
             f"training.loss: {loss.name!r} on one output is for two classes, but the target has "
@@ -106,18 +105,16 @@ def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
 
 
 def label_names(values: np.ndarray) -> list[str]:
-    """Return the numbers as strings, such as "3" for an integer and "3.0" for a float."""
     return [str(value) for value in values]
 
 
 def codes_of_numbers(y: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
-    """Return the index in `classes` of each number; see `positions`."""
+    """Return the index in `classes` of each number."""
     values, inverse = np.unique(y, return_inverse=True)
     return np.asarray(positions(label_names(values), classes, title)[inverse])
 
 
 def is_text(y: np.ndarray) -> bool:
-    """Return whether an array has a dtype of strings or bytes."""
     return y.dtype.kind in "US"
 
 
@@ -144,7 +141,7 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
 
 
 def name_of_class(value: bytes | str) -> str:
-    """Return a row's value as a class name, or raise a ValueError if it can't be a class name."""
+    """Raise a ValueError if the value can't be a class name."""
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)
         text.encode()
@@ -158,8 +155,6 @@ def name_of_class(value: bytes | str) -> str:
 
 
 class TableTargets:
-    """The target columns of a table, which must all have a value in each row."""
-
     def __init__(self, table: Table, data: TableFile) -> None:
         markers = Markers.of(data.missing_values)
         self.data = data
@@ -227,7 +222,7 @@ class TargetColumn:
         check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
     def classes(self, loss: Loss | None) -> list[str] | None:
-        """Return the sorted classes, or None if the targets are numbers; see `TableTargets`."""
+        """Return None if the targets are numbers."""
         if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
             return None
         title = f"{self.table.title}: the target {self.name!r}"

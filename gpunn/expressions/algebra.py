@@ -34,7 +34,6 @@ def is_zero(node: Node) -> bool:
 
 
 def expanded(node: Node, args: Sequence[Sum]) -> Sum:
-    """Return a node as a sum of products, given its arguments."""
     if node.op == NUMBER:
         return total([(frozenset(), node.data)])
     if is_expanded(node):
@@ -67,7 +66,6 @@ def total(terms: Iterable[tuple[Factors, float]]) -> Sum:
 
 
 def times(a: Factors, b: Factors) -> Factors:
-    """Return the product of two products."""
     powers = dict(a)
     for factor, power in b:
         powers[factor] = powers.get(factor, 0) + power
@@ -75,13 +73,11 @@ def times(a: Factors, b: Factors) -> Factors:
 
 
 def multiplied(a: Sum, b: Sum) -> Sum:
-    """Return the product of two sums."""
     pairs = product(a.items(), b.items())
     return total((times(x, y), p * q) for (x, p), (y, q) in pairs)
 
 
 def divided(a: Sum, b: Sum) -> Sum | None:
-    """Return a / b, or None if b is not a single product."""
     if len(b) != 1:
         return None
     ((factors, coefficient),) = b.items()

@@ -105,7 +105,7 @@ class Cotangents:
 
 
 def dependent(nodes: Sequence[Node], inputs: Sequence[Node]) -> set[int]:
-    """Return the ids of inputs, and of all nodes that depend on inputs; nodes must be in order."""
+    """`nodes` must be in order."""
     found = {id(each) for each in inputs}
     for node in nodes:
         if node.kind == "float" and any(id(each) in found for each in node.args):
@@ -128,7 +128,6 @@ def mask_of(node: Node) -> Mask | None:
 
 
 def plus(graph: Graph, a: Node, b: Node) -> Node:
-    """Return a + b."""
     if a is b:
         return graph.call("multiply", a, graph.number(2.0))
     one, other = mask_of(a), mask_of(b)

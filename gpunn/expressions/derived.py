@@ -97,7 +97,6 @@ def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: 
 
 
 def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None:
-    """Raise an `Untraceable` if an element of a result depends on other elements of the inputs."""
     shapes = {id(each): each.shape for each in inputs}
     for node in in_order(results):
         shape = next((shapes[id(each)] for each in node.args if id(each) in shapes), None)
@@ -151,12 +150,10 @@ def cached(
 
 
 def is_array(value: Any) -> bool:
-    """Return whether a value is an array of some library."""
     return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)
 
 
 def kind_of(xp: Any, array: Array) -> str:
-    """Return the kind of an array's elements: "float", "int" or "bool"."""
     if array.dtype == xp.bool:
         return "bool"
     return "int" if xp.isdtype(array.dtype, "integral") else "float"

@@ -14,16 +14,12 @@ from gpunn.typing import Array
 
 
 class Library(NamedTuple):
-    """An array library, and the dtypes and the device of new arrays."""
-
     xp: Any
     dtypes: Mapping[str, Any]
     device: Any
 
 
 class Call(NamedTuple):
-    """A call of a function with a library and some values."""
-
     function: Callable[..., Any]
     operands: tuple[int, ...]
     result: int
@@ -66,17 +62,14 @@ class Plan:
         return tuple(values[k] for k in self._results)
 
     def _value(self, value: Any = None) -> int:
-        """Add a value, and return its number."""
         self._values.append(value)
         return len(self._values) - 1
 
     def _call(self, function: Callable[..., Any], *operands: int) -> int:
-        """Add a call of a function, and return the number of the call's result."""
         self._calls.append(Call(function, operands, self._value(), []))
         return self._calls[-1].result
 
     def _array(self, node: Node, kind: str) -> int:
-        """Convert a node's value to an array of kind `kind`, and return the new value's number."""
         if (id(node), kind) not in self._numbers:
             made = partial(number, kind=kind, value=node.data)
             converted = partial(astype, kind=kind)
@@ -88,7 +81,6 @@ class Plan:
         return self._numbers[id(node), kind]
 
     def _computed(self, node: Node) -> int:
-        """Add the calls that compute a node; return the number of the node's value."""
         if node.op in SOURCES:
             return self._call(partial(SOURCES[node.op], node))
         if node.op in SHAPED:
@@ -113,23 +105,19 @@ TYPES: Mapping[str, type] = {"float": float, "int": int, "bool": bool}
 
 
 def number(library: Library, kind: str, value: float) -> Array:
-    """Return a number as an array without axes."""
     return library.xp.asarray(TYPES[kind](value), dtype=library.dtypes[kind], device=library.device)
 
 
 def astype(library: Library, a: Array, kind: str) -> Array:
-    """Convert an array to kind `kind`."""
     return library.xp.astype(a, library.dtypes[kind])
 
 
 def numbers(node: Node, library: Library) -> Array:
-    """Return an array of the integers in a node's range."""
     dtype = library.dtypes[node.kind]
     return library.xp.arange(*node.data, dtype=dtype, device=library.device)
 
 
 def interval(node: Node, library: Library) -> Array:
-    """Return which columns are in an interval."""
     (start, stop), xp = node.data, library.xp
     columns = xp.arange(*node.shape, dtype=xp.int64, device=library.device)
     return xp.logical_and(columns >= start, columns < stop)
@@ -159,7 +147,6 @@ def tanh_softplus(library: Library, z: Array) -> Array:
 
 
 def named(name: str) -> Callable[..., Array]:
-    """Return a function that calls the array library's function `name`."""
     return lambda library, *operands: getattr(library.xp, name)(*operands)
 
 
@@ -198,8 +185,6 @@ def placed(node: Node, library: Library, a: Array) -> Array:
 
 
 def reduced(name: str) -> Callable[..., Array]:
-    """Return a function that reduces each row by the array library's function `name`."""
-
     def function(node: Node, library: Library, a: Array) -> Array:
         axes = tuple(range(1, len(node.args[0].shape)))
         return getattr(library.xp, name)(a, axis=axes)

@@ -120,7 +120,7 @@ def expression_of(
 
 
 def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
-    """Copy roots to a graph; `replaced` maps ids of nodes to the nodes that replace them."""
+    """`replaced` maps ids of nodes to the nodes that replace them."""
     made = dict(replaced)
     for node in in_order(roots):
         if id(node) not in made:
@@ -167,7 +167,6 @@ WITH_SHAPE = ("copy", "reshape")
 
 
 def listed(results: Sequence[Node]) -> str:
-    """Return a line for each function that the results need, and one for the results."""
     names: dict[int, str] = {}
     lines = list[str]()
     for node in in_order(results):

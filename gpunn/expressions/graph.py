@@ -54,12 +54,10 @@ class Node:
         return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
-        """Return whether the node is a number, which equals `value` if given."""
         return self.op == NUMBER and (value is None or self.data == value)
 
 
 def is_scalar(node: Node) -> bool:
-    """Return whether a node has one element."""
     return math.prod(node.shape) == 1
 
 
@@ -214,7 +212,6 @@ def logarithm(graph: Graph, a: Node) -> Node | None:
 
 
 def log_of_1_plus(graph: Graph, a: Node) -> Node | None:
-    """Rewrite log(1 + e^v) as softplus(v)."""
     return graph.call("softplus", a.args[0]) if a.op == "exp" else None
 
 

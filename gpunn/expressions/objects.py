@@ -39,7 +39,6 @@ def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
 
 
 def equal(a: object, b: object) -> bool:
-    """Return whether two values are the same object, or equal numbers or strings."""
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
 
 

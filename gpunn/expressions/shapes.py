@@ -10,7 +10,6 @@ from gpunn.typing import Shape
 
 
 def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
-    """Return a node's elements with another shape."""
     while node.op == "reshape":
         node = node.args[0]
     if node.op in SLICES and shape[:1] != node.shape[:1]:  # their rows are not adjacent
@@ -21,7 +20,6 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
 
 
 def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
-    """Return adjacent columns of a node of shape (rows, columns)."""
     if any(each.op in SLICES for each in (node, *node.args)):  # columns of columns
         node = graph.node("copy", node, shape=node.shape, kind=node.kind)
     shape = node.shape[0], stop - start
@@ -54,7 +52,6 @@ def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
 
 
 def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
-    """Return a node broadcast to a shape."""
     if node.shape == shape:
         return node
     return graph.node("copy", graph.broadcastable(node, shape), shape=shape, kind=node.kind)

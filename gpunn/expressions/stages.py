@@ -39,7 +39,6 @@ def rows_and_columns(shape: Shape) -> tuple[int, int]:
 
 
 def base_of(node: Node) -> Node:
-    """Return the node from which a node was reshaped, or the node itself."""
     while node.op == "reshape":
         node = node.args[0]
     return node
@@ -157,7 +156,6 @@ def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
 
 
 def is_number(node: Node) -> bool:
-    """Return whether a node is a function of numbers."""
     return node.op not in REDUCTIONS and all(is_scalar(each) for each in (node, *node.args))
 
 

@@ -31,7 +31,6 @@ class Tracer:
         """Why the code can't be traced; kept here, since the code may catch the exception."""
 
     def refuse(self, reason: str) -> NoReturn:
-        """Raise an `Untraceable`."""
         self.refusal = self.refusal or reason
         raise Untraceable(reason)
 
@@ -57,12 +56,10 @@ class Tracer:
         return KINDS[array.dtype.kind]
 
     def full(self, value: float, shape: Shape, kind: str = "float") -> StandIn:
-        """Return a stand-in for an array that is filled with a number."""
         number = self.graph.number(value)
         return StandIn(self, self.graph.node("copy", number, shape=shape, kind=kind))
 
     def node_of(self, value: Any) -> Node:
-        """Return the node of a stand-in or of a Python number."""
         if isinstance(value, StandIn):
             if value.tracer is not self:
                 self.refuse("an array belongs to another operation")
@@ -172,7 +169,6 @@ class StandIn:
 
     @property
     def device(self) -> str:
-        """The device, as NumPy calls it."""
         return "cpu"
 
     @property
@@ -405,7 +401,6 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
 
 
 def product_of(base: StandIn, count: int) -> StandIn:
-    """Return base^count, by squaring."""
     result: StandIn | None = None
     square = base
     while count:

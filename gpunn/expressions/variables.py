@@ -54,7 +54,6 @@ def used_variables(cls: type) -> list[tuple[object, str, bool]]:
 
 
 def found_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return the result of `used_variables` for a custom class."""
     pending = [
         function
         for each in cls.__mro__
@@ -134,14 +133,12 @@ def restorer(value: Any) -> Callable[[], object]:
 
 
 def replace(contents: Any, before: Any) -> None:
-    """Restore the earlier contents of a dict or a set."""
     for each in set(contents) - set(before):
         contents.pop(each) if isinstance(contents, dict) else contents.remove(each)
     contents.update(before)
 
 
 def value_of(owner: object, name: str) -> Any:
-    """Return a variable's value, or None if it is not set."""
     try:
         return getattr(owner, name, None)
     except ValueError:  # an empty cell
@@ -149,7 +146,6 @@ def value_of(owner: object, name: str) -> Any:
 
 
 def function_of(member: object) -> FunctionType | None:
-    """Return the function of a class's member, or None."""
     inner = getattr(member, "fget", None) or getattr(member, "__func__", member)
     return inner if isinstance(inner, FunctionType) else None
 
@@ -161,7 +157,6 @@ def stored_by(code: CodeType) -> list[str]:
 
 
 def codes_in(code: CodeType) -> Iterator[CodeType]:
-    """Yield a function's code, and the code of functions within it."""
     yield code
     for each in code.co_consts:
         if isinstance(each, CodeType):

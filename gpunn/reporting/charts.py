@@ -227,7 +227,6 @@ def drawable(values: Sequence[float]) -> np.ndarray:
 
 
 def mark(axes: Any, x: float, y: float, text: str, color: str, gid: str) -> None:
-    """Mark a point with a dot, a thin vertical line, and a text above the line."""
     axes.axvline(x, color=MUTED, linewidth=0.7, dashes=(2, 2), zorder=0.5)
     axes.plot([x], [y], "o", color=color, markersize=5.5, gid=gid, zorder=5)
     left, right = axes.get_xlim()
@@ -246,7 +245,6 @@ def mark(axes: Any, x: float, y: float, text: str, color: str, gid: str) -> None
 
 
 def sentence(line: Line, x_label: str) -> str:
-    """Return a description of a line in a chart."""
     pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
     if not pairs:
         return f"{line.name}: no finite values."
@@ -344,7 +342,6 @@ def points(
 
 
 def apply_axis(axes: Any, axis: Axis) -> None:
-    """Apply the settings of an x axis."""
     ticker = require("matplotlib.ticker", "a report", install_command("report"))
     if axis.categories:
         every = -(-len(axis.categories) // LABELS)
@@ -507,7 +504,6 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 
 
 def page_ready(svg: str, key: str) -> str:
-    """Return Matplotlib's SVG for a page with several charts, in the page's colors."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{key}-', svg)

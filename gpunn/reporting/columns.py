@@ -84,7 +84,6 @@ def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFind
 
 
 def importances(model: Sequential, loss: Loss, split: Split) -> tuple[dict[str, float], int]:
-    """Return the rise of the error for each shuffled column, and the number of rows used."""
     assert model.schema is not None
     chosen = np.unique(np.linspace(0, split.rows - 1, min(split.rows, MAX_ROWS)).astype(np.int64))
     split = split.take(chosen)
@@ -107,7 +106,6 @@ def importances(model: Sequential, loss: Loss, split: Split) -> tuple[dict[str, 
 
 
 def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
-    """Return a table with the cells of one column in another order."""
     other = table.take(order)
     return Table(
         table.names,
@@ -181,7 +179,6 @@ def codes_of(schema: Schema, split: Split, dtype: str) -> Iterator[tuple[Column,
 def spreads_of(
     model: Sequential, split: Split, errors: np.ndarray, are_squares: bool, order: Sequence[str]
 ) -> list[Spread]:
-    """Return the errors by category for the most important columns."""
     assert model.schema is not None
     spreads = {}
     for column, code in codes_of(model.schema, split, model.dtype):
@@ -205,7 +202,6 @@ def spreads_of(
 
 
 def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
-    """Return a chart of the columns' importance, and charts of the errors by category."""
     names, values = list(findings.importance), list(findings.importance.values())
     rise = f"rise of the {findings.measure}"
     note = (

@@ -22,23 +22,19 @@ DASH = ("solid", "dashed", "dotted")
 
 
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Return the names of loss and metrics in a history, without the prefix "val_"."""
     names = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows for name in row)
     return [name for name in names if name not in NOT_METRICS]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    """Return one column of a history, with NaN for missing values."""
     return [math.nan if (value := row.get(name)) is None else value for row in rows]
 
 
 def epochs(record: Record) -> list[float]:
-    """Return the numbers of the epochs."""
     return column(record.history, "epoch")
 
 
 def learning_curves(record: Record, key: str) -> list[Chart]:
-    """Return a chart of each metric, training and validation, with the best epoch marked."""
     best, charts = record.best, []
     for number, name in enumerate(measured(record.history), start=1):
         series = []
@@ -60,13 +56,12 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
 
 
 def chart_key(prefix: str, name: str, number: int) -> str:
-    """Return a key for a metric's chart; the metric's name may contain any characters."""
+    """The metric's name may contain any characters."""
     plain = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
     return f"{prefix}-{name if plain else f'metric-{number}'}"
 
 
 def speed_charts(record: Record, key: str) -> list[Chart]:
-    """Return the learning rate and the throughput of each epoch."""
     pairs = (("learning_rate", "Learning rate"), ("samples_per_second", "Samples a second"))
     return [
         lines(
@@ -81,7 +76,6 @@ def speed_charts(record: Record, key: str) -> list[Chart]:
 
 
 def norm_charts(record: Record, key: str) -> list[Chart]:
-    """Return the norms of each layer's parameters and gradients."""
     if not record.norms:
         return []
     charts = []
@@ -114,7 +108,6 @@ def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
 
 
 def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
-    """Return a chart of each metric, if possible on validation rows, with a line for each run."""
     charts = []
     metrics = dict.fromkeys(name for record in records for name in measured(record.history))
     for index, metric in enumerate(metrics, start=1):

@@ -63,10 +63,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """The true and predicted values of several Boolean labels, and their probabilities, if known.
-
-    All arrays have the shape (rows, labels).
-    """
+    """All arrays have the shape (rows, labels)."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -83,7 +80,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """True and predicted numbers, of shape (rows, outputs), and the outputs' names, if any."""
+    """`truth` and `predicted` have the shape (rows, outputs)."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -142,7 +139,6 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
 def outcome(
     raw: np.ndarray, split: Split, objects: Objects, model: Sequential
 ) -> Classes | Labels | Numbers:
-    """Return the predictions, which the loss derives from raw outputs, and the true values."""
     loss, outputs = objects.loss, raw.shape[1]
     targets = loss.check_targets(split.targets(), outputs)
     truth = loss.class_indices(targets)

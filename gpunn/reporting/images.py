@@ -31,7 +31,6 @@ def weight_image(weights: np.ndarray, limit: float) -> str:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Return pixels from 0 to 255 as a PNG file in a data URI."""
     image = require("PIL.Image", "a report", install_command("report"))
     content = io.BytesIO()
     image.fromarray(np.round(pixels).astype(np.uint8)).save(content, "PNG", optimize=True)

@@ -23,8 +23,6 @@ NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the leaderboard in a model file; unknown numbers are None."""
-
     name: str
     score: float | None
     standard_error: float | None
@@ -49,14 +47,12 @@ class Row:
 
 
 def leaderboard_text(rows: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
-    """Return the header and the rows of a leaderboard; its last column may be empty."""
     header = ["model", title_of(metric), "weight", "time", "ms per 1,000 rows", "parameters", ""]
     known: list[Row] = typed(list[Row], list(rows), "leaderboard", ignore_unknown=True)
     return [header, *(row.cells for row in known)]
 
 
 def leaderboard_of(model: Sequential, record: Record) -> Table | None:
-    """Return the leaderboard in the metadata of a network, or None if there is none."""
     described = model.metadata.get("estimator")
     rows = described.get("leaderboard") if isinstance(described, dict) else None
     if not rows:

@@ -117,10 +117,9 @@ def write_report(
 def report_html(
     runs: Sequence[str | Path], backend: str | Backend | None = None, *, allow_imports: bool = False
 ) -> str:
-    """Return a report on runs as the text of an HTML file; see `write_report`.
+    """The data is read again to compute predictions.
 
-    The data is read again to compute predictions. If the data is missing, a notice replaces the
-    predictions.
+    If the data is missing, a notice replaces the predictions.
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
@@ -153,7 +152,6 @@ def report_html(
 
 
 def sweep_among(folders: Sequence[Path]) -> SweepView | None:
-    """If a folder is a sweep folder, return the content of the report on that sweep."""
     for folder in folders:
         if is_sweep(folder):
             if len(folders) > 1:
@@ -168,7 +166,6 @@ def sweep_among(folders: Sequence[Path]) -> SweepView | None:
 def comparative(
     views: Sequence[Run], sweep: SweepView | None, ranking: Ranking | None
 ) -> dict[str, Any]:
-    """Return the part of the page that compares several runs."""
     if sweep is not None:
         return {"overview": sweep.overview, "differences": None, "comparison": sweep.charts}
     if len(views) < 2:
@@ -184,7 +181,6 @@ def comparative(
 
 @cache
 def template_and_style() -> tuple[Any, str]:
-    """Return the page's template, which escapes all inserted text, and its style sheet."""
     jinja2 = require("jinja2", "a report", install_command("report"))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -196,7 +192,6 @@ def template_and_style() -> tuple[Any, str]:
 
 
 def distinct_names(records: Sequence[Record]) -> list[str]:
-    """Return the names of the folders, or their paths if two names are equal."""
     names = [record.name for record in records]
     paths = [str(record.path) for record in records]
     return names if len(set(names)) == len(names) else paths
@@ -205,7 +200,6 @@ def distinct_names(records: Sequence[Record]) -> list[str]:
 def view(
     record: Record, name: str, key: str, backend: str | Backend | None, allow_imports: bool
 ) -> Run:
-    """Return the page's content for one run."""
     run = Run(key, name, record)
     if not record.automatic:
         run.curves = learning_curves(record, key)
@@ -243,7 +237,7 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and its predictions; either is None if its files can't be read."""
+    """Either is None if its files can't be read."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")
@@ -257,7 +251,6 @@ def examined(
 
 
 def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]]:
-    """Return the most important numbers."""
     shown = []
     test = dict(record.ending.test or {}) if record.ending else {}
     rows = test.pop("rows", None)
@@ -287,12 +280,10 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
 
 
 def lower(title: str) -> str:
-    """Return a title in lower case for use within a sentence."""
     return title if title in SYMBOLS.values() else title[:1].lower() + title[1:]
 
 
 def final_metrics(record: Record, findings: Findings | None) -> Table | None:
-    """Return the metrics of the last and best epochs, of the test split, and of a baseline."""
     if not record.history:
         return None
     tested = record.ending.test if record.ending is not None else None
@@ -331,7 +322,6 @@ def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
 
 
 def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
-    """Return the data, the network and the training settings of a run."""
     description, training = record.description, record.description["training"]
     rows = findings.rows if findings else {}
     split = ", ".join(f"{count:,} {name}" for name, count in rows.items())
@@ -377,7 +367,6 @@ def described(value: Any, only: Sequence[str] = ()) -> str:
 
 
 def machine(record: Record) -> list[tuple[str, str]]:
-    """Return the machine and the software of a run."""
     environment = record.environment
     packages = environment.packages.items()
     facts = [
@@ -396,7 +385,6 @@ def machine(record: Record) -> list[tuple[str, str]]:
 
 
 def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
-    """Return a table of all runs with their most important numbers, best first."""
     labels = dict.fromkeys(label for run in runs for label, _, _ in run.tiles)
     columns, order, note = ["run", "state"], list(range(len(runs))), ""
     if ranking is not None:
@@ -414,13 +402,11 @@ def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
 
 
 def ranking_note(ranking: Ranking) -> str:
-    """Return a sentence that tells how runs were ranked."""
     order = f"Ranked by the validation metric {ranking.metric} at each run's best epoch."
     return " ".join((order, "The test split does not affect the order.", *ranking.warnings()))
 
 
 def differences(records: Sequence[Record], names: Sequence[str]) -> Table:
-    """Return the settings that differ between the runs."""
     rows = [
         (path, *map(setting_text, values))
         for path, values in varying([record.description for record in records])

@@ -151,7 +151,6 @@ def chart(
     counts: Sequence[np.ndarray] | None = None,
     diagonal: bool = False,
 ) -> Chart:
-    """Return a chart with a curve for each class or label."""
     names = [f"{each.name}, {value:.4f}" for each, value in zip(shown, scores[1], strict=True)]
     note = f"{scores[0].capitalize()}: {'; '.join(names)}. {note}"
     series = [

@@ -32,7 +32,6 @@ class Ranking:
         return (record.best or {}).get(self.metric)
 
     def warnings(self) -> list[str]:
-        """Return a sentence on settings of `[data]` that differ, if there are any."""
         differ = f"The runs differ in {', '.join(self.unlike)}"
         return [f"{differ}, so they may have different validation rows."] if self.unlike else []
 

@@ -56,8 +56,6 @@ class NormRow:
 
 @dataclass(frozen=True)
 class Blas:
-    """The library that computes matrix products."""
-
     name: str = ""
     version: str = ""
 
@@ -79,8 +77,6 @@ class Environment:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, as stored in `evaluation.json`."""
-
     epochs: int
     stopped: str
     test: Values | None
@@ -111,13 +107,11 @@ class Record:
 
     @cached_property
     def norms(self) -> list[NormRow]:
-        """Norms after each epoch; an empty list if the run has no file of norms."""
         rows: list[NormRow] = lines(self.path / NORMS, NormRow)
         return rows
 
     @cached_property
     def model_file(self) -> Path | None:
-        """File of the trained network, or else the newest checkpoint."""
         return newest_model(self.path)
 
     @cached_property
@@ -241,7 +235,7 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """Return the metrics of each epoch. None replaces NaN and infinity."""
+    """None replaces NaN and infinity."""
     rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
@@ -263,7 +257,7 @@ def history(path: Path) -> list[dict[str, float | None]]:
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
-    """Return the objects in a file of JSON lines; an incomplete last line is skipped."""
+    """An incomplete last line is skipped."""
     if not path.exists():
         return []
     return [
@@ -274,12 +268,10 @@ def lines(path: Path, kind: Any) -> list[Any]:
 
 
 def whole(path: Path, kind: Any) -> Any:
-    """Return the object in a small JSON file."""
     return decode(path, read_whole(path, DataFileError, LARGEST, "a file of a run"), kind)
 
 
 def decode(location: object, text: bytes, kind: Any) -> Any:
-    """Return the object in JSON text, or raise a DataFileError that names the location."""
     try:
         return typed(kind, parsed_json(text.decode()), ignore_unknown=True)
     except ValueError as error:

@@ -27,8 +27,6 @@ OUTPUTS = 4
 
 @dataclass(frozen=True)
 class Table:
-    """A table: a title, column names, rows of cells, and a note on how to read it."""
-
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -37,8 +35,6 @@ class Table:
 
 @dataclass(frozen=True)
 class Image:
-    """An image with its text alternative and caption."""
-
     source: str
     alternative: str
     caption: str = ""
@@ -46,8 +42,6 @@ class Image:
 
 @dataclass(frozen=True)
 class Results:
-    """The report's content about a network's predictions."""
-
     charts: list[Chart] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     worst: list[Image] = field(default_factory=list)
@@ -55,7 +49,6 @@ class Results:
 
 
 def results(findings: Findings, key: str) -> Results:
-    """Return the report's content about a network's predictions."""
     outcome = findings.outcome
     if isinstance(outcome, Classes):
         return classes(findings, outcome, key)
@@ -66,7 +59,6 @@ def results(findings: Findings, key: str) -> Results:
 
 
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
-    """Return the confusion matrix, metrics by class, and the most confident wrong predictions."""
     wrong = outcome.confidently_wrong
     shown = wrong[:WORST]
     content = Results(wrong=len(wrong))
@@ -101,7 +93,6 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
 
 
 def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
-    """Return the true class, the predicted class and its probability, as text."""
     return (
         outcome.names[outcome.truth[row]],
         outcome.names[outcome.predicted[row]],
@@ -110,7 +101,6 @@ def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
 
 
 def confusion_matrix(outcome: Classes, split: str, key: str) -> Chart:
-    """Return the chart of the confusion matrix."""
     counts = outcome.confusion
     right, rows = int(np.trace(counts)), len(outcome.truth)
     description = (
@@ -147,7 +137,6 @@ def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
 
 
 def by_class(outcome: Classes) -> Table:
-    """Return precision, recall and their harmonic mean for each class."""
     right = outcome.truth[outcome.truth == outcome.predicted]
     hits, truth, predicted = (  # without a matrix, which is too large for many classes
         np.bincount(codes, minlength=len(outcome.names))
@@ -166,7 +155,6 @@ def by_class(outcome: Classes) -> Table:
 
 
 def counted(names: Sequence[Any], rows: np.ndarray, fractions: Sequence[np.ndarray]) -> list[Any]:
-    """Return a row for each class or label: its name, its number of rows, and its fractions."""
     return [
         (name, number_text(int(rows[index])), *(percent(each[index]) for each in fractions))
         for index, name in enumerate(names)
@@ -174,12 +162,10 @@ def counted(names: Sequence[Any], rows: np.ndarray, fractions: Sequence[np.ndarr
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction in percent."""
     return "–" if np.isnan(fraction) else f"{100 * fraction:.1f}{SPACE}%"
 
 
 def images(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Image]:
-    """Return the images of some rows, with their true and predicted classes."""
     assert findings.pixels is not None
     assert findings.X is not None
     if not len(rows):
@@ -199,7 +185,6 @@ def images(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Image
 
 
 def labels(outcome: Labels, split: str) -> Table:
-    """Return accuracy, precision and recall of each yes-or-no output."""
     right = np.mean(outcome.truth == outcome.predicted, axis=0)
     cases = (outcome.truth & outcome.predicted, outcome.truth, outcome.predicted)
     hits, truth, predicted = (np.sum(each, axis=0) for each in cases)
@@ -213,7 +198,6 @@ def labels(outcome: Labels, split: str) -> Table:
 
 
 def numbers(outcome: Numbers, split: str, key: str) -> Results:
-    """Return charts of each output's predictions against the true values, and of its residuals."""
     content, rows = Results(), []
     outputs = outcome.truth.shape[1]
     drawn = True
@@ -244,7 +228,6 @@ def numbers(outcome: Numbers, split: str, key: str) -> Results:
 
 
 def error_metrics(truth: np.ndarray, residual: np.ndarray) -> dict[str, float]:
-    """Return root mean squared error, mean absolute error, mean residual and R²."""
     spread = float(np.sum((truth - truth.mean()) ** 2))
     return {
         "RMSE": float(np.sqrt(np.mean(residual**2))),
@@ -262,7 +245,6 @@ def number_charts(
     metrics: dict[str, float],
     split: str,
 ) -> list[Chart]:
-    """Return three charts of one output."""
     residual = predicted - truth
     summary = ", ".join(f"{name} {number_text(value)}" for name, value in metrics.items())
     counts, edges = histogram(residual)

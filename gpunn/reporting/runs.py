@@ -122,7 +122,6 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
 
 
 def rank_runs(runs: Sequence[Run]) -> Ranking | None:
-    """Rank runs by validation; see `gpunn.reporting.ranking.rank`."""
     return rank([run.record for run in runs])
 
 

@@ -40,8 +40,6 @@ HOLLOW = "Hollow points show the best epochs of trials that did not complete."
 
 @dataclass(frozen=True)
 class SweepView:
-    """The page's content about a sweep: all trials, charts, and the folder of the best trial."""
-
     name: str
     overview: Table
     charts: list[Chart]
@@ -49,12 +47,10 @@ class SweepView:
 
 
 def is_sweep(folder: Path) -> bool:
-    """Return whether a folder is a sweep folder."""
     return (folder / TRIALS).is_file()
 
 
 def view_sweep(folder: Path) -> SweepView:
-    """Return the page's content about a sweep: charts by parameter, then the best trials."""
     trials = read_trials(folder)
     begun = [trial for trial in trials.ranked if (folder / trial.folder / CONFIG).is_file()]
     shown, best = begun[:CURVES], trials.best
@@ -69,7 +65,6 @@ def view_sweep(folder: Path) -> SweepView:
 
 
 def overview(sweep: Trials) -> Table:
-    """Return a table of all trials, best first."""
     best, paths = sweep.best, parameters(sweep)
     rows = [
         (
@@ -93,7 +88,6 @@ def overview(sweep: Trials) -> Table:
 
 
 def state_text(trial: Trial) -> str:
-    """Return a trial's state or progress, and, if it ended before its last epoch, why."""
     if trial.state == COMPLETE:
         return trial.state
     if trial.state == "pruned":
@@ -105,17 +99,14 @@ def state_text(trial: Trial) -> str:
 
 
 def metric_title(sweep: Trials) -> str:
-    """Return the title of the trials' metric on the page."""
     return f"{title_of(sweep.metric.removeprefix(VALIDATION))} (validation)"
 
 
 def parameters(sweep: Trials) -> list[str]:
-    """Return the paths of all parameters."""
     return list(dict.fromkeys(path for trial in sweep.trials for path in trial.parameters))
 
 
 def text(value: Any) -> str:
-    """Return a parameter's value in one line."""
     if isinstance(value, dict) and "name" in value:
         rest = ", ".join(f"{key} {text(item)}" for key, item in value.items() if key != "name")
         return f"{value['name']} ({rest})" if rest else str(value["name"])
@@ -123,7 +114,6 @@ def text(value: Any) -> str:
 
 
 def parameter_charts(sweep: Trials) -> list[Chart]:
-    """Return a chart of the metric by each parameter."""
     return [
         parameter_chart(sweep, path, number)
         for number, path in enumerate(parameters(sweep)[:PARAMETERS], start=1)
@@ -131,14 +121,12 @@ def parameter_charts(sweep: Trials) -> list[Chart]:
 
 
 def summary_charts(sweep: Trials) -> list[Chart]:
-    """Return charts of the metric by trial, and of the importance of each parameter."""
     shares = importances(sweep) if find_spec("optuna") else {}
     charts = [history(sweep)] if any(each.value is not None for each in sweep.trials) else []
     return [*charts, importance(sweep, shares)] if shares else charts
 
 
 def history(sweep: Trials) -> Chart:
-    """Return a chart of the metric by trial, with the best value so far."""
     trials = [each for each in sweep.trials if each.value is not None]
     values = [math.nan if each.value is None else each.value for each in trials]
     is_complete = [each.state == COMPLETE for each in trials]
@@ -166,7 +154,6 @@ def history(sweep: Trials) -> Chart:
 
 
 def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
-    """Return a chart of the parameters' importance."""
     values = list(shares.values())
     # The end of a path is the most specific part.
     names = [path if len(path) <= 24 else f"…{path[-23:]}" for path in shares]
@@ -188,7 +175,6 @@ def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
 
 
 def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
-    """Return the axis for a parameter's range or, if the range is unknown, for its values."""
     if space is not None and space.choices is None:
         low, high = (float(each) for each in space.extremes)
         return Axis(logarithmic=space.log, whole=space.whole, limits=(low, high))
@@ -199,7 +185,6 @@ def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
 
 
 def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
-    """Return a chart of the metric by one parameter."""
     space = sweep.space.get(path)
     trials = [each for each in sweep.ranked if each.value is not None and path in each.parameters]
     if space is not None and space.choices is None:
@@ -230,7 +215,6 @@ def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
 
 
 def described(best: Trial | None, path: str | None = None) -> str:
-    """Return a sentence about the point of the best trial in a chart."""
     if best is None:
         return "No trial is complete."
     value = "" if path is None else f", with {text(best.parameters.get(path))}"
@@ -238,5 +222,4 @@ def described(best: Trial | None, path: str | None = None) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value fits on a numeric axis."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -16,8 +16,6 @@ UNITS = 48
 
 @dataclass(frozen=True)
 class WeightImages:
-    """One image or more, with one text alternative for all of them."""
-
     sources: list[str]
     alternative: str
     note: str
@@ -48,7 +46,6 @@ def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImag
 def each_unit(
     label: str, weights: np.ndarray, limit: float, shape: tuple[int, ...], noun: str
 ) -> WeightImages:
-    """Return an image of this shape for each of the units with the largest weights."""
     norms, units = np.linalg.norm(weights, axis=0), weights.shape[1]
     strongest = np.sort(np.argsort(-norms, kind="stable")[:UNITS])
     which = f"{len(strongest)} of {units} {noun}" if units > UNITS else f"all {units} {noun}"
@@ -69,7 +66,6 @@ def each_unit(
 
 
 def whole(label: str, weights: np.ndarray, limit: float) -> WeightImages:
-    """Return a weight matrix as one image."""
     inputs, units = weights.shape
     return WeightImages(
         [weight_image(weights, limit)],

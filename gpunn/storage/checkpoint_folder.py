@@ -101,7 +101,6 @@ class CheckpointFolder:
         return sorted(files, reverse=True)
 
     def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
-        """Add the first checkpoint of a training run to files that are written together."""
         make_folder(self.path)
         remove_leftovers(self.path, OF_RUN)
         path = self._path_of(content)
@@ -115,7 +114,6 @@ class CheckpointFolder:
                 remove(file)
 
     def write(self, content: CheckpointContent) -> Path:
-        """Write a checkpoint, then remove the oldest checkpoints beyond the number `keep`."""
         path = self._path_of(content)
         content.write(path)
         for file in self.newest_first()[self.keep :]:

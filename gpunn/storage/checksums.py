@@ -147,7 +147,6 @@ def lengthened(array: Mapping[str, Any]) -> np.ndarray:
 
 
 def checksum_fault(file: BinaryIO, size: int) -> str:
-    """Return the problem with a file's checksum, or "" if the checksum is correct."""
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):

@@ -137,7 +137,6 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Create a folder and its missing parents; raise a FileAccessError if this fails."""
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
@@ -160,7 +159,7 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    """Append text to a file; raise a FileAccessError and change nothing if this fails."""
+    """If this fails, raise a FileAccessError and change nothing."""
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
@@ -238,7 +237,6 @@ def lock(descriptor: int, shared: bool = False) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk, if the system supports it."""
     if not POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -252,13 +250,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; ignore errors."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def keep_permissions(path: Path, new: Path) -> None:
-    """Give a new file the permissions of the existing file that it replaces, if there is one."""
     with contextlib.suppress(OSError):  # some file systems do not support permissions
         mode = path.lstat().st_mode
         if POSIX and stat.S_ISREG(mode):
@@ -313,13 +309,11 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return the bytes that `write_json` writes."""
     text = json.dumps(finite_or_none(value), indent=2, allow_nan=False)
     return f"{text}\n".encode()
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a value of JSON types; None replaces NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -40,8 +40,6 @@ SCHEMA = ".schema."
 
 @dataclass
 class Description:
-    """The description of a network in a model file, with the arrays of its schema."""
-
     layers: list[str | dict[str, Any]]
     input_shape: list[int]
     seed: int
@@ -71,12 +69,10 @@ class ModelContent:
 
 
 def model_content(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelContent:
-    """Return the content of a model file; raise an ArgumentError for a type that JSON lacks."""
     return ModelContent(arrays, description_text(description))
 
 
 def description_text(description: Mapping[str, Any]) -> str:
-    """Return a description as JSON, with the format version."""
     try:
         return json.dumps({"format": FORMAT, **description})
     except (TypeError, ValueError) as error:
@@ -123,7 +119,6 @@ def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.nda
 
 
 def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Raise an ArgumentError unless all arrays have the dtype `dtype` and are finite."""
     for name, value in sorted(values.items()):
         if value.dtype != dtype:
             raise ArgumentError(f"values: {name!r} has dtype {value.dtype}; expected {dtype}")
@@ -132,7 +127,6 @@ def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:
 
 
 def final_model(folder: Path) -> Path:
-    """Return the file of a run's trained network, or raise a ModelFileError."""
     path = folder / FINAL
     if path.exists():
         return path

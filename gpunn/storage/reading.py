@@ -73,7 +73,6 @@ def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> 
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; if it is a pipe, do not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -115,7 +114,6 @@ def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) ->
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """Return parsed JSON, or raise a ValueError if the text is damaged or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -49,7 +49,6 @@ class TrainingFolder:
         self._lock.release()
 
     def _check(self) -> None:
-        """Write the description, or compare the settings with the settings in the folder."""
         if not self._file.exists():
             if any(self._folder.iterdir()):
                 raise ArgumentError(

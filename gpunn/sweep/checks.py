@@ -46,7 +46,6 @@ def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
 
 
 def _rule(experiment: Experiment, sweep: Sweep) -> Best:
-    """Return the validation metric that compares trials, and its direction."""
     validated = experiment.splits.validation is not None
     if not validated or experiment.best is None:
         raise ConfigError(

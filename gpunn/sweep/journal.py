@@ -19,14 +19,12 @@ TURN = ".turn"
 
 
 def optuna() -> Any:
-    """Return the package Optuna, with its logging limited to warnings."""
     package = require("optuna", "a sweep", install_command("tune"))
     package.logging.set_verbosity(package.logging.WARNING)
     return package
 
 
 def open_journal(path: Path) -> Any:
-    """Return Optuna's storage of a study in a file; create the file if it does not exist."""
     storages = optuna().storages
     if os.path.lexists(path):
         for _ in read_lines(path, DataFileError):  # Optuna itself checks neither
@@ -71,7 +69,6 @@ class Mending:
 
 
 def remove_torn_line(path: Path) -> None:
-    """Remove everything after a file's last newline."""
     with open(path, "rb+") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end:

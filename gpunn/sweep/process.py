@@ -31,7 +31,6 @@ def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
 
 
 def this_process() -> list[str | int]:
-    """Return an identifier of this process in JSON types: its machine and its process number."""
     return [_machine(), os.getpid()]
 
 
@@ -52,7 +51,6 @@ def is_gone(process: object) -> bool:
 
 
 def _machine() -> str:
-    """Return the machine's name and, on Linux, the namespace of its process numbers."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:

@@ -11,7 +11,6 @@ from gpunn.sweep.journal import optuna
 
 
 def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Return a value for each path, chosen by an Optuna trial."""
     return {path: _suggested(trial, path, each) for path, each in space.items()}
 
 
@@ -24,7 +23,6 @@ def _suggested(trial: Any, path: str, values: SearchRange) -> Any:
 
 
 def distribution(values: SearchRange) -> Any:
-    """Return a range as Optuna's distribution."""
     kinds = optuna().distributions
     if values.choices is not None:
         return kinds.CategoricalDistribution(list(values.labels))
@@ -33,7 +31,6 @@ def distribution(values: SearchRange) -> Any:
 
 
 def _numbers(values: SearchRange) -> dict[str, Any]:
-    """Return the numbers of a range as Optuna's arguments."""
     if values.whole:
         ends = {"low": values.low, "high": values.high}
         return {**ends, "step": values.step or 1, "log": values.log}
@@ -44,7 +41,6 @@ def _numbers(values: SearchRange) -> dict[str, Any]:
 def next_of_grid(
     space: Mapping[str, SearchRange], used: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the first combination of values that is not in `used`, or None."""
     before = {_hashable(each) for each in used}
     for values in product(*(each.grid for each in space.values())):
         combination = dict(zip(space, values, strict=True))
@@ -61,7 +57,6 @@ def _hashable(value: Any) -> Any:
 
 
 def labeled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Return values with choices replaced by their labels in Optuna."""
     return {
         path: value
         if (choices := space[path].choices) is None
@@ -71,7 +66,6 @@ def labeled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict
 
 
 def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, Any]:
-    """Return the first or the last extreme value for each key, by the key's path."""
     return {path: each.extremes[-1 if last else 0] for path, each in space.items()}
 
 

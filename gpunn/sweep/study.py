@@ -58,7 +58,6 @@ class Claim:
 
 
 def folder_of(number: int) -> str:
-    """Return the name of a trial's run folder."""
     return f"trial-{number:04d}"
 
 
@@ -94,7 +93,6 @@ class Study:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one process at a time use the study. Raise a DataFileError for a damaged file."""
         with turn(self.folder):
             try:
                 yield
@@ -229,7 +227,6 @@ class Study:
         return trials
 
     def _end_lost(self, reclaim: bool) -> None:
-        """Mark the unfinished trials of killed processes as failed."""
         states = optuna().trial.TrialState
         for each in self._trials():
             process = each.user_attrs.get(BEGUN, {}).get("process")
@@ -276,7 +273,6 @@ class Study:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise a ConfigError if a folder contains files that do not belong to a sweep."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
     if names and not (folder / JOURNAL).exists():  # another process may just have created it
         what = "a run" if CONFIG in names else "other files"

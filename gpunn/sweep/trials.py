@@ -34,20 +34,17 @@ DEEPEST, LARGEST_NUMBER = 32, 2**63
 
 
 def check_folder(path: str, name: str) -> str:
-    """Return a trial's folder name, or raise an error if it is not valid."""
     if FOLDER.fullmatch(name) is None:
         raise ArgumentError(f"{path}: expected a name such as 'trial-0007'; got {name!r:.80}")
     return name
 
 
 def check_count(path: str, number: int) -> int:
-    """Return a number, or raise an error if it is negative or too large."""
     check_number(path, number, at_least=0, below=LARGEST_NUMBER)
     return number
 
 
 def check_value(path: str, value: Any, depth: int = 0) -> Any:
-    """Return a parameter's value, or raise an error if a configuration cannot have it."""
     if depth > DEEPEST:
         raise ArgumentError(f"{path}: expected at most {DEEPEST} nested tables")
     if isinstance(value, dict):
@@ -170,7 +167,6 @@ class Trials:
 
 
 def write_trials(folder: Path, trials: Trials) -> None:
-    """Write the results of a sweep to its folder; an existing file is replaced atomically."""
     best = trials.best
     content: Mapping[str, Any] = {
         "metric": trials.metric,

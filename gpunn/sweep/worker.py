@@ -156,8 +156,6 @@ def train_in_threads(worker: Worker, maximum: int, threads: int) -> None:
 
 
 class Worker:
-    """Trains the trials of a study in this process."""
-
     def __init__(
         self, source: Source, folder: Path, study: Study, events: Events, progress: bool
     ) -> None:
@@ -240,7 +238,6 @@ class Worker:
 
 
 def interruption(error: BaseException) -> str:
-    """Return a short description of the error that interrupted a trial."""
     if isinstance(error, SystemExit):
         return "ended by SIGTERM"
     return str(error) or "interrupted by Ctrl-C"
