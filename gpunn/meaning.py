@@ -192,25 +192,22 @@ class Described:
 
 
 def feature_names_in(metadata: Mapping[str, Any], input_shape: Shape) -> list[str] | None:
-    """Return the names of the inputs in a network's metadata, or None."""
+    """Return None if the network stores no names."""
     if not metadata.get("header", True):
         return None  # without a header, the CSV file had only column numbers
     return names_of_shape(metadata.get("features"), input_shape)
 
 
 def target_names_in(metadata: Mapping[str, Any], output_shape: Shape) -> list[str] | None:
-    """Return the names of the outputs in a network's metadata, or None."""
     return names_of_shape(metadata.get("targets"), output_shape)
 
 
 def names_of_shape(names: Any, shape: Shape) -> list[str] | None:
-    """Return `names` if it is a list with one string for each entry of a row, else None."""
     fit = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return list(names) if fit and shape == (len(names),) else None
 
 
 def checked_names(argument: str, names: Any) -> list[str]:
-    """Return `names` as a list, or raise an error if it is not a sequence of different strings."""
     listed = [] if isinstance(names, str) else list(names)
     if not listed or not all(isinstance(name, str) for name in listed):
         raise ArgumentTypeError(f"{argument}: expected a list of strings; got {names!r:.80}")
@@ -220,7 +217,6 @@ def checked_names(argument: str, names: Any) -> list[str]:
 
 
 def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> None:
-    """Raise a DataError unless the number of class names fits the number of outputs."""
     expected = max(outputs, 2)
     if len(classes) != expected:
         count = f"{outputs} output{'s' if outputs > 1 else ''}"
@@ -232,12 +228,11 @@ def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> No
 
 
 def shown(names: Sequence[str]) -> str:
-    """Format the first few names for a message."""
     return first_few([f"{name!r:.60}" for name in names])
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, such as "1 category" or "2 categories"."""
+    """Return, for example, "1 category" or "2 categories"."""
     if count == 1:
         return f"1 {noun}"
     ending = {"y": "ies", "s": "ses"}.get(noun[-1])

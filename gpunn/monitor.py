@@ -26,8 +26,6 @@ Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
 class Measure(Protocol):
-    """Describes the attributes of a `gpunn.metrics.Metric` that this module uses."""
-
     @property
     def name(self) -> str: ...
 
@@ -38,8 +36,7 @@ class Measure(Protocol):
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
     """Map each name that may be logged to whether larger values are better (None: unknown).
 
-    A loss is always minimized; for a metric, `Metric.larger_is_better` decides. Raise an
-    ArgumentTypeError if a metric's value is not True, False or None.
+    Raise an ArgumentTypeError if a metric's `larger_is_better` is not True, False or None.
     """
     metrics = list(metrics)
     for metric in metrics:
@@ -55,16 +52,12 @@ def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
 
 
 def check_mode(mode: str) -> None:
-    """Raise an ArgumentError unless `mode` is "auto", "min" or "max"."""
     if mode not in ("auto", "min", "max"):
         raise ArgumentError(f"mode: expected 'auto', 'min' or 'max'; got {mode!r}")
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max". For "auto", `larger_is_better` decides (see `directions`).
-
-    Raise an ArgumentError if "auto" can't decide, or if the mode does not exist.
-    """
+    """Return "min" or "max". Raise an ArgumentError if "auto" can't decide."""
     check_mode(mode)
     if mode != "auto":
         return mode
@@ -78,7 +71,6 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
 
 
 def default_monitor(names: Collection[str]) -> str | None:
-    """Return the name of the logged value that selects the best epoch by default, or None."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
@@ -102,12 +94,11 @@ class Best:
         return math.inf if self.direction == "min" else -math.inf
 
     def improved(self, value: float, best: float) -> bool:
-        """Return whether an epoch with this value is better than an epoch with the value `best`."""
         gain = best - value if self.direction == "min" else value - best
         return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
-        """Return the best row; return None if no row has a finite value."""
+        """Return None if no row has a finite value."""
         search, best = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
@@ -133,9 +124,9 @@ class BestSoFar:
 
 
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
-    """Return the message for an epoch that logs `names`, but no metric `monitor`.
+    """Return the message for an epoch without the metric.
 
-    If `names` contains no validation metric, a hint explains how to get one.
+    If there is no validation metric, `hint` explains how to get one.
     """
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
@@ -143,7 +134,7 @@ def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
-    """Return an epoch's monitored metric; otherwise an ArgumentError suggests a similar name."""
+    """If the metric is missing, raise an ArgumentError that suggests a similar name."""
     if monitor not in logs:
         hint = " without validation data"
         raise ArgumentError(f"monitor: {missing_metric(monitor, logs, hint)}")

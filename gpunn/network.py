@@ -241,14 +241,13 @@ class Sequential(Described):
         self.exclusion = Exclusion()
 
     def _attach_layers(self) -> None:
-        """Connect each layer to its part of the network's parameters."""
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             layer.attach(*self.parameters.views(label), mask_key(self.seed, index))
         for layer in family(*self.layers):
             vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. Attributes that determine parameters or shapes can't be changed."""
+        """Attributes that determine parameters or shapes can't be changed."""
         if name in FIXED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
@@ -467,7 +466,6 @@ class Sequential(Described):
     def _check_same_inputs(
         self, title: str, metadata: Mapping[str, Any], schema: Schema | None
     ) -> None:
-        """Raise an ArgumentError unless another network has the same input columns."""
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
@@ -887,7 +885,7 @@ class Sequential(Described):
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def _counted(self, label: str) -> tuple[str, str]:
-        """Return two strings: a layer's number of parameters, and "frozen" if any are frozen."""
+        """Return a layer's number of parameters, and "frozen" if any are frozen."""
         specs = [
             spec
             for name, spec in self.parameters.specs.items()
@@ -905,7 +903,6 @@ class Sequential(Described):
         return f"<{type(self).__name__} {chain} on {self.backend.name}>"
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
         header, *rows = self.summary_rows()
         return html_table(repr(self)[1:-1], header, rows)
 
@@ -1052,7 +1049,6 @@ class Sequential(Described):
         return duplicate
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy or pickle: layers without views, and host arrays."""
         attributes = {name: value for name, value in vars(self).items() if name not in REBUILT}
         return {
             **copy.deepcopy(attributes),
@@ -1064,7 +1060,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Restore the network from a state. The layers get views of the parameters again."""
+        """The layers get views of the parameters again."""
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))
@@ -1080,7 +1076,6 @@ class Sequential(Described):
 
 
 def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Raise a DataError unless a layer's learned values are finite in the network's dtype."""
     for name, value in values.items():
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(value).astype(dtype))
@@ -1106,7 +1101,6 @@ def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, 
 def source_of(
     source: str | Path | Sequential,
 ) -> tuple[Source, Mapping[str, Any], Schema | None]:
-    """Return the arrays, the metadata and the schema of a network or of its file."""
     if isinstance(source, Sequential):
         names = source.classes, source.target_names
         ready = source.adapted and source.started
@@ -1128,10 +1122,6 @@ def source_of(
 
 
 def schema_of(description: Description) -> Schema | None:
-    """Return the schema in a file's description; None if there is no schema.
-
-    Raise an ArgumentError if the schema is damaged.
-    """
     if description.schema is not None:
         with IMPORTING:
             from gpunn.tables.joined_schema import schema_from_json
@@ -1143,9 +1133,9 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a list of the last few layers, with the shape of a row after each layer.
+    """Return the last few layers, one per line, with the shape of a row after each layer.
 
-    If a layer has no shape in `shapes`, the first such layer is listed with the shape "?".
+    The first layer without a shape in `shapes` has the shape "?"; later layers are omitted.
     """
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):
@@ -1158,13 +1148,11 @@ def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[
 
 
 def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
-    """Raise a MemoryError if the number of bytes does not fit into a 64-bit integer."""
     if sum(math.prod(spec.shape) for spec in specs.values()) >= 2**59:
         raise MemoryError("more bytes than 64-bit addresses allow")
 
 
 def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str:
-    """Return the message for parameters that do not fit into memory."""
     sizes = {name: math.prod(spec.shape) for name, spec in specs.items()}
     largest = max(sizes, key=lambda name: sizes[name])
     label, _, parameter = largest.rpartition(".")
@@ -1176,7 +1164,6 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
 
 
 def check_unused(layers: Sequence[Layer]) -> None:
-    """Raise an ArgumentError if a layer occurs twice or belongs to another network."""
     every = list(family(*layers))
     if len(set(map(id, every))) < len(every):
         raise ArgumentError(
@@ -1191,7 +1178,6 @@ def check_unused(layers: Sequence[Layer]) -> None:
 
 
 def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:
-    """Raise an ArgumentError unless each parameter has an array of real numbers in its shape."""
     problems = [f"{name!r} is missing" for name in specs if name not in values]
     problems += [f"{name!r} is not part of the network" for name in values if name not in specs]
     for name in specs.keys() & values.keys():

@@ -216,11 +216,10 @@ class Parameters:
         return len(self.specs)
 
     def __getitem__(self, name: str) -> Array:
-        """Return a view of one array, which shares the vector's memory."""
+        """The view shares the vector's memory."""
         return stand_in(self._views[name])
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
-        """Copy a host array into one array; raise an ArgumentError if the shapes differ."""
         actual, expected = np.shape(value), self.specs[name].shape
         if actual != expected:
             raise ArgumentError(f"{name}: expected shape {expected}; got {actual}")
@@ -251,7 +250,6 @@ class Parameters:
         return {name: self._backend.to_host(view) for name, view in self._views.items()}
 
     def snapshot(self) -> tuple[Array, Array]:
-        """Return a copy of (values, buffers) on the device."""
         return self._backend.copy(self.values), self._backend.copy(self.buffers)
 
     def restore(self, snapshot: tuple[Array, Array]) -> None:
@@ -259,8 +257,6 @@ class Parameters:
 
 
 class NamedArrays(Mapping[str, Any]):
-    """A read-only mapping from names to a layer's arrays."""
-
     arrays: Mapping[str, Array]
 
     def __contains__(self, name: object) -> bool:
@@ -288,7 +284,6 @@ class Gradients(NamedArrays):
         self.arrays, self._unread, self._prefix = arrays, unread, prefix
 
     def within(self, label: str) -> Gradients:
-        """Return the gradients of the inner layer with this label."""
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
@@ -297,7 +292,6 @@ class Gradients(NamedArrays):
         return self._unread(f"{self._prefix}{name}") if gradient is None else gradient
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a gradient, or the default if the parameter is frozen."""
         return self.arrays.get(name, default)
 
 

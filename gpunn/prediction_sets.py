@@ -60,7 +60,6 @@ def classes_in_sets(
 
 
 def set_of(p: Sequence[float], predicted: int, sets: dict[str, Any], percent: int) -> list[object]:
-    """Return 1 for each class in the set of one row, and 0 for other classes."""
     limit = limit_of_set(sets, percent)
     return [int(k == predicted or each >= limit) for k, each in enumerate(p)]
 

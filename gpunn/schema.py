@@ -53,7 +53,6 @@ Converter: TypeAlias = Callable[[str, Any], Any]
 
 @functools.cache
 def _converter(kind: Any, ignore_unknown: bool) -> Converter:
-    """Return the function that converts plain data to a type or a union of types."""
     union = get_origin(kind) in (Union, UnionType)
     fitting: dict[Any, list[Any]] = {}
     for alternative in get_args(kind) if union else (kind,):

@@ -29,7 +29,7 @@ def escaped(text: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a standard stream, which may be closed or None, is a terminal."""
+    """The stream may be closed or None."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed

@@ -56,13 +56,11 @@ class Choice:
 
 
 def is_criterion(text: str) -> bool:
-    """Return whether a string is a criterion of `best_threshold`."""
     name, mark, number = text.partition("=")
     return (name in MAXIMIZED and not mark) or (name in LIMITED and _fraction(number) is not None)
 
 
 def check_criterion(path: str, text: str) -> str:
-    """Return a criterion unchanged, or raise an ArgumentError if it does not exist."""
     if is_criterion(text):
         return text
     name = text.partition("=")[0]
@@ -75,7 +73,6 @@ def check_criterion(path: str, text: str) -> str:
 
 
 def check_threshold(path: str, value: float) -> float:
-    """Return a threshold, or raise an ArgumentError if it is not from 0 to 1."""
     if not 0 <= value <= 1:
         raise ArgumentError(f"{path}: expected a probability from 0 to 1; got {value!r}")
     return value
@@ -104,7 +101,6 @@ def margins(outputs: np.ndarray) -> np.ndarray:
 
 
 def decide(outputs: np.ndarray, activation: str, threshold: float | None) -> np.ndarray:
-    """Return the index of the predicted class of each row."""
     if threshold is not None and outputs.shape[1] <= 2:
         codes = margins(outputs) >= limit_of(threshold)
     else:

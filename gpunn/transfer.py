@@ -128,7 +128,6 @@ def matched(
 
 
 def by_layer(names: Collection[str]) -> dict[str, list[str]]:
-    """Map each layer's label to the names of its arrays."""
     layers: dict[str, list[str]] = {}
     for name in names:
         label, _, rest = name.partition(".")
@@ -137,7 +136,6 @@ def by_layer(names: Collection[str]) -> dict[str, list[str]]:
 
 
 def named(label: str, layers: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the full names of a layer's arrays."""
     return [f"{label}.{name}" for name in layers[label]]
 
 
@@ -148,7 +146,7 @@ def difference(
     specs: Mapping[str, ParameterSpec],
     source: Source,
 ) -> str:
-    """Return how a layer's arrays differ from the source's arrays, or "" if they agree."""
+    """Return "" if the arrays agree."""
     if set(names) != set(other_names):
         return (
             f"the layer has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"

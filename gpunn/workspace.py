@@ -158,7 +158,7 @@ class Workspace:
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes, which `make` computes on the host at first use."""
+        """Return an array that never changes; `make` computes it on the host at first use."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
@@ -169,5 +169,4 @@ class Workspace:
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
 
 
-def ignore(layer: object) -> None:
-    """Do nothing after a layer's backward pass."""
+def ignore(layer: object) -> None: ...

@@ -31,7 +31,7 @@ class Collective:
 
 
 class Lane:
-    """A sequence of operations that runs concurrently with a training step's other operations."""
+    """A sequence of operations that may run concurrently with the rest of a training step."""
 
     def __init__(self) -> None:
         self.stream: Any = None  # set by an engine with concurrent streams
@@ -50,14 +50,13 @@ class Concurrent:
     trace: Trace
 
     def __call__(self) -> None:
-        """Run the lane's operations immediately, for backends without concurrency."""
         for one in self.trace:
             self.backend.perform(one)
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """A call in a training step that makes later operations wait for the lane's operations."""
+    """A call in a training step: later operations wait for the lane's operations."""
 
     lane: Lane
 

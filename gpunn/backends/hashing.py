@@ -27,5 +27,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return a key that differs between layers and between the forward passes of a layer."""
+    """Return a key that differs between the layers of a network and between forward passes."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

@@ -118,7 +118,7 @@ class Segment(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """Arrays of an update: flat vectors of values, gradients and optimizer state (slots).
+    """Flat vectors of parameters, gradients and optimizer state.
 
     The segments are in order, and together cover the vectors.
     """
@@ -129,13 +129,12 @@ class Trained(NamedTuple):
     segments: Sequence[Segment]
 
     def part(self, start: int, stop: int) -> Trained:
-        """Return the elements `start` to `stop` - 1 of all vectors; the result has no segments."""
         part = slice(start, stop)
         slots = {name: slot[part] for name, slot in self.slots.items()}
         return Trained(self.values[part], self.gradients[part], slots, [])
 
     def runs(self) -> list[Segment]:
-        """Return the segments, after joining adjacent segments with equal learning-rate factors."""
+        """Return the segments; adjacent segments with equal learning-rate factors are joined."""
         joined: list[Segment] = []
         for one in self.segments:
             if joined and joined[-1].rate == one.rate:
@@ -146,21 +145,20 @@ class Trained(NamedTuple):
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return learning_rate * factor; for a factor of 1, return the array `learning_rate` itself."""
+    """Return the product; if the factor is 1, it is the array `learning_rate` itself."""
     return learning_rate if factor == 1 else learning_rate * factor
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0; for an array, return False."""
     return isinstance(setting, float) and setting == 0
 
 
 class Fusion(NamedTuple):
-    """Two operations that a fused operation runs, and the array that connects them.
+    """A fused operation, its two parts, and the array that connects them.
 
-    An argument of a part (one of the two operations) is the fused operation's argument of the same
-    name. If both parts have an argument of the same name, it is the second part's argument. If the
-    fused operation lacks an argument of a part, this argument is None or the connecting array.
+    The fused operation's arguments have the same names as the arguments of its parts. If both parts
+    have an argument of the same name, the second part receives it. An argument of a part that the
+    fused operation lacks is None or the connecting array.
     """
 
     name: str
@@ -243,7 +241,6 @@ class Operations(WindowOperations):
     _overridden: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Raise an ArgumentTypeError if a subclass overrides an operation without `@operation`."""
         for name in OPERATION_NAMES:
             override = getattr(cls, name)
             if override is getattr(Operations, name):

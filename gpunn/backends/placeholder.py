@@ -70,7 +70,7 @@ REFUSED = {
 
 
 class Note(NamedTuple):
-    """A call of an operation: name, comparable arguments, line of code, and calling method."""
+    """A recorded call, in a form that can be compared with a second call."""
 
     name: str
     arguments: Any
@@ -79,7 +79,7 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """What is stored while a marked method is called, separately for each thread."""
+    """The state of the recording in this thread."""
 
     known: dict[int, Placeholder] | None = None
     """Placeholders by the id of their array; None while no marked method is called."""
@@ -97,7 +97,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """Stands for an array, with its shape and type. Equal views of an array have equal keys."""
+    """Stands for an array while a training step is recorded. Equal views have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -111,7 +111,6 @@ class Placeholder:
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
-        """Return a view of another shape; if this needs a copy, raise an error."""
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
@@ -119,7 +118,6 @@ class Placeholder:
         return self._view(view, "reshape", tuple(sizes))
 
     def __getitem__(self, index: Any) -> Placeholder:
-        """Return a view; the index may contain slices, None, an ellipsis and integers."""
         parts = index if isinstance(index, tuple) else (index,)
         for each in parts:
             simple = each is None or each is Ellipsis or isinstance(each, int | np.integer | slice)
@@ -139,7 +137,6 @@ class Placeholder:
         return f"<Placeholder of an array of shape {tuple(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Return metadata, the transpose or a method that makes views; refuse other attributes."""
         if name in METADATA:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
@@ -157,7 +154,6 @@ class Placeholder:
         refuse(f"calls the function {ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Refuse a NumPy function, except a function that returns a view or a size."""
         if function.__name__ in SIZES:
             return function(*actual(args), **kwargs)
         if function.__name__ in VIEWS and args and args[0] is self:
@@ -181,13 +177,12 @@ for does, names in REFUSED.items():
 
 
 def refuse(does: str, line: FrameSummary | None = None) -> NoReturn:
-    """Raise an ArgumentError that names the marked method, the line, and the refused action."""
     GUARD.refusal = refusal(does, line or innermost_line(walk_stack(sys._getframe())))
     raise GUARD.refusal
 
 
 def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
-    """Return the error for a refused action; `does` may add a remedy after a semicolon."""
+    """Return the error; `does` may add a remedy after a semicolon."""
     doing, _, remedy = does.partition("; ")
     remedy, location = remedy or "compute with operations", ""
     if line is not None:
@@ -201,7 +196,7 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
 
 
 def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
-    """Return the innermost line of the user's code; the innermost frame is first in `frames`."""
+    """Return the innermost line outside libraries; the first frame is the innermost."""
     for frame, number in frames:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
             file = frame.f_code.co_filename
@@ -212,9 +207,9 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Replace arrays by placeholders while the marked method `what` is called.
+    """Replace arrays by placeholders while the method `what` is called.
 
-    Raises an ArgumentError if a placeholder refused an action or caused another error.
+    Raises an ArgumentError if the method computes with an array outside the backend's operations.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -238,13 +233,12 @@ def guarded(what: str) -> Iterator[None]:
 
 
 def is_guarded() -> bool:
-    """Return whether a marked method is being called."""
     return GUARD.known is not None
 
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Let gpunn's own code use arrays, even while a marked method calls this code."""
+    """Let gpunn's own code use arrays while a step is recorded."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -293,7 +287,6 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any) -> Any:
-    """Replace placeholders by their arrays, including in lists, tuples and dicts."""
     if isinstance(value, Placeholder):
         return value._gpunn_array
     if isinstance(value, list | tuple):
@@ -305,7 +298,6 @@ def actual(value: Any) -> Any:
 
 
 def released(value: Any) -> Any:
-    """Replace placeholders by their arrays, unless a marked method is running."""
     return actual(value) if GUARD.known is None else value
 
 
@@ -314,8 +306,8 @@ def operands(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return an operation's arguments, with placeholders replaced by their arrays.
 
-    Raises an ArgumentError if an argument is an array that a marked method created, because
-    training steps would not compute this array.
+    Raises an ArgumentError for an array that the caller has just created, because later training
+    steps would not compute it again.
     """
     if GUARD.known is None:
         return args, kwargs
@@ -329,7 +321,6 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an argument in a form that can be compared between two calls."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
@@ -349,7 +340,6 @@ def described(name: str, value: Any) -> Any:
 
 
 def described_use(value: Any) -> Any:
-    """Return a comparable form of a value that a function uses in each step."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, tuple):
@@ -358,7 +348,7 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return the values of a function's defaults and closure; each step calls the function."""
+    """Return the values that a function gets from its defaults and its closure."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]
@@ -366,7 +356,7 @@ def used_by(function: Any) -> list[Any]:
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
-    """In a function that each training step calls, replace placeholders by their arrays."""
+    """Replace the placeholders in the defaults and the closure of a function."""
     done = {} if done is None else done
     if isinstance(function, partial):
         inner = function.func
@@ -397,7 +387,6 @@ def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def contents(cell: CellType) -> Any:
-    """Return the value of a closure variable, or None if it has no value yet."""
     try:
         return cell.cell_contents
     except ValueError:

@@ -44,7 +44,7 @@ Trace: TypeAlias = Sequence[Operation]
 
 
 class Arguments(SimpleNamespace):
-    """An operation's arguments as attributes; their names are the definition's parameters."""
+    """An operation's arguments as attributes, named after the parameters."""
 
     @property
     def arrays(self) -> list[Any]:
@@ -55,8 +55,6 @@ class Arguments(SimpleNamespace):
 
 
 class Performer(Protocol):
-    """A backend: an object that runs its operations."""
-
     def perform(self, one: Operation) -> None:
         """Run an operation immediately."""
 
@@ -65,8 +63,6 @@ class Performer(Protocol):
 
 
 class Repeated(Protocol):
-    """Recorded functions in order, each with a number of repetitions: see `Backend.sequence`."""
-
     def __call__(self, count: int) -> None:
         """Run the first `count` functions, each with its number of repetitions."""
 
@@ -84,10 +80,9 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The trace that this thread records, and the trace's backend.
+    """The operations that this thread records; None while operations run immediately.
 
-    If `trace` is None, operations run immediately. If `backend` is None, operations of all backends
-    are recorded.
+    If `backend` is None, operations of all backends are recorded.
     """
 
     trace: list[Operation] | None = None
@@ -159,7 +154,6 @@ def composite(method: F) -> F:
 
 
 def is_operation(member: Any) -> bool:
-    """Return whether an attribute of a backend's class was declared an operation."""
     return member is not None and getattr(member, "operation", None) is member
 
 
@@ -170,19 +164,16 @@ def is_composite(backend: Performer, one: Operation) -> bool:
 
 
 def method_of(backend: Performer, one: Operation) -> Callable[..., None]:
-    """Return an operation's definition, a function of the backend and the operation's arguments."""
     method: Callable[..., None] = getattr(type(backend), one.name).definition
     return one.definition or method
 
 
 def definition(backend: Performer, one: Operation) -> Callable[[], None]:
-    """Return a function that runs an operation's definition."""
     return functools.partial(method_of(backend, one), backend, *one.args, **one.kwargs)
 
 
 @functools.cache
 def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str], dict[str, Any]]:
-    """Return a definition's positional parameters, all parameters except self, and defaults."""
     _, *known = inspect.signature(method).parameters.values()
     positional = [each.name for each in known if each.kind is not each.KEYWORD_ONLY]
     defaults = {each.name: each.default for each in known if each.default is not each.empty}
@@ -190,7 +181,6 @@ def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str
 
 
 def arguments_of(backend: Performer, one: Operation) -> Arguments:
-    """Return an operation's arguments; raise a TypeError if they don't match its definition."""
     method = method_of(backend, one)
     positional, names, defaults = parameters_of(method)
     values = {**defaults, **dict(zip(positional, one.args, strict=False)), **one.kwargs}
@@ -203,12 +193,10 @@ def arguments_of(backend: Performer, one: Operation) -> Arguments:
 
 
 def current_trace() -> list[Operation] | None:
-    """Return the trace that this thread is recording, or None."""
     return RECORDER.trace
 
 
 def arrays_in(value: object) -> Iterator[Any]:
-    """Yield the arrays in an operation's arguments, and in lists, tuples and dicts among them."""
     if hasattr(value, "shape"):
         yield value
     elif isinstance(value, Mapping):
@@ -237,10 +225,9 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(
     trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
 ) -> list[Operation]:
-    """Return a trace in which composite operations are replaced by the operations that they call.
+    """Replace composite operations by the operations that they call.
 
-    Composite operations that gpunn defines are kept if `is_kept` returns True. Engines that inspect
-    all operations before lowering the first one call this function.
+    Composite operations of gpunn remain if `is_kept` returns True.
     """
     result: list[Operation] = []
     for one in trace:
@@ -253,7 +240,7 @@ def expand_composites(
 
 
 def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
-    """Return the steps of an operation's lowering, or None if no lowering accepts its arguments."""
+    """Return the faster steps of an operation, or None if it has none for these arguments."""
     lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
     return lowering(arguments_of(backend, one)) if lowering else None
 
@@ -281,14 +268,12 @@ def lower_operations(
 
 
 class RecordingCache:
-    """A cache of recorded and lowered traces.
+    """Recorded training steps, by key.
 
-    A trace contains settings, such as a dropout rate, so the cache is cleared if a part (a layer,
-    the loss, ...) has changed. A part has changed if a field of it refers to another object, or has
-    another number or string. Recursively, the cache compares the fields of dataclasses, the
-    elements of lists, tuples and dicts, and the attributes that `recorded_attributes` names. The
-    cache also compares the global variables that methods of custom classes read. If the cache has
-    `size` entries, it is cleared before another entry is added.
+    A recorded step contains settings, such as a dropout rate. So the cache is cleared if a part (a
+    layer, the loss, ...) has another value in a field. Nested dataclasses, lists, tuples and dicts
+    are compared too, and the global variables that methods of custom classes read. The cache is
+    also cleared before it would exceed `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -299,7 +284,6 @@ class RecordingCache:
         self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the cached value for a key; without one, cache and return the result of `make`."""
         if self._made and self._changed():
             self._made.clear()
         if key not in self._made:
@@ -329,8 +313,7 @@ class RecordingCache:
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
     """Return all fields of a dataclass, and of dataclasses in its fields, as pairs (owner, name).
 
-    If an object occurs several times, its fields are returned once. `known` has the objects that
-    earlier calls have visited.
+    Each object is visited once; `known` has the objects that earlier calls have visited.
     """
     known = {} if known is None else known
     result: list[tuple[object, str]] = []

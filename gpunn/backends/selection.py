@@ -61,11 +61,9 @@ def settle_backend(
     threads: int | None = None,
     **options: Any,
 ) -> Backend:
-    """Return the backend that `choose_backend` names.
+    """Return the backend that the argument, the environment or the configuration names.
 
-    The options and the errors are the same as for `get_backend`; the message for an invalid name
-    also states the source of the name. The name in a configuration is checked even if another
-    source has priority.
+    The configured name is checked even if another source has priority.
     """
     if configured:
         _check_name(configured, "backend")
@@ -147,7 +145,7 @@ def get_backend(
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return a backend equal to a pickled one. Pickled files contain this function's name."""
+    """Unpickle a backend. Pickled files contain this function's name."""
     return get_backend(name, **options)
 
 
@@ -179,7 +177,6 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the first name in order of priority, and what messages call the name's source."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))
@@ -249,15 +246,12 @@ ends."""
 
 
 def claim(subject: str) -> bool:
-    """Return whether this process should show a message, so that only one process of a tree does.
+    """Return whether this process shows a message, so that only one process of a tree does.
 
-    A process and its workers (of multiprocessing or joblib) form a tree. The function returns True
-    in the first process that calls it. In all other processes, it returns False until the first
-    process ends.
-
-    A claim is the name of an abstract Unix socket, which only one process can bind. The operating
-    system frees the name when the process ends, so no file remains. Only Linux has abstract
-    sockets; on other systems, the function returns True in every process.
+    A process and its workers (of multiprocessing or joblib) form a tree. A claim is the name of an
+    abstract Unix socket, which only one process can bind. The operating system frees the name when
+    the process ends. Other systems than Linux have no such sockets; there, each process shows the
+    message.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid

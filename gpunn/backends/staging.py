@@ -10,8 +10,6 @@ from gpunn.typing import Array, HostArray, Shape
 
 
 class Memory(Protocol):
-    """The methods of a backend that a stager uses."""
-
     @property
     def device(self) -> Any: ...
 
@@ -35,13 +33,13 @@ class Stager:
         """Begin a chunk. Operations that started before this call may still read earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
-        """Copy host values to the first rows of the array `name`, which has `capacity` rows."""
+        """Copy host values to the first rows of the array `name`."""
         array = self.reserve(name, capacity, dtype, values.shape[1:])
         self.backend.copy_from_host(values, array[: len(values), ...])
         return array
 
     def reserve(self, name: str, capacity: int, dtype: str, shape: Shape = ()) -> Array:
-        """Return the array `name`, which has at least `capacity` rows of the given shape."""
+        """Return the array `name`, allocated if it has fewer than `capacity` rows."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < capacity:
             array = self._arrays[name] = self.backend.zeros((capacity, *shape), dtype)

@@ -21,18 +21,15 @@ logger = logging.getLogger("gpunn")
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
     affinity: Any = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads that a user can choose; more would mostly wait."""
     return max(256, os.cpu_count() or 1)
 
 
 def check_threads(name: str, threads: Any) -> int:
-    """Return a valid number of threads; otherwise, raise an error that names the argument."""
     number = check_integer(name, threads)
     if number > max_threads():
         raise ArgumentError(
@@ -67,13 +64,10 @@ def requested_threads(threads: int | None) -> int | None:
 
 @functools.cache
 def warn_once(value: str) -> None:
-    """Log a warning that this value of OMP_NUM_THREADS is ignored."""
     logger.warning("gpunn: %s is ignored: expected an integer >= 1; got %r", OPENMP, value)
 
 
 class Alone(threading.local):
-    """The number of nested contexts `one_thread` in which this thread runs."""
-
     depth = 0
 
 
@@ -95,5 +89,4 @@ def one_thread() -> Iterator[None]:
 
 
 def is_alone() -> bool:
-    """Return whether this thread is in a context `one_thread`."""
     return ALONE.depth > 0

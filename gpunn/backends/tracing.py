@@ -26,15 +26,11 @@ T = TypeVar("T")
 
 
 class Write(NamedTuple):
-    """An array that an operation changes, and the node of the array's new elements."""
-
     array: Array
     node: Node
 
 
 class TracedBackend:
-    """The part of a backend that a definition may use: the array namespace."""
-
     def __init__(self, tracer: Tracer) -> None:
         self._tracer, self.xp = tracer, Namespace(tracer)
 
@@ -43,10 +39,10 @@ class TracedBackend:
 
 
 def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> list[Write]:
-    """Return what an operation's definition writes, as functions of the operation's arrays.
+    """Return what an operation writes, as functions of the arrays that it reads.
 
-    Raises an `Untraceable` with the reason if the definition can't be traced. The definition runs
-    twice: if the two graphs differ, the definition uses random numbers or counts its calls.
+    Raises an `Untraceable` with the reason if this is impossible. The definition runs twice: if the
+    two graphs differ, it uses random numbers or counts its calls.
     """
     owners = [each for each in vars(arguments).values() if isinstance(each, Configurable)]
     with kept_if_refused(map(type, owners)):
@@ -58,18 +54,12 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 class Traced(NamedTuple):
-    """What an operation writes, and the arrays that the nodes of its graph stand for."""
-
     writes: list[Write]
     arrays: Mapping[Node, Array]
 
 
 def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
-    """Return the result of `trace_operation`; operations with equal arguments share a trace.
-
-    Within `shared_traces`, a definition is traced only once for equal objects and equal array
-    shapes.
-    """
+    """Trace an operation, or return the trace of an operation with equal arguments."""
     known = Arrays(Tracer(Graph(), dtype))
     key = definition, dtype, form_of(vars(arguments), known)
     # The first trace keeps the objects whose ids are in the key.
@@ -105,7 +95,6 @@ def form_of(value: Any, known: Arrays | None) -> Hashable:
 
 
 def if_traceable(make: Callable[[], T], cls: type) -> T | None:
-    """Return the result of `make`; if the class can't be traced, log a hint and return None."""
     try:
         return make()
     except Untraceable as error:
@@ -119,7 +108,6 @@ named: set[type] = set()
 
 
 def hint(cls: type, reason: str) -> None:
-    """Log, once for each custom class, why it is not compiled."""
     if cls in named or is_built_in(cls) or needs_trace(cls):  # training will raise an error
         return
     named.add(cls)
@@ -131,7 +119,6 @@ def hint(cls: type, reason: str) -> None:
 
 
 def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Write]:
-    """Call a definition with stand-ins as arguments, and return what it writes."""
     stand_ins = Substitution(tracer)
     replaced = {name: stand_ins.of(value) for name, value in vars(arguments).items()}
     with kept_classes(replaced.values()):
@@ -149,12 +136,10 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
 
 
 def is_array(value: Any) -> bool:
-    """Return whether a value is an array of NumPy or CuPy."""
     return isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__")
 
 
 def bytes_of(array: Any) -> tuple[int, int]:
-    """Return the address of a contiguous array, and the address of its end."""
     host = isinstance(array, np.ndarray)
     interface = array.__array_interface__ if host else array.__cuda_array_interface__
     start: int = interface["data"][0]
@@ -162,15 +147,13 @@ def bytes_of(array: Any) -> tuple[int, int]:
 
 
 class Arrays:
-    """The different arrays of an operation, in order."""
-
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self.arrays: list[Array] = []
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return an array's number; equal views of the same memory have the same number.
+        """Return the number of an array; equal views have the same number.
 
         Raises an `Untraceable` if kernels can't read the array, or if it overlaps another array.
         """
@@ -188,8 +171,6 @@ class Arrays:
 
 
 class Substitution:
-    """Replaces arrays by stand-ins, in containers and in attributes of custom objects."""
-
     def __init__(self, tracer: Tracer) -> None:
         self._tracer, self._known = tracer, Arrays(tracer)
         self.arrays: list[StandIn] = []
@@ -213,13 +194,12 @@ class Substitution:
         return self.arrays[number]
 
     def _of_object(self, value: Any) -> Any:
-        """Return a copy of a custom object, so that tracing changes no attribute of the object."""
+        """Return a copy, because the code that is traced may change attributes."""
         if id(value) not in self._objects:
             replaced = copied(value, lambda _, x: self._of_array(x) if is_array(x) else x)
             self._objects[id(value)] = replaced, state_of(replaced)
         return self._objects[id(value)][0]
 
     def check(self) -> None:
-        """Raise an `Untraceable` if the code has changed attributes of an object."""
         if any(not same(state_of(replaced), before) for replaced, before in self._objects.values()):
             raise Untraceable("the code changes attributes")

@@ -44,7 +44,7 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Release the lock within the context, while this thread waits for other threads."""
+        """Release the lock while this thread waits for other threads."""
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0
         if depth:
@@ -60,7 +60,7 @@ class Turns:
                 self._depth = depth
 
     def renew(self) -> None:
-        """Create a new lock after a fork: the new process has no other threads."""
+        """A forked process has no other threads."""
         self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 

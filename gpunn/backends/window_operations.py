@@ -192,7 +192,7 @@ class WindowOperations:
 
 
 def taps_of(weights: Array, window: Window) -> list[Array]:
-    """Return the rows of the weights for each pixel of the window, as views."""
+    """Return the weights of each pixel of the window, as views."""
     pixels = window.kernel[0] * window.kernel[1]
     channels = int(weights.shape[0]) // pixels
     return [weights[k * channels : (k + 1) * channels, :] for k in range(pixels)]
@@ -209,8 +209,7 @@ def multiply_groups(
 ) -> Array:
     """Multiply the channels of each pixel by the matrix of their group.
 
-    The matrix has shape (channels of a group, units). If `transposed`, x has the units, and the
-    result has the channels.
+    The matrix has shape (channels of a group, units). If `transposed`, x has the units as channels.
     """
     if groups == 1:
         matrix = matrix.T if transposed else matrix
@@ -223,13 +222,12 @@ def multiply_groups(
 
 
 def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
-    """Return the number of image pixels in each window, in an array (1, height, width, 1)."""
+    """Return the number of image pixels (without padding) in each window: (1, height, width, 1)."""
     ones = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype, device=x.device)
     return sum_over_taps(xp, window, ones, (1, *out.shape[1:3], 1))
 
 
 def sum_over_taps(xp: Namespace, window: Window, x: Array, out: Shape) -> Array:
-    """Return the sum of each channel in each window, for an output of shape `out`."""
     padded = window.padded(xp, x, out, 0.0)
     first, *others = (padded[tap] for tap in window.taps(out))
     return sum(others, first)

@@ -28,7 +28,7 @@ class Window:
     dilation: tuple[int, int] = (1, 1)
 
     def padded(self, xp: Namespace, x: Array, out: Shape, value: float) -> Array:
-        """Return x with all padding that an output of shape `out` reads; the padding is `value`."""
+        """Return x with the padding that an output of this shape reads."""
         rows, height, width, channels = x.shape
         (top, left), (needed_height, needed_width) = self.padding, self.span(out)
         if (top, left) == (0, 0) and needed_height <= height and needed_width <= width:
@@ -59,13 +59,11 @@ class Window:
                 yield whole, vertical, slice(left, left + (columns - 1) * right + 1, right), whole
 
     def inside(self, image: Array, shape: Shape) -> Array:
-        """Remove the padding from a padded array; the result has shape `shape`."""
         (top, left), (_, height, width, _) = self.padding, shape
         return image[:, top : top + height, left : left + width, :]
 
 
 def groups_of(channels: int, weights: Array, window: Window) -> int:
-    """Return a convolution's number of channel groups, given the shape of the weights."""
     return channels * window.kernel[0] * window.kernel[1] // int(weights.shape[0])
 
 

@@ -221,7 +221,7 @@ class Layer(Configurable):
         super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
-        """Return f(x) in the `forward` of a `Block`, where x is a stand-in for an array."""
+        """In the `forward` of a `Block`, x is a stand-in for an array."""
         tracer = getattr(x, "tracer", None)
         if not isinstance(tracer, CallTracer):
             raise ArgumentTypeError(
@@ -261,7 +261,7 @@ class Layer(Configurable):
         return {}
 
     def _called(self) -> Sequence[Layer]:
-        """Return the layers within this layer in the order in which `forward` calls them."""
+        """Return the inner layers in the order in which `forward` calls them."""
         return list(self.children().values())
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -309,7 +309,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy of the layer; the copy belongs to no network yet."""
+        """A copy belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -496,12 +496,11 @@ class Layer(Configurable):
 
 @functools.lru_cache(1024)
 def mask_key(seed: int, index: int) -> int:
-    """Return a layer's key, given the seed of the network or layer that contains it."""
+    """Return the seed of a layer's dropout masks."""
     return int(generator(seed, "dropout", index).integers(2**32))
 
 
 def checked_factor(argument: str, value: Any) -> Any:
-    """Return a factor as a float, a mapping of factors as a dict, or None unchanged."""
     if value is None and argument == "weight_decay_factor":
         return None
     if isinstance(value, Mapping):
@@ -513,7 +512,6 @@ def checked_factor(argument: str, value: Any) -> Any:
 
 
 def check_factors(layer: Layer, names: Sequence[str]) -> None:
-    """Raise an ArgumentError if a factor names a parameter that is not among `names`."""
     for argument in FACTORS:
         factors = getattr(layer, argument)
         for name in factors if isinstance(factors, Mapping) else ():
@@ -548,7 +546,6 @@ def synchronizing(layers: Sequence[Layer]) -> list[Any]:
 
 
 def only_vectors(layer: Layer, input_shape: Shape) -> int:
-    """Return the number of features, or raise an ArgumentError if a row is not a vector."""
     if len(input_shape) != 1:
         raise ArgumentError(
             f"{layer.name}: expected rows that are vectors, shape (features,); got rows of shape "

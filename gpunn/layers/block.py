@@ -39,8 +39,6 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    """A block's traces by shape and dtype, with the attributes that traces may depend on."""
-
     attributes: list[Any]
     description: Hashable
     inner: list[Layer]
@@ -106,7 +104,7 @@ class Block(Layer):
     """The subclass's method `forward`."""
 
     def __init_subclass__(cls) -> None:
-        """Keep the subclass's `forward` as the formula of this class's passes."""
+        """Keep the subclass's `forward` as the formula of both passes."""
         method = vars(cls).get("forward")
         names = list(inspect.signature(method).parameters) if method else ["self", "x"]
         if "backward" in vars(cls) or len(names) != 2 + (names[1:2] == ["xp"]):
@@ -302,7 +300,6 @@ class Block(Layer):
 
 
 def untraceable(block: Block, reason: str) -> ArgumentError:
-    """Return the error for a block whose forward pass gpunn can't trace."""
     return ArgumentError(
         f"{type(block).__name__}: forward can't be traced: {reason}. If the layer needs this, "
         "derive it from gpunn.layers.Layer, and write forward(self, x, workspace) and backward"
@@ -310,8 +307,6 @@ def untraceable(block: Block, reason: str) -> ArgumentError:
 
 
 def forward_of(formula: Any) -> Any:
-    """Return the method `forward` for `formula`; subclasses may call the method."""
-
     @operations_only
     def forward(self: Block, x: Any, workspace: Any = None) -> Any:
         if isinstance(workspace, Workspace):
@@ -324,7 +319,6 @@ def forward_of(formula: Any) -> Any:
 
 
 def names_of_class(layer: Layer) -> list[str]:
-    """Return the attributes of a layer's custom classes."""
     names = once(("attributes", type(layer)), lambda: Configurable.recorded_attributes(layer))
     return [name for name in names if name != "__dict__"]
 
@@ -349,10 +343,9 @@ def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
 
 
 def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashable:
-    """Return a key that is equal for blocks with equal attributes, which have equal traces.
+    """Return a key that is equal for blocks with equal traces.
 
-    `layers` are the block and the layers within it, and `attributes` is a result of
-    `attributes_of`. Objects that cannot be compared are described by their ids.
+    Objects that cannot be compared are described by their ids.
     """
     numbers = {id(layer): number for number, layer in enumerate(layers)}
 
@@ -369,7 +362,6 @@ def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashab
 
 
 def inner_layers(layer: Layer, prefix: str = "") -> dict[str, Layer]:
-    """Return all inner layers by name, such as "body.dense_1"."""
     found: dict[str, Layer] = {}
     for label, child in layer.children().items():
         found[prefix + label] = child
@@ -379,7 +371,6 @@ def inner_layers(layer: Layer, prefix: str = "") -> dict[str, Layer]:
 
 
 def layers_in(name: str, value: Any) -> dict[str, Layer]:
-    """Return the layers of an attribute, by label."""
     if isinstance(value, Layer):
         return {name: value}
     several = enumerate(value, 1) if isinstance(value, list | tuple) else ()
@@ -387,7 +378,7 @@ def layers_in(name: str, value: Any) -> dict[str, Layer]:
 
 
 def as_layers(value: Any, path: str, is_layer: bool) -> Any:
-    """Return a field's value; configurations become layers, and lists of layers become chains.
+    """Configurations become layers, and lists of layers become chains.
 
     `is_layer` is True if the field is declared to contain layers.
     """
@@ -410,7 +401,7 @@ def describes_layers(value: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Return a field's configuration, in which chains without settings are lists."""
+    """Chains without settings become lists."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [as_list(each) for each in value]
     if isinstance(value, Mapping) and value.get("name") == Chain.name and len(value) == 2:

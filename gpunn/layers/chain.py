@@ -74,7 +74,6 @@ class Chain(Layer):
         return self._inferred(input_shape)[1]
 
     def _inferred(self, input_shape: Shape) -> tuple[Shape, list[ParameterSpec]]:
-        """Return the shape of a row of the output, and the parameters of all layers."""
         shape, specs = input_shape, list[ParameterSpec]()
         for label, layer in self.children().items():
             try:
@@ -100,7 +99,7 @@ class Chain(Layer):
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's label: by default, the layer's name and a number, such as "dense_2"."""
+    """By default, a label is the layer's name and a number, such as "dense_2"."""
     labels, counts = [], dict[str, int]()
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1

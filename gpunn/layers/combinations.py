@@ -173,12 +173,11 @@ class Concatenate(Branches):
 
 
 def outputs_of(branches: Sequence[Any], x: Any) -> list[Any]:
-    """Return the output of each branch."""
     return [branch(x) if branch else x for branch in branches]
 
 
 def combined(function: Any, branches: Sequence[Any], x: Any) -> Any:
-    """Return the outputs of branches, joined by a function of two arrays of equal shape."""
+    """Join the outputs with a function of two arrays of equal shape."""
     outputs = outputs_of(branches, x)
     shapes = [each.shape[1:] for each in outputs]
     if len(set(shapes)) > 1:

@@ -56,7 +56,6 @@ class Convolution(Layer):
             self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
-        """Return the window, and the height and width of the output."""
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
         return windowed(self, input_shape, *sizes, argument="kernel_size")  # type: ignore[arg-type]
 

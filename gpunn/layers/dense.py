@@ -144,7 +144,7 @@ class Dense(Layer):
         return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
-        """Return the matrix that multiplies x, which is W or the buffer of W / sqrt(inputs)."""
+        """Return W, or the buffer of W / sqrt(inputs)."""
         W = self.values["weights"]
         ntp = self.parametrization == "ntp"
         return workspace.fixed(self, "factored weights", W.shape) if ntp else W
@@ -187,7 +187,6 @@ class Dense(Layer):
 
 
 def default_initializer(activation: Activation) -> Initializer:
-    """Return the initializer of weights that "auto" selects for this activation."""
     if isinstance(activation, SELU):
         return LeCun()
     if isinstance(activation, Identity):

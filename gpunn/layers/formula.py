@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call(Step):
-    """A call of a layer. `name` is its name within the block, such as "body.dense_1"."""
+    """`name` is the layer's name within the block, such as "body.dense_1"."""
 
     layer: Layer
     name: str
@@ -52,7 +52,7 @@ class Product(Step):
 
 
 class Concatenation(Step):
-    """A concatenation of arrays along the last axis."""
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,6 @@ class Formula:
         return [step for step in self.steps if isinstance(step, Call)]
 
     def results(self) -> list[Node]:
-        """Return the nodes of the result and of the steps' inputs."""
         return [self.result, *(each for step in self.steps for each in step.inputs)]
 
     def structure(self) -> list[Any]:
@@ -98,23 +97,17 @@ def equal(formulas: Sequence[Formula]) -> bool:
 
 
 class Declared(dict[str, StandIn]):
-    """The parameters that a layer declares."""
-
     def __missing__(self, name: str) -> StandIn:
         hint = f"; {suggest(name, self)}" if self else ""
         raise ArgumentError(f"values: own_parameters declares no parameter {name!r}{hint}")
 
 
 class Transposed:
-    """A transposed matrix of parameters, the second factor of a product."""
-
     def __init__(self, matrix: StandIn) -> None:
         self.matrix = matrix
 
 
 class FormulaTracer(Tracer):
-    """Traces a forward pass, and records its steps."""
-
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         super().__init__(graph, dtype)
         self.steps: list[Step] = []
@@ -170,14 +163,13 @@ class FormulaTracer(Tracer):
         return self._step("concat", Concatenation, nodes, (*first[:-1], width))
 
     def with_rows(self, value: Any, what: str) -> Node:
-        """Return the node of a floating-point array with rows."""
         node = self.node_of(value)
         if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
             self.refuse(f"{what} is not an array of numbers with rows")
         return node
 
     def result(self, value: Any) -> Node:
-        """Return the node of the result; raise an error if it has no axis of features."""
+        """Raise an error if the result has no axis of features."""
         if not isinstance(value, StandIn):
             self.refuse(f"expected an array as the result; got {type(value).__name__}")
         node = self.with_rows(value, "the result")
@@ -189,7 +181,7 @@ class FormulaTracer(Tracer):
         return node
 
     def _wrong_shapes(self, function: str, *nodes: Node) -> ArgumentError:
-        """Return an error that states shapes; "rows" stands for their unknown number of rows."""
+        """In the message, "rows" stands for the unknown number of rows."""
         shapes = [
             f"({', '.join(['rows', *map(str, each.shape[1:])])})"
             if each.shape[:1] == (self.rows,)
@@ -225,8 +217,8 @@ def formulas_of(
 ) -> list[Formula]:
     """Trace function(xp, x, parameters), a forward pass that calls layers, for shapes of x.
 
-    `names` has the layers' names by their ids, and `specs` declares the parameters. Raises an
-    `Untraceable` with the reason if the function can't be traced.
+    `names` has the layers' names by their ids. Raises an `Untraceable` with the reason if the
+    function can't be traced.
     """
 
     def trace(shape: Shape, tracer: Tracer) -> Formula:
@@ -249,7 +241,6 @@ def formulas_of(
 
 
 def used(steps: Sequence[Step], result: Node) -> list[Step]:
-    """Return the steps that the result depends on."""
     needed, chosen = {id(each) for each in in_order([result])}, list[Step]()
     for step in reversed(steps):
         if id(step.output) in needed:

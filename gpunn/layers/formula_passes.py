@@ -95,7 +95,6 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 
 
 def seed_of(formula: Formula) -> Node:
-    """Return dL/d(result)."""
     return formula.graph.node(ARRAY, shape=formula.result.shape, kind="float", data="gradient")
 
 
@@ -109,13 +108,10 @@ def columns_before(formula: Formula, step: Step, number: int, whole: Node) -> No
 
 
 def arrays_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return the arrays that nodes read."""
     return [each for each in in_order(nodes) if each.op == ARRAY]
 
 
 class Passes:
-    """Runs the passes of a formula for a batch, and stores the arrays of its nodes."""
-
     def __init__(self, layer: Layer, formula: Formula, workspace: Workspace) -> None:
         self._layer, self._formula, self._workspace = layer, formula, workspace
         self._ops, self._rows = workspace.backend, formula.x.shape[0]
@@ -136,7 +132,7 @@ class Passes:
         return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
 
     def _held(self, node: Node) -> Array | None:
-        """Return the array of a node if it is already known, else None."""
+        """Return the array of a node, or None if it is not computed yet."""
         if node in self._arrays:
             return self._arrays[node]
         if node.op == "reshape" and node.args[0] in self._arrays:
@@ -166,7 +162,7 @@ class Passes:
             self._ops.compute(expression, arrays, tuple(outs.values()))
 
     def _flat(self, array: Array, name: str = "") -> Array:
-        """Return an array as a matrix: all axes but the last are rows. `name` names a copy."""
+        """Return an array as a matrix: all axes but the last are rows."""
         shape = math.prod(array.shape[:-1]), array.shape[-1]
         return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
 

@@ -27,7 +27,7 @@ def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
 def vector_buffer(
     layer: Layer, name: str, x: Array, workspace: Workspace, size: int | None = None
 ) -> Array:
-    """Return the layer's buffer `name`, which has a vector for each vector of x."""
+    """Return a buffer with a vector for each vector of x."""
     shape = (*x.shape[1:-1], x.shape[-1] if size is None else size)
     return as_vectors(layer, workspace.rows(layer, name, x.shape[0], shape), workspace)
 

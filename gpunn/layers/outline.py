@@ -75,7 +75,6 @@ def numbers_of_row(layer: Layer, shape: Shape) -> int:
 
 
 def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
-    """Return the branches to draw within a layer."""
     if isinstance(layer, ColumnGroups):
         drawn, counts = [], layer.counts if isinstance(layer, Ensemble) else None
         for index, group in enumerate(layer.parts):
@@ -95,7 +94,6 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
 
 
 def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
-    """Return the branches of a block; its calls show the input shapes of inner layers."""
     calls = block.traced(shape).calls()
     drawn = []
     for title, layer in block._drawn():
@@ -124,7 +122,6 @@ def branches_of(block: BlockLayer, shape: Shape, frozen: bool) -> list[Branch]:
 
 
 def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
-    """Return the blocks to draw for a chain's layers."""
     children = chain.children()
     return outline(list(children), list(children.values()), shape, frozen)
 

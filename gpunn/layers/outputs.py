@@ -207,7 +207,6 @@ class TargetScaling(OutputLayer):
 
 
 def check_positive(y: np.ndarray, argument: str) -> None:
-    """Raise a DataError if a target has no logarithm."""
     if not (y > 0).all():
         raise DataError(
             f"{argument}: logarithms need positive targets; the minimum is {np.min(y):.6g}. "
@@ -224,7 +223,6 @@ def compute(function: str, x: Array, out: Array, workspace: Workspace) -> None:
 
 @lru_cache(maxsize=64)
 def elementwise(function: str, shape: Shape, dtype: str) -> Expression:
-    """Return a function of the array-API standard as an expression of an array."""
     return expression_of(lambda xp, x: getattr(xp, function)(x), {"x": (shape, "float")}, dtype)
 
 

@@ -65,12 +65,12 @@ def run_backward(
 
 
 def first_trained(layers: Sequence[Layer]) -> int:
-    """Return the index of the first layer with trainable parameters, or the number of layers."""
+    """Return the number of layers if no layer has trainable parameters."""
     return next((i for i, layer in enumerate(layers) if layer.gradients), len(layers))
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x) for one layer, whether or not its `forward` is marked."""
+    """Return y = f(x) for one layer; its `forward` may be recorded or called in every step."""
     trace = current_trace()
     if trace is None:
         return layer.forward(x, workspace)
@@ -240,13 +240,11 @@ def by_operations(owner: object, *names: str) -> bool:
 
 
 def marked(owner: object, name: str) -> bool:
-    """Return whether the method `name` computes only by operations."""
     cls = type(owner)
     return name not in vars(owner) and once(("marked", cls, name), lambda: is_marked(cls, name))
 
 
 def is_marked(owner: type, name: str) -> bool:
-    """Return whether the method `name` of a class computes only by operations."""
     for cls in owner.__mro__:
         members = vars(cls)
         if name in members:
@@ -271,9 +269,9 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return the outputs of the network's method `forward`, whether or not it is marked.
+    """Return the outputs of the network's own method `forward`.
 
-    If `forward` is not marked, only the last output has a fixed buffer. Each step puts its other
+    If `forward` is not recorded, only the last output has a fixed buffer. Each step puts its other
     outputs into the returned list.
     """
     if current_trace() is None:
@@ -298,7 +296,6 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
-    """Run the network's method `backward`, whether or not it is marked."""
     if current_trace() is None:
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):

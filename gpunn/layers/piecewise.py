@@ -177,7 +177,6 @@ class PiecewiseLinearEmbedding(Layer):
 
 
 def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
-    """Return the edges of each column, or raise an error that names the column."""
     if isinstance(edges, str) or not isinstance(edges, Sequence) or not edges:
         raise ArgumentTypeError(f"edges: expected a list of edges for each column; got {edges!r}")
     result = []

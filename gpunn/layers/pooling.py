@@ -20,7 +20,6 @@ class Reduction(Layer):
     operation: ClassVar[str] = "average_pool"
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
-        """Return the window, and the height and width of the output."""
         raise NotImplementedError
 
     @operations_only
@@ -172,8 +171,6 @@ class AveragePool1D(Pooling):
 
 @dataclass(eq=False)
 class GlobalAveragePool(Reduction):
-    """The base of `GlobalAveragePool1D` and `GlobalAveragePool2D`."""
-
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
         size = image_shape(self, input_shape, self.axes)[:2]
         return Window(size, size), (1, 1)

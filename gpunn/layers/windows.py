@@ -19,7 +19,7 @@ AXES = {1: "(length, channels)", 2: "(height, width, channels)"}
 
 
 def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
-    """Return a size as an integer for each axis; `value` is one integer, or one for each axis."""
+    """Return an integer for each axis; `value` is one integer, or one for each axis."""
     values = list(value) if isinstance(value, list | tuple) else [value] * axes
     if len(values) != axes:
         raise ArgumentError(
@@ -30,10 +30,7 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
 
 
 def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, int]:
-    """Return (height, width, channels) of a row. If windows move along one axis, the height is 1.
-
-    Raises an ArgumentError if a row has a different number of axes.
-    """
+    """Return (height, width, channels) of a row; the height is 1 if windows move along one axis."""
     if len(input_shape) != axes + 1:
         lacks = len(input_shape) == axes
         hint = ". For a single channel, such as gray, add an axis: X[..., None]" if lacks else ""
@@ -58,8 +55,7 @@ def windowed(
     """Return the window of a layer, and the height and width of its output.
 
     With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an odd
-    number of pixels, the end gets one pixel more than the start, as in Keras. `argument` is the
-    name of the argument `kernel`.
+    number of pixels, the end gets one pixel more than the start, as in Keras.
     """
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)
@@ -92,13 +88,12 @@ def given(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 def pair(values: Any) -> tuple[int, int]:
-    """Return two integers as a tuple."""
     first, second = values
     return int(first), int(second)
 
 
 def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return rows as images; rows of shape (length, channels) or (channels,) get height 1."""
+    """Rows of shape (length, channels) or (channels,) get height 1."""
     if len(x.shape) == 4:
         return x
     return reshaped(layer, x, (x.shape[0], *image_of(x.shape[1:])), workspace)
@@ -107,7 +102,6 @@ def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
 def image_buffer(
     layer: Layer, name: str, rows: int, shape: Shape, workspace: Workspace
 ) -> tuple[Array, Array]:
-    """Return the layer's buffer `name` for rows of this shape, and the buffer as images."""
     buffer = workspace.rows(layer, name, rows, shape)
     if len(shape) == 3:
         return buffer, buffer
@@ -115,5 +109,4 @@ def image_buffer(
 
 
 def image_of(shape: Shape) -> Shape:
-    """Return the shape of a row as an image."""
     return (1, 1, *shape)[-3:]

@@ -207,7 +207,6 @@ class ValueMetric(Metric):
 
 
 def true_class(xp: Namespace, targets: Array) -> Array:
-    """Return integer labels of shape (rows,), from labels or from probabilities (rows, classes)."""
     return targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
 
 

@@ -82,17 +82,17 @@ class CountOfLabels(OfLabels, CountMetric):
 
 @dataclass(frozen=True)
 class LabelsF1(CountOfLabels, F1):
-    """F1 of several labels."""
+    pass
 
 
 @dataclass(frozen=True)
 class LabelsPrecision(CountOfLabels, Precision):
-    """Precision of several labels."""
+    pass
 
 
 @dataclass(frozen=True)
 class LabelsRecall(CountOfLabels, Recall):
-    """Recall of several labels."""
+    pass
 
 
 OF_LABELS: dict[type[Metric], type[Metric]] = {
@@ -107,10 +107,7 @@ OF_CLASSES = {labels: classes for classes, labels in OF_LABELS.items()}
 
 
 def for_loss(metric: Metric, loss: Loss, outputs: int) -> Metric:
-    """Return the version of a metric that fits a loss: for labels, or for one class per row.
-
-    Several outputs are labels if the loss applies the sigmoid to them.
-    """
+    """Return the version of a metric that fits a loss: for labels, or for one class per row."""
     are_labels = outputs > 1 and loss.output_activation == "sigmoid"
     kind = (OF_LABELS if are_labels else OF_CLASSES).get(type(metric))
     if kind is None:

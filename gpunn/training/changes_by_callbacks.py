@@ -15,8 +15,6 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 
 
 class Changed(NamedTuple):
-    """Changed fields by number, and all parameters and buffers if one of these has changed."""
-
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None
 
@@ -46,7 +44,6 @@ class Changes:
         return [ops.to_host(each) for each in (parameters.values, parameters.buffers)]
 
     def changed(self) -> Changed:
-        """Return everything that has changed since this object was made."""
         changed = {}
         for number, (part, name) in enumerate(self._fields):
             value, (before, within) = getattr(part, name), self._values[number]
@@ -58,7 +55,6 @@ class Changes:
         return Changed(changed, None if equal else now)
 
     def apply(self, changed: Changed) -> None:
-        """Apply the changes that rank 0 has detected."""
         for number, value in changed.fields.items():
             part, name = self._fields[number]
             setattr(part, name, deepcopy(value))

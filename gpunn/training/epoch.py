@@ -31,7 +31,7 @@ from gpunn.training.training_policy import TrainingPolicy
 
 
 class EpochByRequests:
-    """Trains the network of a session for one epoch after the other."""
+    """Trains epoch by epoch: the host requests some updates at a time from the device."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
@@ -43,7 +43,7 @@ class EpochByRequests:
         self._agreed_signal = 0
 
     def run(self) -> dict[str, float]:
-        """Train for an epoch, or the rest of one; return its logs, or {} if it is interrupted."""
+        """Return the logs of the epoch, or {} if it is interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
@@ -103,7 +103,6 @@ class EpochByRequests:
         return cursor
 
     def _begin_epoch(self) -> tuple[Feed, Any]:
-        """Return the step's feed and a progress bar, for an epoch or the rest of an epoch."""
         session, progress = self.session, self.progress
         plan = session.plan
         with session.memory:
@@ -125,7 +124,6 @@ class EpochByRequests:
         return Feed(step, training, order, settings, augmentation), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
-        """Read the statistics at a logging step, and recover if training has diverged."""
         while self.cursor.logging_due(self.trainer.log_every):
             with self.session.memory:
                 self._report(feed, bar)
@@ -159,7 +157,6 @@ class EpochByRequests:
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
     def _updates_before_next_stop(self) -> int:
-        """Return how many updates may run before the host reads statistics or calls a callback."""
         cursor, updates = self.cursor, self.progress.updates
         stops = [callback.every_updates for callback in self.session.callbacks]
         return min(
@@ -210,12 +207,9 @@ class EpochByRequests:
 class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
-    The host shows progress and notices Ctrl-C only between two requests. The number of updates
-    doubles if a request takes less than half of `seconds`, and halves if a request takes longer
-    than `seconds`.
-
-    The host can request work faster than a device does the work, so the host calls `wait` at the
-    end of a full request. A shorter request ends at a logging step or at the end of the data.
+    The host shows progress and notices Ctrl-C only between two requests. It can request work faster
+    than a device does the work, so it calls `wait` at the end of a full request. A shorter request
+    ends at a logging step or at the end of the data.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:
@@ -228,7 +222,6 @@ class UpdatesPerRequest:
         self._began = time.perf_counter()
 
     def end(self, updates: int) -> None:
-        """End a request of `updates` updates; after a full request, adapt the number of updates."""
         if updates < self.updates:
             return
         self._wait()

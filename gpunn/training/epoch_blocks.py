@@ -46,7 +46,7 @@ MIN_EPOCHS, MAX_EPOCHS = 4, 64
 
 
 class EpochBlocks:
-    """Trains the network of a session for several epochs at a time, if that is possible."""
+    """Trains several epochs at a time, if that is possible."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
@@ -56,7 +56,7 @@ class EpochBlocks:
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
 
     def begin(self) -> None:
-        """Choose a program, and reserve its memory before the first epoch is recorded."""
+        """Reserve memory before the first epoch is recorded."""
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
         self._epochs, self._begun = self._max_epochs(), self._attributes()
         self._ended = min(self._epochs, left) < 1 or not self._possible()
@@ -73,7 +73,7 @@ class EpochBlocks:
             self._ended = True
 
     def look_again(self) -> None:
-        """Find out again which networks can share programs; callbacks may have changed settings."""
+        """A callback may have changed a setting that decides which networks share a program."""
         if self._shared is not None:
             self._kind = kind_of(self.session)
             self._ended |= self._kind is None
@@ -99,7 +99,6 @@ class EpochBlocks:
         self._ended = True
 
     def _own_program(self) -> EpochProgram | None:
-        """Return a program on the arrays of `session.step`, or None if one call can't run it."""
         session, plan, step = self.session, self.session.plan, self.session.step
         if self._own is None:
             with TURNS:
@@ -115,7 +114,6 @@ class EpochBlocks:
 
     @contextmanager
     def _program(self) -> Iterator[EpochProgram | None]:
-        """Return a context that provides the program, or None if requests must train."""
         if self._shared is None:
             yield self._own_program()
             return
@@ -130,8 +128,8 @@ class EpochBlocks:
     def _possible(self) -> bool:
         """Return whether this session can train in blocks of epochs.
 
-        For example, the session must run in a single process, and its data must be arrays, not a
-        stream of batches. The orders of rows in future epochs must be known.
+        For example, it must run in a single process, on arrays. The orders of rows in future epochs
+        must be known.
         """
         session, ranks = self.session, self.session.ranks
         rows, policy = (session.training, session.validation), type(self.trainer.policy)
@@ -161,24 +159,21 @@ class EpochBlocks:
         return min(MAX_EPOCHS, max(1, MAX_BYTES // size))
 
     def observe_time(self, seconds: float) -> None:
-        """Remember how long an epoch took."""
         self._seconds = seconds
         if self._shared is not None:
             self._shared.seconds[self._kind] = seconds
 
     def ready(self) -> bool:
-        """Return whether the next epochs can be trained as a block."""
         between = self.trainer.progress.cursor is None
         possible = not self._ended and 0 < self._seconds < MAX_SECONDS and between
         return possible and same(self._attributes(), self._begun)
 
     def _attributes(self) -> list[object]:
-        """Return attributes that a program depends on, but a callback may replace."""
+        """Return attributes that a recording depends on, but a callback may replace."""
         trainer = self.trainer
         return [trainer.log_every, trainer.loss, trainer.optimizer, *trainer.metrics]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
-        """Train some epochs, at most until `until`; call `end_epoch` with each epoch's logs."""
         with self._program() as program:
             self._ended = program is None
             if program is not None:
@@ -238,7 +233,6 @@ class EpochBlocks:
         self._limit *= 2
 
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
-        """Load the row orders and settings of the next epochs; return the settings."""
         session, progress, training = self.session, self.trainer.progress, self.session.training
         assert isinstance(training, Subset)
         self.trainer.policy.mark_orders()
@@ -268,7 +262,6 @@ class EpochBlocks:
 
     @cached_property
     def _held(self) -> np.ndarray:
-        """The indices of the validation rows."""
         validation = self.session.validation
         if not isinstance(validation, Subset):
             return np.arange(0)
@@ -277,7 +270,6 @@ class EpochBlocks:
     def _completed(
         self, program: EpochProgram, epoch: int, logs: dict[str, float], settings: np.ndarray
     ) -> dict[str, float]:
-        """Return the logs of an epoch of the block with score, learning rate and times."""
         policy = self.trainer.policy
         if self._held.size and policy.validation_metrics:
             scores = policy.score(program.outputs(epoch))
@@ -289,7 +281,6 @@ class EpochBlocks:
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _show(self, logs: dict[str, float]) -> None:
-        """Show the progress bar of an epoch that has ended."""
         with closing(self.session.progress_bar()) as bar:
             bar.update(self.session.plan.visited)
             bar.set_postfix(logs)
@@ -311,6 +302,5 @@ class EpochBlocks:
 
 
 def restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
-    """Copy values into arrays."""
     for array, value in zip(arrays, values, strict=True):
         array[...] = value

@@ -35,12 +35,11 @@ class Tables:
         self.position = ops.zeros((1,), "int64")
 
     def append(self, sources: Sequence[Array] = ()) -> None:
-        """Append the rows of the arrays, or of other arrays."""
         self._ops.append(sources or self._sources, self.rows, self.position)
 
 
 class Log:
-    """The sums of loss and metrics at each logging step of some epochs, or of their validations.
+    """The sums of loss and metrics at each logging step of some epochs.
 
     An epoch consists of `batches` batches, with a logging step after `every` of them.
     """
@@ -56,7 +55,6 @@ class Log:
         self._ops.fill(self._statistics.vector, 0.0)
 
     def results(self, epochs: int) -> tuple[list[dict[str, float]], np.ndarray]:
-        """Return the epochs' losses and metrics by name, and their numbers of finite losses."""
         rows = self.tables.rows[0]
         shape = epochs, len(self.counts), rows.shape[1]
         return self._statistics.of_epochs(rows[: shape[0] * shape[1]].reshape(shape))
@@ -66,11 +64,9 @@ class EpochProgram:
     """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
     `run` may be called while other threads run other programs. After `run`, the step's arrays
-    contain the state after the last epoch; `state_after` returns the state after each epoch.
-
-    `step` computes the session's training batches, and `passes` its validation batches, if any.
-    `step` and `passes` may belong to another network of the same kind. `orders` are two arrays: one
-    for the orders of the training rows in all epochs, and one for the orders of the validation
+    contain the state after the last epoch. `step` computes the training batches, and `passes` the
+    validation batches, if any. Both may belong to another network of the same kind. `orders` are
+    two arrays: the orders of the training rows in all epochs, and the orders of the validation
     rows.
     """
 
@@ -105,7 +101,7 @@ class EpochProgram:
         step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
 
     def prepare(self, training: Rows, held: Rows | None) -> Repeated | None:
-        """Record the program again if necessary; return None if there can be no program."""
+        """Return None if there can be no program."""
         with TURNS:
             self.step.load(rows_in(training, self.order))
             if self.passes is not None:
@@ -120,7 +116,6 @@ class EpochProgram:
         return self._program
 
     def unload(self) -> None:
-        """Release the program and the validation rows. The step releases the training rows."""
         self._recorded, self._program = [], None
         if self.passes is not None:
             self.passes.unload()
@@ -147,7 +142,6 @@ class EpochProgram:
     def _logged(
         self, recorded: Callable[[int], Callable[[int], None]], total: int, rows: int, log: Log
     ) -> Iterator[RepeatedCall]:
-        """Yield the calls for the batches and logging steps of an epoch or of a validation."""
         left = total
         for count in log.counts:
             whole = min(count, left // rows)
@@ -179,7 +173,6 @@ class EpochProgram:
     # --------------------------------------------------------------------------------- running
 
     def load(self, order: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
-        """Load the row orders of some epochs, and the settings of all updates in these epochs."""
         ops = self._ops
         ops.copy_from_host(order, self.order[: len(order)])
         self.step.load_settings(settings)
@@ -204,7 +197,6 @@ class EpochProgram:
         self._program(epochs * self._parts)
 
     def state_after(self, epoch: int) -> list[Array]:
-        """Return the state arrays after an epoch of the last run; `epoch` counts from 0."""
         return [table[epoch] for table in self._states.rows]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
@@ -224,18 +216,15 @@ class EpochProgram:
         return [log if good else {} for log, good in zip(logs, sound.tolist(), strict=True)]
 
     def outputs(self, epoch: int) -> np.ndarray:
-        """Return the outputs for the validation rows after an epoch."""
         assert self._outputs is not None
         start = epoch * self.held
         return self._ops.to_host(self._outputs.rows[0][start : start + self.held])
 
 
 def sizes(rows: int, batch: int) -> list[int]:
-    """Return the different numbers of rows of batches."""
     return [size for size in (batch if rows >= batch else 0, rows % batch) if size]
 
 
 def rows_in(arrays: Rows, order: Array) -> DeviceRows:
-    """Return rows on the device in an order that the host sets."""
     X, y, weights, metric_weights = arrays
     return DeviceRows(X, y, weights, order, int(order.shape[0]), metric_weights)

@@ -23,8 +23,6 @@ between two requests.
 
 
 class Settings(Protocol):
-    """Describes the attributes of a trainer that an evaluation uses."""
-
     model: Sequential
     loss: Loss
     log_every: int
@@ -34,8 +32,6 @@ class Settings(Protocol):
 
 
 class Evaluator:
-    """Evaluates networks, and reuses the buffers of the last evaluation if they fit."""
-
     def __init__(self) -> None:
         self._pass: BatchPass | None = None
 
@@ -77,7 +73,6 @@ class Evaluator:
         return statistics.result()
 
     def prepared(self, settings: Settings, batch_size: int) -> BatchPass:
-        """Return a pass for batches: the last pass, or a new one if the recipe has changed."""
         recipe = PassRecipe(
             model=settings.model,
             loss=settings.loss,
@@ -90,7 +85,6 @@ class Evaluator:
         return self._pass
 
     def unload(self) -> None:
-        """Release the rows, which may take much memory."""
         if self._pass is not None:
             self._pass.unload()
 
@@ -102,7 +96,6 @@ def run(
     log_every: int,
     outputs: list[np.ndarray] | None = None,
 ) -> None:
-    """Compute loss and metrics over some rows, and store them in the statistics of a pass."""
     statistics = batch_pass.statistics
     statistics.reset()
     done, maximum = 0, BATCHES_PER_REQUEST if outputs is None else 1

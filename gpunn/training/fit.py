@@ -78,7 +78,6 @@ class Fit:
         return self.trainer.history
 
     def __enter__(self) -> Self:
-        """Begin: load a checkpoint to resume from, make the step, and begin the callbacks."""
         if shared_programs():
             self._queue = self.trainer.model.backend.queue()
         with self._queue, ExitStack() as contexts:
@@ -141,7 +140,6 @@ class Fit:
         return progress.epoch >= progress.last_epoch or bool(progress.stop_reason)
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
-        """Add an epoch to the history, and pass it to schedule, policy and callbacks."""
         trainer, progress = self.trainer, self.trainer.progress
         progress.epoch += 1
         progress.cursor = None

@@ -90,7 +90,6 @@ class History(dict[str, list[float]]):
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return, as a new list, a log's values in all epochs that have this log."""
         return list(super().__getitem__(name))
 
     def __missing__(self, name: str) -> list[float]:
@@ -191,7 +190,6 @@ class History(dict[str, list[float]]):
         return plot_columns(self.rows, names or measured)
 
     def _repr_html_(self) -> str:
-        """Return the logs for a notebook, one row per epoch."""
         names = list(self)
         rows = [[f"{row[name]:.6g}" if name in row else "" for name in names] for row in self.rows]
         if len(rows) > SHOWN:

@@ -13,8 +13,6 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 
 
 class Stop(threading.local):
-    """The event that ends training in this thread, or None."""
-
     event: threading.Event | None = None
 
 
@@ -79,7 +77,7 @@ class Interruption:
         self._requested, self._signal = True, number
 
     def cancel(self, reason: str) -> None:
-        """End training without a signal, for another reason; the first reason counts."""
+        """End training without a signal; the first reason counts."""
         if not self._requested:
             self._requested, self._reason = True, reason
 
@@ -108,5 +106,4 @@ class Interruption:
 
 
 def in_main_thread() -> bool:
-    """Return whether this is the thread in which Python handles signals."""
     return threading.current_thread() is threading.main_thread()

@@ -24,7 +24,6 @@ class BufferMemory:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Raise an error that explains a lack of memory, unless `error` already explains it."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:

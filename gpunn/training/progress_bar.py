@@ -35,7 +35,6 @@ def progress_bar(title: str, rows: int, wanted: bool, unit: str = "samples") -> 
 
 
 def has_widgets() -> bool:
-    """Return whether notebooks can show tqdm's own widgets."""
     return importlib.util.find_spec("ipywidgets") is not None
 
 
@@ -68,13 +67,10 @@ class Display:
         if line.strip():
             self.show({"text/plain": line})
 
-    def flush(self) -> None:
-        """Do nothing, since `write` shows each line immediately."""
+    def flush(self) -> None: ...
 
 
 class NoBar:
-    """Has the methods of a progress bar, but shows nothing."""
-
     def update(self, rows: int) -> None: ...
 
     def unpause(self) -> None: ...

@@ -42,8 +42,6 @@ SAMPLED = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Options of `Trainer.fit` that have been checked; `fit` describes the options."""
-
     epochs: int
     batch_size: int
     shuffle: bool = True
@@ -55,7 +53,6 @@ class FitOptions:
     augment: Augment | None = None
 
     def plan(self, trainer: TrainerProtocol, training: Subset | BatchStream) -> EpochPlan:
-        """Return the plan of an epoch; a batch has at most as many rows as the data."""
         batch_size = min(self.batch_size, training.rows)
         return EpochPlan(
             rows=training.rows,
@@ -69,11 +66,7 @@ class FitOptions:
 
 
 class TrainingSession:
-    """One call of `Trainer.fit`, from the checks to the cleanup.
-
-    The list `callbacks` has the order in which callbacks are called. When the session starts to
-    run, it makes the training step.
-    """
+    """One call of `Trainer.fit`, from the checks to the cleanup."""
 
     def __init__(
         self,
@@ -199,7 +192,6 @@ class TrainingSession:
                 trainer.history.stopped = progress.stop_reason
 
     def _register_cleanup(self, ending: ExitStack) -> None:
-        """Register the functions that clean up; they run in reverse order."""
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
@@ -235,10 +227,7 @@ class TrainingSession:
                     )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that affect the results, in JSON types, with checksums of the data.
-
-        The callbacks and the initial parameters are not included.
-        """
+        """Return the settings that affect the results, with checksums of the data."""
         trainer, model = self.trainer, self.trainer.model
         return {
             "backend": model.backend.name.partition(":")[0],
@@ -258,7 +247,6 @@ class TrainingSession:
         }
 
     def next_order(self) -> np.ndarray | None:
-        """Return the order of the rows in the next epoch; None keeps the order of the data."""
         trainer, plan = self.trainer, self.plan
         if plan.members > 1:
             # Row by row, and for each row member by member.
@@ -270,14 +258,12 @@ class TrainingSession:
         return order
 
     def next_settings(self) -> np.ndarray:
-        """Return the scheduled settings, such as the learning rate, of the next epoch's updates."""
         trainer, last = self.trainer, self.trainer.progress.last_epoch
         rates = trainer.policy.learning_rates(trainer, self.plan.updates, last)
         return self.step.scheduled.over_epoch(rates, trainer.epoch, last)
 
     @property
     def same_settings(self) -> bool:
-        """Whether no rule and no schedule changes a setting between epochs."""
         same: bool = self.trainer.policy.has_constant_rate(self.trainer)
         return same and not self.step.scheduled.settings
 
@@ -300,8 +286,6 @@ class TrainingSession:
         self._lead(call, vectors=not between_updates)
 
     def _end_callbacks(self) -> None:
-        """Call `on_train_end` of all callbacks, even if one of them fails."""
-
         def end() -> None:
             with ExitStack() as stack:
                 for callback in reversed(self.callbacks):
@@ -329,7 +313,6 @@ class TrainingSession:
             changes.apply(changed)
 
     def _share_initial_parameters(self) -> None:
-        """Copy rank 0's parameters to all ranks: values from data may differ in their rounding."""
         parameters, ops = self.trainer.model.parameters, self.trainer.model.backend
         if self.ranks.alone:
             return
@@ -339,7 +322,6 @@ class TrainingSession:
         ops.copy_from_host(buffers, parameters.buffers)
 
     def _resume(self) -> CallbackStates | None:
-        """Check schedule and checkpoint; continue from a checkpoint or the trainer's state."""
         trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
         larger = trainer.larger_is_better
@@ -363,14 +345,12 @@ class TrainingSession:
         return states
 
     def _checkpoint(self) -> Checkpoint | None:
-        """On rank 0, return the checkpoint to resume from; other ranks need not read the file."""
         source = self.options.resume_from
         if source is None or not self.ranks.first:
             return None
         return source if isinstance(source, Checkpoint) else newest_checkpoint(source)
 
     def _can_continue_epoch(self) -> bool:
-        """Return whether this call of `fit` can continue the interrupted epoch."""
         trainer, cursor = self.trainer, self.trainer.progress.cursor
         weighted = self.recipe.has_metric_weight(trainer.state())
         return (
@@ -380,7 +360,7 @@ class TrainingSession:
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
-        """Make the training step; return values that layers have learned from inputs, or None."""
+        """Return values that layers have learned from inputs; None if they had them already."""
         trainer, model = self.trainer, self.trainer.model
         learned = None
         if not model.adapted:
@@ -397,12 +377,11 @@ class TrainingSession:
         return learned
 
     def _remember_meaning(self) -> None:
-        """Let the network know the data's names, and what its outputs mean to the loss."""
         names, loss = self.training.names, self.trainer.loss
         self.trainer.model.remember(names.features, names.targets, loss.output_activation)
 
     def use_replaced_parts(self) -> None:
-        """Make a new step if a callback has replaced the trainer's loss or optimizer."""
+        """A callback may have replaced the trainer's loss or optimizer."""
         trainer, recipe = self.trainer, self.recipe
         same = trainer.loss is recipe.loss and trainer.optimizer is recipe.optimizer
         if same or not self.ranks.alone:
@@ -421,10 +400,6 @@ class TrainingSession:
 
 
 def number_of_independent_members(model: Sequential) -> int:
-    """Return the number of members that can have separate rows.
-
-    Raise an ArgumentError unless the network has exactly one layer `Members`.
-    """
     members = [layer for layer in family(*model.layers) if isinstance(layer, Members)]
     if len(model.loss_shape) != 2 or len(members) != 1 or len(model.input_shape) != 1:
         raise ArgumentError(
@@ -450,5 +425,4 @@ def checksum_of(subset: Subset | BatchStream) -> str:
 
 
 def checksum(array: np.ndarray) -> int:
-    """Return the CRC-32 of an array's bytes."""
     return crc32(np.ascontiguousarray(array).tobytes())

@@ -34,15 +34,15 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 
 class ReplaceableFloat(float):
-    """A float in a recorded operation, such as an L2 penalty, that `Backend.sequence` can replace.
+    """A number in a recorded operation, such as an L2 penalty, that can be replaced later.
 
-    With another float in its place, another network of the same kind can use the recording. The
-    float is found by its identity, not by its value.
+    With another number in its place, another network of the same kind can use the recording. The
+    number is found by its identity, not by its value.
     """
 
 
 class ReplaceableInt(int):
-    """An integer in a recorded operation, replaceable in the same way as a `ReplaceableFloat`."""
+    pass
 
 
 MAX_PROGRAMS = 64
@@ -53,8 +53,6 @@ OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 
 
 class SharedProgram:
-    """A program that trains a copy of a network for some epochs."""
-
     def __init__(self, session: TrainingSession, epochs: int) -> None:
         trainer, plan = session.trainer, session.plan
         model, optimizer = copy.deepcopy(trainer.model), copy.deepcopy(trainer.optimizer)
@@ -89,7 +87,7 @@ class SharedProgram:
         self._own: list[Any] = []
 
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
-        """Return the program, with the rows, keys and L2 penalty of a session.
+        """Copy the rows, keys and L2 penalty of a session into the program.
 
         Return None if other networks can't use the program.
         """
@@ -106,7 +104,7 @@ class SharedProgram:
 
 
 class SharedPrograms:
-    """For each kind of network: compiled programs that no fit uses now, and seconds per epoch."""
+    """For each kind of network: programs that no fit uses now, and seconds per epoch."""
 
     def __init__(self) -> None:
         self._lock = ForkableLock()
@@ -117,7 +115,7 @@ class SharedPrograms:
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
     ) -> Iterator[EpochProgram | None]:
-        """Return a context with a program that uses a session's rows and settings.
+        """Provide a program that uses a session's rows and settings.
 
         The context yields None if networks of this kind can't share a program.
         """
@@ -144,7 +142,6 @@ def own_arguments(
 
 
 def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
-    """Return the training rows and the validation rows on the device."""
     training, validation = session.training, session.validation
     assert isinstance(training, Subset)
     held = validation.dataset.resident() if isinstance(validation, Subset) else None
@@ -152,16 +149,16 @@ def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
 
 
 def views(rows: Rows) -> Rows:
-    """Return views of arrays, so that each array is a separate object."""
+    """Return views, so that each array is a separate object."""
     X, y, weights, others = (None if each is None else each[...] for each in rows)
     return X, y, weights, others
 
 
 def kind_of(session: TrainingSession) -> Hashable | None:
-    """Return a key that is equal for networks that can share a program, or None.
+    """Return a key that is equal for networks that can share a program.
 
-    None means that the network can't share a program. A network with custom parts can't share a
-    program, because a custom part may have state besides its settings.
+    It is None for a network with custom parts, because a custom part may have state besides its
+    settings.
     """
     trainer, model = session.trainer, session.trainer.model
     parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
@@ -183,7 +180,7 @@ def kind_of(session: TrainingSession) -> Hashable | None:
 
 
 def described_by(part: Any) -> object:
-    """Return a part's class and settings, except `OWN`; raise a TypeError if a class is custom."""
+    """Return a part's class and settings; raise a TypeError if a class is custom."""
     if part is None or isinstance(part, (str, float, int, np.generic)):
         return part
     if isinstance(part, tuple | list):
@@ -197,8 +194,6 @@ def described_by(part: Any) -> object:
 
 
 class Active:
-    """The programs of this process's contexts `sharing_programs`, and the number of contexts."""
-
     def __init__(self) -> None:
         self.lock = ForkableLock()
         self.programs: SharedPrograms | None = None
@@ -230,5 +225,4 @@ def sharing_programs() -> Iterator[None]:
 
 
 def shared_programs() -> SharedPrograms | None:
-    """Return the programs that the contexts `sharing_programs` share; None without a context."""
     return ACTIVE.programs

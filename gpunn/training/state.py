@@ -28,7 +28,7 @@ class Progress:
     """The progress of training; `Trainer` describes most attributes.
 
     `interrupted` is True if `stop_reason` is a signal or an error. Resuming continues only an
-    interrupted training. After early stopping, for example, resuming trains no further epoch.
+    interrupted training: after early stopping, for example, resuming trains no further epoch.
     """
 
     epoch: int = 0
@@ -46,8 +46,6 @@ class Progress:
 
 
 class ProgressAttribute(Generic[T]):
-    """A trainer's attribute whose value is stored in the trainer's `progress`."""
-
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -65,8 +63,7 @@ class ProgressAttribute(Generic[T]):
 class Snapshot:
     """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
 
-    All ranks use the same `number` for the snapshot. The arrays have the same names as in
-    checkpoints. `trained` contains the names of the network's trained arrays.
+    All ranks use the same `number`. `trained` contains the names of the network's trained arrays.
     """
 
     number: int
@@ -77,8 +74,8 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that changes it.
 
-    `step` is None until training begins. Loading a checkpoint sets `step` back to None. `trained`
-    contains the names of the arrays to which the optimizer's state belongs, if known.
+    `step` is None until training begins, and after a checkpoint was loaded. `trained` contains the
+    names of the arrays to which the optimizer's state belongs, if known.
     """
 
     trained: tuple[str, ...] | None = None
@@ -93,17 +90,16 @@ class TrainingState:
         self._kept: dict[int, Snapshot] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a pickle, without snapshots."""
         return {**vars(self), "_snapshots": {}, "_kept": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the training step, or raise an ArgumentError if no step fits the network.
+        """Return the training step, or raise an ArgumentError if none fits the network.
 
-        Before training there is no step. After layers were frozen or unfrozen, the old step
-        cannot be used, because its arrays have another layout than the network's arrays.
+        After layers were frozen or unfrozen, the old step's arrays have another layout than the
+        network's arrays.
         """
         if self.step is None:
             raise ArgumentError("trainer: training has not begun; call fit first")
@@ -117,16 +113,14 @@ class TrainingState:
 
     @property
     def _outdated(self) -> bool:
-        """Whether layers were frozen or unfrozen since the step was made."""
         return self.step is not None and self.trained != self.step.model.parameters.trained
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
-        """Return a training step made from a recipe, with the current state of training.
+        """Return the last training step, or a new one if a setting has changed.
 
-        The last step is reused if the recipe and its parts are unchanged. A new optimizer object
-        starts with a fresh state. If layers were frozen or unfrozen, the optimizer also starts with
-        a fresh state. In the old state, averages of newly trained parameters would be zero, and
-        Adam would treat these zeros as small gradients.
+        A new optimizer object starts with a fresh state. So does the optimizer after layers were
+        frozen or unfrozen: the averages of newly trained parameters would be zero, and Adam would
+        treat these zeros as small gradients.
         """
         parameters = recipe.model.parameters
         made_from = recipe, recipe.optimizer.config(), parameters
@@ -170,8 +164,8 @@ class TrainingState:
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the arrays that `arrays` returned, now or when training begins.
 
-        Arrays that are not in `state` stay unchanged. Arrays in `state` that the optimizer does not
-        have are ignored.
+        Arrays that are not in `state` stay unchanged. Arrays that the optimizer does not have are
+        ignored.
         """
         self._ranks.join("load", dict(state))
         step = self.step
@@ -189,17 +183,15 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Let the next training start with the state `state` of the parameters `trained`."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
     # ------------------------------------------------------------------------------- snapshots
 
     def snapshot(self) -> Snapshot:
-        """Return a copy, on the device, of the parameters and the optimizer's state.
+        """Copy the parameters and the optimizer's state on the device.
 
-        If the ranks divide an array, each rank copies its own part. All ranks use the same snapshot
-        number.
+        If the ranks divide an array, each rank copies its own part.
         """
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
@@ -234,10 +226,6 @@ class TrainingState:
             arrays[name][...] = saved
 
     def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
-        """Return the given snapshot, or the snapshot with the given number.
-
-        Raise an ArgumentError if other ranks don't have this snapshot.
-        """
         if isinstance(snapshot, int):
             return self._snapshots[snapshot]
         if not self._ranks.alone and self._snapshots.get(snapshot.number) is not snapshot:
@@ -248,13 +236,11 @@ class TrainingState:
         return snapshot
 
     def snapshot_to_host(self, snapshot: Snapshot | int) -> dict[str, np.ndarray]:
-        """Return a snapshot as host arrays, for a checkpoint."""
         snapshot, step = self._numbered(snapshot), self.started_step()
         self._ranks.join("snapshot_to_host", snapshot.number)
         return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return a snapshot with the given arrays, or raise an ArgumentError if they don't fit."""
         step, snapshot = self.started_step(), self.snapshot()  # `snapshot` allocates the arrays
         size = tuple(step.model.parameters.values.shape)
         for name, array in snapshot.arrays.items():
@@ -273,7 +259,6 @@ class TrainingState:
         return snapshot
 
     def fill_snapshot(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy host arrays into the snapshot with this number."""
         self._ranks.join("fill_snapshot", number, arrays)
         step = self.started_step()
         for name, array in self._snapshots[number].arrays.items():
@@ -295,7 +280,6 @@ class TrainingState:
 
 
 def new_step(recipe: StepRecipe) -> TrainStep:
-    """Return a new training step, of the class that the recipe requires."""
     ranks = recipe.ranks
     if ranks is None or ranks.shares.whole:
         return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)
@@ -303,12 +287,10 @@ def new_step(recipe: StepRecipe) -> TrainStep:
 
 
 def of_optimizer(name: str) -> bool:
-    """Return whether an array of a checkpoint belongs to the optimizer."""
     return name.startswith("optimizer.") or name == "updates"
 
 
 def trained_arrays(step: TrainStep) -> dict[str, Array]:
-    """Return the parameters and the optimizer's state, by their names in snapshots."""
     parameters = step.model.parameters
     return {
         "values": parameters.values,
@@ -320,7 +302,7 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 
 
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
-    """Return all arrays that training changes besides the parameters, by their checkpoint names.
+    """Return what training changes besides the parameters, by names in checkpoints.
 
     `sums` adds the sums over an epoch's updates.
     """

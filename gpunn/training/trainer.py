@@ -50,7 +50,7 @@ from gpunn.typing import Array, HostArray
 
 
 def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
-    """Return metrics; raise an ArgumentError if two logs of an epoch would have the same name."""
+    """Raise an ArgumentError if two logs of an epoch would have the same name."""
     metrics = resolve_all(Metric, values, argument)
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = set(NOT_METRICS)
@@ -295,7 +295,6 @@ class Trainer:
         return f"{self.epoch} epoch{'s' if self.epoch != 1 else ''}"
 
     def _repr_html_(self) -> str:
-        """Return the representation for a notebook, with settings and the last epoch's logs."""
         last = self.history.rows[-1] if self.history.rows else {}
         measured = {name: x for name, x in last.items() if name not in NOT_METRICS}
         schedule, count = self.optimizer.schedule, self.model.parameters.count
@@ -835,7 +834,7 @@ class Trainer:
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy: the device state as host arrays, and no buffers."""
+        """Return the attributes for a copy, with the device's arrays on the host."""
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())

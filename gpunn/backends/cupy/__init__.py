@@ -14,7 +14,6 @@ __all__ = ["CupyBackend"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the backend on first use."""
     if name == "CupyBackend":
         from gpunn.backends.cupy.backend import CupyBackend
 

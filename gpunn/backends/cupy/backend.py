@@ -82,7 +82,6 @@ class CupyBackend(Backend):
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
 
     def use(self) -> None:
-        """Make the backend's device current for this thread, if the machine has several devices."""
         if self._several_devices:
             self.device.use()
 
@@ -194,7 +193,6 @@ class CupyBackend(Backend):
         return run
 
     def fused(self, trace: Trace) -> Trace:
-        """Return a trace's operations after fusion, as `lower` runs them."""
         return fuse(trace, self, self._lowerings)
 
     def _calls(self, trace: Trace) -> Calls:
@@ -204,7 +202,7 @@ class CupyBackend(Backend):
         return lower_operations(trace, self, self._lowerings, self._as_defined)
 
     def _as_defined(self, one: Operation) -> Calls:
-        """Return calls that run an operation's definition, because there is no kernel for it."""
+        """A custom class has no kernel."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Concurrent):
             return [Branch(function.lane, self._calls(function.trace), self._scratch)]

@@ -32,8 +32,6 @@ class Branch:
 
 
 class JoinedBranch:
-    """Makes the current stream wait for all work submitted earlier to the lane's stream."""
-
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._event = cupy.cuda.Event(disable_timing=True)
@@ -43,7 +41,6 @@ class JoinedBranch:
 
 
 def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-    """Return all calls as one sequence, in which a branch's calls replace the branch."""
     sequence: list[Callable[[], object]] = []
     for call in calls:
         if isinstance(call, Branch):
@@ -54,19 +51,16 @@ def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], obje
 
 
 def wait_for_current(stream: Any, event: Any) -> None:
-    """Make a stream wait for all work submitted to the current stream."""
     event.record(cupy.cuda.get_current_stream())
     stream.wait_event(event)
 
 
 def let_current_wait(stream: Any, event: Any) -> None:
-    """Make the current stream wait for all work submitted to another stream."""
     event.record(stream)
     cupy.cuda.get_current_stream().wait_event(event)
 
 
 def stream_of(lane: Lane) -> Any:
-    """Return the lane's stream, which the first call creates."""
     if lane.stream is None:
         lane.stream = cupy.cuda.Stream(non_blocking=True)
     return lane.stream

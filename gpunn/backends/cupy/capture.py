@@ -38,7 +38,7 @@ host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
-    """A call that runs an operation's definition; the definition may be the user's code."""
+    """A call that may run the user's code."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
@@ -165,7 +165,6 @@ class GraphExecutor:
             self._unrolled = graph
 
     def _captured(self, times: int) -> Any:
-        """Return a CUDA graph that runs the operations `times` times, in the executor's memory."""
         with cupy.cuda.using_allocator(self._memory):
             graph = Graph(captured(self._operations, times))
         for call in self._collectives:
@@ -188,18 +187,15 @@ class Graph:
         self._graph.launch()
 
     def destroy(self) -> None:
-        """Destroy the graph, even if other code still refers to this object."""
         self._graph = None
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether a second capture, after the first one has failed, omits this call."""
+    """Return whether this call may have made a capture fail."""
     return isinstance(call, Definition | Collective)
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
-    """Return a function that makes all calls in order, a given number of times."""
-
     def repeat(times: int) -> None:
         for _ in range(times):
             for call in calls:
@@ -249,18 +245,17 @@ def undisturbed() -> Iterator[None]:
 
 
 def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:
-    """Call `wait`, which waits for a whole device, when no other thread captures."""
+    """A wait for the whole device would make another thread's capture fail."""
     with CAPTURING:
         wait(*arguments)
 
 
 def synchronize() -> None:
-    """Wait for the current device."""
     between_captures(cupy.cuda.runtime.deviceSynchronize)
 
 
 class Owner:
-    """An object that exists as long as an array uses its block of private memory."""
+    """Exists as long as an array uses its block of private memory."""
 
 
 class PrivateMemory:
@@ -277,7 +272,6 @@ class PrivateMemory:
         self._free: defaultdict[int, list[Any]] = defaultdict(list)
 
     def begin_repetition(self) -> None:
-        """Free the memory of deleted arrays for a repetition."""
         self._free.clear()
         for block, (size, owner) in self._kept.items():
             if owner() is None:
@@ -293,14 +287,12 @@ class PrivateMemory:
 
 
 def reason(error: Exception) -> str:
-    """Return an error's class and first line."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"
 
 
 @functools.cache
 def say_once(why: str) -> None:
-    """Warn, once for each reason, that a training step or evaluation is not one CUDA graph."""
     logger.warning(
         "gpunn: a training step or evaluation can't be recorded as a CUDA graph. Some or all "
         "operations are launched one by one; this is slower, but gives the same results. Reason: "

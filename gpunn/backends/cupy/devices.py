@@ -16,8 +16,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OnDevice(Protocol):
-    """The attributes of a backend that this module uses. They describe the backend's device."""
-
     device: Any
     _several_devices: bool
 
@@ -58,7 +56,6 @@ def refuse_strays(
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return an array in `value` whose device is not `device`; None if there is no such array."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):

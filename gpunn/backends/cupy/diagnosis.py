@@ -71,7 +71,7 @@ class Finding:
 def findings() -> list[Finding]:
     """Check all requirements of the CUDA backend, and run a first kernel.
 
-    If a requirement is missing, the list omits the checks that depend on it.
+    If a requirement is missing, the checks that depend on it are omitted.
     """
     checked = list(_environment())
     if any(finding.blocks for finding in checked):
@@ -84,17 +84,13 @@ def findings() -> list[Finding]:
 
 
 def usable_devices() -> list[int]:
-    """Return the numbers of the CUDA devices that the backend can use."""
     if any(finding.blocks for finding in _environment()):
         return []
     return [index for index, finding in _devices().items() if finding.ok]
 
 
 def require_device(index: int | None) -> None:
-    """Raise a BackendUnavailableError if a CUDA device (None: the current device) is not usable.
-
-    The message names the missing requirement and a remedy.
-    """
+    """Raise a BackendUnavailableError if a CUDA device (None: the current device) is not usable."""
     name = "cupy" if index is None else f"cupy:{index}"
     checked = []
     for finding in _environment():
@@ -128,12 +124,11 @@ def _cupy() -> Any:
 
 
 def cuda_version(number: int) -> str:
-    """Return a version number of CUDA, such as 12040, as a string such as "12.4"."""
+    """Convert a number such as 12040 to a string such as "12.4"."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _environment() -> Iterator[Finding]:
-    """Check what all devices require; stop if a failure makes later checks impossible."""
     packages = _packages()
     yield packages
     imported = _import(packages)
@@ -286,7 +281,6 @@ def _library(name: str, module: str) -> Finding:
 
 
 def _devices() -> dict[int, Finding]:
-    """Check each device."""
     cupy = _cupy()
     oldest = min(cupy.cuda.nvrtc.getSupportedArchs())
     return {
@@ -329,7 +323,6 @@ def _first_kernel() -> Finding:
 
 
 def _fix_of_kernel(error: Exception) -> str:
-    """Return how to fix an error of the first kernel."""
     status = getattr(error, "status", None)
     if status == OUT_OF_MEMORY or type(error).__name__ == "OutOfMemoryError":
         return "the device's memory is full; end one of the processes that nvidia-smi lists"

@@ -36,8 +36,7 @@ FUSIONS = {
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
     """Return the trace with fused operations.
 
-    First, composite operations without a kernel are replaced by their parts. A fused operation can
-    be fused again, with the next operation.
+    A fused operation can be fused again, with the next operation.
     """
     result: list[Operation] = []
     for one in expand_composites(
@@ -85,7 +84,7 @@ def fused(first: Operation, second: Operation, backend: Backend) -> Operation | 
 
 
 def same(value: object, array: Array) -> bool:
-    """Return whether a value is an array, or a view of all its elements in the same order."""
+    """Return whether a value is the array, or a view of all its elements in the same order."""
     if value is array:
         return True
     return (

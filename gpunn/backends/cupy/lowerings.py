@@ -73,18 +73,15 @@ def contiguous(*arrays: Array) -> bool:
 
 
 def fusible(*arrays: Array) -> bool:
-    """Return whether a product fused with a bias or activation accepts all arrays."""
     return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
 def arrays_of(op: Arguments, *but: str) -> list[Array]:
-    """Return the arrays among an operation's arguments, except the arguments named in `but`."""
     named = vars(op).items()
     return [each for name, each in named if isinstance(each, cupy.ndarray) and name not in but]
 
 
 def anything(op: Arguments) -> bool:
-    """Return True, since the kernel accepts all arguments."""
     return True
 
 
@@ -94,12 +91,10 @@ def strided(*but: str) -> Condition:
 
 
 def packed(op: Arguments) -> bool:
-    """Return whether all arrays are contiguous and of one type, as raw kernels require."""
     return contiguous(*arrays_of(op))
 
 
 def filled(op: Arguments) -> bool:
-    """Return whether raw kernels can use all arrays, and no array is empty."""
     return packed(op) and all(array.size for array in arrays_of(op))
 
 
@@ -110,43 +105,38 @@ def derivable(op: Arguments) -> bool:
 
 
 def scalable(op: Arguments) -> bool:
-    """Return whether one kernel computes all gradients of an activation and a preceding `scale`."""
     in_place = op.input_gradient is op.gradient and op.x.shape == op.gradient.shape
     sums = op.bias_gradient is not None and op.x.size > 0
     return in_place and sums and derivable(op) and contiguous(*arrays_of(op, "passes"))
 
 
 def batched(op: Arguments) -> bool:
-    """Return whether a kernel exists for the types of a data set's arrays."""
     arrays = *op.sources, *op.outs
     known = all(array.dtype in rows.TYPES for array in arrays)
     return known and all(array.flags.c_contiguous for array in (op.order, *arrays))
 
 
 def counted(op: Arguments) -> bool:
-    """Return whether the floating-point counters are of one type."""
     return of_one_type(*floating(op))
 
 
 def floating(op: Arguments) -> list[Array]:
-    """Return the floating-point counters, which have the network's type; the others are int64."""
+    """Return the counters that have the network's type; the others are int64."""
     return [each for each in op.counters if each.dtype.kind == "f"]
 
 
 def updatable(op: Arguments, *numbers: Array) -> bool:
-    """Return whether a kernel exists for an update with the given arrays."""
     values, gradients, slots, _ = op.trained
     arrays = values, gradients, *numbers, *moving(op.optimizer.weight_decay), *slots.values()
     return contiguous(*arrays)
 
 
 def moving(setting: object) -> list[Array]:
-    """Return a list with a scheduled setting's array, or an empty list for a fixed number."""
+    """Return the array of a scheduled setting in a list; a fixed number needs no array."""
     return [] if isinstance(setting, float) else [setting]
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel accepts the given arrays and targets."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -161,7 +151,6 @@ def prepared(function: Callable[[Arguments], Calls], condition: Condition = anyt
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
-    """Return a lowering that calls a kernel with the operation's arguments listed in `names`."""
     arguments = attrgetter(*names.split())
     return prepared(lambda op: [partial(kernel, *arguments(op))], condition)
 
@@ -174,7 +163,7 @@ def launched(
 
 
 def activated(lowering: Lowering) -> Lowering:
-    """Return a lowering that gets the activation as `op.f`. Kernels can compute this `Function`."""
+    """Add the argument `op.f`, an activation that kernels can compute."""
 
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         z = op.z if hasattr(op, "z") else op.x
@@ -188,7 +177,7 @@ def activated(lowering: Lowering) -> Lowering:
 
 
 def ruled(lowering: Lowering) -> Lowering:
-    """Return a lowering that gets the optimizer's rule and the rule's constants as `op.rule`."""
+    """Add the argument `op.rule`, an optimizer's update rule with its constants."""
 
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         optimizer, dtype = op.optimizer, op.trained.values.dtype
@@ -204,8 +193,7 @@ def ruled(lowering: Lowering) -> Lowering:
 class CupyLowerings:
     """The lowering of each operation to CUDA kernels.
 
-    `fused_product` computes a @ b and an epilogue, such as adding a bias, and writes the result
-    into out. If it refuses the arguments, it returns False.
+    `fused_product` returns False if it refuses the arguments.
     """
 
     def __init__(self, product: Any, fused_product: Any, scratch: Scratch) -> None:
@@ -333,7 +321,7 @@ class CupyLowerings:
             return None
 
     def _traced(self, name: str, op: Arguments, part: Loss | Metric) -> Calls | None:
-        """Return the launches of an operation with a custom loss or metric, or None."""
+        """Compile a custom loss or metric; return None if this is impossible."""
         dtype = op.weights.dtype
         if dtype not in C_TYPES or not op.weights.size:
             return None
@@ -341,7 +329,6 @@ class CupyLowerings:
         return if_traceable(partial(self._printed, kernel, name, op, dtype), type(part))
 
     def _printed(self, kernel: str, name: str, op: Arguments, dtype: np.dtype) -> Calls:
-        """Return launches of kernels that are printed from an operation's definition."""
         try:
             writes = trace_operation(getattr(Operations, name).definition, op, dtype)
             return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
@@ -442,7 +429,7 @@ def product_of(function: Callable[..., None], op: Arguments) -> Calls:
 
 
 def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:
-    """Call the fused product; if cuBLASLt refuses it, make the separate calls instead."""
+    """Make the separate calls if cuBLASLt refuses the fused product."""
     if not fused():
         for call in separate:
             call()

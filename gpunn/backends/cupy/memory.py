@@ -64,7 +64,6 @@ def device_errors(device: str) -> Iterator[None]:
 
 
 def failure() -> str:
-    """Return CUDA's error message if the device has failed, or "" if the device works."""
     try:
         synchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -13,8 +13,6 @@ from gpunn.typing import Array
 
 
 class Calls:
-    """The collective calls of connected ranks (an NCCL communicator), on the current stream."""
-
     def __init__(self, nccl: Any, communicator: Any, size: int, device: Any) -> None:
         self._nccl, self.communicator, self._size = nccl, communicator, size
         self.device = device
@@ -39,7 +37,6 @@ class Calls:
         self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))
 
     def all_gather(self, block: Array, out: Array) -> None:
-        """Set out[r] to the block of rank r. The argument `block` may be out[this rank]."""
         source, target = self._pointer(block), self._pointer(out)
         kind = self._type(block, out)
         self.communicator.allGather(source, target, block.size, kind, stream_now())
@@ -47,7 +44,6 @@ class Calls:
     def exchange(
         self, sends: Sequence[tuple[Array, int]], receives: Sequence[tuple[Array, int]]
     ) -> None:
-        """Send arrays to other ranks and receive arrays from other ranks, in one NCCL call."""
         send, receive, stream = self.communicator.send, self.communicator.recv, stream_now()
         moves = [(send, *each) for each in sends] + [(receive, *each) for each in receives]
         packed = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]
@@ -76,7 +72,6 @@ class Calls:
 
 
 def stream_now() -> int:
-    """Return the address of the current stream."""
     import cupy
 
     address: int = cupy.cuda.get_current_stream().ptr
@@ -84,7 +79,6 @@ def stream_now() -> int:
 
 
 def library() -> Any:
-    """Return CuPy's NCCL module; raise a MissingPackageError if NCCL can't be opened."""
     import cupy
 
     with warnings.catch_warnings():
@@ -100,7 +94,6 @@ def library() -> Any:
 
 
 def place_of(backend: Backend) -> tuple[str, str]:
-    """Return the machine's name and the device's PCI address."""
     import cupy
 
     address: str = cupy.cuda.runtime.deviceGetPCIBusId(backend.device.id)

@@ -16,8 +16,6 @@ ALGORITHMS = ("heuristic", "measured")
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """The validated options of `CupyBackend`; `gpunn.get_backend` describes them."""
-
     graph: bool = True
     matmul_precision: str = "float32"
     fused_products: bool = True

@@ -31,9 +31,8 @@ class Scratch(threading.local):
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        A ticket counts the finished thread blocks of a group. `last_block` in `kernels.raw` reads
-        the ticket to recognize the group's last block. This block adds the partial sums of all
-        blocks, and resets the ticket to 0.
+        A ticket counts the finished thread blocks of a group. The group's last block adds the
+        partial sums of all blocks, and resets the ticket to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 
@@ -51,7 +50,6 @@ class Scratch(threading.local):
 
     @contextmanager
     def using(self, buffers: Buffers) -> Iterator[None]:
-        """Make this thread use `buffers` within the context."""
         own, self._buffers = self._buffers, buffers
         try:
             yield

@@ -17,7 +17,7 @@ NVIDIA, DISPLAY = "0x10de", "0x03"
 def has_signs_of_gpu(root: Path = Path("/")) -> bool:
     """Return whether CuPy or NVIDIA's driver is installed, or the machine has an NVIDIA GPU.
 
-    Users of a machine without any sign of a GPU need no message about a missing GPU.
+    Users of other machines need no message about a missing GPU.
     """
     return bool(
         importlib.util.find_spec("cupy")
@@ -29,7 +29,6 @@ def has_signs_of_gpu(root: Path = Path("/")) -> bool:
 
 
 def is_nvidia_gpu(device: Path) -> bool:
-    """Return whether a PCI device's folder describes an NVIDIA graphics card."""
     try:
         vendor, kind = ((device / name).read_text() for name in ("vendor", "class"))
     except OSError:

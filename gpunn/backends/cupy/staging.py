@@ -81,7 +81,6 @@ def wait(stream: Any) -> None:
 
 
 def pinned_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an uninitialized host array in page-locked memory."""
     size = int(np.prod(shape))
     memory = cupy.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))
     return np.frombuffer(memory, dtype, size).reshape(shape)

@@ -50,8 +50,6 @@ All other operations wait for the lane."""
 
 
 class WeightGradient:
-    """A call that computes dL/dW, and possibly the bias's gradient."""
-
     def __init__(
         self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
     ) -> None:
@@ -64,10 +62,9 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return a trace's calls; a lane (a concurrent branch) computes the gradients of weights.
+    """Return a trace's calls; a concurrent branch computes the gradients of weights.
 
-    If no operation can run concurrently with a gradient, the gradient stays outside the lane.
-    `lowered` is a function that returns an operation's calls.
+    If no operation can run concurrently with a gradient, the gradient stays outside the branch.
     """
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []
@@ -99,20 +96,18 @@ def with_branch(
 
 
 def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bool:
-    """Return whether an operation writes dL/dx without overwriting the operands of dL/dW."""
     input_gradient = arguments_of(backend, one).input_gradient
     return not any(backend.overlap(input_gradient, operand) for operand in call.reads)
 
 
 def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether an operation is a `rescale` that only uses gradients from the lane."""
+    """Return whether an operation only rescales gradients of the concurrent branch."""
     written = {id(array) for product in pending for array in product.writes}
     used = {id(array) for array in arrays_in((one.args, one.kwargs))}
     return one.name == "rescale" and backend.is_builtin(one) and used <= written
 
 
 def independent(one: Operation | None, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether an operation may run concurrently with the pending gradients of weights."""
     if one is None or one.name not in READ_ONLY or not backend.is_builtin(one):
         return False
     for name, value in vars(arguments_of(backend, one)).items():

@@ -28,8 +28,6 @@ LOWERINGS = NumpyLowerings()
 
 
 class NumpyBackend(Backend):
-    """The NumPy backend for the CPU; `get_backend` describes the number of threads."""
-
     parallel_fits = None
 
     def __init__(self, threads: int | None = None) -> None:
@@ -41,7 +39,6 @@ class NumpyBackend(Backend):
 
     @property
     def threads(self) -> int:
-        """The number of threads that compute together."""
         return 1 if is_alone() else self._threads
 
     def describe(self) -> dict[str, str]:
@@ -104,12 +101,11 @@ class NumpyBackend(Backend):
 
 @contextmanager
 def flushed_turn() -> Iterator[None]:
-    """Wait until no other thread computes, and treat subnormal numbers as zero."""
     with TURNS, FLUSHED:
         yield
 
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    """Return a data type's name from a cache, because NumPy's own look-up takes long."""
+    """Return the name from a cache, because NumPy's own look-up takes long."""
     return dtype.name

@@ -11,13 +11,12 @@ from threadpoolctl import ThreadpoolController
 
 @functools.cache
 def controller() -> ThreadpoolController:
-    """Return a controller of the BLAS that NumPy uses. The first call takes some milliseconds."""
+    """The first call takes some milliseconds."""
     return ThreadpoolController().select(user_api="blas")
 
 
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
-    """Let matrix products use at most `threads` threads."""
     larger = [
         (library, before)
         for library in controller().lib_controllers

@@ -34,8 +34,6 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 
 
 class NumpyLowerings:
-    """Lowerings of the operations that NumPy can compute faster than by their definitions."""
-
     def assign(self, op: Arguments) -> Calls:
         return [partial(np.copyto, op.out, op.values, casting="unsafe")]
 
@@ -170,13 +168,11 @@ class NumpyLowerings:
 
 
 def parts(begin: int, end: int) -> Iterator[slice]:
-    """Yield, in order, slices of at most CHUNK elements that cover `begin` to `end`."""
     for start in range(begin, end, CHUNK):
         yield slice(start, min(start + CHUNK, end))
 
 
 def row_blocks(z: Array) -> Iterator[slice]:
-    """Yield slices of rows, each with about CHUNK elements, for all rows of an array."""
     rows = z.shape[0]
     many = max(1, CHUNK * rows // max(1, z.size))
     for start in range(0, rows, many):

@@ -40,12 +40,11 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
 
 
 def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array in `memory` whose address is a multiple of `alignment` bytes."""
     return np.ndarray(shape, dtype, memory, -address(memory) % alignment)
 
 
 def address(array: np.ndarray) -> int:
-    """Return the address of an array's memory: the value of `array.ctypes.data`, faster."""
+    """Return the value of `array.ctypes.data`, faster."""
     buffer: Any = array
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
@@ -54,5 +53,4 @@ def address(array: np.ndarray) -> int:
 
 
 def contiguous(*arrays: Array) -> bool:
-    """Return whether all arrays are C-contiguous and of one type."""
     return all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays)

@@ -22,8 +22,6 @@ WORDS = 32
 
 
 class Environment(NamedTuple):
-    """The position and value of the flags, and C functions that get and set the environment."""
-
     word: int
     flags: int
     get: Any
@@ -49,7 +47,7 @@ class State:
 
 
 class ThreadState(threading.local):
-    """The state of a thread, in one object, because each access to a `local` takes time."""
+    """One object, because each access to a `local` takes time."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -59,8 +57,6 @@ THREAD = ThreadState()
 
 
 class Flushed:
-    """A context in which this thread treats subnormal numbers as zero, if its flags can be set."""
-
     def __enter__(self) -> None:
         state = THREAD.state
         state.depth += 1
@@ -103,7 +99,6 @@ def environment() -> Environment | None:
 
 
 def works(access: Environment) -> bool:
-    """Return whether setting and restoring the flags works."""
     smallest, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
     before = (ctypes.c_uint32 * WORDS)()
     access.get(before)

@@ -24,7 +24,7 @@ Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 
 
 def as_augment(value: Any) -> Augment | None:
-    """Return the user's function, or a function that calls the user's functions in order.
+    """Return a function that applies one or several augmentations in order.
 
     A value is a function, a `gpunn.augmentations.Augmentation`, its name, its configuration, or a
     list of these. None and an empty list mean no augmentation.
@@ -48,9 +48,8 @@ def as_augment(value: Any) -> Augment | None:
 class Augmenter:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
-    The function runs before the training step and is not recorded, because a recorded function
-    would draw the same random numbers in each step. An update has at most `capacity` rows. `epoch`
-    is the number of the current epoch, from 0.
+    The function is not recorded, because a recorded function would draw the same random numbers in
+    each step. An update has at most `capacity` rows. `epoch` counts from 0.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
@@ -90,10 +89,10 @@ class Augmenter:
         return new[0], new[1]
 
     def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
-        """Return changed rows of a chunk, in buffers that the next call overwrites.
+        """Return the changed rows, in buffers that the next call overwrites.
 
-        The method changes `rows` rows, from position `start` of the chunk's order. `update` is the
-        number of the update within the epoch, from 0.
+        The method changes `rows` rows, from position `start` of the chunk's order. `update` counts
+        from 0 within the epoch.
         """
         ops, outs = self._ops, []
         with ops.computing():
@@ -131,7 +130,6 @@ class Augmenter:
     def _gathered(
         self, name: str, chunk: DeviceRows, source: Array, rows: int, dtype: str
     ) -> Array:
-        """Copy the next rows of an array into a buffer, and return the buffer."""
         buffer = self._buffer(name, source, dtype)
         self._ops.gather_rows(source, chunk.order, self._start, buffer[:rows, ...])
         return buffer

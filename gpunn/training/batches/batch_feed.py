@@ -41,7 +41,6 @@ class Feed:
         self._totals_from = 0
 
     def restart(self) -> None:
-        """At the next `load`, start from the cursor's position, which other code has changed."""
         self.rows_left, self._chunks = 0, None
 
     def close(self) -> None:
@@ -64,8 +63,7 @@ class Feed:
     ) -> tuple[int, int]:
         """Load the next rows; return the number of rows per update, and the number of updates.
 
-        The number of updates is between one and `max_updates`. The function `agreed` makes this
-        number equal on all ranks.
+        The function `agreed` makes the number of updates equal on all ranks.
         """
         step = self._step
         left = cursor.plan.visited - cursor.rows_done
@@ -91,7 +89,6 @@ class Feed:
         return rows, times
 
     def _begin(self, cursor: EpochCursor) -> Iterator[DeviceRows]:
-        """Return the chunks of the rest of the epoch."""
         step, training = self._step, self.training
         remaining = cursor.remaining(self.order)
         plan = cursor.plan
@@ -115,7 +112,7 @@ class Feed:
 
 
 class BatchFeed(Feed):
-    """Loads the batches of a stream into a step, one update at a time."""
+    """Loads one update at a time, because a stream's batches may have any number of rows."""
 
     def __init__(
         self,
@@ -145,7 +142,6 @@ class BatchFeed(Feed):
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the rows of the next update; return the number of rows, and of updates (1)."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
                 self._epoch,

@@ -32,7 +32,6 @@ UNBOUNDED = 2**62
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data, passed without targets, is a source of batches and not an array."""
     if callable(data):
         return True
     if isinstance(data, list):
@@ -44,7 +43,6 @@ def is_batches(data: Any) -> bool:
 
 
 def refuse_iterator(source: object, argument: str) -> None:
-    """Raise an ArgumentError for an iterator, such as a generator."""
     if isinstance(source, Iterator):
         raise ArgumentError(
             f"{argument}: {type(source).__name__} can be iterated only once, but each epoch must "
@@ -108,7 +106,6 @@ class BatchStream:
 
     @property
     def rows(self) -> int:
-        """The maximum number of rows of an epoch."""
         if self.steps is None or self._batch_size is None:
             return UNBOUNDED
         return self.steps * self._batch_size
@@ -116,7 +113,6 @@ class BatchStream:
     # ----------------------------------------------------------------------------- on the host
 
     def _unchecked(self, epoch: int) -> Generator[tuple[str, Any]]:
-        """Yield the unchecked batches of an epoch, each with a name for messages."""
         source = self._source
         if callable(self._source):
             try:
@@ -174,7 +170,6 @@ class BatchStream:
             self._check_epoch(epoch, largest)
 
     def _check_epoch(self, epoch: int, largest: float | None) -> None:
-        """Raise a DataError if all sample weights of an epoch are zero."""
         if largest is not None:
             argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
             check_largest_weight(largest, argument, self._builder.model.dtype)
@@ -205,7 +200,6 @@ class BatchStream:
         return checked
 
     def _check_validation_names(self, title: str, names: Names) -> None:
-        """Raise a DataError if the validation data has other columns or another column order."""
         for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
                 f"{title}: {argument}: validation_data has other columns: "
@@ -233,7 +227,6 @@ class BatchStream:
             yield joined(waiting)
 
     def host_rows(self, epoch: int, done: int, together: int) -> HostRows:
-        """Return the rows of the update that follows the first `done` updates."""
         with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
         return HostRows(data.X, data.targets, data.weights, *self._types(data), data.batches)
@@ -255,8 +248,8 @@ class BatchStream:
     ) -> Iterator[DeviceRows]:
         """Yield the rows of each update on the device; they overwrite the previous update's rows.
 
-        An update has at most `capacity` rows. The function `inspect` is called once, with the rows
-        of the first update. All other arguments are as for `updates`.
+        An update has at most `capacity` rows. The function `inspect` gets the rows of the first
+        update.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
@@ -280,11 +273,9 @@ class BatchStream:
                 yield DeviceRows(X, y, weights, order, rows, batches=data.batches)
 
     def chunks(self, batch_size: int) -> Iterator[DeviceRows]:
-        """Yield all batches on the device, for an evaluation."""
         return self.chunks_of(self._epoch())
 
     def inspect(self, data: CheckedData) -> None:
-        """Store the column names of the first training batch, and warn of suspicious targets."""
         if self._inspected:
             return
         self._inspected = True
@@ -294,7 +285,6 @@ class BatchStream:
         builder.model.remember(names.features, names.targets, activation)
 
     def inspect_sizes(self, sizes: tuple[int, ...]) -> None:
-        """Warn about the first training batch with one row, if a layer needs several rows."""
         if 1 in sizes and not self._warned:
             self._warned = True
             reason = f"a batch of {self._argument} has one row"
@@ -324,13 +314,11 @@ class BatchStream:
 
 
 def copied(data: CheckedData) -> CheckedData:
-    """Return a copy of the rows."""
     weights = None if data.weights is None else data.weights.copy()
     return replace(data, X=data.X.copy(), targets=data.targets.copy(), weights=weights)
 
 
 def joined(parts: list[CheckedData]) -> CheckedData:
-    """Concatenate the batches of an update, and record the number of rows of each batch."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -345,10 +333,8 @@ def joined(parts: list[CheckedData]) -> CheckedData:
 
 
 def described(source: object) -> str:
-    """Return the name of a function for a message."""
     return getattr(source, "__name__", type(source).__name__)
 
 
 def steps_of(source: object) -> int | None:
-    """Return the number of batches of a source, or None if it is unknown."""
     return len(source) if isinstance(source, Sized) and not callable(source) else None

@@ -76,7 +76,6 @@ def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] |
 
 
 def class_factors(class_weight: Mapping[int, float] | str, counts: np.ndarray) -> np.ndarray:
-    """Return the factor of each class, given each class's sum of sample weights."""
     factors = np.ones(len(counts))
     if isinstance(class_weight, str):
         present = counts > 0

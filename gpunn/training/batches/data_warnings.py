@@ -92,7 +92,7 @@ EXPECTS = {
 
 
 def warn(text: str) -> None:
-    """Issue a warning that names the line of the code that called gpunn."""
+    """Issue a warning that names the user's line, not a line of gpunn."""
     frame: FrameType | None = sys._getframe()
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -101,7 +101,6 @@ def warn(text: str) -> None:
 
 
 def check_classes(model: Sequential, loss: Loss) -> None:
-    """Raise a DataError if the number of class names does not fit the network's outputs."""
     outputs, activation = model.output_shape[0], loss.output_activation
     classifies = activation == "softmax" or (activation == "sigmoid" and outputs == 1)
     if classifies and (classes := model.classes) is not None:
@@ -140,7 +139,6 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
 
 
 def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
-    """Warn about a batch with one row, if a layer normalizes over the rows of a batch."""
     if (label := normalizing(model)) is not None:
         warn(
             f"layer {label!r}: normalizes over the rows of a batch, but {reason}. Earlier layers "
@@ -149,10 +147,9 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the label of the first layer that normalizes over rows, or contains such a layer.
+    """Return the label of the first layer that normalizes over the rows of a batch.
 
-    Layers of images and signals are left out: each pixel or position counts as a row, so one row is
-    enough.
+    For images and signals, each pixel or position counts as a row, so one row is enough.
     """
     shapes = (model.input_shape, *model.shapes)
     for label, layer, shape in zip(model.labels, model.layers, shapes, strict=False):
@@ -167,7 +164,6 @@ def normalizing(model: Sequential) -> str | None:
 def warn_of_outputs(
     model: Sequential, loss: Loss, metrics: Sequence[Metric], targets: np.ndarray
 ) -> None:
-    """Warn if the outputs' range does not suit the loss, a metric or the targets."""
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return
@@ -189,7 +185,7 @@ def warn_of_outputs(
 
 
 def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
-    """Return why outputs between these bounds do not suit a metric, or "" if they do."""
+    """Return why outputs between these bounds do not suit a metric; "" if they do."""
     if isinstance(metric, (LogLoss, BrierScore)):
         return "expects logits, which are any real numbers"
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):
@@ -207,7 +203,7 @@ def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
 
 
 def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
-    """Return the layer that bounds the outputs, its activation, and the bounds."""
+    """Return the label of the layer that bounds the outputs, its activation, and the bounds."""
     label, name, bounds = "", "", EVERYTHING
     layer: Any
     for layer_label, layer in zip(model.labels, model.layers, strict=True):
@@ -224,7 +220,6 @@ def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
 
 
 def range_of(f: Activation) -> tuple[float, float]:
-    """Return the bounds of an activation's values, which are infinite for unlisted classes."""
     if type(f) in BOUNDS:
         return BOUNDS[type(f)]
     if type(f) in LOWEST:
@@ -235,7 +230,6 @@ def range_of(f: Activation) -> tuple[float, float]:
 
 
 def span(low: float, high: float) -> str:
-    """Return a range of numbers in words, such as "at least 0"."""
     return f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
 
 
@@ -276,7 +270,6 @@ def warn_of_scale(
 
 
 def trailing_rescaling(model: Sequential) -> tuple[float, float]:
-    """Return scale and offset of the `Rescaling` layers at the end of the network."""
     scale, offset = 1.0, 0.0
     for layer in reversed(model.layers):
         if type(layer) is Rescaling and layer.scale:

@@ -27,19 +27,16 @@ from gpunn.typing import HostArray
 
 @dataclass(frozen=True)
 class Names:
-    """Column names of data frames with inputs and targets, in the network's order."""
-
     features: list[str] | None = None
     targets: list[str] | None = None
 
     @classmethod
     def of(cls, model: Sequential, X: Any, y: Any) -> Names:
-        """Return the network's column names, or the data's if the network has none yet."""
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Yield "X" or "y", and both lists of its names, if both lists are known and differ."""
+        """Yield "X" or "y" with both lists of its names, if both are known and differ."""
         for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
@@ -49,10 +46,7 @@ class Names:
 
 
 class HostRows(NamedTuple):
-    """The host's rows for one update, and the dtypes of these rows on the device.
-
-    `dtype` is the dtype of the weights. For `batches`, see `DeviceRows`.
-    """
+    """The rows of one update, with the dtypes that they have on the device."""
 
     X: np.ndarray
     y: np.ndarray
@@ -65,7 +59,7 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """The rows of a data set with the given indices, or all rows; `names` are the column names.
+    """The rows of a data set with the given indices; None means all rows.
 
     Subsets that are used in turn, such as training and validation rows, need different
     `order_name`s, because the device has one array of row numbers for each name.
@@ -82,15 +76,12 @@ class Subset:
 
     @property
     def separate_metric_weights(self) -> bool:
-        """Whether metrics and loss use different weights."""
         return self.dataset.metric_weights is not None
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Return statistics of the rows for layers; see `Sequential.adapted_values`."""
         return model.adapted_values(self.dataset.X, self.indices, self.dataset.y)
 
     def start(self, model: Sequential) -> None:
-        """Set those initial values of the network that depend on training rows."""
         start_from_data(model, self.dataset.X, self.indices)
 
     def host_rows(self, order: np.ndarray) -> HostRows:
@@ -106,10 +97,6 @@ class Subset:
         )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
-        """Yield chunks of whole batches on the device, with the rows in the order `order`.
-
-        If `order` is None, rows keep the order of the data.
-        """
         if self.indices is not None:
             order = self.indices if order is None else self.indices[order]
         return self.dataset.chunks(order, batch_size, self.order_name)
@@ -126,7 +113,6 @@ class Subset:
         return weights.astype(self.dataset.dtype).astype(np.float64)
 
     def part(self, start: int, stop: int) -> Subset:
-        """Return the rows `start` to `stop` - 1."""
         rows = np.arange(start, stop) if self.indices is None else self.indices[start:stop]
         return replace(self, indices=rows)
 
@@ -136,10 +122,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Host arrays that were checked to fit a network, its loss and its metrics.
+    """Host arrays that fit a network, its loss and its metrics.
 
-    Targets have the format that the loss expects, and weights are float64. For `batches`, see
-    `DeviceRows`.
+    Targets have the format that the loss expects, and weights are float64.
     """
 
     X: np.ndarray
@@ -164,8 +149,6 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Checks that data fits a network, its loss and its metrics, and builds data sets from it."""
-
     model: Sequential
     loss: Loss
     metrics: Sequence[Metric]
@@ -183,10 +166,9 @@ class DatasetBuilder:
     ) -> CheckedData:
         """Return checked data. Columns of data frames get the order of the network's names.
 
-        The data is as for `Trainer.fit`; a network with a schema also accepts rows of a table. If
-        `names` is given, it replaces the column names of the network and the data. In messages,
-        `prefix`, such as "validation ", precedes "X" and "y". If `part` is true, the rows are only
-        a part of the data, and all their weights may be 0.
+        A network with a schema also accepts rows of a table. If `names` is given, it replaces the
+        column names of the network and the data. In messages, `prefix`, such as "validation ",
+        precedes "X" and "y". If `part` is true, all weights may be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """
@@ -223,11 +205,6 @@ class DatasetBuilder:
         return CheckedData(X, targets, weights, names)
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
-        """Return the validation rows for `validation_data` and `validation_split` of `Trainer.fit`.
-
-        Raise a DataError if the validation data does not fit, or all held-out rows have a weight of
-        zero.
-        """
         fraction = check_fraction("validation_split", validation_split)
         if validation_data is not None:
             return HeldOut(self.held_out_rows(validation_data, data.names))
@@ -245,26 +222,16 @@ class DatasetBuilder:
     def held_out_by_number(
         self, data: CheckedData, rows: HostArray | None, validation_rows: HostArray | None
     ) -> HeldOut:
-        """Return the validation rows for `rows` and `validation_rows` of `Trainer.prepare`.
-
-        Raise an ArgumentError if the row numbers are not valid, and a DataError if all validation
-        rows have a weight of zero.
-        """
         kept, held = training_and_validation_rows(len(data.X), rows, validation_rows)
         if held is not None and data.weights is not None and not data.weights[held].any():
             raise DataError("validation_rows: all of these rows have a sample weight of zero")
         return HeldOut(None, kept, held)
 
     def held_out_rows(self, validation_data: Any, names: Names | None = None) -> CheckedData:
-        """Return checked validation arrays, with columns in the order of `names`.
-
-        Without `names`, use the column names of the network or of the validation data.
-        """
         X, y, weights = unpacked(validation_data)
         return self.check(X, y, weights, names=names, prefix="validation ")
 
     def subset(self, data: CheckedData, indices: np.ndarray | None = None) -> Subset:
-        """Return rows of the data by index; None means all rows."""
         return Subset(self._dataset(data.X, data.targets, data.weights), indices)
 
     def split(
@@ -276,7 +243,7 @@ class DatasetBuilder:
         """Return the training rows, and the validation rows (None without validation).
 
         Raise a DataError if the class names do not fit the network, or all training rows have a
-        weight of zero. Class weights require targets that are classes.
+        weight of zero.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()
@@ -295,12 +262,10 @@ class DatasetBuilder:
         return Subset(dataset, kept, data.names), validation
 
     def check_network(self) -> None:
-        """Raise an error if the network does not fit the loss."""
         check_classes(self.model, self.loss)
         check_output_layers(self.model, self.loss)
 
     def warn(self, targets: np.ndarray, kept: np.ndarray | None, *, untrained: bool) -> None:
-        """Warn about a network or training targets that probably contain a mistake."""
         warn_of_outputs(self.model, self.loss, self.metrics, targets)
         if untrained:
             warn_of_scale(self.model, self.loss, targets, kept)
@@ -317,7 +282,6 @@ class DatasetBuilder:
         return Dataset(model.backend, X, y, weights, types, self.stream, metric_weights)
 
     def _diagram(self, X: np.ndarray, y: np.ndarray) -> str:
-        """Return a diagram with the shapes of data, network and loss, one per line."""
         model = self.model
         return (
             f"    a row of X {X.shape} goes into\n"
@@ -327,7 +291,6 @@ class DatasetBuilder:
 
 
 def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
-    """Return the tuple (X, y, sample weights); raise an ArgumentError for other data."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         is_tuple = isinstance(data, (tuple, list))
         kind = type(data).__name__
@@ -366,7 +329,6 @@ def training_and_validation_rows(
 
 
 def row_numbers(name: str, given: HostArray, count: int) -> np.ndarray:
-    """Return checked row numbers in ascending order."""
     found = np.asarray(given)
     if found.dtype == bool:
         raise ArgumentTypeError(

@@ -38,7 +38,6 @@ class EpochPlan:
 
     @property
     def visited(self) -> int:
-        """The number of rows that the epoch visits."""
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     def __str__(self) -> str:
@@ -54,10 +53,9 @@ class EpochPlan:
 class EpochCursor:
     """The position within an epoch. The step's statistics contain sums up to this position.
 
-    `done` is the number of all updates so far, including updates that diverged and were left out.
-    `reported` is the value of `done` at the last logging step. `left_out` is the number of updates
-    that have diverged since that logging step. The time `seconds` includes the time before an
-    interruption.
+    `done` counts all updates, including updates that diverged and were left out. `reported` is the
+    value of `done` at the last logging step. `left_out` is the number of updates that have diverged
+    since then. `seconds` includes the time before an interruption.
     """
 
     plan: EpochPlan
@@ -72,7 +70,6 @@ class EpochCursor:
 
     @property
     def unreported(self) -> int:
-        """Number of updates since the last logging step."""
         return self.done - self.reported
 
     @property
@@ -80,7 +77,7 @@ class EpochCursor:
         return min(self.done * self.plan.rows_per_update, self.plan.visited)
 
     def is_possible(self) -> bool:
-        """Return whether an epoch can have this position."""
+        """A file may contain an impossible position."""
         plan = self.plan
         return (
             plan.rows >= 1
@@ -91,11 +88,11 @@ class EpochCursor:
         )
 
     def logging_due(self, log_every: int) -> bool:
-        """Return whether the position is a logging step, at which the host reads the statistics."""
+        """At a logging step, the host reads the statistics."""
         return self.unreported >= log_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the order of an epoch's remaining rows; None means the data's order."""
+        """Return the order of the remaining rows; None means the data's order."""
         done, visited = self.rows_done, self.plan.visited
         if not done and visited == self.plan.rows:
             return order

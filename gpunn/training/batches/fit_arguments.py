@@ -42,9 +42,9 @@ class FitArguments:
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
         """Return the training data, and the validation data or None.
 
-        The arguments are the same as for `Trainer.prepare`; `for_arrays` contains further options
-        that need arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be
-        combined, and a DataError if arrays don't fit the network.
+        `for_arrays` contains further options that need arrays. Raise an ArgumentError or an
+        ArgumentTypeError if options can't be combined, and a DataError if arrays don't fit the
+        network.
         """
         builder, streamed = self.builder, None
         by_number = {"rows": rows, "validation_rows": validation_rows}
@@ -103,7 +103,6 @@ class FitArguments:
         return stream, streamed
 
     def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
-        """Return the data on which to evaluate, given the arguments of `Trainer.evaluate`."""
         if y is not None:
             refuse_targets(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))
@@ -129,7 +128,6 @@ class FitArguments:
 
 
 def refuse_targets(X: Any) -> None:
-    """Raise an ArgumentError if X consists of batches, because the caller also gave targets."""
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
             "y: can't be combined with batches, which contain their targets as tuples (X, y); "
@@ -138,7 +136,6 @@ def refuse_targets(X: Any) -> None:
 
 
 def refuse(X: Any) -> None:
-    """Raise an ArgumentError unless X consists of batches, because the caller gave no targets."""
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(

@@ -23,7 +23,7 @@ BATCH = 1024
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
-    """Set the parameters whose initializers depend on training data (`initializers.FromData`).
+    """Set the parameters whose initial values depend on training data.
 
     Each layer gets the outputs of earlier layers, which already have initial values. A layer's
     weights are set first. Its biases are then computed from the outputs with these weights.
@@ -42,7 +42,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
 
 def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield layers with an initializer `FromData`, each with the prefix of its arrays' names."""
+    """Yield these layers, each with the prefix of its parameters' names."""
 
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
         names = [prefix + name for name in layer.values if "." not in name]
@@ -58,7 +58,6 @@ def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
 
 
 def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> None:
-    """Set a layer's parameters that have initializers `FromData`, from the layer's inputs x."""
     parameters, names = model.parameters, list(model.parameters)
     to_host = model.backend.to_host
     values = {
@@ -81,7 +80,6 @@ def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> 
 
 
 def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
-    """Return the inputs that a layer gets if the network gets the rows X, as float64."""
     ops, dtype = model.backend, model.input_dtype(X.dtype)
     workspace = Workspace(ops, model.dtype, min(BATCH, len(X)))
     workspace.until_loss = True
@@ -93,7 +91,6 @@ def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def recorded_inputs(layer: Layer) -> Iterator[list[np.ndarray]]:
-    """Return a context that records the inputs of a layer on the host, as float64."""
     inputs: list[np.ndarray] = []
 
     def forward(x: Array, workspace: Workspace) -> Array:

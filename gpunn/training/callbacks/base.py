@@ -138,13 +138,11 @@ class Callback(Configurable):
 
 
 def check_path(path: Any) -> None:
-    """Raise an ArgumentTypeError unless `path` is the name of a file."""
     if not isinstance(path, (str, Path)) or not str(path):
         raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
     checked_path(path)
 
 
 def monitored_direction(trainer: TrainerProtocol, mode: str, monitor: str) -> str:
-    """Return "min" or "max" for a log; raise an ArgumentError if the log does not exist."""
     monitored(dict.fromkeys(trainer.log_names, 0.0), monitor)
     return direction(mode, monitor, trainer.larger_is_better)

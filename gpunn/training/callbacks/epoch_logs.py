@@ -216,7 +216,6 @@ def tag(name: str, measured: Sequence[str]) -> str:
 
 
 def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
-    """Return an epoch's logs as one line of CSV."""
     text = io.StringIO()
     cells = [row.get(name, "") for name in columns]
     csv.writer(text).writerow(
@@ -226,7 +225,6 @@ def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Return the first row of a CSV file, or an empty list if there is no such file or row."""
     if not path.exists():
         return []
     with open_rows(str(path), ",") as (_, rows):

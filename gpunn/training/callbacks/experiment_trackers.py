@@ -165,12 +165,10 @@ class Tracker(Callback):
 
 
 def package(tracker: str, module: str = "") -> Any:
-    """Return a tracker's package, or a module of the package, such as ".entities"."""
     return require(f"{tracker}{module}", f"the callback {tracker}", install_command(tracker))
 
 
 def check_text(argument: str, value: Any) -> None:
-    """Raise an ArgumentTypeError unless a value is a string."""
     if not isinstance(value, str):
         raise ArgumentTypeError(f"{argument}: expected a string; got {value!r}")
 

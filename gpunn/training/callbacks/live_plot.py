@@ -97,7 +97,7 @@ class LivePlot(Callback):
         self._surface = None
 
     def _try(self, function: Callable[[Surface], None]) -> None:
-        """Draw the curves; if this fails, log a warning and let training continue."""
+        """If drawing fails, log a warning and let training continue."""
         shown = self._surface
         if shown is None:
             return
@@ -116,8 +116,6 @@ class LivePlot(Callback):
 
 
 class Surface(Protocol):
-    """A place where curves are drawn."""
-
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         """Replace earlier curves by the curves of the given epochs."""
 
@@ -126,7 +124,6 @@ class Surface(Protocol):
 
 
 def surface() -> Surface | None:
-    """Return the surface for curves; None if curves can't be drawn."""
     if in_notebook():
         return Notebook()
     stream = sys.stderr
@@ -145,8 +142,6 @@ def writes_dots(stream: TextIO) -> bool:
 
 
 class Notebook:
-    """One chart in the output of a notebook's cell."""
-
     def __init__(self) -> None:
         self._display = Display()
 
@@ -194,7 +189,6 @@ class Terminal:
         return text_curves(rows, size.columns - 1, height, names, colors=self._colors)
 
     def _placed(self, lines: Sequence[str]) -> list[str]:
-        """Return the lines with control codes that place them at the bottom of the window."""
         assert self._size is not None
         top = self._size.lines - self._lines + 1
         return [f"\x1b[{top + number};1H\x1b[2K{line}" for number, line in enumerate(lines)]
@@ -207,7 +201,6 @@ class Terminal:
         self._write(empty, "\x1b7", f"\x1b[1;{self._size.lines - self._lines}r", "\x1b8")
 
     def _release(self) -> None:
-        """Let all lines scroll again, and clear the lines of the curves."""
         if self._lines:
             empty = self._placed([""] * self._lines)
             self._write("\x1b7", "\x1b[r", *empty, "\x1b8")

@@ -153,11 +153,9 @@ class NumberedFiles:
         self.template = str(template)
 
     def path(self, epoch: int, updates: int) -> Path:
-        """Return the path of the file written after this many epochs and updates."""
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove files, except `newest` and the `keep` files with the largest numbers."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
@@ -173,13 +171,11 @@ class NumberedFiles:
 
     @property
     def _pattern(self) -> str:
-        """A pattern for the file names; its groups match the numbers in a name."""
         name = re.escape(Path(self.template).name)
         return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
 
 
 def filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
-    """Return text with its placeholders replaced by values."""
     for name, value in values.items():
         text = text.replace(placeholder.format(name), value)
     return text

@@ -23,7 +23,7 @@ KINDS = ("parameters", "gradients")
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
-    """Return the Euclidean norm sqrt(sum of squares) of each array, in one transfer to the host."""
+    """Return the Euclidean norm of each array, in one transfer to the host."""
     if not arrays:
         return {}
     xp = backend.xp
@@ -140,12 +140,11 @@ class NormLog(EpochLog):
 
 
 def trained(trainer: TrainerProtocol) -> list[str]:
-    """Return the names of the arrays whose norms are logged."""
     return [name for name, spec in trainer.model.parameters.specs.items() if spec.trainable]
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return one row of norms per epoch, from a state that `NormLog.state` returned.
+    """Return one row of norms per epoch.
 
     Raise an ArgumentError if arrays are missing, or if their shapes don't fit the network.
     """
@@ -171,12 +170,10 @@ def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
 
 
 def line_of(row: Mapping[str, Any]) -> str:
-    """Return the line of the file for an epoch."""
     return json.dumps(row) + "\n"
 
 
 def epoch_of(line: bytes) -> int:
-    """Return the epoch of a line of the file; return 0 if the line is damaged."""
     try:
         epoch = parsed_json(line)["epoch"]
     except (ValueError, KeyError, TypeError):

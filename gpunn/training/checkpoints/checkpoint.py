@@ -29,7 +29,7 @@ LARGEST = 2**63 - 1
 
 
 def check_count(path: str, value: Any) -> int:
-    """Return an integer from 0 to `LARGEST`, or raise an ArgumentError."""
+    """A damaged file may contain a number that does not fit an int64."""
     if check_integer(path, value, at_least=0) > LARGEST:
         raise ArgumentError(f"{path}: expected an integer <= {LARGEST}; got a larger one")
     return int(value)
@@ -44,16 +44,12 @@ RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"
 
 @dataclass
 class CallbackRecord:
-    """The name and the state of a callback in a checkpoint."""
-
     name: str
     state: dict[str, Any]
 
 
 @dataclass
 class TrainingRecord:
-    """The progress of training in a checkpoint's description."""
-
     epoch: Count
     updates: Count
     first_epoch: Count
@@ -69,7 +65,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The contents of an undamaged checkpoint file.
+    """The contents of an undamaged file.
 
     `values` are the network's parameters. `state` contains the optimizer's state, the device's
     counters, and the arrays of callbacks.
@@ -135,7 +131,6 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
 
 
 def renamed(data: Any, names: Mapping[str, str]) -> Any:
-    """Rename the keys of a JSON object and of the objects within it."""
     if not isinstance(data, dict):
         return data
     return {names.get(key, key): renamed(value, names) for key, value in data.items()}
@@ -147,8 +142,8 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint, but don't restore a trainer from it.
 
-    Raise a ModelFileError if the file is damaged or contains no training state, or if the state is
-    not finite.
+    Raise a ModelFileError if the file is damaged, contains no training state, or has a state that
+    is not finite.
     """
     description, values, state = read_model(path)
     if description.training is None:
@@ -185,7 +180,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def newest_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the newest undamaged checkpoint; see `newest_undamaged`."""
     return newest_undamaged(path, read_checkpoint)
 
 

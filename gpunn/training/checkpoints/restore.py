@@ -73,8 +73,6 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
 
 @dataclass
 class CallbackStates:
-    """The states of callbacks in a checkpoint, in the order of the file."""
-
     _path: Path
     _remaining: list[tuple[str, dict[str, Any]]]
 
@@ -102,7 +100,7 @@ def resume(
     recipe: StepRecipe,
     names: Names,
 ) -> CallbackStates:
-    """Restore a trainer from a checkpoint, and return the states of its callbacks.
+    """Restore a trainer, and return the states of its callbacks.
 
     If the checkpoint does not fit the trainer or this call of `fit`, raise an ArgumentError or a
     ModelFileError, and change nothing.

@@ -35,7 +35,6 @@ STATE_TYPES = {
 
 
 def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
-    """If a file's network differs from `model`, raise a ModelFileError that names a difference."""
     config = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
         for setting, actual, expected in network_differences(
@@ -108,10 +107,6 @@ def check_state(
 
 
 def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe) -> None:
-    """Raise an ArgumentError unless this call of `fit` can continue the interrupted epoch.
-
-    Log a warning if the weights of the metrics change within the epoch.
-    """
     cursor = checkpoint.progress.cursor
     if cursor is None:
         return
@@ -138,10 +133,9 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
 
 
 def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
-    """Raise an ArgumentError unless the data has the checkpoint's columns in the same order.
+    """Raise an ArgumentError unless the data has the same columns in the same order.
 
-    Columns in another order are not reordered, because this check comes before the checkpoint is
-    loaded.
+    Columns in another order are not reordered, because the checkpoint is not loaded yet.
     """
     about = checkpoint.description
     outputs = (len(names.targets or ()),)

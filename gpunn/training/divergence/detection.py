@@ -15,7 +15,6 @@ HINTS = (
 
 
 def hints(step: TrainStep) -> str:
-    """Return advice on what to do when training diverges."""
     return HINTS + step.loss_scale.hint
 
 
@@ -23,9 +22,8 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
     """Return what is not finite since the last logging step, and whether to repeat updates.
 
     The first value is empty if all losses and the whole state are finite. The second value is False
-    if a repetition of the updates can't show where the fault began. Call `find_fault` directly
-    after the step's statistics have been collected; `finite` is the number of updates with a finite
-    loss.
+    if a repetition of the updates can't show where the fault began. The statistics must have been
+    collected just before; `finite` is the number of updates with a finite loss.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
@@ -42,7 +40,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    """Return whether the current state, and all losses since the last logging step, are finite.
+    """Return whether the state, and all losses since the last logging step, are finite.
 
     This check waits for the device and changes nothing.
     """
@@ -57,9 +55,8 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 def state_fault(step: TrainStep) -> str:
     """Name the first array of the training state that is not finite; "" if all are finite.
 
-    An example is "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". If
-    the arrays are finite, the sum of the parameters is also checked. All ranks must call this
-    function.
+    An example is "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)".
+    All ranks must call this function.
     """
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
@@ -78,6 +75,6 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return how many numbers are not finite, as "3 of 10 numbers", or "" if all are finite."""
+    """Return, for example, "3 of 10 numbers", or "" if all are finite."""
     count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{count:,} of {np.size(values):,} numbers" if count else ""

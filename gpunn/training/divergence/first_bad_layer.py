@@ -23,8 +23,7 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 
     The batch passes through the network again, layer by layer, with the parameters from before the
     update. The caller must restore the running averages and gradients that this pass changes.
-    `title` names the update in the sentence. `fault` is what `state_fault` returned after the
-    update.
+    `title` names the update in the sentence. `fault` describes the state after the update.
     """
     model = step.model
     if before := state_fault(step):
@@ -40,7 +39,6 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 def first_non_finite(
     step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str
 ) -> str:
-    """Return the result of `diagnosis` for a state that was finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.independent_members = step.workspace.independent_members
@@ -115,14 +113,12 @@ def first_non_finite(
 
 
 def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names and values of the layers' buffers, such as running averages."""
     for name, spec in model.parameters.specs.items():
         if not spec.learned:
             yield name, model.backend.to_host(model.parameters[name])
 
 
 def largest_input(model: Sequential, x: np.ndarray) -> str:
-    """Describe the largest number of a batch, with its column or its position in an image."""
     largest = np.abs(x).max(axis=0)
     index, names = np.unravel_index(int(largest.argmax()), largest.shape), model.feature_names
     where = f"at position {tuple(map(int, index))} of a row"

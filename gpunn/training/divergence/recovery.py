@@ -27,7 +27,7 @@ diverges once more, it ends.
 class GoodState:
     """A copy, on the device, of everything that updates change, made when all was finite.
 
-    The buffers of the copy are allocated once; refreshing the copy does not wait for the device.
+    The buffers are allocated once; refreshing the copy does not wait for the device.
     """
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
@@ -43,7 +43,6 @@ class GoodState:
         self._saved_progress = self._progress.copy()
 
     def roll_back(self) -> EpochCursor:
-        """Restore the copied state, and return its position in the epoch."""
         for array, saved in self._pairs:
             array[...] = saved
         self._statistics.set_totals(self._totals)

@@ -81,7 +81,6 @@ class DistributedStep(TrainStep):
             self._segments = within_block(self._segments, self.block)
 
     def _overlapped_gradients(self) -> OverlappedGradients | None:
-        """Return an exchange that overlaps with the backward pass, or None if it is impossible."""
         if not (self._direct and self._collectives.overlaps):
             return None
         if self._layers and self.workspace.collectives is not None:
@@ -113,7 +112,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array from `to_host`, for any number of ranks."""
+        """Restore this rank's part of an array, for any number of ranks."""
         if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -227,7 +226,7 @@ class DistributedStep(TrainStep):
             self.ops.assign(gradients, part)
 
     def _exchanged(self) -> Array:
-        """Exchange the gradients, and return their sum over all shards for this rank's block."""
+        """Return the sum of the gradients over all shards, for this rank's block."""
         if self._overlapped is not None:
             self._overlapped.finish()
             return self.gradients
@@ -272,7 +271,6 @@ class DistributedStep(TrainStep):
             ops.assign(self._buffers[0], buffers)
 
     def _all(self, gradients: Array) -> Array:
-        """Return the gradients of all parameters, given the gradients of this rank's block."""
         rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, self.block.length))
         if gradients.shape[0]:
             self.ops.assign(gradients, rows[self.ranks.rank][: gradients.shape[0]])

@@ -11,7 +11,6 @@ from gpunn.typing import Array
 
 
 def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> None:
-    """Clip the gradients in place; None leaves the gradients unchanged."""
     if max_norm is not None:
         ops.clip(gradients, max_norm)
 

@@ -15,7 +15,7 @@ By default, PyTorch exchanges parts (buckets) of 25 MB."""
 
 
 class OverlappedGradients:
-    """Starts the exchange of each part of the gradients as soon as the part has been computed."""
+    """Starts the exchange of each part of the gradients as soon as it has been computed."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)

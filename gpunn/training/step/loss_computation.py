@@ -14,7 +14,6 @@ from gpunn.workspace import Workspace
 
 
 def check_output_layers(model: Sequential, loss: Loss) -> None:
-    """Raise an ArgumentError if a layer after the loss does not fit the loss."""
     for label, layer in zip(model.labels, model.layers, strict=True):
         if isinstance(layer, OutputLayer) and not layer.supports(loss.output_activation):
             raise ArgumentError(
@@ -24,7 +23,6 @@ def check_output_layers(model: Sequential, loss: Loss) -> None:
 
 
 def outputs_until_loss(model: Sequential, outputs: list[Array]) -> list[Array]:
-    """Return the outputs of a forward pass up to the layer whose output the loss uses."""
     depth = model.trained_layers
     if depth == len(model.layers):
         return outputs
@@ -48,14 +46,14 @@ def compute_loss(
     loss_sum: Array,
     equal_weights: bool = False,
 ) -> None:
-    """Call `Operations.loss`, with targets in the units of the network's predictions.
+    """Compute the loss, with targets in the units of the network's predictions.
 
     Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss of
     a network with members is the mean over members, computed from rows * members predictions. Each
     prediction has the target of its row, and the weight of its row divided by the number of
-    members. If each member has separate rows, targets and weights already have the shape
-    (rows * members, ...), and weights are already divided by members. With `equal_weights`, all
-    weights are 1.
+    members. If each member has separate rows, targets and weights already have the shape (rows *
+    members, ...), and weights are already divided by members. With `equal_weights`, all weights are
+    1.
     """
     ops = workspace.backend
     for layer in reversed(model.layers[model.trained_layers :]):  # the layers after the loss
@@ -77,8 +75,6 @@ def compute_loss(
 
 
 def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> Array:
-    """Return weights of 1 / members, for all members of `workspace.capacity` rows."""
-
     def weights() -> np.ndarray:
         return np.full(workspace.capacity * members, 1 / members)
 
@@ -86,7 +82,6 @@ def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> A
 
 
 def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
-    """Return a buffer that contains each row `members` times."""
     ops, rows, shape = workspace.backend, array.shape[0], tuple(array.shape[1:])
     dtype = ops.dtype_name(array)
 

@@ -129,6 +129,5 @@ class DynamicLossScale(NoLossScale):
 
 
 def loss_scale(backend: Backend, dtype: str) -> NoLossScale:
-    """Return the loss scale for gradients of this type."""
     needed = backend.needs_loss_scale(dtype)
     return DynamicLossScale(backend, dtype) if needed else NoLossScale(backend)

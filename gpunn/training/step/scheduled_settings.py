@@ -27,14 +27,12 @@ T = TypeVar("T", bound=Configurable)
 
 @dataclass(frozen=True)
 class ScheduledSetting:
-    """A field of a layer, loss or optimizer that has a schedule."""
-
     owner: Any
     name: str
     schedule: Schedule
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return the setting's value in each update of an epoch; see `Schedule.over_epoch`.
+        """Return the setting's value in each update of an epoch.
 
         Raise an ArgumentError if a value of the schedule is not valid for the setting.
         """
@@ -51,7 +49,6 @@ class ScheduledSetting:
 def scheduled_settings(
     layers: Sequence[Layer], loss: Loss, optimizer: Optimizer
 ) -> list[ScheduledSetting]:
-    """Return all settings with a schedule, except the learning rate."""
     return [
         ScheduledSetting(owner, name, value)
         for owner in (*family(*layers), loss, optimizer)
@@ -110,12 +107,11 @@ class ScheduledSettings:
         return grown
 
     def look_up(self) -> None:
-        """Set `now` to the values of the next update; the learning rate is not among them."""
         if self.settings:
             self._ops.take(self._table, self.position, self._row)
 
     def present(self, owner: T) -> T:
-        """Return the owner, or a copy of the owner in which current values replace schedules."""
+        """Return the owner, or a copy in which current values replace schedules."""
         values = {name: value for (other, name), value in self.now.items() if other == id(owner)}
         if not values:
             return owner

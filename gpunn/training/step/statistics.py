@@ -19,7 +19,6 @@ FIXED_ENTRIES = 5
 def state_shapes(
     metrics: Sequence[Metric], outputs: int, separate_weights: bool
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a checkpoint's entries for `Statistics`, by name."""
     rest = sum(metric.size(outputs) for metric in metrics) + int(separate_weights)
     return {"statistics.vector": (FIXED_ENTRIES + rest,), "statistics.totals": (2 + rest,)}
 
@@ -27,13 +26,13 @@ def state_shapes(
 def has_metric_weight(
     state: Mapping[str, np.ndarray], metrics: Sequence[Metric], outputs: int
 ) -> bool:
-    """Return whether an epoch's sums include separate weights for the metrics."""
+    """A checkpoint contains the metrics' weight sum only if the metrics have separate weights."""
     shape = state_shapes(metrics, outputs, True)["statistics.totals"]
     return "statistics.totals" in state and state["statistics.totals"].shape == shape
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Add an entry to an epoch's sums: the metrics' weight sum, equal to the loss's weight sum."""
+    """Add the metrics' weight sum, which equals the loss's weight sum."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)
@@ -117,7 +116,6 @@ class Statistics:
         self._totals = self._zeros()
 
     def _zeros(self) -> list[np.ndarray]:
-        """Return the totals of the metrics before the first batch."""
         return [np.zeros(int(summary.shape[0])) for summary in self.summaries]
 
     def _combined(self, totals: list[np.ndarray], rows: np.ndarray, start: int) -> list[np.ndarray]:
@@ -134,7 +132,7 @@ class Statistics:
     def collect(self) -> int:
         """Add the device's sums to the totals, and return the number of steps with a finite loss.
 
-        `collect` waits for the device.
+        The method waits for the device.
         """
         rows = self._all_rows()
         self._backend.fill(self.vector, 0.0)
@@ -144,7 +142,6 @@ class Statistics:
         return int(min(row[2] for row in rows))
 
     def _add(self, rows: np.ndarray) -> None:
-        """Add the vectors of all shards to the totals."""
         for row in rows:
             self._loss += row[0]
             self._metric_weight += row[-1] if self._separate_weights else 0.0
@@ -154,7 +151,7 @@ class Statistics:
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
     def of_epochs(self, vectors: np.ndarray) -> tuple[list[dict[str, float]], np.ndarray]:
-        """Return the `result` of each epoch, and each epoch's number of steps with a finite loss.
+        """Return each epoch's `result`, and its number of steps with a finite loss.
 
         `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
         logging steps. There is one shard.
@@ -175,7 +172,6 @@ class Statistics:
         return logs, rows[:, :, 2].sum(axis=1)
 
     def _places(self) -> Iterator[tuple[Metric, int, int]]:
-        """Yield each metric, with the start and the end of its summary in the vector."""
         bounds = map(int, self._bounds)
         for metric, (start, stop) in zip(self._metrics, pairwise(bounds), strict=True):
             yield metric, start, stop
@@ -183,7 +179,6 @@ class Statistics:
     def _summaries(
         self, metric: Metric, start: int, stop: int, rows: np.ndarray, totals: np.ndarray
     ) -> np.ndarray:
-        """Return the summary of a metric for each epoch."""
         if type(metric).combine is Metric.combine:
             return totals[:, start:stop]
         summaries = np.zeros((len(rows), stop - start))
@@ -193,7 +188,6 @@ class Statistics:
         return summaries
 
     def _all_rows(self) -> np.ndarray:
-        """Return the vectors of all shards of all processes, as float64."""
         *_, state_sum = memory = self._backend.to_host(self._memory)
         local = memory[:-1].reshape(self._shards, self._length)
         if not np.isfinite(state_sum):
@@ -205,9 +199,9 @@ class Statistics:
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
-        """Return the vectors of all shards; only the first vector keeps entries of the whole batch.
+        """Return the vectors of all shards, independent of the number of processes.
 
-        The result does not depend on the number of processes.
+        Only the first vector keeps the entries of the whole batch.
         """
         rows = vector.reshape(-1, self._length)
         rows[1:, [1, 3, 4]] = 0
@@ -232,10 +226,7 @@ class Statistics:
         return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
     def peek(self) -> tuple[int, bool]:
-        """Return what `collect` would return, and `state_finite`, without changing anything.
-
-        `peek` waits for the device.
-        """
+        """Return what `collect` would return, and `state_finite`, without changing anything."""
         rows = self._all_rows()
         steps = rows[:, 2]
         return int(steps.min()) if np.isfinite(steps).all() else 0, self._finite_state(rows)
@@ -244,12 +235,10 @@ class Statistics:
         return bool(np.isfinite(rows[:: self._shards, 3]).all())
 
     def totals(self) -> np.ndarray:
-        """Return the totals on the host, for `set_totals`, as float64."""
         weight = [[self._metric_weight]] if self._separate_weights else []
         return np.concatenate([[self._loss, self._weight], *self._totals, *weight])
 
     def set_totals(self, totals: np.ndarray) -> None:
-        """Restore the totals that `totals` returned."""
         self._loss, self._weight = float(totals[0]), float(totals[1])
         self._metric_weight = float(totals[-1] if self._separate_weights else totals[1])
         starts = np.cumsum([2, *(len(total) for total in self._totals)])
@@ -263,10 +252,6 @@ class Statistics:
         self.set_totals(np.concatenate([[loss, weight], *combined, *separate]))
 
     def result(self) -> dict[str, float]:
-        """Return loss and metrics, by name, over everything collected since `reset`.
-
-        Raise an ArgumentError if a metric's result is not a number.
-        """
         if not self._weight:
             return {}
         logs = {"loss": float(self._loss / self._weight)}
@@ -276,7 +261,6 @@ class Statistics:
 
 
 def number(metric: Metric, result: Any) -> float:
-    """Return a metric's result as a float, or raise an ArgumentError if it is not a number."""
     try:
         if isinstance(result, float) or np.shape(result) == ():
             return float(result)

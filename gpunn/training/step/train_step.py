@@ -39,7 +39,7 @@ from gpunn.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """The settings from which a `BatchPass` is made.
+    """The settings from which a pass over batches is made.
 
     An update consists of `accumulation` batches. If `separate_metric_weights`, a row has one weight
     for the metrics and another for the loss. If `members` > 1, each member has separate rows;
@@ -60,16 +60,15 @@ class PassRecipe:
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
-        """Return whether an epoch's sums include a sum of weights for the metrics."""
         return has_metric_weight(state, self.metrics, self.model.output_shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecipe(PassRecipe):
-    """The settings from which a `TrainStep` is made.
+    """The settings from which a training step is made.
 
-    If `synchronized`, batch normalization uses the rows of all ranks together. If `batch_means`,
-    the step is a `BatchMeansStep`, which works with only one process.
+    If `synchronized`, batch normalization uses the rows of all ranks together. `batch_means` works
+    with only one process.
     """
 
     optimizer: Optimizer
@@ -110,7 +109,6 @@ class BatchPass:
         self._source: tuple[object, ...] = ()
 
     def max_rows(self) -> int:
-        """Return the maximum number of rows in one pass."""
         return self.batch_size
 
     def make_statistics(self, **options: Any) -> Statistics:
@@ -124,7 +122,7 @@ class BatchPass:
         )
 
     def clock(self) -> float:
-        """Return the clock's time in seconds, minus the time that recording took."""
+        """Return the time in seconds, without the time that recording took."""
         return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
@@ -137,11 +135,9 @@ class BatchPass:
         self._sources[self._source] = arrays  # referenced, so that no other array gets the same id
 
     def rewind(self) -> None:
-        """Let the next batch begin with the first loaded row."""
         self.ops.fill(self._start, 0)
 
     def unload(self) -> None:
-        """Release the rows, whose memory may be large."""
         self.data = None
         self._recordings.clear()
         self._sources.clear()
@@ -152,8 +148,6 @@ class BatchPass:
         return []
 
     def _recorded(self, operations: Callable[[int], None], rows: int) -> Callable[[int], None]:
-        """Return a function that repeats recorded operations; record them first if needed."""
-
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
             recorded = self.ops.recorded(lambda: operations(rows))
@@ -199,7 +193,6 @@ class BatchPass:
         return self._loaded().weights is not None
 
     def local_rows(self, rows: int) -> int:
-        """Return how many of the `rows` rows of an update this process has."""
         return rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
@@ -269,7 +262,6 @@ class BatchPass:
         return self.predictions(rows)
 
     def recorded_evaluation(self, rows: int) -> Callable[[int], None]:
-        """Return a function that adds batches of `rows` rows to the statistics."""
         return self._recorded(self._evaluate, rows)
 
     def predictions(self, rows: int) -> Array:
@@ -318,7 +310,6 @@ class TrainStep(BatchPass):
         return [self.optimizer]
 
     def load_settings(self, values: np.ndarray) -> None:
-        """Load the next updates' scheduled values, which `ScheduledSettings.over_epoch` returns."""
         if self.scheduled.load(values):
             self._recordings.clear()
 
@@ -327,11 +318,9 @@ class TrainStep(BatchPass):
         self._run(self.recorded_update, rows, times)
 
     def recorded_update(self, rows: int) -> Callable[[int], None]:
-        """Return a function that updates the parameters. Each update reads the next `rows` rows."""
         return self._recorded(self._update, rows)
 
     def slot_length(self) -> int:
-        """Return the number of parameters that this process updates."""
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
@@ -352,7 +341,6 @@ class TrainStep(BatchPass):
         self.ops.copy_from_host(host, array)
 
     def whole_gradients(self) -> Array:
-        """Return the gradients of all parameters in the last update."""
         return self.gradients
 
     def check_equal(self) -> None:
@@ -383,7 +371,6 @@ class TrainStep(BatchPass):
         )
 
     def _counters(self, total: Array) -> UpdateCounters:
-        """Return the counters of an update on rows whose weights sum to `total`."""
         scheduled, statistics = self.scheduled, self.statistics
         return UpdateCounters(
             rates=scheduled.rates,

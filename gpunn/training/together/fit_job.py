@@ -21,7 +21,7 @@ class FitJob:
 
     All jobs share `interruption`. The fit resumes from the checkpoint `path`, if there is one, and
     regularly writes this checkpoint. `ended` becomes True when the fit ends for any reason. If
-    `keep` is True, an error ends only this fit. `index` is the position among all fits.
+    `keep` is True, an error ends only this fit.
     """
 
     def __init__(
@@ -43,11 +43,9 @@ class FitJob:
 
     @property
     def epochs(self) -> int:
-        """The number of epochs that the fit has trained so far."""
         return self.fit.trainer.epoch - self._first if self.begun else 0
 
     def train(self, epochs: int | None) -> None:
-        """Train until the fit has this number of epochs, or until it ends."""
         try:
             with self._contexts.pop_all() as contexts:
                 if not self.begun and not self._begin(contexts):
@@ -68,7 +66,7 @@ class FitJob:
                 raise
 
     def _begin(self, contexts: ExitStack) -> bool:
-        """Begin the fit, and return True; if interrupted, end the fit, and return False."""
+        """Return False if training was interrupted before it could begin."""
         if self.interruption.requested:
             self.fit.trainer.history.stopped = self.interruption.reason
             self.ended = True
@@ -86,10 +84,7 @@ class FitJob:
         return True
 
     def _advance(self, until: int | None) -> bool:
-        """Train until an epoch; if there is a path, save checkpoints.
-
-        Return whether training ended.
-        """
+        """Return whether training ended."""
         if self.path is None:
             return self.fit.advance(until)
         last = self.fit.trainer.last_epoch if until is None else until
@@ -105,6 +100,5 @@ class FitJob:
             epochs = epochs * 2 if took < SECONDS / 2 else max(1, epochs // 2)
 
     def _save(self) -> None:
-        """Write a checkpoint, if a path is given and training can resume from here."""
         if self.path is not None and self.fit.trainer.can_checkpoint():
             self.fit.trainer.save_checkpoint(self.path)

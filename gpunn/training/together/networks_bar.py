@@ -15,8 +15,6 @@ SECONDS = 0.1
 
 
 class NetworksBar:
-    """Shows how many networks have ended, epochs per second, and the best values so far."""
-
     def __init__(self, jobs: Sequence[FitJob], wanted: bool) -> None:
         self._bar = progress_bar("Networks", len(jobs), wanted, "networks")
         self._jobs, self._running = jobs, list(jobs)

@@ -40,7 +40,6 @@ class Threads:
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """Run tasks in their order, and wait for all of them."""
         for task in tasks:
             self._pool.submit(self._run, task)
         missing = len(tasks)
@@ -63,9 +62,9 @@ class Threads:
 
 
 def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -> int:
-    """Return how many networks to train at the same time, by request or by default.
+    """Return how many networks to train at the same time.
 
-    OMP_NUM_THREADS, which `requested_threads` respects, does not limit a device.
+    OMP_NUM_THREADS does not limit a device.
     """
     defaults = {backend.parallel_fits for backend in backends}
     requested = requested_threads(threads)

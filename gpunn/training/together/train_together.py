@@ -138,7 +138,7 @@ def train_together(
 def rounds(
     jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
 ) -> Iterator[int | None]:
-    """Yield the epoch at which the jobs are compared next, or None to train to the end."""
+    """Yield the epoch at which the networks are compared next, or None to train to the end."""
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
@@ -152,7 +152,6 @@ def rounds(
 def compared_rounds(
     jobs: list[FitJob], stop: StopRule, interruption: Interruption
 ) -> Iterator[int]:
-    """Yield the epoch of each comparison; after this epoch, end the jobs that are worse."""
     results = {job.index: job.result for job in jobs}
     epoch, until = 0, stop.next_epoch(0)
     while until is not None and not all(job.ended for job in jobs):
@@ -171,7 +170,6 @@ def compared_rounds(
 
 
 def check_fits(fits: Sequence[Fit]) -> list[Fit]:
-    """Return the fits as a list; raise an error unless they can train at the same time."""
     checked = list(fits) if isinstance(fits, Iterable) else [fits]
     if isinstance(fits, Fit) or not all(isinstance(fit, Fit) for fit in checked):
         raise ArgumentTypeError(
@@ -196,7 +194,6 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
 
 
 def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
-    """Yield the objects that training changes, with their names and advice."""
     trainer = fit.trainer
     yield "trainer", trainer, "trainer for each fit, for example with copy.deepcopy(trainer)"
     yield "network", trainer.model, "network for each fit, for example with copy.deepcopy(model)"

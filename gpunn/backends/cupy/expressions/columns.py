@@ -18,9 +18,8 @@ from gpunn.expressions import Untraceable
 class ColumnKernel:
     """A kernel that writes matrices, and sums of further matrices over their rows.
 
-    `sums` contains (array, node) pairs: the node's rows are added, and the array gets the sum.
-    `Statements` describes `writes` and `dtype`. All arrays have the same number of columns. Raises
-    an `Untraceable` with the reason if one kernel can't compute all results.
+    For each pair (array, node) in `sums`, the array gets the sum. All arrays have the same number
+    of columns. Raises an `Untraceable` with the reason if one kernel can't compute all results.
     """
 
     def __init__(

@@ -23,8 +23,6 @@ SIZES = (4, 5)
 
 
 class Variable(NamedTuple):
-    """A variable of a kernel, with the node and the expression that compute its value."""
-
     name: str
     node: Node
     text: str
@@ -35,7 +33,7 @@ class Variable(NamedTuple):
 
 
 def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
-    """Trace an activation of arrays with this shape; return a function that kernels can compute.
+    """Return a custom activation as a function that kernels can compute.
 
     Raises an `Untraceable` with the reason if the activation or its derivative is not elementwise.
     """
@@ -59,7 +57,7 @@ def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
 
 
 def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[float, ...]]:
-    """Return a custom optimizer's rule, and the values of its constants.
+    """Return a custom optimizer's update rule, and the values of its constants.
 
     Raises an `Untraceable` with the reason if updates of parameters depend on each other.
     """
@@ -72,8 +70,6 @@ def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[floa
 def rule_of_vectors(
     optimizer: Optimizer, dtype: np.dtype, size: int
 ) -> tuple[Rule, tuple[float, ...]]:
-    """Return an optimizer's rule for vectors of this size."""
-
     def definition(
         backend: Any, optimizer: Optimizer, values: Any, g: Any, slots: Any, rate: Any, t: Any
     ) -> None:
@@ -103,7 +99,6 @@ def rule_of_vectors(
 
 
 def results_of(writes: Sequence[Write], results: Mapping[str, np.ndarray]) -> dict[str, Node]:
-    """Return the nodes of results by name; raise an `Untraceable` if other arrays change."""
     names = {id(array): name for name, array in results.items()}
     if any(id(array) not in names for array, _ in writes):
         raise Untraceable("the code changes an array that it should only read")

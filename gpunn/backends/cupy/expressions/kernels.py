@@ -23,7 +23,7 @@ Kernel: TypeAlias = Callable[[Scratch], None]
 
 
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
-    """Return the kernels that write traced results to their arrays, in order.
+    """Return the kernels that compute traced results, in order.
 
     The first kernel computes everything that needs no sum over rows. The next kernels compute sums
     over the rows of matrices of one shape, and the last kernels use these sums. Raises an
@@ -69,12 +69,10 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
 
 
 def source(array: Array) -> Node:
-    """Return the node of an array that an earlier kernel writes."""
     return Node(ARRAY, (), array.shape, "float", array)
 
 
 def dependent(nodes: Sequence[Node], on: Sequence[Node]) -> set[int]:
-    """Return the ids of the nodes in `on`, and of all nodes that depend on them."""
     result = set(map(id, on))
     for node in nodes:
         if any(id(each) in result for each in node.args):

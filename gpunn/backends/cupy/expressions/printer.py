@@ -38,7 +38,7 @@ LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
 
 
 class Printer:
-    """Prints nodes as statements.
+    """Prints statements in CUDA C++.
 
     Most numbers become parameters `c0`, `c1`, ... of the kernel, so a changed attribute of a custom
     class does not require another kernel.
@@ -51,11 +51,9 @@ class Printer:
 
     @property
     def constants(self) -> tuple[str, ...]:
-        """The names of the numbers that are parameters."""
         return tuple(self._names.values())
 
     def number(self, value: float) -> str:
-        """Return the expression of a number of type T."""
         key = repr(value)
         if key in LITERALS:
             return f"(T){value:g}"
@@ -82,5 +80,4 @@ class Printer:
 
 
 def identifier(part: Configurable) -> str:
-    """Return a name for the kernels of a custom class."""
     return re.sub(r"[^A-Za-z0-9_]", "_", part.name or type(part).__name__)

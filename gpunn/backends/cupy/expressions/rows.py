@@ -61,7 +61,7 @@ template <int N> __device__ bool grid_sums(T (&v)[N], T* partials, unsigned int*
 
 
 class RowKernel:
-    """A kernel that writes traced results to their arrays; `Statements` describes `writes`.
+    """A kernel that computes traced results, row by row.
 
     Raises an `Untraceable` with the reason if one kernel can't compute all results.
     """

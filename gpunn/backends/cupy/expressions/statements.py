@@ -31,14 +31,11 @@ ONCE, ROW = Place(False), Place(True)
 
 
 def element(columns: int) -> Place:
-    """Return the place of the loop's element in a matrix with this many columns."""
     return Place(True, columns, "j")
 
 
 @dataclass
 class Scope:
-    """Statements within a pair of braces, and the variables that they declare."""
-
     lines: list[str] = field(default_factory=list)
     names: dict[tuple[int, Place], str] = field(default_factory=dict)
 
@@ -84,7 +81,6 @@ class Statements:
 
     @property
     def numbers(self) -> list[str]:
-        """Declarations of the kernel's numbers: the numbers of columns, and constants."""
         widths = [f"long long width{number}" for number in range(len(self.widths))]
         return [*widths, *(f"T {constant}" for constant in self.printer.constants)]
 
@@ -116,11 +112,9 @@ class Statements:
                 self.late.add(id(node))
 
     def is_total(self, node: Node) -> bool:
-        """Return whether a reduction combines all elements of several rows."""
         return self.rows > 1 and math.prod(node.shape) == 1
 
     def place(self, shape: Shape) -> Place:
-        """Return which element of an array or result of this shape a statement uses."""
         size = math.prod(shape)
         if size == 1:
             return ONCE
@@ -267,17 +261,15 @@ class Statements:
         self.loop = outer
 
     def _reduced(self, node: Node) -> int:
-        """Return how many elements of each row a reduction combines."""
         return math.prod(node.args[0].shape) // self.rows
 
     def over_columns(self, columns: int, body: Scope) -> list[str]:
-        """Return a loop of a warp over a row's columns."""
         width = self.width(columns)
         return [f"for (long long j = lane; j < {width}; j += LANES) {{", *body.lines, "}"]
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
-    """Return a kernel's number of rows: of a reduced or sliced array, or the largest array."""
+    """Return the number of rows of a reduced or sliced array, or of the largest array."""
     for node in nodes:
         if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
             return node.args[0].shape[0]
@@ -290,7 +282,6 @@ def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
 def function(
     preamble: str, declaration: str, parameters: Sequence[str], statements: Sequence[str]
 ) -> str:
-    """Return the source of a kernel."""
     body = "\n  ".join(statements)
     return f"""{preamble}
 extern "C" __global__ {declaration}(

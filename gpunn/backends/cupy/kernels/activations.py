@@ -38,7 +38,6 @@ class Formula:
 
     @property
     def parameters(self) -> str:
-        """The C++ source of the kernel parameters that receive the constants."""
         return "".join(f", T {name}" for name in self.constants)
 
 
@@ -89,19 +88,17 @@ EPILOGUES = {
 
 
 class Function(NamedTuple):
-    """An activation that kernels compute: its name, its formula, and the formula's constants."""
+    """An activation's name, its formula, and the values of the formula's constants."""
 
     name: str
     formula: Formula
     numbers: tuple[float, ...]
 
     def constants(self, T: Any = float) -> list[Any]:
-        """Return the constants, such as a slope, in the type that a kernel expects."""
         return [T(number) for number in self.numbers]
 
 
 def function_of(f: activations.Activation) -> Function | None:
-    """Return a built-in activation as a function of kernels, or None for other activations."""
     formula = FORMULAS.get(type(f))
     if formula is None:
         return None
@@ -109,7 +106,7 @@ def function_of(f: activations.Activation) -> Function | None:
 
 
 def forward(op: Arguments) -> Calls:
-    """Add the bias to z and compute the output; arrays have one type and any layout."""
+    """Compute f(z + bias); arrays have one type and any layout."""
     f, z, bias, out = op.f, op.z, op.bias, op.out
     if bias is None:
         if out is z and type(op.activation) is activations.Identity:
@@ -129,7 +126,7 @@ SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
 
 
 def fused_forward(op: Arguments) -> Calls:
-    """Compute an activation, with `scale` before it or `dropout` after it; arrays have any layout.
+    """Compute an activation, with a scale before it or dropout after it.
 
     The kernel stores all results that the separate operations would store.
     """
@@ -164,7 +161,6 @@ def fused_forward(op: Arguments) -> Calls:
 
 
 def backward(op: Arguments) -> Calls:
-    """Multiply the gradient by f'(z); arrays have one type and any layout."""
     f = op.f
     if not f.formula.derivative:
         return []
@@ -190,8 +186,9 @@ def backward_with_bias(
 ) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    To apply dropout to the gradient first, pass its mask and the mask's arguments as `dropped`. To
-    do a `scale_gradient` afterwards, pass its x, factors and factors_gradient as `scaled`.
+    `dropped` is the mask of a dropout that is applied to the gradient first, with the mask's
+    arguments. `scaled` are x, factors and factors_gradient of a `scale_gradient` that is done
+    afterwards.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -203,14 +200,13 @@ def backward_with_bias(
 
 
 def sum_channels(op: Arguments, scratch: Scratch) -> None:
-    """Sum contiguous images over their pixels, as for the gradient of a bias without activation."""
+    """Sum the pixels, as for the gradient of a bias without activation."""
     f, values = function_of(activations.Identity()), op.values
     given = Arguments(f=f, z=values, output=values, gradient=values, bias_gradient=op.out)
     backward_with_bias(given, scratch)
 
 
 def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:
-    """Return the mask of a dropout of the gradient, and the mask's arguments."""
     return mask_of(op), mask_arguments(op, op.gradient.dtype.type)
 
 
@@ -225,8 +221,7 @@ def elementwise(
     """Return a kernel whose last inputs are an activation's constants.
 
     In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
-    replaced by the activation's formulas. If `mask` is given, the statements can use this dropout
-    mask.
+    replaced by the activation's formulas.
     """
     formula = f.formula
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
@@ -235,7 +230,6 @@ def elementwise(
 
 @functools.cache
 def compiled(inputs: str, outputs: str, statements: str, name: str, mask: Mask | None) -> Any:
-    """Return the compiled kernel, with the functions that its statements call."""
     preamble, first = (FUNCTIONS + DROPPED, mask.statements) if mask else (FUNCTIONS, "")
     return cupy.ElementwiseKernel(
         inputs, outputs, statements, name, preamble=preamble, loop_prep=first
@@ -246,7 +240,6 @@ def compiled(inputs: str, outputs: str, statements: str, name: str, mask: Mask |
 def gradient_and_sums(
     name: str, formula: Formula, mask: Mask | None, scaled: bool
 ) -> tuple[str, str]:
-    """Return the name and source of a kernel, which may include dropout and `scale_gradient`."""
     changed = "T*" if formula.derivative else "const T*"
     parameters = f"const T* values_z, const T* values_a, {changed} gradient, T* sums"
     loaded = {"z": "values_z", "a": "values_a", "g": "gradient"}

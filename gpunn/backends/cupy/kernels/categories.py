@@ -114,24 +114,20 @@ EMBED = cupy.ElementwiseKernel(
 
 
 def on_device(*lists: list[int]) -> list[Array]:
-    """Return one int64 array on the device for each list of integers."""
     return [cupy.asarray(each, cupy.int64) for each in lists]
 
 
 def sizes_and_starts(op: Arguments) -> list[Array]:
-    """Return each column's number of categories, and its first row in the embedding table."""
     return on_device(op.sizes, [0, *accumulate(op.sizes)][:-1])
 
 
 def copy_columns(op: Arguments) -> Calls:
-    """Copy columns of one matrix to another."""
     source = op.source[:, op.first : op.first + op.columns]
     target = op.out[:, op.out_first : op.out_first + op.columns]
     return [partial(COPY_COLUMNS, source, target)]
 
 
 def one_hot(op: Arguments) -> Calls:
-    """Set one-hot outputs; each thread sets one element."""
     columns, categories, shared = list[int](), list[int](), list[int]()
     for column, size in enumerate(op.sizes):
         one = op.binary_as_sign and size == 3
@@ -145,7 +141,6 @@ def one_hot(op: Arguments) -> Calls:
 
 
 def embed(op: Arguments) -> Calls:
-    """Look up rows of an embedding table; each thread copies one element."""
     inputs = op.codes, *sizes_and_starts(op), op.table, len(op.sizes), op.table.shape[1]
     return [partial(EMBED, *inputs, op.out)]
 

@@ -24,7 +24,6 @@ COUNT_UPDATE = cupy.ElementwiseKernel(
 
 
 def count_update(op: Arguments) -> Calls:
-    """Count an update and look up its learning rate."""
     rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = op.counters
     outputs = position, rate, updates, weight_sum, finite_steps
     return [partial(COUNT_UPDATE, rates, weight, loss_sum, *outputs)]

@@ -135,7 +135,6 @@ def count_bins(op: Arguments, scratch: Scratch) -> None:
 def add_at_indices(
     op: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
-    """Add each row's weight at the row's index in each part of the summary, if it has an index."""
     (rows, columns), dtype = op.predictions.shape, op.predictions.dtype
     indices = scratch("indices", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=op.targets.dtype)

@@ -36,9 +36,7 @@ class Mask:
     """How a kernel receives the settings of dropout, and how it computes dropout.
 
     `inputs` declares the settings as parameters of a `cupy.ElementwiseKernel`, and `parameters`
-    declares them as parameters of a raw kernel. The kernel begins with `statements`. Then `drop(x,
-    i)` returns an expression: the result of dropout for element number i, given the element's value
-    x.
+    declares them as parameters of a raw kernel. The kernel begins with `statements`.
     """
 
     prefix: str
@@ -74,12 +72,10 @@ MOVING = Mask(
 
 
 def mask_of(op: Arguments) -> Mask:
-    """Return the mask of an operation, whose rate is a number or scheduled."""
     return FIXED if isinstance(op.rate, float) else MOVING
 
 
 def mask_arguments(op: Arguments, T: Any) -> list[Any]:
-    """Return the arguments for the mask's parameters."""
     rate = op.rate
     position = op.passes, np.uint32(op.key), np.uint32(op.first & MASK_32)
     if isinstance(rate, float):
@@ -89,7 +85,6 @@ def mask_arguments(op: Arguments, T: Any) -> list[Any]:
 
 @functools.cache
 def kernel_of(mask: Mask) -> Any:
-    """Return the kernel that applies a mask."""
     name, statement = f"gpunn_{mask.prefix}dropout", f"y = {mask.drop('x', 'i')};"
     preamble = FUNCTIONS + DROPPED
     return cupy.ElementwiseKernel(
@@ -98,6 +93,5 @@ def kernel_of(mask: Mask) -> Any:
 
 
 def dropout(op: Arguments) -> Calls:
-    """Drop elements of an array of any layout, with a fixed or scheduled rate."""
     inputs = op.x, *mask_arguments(op, op.x.dtype.type)
     return [partial(kernel_of(mask_of(op)), *inputs, op.out)]

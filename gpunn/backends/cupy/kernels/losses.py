@@ -83,7 +83,6 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
 
 
 def add_loss(op: Arguments, scratch: Scratch) -> None:
-    """Sum the rows' weighted losses, and set the gradient; all arrays are contiguous."""
     loss, predictions, targets = op.loss, op.predictions, op.targets
     columns, term = predictions.shape[1], TERMS.get(type(loss))
     extra: list[Any] = []  # arguments that only softmax cross-entropy has
@@ -104,7 +103,6 @@ def add_loss(op: Arguments, scratch: Scratch) -> None:
 def loss_source(
     name: str, target: str, value: str, constants: Sequence[str], preamble: str, extra: str = ""
 ) -> tuple[str, str]:
-    """Return the name and source of a loss's kernel; `extra` declares additional parameters."""
     name = f"gpunn_{name}"
     arrays = (
         f"const T* __restrict__ predictions, const {target}* __restrict__ targets, "
@@ -115,14 +113,12 @@ def loss_source(
 
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
-    """Return a kernel's name and source, for softmax cross-entropy."""
     constants, extra = ("kept", "spread"), " const T* smoothing,"
     return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, extra)
 
 
 @functools.cache
 def sum_source(name: str, term: Term) -> tuple[str, str]:
-    """Return a kernel's name and source, for a loss that sums a term over the outputs."""
     value = f"""{ROW}
     const T* t_row = targets + row * columns;
     T terms = 0;

@@ -88,7 +88,6 @@ SIGMOID_MEAN = cupy.ElementwiseKernel(
 
 
 def mean_over_members(op: Arguments) -> Calls:
-    """Compute the members' joint prediction; all arrays are contiguous."""
     rows, members, outputs = op.x.shape
     if op.of == "softmax":
         kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=op.x.dtype)

@@ -55,7 +55,7 @@ BOTH_GRADIENTS = gradient_source(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set gradients of `scale` in contiguous arrays; dL/dx may overwrite the output's gradient."""
+    """Set the gradients of factors and inputs; dL/dx may overwrite the output's gradient."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     shape = rows, factors.size
@@ -78,7 +78,7 @@ def parametric(op: Arguments) -> Calls:
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `parametric`; dL/dx overwrites the output's gradient."""
+    """Set the gradients; dL/dx overwrites the output's gradient."""
     f, dtype = op.f, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, f.formula), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient
@@ -88,7 +88,6 @@ def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
 
 @functools.cache
 def parametric_gradient_source(name: str, formula: Formula) -> tuple[str, str]:
-    """Return the name and source of the kernel for a parametric activation's gradients."""
     return gradient_source(
         f"gpunn_parametric_{name}_gradient",
         f"const T* x, const T* shares, T* gradient, T* sums{formula.parameters}",

@@ -91,7 +91,6 @@ SCORES: dict[type[metrics.Metric], Score] = {
 
 
 def add_scores(op: Arguments, scratch: Scratch) -> None:
-    """Add the rows' weighted scores to the summary, a warp per row; all arrays are contiguous."""
     metric, predictions, targets = op.metric, op.predictions, op.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
@@ -104,7 +103,6 @@ def add_scores(op: Arguments, scratch: Scratch) -> None:
 
 @functools.cache
 def score_source(name: str, score: Score) -> tuple[str, str]:
-    """Return the name and source of the kernel that adds a metric's scores."""
     name = f"gpunn_{name}_score"
     parameters = "const T* predictions, const Target* targets,"
     value = f"""const T* p = predictions + row * columns;

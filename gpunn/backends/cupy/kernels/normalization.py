@@ -143,7 +143,6 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 
 
 def normalize(op: Arguments) -> Calls:
-    """Normalize with a given mean and variance, then scale and shift if these are given."""
     moments = op.x, op.mean, op.variance, op.epsilon
     if op.scale is None or op.shift is None:
         return [partial(NORMALIZE, *moments, op.out)]
@@ -151,7 +150,7 @@ def normalize(op: Arguments) -> Calls:
 
 
 def unstandardize(op: Arguments) -> Calls:
-    """Undo `standardize`, then clip to the bounds if given; arrays may have any layout."""
+    """Undo the standardization, then clip to the bounds if given; arrays may have any layout."""
     inputs = op.x, op.mean, op.std
     if op.minimum is None or op.maximum is None:
         return [partial(UNSTANDARDIZE, *inputs, op.out)]

@@ -126,7 +126,6 @@ def periodic(op: Arguments) -> Calls:
 
 
 def periodic_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `periodic`; all arrays are contiguous."""
     x, frequencies, phases, result = op.x, op.frequencies, op.phases, op.input_gradient
     columns, waves = frequencies.shape
     kernel = raw_kernel("gpunn_periodic_gradient", PERIODIC_GRADIENT, T=x.dtype)
@@ -149,7 +148,6 @@ def piecewise_linear(op: Arguments) -> Calls:
 
 
 def piecewise_linear_gradient(op: Arguments) -> Calls:
-    """Set the gradient of x for `piecewise_linear`; all arrays are contiguous."""
     lines = op.starts, op.slopes, op.lowest, op.highest
     arguments = op.x, *lines, op.gradient, *op.starts.shape, op.input_gradient
     return [partial(PIECEWISE_GRADIENT, *arguments)]

@@ -98,19 +98,16 @@ Choice = Callable[[Any], tuple[Rule, tuple[float, ...]]]
 
 
 def sgd(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    """Return the rule of `SGD`, with or without momentum."""
     if not o.momentum:
         return DESCENT, ()
     return NESTEROV if o.nesterov else MOMENTUM, (o.momentum,)
 
 
 def rmsprop(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    """Return the rule of `RMSprop`."""
     return RMSPROP, (o.rho, 1 - o.rho, o.epsilon)
 
 
 def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    """Return the rule of `Adam` and `AdamW`."""
     first = o.beta1, 1 - o.beta1, logarithm(o.beta1)
     second = o.beta2, 1 - o.beta2, logarithm(o.beta2)
     # Without `epsilon_hat`, epsilon is divided by sqrt(-expm1(-infinity)) = 1.
@@ -123,7 +120,6 @@ def logarithm(beta: float) -> float:
 
 
 def lion(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    """Return the rule of `Lion`."""
     return LION, (o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2)
 
 
@@ -137,7 +133,6 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 
 
 def counted_update(op: Arguments, scratch: Scratch) -> None:
-    """Look up the learning rate, update the parameters and count the update."""
     (segment,) = merged_segments(op.trained)
     launch(COUNTED, (*op.counters, scratch.tickets(1)), op, segment)
 
@@ -158,8 +153,7 @@ def clipped_update(op: Arguments, scratch: Scratch) -> None:
 def updates(op: Arguments) -> Calls:
     """Return the launches of an update, one for each segment (adjacent parameters).
 
-    The arrays are contiguous. If the argument `finite` is given and contains 0, no parameter
-    changes.
+    The arrays are contiguous. If `finite` contains 0, no parameter changes.
     """
     arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
     launched = partial(launch, CONDITIONAL, arguments, op)
@@ -280,7 +274,6 @@ CONDITIONAL = Variant(
 
 @functools.cache
 def source(rule: Rule, variant: Variant) -> tuple[str, str]:
-    """Return the name and source of the kernel for a rule and variant."""
     name = f"gpunn_{rule.name}{variant.suffix}"
     vectors = "".join(f", T* {slot}_slot" for slot in rule.slots)
     constants = "".join(f", T {constant}" for constant in rule.constants)

@@ -125,11 +125,9 @@ class Patches:
         self.parts = [slice(k, min(k + step, pixels)) for k in range(0, pixels, step)]
 
     def by_pixels(self, images: Array) -> Array:
-        """Return images as a matrix with a row for each pixel."""
         return images.reshape(-1, *self._groups, images.shape[3] // math.prod(self._groups))
 
     def by_groups(self, weights: Array) -> Array:
-        """Return weights as a matrix for each group."""
         if not self._groups:
             return weights
         return weights.reshape(self._patch, *self._groups, -1).transpose(1, 0, 2)
@@ -193,7 +191,6 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
 
 
 def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], None]:
-    """Return a call that sets `out` to the gradient of the weights, a sum over the parts."""
     if is_depthwise(op.x.shape[3], out, op.window):
         kernel = raw_kernel("gpunn_depthwise_weights", DEPTHWISE_WEIGHTS, T=out.dtype)
         arguments = op.x, op.gradient, out, *geometry(op.x, op.window, op.gradient)

@@ -89,7 +89,6 @@ extern "C" __global__ void gpunn_r2(
 
 
 def combine_r2(op: Arguments, scratch: Scratch) -> None:
-    """Add a batch to the metric's summary; all arrays are contiguous and have one type."""
     if op.weights.size:
         kernel = raw_kernel("gpunn_r2", R2, T=op.predictions.dtype)
         arrays = op.predictions, op.targets, op.weights, op.summary

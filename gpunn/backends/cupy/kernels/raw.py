@@ -83,7 +83,6 @@ __device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
 
 @functools.cache
 def raw_kernel(name: str, source: str, prelude: str = PRELUDE, **types: Any) -> Any:
-    """Return the kernel `name` from a CUDA source; `types` defines names such as T."""
     constants = f"enum {{ LANES = {LANES} }};\n"
     typedefs = "".join(f"typedef {C_TYPES[dtype]} {alias};\n" for alias, dtype in types.items())
     return cupy.RawKernel(constants + typedefs + prelude + source, name)

@@ -35,12 +35,10 @@ MANY = 32
 
 
 def layer_norm(op: Arguments) -> Calls:
-    """Normalize each row, with one warp per row."""
     return normalized_rows(op, op.out, [], "gpunn_layer_norm")
 
 
 def layer_norm_activate(op: Arguments) -> Calls:
-    """Normalize each row and apply an activation, with one warp per row."""
     f, formula = op.f, op.f.formula
     more = [op.out, *f.constants(op.x.dtype.type)]
     parameters = f", T* __restrict__ out{formula.parameters}"
@@ -49,7 +47,6 @@ def layer_norm_activate(op: Arguments) -> Calls:
 
 
 def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> Calls:
-    """Return the launch of a kernel of `forward_source`, with the arguments `more`."""
     rows, columns = op.x.shape
     kernel = raw_kernel(source[0], forward_source(*source), T=op.x.dtype)
     arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, z
@@ -61,8 +58,8 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that normalizes rows.
 
-    `parameters` declares further parameters of the kernel. `statements` are CUDA statements that
-    use z, the normalized and scaled element at index k.
+    `parameters` declares further parameters of the kernel. `statements` use z, the normalized and
+    scaled element at index k.
     """
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
@@ -91,12 +88,10 @@ extern "C" __global__ void {name}(
 
 
 def layer_norm_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift."""
     summed_rows(op, scratch, [], "gpunn_layer_norm_gradient")
 
 
 def layer_norm_activation_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Multiply the gradient by f'(z), then run `layer_norm_gradient`."""
     f, formula = op.f, op.f.formula
     more = [op.z, op.output, *f.constants(op.gradient.dtype.type)]
     arrays = ", const T* __restrict__ values_z, const T* __restrict__ values_a"
@@ -110,7 +105,6 @@ def layer_norm_activation_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) -> None:
-    """Launch a kernel of `gradient_source`, with the arguments `more`."""
     rows, columns = op.gradient.shape
     if not columns:
         return
@@ -143,8 +137,8 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.
 
-    `parameters` declares further parameters of the kernel. `statements` are CUDA statements that
-    may change g, the gradient's element at index k.
+    `parameters` declares further parameters of the kernel. `statements` may change g, the
+    gradient's element at index k.
     """
     return f"""{FUNCTIONS}
 enum {{ THREADS = {THREADS}, ROWS = {ROWS}, EACH = {EACH}, MOST_ROWS = {MOST_ROWS} }};

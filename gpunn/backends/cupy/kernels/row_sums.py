@@ -58,10 +58,10 @@ def add_over_rows(
     constants: Sequence[float],
     scratch: Scratch,
 ) -> None:
-    """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
+    """Launch a kernel that sets total = total + sum_i weights_i value_i.
 
-    `arguments` are the values of the kernel's first parameters, which `row_sum_source` calls
-    `parameters`. The predictions have `columns` columns.
+    `arguments` are the values of the kernel's first parameters. The predictions have `columns`
+    columns.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

@@ -96,9 +96,8 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
     """Gather the next rows of several contiguous arrays, and count the rows and the forward pass.
 
     Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
-    receives the addresses of source and output, and the numbers of elements in a row and in the
-    output. The last two numbers for an array are the array's first block and the next array's first
-    block.
+    receives the addresses of source and output, the numbers of elements in a row and in the output,
+    and the array's first and last block.
     """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):
@@ -121,7 +120,6 @@ def index_type(outs: Sequence[Array]) -> str:
 
 @functools.cache
 def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
-    """Return the kernel for arrays of these types, with indices of type `index`."""
     arrays = ",\n    ".join(
         f"const {TYPES[source]}* source{n}, {TYPES[out]}* out{n}, long long width{n}, "
         f"long long size{n}, long long begin{n}, long long end{n}"

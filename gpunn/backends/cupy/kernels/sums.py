@@ -90,18 +90,16 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks share a vector; this depends only on the vector's size."""
+    """Return how many blocks share a vector; only its size matters, for equal rounding."""
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
 def set_sum(op: Arguments, scratch: Scratch) -> None:
-    """Run `Operations.sum` on a contiguous vector."""
     size = op.values.size
     over_vector("gpunn_set_sum", SET_SUM, (op.values, op.out, size), max(size, 1), scratch)
 
 
 def clip(op: Arguments, scratch: Scratch) -> None:
-    """Clip the norm of a contiguous vector."""
     x = op.gradients
     blocks = blocks_for(x.size)
     if blocks:
@@ -112,7 +110,6 @@ def clip(op: Arguments, scratch: Scratch) -> None:
 
 
 def sum_of_squares(x: Array, scratch: Scratch) -> Array:
-    """Return scratch memory with the sums of squares that `blocks_for(x.size)` blocks compute."""
     blocks = blocks_for(x.size)
     partials = scratch("partials", max(blocks, 1), x.dtype)
     if blocks:
@@ -122,7 +119,6 @@ def sum_of_squares(x: Array, scratch: Scratch) -> Array:
 
 
 def l2_penalty(op: Arguments, scratch: Scratch) -> None:
-    """Add an L2 penalty to the loss, and its gradient to the gradients."""
     size, strength = op.values.size, op.values.dtype.type(op.strength)
     arguments = op.values, op.gradients, op.weight, strength, op.loss_sum, size
     over_vector("gpunn_l2_penalty", L2_PENALTY, arguments, size, scratch)
@@ -131,7 +127,6 @@ def l2_penalty(op: Arguments, scratch: Scratch) -> None:
 def over_vector(
     name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that sums `size` elements; if `size` is 0, launch nothing."""
     dtype, blocks = arguments[0].dtype, blocks_for(size)
     if blocks:
         partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)

@@ -90,7 +90,7 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel; three `statements` run before the loop, in the loop, and after the loop."""
+    """Return a kernel; `statements` are code before the loop, in the loop, and after the loop."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
@@ -146,7 +146,6 @@ DEPTHWISE_INPUTS = window_kernel(
 
 
 def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
-    """Return the values of GEOMETRY."""
     pairs = outputs.shape[1:3], window.kernel, window.strides, window.padding, window.dilation
     return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
 
@@ -174,7 +173,6 @@ def calls(
 
 
 def max_pool(op: Arguments) -> Calls:
-    """Set each number of the output to the largest of its window."""
     return calls(MAX_POOL, op.window, op.x, op.out, [op.x], op.out)
 
 
@@ -185,7 +183,6 @@ def max_pool_gradient(op: Arguments) -> Calls:
 
 
 def average_pool(op: Arguments) -> Calls:
-    """Set each number of the output to the mean of its window."""
     return calls(AVERAGE_POOL, op.window, op.x, op.out, [op.x], op.out)
 
 
@@ -195,24 +192,22 @@ def average_pool_gradient(op: Arguments) -> Calls:
 
 
 def depthwise(op: Arguments) -> Calls:
-    """Compute `convolution` for groups of one channel and one unit each."""
+    """Convolve groups of one channel and one unit each."""
     shared = [op.weights] if op.bias is None else [op.weights, op.bias]
     return calls(DEPTHWISE[op.bias is not None], op.window, op.x, op.out, [op.x], op.out, shared)
 
 
 def depthwise_inputs(op: Arguments, out: Array) -> Calls:
-    """Compute `convolution_inputs` for groups of one channel and one unit each."""
+    """Compute the gradient of the images, for groups of one channel and one unit each."""
     gradient, shared = op.gradient, [op.weights]
     return calls(DEPTHWISE_INPUTS, op.window, out, gradient, [gradient], out, shared)
 
 
 def multiply_channels(op: Arguments) -> Calls:
-    """Multiply each channel of each image by a number."""
     return [partial(SCALE, op.x, op.factors[:, None, None, :], op.out)]
 
 
 def upsample(op: Arguments) -> Calls:
-    """Copy each pixel to a block of pixels."""
     rows, height, width, channels = op.x.shape
     sizes = height, op.out.shape[1] // height, width, op.out.shape[2] // width
     blocks = op.out.reshape(rows, *sizes, channels)

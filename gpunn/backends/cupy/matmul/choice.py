@@ -29,8 +29,7 @@ class NoFusedProduct:
         self.reason = reason
         self.selection = Heuristic()
 
-    def restore(self, algorithms: Mapping[str, str]) -> None:
-        """Do nothing."""
+    def restore(self, algorithms: Mapping[str, str]) -> None: ...
 
     def __call__(self, *operands: Any, **options: Any) -> bool:
         return False
@@ -41,8 +40,6 @@ FusedProduct: TypeAlias = LtProduct | NoFusedProduct
 
 
 class SelectedProduct:
-    """Computes float32 products with cuBLASLt if possible, other products with `otherwise`."""
-
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise
         self.capturable, self.reason = otherwise.capturable, otherwise.reason
@@ -65,7 +62,7 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's fused products, or `NoFusedProduct` if they are unwanted or unavailable.
+    """Return cuBLASLt's fused products, or a replacement if they are unwanted or unavailable.
 
     If they are unavailable and `algorithms` is "measured", raise a BackendUnavailableError.
     """

@@ -84,20 +84,15 @@ FUNCTIONS: dict[str, list[Any]] = {
 
 
 class CublasError(RuntimeError):
-    """cuBLAS refused a call."""
+    pass
 
 
 @functools.cache
 def load_cublas() -> Any:
-    """Return the cuBLAS library that CuPy uses; see `load`."""
     return load("cublas", FUNCTIONS)
 
 
 def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
-    """Load "cublas" or "cublasLt", set the argument types of its functions, and return it.
-
-    Raises an AttributeError if the library lacks a function.
-    """
     library = open_library(name)
     for function, arguments in functions.items():
         getattr(library, function).argtypes = arguments
@@ -124,7 +119,6 @@ def open_library(name: str) -> ctypes.CDLL:
 
 
 def workspace_bytes(device: int) -> int:
-    """Return the workspace size that NVIDIA recommends for a device."""
     major = cupy.cuda.runtime.getDeviceProperties(device)["major"]
     return (32 if major >= HOPPER else 4) * MEBIBYTE
 
@@ -167,16 +161,12 @@ def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void
 
 
 def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Destroy a resource on its device, and restore the current device."""
     with cupy.cuda.Device(device):
         destroy(thing)
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device. They exist as long as the thread.
-
-    `make` creates a handle of a library for the current device.
-    """
+    """The handles of a thread, by library and device. They exist as long as the thread."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make
@@ -212,7 +202,6 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run the operation `matmul` on arrays of the same dtype; `out` is contiguous."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
@@ -235,7 +224,6 @@ class CublasProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Run `group_matmul` on arrays of the same dtype whose last axes are contiguous."""
         if not (a.size and b.size):
             self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
             return

@@ -136,18 +136,16 @@ FUNCTIONS: dict[str, list[Any]] = {
 
 @functools.cache
 def load_cublaslt() -> Any:
-    """Return the cuBLASLt library that belongs to CuPy's cuBLAS; see `cublas.load`."""
     library = load("cublasLt", FUNCTIONS)
     library.cublasLtGetVersion.restype = ctypes.c_size_t
     return library
 
 
 class RefusalError(Exception):
-    """Raised if cuBLASLt refuses a product; the message has the reason."""
+    pass
 
 
 def check_for_refusal(function: str, status: int) -> None:
-    """Raise a RefusalError if cuBLASLt refused a product; `check` any other status."""
     if status in REFUSALS:
         raise RefusalError(REFUSALS[status])
     check(function, status)
@@ -244,7 +242,6 @@ class Plan:
         return valid
 
     def accepts(self, algorithm: Algorithm) -> bool:
-        """Return whether cuBLASLt can compute the described products with a stored algorithm."""
         result = HeuristicResult()
         status = self._library.cublasLtMatmulAlgoCheck(
             *(self._handle, self._operation, *self._layouts),
@@ -274,8 +271,6 @@ class Plan:
 
 
 class LtHandle(Handle):
-    """A cuBLASLt handle of the current device, for one thread."""
-
     create, destroy = "cublasLtCreate", "cublasLtDestroy"
 
 

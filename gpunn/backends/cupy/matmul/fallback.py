@@ -8,8 +8,6 @@ from gpunn.typing import Array
 
 
 class CupyProduct:
-    """Matrix products by `cupy.matmul`."""
-
     capturable = False
 
     def __init__(self, reason: str) -> None:

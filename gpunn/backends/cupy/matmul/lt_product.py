@@ -33,8 +33,8 @@ logger = logging.getLogger("gpunn")
 class Plans(threading.local):
     """For each kind of product: this thread's plan, or why cuBLASLt refuses this kind.
 
-    A network needs few plans: one for each layer and number of rows. Threads can't share plans,
-    because each product writes the address of its vector, such as a bias, into the plan.
+    Threads can't share plans, because each product writes the address of its vector, such as a
+    bias, into the plan.
     """
 
     def __init__(self) -> None:
@@ -42,8 +42,6 @@ class Plans(threading.local):
 
 
 class LtProduct:
-    """Products of contiguous float32 matrices by cublasLtMatmul; `selection` chooses algorithms."""
-
     def __init__(
         self, library: Any, precision: str, scratch: Scratch, selection: Selection
     ) -> None:
@@ -59,7 +57,6 @@ class LtProduct:
 
     @property
     def reason(self) -> str:
-        """The library for fused products, and the products that it has refused, as text."""
         refused = "; ".join(sorted(self._refused))
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 

@@ -44,11 +44,10 @@ class Heuristic:
         return plan.candidates(1)[0]
 
     def stored(self) -> dict[str, str]:
-        """Return an empty dictionary: the heuristic repeats its choices."""
+        """The heuristic repeats its choices, so nothing is stored."""
         return {}
 
-    def restore(self, stored: Mapping[str, str]) -> None:
-        """Do nothing."""
+    def restore(self, stored: Mapping[str, str]) -> None: ...
 
 
 class Measured:
@@ -96,7 +95,6 @@ class Measured:
         )
 
     def stored(self) -> dict[str, str]:
-        """Return all chosen algorithms as hexadecimal digits, and the library and device."""
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
@@ -125,7 +123,6 @@ Selection: TypeAlias = Heuristic | Measured
 
 
 def decoded(text: str) -> Algorithm | None:
-    """Return the algorithm that hexadecimal digits encode, or None if the digits are invalid."""
     try:
         return Algorithm.from_buffer_copy(bytes.fromhex(text))
     except ValueError:
@@ -172,7 +169,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Call `launch`, wait for the device, and return how long the device worked."""
+    """Return how long the device worked; the host waits."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()

@@ -20,7 +20,6 @@ logger = logging.getLogger(LOGGER_NAME)
 
 
 def stream() -> Any:
-    """Return the stream for lines: a notebook's cell, a terminal's stderr, or None."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
     return sys.stderr if is_terminal(sys.stderr) else None

@@ -39,7 +39,7 @@ PIECE = 1 << 17
 
 
 class CompiledBackend(NumpyBackend):
-    """The backend that computes with NumPy on a CPU, and runs recorded operations as programs."""
+    """Computes with NumPy on a CPU, and runs recorded operations as compiled programs."""
 
     def describe(self) -> dict[str, str]:
         described = super().describe()
@@ -93,7 +93,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return the number of threads to use: 1 if more threads would mostly wait."""
+        """Return 1 if more threads would mostly wait."""
         is_worthwhile = self.threads > 1 and microseconds(trace) > WORTHWHILE * len(trace)
         return self.threads if is_worthwhile else 1
 
@@ -121,7 +121,6 @@ class CompiledBackend(NumpyBackend):
 
 
 def microseconds(trace: Trace) -> float:
-    """Estimate the time of the operations on one thread, from their products and memory."""
     total = 0.0
     for name, args, kwargs, _ in trace:
         arrays = list(arrays_in((*args, *kwargs.values())))
@@ -154,7 +153,6 @@ def pieces_of(trace: Trace, threads: int) -> int:
 
 
 def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
-    """Yield the arrays among arguments, including arrays in tuples."""
     for one in args:
         if isinstance(one, np.ndarray):
             yield one

@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Known(threading.local):
-    """Within `known_addresses`, maps an array's id to the array and its address."""
+    """Maps an array's id to the array and its address; the array keeps the id in use."""
 
     addresses: dict[int, tuple[np.ndarray, int]] | None = None
 
@@ -23,7 +23,6 @@ KNOWN = Known()
 
 @contextmanager
 def known_addresses() -> Iterator[None]:
-    """Within the context, look up each array's address only once, and keep the arrays alive."""
     outer, KNOWN.addresses = KNOWN.addresses, {}
     try:
         yield
@@ -32,7 +31,6 @@ def known_addresses() -> Iterator[None]:
 
 
 def address(array: np.ndarray) -> int:
-    """Return the address of an array's memory."""
     known = KNOWN.addresses
     if known is not None and id(array) in known:
         return known[id(array)][1]
@@ -64,27 +62,20 @@ class Extent(NamedTuple):
 
 
 def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
-    """Return a contiguous array's memory; if the array is in `by_rows`, with its number of rows."""
     begin = address(array)
     divided = bool(by_rows) and any(array is each for each in by_rows)
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
 
 
 class MemoryUser(Protocol):
-    """An instruction that uses memory."""
+    @property
+    def read_extents(self) -> list[Extent]: ...
 
     @property
-    def read_extents(self) -> list[Extent]:
-        """Memory that the instruction reads."""
-
-    @property
-    def written_extents(self) -> list[Extent]:
-        """Memory that the instruction writes."""
+    def written_extents(self) -> list[Extent]: ...
 
 
 class Uses:
-    """Which instructions of a sequence use the same memory."""
-
     def __init__(self, instructions: Sequence[MemoryUser]) -> None:
         self._instructions = instructions
         self._readers: dict[Extent, list[int]] = {}
@@ -107,7 +98,6 @@ class Uses:
             before.append(own)
 
     def readers_of(self, extents: Sequence[Extent]) -> set[int]:
-        """Return the positions of the instructions that read memory of at least one extent."""
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:

@@ -42,7 +42,6 @@ ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals
 
 
 def source_files() -> list[Path]:
-    """Return the source files from which libraries are built."""
     own = [HERE / "interface.py", HERE / "targets.py"]
     folders = [*HERE.glob("building/*.py"), *HERE.glob("kernels/*.py")]
     return sorted([*folders, *own, *(PACKAGE / name for name in ELSEWHERE)])
@@ -50,7 +49,6 @@ def source_files() -> list[Path]:
 
 @functools.cache
 def sources() -> str:
-    """Return a checksum of all source files from which libraries are built."""
     checksum = hashlib.sha256()
     for path in source_files():
         checksum.update(path.name.encode() + path.read_bytes())
@@ -58,7 +56,6 @@ def sources() -> str:
 
 
 def folders() -> list[Path]:
-    """Return the folders to search for a library, in order."""
     chosen = os.environ.get(VARIABLE)
     with contextlib.suppress(RuntimeError):  # raised without a home folder
         root = Path(chosen) if chosen else user_cache() / "gpunn"
@@ -67,7 +64,6 @@ def folders() -> list[Path]:
 
 
 def user_cache() -> Path:
-    """Return the system's cache folder of this user."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -122,7 +118,6 @@ def faults(folder: Path, *within: Path) -> str:
 
 
 def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
-    """Return why a file or folder must not be trusted, or "" if it may be trusted."""
     if status.st_uid not in owners:
         return f"{path} belongs to another user"
     # Others may add files to a sticky folder, such as /tmp, but not replace another user's files.

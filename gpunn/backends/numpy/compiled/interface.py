@@ -191,5 +191,4 @@ DTYPES = ("float32", "float64")
 
 
 def symbol(name: str, dtype: str = "") -> str:
-    """Return a function's symbol in the library; kernels have a symbol for each data type."""
     return f"gpunn_{name}_{dtype}" if dtype else f"gpunn_{name}"

@@ -47,10 +47,10 @@ ONE_THREAD = (
 
 
 class Library:
-    """A loaded library: its kernels, by name, and its functions that run a team's threads.
+    """A loaded library of kernels.
 
-    The functions have integer arguments and results. While a function of the library runs, Python's
-    lock (GIL) is released. An OSError is raised if the system can't load the library.
+    Its functions have integer arguments and results. While a function runs, Python's lock (GIL) is
+    released. An OSError is raised if the system can't load the library.
     """
 
     permutation: Callable[[int, int], int]
@@ -76,7 +76,6 @@ class Library:
 
 
 def linked(path: Path) -> Callable[[str], int]:
-    """Return a function from symbols to their addresses in a shared library."""
     loaded = ctypes.CDLL(str(path))
     return lambda name: ctypes.cast(loaded[name], ctypes.c_void_p).value or 0
 
@@ -100,7 +99,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """The result of a search: a library, or a reason for having none and a target to build."""
+    """A library, or a reason for having none and a target to build."""
 
     library: Library | None
     problem: str = ""
@@ -149,7 +148,6 @@ def library() -> Library | None:
 
 
 def remedy(search: Search) -> str:
-    """Return advice on how to get kernels after a failed search, or "" if there is no advice."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
     if search.target is None or has_numba():
@@ -158,19 +156,16 @@ def remedy(search: Search) -> str:
 
 
 def loaded_library() -> Library:
-    """Return this process's library, which must exist."""
     search = library()
     assert search is not None, "programs require kernels"
     return search
 
 
 def has_numba() -> bool:
-    """Return whether numba is installed, so that kernels can be built."""
     return importlib.util.find_spec("numba") is not None
 
 
 def built(target: Target) -> Search:
-    """Build and load the library for a target."""
     with IMPORTING:
         from gpunn.backends.numpy.compiled.building import build
 

@@ -86,8 +86,6 @@ class Operand(NamedTuple):
 
 @dataclass
 class ProductPlans:
-    """Returns instructions for products."""
-
     threads: int
     panel_capacity: int
     """Maximum size in bytes of an operand's panels."""
@@ -205,9 +203,9 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return an instruction for the products of all groups, with operands as in `group_matmul`.
+        """Return an instruction for the products of all groups.
 
-        The bias has shape (groups, n). The arguments `bias` and `floor` are described in `encode`.
+        The bias has shape (groups, n). Other arguments are as in `encode`.
         """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
@@ -278,7 +276,6 @@ class ProductPlans:
         return bool(out.size <= limit)
 
     def divide(self, array: Array, by_columns: bool) -> None:
-        """Store whether the threads divide an array by columns or by rows."""
         (self.by_columns.add if by_columns else self.by_columns.discard)(address(array))
 
     def is_by_columns(self, array: Array) -> bool:
@@ -314,7 +311,6 @@ class ProductPlans:
         return PACKED
 
     def _operand(self, array: Array, transposed: bool) -> Operand:
-        """Return a matrix in memory, or its transpose, as an operand."""
         size = array.itemsize
         row = array.shape[1] * size
         strides = (size, row) if transposed else (row, size)
@@ -326,7 +322,6 @@ class ProductPlans:
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return an instruction that copies an operand into panels, which all products share."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")

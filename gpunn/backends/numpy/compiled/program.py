@@ -31,7 +31,7 @@ DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
 
 def encoded(argument: float | np.ndarray | None) -> int:
-    """Return a kernel's argument as a 64-bit integer.
+    """Return an argument as a 64-bit integer.
 
     A float is encoded as the bits of a float64, an array as its address, and None as 0.
     """
@@ -45,14 +45,13 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
 
 def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarray:
-    """Write a kernel's encoded arguments to a row of MAX_ARGS zeros, and return the row."""
     row[: len(args)] = [each if type(each) is int else encoded(each) for each in args]
     return row
 
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """A kernel with its arguments, which are in the order given in the kernel's docstring."""
+    """A kernel with its arguments, in the order given in the kernel's docstring."""
 
     kernel: str
     args: Sequence[float | np.ndarray | None]
@@ -98,8 +97,7 @@ class Instruction:
 class Program:
     """A sequence of instructions, and of Python calls for operations without a kernel.
 
-    `limited` returns a context in which the BLAS uses at most the requested threads. An instruction
-    `in_pieces` runs on `pieces` pieces of each thread's rows.
+    An instruction `in_pieces` runs on `pieces` pieces of each thread's rows.
     """
 
     def __init__(
@@ -158,7 +156,7 @@ class Program:
                         step()
 
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
-        """Return tables with their lengths and repetitions, as arguments of `run_parts`.
+        """Return tables with their lengths and repetitions.
 
         The result is None if the program uses several threads or calls Python.
         """
@@ -201,10 +199,7 @@ class Program:
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of the recorded array `buffer`.
-
-        If the program's tables do not have the address of `buffer`, copy `argument` to `buffer`.
-        """
+        """Let the program read `argument` instead of the recorded array `buffer`."""
         if self._input_cells is None:
             self._input_cells = [
                 (step.rows, step.rows == buffer.ctypes.data)
@@ -237,7 +232,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
     """Reorder the instructions: an `early` instruction immediately follows its inputs.
 
-    In this order, the update of a layer's weights runs while their gradient is in the cache.
+    Then the update of a layer's weights runs while their gradient is in the cache.
     """
     if not any(instruction.early for instruction in instructions):
         return list(instructions)
@@ -253,7 +248,6 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def combined(order: Sequence[Instruction]) -> list[Instruction]:
-    """Combine each instruction with the next one if possible."""
     result: list[Instruction] = []
     for instruction in order:
         both = result[-1].then(instruction) if result and result[-1].then else None
@@ -331,7 +325,6 @@ def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
 
 
 def divided_alike(one: Instruction, other: Instruction, parts: int) -> bool:
-    """Return whether two instructions divide their shared memory into the same parts."""
     pairs = (
         (one.written_extents, [*other.read_extents, *other.written_extents]),
         (one.read_extents, other.written_extents),
@@ -349,10 +342,10 @@ def table_of(
 ) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    `groups` are the numbers of instructions in each group, 1 by default. A row has the kernel's
-    address, whether a barrier (a wait for all threads) follows, the numbers of pieces and of
-    instructions in the group, and the arguments. A barrier follows a group if the next group must
-    wait for an instruction since the previous barrier.
+    `groups` are the numbers of instructions in each group. A row has the kernel's address, whether
+    a barrier (a wait for all threads) follows, the numbers of pieces and of instructions in the
+    group, and the arguments. A barrier follows a group if the next group must wait for an
+    instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)
@@ -379,5 +372,4 @@ def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarr
 
 
 def sum_rows(x: Array, out: Array) -> Instruction:
-    """Return an instruction that sets out = sum over the rows of x."""
     return Instruction("sum_rows", [x, out, x.shape[0], out.size], [x], [out])

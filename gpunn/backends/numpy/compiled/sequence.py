@@ -27,7 +27,6 @@ class ProgramSequence:
 
     @classmethod
     def of(cls, parts: Sequence[tuple[Program, int]]) -> ProgramSequence | None:
-        """Return the sequence, or None if a program needs several threads or calls Python."""
         rows = [program.parts(times) for program, times in parts]
         found = [row for row in rows if row is not None]
         if len(found) < len(rows) or not any(found):
@@ -38,7 +37,6 @@ class ProgramSequence:
         self._run(self._address, self._ends[count - 1])
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        """Return a function that replaces arguments; see `Backend.sequence`."""
         cells: list[Cell] = []
         for program in self._programs:
             found = program.cells(arguments)

@@ -20,8 +20,6 @@ X86_64 = ("x86_64", "amd64")
 
 
 class Target(NamedTuple):
-    """A kind of processor, named after its architecture level."""
-
     name: str
     machines: tuple[str, ...]
     """Names that `platform.machine` may return for the architecture, in lower case."""
@@ -50,7 +48,7 @@ multiply-add; without it, NumPy's BLAS is faster than gpunn's kernels."""
 
 
 def this_machines_targets() -> list[Target]:
-    """Return the targets of this machine's architecture, including targets that it can't run.
+    """Return the targets of this architecture, including targets that this machine can't run.
 
     The list is empty on Windows, where kernels are untested.
     """

@@ -103,7 +103,7 @@ _teams_lock = threading.Lock()
 
 
 def forget_teams() -> None:
-    """Delete all teams in a forked process, because threads do not survive a fork."""
+    """Threads do not survive a fork."""
     global _teams_lock
     _teams.clear()
     _teams_lock = threading.Lock()
@@ -114,7 +114,6 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Team:
-    """Return the process's only team with this number of threads."""
     with _teams_lock:
         if threads not in _teams:
             _teams[threads] = Team(threads)

@@ -32,10 +32,9 @@ def build(
 ) -> Path:
     """Return a target's library; build it first if it is missing or `force` is True.
 
-    The default folder is in the package, or in the user's cache if the package is not writable.
-    `only` names the kernels to include; an empty `only` includes all kernels. A BuildError is
-    raised if an object file can't be built. An InvalidFileError or OSError is raised if no folder
-    can store the library.
+    The default folder is in the package, or in the user's cache if the package is not writable. An
+    empty `only` includes all kernels. A BuildError is raised if an object file can't be built. An
+    InvalidFileError or OSError is raised if no folder can store the library.
     """
     folder = files.writable_folder() if folder is None else folder
     lock = wait_for(folder)
@@ -57,7 +56,6 @@ def build(
 
 
 def wait_for(folder: Path) -> FolderLock:
-    """Wait until no other process builds in a folder, and return a lock on the folder."""
     while True:
         try:
             return FolderLock(folder)

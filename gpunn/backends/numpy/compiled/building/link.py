@@ -16,7 +16,7 @@ from gpunn.errors import GpunnError
 
 
 class BuildError(GpunnError):
-    """Raised if a library of kernels can't be built."""
+    pass
 
 
 OPTIONS = (

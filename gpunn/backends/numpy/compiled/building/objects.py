@@ -64,7 +64,6 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Mark the functions as finalized; `emit` does the work."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -127,8 +126,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
     allocated.
     """
 
-    def incref(self, builder: Any, kind: Any, value: Any) -> None:
-        """Do nothing."""
+    def incref(self, builder: Any, kind: Any, value: Any) -> None: ...
 
     decref = incref
 
@@ -150,7 +148,7 @@ def bind_to_first_glibc(module: Any) -> None:
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     """Map the names of object files to functions that build them, the slowest first.
 
-    `only` names the kernels to build; an empty `only` means all kernels.
+    An empty `only` means all kernels.
     """
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
@@ -171,7 +169,6 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
 
 
 def kernel_symbols(function: Any) -> Symbols:
-    """Return a kernel's symbol for each data type, with the types of the kernel's arguments."""
     integer = types.int64
     return {
         symbol(function.__name__, dtype): (
@@ -185,7 +182,6 @@ def kernel_symbols(function: Any) -> Symbols:
 
 
 def entry_symbol(function: Any) -> Symbols:
-    """Return the symbol of a function that Python calls, with the types of its arguments."""
     parameters = inspect.signature(function.py_func).parameters
     return {symbol(function.__name__): (types.int64,) * len(parameters)}
 
@@ -226,7 +222,6 @@ def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
 
 @global_compiler_lock
 def tiles_object() -> bytes:
-    """Return the object file of the functions that compute tiles of matrix products."""
     from gpunn.backends.numpy.compiled.kernels.tiles import define_tables
 
     context = cpu_target.target_context

@@ -23,8 +23,6 @@ __all__ = ["instructions_of"]
 
 
 class Loops(NamedTuple):
-    """The loops that compute the `roots`, and the ids of nodes that need an array."""
-
     roots: list[Node]
     stages: list[Stage]
     steps: list[list[Step]]
@@ -34,7 +32,6 @@ class Loops(NamedTuple):
 
 
 def loops_of(nodes: Sequence[Node]) -> Loops:
-    """Divide the computation of nodes into loops."""
     roots = roots_of(with_broadcasts(nodes))
     stages, stored = stages_of(roots)
     sources = [each for each in in_order(roots) if each.op == ARRAY]
@@ -66,7 +63,6 @@ class Lowered:
         self._options = dtype, threads, early
 
     def instructions(self, arrays: Sequence[np.ndarray]) -> list[Instruction]:
-        """Return the instructions with `arrays` instead of the recorded arrays."""
         replaced = {id(one): array for one, array in zip(self._arrays, arrays, strict=True)}
         for array, node in self._memory.temporary:
             replaced[id(array)] = allocated(node, self._memory.dtype)
@@ -88,8 +84,7 @@ def instructions_of(
     """Return instructions that write traced results to their arrays.
 
     `given` maps nodes to arrays; all other nodes already refer to arrays. Raises an `Untraceable`
-    if the kernel can't broadcast a shape. Within `shared_traces`, equal functions of arrays are
-    lowered once.
+    if the kernel can't broadcast a shape.
     """
     writes, totals = without_totals(writes, dtype, given)
     nodes = tuple(write.node for write in writes)

@@ -29,7 +29,6 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
 
 
 def fits(argument: Node, shape: Shape) -> bool:
-    """Return whether a loop over elements of `shape` can broadcast an argument."""
     try:
         kind_of(argument.shape, shape)
     except Untraceable:
@@ -38,17 +37,14 @@ def fits(argument: Node, shape: Shape) -> bool:
 
 
 def padded(argument: Node, shape: Shape) -> Shape:
-    """Return an argument's shape, extended by leading axes of length 1 to the length of `shape`."""
     return (1,) * (len(shape) - len(argument.shape)) + argument.shape
 
 
 def reshaped(node: Node, shape: Shape) -> Node:
-    """Return a node with another shape."""
     return node if node.shape == shape else Node("reshape", (node,), shape, node.kind)
 
 
 def rewritten(node: Node, args: Sequence[Node]) -> Node:
-    """Return a node with the same elements, whose arguments loops can broadcast."""
     shape, last = node.shape, node.shape[-1]
     if all(fits(each, shape) or padded(each, shape)[0] == 1 for each in args):
         args = [each if fits(each, shape) else copied(each, shape[1:]) for each in args]
@@ -65,7 +61,6 @@ def rewritten(node: Node, args: Sequence[Node]) -> Node:
 
 
 def copied(argument: Node, shape: Shape) -> Node:
-    """Return an argument that is broadcast to a shape."""
     whole = padded(argument, shape)
     argument = reshaped(argument, whole[len(whole) - len(shape) :])
     copy = Node("copy", (argument,), shape, argument.kind)

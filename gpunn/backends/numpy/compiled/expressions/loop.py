@@ -22,7 +22,7 @@ TILE = 1024
 
 
 class Loop:
-    """A stage as an instruction of the kernel `expression`, for any arrays of the same shapes.
+    """One loop over the rows of arrays, for any arrays of the same shapes.
 
     The threads divide the rows in multiples of `multiple`.
     """
@@ -57,7 +57,6 @@ class Loop:
         self._once = sum(step.once for step in steps)
 
     def _code_of(self, steps: Sequence[Step]) -> np.ndarray:
-        """Return the steps' functions and places, and record the arrays."""
         last_use = {id(base_of(each)): k for k, step in enumerate(steps) for each in step.args}
         registers: set[int] = set()
         code: list[list[int]] = []
@@ -164,13 +163,11 @@ class Loop:
         return self._places.at(self._number(out), thread_bytes)
 
     def _divide(self, array: np.ndarray) -> None:
-        """Record that threads divide an array by rows."""
         if self._multiple == 1 and array.shape[:1] == (self._stage.rows,):
             self._by_rows[self._number(array)] = None
 
 
 def kind_of(shape: Shape, whole: Shape) -> int:
-    """Return the kind of input that broadcasts an array to a loop's shape."""
     if math.prod(shape) == 1:
         return interface.SCALAR
     padded = (1,) * (len(whole) - len(shape)) + shape

@@ -31,8 +31,7 @@ class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step reads. Such a result is computed in a
-    temporary array, and `copies` copies it to the result's own array at the end. `temporary` has
-    the temporary arrays and their nodes.
+    temporary array, and `copies` copies it to the result's own array at the end.
     """
 
     def __init__(

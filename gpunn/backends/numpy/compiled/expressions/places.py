@@ -73,8 +73,7 @@ class Places:
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Return all threads' memory, the inputs, a table's size, and the number of fixed inputs.
 
-        `addresses` are the addresses of the arrays. The memory begins with two tables of places;
-        see the kernel `expression`.
+        The memory begins with two tables of places; see the kernel `expression`.
         """
         size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
         memory = zeros((threads, 2 * size + self._own_bytes), "uint8")

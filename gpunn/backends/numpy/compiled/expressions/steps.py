@@ -35,8 +35,6 @@ ONE = Node(NUMBER, (), (), "float", 1.0)
 
 @dataclass(frozen=True)
 class Step:
-    """A function of the kernel, its arguments, and the node that it computes."""
-
     node: Node
     function: str
     args: tuple[Node, ...]
@@ -49,14 +47,13 @@ class Step:
 
 
 def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
-    """Return the steps of a stage; `stored` has the ids of nodes that need an array."""
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
     return joined(with_inverses(without_copies(steps, stored)), stored)
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Within the loop, let steps read the original instead of a copy."""
+    """Let steps read the original instead of a copy."""
     needed = stored | {
         id(base_of(each))
         for step in steps

@@ -20,4 +20,4 @@ __all__ = ["CompiledLowerings"]
 class CompiledLowerings(
     Convolution, Counters, Elementwise, Metrics, Normalization, Pooling, Tables, Optimizers
 ):
-    """The lowerings of all operations that have compiled kernels."""
+    pass

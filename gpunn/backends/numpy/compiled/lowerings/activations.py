@@ -36,13 +36,10 @@ GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
 
 
 def only(op: Arguments, names: tuple[str, ...]) -> Arguments:
-    """Return the named arguments."""
     return Arguments(**{name: getattr(op, name) for name in names})
 
 
 class Activations(Expressions):
-    """Returns instructions for activations and their gradients."""
-
     def activate(self, op: Arguments) -> Steps:
         z, bias, out = op.z, op.bias, op.out
         kernel_args = kernel_arguments(op.activation)

@@ -23,12 +23,10 @@ time."""
 
 
 def same_kind(*arrays: Array) -> bool:
-    """Return whether all arrays are contiguous, and either all float32 or all float64."""
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
 def present(*arrays: Array | None) -> list[Array]:
-    """Return the arrays that are not None."""
     return [array for array in arrays if array is not None]
 
 
@@ -45,7 +43,6 @@ class Lowerings:
         return self.pieces if is_large and not any(len(each) % parts for each in arrays) else 1
 
     def parts_of(self, x: Array) -> int:
-        """Return the number of parts into which threads divide the rows of x."""
         return self.threads * self.pieces_of(x)
 
     def instruction(

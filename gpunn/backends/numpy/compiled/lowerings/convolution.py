@@ -39,8 +39,6 @@ BUFFER bytes."""
 
 
 class Convolution(Depthwise, Dense):
-    """Returns instructions for convolution, and for its gradients."""
-
     def convolve(self, op: Arguments) -> Steps:
         return self.forward(op, partial(self._convolved, op.window))
 
@@ -59,7 +57,6 @@ class Convolution(Depthwise, Dense):
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for out = max(bias + convolution of x, floor)."""
         if is_depthwise(x.shape[3], weights, window):
             return self.depthwise(window, x, weights, out, bias, floor)
         patch, units = weights.shape
@@ -134,7 +131,6 @@ class Convolution(Depthwise, Dense):
         return [*packing, self.instruction("convolution_inputs", args, read, [out], by_rows)]
 
     def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
-        """Return instructions that copy matrices of equal shapes into panels, and the panels."""
         panel = self.products.vectors.panel
         (rows, columns), size = parts[0].shape, parts[0].weights.itemsize
         needed = parts[0].matrices * rows * -(-columns * size // panel) * panel
@@ -160,7 +156,7 @@ class Convolution(Depthwise, Dense):
     def _arguments(
         self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
     ) -> list[float | Array]:
-        """Return the first arguments of all kernels in `kernels.convolution`."""
+        """Return the arguments with which all kernels of convolution begin."""
         kernel_width, channels = window.kernel[1], x.shape[3] // groups
         of_groups = [channels, y.shape[3] // groups, groups]
         sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]
@@ -171,8 +167,6 @@ class Convolution(Depthwise, Dense):
 
 
 class Packed(NamedTuple):
-    """Matrices within the weights, from which panels are made. Sizes are numbers of elements."""
-
     weights: Array
     first: int
     shape: tuple[int, int]

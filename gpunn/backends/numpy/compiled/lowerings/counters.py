@@ -12,8 +12,6 @@ from gpunn.backends.recording import Arguments
 
 
 class Counters(Lowerings):
-    """Returns instructions that fill, add and gather arrays, and count updates and passes."""
-
     def fill(self, op: Arguments) -> Steps:
         out = op.out
         if not same_kind(out):

@@ -13,8 +13,6 @@ from gpunn.backends.recording import Arguments
 
 
 class Dense(Activations):
-    """Returns instructions for matrix products, and for both passes of dense layers."""
-
     def matmul(self, op: Arguments) -> Steps:
         if not same_kind(*op.arrays) or (op.transpose_a and op.transpose_b):
             return None
@@ -24,7 +22,7 @@ class Dense(Activations):
         return self.forward(op, self.products.encode)
 
     def forward(self, op: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
-        """Return instructions for a forward pass; `encode` translates its product."""
+        """`encode` translates the product."""
         x, weights, bias, z = op.x, op.weights, op.bias, op.z
         if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None

@@ -27,8 +27,6 @@ class Axis(NamedTuple):
 
 
 class Depthwise(Lowerings):
-    """Returns instructions for depthwise convolution. `Convolution` has checked the arguments."""
-
     def depthwise(
         self,
         window: Window,
@@ -48,7 +46,6 @@ class Depthwise(Lowerings):
     def depthwise_inputs(
         self, window: Window, gradient: Array, weights: Array, out: Array
     ) -> list[Instruction]:
-        """Return an instruction for the gradient of x, `out`."""
         axes = []
         for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
             from_start = np.arange(out.shape[1 + axis])[:, None] + window.padding[axis]
@@ -88,7 +85,6 @@ class Depthwise(Lowerings):
     def depthwise_weights(
         self, window: Window, x: Array, gradient: Array, out: Array
     ) -> list[Instruction]:
-        """Return instructions for the gradient of the weights, `out`."""
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
         args: list[Any] = [x, gradient, sums, *x.shape, *gradient.shape[1:3], *window.kernel]
         args += [*window.strides, *window.padding, *window.dilation]

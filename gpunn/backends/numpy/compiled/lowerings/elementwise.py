@@ -19,8 +19,6 @@ SMALL_INTEGERS = {
 
 
 class Elementwise(Lowerings):
-    """Returns instructions for dropout, rescaling and standardization."""
-
     def dropout(self, op: Arguments) -> Steps:
         x, rate, passes, out = op.x, op.rate, op.passes, op.out
         if isinstance(rate, float):

@@ -23,11 +23,9 @@ class Expressions(Lowerings):
     """Returns instructions for activations, losses, metrics and optimizers that have no kernel."""
 
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
-        """Return instructions for an operation with an activation, loss, metric or optimizer.
+        """Return instructions for an operation without a kernel; None if this is impossible.
 
-        `definition` is the operation's definition, or the operation's name. If an operation has
-        none of these objects, or its definition can't be traced, return None. If a custom class
-        can't be traced, log the reason once.
+        If a custom class can't be traced, log the reason once.
         """
         if isinstance(definition, str):
             definition = getattr(Operations, definition).definition
@@ -70,7 +68,6 @@ class Expressions(Lowerings):
         return self._functions("assign", op, op.out.dtype)
 
     def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
-        """Return instructions for an operation that is defined by functions of arrays."""
         try:
             writes, arrays = shared_trace(getattr(Operations, name).definition, op, dtype)
             return instructions_of(writes, dtype, self.threads, given=arrays)

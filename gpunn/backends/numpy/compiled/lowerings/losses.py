@@ -62,18 +62,14 @@ def function_of(loss: Any, predictions: Array) -> Function | None:
 
 
 def are_labels(targets: Array) -> bool:
-    """Return whether kernels can read the targets as class labels, one per row."""
     return targets.ndim == 1 and targets.dtype == np.int64 and contiguous(targets)
 
 
 def are_numbers(targets: Array, predictions: Array) -> bool:
-    """Return whether kernels can read the targets as numbers with the shape of the predictions."""
     return targets.shape == predictions.shape and same_kind(predictions, targets)
 
 
 class Losses(Lowerings):
-    """Returns instructions for losses, gradients of losses, and mean predictions of members."""
-
     def loss(self, op: Arguments) -> Steps:
         loss, predictions, targets, weights = op.loss, op.predictions, op.targets, op.weights
         smoothing: Any = getattr(loss, "label_smoothing", 0.0)
@@ -125,8 +121,7 @@ class Losses(Lowerings):
     ) -> Instruction:
         """Return an instruction for the softmax cross-entropy with labels or probabilities.
 
-        `smoothing` is a number, or an array of shape (1,) that a schedule sets. `sum_over_outputs`
-        describes `of_loss`.
+        `smoothing` is a number, or an array of shape (1,) that a schedule sets.
         """
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, classes = predictions.shape
@@ -141,10 +136,8 @@ class Losses(Lowerings):
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
-        """Return scratch memory for `count` blocks per thread, with the data type of `like`."""
         return np.empty((self.threads, count * lanes(like)), like.dtype)
 
 
 def lanes(array: Array) -> int:
-    """Return how many elements of an array fit in a block of BLOCK_BYTES."""
     return BLOCK_BYTES // int(array.itemsize)

@@ -22,7 +22,7 @@ Instructions: TypeAlias = list[Instruction]
 
 
 class Metrics(Losses):
-    """Returns instructions for metrics; some metrics use kernels of losses, without a gradient."""
+    """Some metrics use kernels of losses, without a gradient."""
 
     def metric(self, op: Arguments) -> Steps:
         metric, predictions, targets = op.metric, op.predictions, op.targets
@@ -52,7 +52,7 @@ class Metrics(Losses):
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        """Return instructions for squares of softmax(p) - t, the gradient of the cross-entropy."""
+        """Compute the squares of softmax(p) - t, the gradient of the cross-entropy."""
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
@@ -91,7 +91,6 @@ class Metrics(Losses):
     def _where_right(
         self, predicted: Array, actual: Array, weights: Array
     ) -> tuple[Array, Instructions]:
-        """Return an array for the weights of correct rows, and the instructions that set it."""
         right, read = np.empty_like(predicted), [predicted, actual, weights]
         args = [*read, weights.size, right]
         by_rows = [*read, right]
@@ -144,7 +143,6 @@ class Metrics(Losses):
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
     ) -> tuple[Array, Instructions]:
-        """Return an array for the rows' true classes, and the instruction that computes them."""
         if targets.ndim == 2:
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
@@ -154,7 +152,6 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights to `out`, or to each part of it, at positions."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])

@@ -22,8 +22,6 @@ FULL, MANY_ROWS = 64, 2048
 
 
 class Normalization(Pooling):
-    """Returns instructions for batch and layer normalization."""
-
     def normalize(self, op: Arguments) -> Steps:
         x, mean, out, scale, shift = op.x, op.mean, op.out, op.scale, op.shift
         if scale is None or shift is None:
@@ -158,7 +156,7 @@ def joined_rows(rows: int, columns: int) -> int:
 
 
 def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
-    """Return an instruction for batch normalization and the ReLU after it; None without a ReLU."""
+    """Combine batch normalization and the ReLU after it; return None without a ReLU."""
     is_relu = following.kernel == "activate" and following.args[0] == RELU
     if not is_relu or following.args[2] is not None:
         return None

@@ -24,8 +24,6 @@ gradient is still in the cache."""
 
 
 class Optimizers(Expressions):
-    """Builds the instructions of optimizers, gradient clipping and penalties."""
-
     def clip(self, op: Arguments) -> Steps:
         gradients = op.gradients
         if not same_kind(gradients):
@@ -89,7 +87,7 @@ class Optimizers(Expressions):
         return instructions
 
     def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
-        """Return the instructions of a custom optimizer, segment by segment."""
+        """Update segment by segment with a custom optimizer."""
         runs, segments = op.trained.runs(), self._segments(op.trained, undecayed, LARGE)
         if op.optimizer.by_parameter:
             segments = [each for each in op.trained.segments if each.start < each.stop]
@@ -144,13 +142,11 @@ class Optimizers(Expressions):
 
 
 def alone(op: Arguments, start: int, stop: int, rate: float = 1.0, decay: float = 0.0) -> Arguments:
-    """Return the arguments for updating the elements `start` to `stop` - 1 as one segment."""
     part = op.trained.part(start, stop)
     return op.replace(trained=part._replace(segments=[Segment(0, stop - start, rate, decay)]))
 
 
 def kernel_of(o: Any) -> tuple[str, list[float]] | None:
-    """Return a built-in optimizer's kernel and hyperparameters, or None for another optimizer."""
     if type(o) is optimizers.SGD:
         if not o.momentum:
             return "sgd", []

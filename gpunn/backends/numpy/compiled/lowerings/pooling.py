@@ -25,8 +25,6 @@ RELU = ACTIVATIONS.index("relu")
 
 
 class Pooling(Lowerings):
-    """Returns instructions for pooling, and for operations on channels."""
-
     def max_pool(self, op: Arguments) -> Steps:
         return self._pool(op.x, op.window, op.out, True)
 
@@ -82,21 +80,19 @@ class Pooling(Lowerings):
         return [summing, sum_rows(sums, op.out)]
 
     def _by_images(self, kernel: str, args: list[Any], read: list[Array], out: Array) -> Steps:
-        """Return an instruction for a kernel whose threads divide the images of all arrays."""
         if not same_kind(*read, out) or not out.size:
             return None
         self.products.divide(out, False)
         return [self.instruction(kernel, args, read, [out], [*read, out])]
 
     def _buffer(self, images: Array) -> tuple[Array, int]:
-        """Return a buffer with a row of pixels for each thread, and the size of each row."""
         lanes = BLOCK_BYTES // images.itemsize
         size = (images.shape[2] * images.shape[3] // lanes + 2) * lanes
         return np.empty((self.threads, size), images.dtype), size
 
 
 def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    """Return a pooling's gradient combined with the gradient of the ReLU before the pooling.
+    """Combine the gradients of a pooling and of the ReLU before it.
 
     Return None if the following instruction does not compute the gradient of the ReLU.
     """
@@ -109,12 +105,10 @@ def with_relu(pooling: Instruction, following: Instruction) -> Instruction | Non
 
 
 def memory_of(arrays: Sequence[Array]) -> list[tuple[int, int]]:
-    """Return the address and the size of each array."""
     return [(address(each), int(each.nbytes)) for each in arrays]
 
 
 def places(images: Shape, out: Shape, window: Window) -> list[Any]:
-    """Return the common arguments of the kernels, for windows on arrays of shape `images`."""
     rows, height, width, channels = images
     args: list[Any] = [rows, height * width * channels, width * channels, channels]
     for axis in (0, 1):
@@ -124,6 +118,5 @@ def places(images: Shape, out: Shape, window: Window) -> list[Any]:
 
 
 def in_one_window(images: Shape, out: Shape, window: Window) -> bool:
-    """Return whether each pixel of images is in exactly one window."""
     sizes = [size * count for size, count in zip(window.kernel, out[1:3], strict=True)]
     return window == Window(window.kernel, window.kernel) and sizes == list(images[1:3])

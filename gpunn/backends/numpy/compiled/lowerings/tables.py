@@ -15,8 +15,6 @@ from gpunn.typing import Array
 
 
 class Tables(Dense):
-    """Returns instructions for categories, embeddings, members' factors, and group products."""
-
     def copy_columns(self, op: Arguments) -> Steps:
         source, out = op.source, op.out
         if not same_kind(source, out) or not source.size:
@@ -144,6 +142,5 @@ def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
 
 
 def sizes_and_starts(sizes: Sequence[int]) -> tuple[Array, Array]:
-    """Return the numbers of rows of vertically stacked tables, and the first row of each table."""
     lengths = np.array(sizes, np.int64)
     return lengths, np.cumsum(lengths) - lengths
