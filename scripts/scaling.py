@@ -45,8 +45,6 @@ SMALL, LARGE = 32, 512
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a step in seconds, and the number of parameters."""
-
     parameters: int
     row: float
     fixed: float
@@ -59,7 +57,6 @@ class Costs:
         return 2 * (ranks - 1) * self.latency + moved * self.byte
 
     def step(self, ranks: int, batch: int) -> float:
-        """Return the seconds of an update of `batch` rows over all ranks."""
         own = -(-batch // ranks)
         return own * self.row + self.fixed + self.update / ranks + self.exchange(ranks)
 

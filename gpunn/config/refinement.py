@@ -84,7 +84,6 @@ def replaced(old: Any, new: Any, path: str) -> Any:
 
 
 def is_schedule(value: object) -> bool:
-    """Return whether a value is the name or the table of a schedule."""
     from gpunn.schedules import Schedule
 
     name = value.get("name") if isinstance(value, Mapping) else value

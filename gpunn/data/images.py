@@ -146,7 +146,6 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file has the suffix of an image format."""
     return path.suffix.lower() in SUFFIXES
 
 

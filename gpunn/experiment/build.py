@@ -348,7 +348,6 @@ def build(
 def make_trainer(
     model: Sequential, objects: Objects, config: Config, communicator: Communicator | None = None
 ) -> Trainer:
-    """Return a trainer, which can train and evaluate a network."""
     training, distributed = config.training, config.distributed or Distributed()
     try:
         return Trainer(

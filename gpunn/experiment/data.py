@@ -45,7 +45,6 @@ def load(config: Config, loss: Loss | None = None) -> Splits:
 
 
 def warn_of_constant_columns(data: DataSet, splits: Splits) -> None:
-    """Log a warning for each feature of a CSV file that is constant in the training rows."""
     X = splits.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
         return

@@ -106,7 +106,6 @@ def weights_of(subset: Subset) -> np.ndarray | None:
 
 
 def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
-    """Return the subset's rows of an array of its data set."""
     return array if subset.indices is None else rows_of(array, subset.indices)
 
 

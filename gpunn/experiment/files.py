@@ -57,7 +57,6 @@ def require_run(folder: Path, alternative: str = "") -> None:
 
 
 def remove_candidates(folder: Path) -> None:
-    """Remove the files that only a run of several candidates writes."""
     (folder / LEADERBOARD).unlink(missing_ok=True)
     candidates = folder / CANDIDATES
     if candidates.is_symlink():  # whose files may belong to another run

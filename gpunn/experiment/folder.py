@@ -295,7 +295,7 @@ class RunFolder(LockedFolder, Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write a new best network before the checkpoint, whose history has the best epoch."""
+        # The checkpoint's history refers to the best network, so this network is written first.
         held, self._held = self._held, None
         if held is not None:
             held.write(self.path / BEST)

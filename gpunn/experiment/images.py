@@ -46,7 +46,6 @@ def load_folder(data: Images) -> Splits:
 
 
 def with_format(config: Config, splits: Splits) -> Config:
-    """Return the configuration with the size and color of the images that `load_folder` read."""
     data, X = config.data, splits.training.source_inputs
     if isinstance(data, Images) and isinstance(X, np.ndarray):
         data = replace(data, size=list(X.shape[1:3]), color=splits.metadata["color"])

@@ -109,7 +109,6 @@ def label_names(values: np.ndarray) -> list[str]:
 
 
 def codes_of_numbers(y: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
-    """Return the index in `classes` of each number."""
     values, inverse = np.unique(y, return_inverse=True)
     return np.asarray(positions(label_names(values), classes, title)[inverse])
 
@@ -141,7 +140,6 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
 
 
 def name_of_class(value: bytes | str) -> str:
-    """Raise a ValueError if the value can't be a class name."""
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)
         text.encode()
@@ -206,7 +204,7 @@ class TableTargets:
 
 
 class TargetColumn:
-    """A target column. Each unique value of a column is parsed only once."""
+    """Each unique value of the column is parsed only once."""
 
     def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:
@@ -298,7 +296,6 @@ class TargetColumn:
 
 
 def are_booleans(classes: Sequence[str]) -> bool:
-    """Return whether class names are the values of a Boolean column."""
     return set(classes) == set(BOOLEANS)
 
 

@@ -144,7 +144,6 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
 
 
 def chosen(node: Node, mask: Mask) -> Node:
-    """Return x in where(condition, x, 0)."""
     return node.args[1 if mask[1] else 2]
 
 
@@ -231,7 +230,6 @@ def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def row_sum(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of a row's sum: the same for all elements."""
     return [call.view(g, y.shape, (y.shape[0], *(1 for _ in a.shape[1:])))]
 
 

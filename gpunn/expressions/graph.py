@@ -76,8 +76,6 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 
 
 class Graph:
-    """The nodes of a trace."""
-
     def __init__(self) -> None:
         self._nodes: dict[Any, Node] = {}
 

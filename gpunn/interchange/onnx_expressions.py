@@ -13,7 +13,7 @@ from gpunn.tables.onnx_nodes import Value, where
 
 
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
-    """Add the nodes of a function, given its variables and then its arrays; return its result."""
+    """`x` and `others` are the function's variables, followed by its arrays."""
     names = (*function.variables, *function.arrays)
     values_of = (
         each if isinstance(each, Value) else x.constant(each, x.dtype) for each in (x, *others)

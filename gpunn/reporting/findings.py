@@ -26,10 +26,7 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Classes:
-    """The names of all classes, and the true and predicted class of each row.
-
-    `confidence` is the probability of the predicted class.
-    """
+    """`confidence` is the probability of the predicted class."""
 
     names: list[str]
     truth: np.ndarray

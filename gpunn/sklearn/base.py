@@ -91,8 +91,6 @@ class Data(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class BasePerceptron(BaseEstimator):  # type: ignore[misc]
-    """Base of `MLPClassifier` and `MLPRegressor`."""
-
     hidden_layer_sizes: Any = parameter((100,), *SIZES)
     activation: Any = parameter("relu", *ACTIVATION)
     _: KW_ONLY

@@ -26,10 +26,10 @@ MAX_UNUSED = 16
 
 
 class Unused(threading.local):
-    """What this thread's fits keep for later fits.
+    """Objects that later fits of this thread can use.
 
-    `networks` maps settings to networks, and states of a generator to the row orders drawn from it.
-    `generator` is a generator that no fit uses. Outside of `reused_networks`, `networks` is None.
+    `networks` has networks by their settings, and row orders by the state of their generator. It is
+    None outside of `reused_networks`.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
@@ -148,7 +148,7 @@ class Engine:
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Replace the trainer by a new trainer with the state of the old trainer or of a pickle."""
+        """The new trainer gets the state of the old trainer, or the state in a pickle."""
         saved = self._saved_state()
         self.set_trainer(trainer, rate)
         if saved:

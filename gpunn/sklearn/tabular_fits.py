@@ -80,7 +80,7 @@ class Fit:
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
-        """Return the trained network, `temperature` and other results, without the rows."""
+        """The result does not refer to the rows, so their memory can be freed."""
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
             trainer.model,

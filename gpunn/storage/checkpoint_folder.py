@@ -29,10 +29,7 @@ OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """A model file with the state of training; see `gpunn.training.checkpoints.checkpoint`.
-
-    `epoch` and `updates` are the numbers of epochs and updates so far.
-    """
+    """`epoch` and `updates` are the numbers of epochs and updates so far."""
 
     epoch: int
     updates: int

@@ -148,7 +148,6 @@ def make_folder(path: str | Path, mode: int = 0o777) -> None:
 
 
 def holds(path: Path, *content: bytes | memoryview) -> bool:
-    """Return whether a file has exactly this content."""
     try:
         if not path.is_file() or path.stat().st_size != sum(map(len, content)):
             return False

@@ -179,7 +179,6 @@ def are_plain_dates(values: Sequence[Any]) -> bool:
 
 
 def moment_of(value: Any) -> np.datetime64 | datetime | None:
-    """Return a value, or its text, as a date and time; None if it is not a date."""
     if isinstance(value, str):
         return date_of(value)
     if isinstance(value, np.datetime64):

@@ -18,7 +18,7 @@ def schema_difference(schema: Schema, other: Schema) -> str:
 
 
 def difference_of_parts(schema: Schema, other: Schema) -> str:
-    here, there = used(schema), used(other)
+    here, there = encoded_columns(schema), encoded_columns(other)
     for name in [*here, *there]:
         if name not in there or name not in here:
             return f"that schema has {'no' if name in here else 'a'} column {name!r}"
@@ -39,8 +39,7 @@ def difference_of_parts(schema: Schema, other: Schema) -> str:
     return ""
 
 
-def used(schema: Schema) -> dict[str, Column]:
-    """Return the columns that are encoded in the matrix, by their names."""
+def encoded_columns(schema: Schema) -> dict[str, Column]:
     return {column.name: column for column in schema.columns if features_of([column])}
 
 

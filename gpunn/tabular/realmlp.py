@@ -233,10 +233,9 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """Return the layer, with `factor` as its parameters' factor of learning rate and decay.
+    """The factor of the learning rate also multiplies the decay.
 
-    The factor of the learning rate also multiplies the decay. So the decay is multiplied by
-    `factor` twice, as in the program of RealMLP's authors.
+    So the decay is multiplied by `factor` twice, as in the program of RealMLP's authors.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(

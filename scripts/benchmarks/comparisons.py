@@ -32,7 +32,6 @@ def mnist(session: Session, names: Names, tasks: Names, folder: str, epochs: int
 
 
 def later_epochs(answer: Answer) -> list[float]:
-    """Return the seconds of all epochs except the first, unless there is only one."""
     seconds: list[float] = answer["seconds"]
     return seconds[1:] or seconds
 

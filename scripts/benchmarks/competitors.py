@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Competitor:
-    """One library, driven in one way."""
-
     library: str  # if a library has several competitors, the fastest counts
     adapter: str  # a module of `adapters` and a class in it
     packages: tuple[str, ...]  # required distributions, whose files make up its size
@@ -23,7 +21,6 @@ class Competitor:
     plain_only: bool = False  # whether it only trains dense layers with ReLU
 
     def missing(self) -> str:
-        """Return the missing requirements, or ""."""
         lacking = [name for name in self.packages if version(name) is None]
         if self.compiler and not any(map(shutil.which, ("g++", "clang++"))):
             lacking.append("a C++ compiler")
@@ -31,7 +28,6 @@ class Competitor:
 
 
 def version(package: str) -> str | None:
-    """Return the version of a distribution, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -103,6 +99,5 @@ THREAD_VARIABLES = (
 
 
 def process_environment(name: str, threads: int) -> dict[str, str]:
-    """Return the environment of a competitor's process."""
     own = EVERYBODY[name].environment
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **own}

@@ -352,7 +352,6 @@ class GatedUnits(layers.Block):
 
 
 def two_layers(units: int) -> list[layers.Layer]:
-    """Return the layers of a residual block."""
     return [Dense(units, "relu"), Dense(units)]
 
 
@@ -380,7 +379,6 @@ NETWORKS = {
 
 
 def targets_for(loss: Any, rows: int, outputs: int) -> np.ndarray:
-    """Return random targets that a loss accepts."""
     random = np.random.default_rng(1)
     if loss == "softmax_cross_entropy" or isinstance(loss, FocalOfLabels):
         return random.integers(0, outputs, rows)
@@ -389,7 +387,6 @@ def targets_for(loss: Any, rows: int, outputs: int) -> np.ndarray:
 
 
 def training(sizes: tuple[int, ...], batch: int, batches: int, threads: int, **chosen: Any) -> Any:
-    """Return a function that trains a number of epochs."""
     activation, more = chosen.pop("activation", "relu"), chosen.pop("layers", lambda units: [])
     inputs, *hidden, outputs = sizes
     dense = [Dense(units, activation) for units in hidden]
@@ -427,7 +424,6 @@ SIXTEEN: dict[str, Callable[[int], Any]] = {
 
 
 def first_fits(threads: int, turns: int) -> None:
-    """Print the processor time that networks of 16 layers take to make, record and train twice."""
     times: dict[str, list[float]] = {name: [] for name in SIXTEEN}
     for _ in range(turns + 1):
         for name, one in SIXTEEN.items():

@@ -40,8 +40,6 @@ MNIST_OPTIONS = {
 
 
 class Problem(NamedTuple):
-    """A data set and the parameters of the fit: X, y for training, X_test, y_test for the score."""
-
     name: str
     options: dict[str, Any]
     X: np.ndarray
@@ -51,7 +49,6 @@ class Problem(NamedTuple):
 
 
 def bundled(name: str) -> Problem:
-    """Return a data set of scikit-learn, standardized, with 30 % of its rows for testing."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
@@ -67,14 +64,12 @@ def bundled(name: str) -> Problem:
 
 
 def mnist(folder: Path, dtype: str) -> Problem:
-    """Return MNIST, its pixels from 0 to 1."""
     X, y, X_test, y_test = gpunn.data.load_mnist(folder)
     X, X_test = (pixels.reshape(len(pixels), -1).astype(dtype) / 255 for pixels in (X, X_test))
     return Problem("mnist", MNIST_OPTIONS, X, y, X_test, y_test)
 
 
 def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
-    """Fit once with "gpunn" or "scikit-learn"; return seconds, test score, and epochs."""
     import sklearn.neural_network
 
     import gpunn.sklearn
@@ -89,12 +84,10 @@ def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
 
 
 def kind(problem: Problem) -> str:
-    """Return the name of the estimator's class."""
     return "MLPRegressor" if problem.name in REGRESSION else "MLPClassifier"
 
 
 def options_of(problem: Problem, library: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the estimator's parameters."""
     own = {"backend": "numpy"} if library == "gpunn" else {}
     return {**problem.options, **own, **options}
 
@@ -131,7 +124,6 @@ def cold_fit(problem: Problem, library: str, **options: Any) -> dict[str, float]
 def measure(
     problem: Problem, seeds: Sequence[int], options: dict[str, int], cold: bool
 ) -> dict[str, Any]:
-    """Return every fit of both libraries, with means and ratios."""
     fits: dict[str, list[dict[str, float]]] = {"gpunn": [], "scikit-learn": []}
     once = cold_fit if cold else fit
     for library in fits:  # without compiling, importing and starting threads

@@ -40,7 +40,6 @@ class Figure:
 def figures(
     measured: Measured, samples: Samples, unit: str = "", *, compared: bool = True
 ) -> list[Figure]:
-    """Return a figure for each (cell, competitor) that has turns; `unit` is added to cells."""
     results = []
     for (cell, name), turns in measured.items():
         if not turns:
@@ -89,7 +88,6 @@ def comparison(results: Sequence[Figure]) -> str:
 
 
 def by_cell(results: Iterable[Figure]) -> dict[str, dict[str, Figure]]:
-    """Return the figures by cell, and by competitor."""
     cells: dict[str, dict[str, Figure]] = {}
     for each in results:
         cells.setdefault(each.cell, {})[each.competitor] = each
@@ -117,7 +115,6 @@ def ratios(present: Mapping[str, Figure], subject: str) -> dict[str, tuple[float
 
 
 def means(results: Sequence[Figure]) -> str:
-    """Return the geometric means of the ratios, over all cells and for each network."""
     cells = by_cell(results)
     networks = dict.fromkeys(cell.partition(",")[0] for cell in cells if "," in cell)
     quotients: dict[tuple[str, str], dict[str, float]] = {}
@@ -150,7 +147,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float) -> str:
-    """Return three significant digits."""
     digits = 2 - math.floor(math.log10(abs(value))) if value else 0
     return f"{value:.{max(0, min(digits, 5))}f}"
 

@@ -56,7 +56,6 @@ def footprint(session: Session, names: Names, folder: str) -> list[Figure]:
 
 
 def import_seconds(name: str, statements: str, threads: int) -> Answer:
-    """Return the seconds of the statements in a new process of a competitor."""
     code = (
         f"import time\nbegan = time.perf_counter()\n{statements}\n"
         "print(time.perf_counter() - began)"
@@ -74,7 +73,6 @@ def import_seconds(name: str, statements: str, threads: int) -> Answer:
 
 
 def tiny_fit(start: Callable[..., Worker], *arguments: Any) -> Answer:
-    """Return the seconds of a whole process that fits a tiny network."""
     began = time.perf_counter()
     worker = start(*arguments)
     try:

@@ -64,7 +64,6 @@ Turn = Callable[[], object]
 
 
 def rows(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return random images and labels."""
     random = np.random.default_rng(0)
     X = random.random((steps * BATCH, *SIZES), np.float32)
     return X, random.integers(0, 10, len(X))
@@ -184,7 +183,6 @@ LIBRARIES: dict[str, tuple[str, Callable[..., Turn]]] = {
 
 @cache
 def prepared(library: str, network: str, threads: int) -> Turn:
-    """Return a network's turn, after the first one."""
     layers, steps = NETWORKS[network]
     turn = LIBRARIES[library][1](layers, threads, steps)
     turn()
@@ -192,7 +190,6 @@ def prepared(library: str, network: str, threads: int) -> Turn:
 
 
 def milliseconds(library: str, network: str, threads: int) -> tuple[float, float]:
-    """Return the wall time and the processor time of a step."""
     turn = prepared(library, network, threads)
     began = time.perf_counter(), time.process_time()
     turn()
@@ -202,7 +199,6 @@ def milliseconds(library: str, network: str, threads: int) -> tuple[float, float
 
 
 def compare_steps(threads: int, turns: int, libraries: Sequence[str]) -> None:
-    """Print the time of a step with each library, and gpunn's time as a share of it."""
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
@@ -226,7 +222,6 @@ def compare_steps(threads: int, turns: int, libraries: Sequence[str]) -> None:
 
 
 def convolutions(shape: Sequence[int]) -> tuple[int, list[Callable[[], object]]]:
-    """Return the operations of a convolution, and functions that run it and its gradients."""
     from gpunn.backends.numpy.compiled.backend import CompiledBackend
     from gpunn.backends.numpy.memory import zeros
     from gpunn.backends.recording import record

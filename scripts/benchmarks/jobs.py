@@ -26,23 +26,18 @@ PREDICT_STEPS = 100
 
 
 class Jobs:
-    """The jobs, for the adapter of a library."""
-
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
 
     def ready(self) -> Answer:
-        """Answer that the process has started."""
         return {}
 
     def libraries(self) -> Answer:
-        """Name the BLAS and threading libraries of this process."""
         keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
         pools = threadpoolctl.threadpool_info()
         return {"libraries": [{key: each[key] for key in keys if key in each} for each in pools]}
 
     def reference(self) -> Answer:
-        """Time a product of two matrices of 512 by 512 numbers."""
         a, b, out = (np.ones((512, 512), np.float32) for _ in range(3))
         seconds = []
         for _ in range(16):
@@ -52,11 +47,9 @@ class Jobs:
         return {"gflops": 2 * 512**3 / statistics.median(seconds[4:]) / 1e9}
 
     def fma_peak(self, threads: int, dtype: str) -> Answer:
-        """Measure the processor's FMA peak."""
         return {"gflops": fma.peak(threads, dtype)}
 
     def synthetic(self, task: Task, seconds: float) -> Answer:
-        """Train a new network for about this many seconds after its first epoch."""
         steps = epoch_steps(task, seconds / EPOCHS_A_TURN)
         taken: list[float] = []
 
@@ -68,13 +61,11 @@ class Jobs:
         return {"seconds": taken, "steps": steps}
 
     def tiny(self) -> Answer:
-        """Fit a tiny network for one epoch."""
         rows = synthetic(TINY_TASK, TINY_STEPS)
         self.adapter.train(TINY_TASK, rows, 0, lambda epoch: True)
         return {}
 
     def mnist(self, task: Task, folder: str, seed: int, epochs: int) -> Answer:
-        """Train on MNIST; return each epoch's seconds, and the accuracy on the test rows."""
         X, y, X_test, y_test = kept_mnist(folder)
         taken: list[float] = []
         answer: Answer = {"seconds": taken}
@@ -90,7 +81,6 @@ class Jobs:
         return answer
 
     def predict(self, task: Task, folder: str) -> Answer:
-        """Time predictions of one sample and of all test rows, after some training steps."""
         X, y, X_test, _ = kept_mnist(folder)
         count = PREDICT_STEPS * task.batch_size
         answer: Answer = {}
@@ -104,13 +94,11 @@ class Jobs:
         return answer
 
     def product(self, product: Product, seconds: float) -> Answer:
-        """Time one product, for an adapter of products."""
         m, n, k, _ = product
         best = best_seconds(self.adapter.product(product), seconds)
         return {"gflops": 2 * m * n * k / best / 1e9}  # type: ignore[attr-defined]
 
     def peak_memory(self, folder: str, task: Task | None) -> Answer:
-        """Train one epoch of MNIST, or only load the data; answer the peak memory."""
         if task is None:
             held = kept_mnist(folder)
             return {"bytes": peak_bytes(), "held": sum(array.nbytes for array in held)}
@@ -119,7 +107,6 @@ class Jobs:
 
 
 def single_latency(predict: Predict, X: np.ndarray, seconds: float) -> float:
-    """Return the median seconds of predicting one row."""
     for row in range(20):
         predict(X[row : row + 1])
     taken: list[float] = []

@@ -18,14 +18,12 @@ from benchmarks.competitors import EVERYBODY, version
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def described() -> dict[str, Any]:
-    """Return the machine and the competitors' versions, in JSON types."""
     try:
         model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     except OSError:

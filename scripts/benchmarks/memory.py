@@ -16,7 +16,6 @@ MEBIBYTE = 1 << 20
 
 
 def network(inputs: int, hidden: tuple[int, ...], *first: gpunn.layers.Layer) -> gpunn.Trainer:
-    """Return a trainer of dense ReLU layers and ten outputs, with Adam."""
     dense = [gpunn.layers.Dense(units, activation="relu") for units in hidden]
     layers = [*first, *dense, gpunn.layers.Dense(10)]
     model = gpunn.Sequential(layers, (inputs,), backend="numpy")

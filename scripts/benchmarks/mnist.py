@@ -16,7 +16,6 @@ from benchmarks.work import MNIST_ARRAYS
 
 
 def mnist_folder(chosen: Path | None) -> Path:
-    """Return the folder with MNIST's four IDX files: this one, or the one in GPUNN_DATA."""
     root = os.environ.get("GPUNN_DATA")
     folders = [chosen] if chosen else [Path(root) / "mnist", Path(root)] if root else []
     for folder in folders:

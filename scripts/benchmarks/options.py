@@ -23,8 +23,6 @@ Names = Sequence[str]
 
 
 def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return a callback that reads a comma-separated list."""
-
     def callback(context: click.Context, option: click.Parameter, text: str | None) -> Any:
         try:
             return None if text is None else [convert(item) for item in text.split(",")]
@@ -35,7 +33,6 @@ def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def net(text: str) -> tuple[int, ...]:
-    """Read "784-128-10"."""
     widths = tuple(map(positive, text.split("-")))
     if len(widths) < 2:
         raise ValueError(f"{text}: expected widths such as 784-128-10")
@@ -43,15 +40,12 @@ def net(text: str) -> tuple[int, ...]:
 
 
 def positive(text: str) -> int:
-    """Read a positive integer."""
     if int(text) < 1:
         raise ValueError(f"{text}: expected a positive integer")
     return int(text)
 
 
 def one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return a function that accepts only these names."""
-
     def convert(text: str) -> str:
         if text not in choices:
             raise ValueError(f"unknown name {text!r}; choose from: {', '.join(choices)}")
@@ -162,7 +156,6 @@ def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click
 
 
 def competitors(only: list[str] | None) -> list[str]:
-    """Return the competitors in the order of the catalog; print the names of missing ones."""
     names = []
     for name, each in EVERYBODY.items():
         if name in only if only else each.by_default:
@@ -176,5 +169,4 @@ def competitors(only: list[str] | None) -> list[str]:
 
 
 def trainers(names: Names) -> list[str]:
-    """Return the competitors that train."""
     return [name for name in names if name in TRAINERS]

@@ -25,7 +25,6 @@ BOUND = 3.0
 
 
 def stopwatch(owner: type, name: str, seconds: dict[str, float]) -> Any:
-    """Return a patch that sums the time spent in a method."""
     method, key = getattr(owner, name), f"{owner.__name__}.{name}"
 
     def timed(*arguments: Any, **options: Any) -> Any:
@@ -39,7 +38,6 @@ def stopwatch(owner: type, name: str, seconds: dict[str, float]) -> Any:
 
 
 def train(epochs: int, *, kept: bool) -> tuple[float, dict[str, float]]:
-    """Return the seconds of a training and, with `kept`, of each measured method."""
     from gpunn.config import load_config
     from gpunn.experiment import RunFolder, build
     from gpunn.training.divergence.recovery import GoodState, Recovery

@@ -71,14 +71,12 @@ def found_in(folder: Path, name: str, file: str) -> Path | None:
 
 
 def tables_in(folder: Path, only: list[str] | None) -> Iterator[tuple[str, Path]]:
-    """Yield the names and files of the available tables; print the names of the others."""
     for name, source in TABLES.items():
         if (only is None or name in only) and (path := found_in(folder, name, source.file)):
             yield name, path
 
 
 def read(name: str, path: Path) -> tuple[Any, np.ndarray]:
-    """Return a table's inputs as a data frame, and its targets."""
     import pandas as pd
 
     source = TABLES[name]
@@ -92,7 +90,6 @@ def read(name: str, path: Path) -> tuple[Any, np.ndarray]:
 
 
 def without_dates(name: str, frame: Any) -> Any:
-    """Return a frame with numbers instead of dates, for a model without support for dates."""
     import pandas as pd
 
     for column in TABLES[name].dates:
@@ -112,7 +109,6 @@ def split(rows: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.n
 
 
 def parts_of(name: str, path: Path) -> Parts:
-    """Return 64 % of a table's rows for training, 16 % for validation and 20 % for the test."""
     frame, y = read(name, path)
     labels = y if TABLES[name].classes else None
     rest, test = split(np.arange(len(y)), labels)

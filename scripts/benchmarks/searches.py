@@ -29,7 +29,6 @@ GRID = {
 
 
 def data_set(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the digits, or an artificial table of 1,000 rows and 20 columns."""
     from sklearn.datasets import load_digits, make_classification
 
     if name == "digits":
@@ -40,7 +39,6 @@ def data_set(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU time of this process and its children, after ending joblib's processes."""
     import resource
 
     from joblib.externals.loky import get_reusable_executor
@@ -51,7 +49,6 @@ def cpu_seconds() -> float:
 
 
 def search(library: str, n_jobs: int | None, values: int, epochs: int) -> Any:
-    """Return a search; `values` limits the values of each parameter."""
     import sklearn.neural_network
     from sklearn.model_selection import GridSearchCV
 
@@ -67,18 +64,15 @@ def search(library: str, n_jobs: int | None, values: int, epochs: int) -> Any:
 
 
 def one_by_one(X: np.ndarray, y: np.ndarray, *size: int) -> Any:
-    """Fit gpunn's networks one by one."""
     return search("gpunn", 1, *size).fit(X, y)
 
 
 def together(X: np.ndarray, y: np.ndarray, *size: int) -> Any:
-    """Fit gpunn's networks within `gpunn.sklearn.together`."""
     with gpunn.sklearn.together():
         return search("gpunn", None, *size).fit(X, y)
 
 
 def processes(X: np.ndarray, y: np.ndarray, *size: int) -> Any:
-    """Fit scikit-learn's networks in two processes."""
     return search("scikit-learn", 2, *size).fit(X, y)
 
 

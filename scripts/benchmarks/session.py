@@ -37,8 +37,6 @@ class FailedError(Exception):
 
 
 class Worker:
-    """A running process of `worker` for a competitor, with additional environment variables."""
-
     def __init__(
         self,
         name: str,
@@ -58,7 +56,6 @@ class Worker:
         )
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer to a job; raise FailedError if it failed or the process has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -73,7 +70,6 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process and wait for it."""
         self.process.communicate()
 
 
@@ -87,7 +83,6 @@ class Turn:
 
     @property
     def quiet(self) -> bool:
-        """Whether the turn was undisturbed, by the machine's best speed so far."""
         return self.reference >= SLOWER * max(self.session.references)
 
 
@@ -124,7 +119,6 @@ class Session:
             worker.close()
 
     def libraries(self) -> list[dict[str, Any]]:
-        """Return the libraries that NumPy computes with."""
         libraries: list[dict[str, Any]] = self.timekeeper.ask("libraries")["libraries"]
         return libraries
 
@@ -142,7 +136,6 @@ class Session:
         return self.peaks[dtype]
 
     def summary(self) -> str:
-        """Return how many turns were undisturbed."""
         speeds, quiet = self.references, sum(turn.quiet for turn in self.turns)
         return (
             f"{quiet} of {len(self.turns)} turns were undisturbed. "
@@ -158,8 +151,6 @@ class Session:
         *,
         fresh: bool = False,
     ) -> Measured:
-        """Ask all competitors in turn, for each cell and round; return the turns of each."""
-
         def answer(cell: Cell, name: str, number: int) -> Callable[[], dict[str, Any]]:
             if fresh and name in self.workers:
                 self.workers.pop(name).close()
@@ -196,14 +187,12 @@ class Session:
         return measured
 
     def turn(self, work: Callable[[], dict[str, Any]]) -> Turn:
-        """Do the work, then time the reference product."""
         before = self.references[-1]
         answer = work()
         self.turns.append(Turn(answer, min(before, self.look()), self))
         return self.turns[-1]
 
     def look(self) -> float:
-        """Time the reference product."""
         time.sleep(SETTLING)
         self.references.append(self.timekeeper.ask("reference")["gflops"])
         time.sleep(SETTLING)

@@ -44,7 +44,6 @@ def grid(
 
 
 def named(tasks: Sequence[Task]) -> Callable[..., Any]:
-    """Return the option that chooses among tasks with names."""
     by_name = {task.name: task for task in tasks}
     return click.option(
         "--tasks", callback=listed(one_of(by_name)), help=f"Default: {', '.join(by_name)}."
@@ -66,7 +65,6 @@ def of_any_network(names: Names) -> list[str]:
 def step_times(
     session: Session, names: Names, tasks: Sequence[Task], seconds: float
 ) -> list[Figure]:
-    """Return the microseconds that a step of each task takes."""
     microseconds_at_peak(session, tasks)  # also before, in case the machine is slower afterwards
     measured = session.measure(
         tasks,
@@ -92,7 +90,6 @@ def step_times(
 
 
 def microseconds_at_peak(session: Session, tasks: Sequence[Task]) -> dict[str, float]:
-    """Return how long the products of each task's step would take at the FMA peak."""
     peaks = {dtype: session.fma_peak(dtype) for dtype in dict.fromkeys(t.dtype for t in tasks)}
     return {
         str(task): task.flops() / (1e3 * peak)

@@ -21,7 +21,6 @@ VARIANTS: dict[str, dict[str, Any]] = {"": {}, "quantiles": {"quantiles": (0.05,
 
 
 def main(name: str, path: str, model: str, variant: str, seed: int) -> dict[str, float]:
-    """Return the coverage on the test rows, and the mean width or size."""
     import gpunn.sklearn
 
     warnings.simplefilter("ignore")

@@ -22,14 +22,12 @@ Fit = Callable[[Parts, bool, int], Any]
 
 
 def gpunn(kind: str, **options: Any) -> Fit:
-    """Return gpunn's estimator of this kind as such a function."""
     return lambda parts, classes, epochs: estimator_of(
         kind, classes, parts, epochs=epochs, random_state=0, batch_size=256, **options
     )
 
 
 def pytabkit(variant: str) -> Fit:
-    """Return the RealMLP of pytabkit as such a function."""
     return lambda parts, classes, epochs: fitted_by_pytabkit(
         variant, classes, parts, n_epochs=epochs, random_state=0
     )

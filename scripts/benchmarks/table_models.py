@@ -27,13 +27,11 @@ Model = Callable[[Parts, bool, int], Predict]
 
 
 def predictions_of(fitted: Any, classes: bool, prepare: Callable[[Any], Any] = lambda x: x) -> Any:
-    """Return the prediction function of a fitted estimator."""
     method = fitted.predict_proba if classes else fitted.predict
     return lambda frame: np.asarray(method(prepare(frame)))
 
 
 def estimator_of(kind: str, classes: bool, parts: Parts, **options: Any) -> Any:
-    """Return gpunn's estimator of this kind, fitted on the CPU."""
     import gpunn.sklearn
 
     name = f"{kind}{'Classifier' if classes else 'Regressor'}"
@@ -43,14 +41,12 @@ def estimator_of(kind: str, classes: bool, parts: Parts, **options: Any) -> Any:
 
 
 def gpunn(kind: str, **options: Any) -> Model:
-    """Return gpunn's estimator of this kind with this seed, and otherwise default arguments."""
     return lambda parts, classes, seed: predictions_of(
         estimator_of(kind, classes, parts, random_state=seed, **options), classes
     )
 
 
 def categorical(parts: Parts) -> Callable[[Any], Any]:
-    """Return a function that converts strings to pandas' categories of the training rows."""
     import pandas as pd
 
     frame = parts.train[0]
@@ -147,7 +143,6 @@ def sklearn_mlp(parts: Parts, classes: bool, seed: int) -> Predict:
 
 
 def fitted_by_pytabkit(variant: str, classes: bool, parts: Parts, **options: Any) -> Any:
-    """Return pytabkit's RealMLP, and a function that fills missing numbers with the median."""
     import pytabkit
     import torch
 
@@ -196,7 +191,6 @@ def calibration_error(y: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return the scores of a table's predictions."""
     from sklearn import metrics
 
     functions: dict[str, Callable[[], float]] = {
@@ -212,7 +206,6 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
 
 
 def main(name: str, path: str, model: str, seed: int) -> dict[str, Any]:
-    """Fit one model in this process; return scores, seconds and peak memory."""
     warnings.simplefilter("ignore")
     parts, classes = parts_of(name, Path(path)), TABLES[name].classes
     if not model.startswith("gpunn"):

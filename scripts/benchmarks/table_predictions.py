@@ -20,7 +20,6 @@ KINDS = {"TabM": ("TabM",), "RealMLP": ("RealMLP",), "ensemble": ("TabM", "RealM
 
 
 def milliseconds(function: Any, *arguments: Any, turns: int) -> float:
-    """Return the least processor time of several calls."""
     times = []
     for _ in range(turns + 1):
         began = time.process_time()
@@ -30,7 +29,6 @@ def milliseconds(function: Any, *arguments: Any, turns: int) -> float:
 
 
 def main(name: str, path: str, model: str, training_rows: int, turns: int) -> dict[str, float]:
-    """Return the milliseconds for a frame: in all, and of encoding."""
     import gpunn.sklearn
     from gpunn.tabular import combined
 

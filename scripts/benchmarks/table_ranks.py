@@ -55,7 +55,6 @@ Fits = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def sign(score: str) -> int:
-    """Return -1 if less is better."""
     return -1 if score in SMALLER_IS_BETTER else 1
 
 
@@ -72,12 +71,10 @@ def chosen(fits: Fits, models: Sequence[str], score: str) -> list[Mapping[str, A
 
 
 def mean(fits: Sequence[Mapping[str, Any]], score: str) -> float:
-    """Return the mean of a score on the test rows."""
     return statistics.mean(fit["test"][score] for fit in fits)
 
 
 def cell(fits: Sequence[Mapping[str, Any]], score: str) -> str:
-    """Return the mean of a score, its deviation over seeds, their number, and processor seconds."""
     if not fits:
         return ""
     seconds = statistics.median(fit["cpu_seconds"] for fit in fits)
@@ -96,7 +93,6 @@ def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
 
 
 def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]], score: str) -> str:
-    """Return a table of the ranks by a score, and of how far gpunn is behind the best."""
     ranks_of: dict[str, list[float]] = {name: [] for name in ranked}
     lines = []
     for name, of_table in fits.items():

@@ -30,7 +30,6 @@ THREADS = (
 
 
 def in_a_process(module: str, arguments: tuple[object, ...], threads: int) -> dict[str, Any]:
-    """Return what `benchmarks.MODULE.main(*arguments)` returns, or raise FailedError."""
     code = f"print(json.dumps(main(*{arguments!r})))"
     done = subprocess.run(
         [sys.executable, "-c", f"import json; from benchmarks.{module} import main; {code}"],
@@ -50,7 +49,6 @@ def in_a_process(module: str, arguments: tuple[object, ...], threads: int) -> di
 
 
 def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
-    """Return the mean of a score on the test rows, and its standard deviation over the seeds."""
     values = [one["test"][score] for one in fits]
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.4f} ± {deviation:.4f}"

@@ -22,7 +22,6 @@ MEMBERS, SIZES, EMBEDDING, DROPOUT = 8, 192, 16, 0.1
 def tabm_package(
     parts: Parts, classes: bool, seed: int, epochs: int | None = None
 ) -> Callable[[Any], np.ndarray]:
-    """Train until early stopping, or for some epochs; return the prediction function."""
     import tabm
     import torch
     from rtdl_num_embeddings import PiecewiseLinearEmbeddings, compute_bins

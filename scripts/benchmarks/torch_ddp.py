@@ -16,8 +16,6 @@ __all__ = ["DataParallel"]
 
 
 class DataParallel:
-    """Dense layers with ReLU, Adam and cross-entropy, trained by all ranks or by this one."""
-
     def __init__(self, agreement: Agreement, units: list[int], threads: int) -> None:
         import torch
         from torch import distributed
@@ -65,5 +63,4 @@ class DataParallel:
         return statistics.median(step() for _ in range(times))
 
     def close(self) -> None:
-        """Leave the process group."""
         self._torch.distributed.destroy_process_group()

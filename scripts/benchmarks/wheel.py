@@ -73,7 +73,6 @@ def built(folder: Path) -> Path:
 
 
 def installed(wheel: Path, extras: Sequence[str], folder: Path) -> Path:
-    """Return the interpreter of a new environment with the wheel and its requirements."""
     venv.create(folder, symlinks=True)
     paths = folder / "bin" / "python", folder / "Scripts" / "python.exe"
     python = next(path for path in paths if path.exists())
@@ -83,19 +82,16 @@ def installed(wheel: Path, extras: Sequence[str], folder: Path) -> Path:
 
 
 def pip(*arguments: Any) -> None:
-    """Run the pip of this interpreter."""
     subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], check=True, stdout=2)
 
 
 def installed_megabytes(python: Path) -> float:
-    """Return the size of all files in an environment's site-packages."""
     sites = python.parents[1].rglob("site-packages")
     files = [file for site in sites for file in site.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6
 
 
 def described(python: Path) -> str:
-    """Return the description of an environment's backend."""
     code = "import gpunn; print(gpunn.get_backend('numpy').describe()['library'])"
     output = subprocess.check_output([python, "-c", code], env={**os.environ, **NO_OTHER_PATH})
     return output.decode().strip()

@@ -95,11 +95,9 @@ class Task(NamedTuple):
         return products
 
     def flops(self) -> int:
-        """Return the multiplications and additions of the products of a step."""
         return sum(2 * each.m * each.n * each.k for each in self.products())
 
     def cut(self, X: np.ndarray, y: np.ndarray) -> Rows:
-        """Return the rows in whole batches."""
         rows = len(X) // self.batch_size * self.batch_size
         return Rows(X[:rows], y[:rows])
 
@@ -161,5 +159,4 @@ MNIST_ARRAYS = ("X", "y", "X_test", "y_test")
 
 
 def kept_mnist(folder: str) -> list[np.ndarray]:
-    """Return X, y, X_test, y_test as `mnist.prepared_mnist` wrote them."""
     return [np.load(Path(folder) / f"{name}.npy") for name in MNIST_ARRAYS]

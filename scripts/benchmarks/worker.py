@@ -15,7 +15,6 @@ from benchmarks.competitors import EVERYBODY
 
 
 def main(name: str) -> None:
-    """Answer jobs until standard input ends."""
     warnings.simplefilter("ignore")
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])]

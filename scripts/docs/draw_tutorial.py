@@ -46,8 +46,6 @@ text.go { fill: #8ab0ff; } text.back { fill: #ffab70; }
 
 
 class Picture:
-    """Shapes and text in a frame of `width` x `height`."""
-
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.parts: list[str] = []
@@ -57,7 +55,6 @@ class Picture:
         self.parts.append(f'<text x="{x:g}" y="{y:g}" class="{kind}">{escape(text)}</text>')
 
     def circle(self, x: float, y: float, radius: float, kind: str = "shape") -> None:
-        """Draw a circle."""
         self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" class="{kind}"/>')
 
     def box(
@@ -68,12 +65,10 @@ class Picture:
         self.parts.append(f'<rect {position} rx="{round}" class="{kind}"/>')
 
     def curve(self, points: Sequence[tuple[float, float]], kind: str = "") -> None:
-        """Draw straight lines through points."""
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         self.parts.append(f'<path d="M{path}" class="line {kind}"/>')
 
     def arrow(self, x: float, y: float, to_x: float, to_y: float, kind: str = "") -> None:
-        """Draw an arrow."""
         along = np.array([to_x - x, to_y - y], float)
         along *= 9 / np.hypot(*along)
         across = np.array([-along[1], along[0]]) * 0.5
@@ -84,7 +79,6 @@ class Picture:
         self.parts.append(f'<polygon points="{points}" class="head {kind}"/>')
 
     def svg(self, title: str) -> str:
-        """Return the file; screen readers read its title."""
         size = f'viewBox="0 0 {self.width} {self.height}" width="{self.width}"'
         frame = f'width="{self.width - 1}" height="{self.height - 1}" rx="12" class="page"'
         lines = [
@@ -99,14 +93,12 @@ class Picture:
 
 
 def number(value: float, decimals: int = 1) -> str:
-    """Return a number as text, such as "−0.5" or "2"."""
     return (
         f"{np.round(value, decimals) + 0.0:.{decimals}f}".rstrip("0").rstrip(".").replace("-", "−")
     )
 
 
 def sub(name: str, index: int) -> str:
-    """Return a name with a subscript."""
     return name + "₀₁₂₃₄₅₆₇₈₉"[index]
 
 
@@ -336,7 +328,6 @@ WORDS = tomllib.loads(Path(__file__).with_name("tutorial_words.toml").read_text(
 
 
 def drawings() -> dict[str, str]:
-    """Return the content of each file, by its name."""
     result = {}
     for language, pictures in WORDS.items():
         for name, draw in PICTURES.items():
@@ -347,7 +338,6 @@ def drawings() -> dict[str, str]:
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Write the files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in drawings().items():
         (folder / name).write_text(content, encoding="utf-8")

@@ -62,7 +62,6 @@ class Lesson:
     judged: tuple[np.ndarray, np.ndarray]
 
     def network(self) -> gpunn.Sequential:
-        """Return the network before training."""
         initializer = gpunn.initializers.GlorotFanInMean()
         layers = [Dense(self.hidden, initializer=initializer), Activation("relu")]
         layers += [Dense(self.outputs)]
@@ -70,7 +69,6 @@ class Lesson:
         return gpunn.Sequential(layers, inputs, backend="numpy", seed=seed, dtype="float64")
 
     def right(self, predictions: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return which rows are predicted correctly."""
         if self.outputs == 1:
             return (predictions > 0)[:, 0] == (y > 0)[:, 0]
         return predictions.argmax(axis=1) == y
@@ -78,8 +76,6 @@ class Lesson:
 
 @dataclass(eq=False)
 class Recorder(Callback):
-    """Records the network after each update."""
-
     lesson: Lesson
     weights: list[np.ndarray] = field(default_factory=list)
     gradients: list[np.ndarray] = field(default_factory=list)
@@ -108,7 +104,6 @@ class Recorder(Callback):
 
 
 def flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return arrays as one vector, in order."""
     return np.concatenate([np.array(array).ravel() for array in arrays.values()])
 
 
@@ -149,7 +144,6 @@ def record(lesson: Lesson) -> dict[str, np.ndarray]:
 
 
 def write(model: gpunn.Sequential, weights: np.ndarray) -> None:
-    """Put a flat vector of weights into a network."""
     parameters, first = model.parameters, 0
     for name in parameters:
         shape = parameters[name].shape
@@ -240,8 +234,6 @@ def filters() -> dict[str, np.ndarray]:
     weights, biases, accuracies = [], [], []
 
     class FilterRecorder(Callback):
-        """Records the filters after each update."""
-
         every_updates = 1
         name = "filter_recorder"
 
@@ -273,7 +265,6 @@ TEST_IMAGES = 20
 
 
 def described(lesson: Lesson, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return a recording in JSON types."""
     result: dict[str, Any] = {
         "sizes": [lesson.X.shape[1], lesson.hidden, lesson.outputs],
         "steps": len(arrays["losses"]),
@@ -297,7 +288,6 @@ def described(lesson: Lesson, arrays: Mapping[str, np.ndarray]) -> dict[str, Any
 
 
 def encoded(array: np.ndarray) -> str:
-    """Return the bytes of little-endian float32 numbers in base 64."""
     return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
 
 
@@ -307,7 +297,6 @@ def images(pixels: np.ndarray) -> str:
 
 
 def main(path: Path = FILE, site: str | None = None) -> None:
-    """Record the lessons and write the file."""
     lessons = {name: make() for name, make in LESSONS.items()}
     recordings = {name: described(each, record(each)) for name, each in lessons.items()}
     recordings["filters"] = {name: encoded(each) for name, each in filters().items()}

@@ -139,7 +139,6 @@ def main(
 
 
 def chosen(quick: bool, only: str | None) -> list[Planned]:
-    """Return the first step, which identifies the device, and the steps that match."""
     steps = [step for step in PLAN if step.quick_limit or not quick]
     matches = [step for step in steps if re.search(only or "", step.name)]
     if not matches:
@@ -151,7 +150,6 @@ def chosen(quick: bool, only: str | None) -> list[Planned]:
 
 
 def read_report(path: Path | None) -> Report:
-    """Return an earlier report."""
     try:
         if path is not None:
             report: Report = json.loads(path.read_text(encoding="utf-8"))
@@ -166,8 +164,6 @@ def read_report(path: Path | None) -> Report:
 
 
 class Check:
-    """A running check. Its report goes to a file after a device was found."""
-
     def __init__(self, quick: bool, limits: dict[str, float]) -> None:
         self.limits = limits
         self.path: Path | None = None
@@ -185,7 +181,6 @@ class Check:
         }
 
     def run(self, planned: Planned) -> Report:
-        """Run a step, unless it passed earlier, and return its part of the report."""
         before = self.steps.get(planned.name, {})
         if before.get("status") == PASSED:
             return before
@@ -232,7 +227,6 @@ class Check:
             self.steps.setdefault(step["name"], step)
 
     def write(self) -> None:
-        """Write the report atomically."""
         self.report |= {
             "steps": list(self.steps.values()),
             "seconds": time.monotonic() - self.began,
@@ -244,7 +238,6 @@ class Check:
             part.replace(self.path)
 
     def end(self) -> NoReturn:
-        """Print a summary, and exit with its status."""
         for step in self.steps.values():
             if step["status"] == RUNNING:
                 step |= {"status": STOPPED, "detail": "interrupted"}

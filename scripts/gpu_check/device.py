@@ -44,5 +44,4 @@ def traces(root: Path = Path("/")) -> list[str]:
 
 
 def hidden() -> bool:
-    """Return whether CUDA_VISIBLE_DEVICES hides all devices."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") in HIDDEN

@@ -37,7 +37,6 @@ Forward = Callable[[Mapping[str, Any], Any], Any]
 
 
 def forward_of(layers: Sequence[Layer], library: Any, prefix: str = "") -> Forward:
-    """Return the forward pass of layers in training, a function of the parameters and of x."""
     labels = unique_labels(layers)
     steps = [
         step_of(layer, library, f"{prefix}{label}.")
@@ -53,7 +52,6 @@ def forward_of(layers: Sequence[Layer], library: Any, prefix: str = "") -> Forwa
 
 
 def step_of(layer: Layer, library: Any, at: str) -> Forward:
-    """Return the forward pass of one layer, whose parameters' names start with `at`."""
     f = getattr(library, layer.f.name) if hasattr(layer, "f") else None
     match layer:
         case MemberDense(separate=True):
@@ -125,7 +123,6 @@ def step_of(layer: Layer, library: Any, at: str) -> Forward:
 
 
 def loss_of(loss: Loss, library: Any) -> Callable[[Any, Any], Any]:
-    """Return the mean loss, a function of outputs and targets."""
     if isinstance(loss, SoftmaxCrossEntropy):
         return library.cross_entropy  # type: ignore[no-any-return]
     if not isinstance(loss, (LogCosh, MeanSquaredError)):

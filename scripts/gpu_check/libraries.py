@@ -68,12 +68,10 @@ class Library(Child):
         self.name = self.skip = ""
 
     def introduce(self) -> None:
-        """Wait until the process sends its name."""
         with suppress(LibraryError):
             self.name, self.skip = self.reply()
 
     def ask(self, *question: Any) -> Any:
-        """Send a question, and return the answer."""
         self.tell(question)
         return self.reply()
 
@@ -114,7 +112,6 @@ def serve(connection: Any, adapter: str, mode: str) -> None:
 
 
 def answer_for(connection: Any, library: Any, mode: str, cell: Any) -> None:
-    """Train one cell, and request the number of epochs each time."""
     wants_accuracy = False
 
     def ask(done: Stretch | None) -> int:

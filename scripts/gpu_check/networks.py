@@ -41,8 +41,6 @@ DROPOUT = 0.1
 
 
 class Network(NamedTuple):
-    """A network, its loss, optimizer and metric, and its rows with targets."""
-
     layers: Sequence[Layer]
     loss: Loss
     optimizer: Optimizer
@@ -58,19 +56,16 @@ class Network(NamedTuple):
 
 
 def realmlp(rows: int, numbers: int, units: int) -> Network:
-    """Return a RealMLP for regression with three hidden layers."""
     return from_recipe(gpunn.tabular.realmlp, "robust", rows, numbers, units)
 
 
 def tabm(rows: int, numbers: int, units: int, kind: str = "mini") -> Network:
-    """Return a TabM of 8 members for regression with three hidden layers."""
     return from_recipe(gpunn.tabular.tabm, "quantile", rows, numbers, units, kind=kind, members=8)
 
 
 def from_recipe(
     make: Callable[..., Recipe], scaling: str, rows: int, numbers: int, units: int, **options: Any
 ) -> Network:
-    """Return a recipe's model for a table with `numbers` columns of numbers."""
     generator = np.random.default_rng(0)
     table: dict[str, Any] = {f"x{n}": generator.standard_normal(rows) for n in range(numbers)}
     for name, size in CATEGORIES.items():
@@ -107,7 +102,6 @@ def like_realmlp(rows: int, numbers: int, units: int) -> Network:
 
 
 def custom(rows: int, numbers: int, units: int) -> Network:
-    """Return a network with a custom layer, by operations, and a custom loss, on arrays."""
     layers = [Dense(units, "relu"), Residual([Dense(units, "relu"), Dense(units)]), Dense(1)]
     return of_numbers(layers, rows, numbers, LogCosh())
 
@@ -138,7 +132,6 @@ def images(rows: int, numbers: int, units: int) -> Network:
 def of_numbers(
     layers: Sequence[Layer], rows: int, numbers: int, loss: Loss | None = None
 ) -> Network:
-    """Return a network for columns of numbers; the targets depend on the first two."""
     X = np.random.default_rng(0).standard_normal((rows, numbers), np.float32)
     y = np.sin(2 * X[:, :1]) + X[:, 1:2]
     return Network(layers, loss or MeanSquaredError(), Adam(), "r2", X, y.astype(np.float32))

@@ -86,7 +86,6 @@ class Step(NamedTuple):
     add: Callable[[Row], object]
 
     def seconds_left(self) -> float:
-        """Return the seconds until the step is stopped."""
         return self.deadline - time.monotonic()
 
 
@@ -121,7 +120,6 @@ def run(
 def work(
     connection: Any, module: str, quick: bool, done: Sequence[Row], deadline: float, printed: str
 ) -> None:
-    """Run a step; this is the step's process."""
     os.setsid()
     threading.Thread(target=end_with_parent, daemon=True).start()
     for descriptor in (1, 2):
@@ -131,7 +129,6 @@ def work(
 
 
 def outcome_of(module: str, step: Step) -> Outcome:
-    """Return a step's outcome, also if it raises an error."""
     try:
         outcome: Outcome = called(f"steps.{module}", "run", step)
         return outcome
@@ -143,18 +140,15 @@ def outcome_of(module: str, step: Step) -> Outcome:
 
 
 def called(module: str, function: str, *arguments: Any) -> Any:
-    """Call a function of a module that needs the device."""
     device.prepare()
     return getattr(importlib.import_module(module), function)(*arguments)
 
 
 def first_line(error: Exception) -> str:
-    """Return an error's type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def printed_by(*command: str) -> str:
-    """Return a command's output, or "" if it can't run or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -24,13 +24,11 @@ backend = f"cupy:{world.local_rank}"
 
 
 def trained(data, sizes, batch):
-    """Train with all ranks, and return the history."""
     trainer = training.trainer(sizes, backend, metrics=("accuracy",), communicator=world)
     return trainer.fit(data.X, data.y, epochs=EPOCHS, batch_size=batch, progress=False)
 
 
 def speed(batch):
-    """Return rows a second in the last epoch."""
     data = training.mnist_or_synthetic()
     sizes = (training.FEATURES, *HIDDEN, training.CLASSES)
     return trained(data, sizes, batch).rows[-1]["samples_per_second"]

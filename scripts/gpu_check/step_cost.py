@@ -30,7 +30,6 @@ class Cost(NamedTuple):
 
 
 def nbytes(*arrays: Any) -> int:
-    """Return the bytes of distinct arrays; None counts as 0."""
     return sum({id(each): each.nbytes for each in arrays if each is not None}.values())
 
 
@@ -95,8 +94,6 @@ LEDGER: dict[str, Callable[[Any], Cost]] = {
 
 
 class Call(NamedTuple):
-    """An operation of a step, its arguments as a namespace, and its cost if it is known."""
-
     operation: Operation
     arguments: Arguments
     cost: Cost | None
@@ -109,7 +106,6 @@ class Call(NamedTuple):
 
 
 def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call]:
-    """Return the operations of an update, as the backend runs them in `fit`."""
     with patch.object(backend, "lower", wraps=backend.lower) as lower:
         fit()
     calls = []

@@ -26,7 +26,6 @@ class WheelsError(Exception):
 
 
 def required() -> dict[str, str]:
-    """Return gpunn's requirements, with the module of each."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # "array-api-compat>=1.11" is imported as array_api_compat.
     return {
@@ -35,17 +34,14 @@ def required() -> dict[str, str]:
 
 
 def absent_requirements() -> dict[str, str]:
-    """Return the requirements that are not installed, with the module of each."""
     return {each: name for each, name in required().items() if not installed(name)}
 
 
 def installed(module: str) -> bool:
-    """Return whether a module can be found."""
     return importlib.util.find_spec(module) is not None
 
 
 def overview(environment: Mapping[str, str], data: str | None) -> str:
-    """Return one line with everything to bring, and what of it is absent here."""
     modules = (*required().values(), *OPTIONAL)
     absent = [name for name in modules if not installed(name)]
     absent += [name for name in PROGRAMS if shutil.which(name) is None]
@@ -57,7 +53,6 @@ def overview(environment: Mapping[str, str], data: str | None) -> str:
 
 
 def install(folder: Path, target: Path) -> None:
-    """Install the absent requirements from a folder of wheels, for this and further processes."""
     absent = absent_requirements()
     if not absent:
         return

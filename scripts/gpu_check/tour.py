@@ -45,7 +45,6 @@ def trainings() -> list[tuple[Sequence[Any], Any, Any, str, dict[str, Any]]]:
 
 
 def run(**options: Any) -> None:
-    """Train, evaluate and predict with each network; `options` are further backend options."""
     generator = np.random.default_rng(0)
     X = generator.standard_normal((ROWS, FEATURES)).astype(np.float32)
     y = np.arange(ROWS) % CLASSES
@@ -65,7 +64,6 @@ def run(**options: Any) -> None:
 
 
 def train(trainer: gpunn.Trainer, X: Any, y: Any, weights: Any) -> None:
-    """Train for two epochs, evaluate and predict."""
     trainer.fit(X, y, epochs=2, batch_size=BATCH, sample_weight=weights, progress=False)
     trainer.evaluate(X, y)
     trainer.model.predict(X)
@@ -73,7 +71,6 @@ def train(trainer: gpunn.Trainer, X: Any, y: Any, weights: Any) -> None:
 
 @contextmanager
 def compiled_sources(seen: Callable[[str, float], object]) -> Iterator[None]:
-    """Call `seen(source, seconds)` for each source that CuPy compiles."""
     compile_module: Any = compiler._compile_module_with_cache
 
     def compile_and_report(source: str, *arguments: Any, **options: Any) -> Any:

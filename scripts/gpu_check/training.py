@@ -23,15 +23,12 @@ SEED = 0
 
 
 class Rule(NamedTuple):
-    """An optimizer of all libraries, with its learning rate, weight decay and clipping."""
-
     kind: type[Optimizer]
     rate: float
     decay: float = 0.0
     max_norm: float | None = None
 
     def optimizer(self) -> Optimizer:
-        """Return gpunn's optimizer."""
         return self.kind(self.rate, weight_decay=self.decay, max_norm=self.max_norm)
 
 
@@ -54,7 +51,6 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in tables."""
         return f"{self.network}, batch {self.batch}, {self.optimizer}, {self.precision}"
 
 
@@ -69,7 +65,6 @@ class Data(NamedTuple):
 
 
 def digits() -> Data:
-    """Return the bundled digits, or some of them in a rehearsal."""
     arrays = gpunn.data.load_digits()
     return scaled("digits", [each[:512] for each in arrays] if device.REHEARSAL else arrays, 16)
 
@@ -87,7 +82,6 @@ def mnist() -> Data | None:
 
 
 def scaled(name: str, arrays: Sequence[np.ndarray], top: int) -> Data:
-    """Return data with pixels scaled from [0, top] to [0, 1]."""
     X, y, X_test, y_test = arrays
     return Data(name, (X / top).astype(np.float32), y, (X_test / top).astype(np.float32), y_test)
 
@@ -108,7 +102,6 @@ def mnist_or_synthetic() -> Data:
 
 @functools.cache
 def with_features(features: int) -> Data:
-    """Return `mnist_or_synthetic` with only `features` of its columns."""
     data = mnist_or_synthetic()
     columns = np.linspace(0, FEATURES - 1, features).astype(int)  # the first pixels are always 0
     return data._replace(X=data.X[:, columns], X_test=data.X_test[:, columns])
@@ -136,7 +129,6 @@ def trainer(
     communicator: Any = None,
     seed: int = SEED,
 ) -> gpunn.Trainer:
-    """Return the trainer of a ReLU network for classes, with Adam."""
     model = gpunn.Sequential(dense_layers(sizes[1:]), sizes[0], backend, seed=seed)
     optimizer = RULES["adam"].optimizer()
     return gpunn.Trainer(
@@ -164,7 +156,6 @@ def initial_parameters(task: Network) -> dict[str, tuple[np.ndarray, bool]]:
 
 
 def order(epoch: int, rows: int) -> np.ndarray:
-    """Return the order of an epoch's rows in gpunn's trainer."""
     return permutation(SEED, epoch, rows)
 
 
@@ -175,12 +166,10 @@ def distance(expected: Sequence[float], actual: Sequence[float], relative: bool 
 
 
 def largest(distances: Sequence[float]) -> float:
-    """Return the maximum, or NaN if a value is NaN."""
     return math.nan if any(map(math.isnan, distances)) else max(distances)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a plain-text table."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]

@@ -14,7 +14,7 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Generated functions: their sources by name. Functions of equal source are stored once."""
+    """Functions of equal source are stored once."""
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()

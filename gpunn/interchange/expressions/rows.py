@@ -93,7 +93,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts an expression's nodes to nodes of rows (`made`), if they depend on a variable."""
+    """Converts the nodes that depend on a variable to nodes for one row; `made` has the results."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

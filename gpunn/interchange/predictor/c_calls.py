@@ -19,7 +19,6 @@ COPIES = ("columns", *JOINS)
 
 
 def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
-    """Return whether a step calls one of these functions and has no printed function."""
     return step.expression is None and step.function in functions
 
 

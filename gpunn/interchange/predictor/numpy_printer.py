@@ -45,7 +45,6 @@ def reduction(function: str) -> Callable[[Node], Form]:
 
 
 def placed(node: Node) -> Form:
-    """Return the form of columns of zeros before and after an array's columns."""
     after = node.shape[-1] - node.data - node.args[0].shape[-1]
     widths = "(0, 0), " * len(node.shape) + f"({node.data}, {after})"
     return Form(f"np.pad({{0}}, ({widths}))")

@@ -405,7 +405,6 @@ class TabularSearch(TabularEstimator):
             yield row
 
     def _parts(self, plan: Plan) -> list[tuple[EncodedRows, EncodedRows, Schema]]:
-        """Return each fold's training rows, held-out rows and schema."""
         schema = plan.schemas[FAMILIES[0]]
 
         def encoded(rows: Rows, training: Rows) -> EncodedRows:

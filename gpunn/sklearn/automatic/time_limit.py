@@ -51,7 +51,6 @@ class TimeShare:
         self._lock = threading.Lock()
 
     def begin(self) -> float:
-        """Return the time at which the network that begins now has to end."""
         with self._lock:
             in_turn = math.ceil(self._waiting / self._threads)
             self._waiting = max(1, self._waiting - 1)

@@ -44,7 +44,6 @@ def year(dates: np.ndarray) -> np.ndarray:
 
 
 def month(dates: np.ndarray) -> np.ndarray:
-    """Return the months, 1 to 12."""
     months: np.ndarray = dates.astype("datetime64[M]").astype(np.int64) % 12 + 1
     return months
 

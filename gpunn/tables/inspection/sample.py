@@ -73,7 +73,6 @@ def some_rows(table: Table, most: int) -> np.ndarray:
 
 
 def codes_of(cells: Coded, texts: Sequence[str | None]) -> np.ndarray:
-    """Return the number of each row's category; -1 if the category is missing."""
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     codes = [-1 if text is None else numbers[text] for text in texts]
     return cells.take(np.array(codes, dtype=np.int64), -1)

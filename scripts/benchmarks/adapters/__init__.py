@@ -39,20 +39,16 @@ AfterEpoch = Callable[[Epoch], bool]
 
 
 class Adapter(Protocol):
-    """The interface of a library."""
-
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None: ...
 
 
 def load(name: str) -> Adapter:
-    """Import the adapter "module.Class" and its library."""
     module, _, cls = name.partition(".")
     adapter: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), cls)()
     return adapter
 
 
 def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
-    """Return an epoch's logs, computed from means over its batches."""
     logs = dict(zip(("loss", *task.metrics), means, strict=True))
     if "root_mean_squared_error" in logs:
         logs["root_mean_squared_error"] **= 0.5
@@ -60,7 +56,6 @@ def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
 
 
 def checked(logs: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the logs of an epoch; raise an error if the loss is not finite."""
     if not math.isfinite(logs["loss"]):
         raise ArithmeticError(f"the loss became {logs['loss']}")
     return logs

@@ -15,14 +15,10 @@ Call = Callable[[], object]
 
 
 class NumpyProducts:
-    """np.matmul into existing arrays."""
-
     def call(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:
-        """Return a function that computes a @ b into `out`."""
         return partial(np.matmul, a, b, out=out)
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
-        """Compute an epoch's products again and again."""
         calls = self.step(task)
         steps = len(rows.X) // task.batch_size
         while True:
@@ -49,7 +45,6 @@ class NumpyProducts:
         return calls
 
     def product(self, product: Product) -> Call:
-        """Return the call of one product, its operands laid out as in a step."""
         m, n, k, kind = product
         random = partial(np.random.default_rng(0).random, dtype=np.float32)
         a = random((k, m)).T if kind == "weight gradient" else random((m, k))

@@ -15,8 +15,6 @@ from benchmarks.work import Rows, Task, initial_weights
 
 
 class Gpunn:
-    """`Trainer.fit`; the environment of the process decides whether it has compiled kernels."""
-
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         inputs, *hidden, outputs = task.sizes
         layers = [layer for units in hidden for layer in hidden_layers(task, units)]
@@ -40,7 +38,6 @@ dense = partial(gpunn.layers.Dense, bias_initializer="zeros")  # all libraries s
 
 
 def hidden_layers(task: Task, units: int) -> list[gpunn.layers.Layer | str]:
-    """Return a hidden layer: dense, normalized, activated, dropped out."""
     layers: list[gpunn.layers.Layer | str] = [dense(units, activation=task.activation)]
     if task.normalization:
         activation = gpunn.layers.Activation(task.activation)
@@ -49,7 +46,6 @@ def hidden_layers(task: Task, units: int) -> list[gpunn.layers.Layer | str]:
 
 
 def loss(task: Task) -> dict[str, Any]:
-    """Return the task's loss as a configuration."""
     if task.loss == "half_squared_error":
         return {"name": "mean_squared_error", "over_outputs": "half_sum"}
     smoothing = {"label_smoothing": task.label_smoothing} if task.label_smoothing else {}
@@ -57,7 +53,6 @@ def loss(task: Task) -> dict[str, Any]:
 
 
 def optimizer(task: Task) -> dict[str, Any]:
-    """Return the task's optimizer as a configuration."""
     rate: float | gpunn.schedules.Schedule = task.learning_rate
     if task.schedule == "cosine":
         rate = gpunn.schedules.Cosine(task.learning_rate)

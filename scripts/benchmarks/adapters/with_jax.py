@@ -42,8 +42,6 @@ KEPT = 0.9
 
 
 class Compiled(NamedTuple):
-    """The functions of a task; they are compiled once for each number of steps."""
-
     start: Any
     step: Any
     epoch: Any
@@ -52,12 +50,9 @@ class Compiled(NamedTuple):
 
 
 class Scan:
-    """The whole epoch in one call, over data on the device."""
-
     def run_epoch(
         self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
     ) -> tuple[Any, Any]:
-        """Return the state after an epoch, and the means of its loss and metrics."""
         return compiled.epoch(state, data, order, key)
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
@@ -88,8 +83,6 @@ class Scan:
 
 
 class Loop(Scan):
-    """A Python loop around the step."""
-
     def run_epoch(
         self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
     ) -> tuple[Any, Any]:
@@ -183,7 +176,6 @@ def functions(task: Task, steps: int) -> Compiled:
 
 
 def normalize(task: Task, x: Any, average: Any, training: bool) -> tuple[Any, Any]:
-    """Return x standardized, and the running averages."""
     if task.normalization == "layer_norm":
         mean, variance = x.mean(1, keepdims=True), x.var(1, keepdims=True)
     elif training:

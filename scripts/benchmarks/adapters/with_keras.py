@@ -22,15 +22,12 @@ METRICS = {
 
 
 class Keras:
-    """`Model.fit`."""
-
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         keras.config.set_floatx(task.dtype)
         with jax.enable_x64(task.dtype == "float64"):
             self.train_in_dtype(task, rows, seed, after_epoch)
 
     def train_in_dtype(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
-        """Train, where arrays may have the task's dtype."""
         keras.utils.set_random_seed(seed)
         model = network(task, seed)
         steps = len(rows.X) // task.batch_size
@@ -56,7 +53,6 @@ class Keras:
 
 
 def network(task: Task, seed: int) -> keras.Sequential:
-    """Return the network with its initial weights."""
     inputs, *hidden, outputs = task.sizes
     # An L2 penalty on the mean of the losses, assuming sample weights with mean 1.
     penalty = task.l2_penalty / 2 / task.batch_size
@@ -110,8 +106,6 @@ def loss(task: Task) -> Any:
 
 
 class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The task's schedule."""
-
     def __init__(self, task: Task, steps: int) -> None:
         self.task, self.steps = task, steps
 
@@ -142,8 +136,6 @@ def optimizer(task: Task, steps: int) -> Any:
 
 
 class Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Times the epochs and ends training."""
-
     def __init__(self, after_epoch: AfterEpoch) -> None:
         super().__init__()
         self.after_epoch = after_epoch

@@ -13,8 +13,6 @@ from benchmarks.work import Rows, Task, initial_weights
 
 
 class Sklearn:
-    """`MLPClassifier.partial_fit`."""
-
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         model = WithInitialWeights(
             task.sizes[1:-1],

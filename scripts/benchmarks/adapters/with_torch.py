@@ -46,10 +46,7 @@ METRICS: dict[str, Callable[[Any, Any], Any]] = {  # of each row
 
 
 class Eager:
-    """One operation after another."""
-
     def prepared(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function that computes a batch's loss and metrics."""
         return forward
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
@@ -93,15 +90,12 @@ class Eager:
 
 
 class Compiled(Eager):
-    """Forward and backward pass by torch.compile."""
-
     def prepared(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         torch._dynamo.reset()  # so that no network of this process counts as a recompilation
         return torch.compile(forward, dynamic=False)
 
 
 def network(task: Task, seed: int) -> torch.nn.Sequential:
-    """Return the network with its initial weights."""
     dtype = getattr(torch, task.dtype)
     layers: list[torch.nn.Module] = []
     for weights in initial_weights(task, seed):
@@ -120,7 +114,6 @@ def network(task: Task, seed: int) -> torch.nn.Sequential:
 
 
 def forward_of(task: Task, model: torch.nn.Module) -> Callable[..., Any]:
-    """Return the function from a batch to its loss and metrics."""
     of_rows = [METRICS[name] for name in task.metrics]
     options = {"label_smoothing": task.label_smoothing} if task.label_smoothing else {}
     loss_of = partial(LOSSES[task.loss], **options)

@@ -25,7 +25,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def start(mode: str) -> str:
-    """Return the name and versions of the timed libraries."""
     try:
         get_backend("cupy", **OPTIONS[mode])
     except BackendUnavailableError as reason:
@@ -36,7 +35,6 @@ def start(mode: str) -> str:
 
 
 def train(mode: str, cell: Cell, ask: Ask) -> None:
-    """Train all epochs in one call of fit."""
     backend = get_backend("cupy", matmul_precision=cell.precision, **OPTIONS[mode])
     clock = Clock(ask)
     recorded = backend.recorded
@@ -56,8 +54,6 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
 
 
 class Clock(Callback):
-    """Times each stretch of epochs, and requests the length of the next stretch."""
-
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.marks: list[Any] = []
@@ -78,7 +74,6 @@ class Clock(Callback):
         self.begin(trainer, None)
 
     def begin(self, trainer: gpunn.Trainer, done: Stretch | None) -> None:
-        """Start a stretch."""
         self.left = self.ask(done)
         if not self.left:
             trainer.stop_reason = "timed"

@@ -33,7 +33,6 @@ MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "
 
 
 def start(mode: str) -> str:
-    """Return the library's name and version."""
     if jax.default_backend() != "gpu":
         raise SkipError(f"this JAX, {jax.__version__}, finds no CUDA device")
     return f"jax {jax.__version__}"
@@ -78,7 +77,6 @@ def functions(key: Any) -> SimpleNamespace:
 
 
 def train(mode: str, cell: Cell, ask: Ask) -> None:
-    """Train a cell with JAX."""
     precision = None if mode == "defaults" else MATMUL_PRECISION[cell.precision]
     jax.config.update("jax_default_matmul_precision", precision)
     task, rule = training.network(cell), training.RULES[cell.optimizer]

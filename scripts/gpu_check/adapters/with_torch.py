@@ -33,7 +33,6 @@ WARM_UP = 3
 
 
 def start(mode: str) -> str:
-    """Return the library's name and version."""
     if not torch.cuda.is_available():
         raise SkipError(f"this PyTorch, {torch.__version__}, finds no CUDA device")
     if "compiled" in mode:
@@ -45,7 +44,6 @@ def start(mode: str) -> str:
 
 
 def functions() -> SimpleNamespace:
-    """Return PyTorch's functions for `elsewhere`."""
     nn = torch.nn.functional
 
     def convolution(x: Any, W: Any, b: Any, patch: tuple[int, int, int]) -> Any:
@@ -142,7 +140,6 @@ def on(target: str, name: str, values: Any) -> Any:
 
 
 def optimizer_of(rule: Rule, parameters: Any, initial: Any, mode: str) -> Any:
-    """Return PyTorch's optimizer."""
     groups = [
         {"params": [parameters[name] for name, (_, decays) in initial.items() if decays]},
         {

@@ -34,7 +34,6 @@ Logs = dict[str, list[float]]
 
 
 def run(step: Step) -> Outcome:
-    """Train on the digits, random tables and MNIST if available; compare each epoch's logs."""
     mnist = None if step.quick else training.mnist()
     trainings: dict[str, Callable[[str], Logs]] = {
         "digits": partial(trained, training.digits()),
@@ -61,21 +60,18 @@ def run(step: Step) -> Outcome:
 
 
 def trained(data: training.Data, backend: str) -> Logs:
-    """Train with the same initial weights and order of rows, and return the logs."""
     sizes = (data.X.shape[1], *HIDDEN, training.CLASSES)
     trainer = training.trainer(sizes, backend, metrics=("accuracy",))
     return fit(trainer, data.X, data.y, (data.X_test, data.y_test), LIMITS["digits"])
 
 
 def trained_table(make: Make, backend: str) -> Logs:
-    """Train a network on a random table, and return the logs."""
     network = make(ROWS)._replace(metric="")
     X, y = network.X, network.y
     return fit(network.trainer(backend), X, y, (X, y), ("loss", "val_loss"))
 
 
 def fit(trainer: gpunn.Trainer, X: Any, y: Any, validation_data: Any, names: Any) -> Logs:
-    """Train some epochs, and return the named logs."""
     history = trainer.fit(
         *(X, y),
         epochs=EPOCHS,
@@ -87,7 +83,6 @@ def fit(trainer: gpunn.Trainer, X: Any, y: Any, validation_data: Any, names: Any
 
 
 def beyond(differences: dict[str, float], limits: dict[str, float]) -> list[str]:
-    """Return descriptions of differences that exceed their limits."""
     # Not `difference > limit`, so that NaN exceeds it.
     wrong = [name for name in limits if not differences[name] <= limits[name]]
     return [f"{name} by {differences[name]:.1e} (at most {limits[name]:.0e})" for name in wrong]

@@ -36,7 +36,6 @@ def run(step: Step) -> Outcome:
 
 
 def unusable(finding: diagnosis.Finding) -> Outcome:
-    """Return the outcome if no device is usable."""
     reason = f"{finding.problem}. To fix it: {finding.fix}"
     traces = device.traces()
     if not finding.absent or (finding.name != "import cupy" and traces and not device.hidden()):
@@ -45,7 +44,6 @@ def unusable(finding: diagnosis.Finding) -> Outcome:
 
 
 def wrong_with_products(backend: Backend, described: dict[str, Any]) -> list[str]:
-    """Return problems of cuBLAS and cuBLASLt, without which training is slow."""
     problems = []
     if described["matmul"].startswith("cupy.matmul"):
         problems.append(f"cuBLAS: {described['matmul']}")

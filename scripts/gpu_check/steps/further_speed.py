@@ -7,5 +7,4 @@ from steps import speed
 
 
 def run(step: Step) -> Outcome:
-    """Time further networks, batch sizes, precisions and variants."""
     return speed.time_all(step, speed.further_turns())

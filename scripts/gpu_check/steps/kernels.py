@@ -64,7 +64,6 @@ def run(step: Step) -> Outcome:
 
 
 def dense_step(cell: Cell) -> list[Row]:
-    """Time the step of a dense network."""
     backend = get_backend("cupy", matmul_precision=cell.precision)
     network = training.network(cell)
     rows = np.arange(cell.batch * IN_A_ROW) % len(network.X)
@@ -73,7 +72,6 @@ def dense_step(cell: Cell) -> list[Row]:
 
 
 def table_step(make: Make) -> list[Row]:
-    """Time the step of a network on a random table."""
     network = make(BATCH * IN_A_ROW)
     trainer = network.trainer(get_backend("cupy"))
     return timed_step(trainer, network.X, network.y, BATCH, "float32")
@@ -105,7 +103,6 @@ def timed_step(trainer: gpunn.Trainer, X: Any, y: Any, batch: int, precision: st
 
 
 def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
-    """Return the median time of operations that run many times in a row."""
     repeat = backend.lower([call.operation for call in calls] * IN_A_ROW)
     times = []
     for _ in range(LAUNCHES + 2):  # the first compiles, and the second records
@@ -121,7 +118,6 @@ def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
 
 
 def described(row: Row) -> list[str]:
-    """Return a line of the table; without a known cost it has only the time."""
     time = f"{row['microseconds']:.2f}"
     if "bytes" not in row:
         return [row["operation"], time, *[""] * (len(HEAD) - 2)]

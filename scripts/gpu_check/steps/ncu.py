@@ -29,7 +29,6 @@ FEWEST_LEFT = 10.0
 
 
 def run(step: Step) -> Outcome:
-    """Add a row for each network, with the time of each kernel."""
     if device.REHEARSAL:
         raise SkipError("a rehearsal has no GPU code to time")
     program = shutil.which("ncu")

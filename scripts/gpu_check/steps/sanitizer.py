@@ -20,7 +20,6 @@ FOUND = 9  # exit status that compute-sanitizer is asked to return for findings
 
 
 def run(step: Step) -> Outcome:
-    """Run the tour with two of the sanitizer's tools."""
     if device.REHEARSAL:
         raise SkipError("a rehearsal has no GPU code to check")
     program = shutil.which("compute-sanitizer")
@@ -72,11 +71,9 @@ def checked(step: Step, tool: str, command: list[str]) -> tuple[str, str]:
 
 
 def printed_by(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command, and return its status and output."""
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def findings(printed: str) -> int | None:
-    """Return the number of findings in the sanitizer's summary, or None without a summary."""
     summary = re.search(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)", printed)
     return None if summary is None else int(summary[1])

@@ -26,7 +26,6 @@ Seen = dict[str, Any]
 
 
 def run(step: Step) -> Outcome:
-    """Train with one, two and all devices; compare losses, and show rows a second."""
     import cupy
 
     devices = cupy.cuda.runtime.getDeviceCount()
@@ -53,7 +52,6 @@ def run(step: Step) -> Outcome:
 
 
 def launcher() -> str:
-    """Return MPI's launcher."""
     if importlib.util.find_spec("mpi4py") is None:
         raise SkipError("mpi4py is not installed")
     folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -64,7 +62,6 @@ def launcher() -> str:
 
 
 def trained(step: Step, number: int, launch: list[str], communicator: str) -> Seen:
-    """Return the results of `number` ranks; raise RuntimeError if they fail or take too long."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "seen.json")
         command = [*launch, sys.executable, str(PROGRAM), communicator, str(path)]
@@ -86,12 +83,10 @@ def trained(step: Step, number: int, launch: list[str], communicator: str) -> Se
 
 
 def speeds(seen: Seen) -> dict[int, float]:
-    """Return the rows a second for each batch size."""
     return {int(batch): float(speed) for batch, speed in seen["rows a second"].items()}
 
 
 def show(seen: dict[int, Seen]) -> None:
-    """Print a table of rows a second."""
     alone = speeds(seen[1])
     rows = [
         (number, batch, f"{speed:,.0f}", f"{speed / max(alone.values()):.2f}")

@@ -22,7 +22,6 @@ from process import FAILED, PASSED, Outcome, SkipError, Step
 
 
 def run(step: Step) -> Outcome:
-    """Train the tour here and on the emulated device, and compare the sources."""
     if shutil.which("g++") is None:
         raise SkipError("the emulated device needs g++, which is not installed")
     here = harvest()
@@ -46,7 +45,6 @@ def run(step: Step) -> Outcome:
 
 
 def harvest() -> set[str]:
-    """Return every source that CuPy compiles during the tour."""
     sources = set()
     with tour.compiled_sources(lambda source, _: sources.add(source)):
         tour.run(fused_products=False)

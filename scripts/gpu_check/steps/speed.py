@@ -79,7 +79,6 @@ Turn = tuple[Cell, list[str]]
 
 
 def run(step: Step) -> Outcome:
-    """Time three networks."""
     return time_all(step, first_turns())
 
 
@@ -131,7 +130,6 @@ def first_turns() -> list[Turn]:
 
 
 def further_turns() -> list[Turn]:
-    """Return the other cells, the most important first."""
     if device.REHEARSAL:  # two of them, in one process
         return [(table_cell(name), ["gpunn, measured products"]) for name in [*TIMED][1:3]]
     first = [cell for cell, _ in first_turns()]
@@ -146,13 +144,11 @@ def further_turns() -> list[Turn]:
 
 
 def table_cell(name: str) -> Cell:
-    """Return the cell of a network on a random table."""
     batch = 16 if device.REHEARSAL else 256
     return Cell(name, batch, "adamw" if name == ENSEMBLE else "adam", "float32")
 
 
 def variants(cell: Cell) -> list[str]:
-    """Return the variants that are timed in a cell, without compiled ones."""
     names = [name for name in VARIANTS if "compiled" not in name]
     return [name for name in names if cell.precision == "float32" or "defaults" not in name]
 
@@ -160,7 +156,6 @@ def variants(cell: Cell) -> list[str]:
 def timed(
     step: Step, libraries: dict[str, Library], turns: list[tuple[Cell, list[str]]]
 ) -> tuple[list[Row], int]:
-    """Return the rows of all timed turns, and the number of turns without time."""
     rows, untimed = list(step.done), 0
     known = {(row["cell"], row["form"]) for row in rows}
     for library in libraries.values():
@@ -220,12 +215,10 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
 
 
 def short_of_target(stretches: list[Row]) -> bool:
-    """Return whether another epoch is needed to reach the target."""
     return len(stretches) < MOST_EPOCHS and bool(stretches[-1]["accuracy"] < TARGET)
 
 
 def measured(stretches: list[Row], steps: int) -> Row:
-    """Return times and losses of a cell with `steps` updates in an epoch."""
     done = stretches[1 - ROUNDS :]
 
     def per_step(clock: str) -> list[float]:
@@ -268,7 +261,6 @@ def different_losses(rows: list[Row]) -> list[str]:
 
 
 def table(rows: list[Row]) -> str:
-    """Return the host's and the device's microseconds a step, a column for each variant."""
     variants = list(dict.fromkeys(row["form"] for row in rows))
     by = {(row["cell"], row["form"]): row for row in rows}
     lines = [
@@ -288,7 +280,6 @@ def table(rows: list[Row]) -> str:
 
 
 def shown(row: Row | None) -> str:
-    """Return the text of a cell of the table."""
     if row is None or "error" in row:
         return "" if row is None else "failed"
     on_device = row["device microseconds a step"]

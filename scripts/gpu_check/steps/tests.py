@@ -69,7 +69,6 @@ class Rows:
         self.step, self.rows, self.left = step, list(step.done), 0
 
     def add(self, report: Any, seconds: float) -> None:
-        """Add a row for pytest's report of a test or file."""
         what = report.longrepr
         reason = what[2] if isinstance(what, tuple) else str(what or "")
         row = {
@@ -89,17 +88,14 @@ class Rows:
         self.left = len(items)
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Add a row for a file that can't be read or is skipped."""
         if report.outcome != "passed":
             self.add(report, 0.0)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Add a row for the call of a test, and for a setup or teardown that did not pass."""
         if report.when == "call" or report.outcome != "passed":
             self.add(report, report.duration)
 
     def pytest_runtest_teardown(self, item: Any) -> None:
-        """Stop before the time is up."""
         self.left -= 1
         if self.left and self.step.seconds_left() < ENOUGH:
             item.session.shouldstop = "the time is up"
@@ -127,7 +123,6 @@ def compare_operations(step: Step) -> tuple[list[Row], int]:
 
 
 def outcome_of(what: str, rows: list[Row], left: int, status: int = NO_TESTS) -> Outcome:
-    """Return the outcome for the rows of tests; without passed tests, it is a failure."""
     counts = Counter(row["outcome"] for row in rows)
     kinds = [f"{counts[kind]} {kind}" for kind in ("passed", "failed", "skipped") if counts[kind]]
     summary = f"{what}: {', '.join(kinds)}"

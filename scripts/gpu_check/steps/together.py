@@ -18,7 +18,6 @@ THREADS = (1, 3) if device.REHEARSAL else (1, 2, 4, 8, 16)
 
 
 def run(step: Step) -> Outcome:
-    """Train networks with other seeds separately, then in some threads; compare parameters."""
     random = np.random.default_rng(0)
     ratios = []
     for sizes in SIZES:
@@ -42,7 +41,6 @@ def run(step: Step) -> Outcome:
 
 
 def prepared(sizes: tuple[int, ...], X: np.ndarray, y: np.ndarray) -> list[gpunn.training.Fit]:
-    """Return fits of networks that differ in their seeds."""
     options = {"epochs": EPOCHS, "batch_size": BATCH, "progress": False}
     return [
         training.trainer(sizes, "cupy", seed=seed).prepare(X, y, **options)

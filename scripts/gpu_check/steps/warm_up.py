@@ -14,7 +14,6 @@ KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+(\w+
 
 
 def run(step: Step) -> Outcome:
-    """Train the tour's networks, with a row for each source that CuPy compiles or loads."""
     compiled: list[tuple[float, str]] = []
 
     def seen(source: str, seconds: float) -> None:
