@@ -13,6 +13,10 @@ from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
 
+REPLACEABLE = "loss", "metrics", "validation_metrics", "optimizer", "log_every", "on_divergence"
+"""Attributes of the trainer that a callback may set. The loss comes first, since setting it may
+also set metrics."""
+
 
 class Changed(NamedTuple):
     fields: dict[int, Any]
@@ -22,15 +26,16 @@ class Changed(NamedTuple):
 class Changes:
     """Compares settings and arrays before and after a callback.
 
-    The settings are the fields of layers, loss, metrics and optimizer, such as a dropout rate. With
-    `vectors`, parameters and buffers are also compared. The optimizer's state is not compared,
-    since the trainer's methods change it on all ranks.
+    The settings are the attributes of the trainer that callbacks may set, and the fields of layers,
+    loss, metrics and optimizer, such as a dropout rate. With `vectors`, parameters and buffers are
+    also compared. The optimizer's state is not compared, since the trainer's methods change it on
+    all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:
         self._trainer, self._vectors = trainer, vectors
         parts = (*family(*trainer.model.layers), trainer.loss, *trainer.metrics, trainer.optimizer)
-        self._fields = fields_of(parts)
+        self._fields = [*((trainer, name) for name in REPLACEABLE), *fields_of(parts)]
         self._values, self._numbers = [], []
         if trainer.ranks.first:
             values = (getattr(part, name) for part, name in self._fields)

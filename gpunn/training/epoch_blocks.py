@@ -171,7 +171,7 @@ class EpochBlocks:
     def _attributes(self) -> list[object]:
         """Return attributes that a recording depends on, but a callback may replace."""
         trainer = self.trainer
-        return [trainer.log_every, trainer.loss, trainer.optimizer, *trainer.metrics]
+        return [trainer.log_every, trainer.loss, trainer.optimizer, *trainer.every_metric]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
         with self._program() as program:

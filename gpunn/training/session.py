@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from gpunn.errors import ArgumentError, DistributedError
+from gpunn.expressions.objects import same
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
@@ -20,7 +21,7 @@ from gpunn.randomness import permutations
 from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
-from gpunn.training.batches.dataset import Subset
+from gpunn.training.batches.dataset import DatasetBuilder, Subset
 from gpunn.training.batches.epoch_cursor import EpochPlan
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes_by_callbacks import Changes
@@ -80,6 +81,8 @@ class TrainingSession:
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options
         self.ranks = trainer.ranks
+        fixed = "model", "gradient_accumulation", "batch_norm"
+        self._fixed = {name: getattr(trainer, name) for name in fixed}
         self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
         if not self.ranks.first:
             self.callbacks = []
@@ -323,17 +326,16 @@ class TrainingSession:
 
     def _resume(self) -> CallbackStates | None:
         trainer, progress = self.trainer, self.trainer.progress
-        names = trainer.log_names_of(self.validation is not None)
-        larger = trainer.larger_is_better
+        larger, names = trainer.larger_is_better, trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: larger[name] for name in names})
         states = None
         checkpoint = self.ranks.agreement.of_first(self._checkpoint(), "a checkpoint")
         if checkpoint is not None:
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
         trainer.resumed = states is not None
-        trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
+        self._name_logs()
+        trainer.history.stopped, trainer.history.rule = "", None
         progress.interrupted = False
-        trainer.history.larger_is_better = larger
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
             if progress.cursor is None:
@@ -343,6 +345,12 @@ class TrainingSession:
                 progress.cursor = None
         progress.last_epoch = progress.first_epoch + self.options.epochs
         return states
+
+    def _name_logs(self) -> None:
+        """Let callbacks and the history know the names of the logs."""
+        trainer = self.trainer
+        trainer.log_names = trainer.log_names_of(self.validation is not None)
+        trainer.history.larger_is_better = trainer.larger_is_better
 
     def _checkpoint(self) -> Checkpoint | None:
         source = self.options.resume_from
@@ -381,20 +389,35 @@ class TrainingSession:
         self.trainer.model.remember(names.features, names.targets, loss.output_activation)
 
     def use_replaced_parts(self) -> None:
-        """A callback may have replaced the trainer's loss or optimizer."""
+        """Make a new step if a callback has replaced the trainer's loss, optimizer or metrics."""
         trainer, recipe = self.trainer, self.recipe
-        same = trainer.loss is recipe.loss and trainer.optimizer is recipe.optimizer
-        if same or not self.ranks.alone:
+        for name, value in self._fixed.items():
+            if getattr(trainer, name) != value:
+                raise ArgumentError(
+                    f"{name}: was {value!r} when fit was called, and is now "
+                    f"{getattr(trainer, name)!r}; change it only between two calls of fit"
+                )
+        parts = [trainer.loss, trainer.optimizer, *trainer.metrics]
+        if same(parts, [recipe.loss, recipe.optimizer, *recipe.metrics]):
             return
+        builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
+        builder.check_network()
         for data in (self.training, self.validation):
-            if isinstance(data, Subset):
-                trainer.loss.check_targets(data.dataset.y, trainer.model.output_shape[0])
+            if data is not None:
+                data.check_again(builder)
         self.step.unload()
-        self.recipe = replace(recipe, loss=trainer.loss, optimizer=trainer.optimizer)
+        self.plan = replace(self.plan, metric_names=trainer.metric_names)
+        self.recipe = replace(
+            recipe,
+            loss=trainer.loss,
+            optimizer=trainer.optimizer,
+            metrics=list(trainer.metrics),
+        )
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
         self._remember_meaning()
+        self._name_logs()
         if self.recovery is not None:
             self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
 

@@ -13,6 +13,8 @@ from worlds import X, Y, difference, history, trained, values, with_dropout
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError
+from gpunn.losses import SoftmaxCrossEntropy
+from gpunn.optimizers import SGD, Adam
 from gpunn.training.callbacks.experiment_trackers import Tracker
 
 
@@ -61,7 +63,20 @@ def copies(callback, trainer):
     trainer.last_gradients()
 
 
-CHANGES = [learning_rate, rate_of_dropout, parameters, optimizers_state, back, copies]
+def loss(callback, trainer):
+    trainer.loss = SoftmaxCrossEntropy(label_smoothing=0.1 * trainer.epoch)
+
+
+def optimizer(callback, trainer):
+    trainer.optimizer = Adam(0.05) if trainer.epoch == 2 else SGD(0.1)
+
+
+def metrics(callback, trainer):
+    trainer.metrics, trainer.log_every = ["brier_score", "accuracy"], trainer.epoch
+
+
+SETTINGS = learning_rate, rate_of_dropout, loss, optimizer, metrics
+CHANGES = [*SETTINGS, parameters, optimizers_state, back, copies]
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -7,7 +7,7 @@ import pytest
 
 import gpunn
 from gpunn import callbacks, layers, optimizers
-from gpunn.errors import DataError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.sharing import sharing_programs
 
@@ -15,6 +15,7 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(70, 4)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 70)
 LOSS = "softmax_cross_entropy"
+MACRO = gpunn.metrics.F1("macro")
 
 
 class Change(callbacks.Callback):
@@ -249,6 +250,49 @@ def test_a_callback_replaces_an_object_for_the_next_epoch(
     np.testing.assert_equal(fitted(one, 3), late)
 
 
+@pytest.mark.parametrize("attribute", ["metrics", "validation_metrics"])
+def test_a_callback_replaces_metrics_for_the_next_epoch(attribute, long_blocks, monkeypatch):
+    def fitted(backend, before, epoch=None):
+        model = gpunn.Sequential([layers.Dense(3)], 4, backend, seed=1)
+        trainer = gpunn.Trainer(model, LOSS, **{attribute: before})
+        replace = [] if epoch is None else [Replace(epoch, attribute, lambda: [MACRO])]
+        options = {"epochs": 6, "batch_size": 16, "validation_split": 0.4, "progress": False}
+        rows = trainer.fit(X, LABELS, callbacks=replace, **options).rows
+        return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+    one = gpunn.get_backend("numpy", threads=1)
+    late = fitted(one, ["accuracy"], 3)
+    assert late == [*fitted(one, ["accuracy"])[:3], *fitted(one, [MACRO])[3:]]
+    with sharing_programs():
+        assert fitted("numpy", ["accuracy"], 3) == late
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    assert fitted(one, ["accuracy"], 3) == late
+
+
+@pytest.mark.parametrize("attribute", ["gradient_accumulation", "batch_norm", "model"])
+def test_a_callback_cannot_replace_what_an_epoch_depends_on(attribute):
+    trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4), LOSS)
+    other = gpunn.Sequential([layers.Dense(3)], 4)
+    values = {"gradient_accumulation": 2, "batch_norm": "local", "model": other}
+    replace = Replace(1, attribute, lambda: values[attribute])
+    with pytest.raises(ArgumentError, match=f"{attribute}: was .* only between two calls of fit"):
+        trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[replace])
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_loss_replaced_during_batches_of_a_function(epoch):
+    def batches(epoch):
+        yield X, -LABELS[:, None] if epoch == 2 else LABELS[:, None]
+
+    model = gpunn.Sequential([layers.Dense(1)], 4)
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    replace = Replace(epoch, "loss", gpunn.losses.Poisson)
+    options = {"steps_per_epoch": 1, "batch_size": 70, "epochs": 4, "progress": False}
+    with pytest.raises(DataError, match="batch 1 of epoch 3: y: poisson needs counts >= 0"):
+        trainer.fit(batches, validation_data=batches, callbacks=[replace], **options)
+    assert model.output_activation == "exponential"
+
+
 def test_a_replaced_loss_gives_outputs_another_meaning():
     model = gpunn.Sequential([layers.Dense(1)], 4, seed=1)
     trainer = gpunn.Trainer(model, "binary_cross_entropy")
@@ -262,3 +306,15 @@ def test_a_replaced_loss_must_fit_the_targets():
     replace = Replace(1, "loss", gpunn.losses.MeanSquaredError)
     with pytest.raises(DataError, match="the targets must have shape"):
         trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[replace])
+
+
+def test_a_replaced_loss_must_need_the_same_format_of_targets():
+    class Centered(gpunn.losses.MeanSquaredError):
+        name = "centered"
+
+        def check_targets(self, y, outputs):
+            return super().check_targets(y, outputs) - 1
+
+    trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(1)], 4, seed=1), "mean_squared_error")
+    with pytest.raises(DataError, match="centered, which needs the targets in another format"):
+        trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[Replace(1, "loss", Centered)])

@@ -284,6 +284,10 @@ class BatchStream:
         activation = builder.loss.output_activation
         builder.model.remember(names.features, names.targets, activation)
 
+    def check_again(self, builder: DatasetBuilder) -> None:
+        """Check the next epochs' batches for another loss or metrics."""
+        self._builder = builder
+
     def inspect_sizes(self, sizes: tuple[int, ...]) -> None:
         if 1 in sizes and not self._warned:
             self._warned = True

@@ -116,6 +116,14 @@ class Subset:
         rows = np.arange(start, stop) if self.indices is None else self.indices[start:stop]
         return replace(self, indices=rows)
 
+    def check_again(self, builder: DatasetBuilder) -> None:
+        """Raise a DataError unless the targets have the format for another loss or metrics."""
+        if not np.array_equal(builder.check_targets(self.dataset.y), self.dataset.y):
+            raise DataError(
+                f"loss: a callback has set {builder.loss.name}, which needs the targets in another "
+                "format than the loss at the beginning; call fit with this loss"
+            )
+
     def unload(self) -> None:
         self.dataset.unload()
 
@@ -190,11 +198,8 @@ class DatasetBuilder:
             raise DataError(f"{prefix}X: expected at least one row; got none")
         check_rows(X.shape[0], {f"{prefix}y": y}, f"{prefix}X")
         check_finite(y, f"{prefix}y", model.dtype)
-        outputs = model.output_shape[0]
         try:
-            targets = self.loss.check_targets(y, outputs)
-            for metric in self.metrics:
-                metric.check_targets(targets, outputs)
+            targets = self.check_targets(y)
         except DataError as error:
             shapes = f"\n{self._diagram(X, y)}" if isinstance(error, ShapeError) else ""
             raise DataError(f"{prefix}{error}{shapes}") from None
@@ -203,6 +208,14 @@ class DatasetBuilder:
             argument = f"{prefix}sample_weight"
             weights = check_weights(weights, len(X), argument, model.dtype, part=part)
         return CheckedData(X, targets, weights, names)
+
+    def check_targets(self, y: np.ndarray) -> np.ndarray:
+        """Return targets in the loss's format; raise a DataError if they don't fit."""
+        outputs = self.model.output_shape[0]
+        targets = self.loss.check_targets(y, outputs)
+        for metric in self.metrics:
+            metric.check_targets(targets, outputs)
+        return targets
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
         fraction = check_fraction("validation_split", validation_split)
