@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -54,4 +55,7 @@ def is_named_as_code(name: str) -> bool:
 
 
 def quoted(name: str) -> str:
-    return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
+    if re.fullmatch(r"[\w.-]+", name):
+        return name
+    # Other shells than Unix's know only double quotes.
+    return shlex.quote(name) if {*'"$`\\!'} & {*name} else f'"{name}"'

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run
 
 from gpunn.tables import read_table, table_of
+from gpunn.tables.column_names import quoted
 from gpunn.tables.inspection import inspect
 
 TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
@@ -205,6 +207,16 @@ def test_what_all_rows_of_a_group_have_in_common_is_no_leak():
 def test_usual_columns_are_no_problem(columns, target):
     found = problems(target, columns, ["let"], split="random")
     assert [each for each in found if "no row has a value" not in each] == []
+
+
+def test_the_only_input_is_meant_to_predict_the_target():
+    columns = {"size": RENT * (1 + NOISE / 99), "rent": RENT}
+    assert inspect(table_of(columns), ["rent"]).problems == []
+
+
+@pytest.mark.parametrize("name", ["rent", "warm rent", "$rent", 'rent "net"', "rent's", "a`rent`"])
+def test_a_shell_reads_quoted_names(name):
+    assert run("sh", "-c", f"printf %s {quoted(name)}").stdout == name
 
 
 def test_few_rows_are_not_compared():
