@@ -10,26 +10,35 @@ import click
 import numpy as np
 
 from benchmarks.figures import table
-from benchmarks.published_tables import TABLES, parts_of, tables_in
+from benchmarks.published_tables import TABLES, Parts, parts_of, tables_in, without_dates
+from benchmarks.table_models import lightgbm
 from benchmarks.tables import in_a_process
-
-TRAINING_ROWS = 3000
 
 INTERVALS, SETS = 0.9, 0.95
 
-VARIANTS: dict[str, dict[str, Any]] = {"": {}, "quantiles": {"quantiles": (0.05, 0.5, 0.95)}}
+QUANTILES = (0.05, 0.5, 0.95)
+
+VARIANTS: dict[str, dict[str, Any]] = {"": {}, "quantiles": {"quantiles": QUANTILES}}
+
+LIGHTGBM = "LightGBM"
+"""Its quantiles are the bounds of intervals; its variant "conformal" moves them as gpunn does."""
 
 
-def main(name: str, path: str, model: str, variant: str, seed: int) -> dict[str, float]:
+def main(name: str, path: str, model: str, variant: str, seed: int, rows: int) -> dict[str, float]:
     import gpunn.sklearn
 
     warnings.simplefilter("ignore")
-    training, _, (X, y) = parts_of(name, Path(path))
-    chosen = np.random.default_rng(seed).permutation(len(training[1]))[:TRAINING_ROWS]
+    parts = parts_of(name, Path(path))
+    (frame, targets), validation, (X, y) = parts
+    chosen = np.random.default_rng(seed).permutation(len(targets))[:rows]
+    parts = parts._replace(train=(frame.iloc[chosen], targets[chosen]))
+    if model == LIGHTGBM:
+        parts = Parts(*((without_dates(name, frame), y) for frame, y in parts))
+        return coverage(*lightgbm_bounds(parts, variant == "conformal", seed), y)
     classes = TABLES[name].classes
     kind = getattr(gpunn.sklearn, model + ("Classifier" if classes else "Regressor"))
     fitted = kind(backend="numpy", random_state=seed, **VARIANTS[variant])
-    fitted.fit(training[0].iloc[chosen], training[1][chosen])
+    fitted.fit(*parts.train, X_val=validation[0], y_val=validation[1])
     if classes:
         sets = fitted.predict_sets(X, coverage=SETS)
         truth = np.searchsorted(fitted.classes_, y)
@@ -37,31 +46,58 @@ def main(name: str, path: str, model: str, variant: str, seed: int) -> dict[str,
             "coverage": float(sets[np.arange(len(y)), truth].mean()),
             "size": float(sets.sum(axis=1).mean()),
         }
-    _, low, high = fitted.predict(X, interval=INTERVALS)
-    return {
-        "coverage": float(((low <= y) & (y <= high)).mean()),
-        "size": float((high - low).mean()),
-    }
+    return coverage(*fitted.predict(X, interval=INTERVALS)[1:], y)
+
+
+def coverage(low: np.ndarray, high: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Return the fraction of the targets in their intervals, and the mean width."""
+    inside = (low <= y) & (y <= high)
+    return {"coverage": float(inside.mean()), "size": float((high - low).mean())}
+
+
+def lightgbm_bounds(parts: Parts, conformal: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return LightGBM's bounds for the test rows, from one model for each quantile."""
+    from gpunn.intervals import bounds, fit_intervals
+
+    models = [
+        lightgbm(parts, False, seed, True, objective="quantile", alpha=quantile)
+        for quantile in QUANTILES
+    ]
+    outputs = np.column_stack([model(parts.test[0]) for model in models])
+    if not conformal:
+        return outputs[:, 0], outputs[:, -1]
+    held = np.column_stack([model(parts.validation[0]) for model in models])
+    intervals = fit_intervals(held, parts.validation[1], quantiles=QUANTILES)
+    ((_, low, high),) = bounds(outputs.T, intervals, round(100 * INTERVALS))
+    return low, high
 
 
 @click.command("table-coverage", context_settings={"show_default": True})
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", help="Tables, separated by commas. Default: all.")
+@click.option("--models", default=f"RealMLP,TabM,{LIGHTGBM}", help="Models, separated by commas.")
 @click.option("--seeds", type=click.IntRange(1), default=1)
+@click.option("--rows", type=click.IntRange(1), default=3000, help="Largest number to train on.")
 @click.option("--threads", type=click.IntRange(1), default=1)
-def command(folder: Path, only: str | None, seeds: int, threads: int) -> None:
+def command(
+    folder: Path, only: str | None, models: str, seeds: int, rows: int, threads: int
+) -> None:
     """Measure prediction intervals of 90 % and prediction sets of 95 % on published tables.
 
-    RealMLP and TabM are trained on up to 3,000 rows. The last column is the mean width of an
-    interval, in the target's standard deviations or logarithms, or the mean number of classes.
+    The models are RealMLP, TabM, both (Tabular) or, for numbers, quantiles of LightGBM. The last
+    column is the mean width of an interval, in the target's standard deviations or logarithms, or
+    the mean number of classes.
     """
     lines = []
     for name, file in tables_in(folder, only.split(",") if only else None):
-        variants = [""] if TABLES[name].classes else list(VARIANTS)
-        for model in ("RealMLP", "TabM"):
+        classes = TABLES[name].classes
+        for model in models.split(","):
+            variants = [""] if classes else list(VARIANTS)
+            if model == LIGHTGBM:
+                variants = [] if classes else ["quantiles", "conformal"]
             for variant in variants:
                 for seed in range(seeds):
-                    arguments = name, str(file), model, variant, seed
+                    arguments = name, str(file), model, variant, seed, rows
                     result = in_a_process("table_coverage", arguments, threads)
                     figures = f"{100 * result['coverage']:.1f}", f"{result['size']:.3f}"
                     lines.append([name, f"{model} {variant}".strip(), str(seed), *figures])

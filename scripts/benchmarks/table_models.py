@@ -57,14 +57,14 @@ def categorical(parts: Parts) -> Callable[[Any], Any]:
     return lambda each: each.astype(known)
 
 
-def lightgbm(parts: Parts, classes: bool, seed: int, early: bool) -> Predict:
+def lightgbm(parts: Parts, classes: bool, seed: int, early: bool, **chosen: Any) -> Predict:
     import lightgbm
 
     prepare = categorical(parts)
     kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
     (X, y), (X_val, y_val) = parts.train, parts.validation
     options: dict[str, Any] = {}
-    model = kind(random_state=seed, verbose=-1)
+    model = kind(random_state=seed, verbose=-1, **chosen)
     if early:
         model.set_params(n_estimators=4000)
         stop = lightgbm.early_stopping(50, verbose=False)

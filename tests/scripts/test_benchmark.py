@@ -213,7 +213,7 @@ def test_intervals_of_published_tables(load, tmp_path):
     for module in ("pandas", "sklearn.base"):
         pytest.importorskip(module)
     path = write_table(tmp_path, "diamonds", "price", lambda number: number)
-    arguments = "diamonds", str(path), "RealMLP", "", 0
+    arguments = "diamonds", str(path), "RealMLP", "", 0, 3000
     result = load("tables").in_a_process("table_coverage", arguments, 1)
     assert 0.5 < result["coverage"] <= 1
     assert result["size"] > 0
