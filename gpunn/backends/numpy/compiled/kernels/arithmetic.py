@@ -43,7 +43,6 @@ class Number:
         return Number(self.builder, constant(self.kind, other))
 
     def call(self, name: str, *others: Number) -> Number:
-        """Return the result of an LLVM intrinsic function for numbers of this type."""
         lanes = f"v{self.kind.count}" if isinstance(self.kind, ir.VectorType) else ""
         values = [self.value, *(other.value for other in others)]
         kinds = [self.kind] * len(values)
@@ -158,7 +157,6 @@ class Number:
 
 
 def constant(kind: ir.Type, number: float) -> Any:
-    """Return a constant whose type is a number or a vector."""
     if isinstance(kind, ir.VectorType):
         return ir.Constant(kind, [kind.element(number)] * kind.count)
     return kind(number)
@@ -183,7 +181,6 @@ def where(condition: Any, a: Number | float, b: Number | float) -> Number:
 
 
 def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
-    """Return the value of a polynomial with given coefficients, the highest power first."""
     y = x.like(coefficients[0])
     for coefficient in coefficients[1:]:
         y = fma(y, x, coefficient)

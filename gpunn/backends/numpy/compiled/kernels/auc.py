@@ -54,13 +54,13 @@ def add_others(others: Number, shifted: Number, column: Number, best: Number) ->
 
 @lanewise
 def bin_by_class(index: Number, actual: Number, column: Number, bins: Number) -> Number:
-    """Return the index of a score's bin; bins for rows of the class come before all other bins."""
+    """Bins for rows of the class come before all other bins."""
     return where(index < 0, index, where(actual.equals(column), index, index + bins))
 
 
 @lanewise
 def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
-    """Return the index of a score's bin; bins for positive rows come before all other bins."""
+    """Bins for positive rows come before all other bins."""
     return where(index < 0, index, where(target > 0.5, index, index + bins))
 
 

@@ -50,15 +50,13 @@ BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 @register_model(Block)
 class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
-    """LLVM's type for a block: a vector, which LLVM stores in several registers if needed."""
+    """A vector, which LLVM stores in several registers if needed."""
 
     def __init__(self, manager: Any, block: Block) -> None:
         super().__init__(manager, block, block.vector)
 
 
 def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> None:
-    """Compile an operator between two blocks of one type to an LLVM instruction."""
-
     @infer_global(symbol)
     class Typing(ConcreteTemplate):  # type: ignore[misc]
         cases: ClassVar = [signature_of(block, block, block) for block in blocks]
@@ -80,12 +78,10 @@ define_operator(operator.rshift, "lshr", BITS)
 
 
 def block_type(dtype: Any) -> Block:
-    """Return the type of blocks for a pointer's data type."""
     return SINGLE if dtype.dtype == types.float32 else DOUBLE
 
 
 def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
-    """Return a block of the numbers `first`, `first` + 1, ..., one in each lane."""
     return ir.VectorType(I32, lanes)([I32(first + lane) for lane in range(lanes)])
 
 
@@ -110,15 +106,12 @@ def if_whole(
 
 
 def pointer_to(builder: Any, block: Block, address: Any, index: Any) -> Any:
-    """Return a pointer to the block that begins `index` numbers after an address."""
     first = builder.gep(builder.inttoptr(address, block.element.as_pointer()), [index])
     return builder.bitcast(first, block.vector.as_pointer())
 
 
 @intrinsic
 def block_size(context: Any, dtype: Any) -> Any:
-    """Return the number of lanes in a block of this type."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return I64(block_type(dtype).lanes)
 
@@ -126,8 +119,6 @@ def block_size(context: Any, dtype: Any) -> Any:
 
 
 def filled(block: Block, like: Any, value: Any) -> Any:
-    """Return signature and code of an intrinsic that puts a number into all lanes of a block."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = target.cast(builder, arguments[1], value, block.number)
         return spread(builder, number, block.lanes)
@@ -137,18 +128,15 @@ def filled(block: Block, like: Any, value: Any) -> Any:
 
 @intrinsic
 def block_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Convert a number to the type of `dtype`, and return a block with it in all lanes."""
     return filled(block_type(dtype), dtype, value)
 
 
 @intrinsic
 def filled_like(context: Any, block: Any, value: Any) -> Any:
-    """Return a block of the same type, with a number in all lanes."""
     return filled(block, block, value)
 
 
 def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
-    """Generate the instructions of `load`."""
     pointer = pointer_to(builder, block, address, index)
     parameters = [pointer.type, I32, ir.VectorType(I1, block.lanes), block.vector]
     name = f"llvm.masked.load.{block.suffix}.p0"
@@ -164,13 +152,11 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return an integer's lowest 32 bits in all lanes; there are as many lanes as for `dtype`."""
     return filled(Block(types.uint32, block_type(dtype).lanes), dtype, types.int64)
 
 
 @intrinsic
 def counted_from(context: Any, dtype: Any, start: Any) -> Any:
-    """Return the lowest 32 bits of `start`, `start` + 1, ..., one number in each lane."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -207,7 +193,6 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def load_half(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Return a block as `load` does, but with half as many lanes."""
     half = HALVES[block_type(dtype) == DOUBLE]
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -218,7 +203,6 @@ def load_half(context: Any, dtype: Any, address: Any, index: Any, count: Any) ->
 
 @intrinsic
 def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any, count: Any) -> Any:
-    """Load integers of the NumPy type `kind`, converted to the type of `dtype`."""
     block, integers = block_type(dtype), kind.instance_type
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -269,8 +253,6 @@ def only_first(context: Any, block: Any, count: Any) -> Any:
 
 @intrinsic
 def widened(context: Any, block: Any) -> Any:
-    """Return a block converted to float64, with the same number of lanes."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (value,) = arguments
         return value if block == DOUBLE else builder.fpext(value, WIDENED.vector)
@@ -279,8 +261,6 @@ def widened(context: Any, block: Any) -> Any:
 
 
 def lane_by_lane(name: str, block: Block, operands: int) -> Any:
-    """Return signature and code of an intrinsic that calls LLVM's intrinsic `name` for vectors."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name_of_all = f"llvm.{name}.{block.suffix}"
         parameters = [block.vector] * operands
@@ -311,7 +291,6 @@ def minimum(context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def square_root(context: Any, block: Any) -> Any:
-    """Return the square root of each number."""
     return lane_by_lane("sqrt", block, 1)
 
 

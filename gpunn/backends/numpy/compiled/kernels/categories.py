@@ -11,7 +11,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, integers
 
 @compiled
 def row_of(code: float, size: int) -> int:
-    """Return a code as an integer, or 0 if it is out of range."""
     return int(code) if code >= 0 and code < size else 0
 
 

@@ -62,8 +62,6 @@ def transpose_square(
 
 @intrinsic
 def move(context: Any, dtype: Any, source: Any, target_address: Any) -> Any:
-    """Copy one number."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = target.get_data_type(dtype.dtype).as_pointer()
         value = builder.load(builder.inttoptr(arguments[1], kind))

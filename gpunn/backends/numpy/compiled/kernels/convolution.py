@@ -79,7 +79,6 @@ def multiply_runs(
 def copy_rows(
     dtype: Any, source: int, source_row: int, target: int, target_row: int, rows: int, count: int
 ) -> None:
-    """Copy `count` numbers of each row; strides are in bytes."""
     for row in range(rows):
         origin, to = source + row * source_row, target + row * target_row
         for i in range(0, count, block_size(dtype)):

@@ -62,7 +62,6 @@ def turns(x: Number) -> Number:
 
 
 def one_if(condition: Any, number: Number) -> Number:
-    """Return 1 where a condition holds, else 0."""
     return where(condition, number.like(1), 0)
 
 
@@ -171,7 +170,6 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
 
 @compiled
 def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
-    """Run `run_step` as a function."""
     run_step(dtype, step, places, begin, end)
 
 

@@ -34,10 +34,7 @@ WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
-    """Return a function that numba compiles, and that other compiled functions can call.
-
-    LLVM always inlines small functions. With `inline`, it inlines a function of any size.
-    """
+    """LLVM always inlines small functions; with `inline`, it inlines a function of any size."""
     return numba.njit(forceinline=inline, **WITHOUT_WRAPPERS, **OPTIONS)(function)
 
 
@@ -46,7 +43,6 @@ KERNELS: dict[str, Any] = {}
 
 
 def kernel(function: Callable[..., None]) -> Any:
-    """Register a function as a kernel, which instructions refer to by name."""
     return registered(KERNELS, function)
 
 
@@ -60,7 +56,6 @@ def entry(function: Callable[..., Any]) -> Any:
 
 
 def registered(functions: dict[str, Any], function: Callable[..., Any]) -> Any:
-    """Add a function to a dictionary by its name, and return the function for compilation."""
     name = function.__name__
     assert name not in functions, f"there are two functions {name!r}"
     functions[name] = compiled(function)
@@ -69,13 +64,11 @@ def registered(functions: dict[str, Any], function: Callable[..., Any]) -> Any:
 
 @compiled
 def vector(dtype: Any, address: int, size: int) -> Any:
-    """Return the 1-D array at an address."""
     return carray(pointer(dtype, address), size)
 
 
 @compiled
 def scalar(dtype: Any, address: int) -> Any:
-    """Return the number at an address."""
     return carray(pointer(dtype, address), 1)[0]
 
 
@@ -91,7 +84,6 @@ def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
 
 @compiled
 def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
-    """Return the row-major matrix at an address."""
     return carray(pointer(dtype, address), (rows, columns))
 
 

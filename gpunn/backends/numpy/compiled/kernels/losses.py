@@ -156,7 +156,6 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @lanewise
 def equals(a: Number, b: Number) -> Number:
-    """Return 1 if the numbers are equal, else 0."""
     return where(a.equals(b), 1.0, a.like(0.0))
 
 

@@ -30,7 +30,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 @lanewise
 def above(a: Number, b: Number) -> Number:
-    """Return 1 if a > b, else 0."""
     return where(a > b, 1.0, a.like(0.0))
 
 

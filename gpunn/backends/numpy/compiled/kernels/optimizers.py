@@ -186,7 +186,7 @@ def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
-    """Return the sum of the results of `squares`, in the order of threads."""
+    """Add the threads' sums in a fixed order."""
     sums = vector(args, sums_ptr, threads).view(np.float64)
     total = 0.0
     for other in range(threads):

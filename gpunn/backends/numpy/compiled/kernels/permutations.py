@@ -26,8 +26,6 @@ MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 
 @intrinsic
 def integers_at(context: Any, address: Any) -> Any:
-    """Return an address as a pointer to integers."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], I64.as_pointer())
 

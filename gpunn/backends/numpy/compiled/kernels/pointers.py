@@ -54,8 +54,6 @@ def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
 
 @intrinsic
 def pointer(context: Any, dtype: Any, address: Any) -> Any:
-    """Return an address as a pointer of the type of `dtype`."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = target.get_value_type(signature.return_type)
         return builder.inttoptr(arguments[1], kind)
@@ -99,8 +97,6 @@ def atomic_load(context: Any, address: Any) -> Any:
 
 @intrinsic
 def hint_spinning(context: Any) -> Any:
-    """Tell the processor that this thread waits in a loop."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if X86:
             pause = declared(builder.module, "llvm.x86.sse2.pause", ir.VoidType(), [])
@@ -150,8 +146,6 @@ def flush_subnormals(context: Any) -> Any:
 
 @intrinsic
 def set_float_flags(context: Any, flags: Any) -> Any:
-    """Set this thread's floating-point flags to the flags that `flush_subnormals` returned."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         put_float_flags(builder, arguments[0])
         return target.get_dummy_value()
@@ -161,8 +155,6 @@ def set_float_flags(context: Any, flags: Any) -> Any:
 
 @intrinsic
 def call(context: Any, function: Any, args: Any, thread: Any, threads: Any) -> Any:
-    """Call the kernel at the address `function`."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, *rest = arguments
         kind = ir.FunctionType(ir.VoidType(), [I64_POINTER, I64_POINTER, I64, I64])

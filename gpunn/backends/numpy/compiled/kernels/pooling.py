@@ -39,13 +39,11 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @lanewise
 def larger(a: Number, b: Number) -> Number:
-    """Return the larger number, or NaN if either is NaN."""
     return where(a.equals(a), where(a > b, a, b), a)
 
 
 @lanewise
 def where_equal(a: Number, b: Number, there: Number, elsewhere: Number) -> Number:
-    """Return `there` for lanes in which a equals b, and `elsewhere` for other lanes."""
     return where(a.equals(b), there, elsewhere)
 
 
@@ -57,7 +55,6 @@ def times_slope(gradient: Number, a: Number) -> Number:
 
 @compiled
 def clear(dtype: Any, address: int, first: int, last: int) -> None:
-    """Set the numbers with index `first` to `last - 1`, from an address, to 0."""
     for i in range(first, last, block_size(dtype)):
         store(block_of(dtype, 0), address, i, last - i)
 

@@ -249,7 +249,6 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @compiled
 def not_below(number: Any, floor: Any) -> Any:
-    """Return max(number, floor); if `number` is NaN, return NaN."""
     return floor if number < floor else number
 
 
@@ -288,7 +287,6 @@ def multiply_terms(
 def copy_across(
     dtype: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
 ) -> None:
-    """Copy columns of A to `target` contiguously."""
     if a_row != size:
         transpose_matrix(dtype, size, a, a_row, rows, columns, target, rows * size)
         return

@@ -17,7 +17,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @compiled
 def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
-    """Return the sum of `size` numbers that begin `first` numbers after an address."""
     total = block_of(dtype, 0)
     for i in range(0, size, block_size(dtype)):
         total = total + load(dtype, address, first + i, size - i)

@@ -72,7 +72,6 @@ TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
-    """Return a table of a data type's tile functions, by numbers of vectors and rows."""
     name = f"gpunn_tiles_{number}"
     if name not in module.globals:
         rows = ir.ArrayType(TILE.as_pointer(), TILE_ROWS)
@@ -81,7 +80,7 @@ def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
 
 
 def define_tables(module: ir.Module) -> list[str]:
-    """Define the tile functions and their tables for all data types; return the tables' names."""
+    """Return the names of the tables that the module now defines."""
     tables = []
     for number in (ir.FloatType(), ir.DoubleType()):
         table = declare_table(module, number)
@@ -104,7 +103,6 @@ def define_tables(module: ir.Module) -> list[str]:
 
 
 def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:
-    """Return the function of a tile of this size."""
     lanes = Lanes(module, number)
     vector = lanes.vector
     function = ir.Function(module, TILE, f"tile_{height}_{width}_{number}")

@@ -14,7 +14,6 @@ I8_POINTER = ir.IntType(8).as_pointer()
 
 
 def compiled_for() -> Target:
-    """Return the target that this process compiles kernels for."""
     target = requested_target()
     assert target is not None, "compiling kernels requires a target"
     return target
@@ -26,8 +25,6 @@ VECTOR_BYTES = VECTORS.size
 
 
 class Lanes:
-    """Emits instructions for vectors of a data type in an LLVM module."""
-
     def __init__(self, module: ir.Module, number: ir.Type) -> None:
         self.number = number
         self.size = 8 if isinstance(number, ir.DoubleType) else 4
@@ -46,7 +43,6 @@ class Lanes:
         self.zeros = ir.Constant(vector, [number(0)] * self.count)
 
     def first(self, builder: ir.IRBuilder, count: Any) -> Any:
-        """Return a mask of the first `count` lanes."""
         numbers = ir.Constant(
             ir.VectorType(I64, self.count), [I64(lane) for lane in range(self.count)]
         )
@@ -62,7 +58,6 @@ class Lanes:
     def store(
         self, builder: ir.IRBuilder, value: Any, address: Any, index: int, mask: Any = None
     ) -> None:
-        """Write the masked lanes of vector number `index`, counted from `address`."""
         pointer = self._at(builder, address, index)
         if mask is None:
             builder.store(value, pointer, align=self.size)
@@ -70,7 +65,6 @@ class Lanes:
             builder.call(self._store, [value, pointer, I32(self.size), mask])
 
     def fetch(self, builder: ir.IRBuilder, address: Any, index: int) -> None:
-        """Prefetch vector number `index`, counted from `address`, which may be invalid."""
         fetch_line(builder, builder.bitcast(self._at(builder, address, index), I8_POINTER))
 
     def _at(self, builder: ir.IRBuilder, address: Any, index: int) -> Any:
@@ -79,19 +73,16 @@ class Lanes:
 
 
 def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> Any:
-    """Return an LLVM intrinsic function."""
     return cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
 
 
 def fetch_line(builder: ir.IRBuilder, pointer: Any) -> None:
-    """Prefetch the cache line that contains the byte at `pointer`."""
     parameters = [I8_POINTER, I32, I32, I32]
     function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
     builder.call(function, [pointer, I32(0), I32(2), I32(1)])  # to read, into L2, data
 
 
 def spread(builder: ir.IRBuilder, value: Any, lanes: int) -> Any:
-    """Return a vector of `value` in every lane."""
     kind = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, I32(0))
