@@ -56,8 +56,6 @@ class Concurrent:
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """A call in a training step: later operations wait for the lane's operations."""
-
     lane: Lane
 
     def __call__(self) -> None:

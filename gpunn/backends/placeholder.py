@@ -70,8 +70,6 @@ REFUSED = {
 
 
 class Note(NamedTuple):
-    """A recorded call, in a form that can be compared with a second call."""
-
     name: str
     arguments: Any
     line: FrameSummary | None
@@ -79,8 +77,6 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """The state of the recording in this thread."""
-
     known: dict[int, Placeholder] | None = None
     """Placeholders by the id of their array; None while no marked method is called."""
     what = ""
@@ -238,7 +234,6 @@ def is_guarded() -> bool:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Let gpunn's own code use arrays while a step is recorded."""
     known, GUARD.known = GUARD.known, None
     try:
         yield

@@ -30,8 +30,6 @@ from gpunn.expressions.variables import value_of, variables_of
 
 
 class Operation(NamedTuple):
-    """A call of a backend's operation."""
-
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
@@ -158,7 +156,6 @@ def is_operation(member: Any) -> bool:
 
 
 def is_composite(backend: Performer, one: Operation) -> bool:
-    """Return whether an operation only calls other operations."""
     method = method_of(backend, one)
     return getattr(method, "composite", None) is method
 
@@ -225,10 +222,7 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(
     trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
 ) -> list[Operation]:
-    """Replace composite operations by the operations that they call.
-
-    Composite operations of gpunn remain if `is_kept` returns True.
-    """
+    """Composite operations of gpunn remain if `is_kept` returns True."""
     result: list[Operation] = []
     for one in trace:
         if is_composite(backend, one) and not (backend.is_builtin(one) and is_kept(one)):

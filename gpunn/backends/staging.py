@@ -33,13 +33,11 @@ class Stager:
         """Begin a chunk. Operations that started before this call may still read earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
-        """Copy host values to the first rows of the array `name`."""
         array = self.reserve(name, capacity, dtype, values.shape[1:])
         self.backend.copy_from_host(values, array[: len(values), ...])
         return array
 
     def reserve(self, name: str, capacity: int, dtype: str, shape: Shape = ()) -> Array:
-        """Return the array `name`, allocated if it has fewer than `capacity` rows."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < capacity:
             array = self._arrays[name] = self.backend.zeros((capacity, *shape), dtype)

@@ -59,7 +59,6 @@ class Traced(NamedTuple):
 
 
 def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
-    """Trace an operation, or return the trace of an operation with equal arguments."""
     known = Arrays(Tracer(Graph(), dtype))
     key = definition, dtype, form_of(vars(arguments), known)
     # The first trace keeps the objects whose ids are in the key.

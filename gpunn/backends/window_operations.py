@@ -15,8 +15,6 @@ from gpunn.typing import Array, Namespace, Shape
 
 
 class WindowOperations:
-    """The operations on windows, which all backends have."""
-
     xp: Namespace
     device: Any
 
@@ -192,7 +190,6 @@ class WindowOperations:
 
 
 def taps_of(weights: Array, window: Window) -> list[Array]:
-    """Return the weights of each pixel of the window, as views."""
     pixels = window.kernel[0] * window.kernel[1]
     channels = int(weights.shape[0]) // pixels
     return [weights[k * channels : (k + 1) * channels, :] for k in range(pixels)]

@@ -261,7 +261,6 @@ class Layer(Configurable):
         return {}
 
     def _called(self) -> Sequence[Layer]:
-        """Return the inner layers in the order in which `forward` calls them."""
         return list(self.children().values())
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:

@@ -260,7 +260,6 @@ class Block(Layer):
         return traces.formulas[key]
 
     def _trace(self, shape: Shape, rows: int, dtype: str, traces: Traces) -> Formula:
-        """Return a trace; raise an error if it is different for another number of rows."""
         cls = type(self)
         if cls._formula is None:
             raise NotImplementedError(f"{cls.__name__} must define forward(self, x)")
@@ -324,7 +323,6 @@ def names_of_class(layer: Layer) -> list[str]:
 
 
 def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
-    """Return all attributes that a trace may depend on, including attributes of inner layers."""
     values, known = list[Any](), dict[int, object]()
     for layer in (block, *inner):
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
@@ -392,7 +390,6 @@ def as_layers(value: Any, path: str, is_layer: bool) -> Any:
 
 
 def describes_layers(value: Any) -> bool:
-    """Return whether a value is a layer, a layer's configuration, or a list of these."""
     if isinstance(value, list | tuple):
         return any(map(describes_layers, value))
     if isinstance(value, Mapping):
@@ -401,7 +398,6 @@ def describes_layers(value: Any) -> bool:
 
 
 def as_list(value: Any) -> Any:
-    """Chains without settings become lists."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [as_list(each) for each in value]
     if isinstance(value, Mapping) and value.get("name") == Chain.name and len(value) == 2:

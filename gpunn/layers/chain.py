@@ -99,7 +99,6 @@ class Chain(Layer):
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """By default, a label is the layer's name and a number, such as "dense_2"."""
     labels, counts = [], dict[str, int]()
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1

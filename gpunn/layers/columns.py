@@ -190,7 +190,6 @@ class ColumnGroups(Layer):
 
 
 def make_group(group: Any, index: int) -> Group:
-    """Make a group from the user's mapping; errors name the mapping's key."""
     if isinstance(group, Group):
         if group.chain is None:
             return group

@@ -64,8 +64,6 @@ class Residual(Block):
 
 @dataclass(eq=False)
 class Branches(Block):
-    """Base of blocks that join the outputs of branches."""
-
     branches: Sequence[Sequence[Layer | Any]]
 
     def __post_init__(self) -> None:
@@ -177,7 +175,6 @@ def outputs_of(branches: Sequence[Any], x: Any) -> list[Any]:
 
 
 def combined(function: Any, branches: Sequence[Any], x: Any) -> Any:
-    """Join the outputs with a function of two arrays of equal shape."""
     outputs = outputs_of(branches, x)
     shapes = [each.shape[1:] for each in outputs]
     if len(set(shapes)) > 1:

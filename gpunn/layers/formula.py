@@ -46,8 +46,6 @@ class Call(Step):
 
 @dataclass(frozen=True, eq=False)
 class Product(Step):
-    """A product of an array with rows and a matrix of parameters, which may be transposed."""
-
     transposed: bool
 
 
@@ -70,7 +68,6 @@ class Formula:
     """Functions that passes compute in one operation, by the nodes of their results."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
-        """Return the same formula for a block whose inner layers have the same names."""
         steps = [
             Call(step.inputs, step.output, layers[step.name], step.name)
             if isinstance(step, Call)

@@ -99,7 +99,6 @@ def seed_of(formula: Formula) -> Node:
 
 
 def columns_before(formula: Formula, step: Step, number: int, whole: Node) -> Node:
-    """Return the part of a concatenation's gradient that belongs to an input."""
     node, width = step.inputs[number], whole.shape[-1]
     start = sum(each.shape[-1] for each in step.inputs[:number])
     flat = reshaped(formula.graph, whole, (math.prod(whole.shape) // width, width))
@@ -132,7 +131,6 @@ class Passes:
         return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
 
     def _held(self, node: Node) -> Array | None:
-        """Return the array of a node, or None if it is not computed yet."""
         if node in self._arrays:
             return self._arrays[node]
         if node.op == "reshape" and node.args[0] in self._arrays:
@@ -207,7 +205,6 @@ class Passes:
     # -------------------------------------------------------------------------------- backward
 
     def backward(self, gradient: Array, wants_input_gradient: bool) -> Array:
-        """Set the gradients of the parameters and of inner layers, and return dL/dx."""
         formula, layer = self._formula, self._layer
         names = [name for name in formula.parameters if layer.gradients.get(name) is not None]
         wanted = [X, *names] if wants_input_gradient else names

@@ -215,7 +215,6 @@ def check_positive(y: np.ndarray, argument: str) -> None:
 
 
 def compute(function: str, x: Array, out: Array, workspace: Workspace) -> None:
-    """Set out to a function of x; both have the shape (rows, n)."""
     dtype = workspace.backend.dtype_name(x)
     expression = elementwise(function, tuple(x.shape), dtype)
     workspace.backend.compute(expression, [x], [out])

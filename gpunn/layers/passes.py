@@ -70,7 +70,6 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x) for one layer; its `forward` may be recorded or called in every step."""
     trace = current_trace()
     if trace is None:
         return layer.forward(x, workspace)
@@ -100,7 +99,6 @@ def backward(
     workspace: Workspace,
     wants_input_gradient: bool,
 ) -> Array:
-    """Compute dL/dx from dL/dy for one layer, and set its gradients."""
     trace = current_trace()
     if trace is None:
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)

@@ -44,8 +44,6 @@ class Reduction(Layer):
 
 @dataclass(eq=False)
 class Pooling(Reduction):
-    """Base class of layers that have a parameter for the size of the windows."""
-
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
     padding: str = "valid"

@@ -167,7 +167,6 @@ class EpochByRequests:
         )
 
     def _call_between_updates(self) -> None:
-        """Call the callbacks, except at the end of an epoch, where other code calls them."""
         if self.cursor.finished:
             return
 

@@ -46,8 +46,6 @@ MIN_EPOCHS, MAX_EPOCHS = 4, 64
 
 
 class EpochBlocks:
-    """Trains several epochs at a time, if that is possible."""
-
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
         self._own: EpochProgram | None = None
@@ -56,7 +54,6 @@ class EpochBlocks:
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
 
     def begin(self) -> None:
-        """Reserve memory before the first epoch is recorded."""
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
         self._epochs, self._begun = self._max_epochs(), self._attributes()
         self._ended = min(self._epochs, left) < 1 or not self._possible()

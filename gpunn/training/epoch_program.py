@@ -101,7 +101,6 @@ class EpochProgram:
         step.load_settings(np.zeros((epochs * plan.updates, 1 + len(step.scheduled.settings))))
 
     def prepare(self, training: Rows, held: Rows | None) -> Repeated | None:
-        """Return None if there can be no program."""
         with TURNS:
             self.step.load(rows_in(training, self.order))
             if self.passes is not None:

@@ -368,7 +368,6 @@ class TrainingSession:
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
-        """Return values that layers have learned from inputs; None if they had them already."""
         trainer, model = self.trainer, self.trainer.model
         learned = None
         if not model.adapted:

@@ -115,10 +115,7 @@ class SharedPrograms:
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
     ) -> Iterator[EpochProgram | None]:
-        """Provide a program that uses a session's rows and settings.
-
-        The context yields None if networks of this kind can't share a program.
-        """
+        """The context yields None if networks of this kind can't share a program."""
         with self._lock:
             numbers = [n for n, (other, _) in enumerate(self._free) if other == kind]
             shared = self._free.pop(numbers[-1])[1] if numbers else None

@@ -189,10 +189,7 @@ class TrainingState:
     # ------------------------------------------------------------------------------- snapshots
 
     def snapshot(self) -> Snapshot:
-        """Copy the parameters and the optimizer's state on the device.
-
-        If the ranks divide an array, each rank copies its own part.
-        """
+        """If the ranks divide an array, each rank copies its own part."""
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
         return self._new_snapshot(self._count + 1)
@@ -302,10 +299,7 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 
 
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
-    """Return what training changes besides the parameters, by names in checkpoints.
-
-    `sums` adds the sums over an epoch's updates.
-    """
+    """`sums` adds the sums over an epoch's updates."""
     return {
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
         "updates": step.updates,

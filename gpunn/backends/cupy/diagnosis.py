@@ -69,10 +69,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Check all requirements of the CUDA backend, and run a first kernel.
-
-    If a requirement is missing, the checks that depend on it are omitted.
-    """
+    """If a requirement is missing, the checks that depend on it are omitted."""
     checked = list(_environment())
     if any(finding.blocks for finding in checked):
         return checked
@@ -111,7 +108,6 @@ def require_device(index: int | None) -> None:
 
 
 def _unavailable(name: str, checked: list[Finding]) -> BackendUnavailableError:
-    """Return an error with the last check's problem; earlier problems are possible causes."""
     last = checked[-1]
     suspects = "".join(f" ({finding.problem})" for finding in checked[:-1] if not finding.ok)
     problem = f"{last.problem}{suspects}"

@@ -62,7 +62,6 @@ FUSIBLE_TYPES = {np.dtype(np.float32)}
 
 
 def of_one_type(*arrays: Array) -> bool:
-    """Return whether all arrays are float32, or all arrays are float64."""
     dtype = arrays[0].dtype
     return dtype.kind == "f" and dtype in C_TYPES and all(a.dtype == dtype for a in arrays)
 
@@ -146,7 +145,6 @@ def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
 
 
 def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Lowering:
-    """Return a lowering that needs no scratch memory: `function` returns its launches."""
     return lambda launches, op: function(op) if condition(op) else None
 
 
@@ -158,7 +156,6 @@ def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering
 def launched(
     function: Callable[[Arguments, Scratch], None], condition: Condition = packed
 ) -> Lowering:
-    """Return a lowering whose function uses scratch memory; each call launches a kernel."""
     return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
@@ -321,7 +318,6 @@ class CupyLowerings:
             return None
 
     def _traced(self, name: str, op: Arguments, part: Loss | Metric) -> Calls | None:
-        """Compile a custom loss or metric; return None if this is impossible."""
         dtype = op.weights.dtype
         if dtype not in C_TYPES or not op.weights.size:
             return None
@@ -423,7 +419,6 @@ class CupyLowerings:
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:
-    """Return the call of a product. If `a` is transposed, the product is a gradient of weights."""
     call = partial(function, op.a, op.b, op.out, op.transpose_a, op.transpose_b)
     return [WeightGradient(call, [op.a, op.b], [op.out])] if op.transpose_a else [call]
 

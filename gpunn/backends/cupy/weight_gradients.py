@@ -101,7 +101,6 @@ def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bo
 
 
 def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether an operation only rescales gradients of the concurrent branch."""
     written = {id(array) for product in pending for array in product.writes}
     used = {id(array) for array in arrays_in((one.args, one.kwargs))}
     return one.name == "rescale" and backend.is_builtin(one) and used <= written

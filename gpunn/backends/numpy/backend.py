@@ -91,7 +91,6 @@ class NumpyBackend(Backend):
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:
-        """Return a context in which NumPy's products use at most the requested threads."""
         limited = self._has_thread_limit or is_alone()
         return limit_threads(self.threads) if limited else nullcontext()
 

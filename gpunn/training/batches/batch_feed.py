@@ -47,7 +47,6 @@ class Feed:
         """Stop preparing rows ahead."""
 
     def host_rows(self, cursor: EpochCursor) -> HostRows:
-        """Return the rows of the next update, on the host."""
         start, members = cursor.rows_done, self._step.members
         stop = min(start + self._step.rows_per_update, cursor.plan.visited)
         order = np.arange(start, stop)

@@ -203,7 +203,6 @@ def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
 
 
 def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
-    """Return the label of the layer that bounds the outputs, its activation, and the bounds."""
     label, name, bounds = "", "", EVERYTHING
     layer: Any
     for layer_label, layer in zip(model.labels, model.layers, strict=True):

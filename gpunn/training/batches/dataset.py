@@ -46,8 +46,6 @@ class Names:
 
 
 class HostRows(NamedTuple):
-    """The rows of one update, with the dtypes that they have on the device."""
-
     X: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None

@@ -77,7 +77,6 @@ class EpochCursor:
         return min(self.done * self.plan.rows_per_update, self.plan.visited)
 
     def is_possible(self) -> bool:
-        """A file may contain an impossible position."""
         plan = self.plan
         return (
             plan.rows >= 1

@@ -42,8 +42,6 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
 
 def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield these layers, each with the prefix of its parameters' names."""
-
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
         names = [prefix + name for name in layer.values if "." not in name]
         if any(isinstance(model.parameters.specs[n].initializer, FromData) for n in names):

@@ -102,7 +102,6 @@ class Tracker(Callback):
             ) from error
 
     def _try(self, function: Any, *arguments: Any) -> None:
-        """Call the tracker; if the call fails, log one warning and let training continue."""
         if self._lost:
             return
         try:

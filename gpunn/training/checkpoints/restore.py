@@ -77,7 +77,6 @@ class CallbackStates:
     _remaining: list[tuple[str, dict[str, Any]]]
 
     def restore(self, callback: Callback, trainer: TrainerProtocol) -> None:
-        """Restore a callback from the first unused state with the callback's name."""
         try:
             callback.restore(self._next(callback.name), trainer)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:

@@ -40,10 +40,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    """Return whether the state, and all losses since the last logging step, are finite.
-
-    This check waits for the device and changes nothing.
-    """
+    """Wait for the device; change nothing."""
     with np.errstate(over="ignore", invalid="ignore"):
         step.check_state()
     finite_steps, state_finite = step.statistics.peek()

@@ -32,10 +32,7 @@ class ScheduledSetting:
     schedule: Schedule
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return the setting's value in each update of an epoch.
-
-        Raise an ArgumentError if a value of the schedule is not valid for the setting.
-        """
+        """Raise an ArgumentError if a value of the schedule is not valid for the setting."""
         values = self.schedule.over_epoch(epoch, updates, duration)
         what = f"{self.name} of {self.owner.name!r}, schedule {self.schedule.name!r}"
         for value in (float(values.min()), float(values.max())):

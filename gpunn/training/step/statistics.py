@@ -32,7 +32,6 @@ def has_metric_weight(
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Add the metrics' weight sum, which equals the loss's weight sum."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)
@@ -119,7 +118,6 @@ class Statistics:
         return [np.zeros(int(summary.shape[0])) for summary in self.summaries]
 
     def _combined(self, totals: list[np.ndarray], rows: np.ndarray, start: int) -> list[np.ndarray]:
-        """Merge each row's summaries, which begin at the index `start`, with the totals."""
         combined = []
         for metric, total in zip(self._metrics, totals, strict=True):
             stop = start + len(total)
@@ -199,10 +197,7 @@ class Statistics:
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
-        """Return the vectors of all shards, independent of the number of processes.
-
-        Only the first vector keeps the entries of the whole batch.
-        """
+        """Only the first vector keeps the entries of the whole batch."""
         rows = vector.reshape(-1, self._length)
         rows[1:, [1, 3, 4]] = 0
         return rows.reshape(-1)

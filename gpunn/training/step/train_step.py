@@ -144,7 +144,6 @@ class BatchPass:
         self._predictions.clear()
 
     def _more_parts(self) -> list[object]:
-        """Return further objects on whose fields a recording depends."""
         return []
 
     def _recorded(self, operations: Callable[[int], None], rows: int) -> Callable[[int], None]:
@@ -157,7 +156,6 @@ class BatchPass:
         return self._recordings.get((rows, *self._source), record)
 
     def _run(self, recorded: Callable[[int], Callable[[int], None]], rows: int, times: int) -> None:
-        """Run a recorded function, in parallel with other threads if possible."""
         with TURNS:
             program = recorded(rows)
             joined = self.ops.sequence([(program, times)]) if is_alone() else None
@@ -335,7 +333,6 @@ class TrainStep(BatchPass):
         return self.ops.to_host(array)
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore an array returned by `to_host`."""
         if name == "statistics.vector":  # a file has a row for each shard
             host = self.statistics.part_of(host, 0, 1)
         self.ops.copy_from_host(host, array)

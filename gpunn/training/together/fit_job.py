@@ -84,7 +84,6 @@ class FitJob:
         return True
 
     def _advance(self, until: int | None) -> bool:
-        """Return whether training ended."""
         if self.path is None:
             return self.fit.advance(until)
         last = self.fit.trainer.last_epoch if until is None else until

@@ -62,10 +62,7 @@ class Threads:
 
 
 def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -> int:
-    """Return how many networks to train at the same time.
-
-    OMP_NUM_THREADS does not limit a device.
-    """
+    """OMP_NUM_THREADS does not limit a device."""
     defaults = {backend.parallel_fits for backend in backends}
     requested = requested_threads(threads)
     if 1 in defaults:

@@ -61,10 +61,7 @@ template <int N> __device__ bool grid_sums(T (&v)[N], T* partials, unsigned int*
 
 
 class RowKernel:
-    """A kernel that computes traced results, row by row.
-
-    Raises an `Untraceable` with the reason if one kernel can't compute all results.
-    """
+    """Raises an `Untraceable` with the reason if one kernel can't compute all results."""
 
     def __init__(self, name: str, writes: Sequence[Write], dtype: np.dtype) -> None:
         self._body = body = Statements(writes, dtype)

@@ -168,7 +168,6 @@ class Statements:
         return self.row if place.has_rows or self.levels[id(node)] else self.once
 
     def value(self, node: Node, place: Place) -> str:
-        """Return the variable with a node's element; declare it in its scope if it is new."""
         if node.op == NUMBER:
             return self.printer.number(node.data)
         if node.op == "reshape":
@@ -269,7 +268,6 @@ class Statements:
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
-    """Return the number of rows of a reduced or sliced array, or of the largest array."""
     for node in nodes:
         if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
             return node.args[0].shape[0]

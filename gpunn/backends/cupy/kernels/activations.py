@@ -88,8 +88,6 @@ EPILOGUES = {
 
 
 class Function(NamedTuple):
-    """An activation's name, its formula, and the values of the formula's constants."""
-
     name: str
     formula: Formula
     numbers: tuple[float, ...]
@@ -126,10 +124,7 @@ SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
 
 
 def fused_forward(op: Arguments) -> Calls:
-    """Compute an activation, with a scale before it or dropout after it.
-
-    The kernel stores all results that the separate operations would store.
-    """
+    """The kernel stores all results that the separate operations would store."""
     f, in_place, scaled = op.f, op.out is op.z, hasattr(op, "factors")
     inputs, given, results = ["T x, T factor"] * scaled, [*SCALED(op)] if scaled else [], []
     statements = "z = product(factor, x);" if scaled else "z = a;" if in_place else ""
@@ -200,7 +195,6 @@ def backward_with_bias(
 
 
 def sum_channels(op: Arguments, scratch: Scratch) -> None:
-    """Sum the pixels, as for the gradient of a bias without activation."""
     f, values = function_of(activations.Identity()), op.values
     given = Arguments(f=f, z=values, output=values, gradient=values, bias_gradient=op.out)
     backward_with_bias(given, scratch)

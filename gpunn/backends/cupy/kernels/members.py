@@ -78,7 +78,6 @@ def parametric(op: Arguments) -> Calls:
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients; dL/dx overwrites the output's gradient."""
     f, dtype = op.f, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, f.formula), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient

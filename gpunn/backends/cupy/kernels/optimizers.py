@@ -138,10 +138,7 @@ def counted_update(op: Arguments, scratch: Scratch) -> None:
 
 
 def clipped_update(op: Arguments, scratch: Scratch) -> None:
-    """Clip the gradients, and do a counted update; all arrays are contiguous.
-
-    The kernel of the update computes the clipping factor from partial sums for the norm.
-    """
+    """The kernel of the update computes the clipping factor from partial sums for the norm."""
     (segment,) = merged_segments(op.trained)
     gradients = op.trained.gradients
     partials = sum_of_squares(gradients, scratch)

@@ -137,7 +137,6 @@ class Patches:
         return self._scratch(name, size, self._images.dtype)[:size].reshape(shape)
 
     def buffer(self, part: slice) -> Array:
-        """Return a matrix for the columns of a part: the images, or scratch memory."""
         if self._same:
             return self.by_pixels(self._images)[part]
         return self.scratch("columns", part.stop - part.start, *self._groups, self._patch)

@@ -89,6 +89,5 @@ def raw_kernel(name: str, source: str, prelude: str = PRELUDE, **types: Any) -> 
 
 
 def over_rows(kernel: Any, rows: int, arguments: Sequence[Any]) -> None:
-    """Launch a kernel in which one warp of 32 lanes handles each row."""
     if rows:
         kernel((-(-rows // ROWS),), (LANES, ROWS), tuple(arguments))

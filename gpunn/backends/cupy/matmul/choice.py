@@ -23,8 +23,6 @@ may contain the product."""
 
 
 class NoFusedProduct:
-    """Replaces fused products that are unavailable, and computes nothing."""
-
     def __init__(self, reason: str) -> None:
         self.reason = reason
         self.selection = Heuristic()

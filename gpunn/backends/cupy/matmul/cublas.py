@@ -100,7 +100,6 @@ def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
 
 
 def open_library(name: str) -> ctypes.CDLL:
-    """Return CuPy's library "cublas" or "cublasLt"; raise an OSError if it is missing."""
     _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
@@ -173,7 +172,6 @@ class Handles(threading.local):
         self._handles: dict[tuple[Any, int], Any] = {}
 
     def __call__(self, library: Any, device: int) -> Any:
-        """Return the handle of a device, which must be the current device."""
         if (library, device) not in self._handles:
             self._handles[library, device] = self._make(library)
         return self._handles[library, device]
@@ -254,7 +252,6 @@ class CublasProduct:
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
-    """Return an operand as a row-major matrix, and whether the product must transpose it."""
     if matrix.flags.c_contiguous:
         return matrix, transposed
     return matrix.T, not transposed

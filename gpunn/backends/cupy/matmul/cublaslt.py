@@ -254,7 +254,6 @@ class Plan:
     def multiply(
         self, algorithm: Algorithm, matrices: tuple[Array, ...], vector: int, workspace: Array
     ) -> None:
-        """Compute a product on the current stream, or raise a RefusalError."""
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         one, zero = SCALARS[REAL_32F]
         pointers = [

@@ -39,8 +39,6 @@ PIECE = 1 << 17
 
 
 class CompiledBackend(NumpyBackend):
-    """Computes with NumPy on a CPU, and runs recorded operations as compiled programs."""
-
     def describe(self) -> dict[str, str]:
         described = super().describe()
         if used := library():
@@ -137,7 +135,6 @@ def microseconds(trace: Trace) -> float:
 
 
 def pieces_of(trace: Trace, threads: int) -> int:
-    """Return the number of pieces of about PIECE bytes into which a thread divides its images."""
     images = [
         each
         for name, args, kwargs, _ in trace

@@ -101,7 +101,6 @@ class Uses:
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:
-        """Return which instructions can't run together with this one, because they share memory."""
         one = self._instructions[position]
         writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
         return (writers | self.readers_of(one.written_extents)) - {position}

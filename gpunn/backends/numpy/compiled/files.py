@@ -147,10 +147,7 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def writable_folder() -> Path:
-    """Return the first folder in which a library can be stored; create the folder if needed.
-
-    Raises an InvalidFileError or OSError if no folder can be used.
-    """
+    """Raises an InvalidFileError or OSError if no folder can be used."""
     *first, last = folders()
     for folder in first:
         with contextlib.suppress(OSError):

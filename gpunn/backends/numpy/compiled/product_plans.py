@@ -203,10 +203,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return an instruction for the products of all groups.
-
-        The bias has shape (groups, n). Other arguments are as in `encode`.
-        """
+        """The bias has shape (groups, n). Other arguments are as in `encode`."""
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]

@@ -156,10 +156,7 @@ class Program:
                         step()
 
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
-        """Return tables with their lengths and repetitions.
-
-        The result is None if the program uses several threads or calls Python.
-        """
+        """Return None if the program uses several threads or calls Python."""
         if self._threads > 1 or len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
         earlier = times - 1 if self._non_final is not None else 0
@@ -199,7 +196,6 @@ class Program:
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of the recorded array `buffer`."""
         if self._input_cells is None:
             self._input_cells = [
                 (step.rows, step.rows == buffer.ctypes.data)
@@ -363,7 +359,6 @@ def table_of(
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table for all earlier repetitions, given the table for the last repetition."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

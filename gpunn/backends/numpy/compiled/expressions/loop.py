@@ -72,10 +72,7 @@ class Loop:
         return np.array(code, np.int64)
 
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
-        """Return the loop's instruction, and instructions that add the threads' column sums.
-
-        `replaced` maps ids of arrays to the arrays that replace them.
-        """
+        """`replaced` maps ids of arrays to the arrays that replace them."""
         arrays = [replaced.get(id(each), each) for each in self._arrays]
         for parts, _ in self._sums:
             arrays[parts] = np.empty_like(arrays[parts])

@@ -76,7 +76,6 @@ class Memory:
         return self._arrays[id(node)]
 
     def _too_early(self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
-        """Yield the ids of nodes that would overwrite an array before its last read."""
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)

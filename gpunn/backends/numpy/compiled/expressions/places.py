@@ -14,8 +14,6 @@ from gpunn.backends.numpy.memory import zeros
 
 
 class Place(NamedTuple):
-    """A place in an array's memory, or in separate memory of each thread."""
-
     offset: int
     moves: bool
     """Whether each element has its own number; otherwise, all elements share one number."""
@@ -26,8 +24,6 @@ class Place(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A part of an array: a place refers to it, or it is copied to a place."""
-
     kind: int
     array: int
     offset: int = 0

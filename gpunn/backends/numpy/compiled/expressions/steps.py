@@ -53,7 +53,6 @@ def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Let steps read the original instead of a copy."""
     needed = stored | {
         id(base_of(each))
         for step in steps

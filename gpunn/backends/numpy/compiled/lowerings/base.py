@@ -37,7 +37,6 @@ class Lowerings:
         self.threads, self.products, self.pieces = threads, products, pieces
 
     def pieces_of(self, *arrays: Array) -> int:
-        """Return the number of pieces into which a thread divides its rows of the arrays."""
         parts = self.threads * self.pieces
         is_large = max((each.nbytes for each in arrays), default=0) >= parts * LEAST
         return self.pieces if is_large and not any(len(each) % parts for each in arrays) else 1

@@ -156,7 +156,6 @@ class Convolution(Depthwise, Dense):
     def _arguments(
         self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
     ) -> list[float | Array]:
-        """Return the arguments with which all kernels of convolution begin."""
         kernel_width, channels = window.kernel[1], x.shape[3] // groups
         of_groups = [channels, y.shape[3] // groups, groups]
         sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]

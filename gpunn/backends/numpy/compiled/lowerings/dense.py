@@ -22,7 +22,6 @@ class Dense(Activations):
         return self.forward(op, self.products.encode)
 
     def forward(self, op: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
-        """`encode` translates the product."""
         x, weights, bias, z = op.x, op.weights, op.bias, op.z
         if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None

@@ -15,8 +15,6 @@ from gpunn.typing import Array, HostArray
 
 
 class Axis(NamedTuple):
-    """The terms of a depthwise convolution's sums, along one axis."""
-
     table: HostArray
     """For each result: its first pixel, its number of terms, and its first weight, from
     `inside`."""

@@ -20,8 +20,6 @@ from gpunn.expressions import ARRAY, Untraceable, in_order
 
 
 class Expressions(Lowerings):
-    """Returns instructions for activations, losses, metrics and optimizers that have no kernel."""
-
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
         """Return instructions for an operation without a kernel; None if this is impossible.
 

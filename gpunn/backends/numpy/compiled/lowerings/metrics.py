@@ -22,8 +22,6 @@ Instructions: TypeAlias = list[Instruction]
 
 
 class Metrics(Losses):
-    """Some metrics use kernels of losses, without a gradient."""
-
     def metric(self, op: Arguments) -> Steps:
         metric, predictions, targets = op.metric, op.predictions, op.targets
         weights, summary = op.weights, op.summary

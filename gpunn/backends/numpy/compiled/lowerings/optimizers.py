@@ -87,7 +87,6 @@ class Optimizers(Expressions):
         return instructions
 
     def _traced_update(self, op: Arguments, undecayed: bool) -> Steps:
-        """Update segment by segment with a custom optimizer."""
         runs, segments = op.trained.runs(), self._segments(op.trained, undecayed, LARGE)
         if op.optimizer.by_parameter:
             segments = [each for each in op.trained.segments if each.start < each.stop]
