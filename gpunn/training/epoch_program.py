@@ -191,6 +191,14 @@ class EpochProgram:
         logs = [log.tables for log in (self._log, self._held_log) if log is not None]
         return [self._states, *logs, *([] if self._outputs is None else [self._outputs])]
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of tables, row orders and buffers, in bytes."""
+        tables = [rows for tables in self._tables for rows in tables.rows]
+        passes = [each for each in (self.step, self.passes) if each is not None]
+        arrays = [*tables, self.order, self.held_order]
+        return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
+
     def run(self, epochs: int) -> None:
         assert self._program is not None
         self._program(epochs * self._parts)

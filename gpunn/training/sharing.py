@@ -15,6 +15,7 @@ import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,10 @@ class ReplaceableInt(int):
     pass
 
 
-MAX_PROGRAMS = 64
-"""The maximum number of unused programs that are kept for later fits."""
+MAX_BYTES = 64 << 20
+"""Maximum memory of the unused programs that are kept for later fits, if there are several."""
+
+PLAIN = str, float, int, np.generic, type(None)
 
 OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 """Settings that may differ among networks of a kind. (Edges are only initial values of buffers.)"""
@@ -79,11 +82,12 @@ class SharedProgram:
         order, held_order = (model.backend.zeros((size,), "int64") for size in sizes)
         self.program = EpochProgram(session, new_step(recipe), passes, epochs, (order, held_order))
         training, validation = rows_of(session)
-        training, validation = views(training), validation and views(validation)
-        own = own_arguments(training, validation, layers, optimizer)
+        training, validation = stand_ins(training), validation and stand_ins(validation)
+        self._stand_ins = own_arguments(training, validation, layers, optimizer)
         self._replace: Callable[[Sequence[Any]], None] | None = None
         if found := self.program.prepare(training, validation):
-            self._replace = found.replacer(own)
+            self._replace = found.replacer(self._stand_ins)
+        self.nbytes = self.program.nbytes
         self._own: list[Any] = []
 
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
@@ -101,6 +105,12 @@ class SharedProgram:
         # The state has the running averages among the buffers, but no frozen parameters.
         self.program.step.model.parameters.buffers[...] = model.parameters.buffers
         return self.program
+
+    def release_rows(self) -> None:
+        """Let the session's rows go, which may need more memory than the program."""
+        if self._replace is not None:
+            self._replace(self._stand_ins)
+            self._own = self._stand_ins
 
 
 class SharedPrograms:
@@ -123,9 +133,11 @@ class SharedPrograms:
             with TURNS:
                 shared = SharedProgram(session, epochs)
         yield shared.use_for(session)
+        shared.release_rows()
         with self._lock:  # after an error, the program is lost
             self._free.append((kind, shared))
-            del self._free[:-MAX_PROGRAMS]
+            while len(self._free) > 1 and sum(p.nbytes for _, p in self._free) > MAX_BYTES:
+                del self._free[0]
 
 
 def own_arguments(
@@ -145,9 +157,9 @@ def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
     return training.dataset.resident(), held
 
 
-def views(rows: Rows) -> Rows:
-    """Return views, so that each array is a separate object."""
-    X, y, weights, others = (None if each is None else each[...] for each in rows)
+def stand_ins(rows: Rows) -> Rows:
+    """Return one row for each array. A recorded program does not depend on the number of rows."""
+    X, y, weights, others = (None if each is None else np.zeros_like(each[:1]) for each in rows)
     return X, y, weights, others
 
 
@@ -176,18 +188,23 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     return repr((described, session.plan, arrays, shapes, names, more))
 
 
+@cache
+def names_of(cls: type) -> list[str]:
+    if not is_built_in(cls):
+        raise TypeError
+    return [name for name in field_names(cls) if name not in OWN]
+
+
 def described_by(part: Any) -> object:
     """Return a part's class and settings; raise a TypeError if a class is custom."""
-    if part is None or isinstance(part, (str, float, int, np.generic)):
+    if isinstance(part, PLAIN):
         return part
     if isinstance(part, tuple | list):
         return [*map(described_by, part)]
     if isinstance(part, dict):
         return [*part, *map(described_by, part.values())]
-    if not is_built_in(type(part)):
-        raise TypeError
-    names = [name for name in field_names(type(part)) if name not in OWN]
-    return type(part), [described_by(getattr(part, name)) for name in names]
+    values = (getattr(part, name) for name in names_of(type(part)))
+    return type(part), [v if isinstance(v, PLAIN) else described_by(v) for v in values]
 
 
 class Active:

@@ -1,6 +1,8 @@
 """Networks that share programs get the bits of fits of their own on one thread."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -318,3 +320,19 @@ def test_a_replaced_loss_must_need_the_same_format_of_targets():
     trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(1)], 4, seed=1), "mean_squared_error")
     with pytest.raises(DataError, match="centered, which needs the targets in another format"):
         trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[Replace(1, "loss", Centered)])
+
+
+@pytest.mark.parametrize(("limit", "programs"), [(1 << 30, 2), (1, 1)])
+def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_blocks, monkeypatch):
+    monkeypatch.setattr(sharing, "MAX_BYTES", limit)
+    with sharing_programs():
+        for kind in ("dropout", "held_out"):
+            rows = X.copy()
+            fitted(kind, 1, "numpy", rows)
+            reference = weakref.ref(rows)
+            del rows
+            gc.collect()
+            assert reference() is None
+        free = sharing.shared_programs()._free
+        assert len(free) == programs
+        assert all(program.nbytes > 5 * 70 * 8 for _, program in free)
