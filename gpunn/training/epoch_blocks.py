@@ -51,9 +51,10 @@ class EpochBlocks:
         self._own: EpochProgram | None = None
         self._shared: SharedPrograms | None = None
         self._kind: Hashable | None = None
+        self._begun: list[object] | None = None
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
         self._epochs, self._begun = self._max_epochs(), self._attributes()
         self._ended = min(self._epochs, left) < 1 or not self._possible()
@@ -71,7 +72,9 @@ class EpochBlocks:
 
     def look_again(self) -> None:
         """A callback may have changed a setting that decides which networks share a program."""
-        if self._shared is not None:
+        if self._begun is None:
+            self._begin()
+        elif self._shared is not None:
             self._kind = kind_of(self.session)
             self._ended |= self._kind is None
 
@@ -163,7 +166,7 @@ class EpochBlocks:
     def ready(self) -> bool:
         between = self.trainer.progress.cursor is None
         possible = not self._ended and 0 < self._seconds < MAX_SECONDS and between
-        return possible and same(self._attributes(), self._begun)
+        return possible and same(self._attributes(), self._begun or ())
 
     def _attributes(self) -> list[object]:
         """Return attributes that a recording depends on, but a callback may replace."""

@@ -74,7 +74,7 @@ class Fit:
             If another rank has failed; the message names the rank and the reason.
         """
         with self:
-            self._advance(None)
+            self.advance()
         return self.trainer.history
 
     def __enter__(self) -> Self:
@@ -85,7 +85,6 @@ class Fit:
             contexts.push(self._exit_program)
             contexts.enter_context(self.trainer.model.exclusion.held("fit", training=True))
             contexts.enter_context(self.session.running())
-            self._blocks.begin()
             self._contexts = contexts.pop_all()
         return self
 
@@ -116,13 +115,10 @@ class Fit:
         bool
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
-        with self._queue:
-            self._blocks.look_again()  # the caller may have changed settings
-        return self._advance(until)
-
-    def _advance(self, until: int | None) -> bool:
         self.trainer.model.exclusion.move()
         with self._queue, one_thread() if shared_programs() else nullcontext():
+            self.session.use_replaced_parts()
+            self._blocks.look_again()  # the caller may have changed settings
             return self._train(until)
 
     def _train(self, until: int | None) -> bool:

@@ -333,9 +333,9 @@ class TrainingSession:
         if checkpoint is not None:
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
         trainer.resumed = states is not None
-        self._name_logs()
-        trainer.history.stopped, trainer.history.rule = "", None
+        trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         progress.interrupted = False
+        trainer.history.larger_is_better = larger
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
             if progress.cursor is None:
@@ -345,12 +345,6 @@ class TrainingSession:
                 progress.cursor = None
         progress.last_epoch = progress.first_epoch + self.options.epochs
         return states
-
-    def _name_logs(self) -> None:
-        """Let callbacks and the history know the names of the logs."""
-        trainer = self.trainer
-        trainer.log_names = trainer.log_names_of(self.validation is not None)
-        trainer.history.larger_is_better = trainer.larger_is_better
 
     def _checkpoint(self) -> Checkpoint | None:
         source = self.options.resume_from
@@ -416,7 +410,8 @@ class TrainingSession:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
         self._remember_meaning()
-        self._name_logs()
+        trainer.log_names = trainer.log_names_of(self.validation is not None)
+        trainer.history.larger_is_better = trainer.larger_is_better
         if self.recovery is not None:
             self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
 
