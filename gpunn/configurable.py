@@ -20,7 +20,7 @@ import math
 import numbers
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -59,6 +59,10 @@ class Configurable:
     name: ClassVar[str] = ""
     extra_attributes: ClassVar[frozenset[str]] = frozenset()
     __signature__ = ConstructorSignature()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        BUILT_IN.clear()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; for gpunn's own dataclasses, raise an error if the name is unknown."""
@@ -270,12 +274,18 @@ def imported(path: str, argument: str) -> type[Configurable]:
     return cls
 
 
+BUILT_IN: dict[tuple[type, str], Any] = {}
+"""Classes that `lookup` has found. A new class, which may have the same name, clears them."""
+
+
 def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
     """Return the subclass of `base` called `name`; error messages begin with `argument`.
 
     Raise an ArgumentError if the name is unknown, or if a custom class has the name of a built-in
     one.
     """
+    if built_in := BUILT_IN.get((base, name)):
+        return cast("type[Kind]", built_in)
     matches = [cls for cls in _subclasses(base) if cls.name == name and "name" in vars(cls)]
     if not (name and matches):
         raise ArgumentError(
@@ -289,6 +299,8 @@ def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
                 f"{argument}: {name!r} is the name of gpunn's {cls.__name__} and of the custom "
                 f"class {match.__module__}:{match.__qualname__}; rename the custom class"
             )
+    else:
+        BUILT_IN[base, name] = match
     return match
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.backends.operations import Segment
 from gpunn.backends.placeholder import stand_in
 from gpunn.errors import ArgumentError
-from gpunn.initializers import Initializer
+from gpunn.initializers import Initializer, Zeros
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 
@@ -145,7 +145,7 @@ class Parameters:
         for position, (name, spec) in enumerate(specs.items()):
             if values is not None:
                 self[name] = values[name]
-            else:
+            elif type(spec.initializer) is not Zeros:  # arrays begin with zeros
                 random = generator(seed, "weights", position)
                 self[name] = spec.initializer.sample(random, spec.shape)
 

@@ -203,8 +203,9 @@ def described_by(part: Any) -> object:
         return [*map(described_by, part)]
     if isinstance(part, dict):
         return [*part, *map(described_by, part.values())]
-    values = (getattr(part, name) for name in names_of(type(part)))
-    return type(part), [v if isinstance(v, PLAIN) else described_by(v) for v in values]
+    cls: type = type(part)
+    values = (getattr(part, name) for name in names_of(cls))
+    return cls, [v if isinstance(v, PLAIN) else described_by(v) for v in values]
 
 
 class Active:
