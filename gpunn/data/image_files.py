@@ -49,7 +49,14 @@ def read_images(
         size = [max(1, round(side * scale)) for side in common]
     if color == "auto":
         color = "gray" if all(are_gray) else "rgb" if any(are_gray) else "color"
-    X = np.empty((len(paths), *size, 1 if color == "gray" else 3), np.uint8)
+    shape = (len(paths), *size, 1 if color == "gray" else 3)
+    try:
+        X = np.empty(shape, np.uint8)
+    except (MemoryError, ValueError):  # NumPy cannot describe very large shapes
+        raise ArgumentError(
+            f"size: {shape[0]:,} images of {size[0]:,} by {size[1]:,} pixels do not fit into "
+            "memory; use a smaller size"
+        ) from None
     problems = []
     for row, path in enumerate(paths):
         try:
@@ -109,15 +116,15 @@ def opened(path: Path) -> Iterator[Any]:
 def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarray:
     pillow, ops = require("PIL.Image", "", ""), require("PIL.ImageOps", "", "")
     height, width = size
+    if image.mode in ("I", "F") and image.format not in ("PNG", "PPM"):
+        raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16")
+    image.draft(None, (2 * max(size), 2 * max(size)))  # a JPEG may be read at a smaller scale
+    image = ops.exif_transpose(image)
     if color == "color" and is_gray(image):
         raise DataFileError(
             f"{path}: the image is gray, but the network was trained only on images in color; save "
             "the image in color"
         )
-    if image.mode in ("I", "F") and image.format not in ("PNG", "PPM"):
-        raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16")
-    image.draft(None, (2 * max(size), 2 * max(size)))  # a JPEG may be read at a smaller scale
-    image = ops.exif_transpose(image)
     if image.mode.startswith("I"):  # such images have 16 bits
         image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -299,7 +299,8 @@ def reason(error: OSError, path: Path, size: int) -> str:
 def confined(folder: Path, name: str | Path) -> Path | None:
     """Return the path of a file in a folder, or None if its name or a link leads out of there."""
     path = folder / name
-    return path if path.resolve().is_relative_to(folder.resolve()) else None
+    real = Path(os.path.realpath(path))  # unlike `Path.resolve`, this accepts circular links
+    return path if real.is_relative_to(os.path.realpath(folder)) else None
 
 
 def write_json(path: str | Path, value: Any) -> None:

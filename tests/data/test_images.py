@@ -121,6 +121,13 @@ def test_gray_files_where_colors_were_learned(save):
         read_images([save("1.png", GRAY)], color="color")
 
 
+def test_a_damaged_gray_file_among_colors_is_damaged(photos, save):
+    path = save("a/gray.png", GRAY)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataFileError, match=r"gray\.png: the image is damaged"):
+        load_images(photos)
+
+
 @pytest.mark.parametrize(
     ("sizes", "size", "expected"),
     [
@@ -233,6 +240,7 @@ def link(target):
         (link("../../outside.png"), r"a.link\.png: is a symbolic link out of .*photos; copy"),
         (link("/etc"), r"a.link\.png: is a symbolic link to a folder"),
         (link("."), r"a.link\.png: is a symbolic link to a folder"),
+        (link("link.png"), r"a.link\.png: is a link that leads back to itself"),
         (lambda photos: (photos / "c").mkdir(), r"photos.c: contains no images; gpunn reads \.bmp"),
         (
             lambda photos: (photos / "b").rename(photos.parent / "b"),
@@ -266,6 +274,8 @@ def test_names_that_are_not_utf_8(photos):
     ("options", "message"),
     [
         ({"size": 0}, r"size\[0\]: expected an integer >= 1"),
+        ({"size": 2**28}, r"size: 4 images of 268,435,456 by 268,435,456 pixels do not fit into"),
+        ({"size": 2**40}, r"size: .* do not fit into memory; use a smaller size"),
         ({"size": (1, 2, 3)}, r"size: expected an integer or \(height, width\)"),
         ({"color": "gry"}, "color: there is no color 'gry'; did you mean 'gray'"),
     ],
