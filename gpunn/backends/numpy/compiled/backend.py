@@ -105,10 +105,10 @@ class CompiledBackend(NumpyBackend):
 
         trace = expand_composites(trace, self, lambda one: hasattr(CompiledLowerings, one.name))
         threads = self._team_size(trace)
-        pieces = pieces_of(trace, threads)
+        images, pieces = images_and_pieces(trace, threads)
         vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(trace, vectors.panel), vectors)
-        lowerings = CompiledLowerings(threads, products, pieces)
+        lowerings = CompiledLowerings(threads, products, pieces, images)
 
         def otherwise(one: Operation) -> list[Instruction | Callable[[], None]]:
             traced = lowerings.traced(method_of(self, one), arguments_of(self, one))
@@ -134,7 +134,11 @@ def microseconds(trace: Trace) -> float:
     return total
 
 
-def pieces_of(trace: Trace, threads: int) -> int:
+def images_and_pieces(trace: Trace, threads: int) -> tuple[int, int]:
+    """Return the number of images, and into how many pieces a thread divides its images.
+
+    A piece has about PIECE bytes. The number of images is 0 if some threads would have no image.
+    """
     images = [
         each
         for name, args, kwargs, _ in trace
@@ -142,11 +146,10 @@ def pieces_of(trace: Trace, threads: int) -> int:
         for each in arrays_in((*args, *kwargs.values()))
         if each.ndim == 4
     ]
-    if not images:
-        return 1
-    largest, (rows, rest) = max(each.nbytes for each in images), divmod(len(images[0]), threads)
-    wanted = min(rows, max(1, largest // (threads * PIECE)))
-    return 1 if rest else max(each for each in range(1, wanted + 1) if rows % each == 0)
+    if not images or len(images[0]) < threads:
+        return 0, 1
+    largest, rows = max(each.nbytes for each in images), len(images[0])
+    return rows, min(rows // threads, max(1, largest // (threads * PIECE)))
 
 
 def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:

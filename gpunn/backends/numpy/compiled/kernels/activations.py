@@ -197,7 +197,7 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes, one = block_size(dtype), block_of(dtype, 1)
     first_row, last_row, begin, end = thread_part(rows, columns, multiple, thread, threads)
-    sums = thread * columns if multiple == 0 else 0
+    sums = thread * columns if multiple < 0 else 0
     for top in range(first_row, last_row, ROWS):
         bottom = min(top + ROWS, last_row)
         for column in range(begin, end, lanes):

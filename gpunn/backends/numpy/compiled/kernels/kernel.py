@@ -119,10 +119,11 @@ def thread_part(
 ) -> tuple[int, int, int, int]:
     """Return a thread's part of a matrix: first row, last row + 1, first column, last column + 1.
 
-    If `multiple` is 0, threads divide the rows; otherwise the columns, in multiples of `multiple`.
+    Threads divide the columns, in multiples of `multiple`. If `multiple` is negative, threads divide
+    the rows, in multiples of -multiple.
     """
-    if multiple == 0:
-        first, last = partition(rows, 1, thread, threads)
+    if multiple < 0:
+        first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns
     left, right = partition(columns, multiple, thread, threads)
     return 0, rows, left, right

@@ -33,16 +33,16 @@ def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,),
     factors_ptr (threads, columns) for scale / sqrt(variance + epsilon), out_ptr (rows, columns),
-    rows, columns, epsilon (float).
+    rows, columns, multiple (of a thread's rows), epsilon (float).
     """
     x, mean, variance, scale, shift, factors, out, rows, columns = integers(args, 0, 9)
-    (epsilon,) = floats(args, 9, 1)
+    (multiple,), (epsilon,) = integers(args, 9, 1), floats(args, 10, 1)
     lanes, offset = block_size(dtype), thread * columns
     for i in range(0, columns, lanes):
         left = columns - i
         std = square_root(load(dtype, variance, i, left) + block_of(dtype, epsilon))
         store(load(dtype, scale, i, left) / std, factors, offset + i, left)
-    begin, end = partition(rows, 1, thread, threads)
+    begin, end = partition(rows, multiple, thread, threads)
     for row in range(begin, end):
         start = row * columns
         for i in range(0, columns, lanes):
@@ -152,10 +152,11 @@ def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Sum x over the rows; each thread computes some rows and their sums.
 
-    Arguments: x_ptr (rows, columns), sums_ptr (threads, columns), rows, columns.
+    Arguments: x_ptr (rows, columns), sums_ptr (threads, columns), rows, columns, multiple (see
+    `thread_part`).
     """
-    x, sums, rows, columns = integers(args, 0, 4)
-    part = thread_part(rows, columns, 0, thread, threads)
+    x, sums, rows, columns, multiple = integers(args, 0, 5)
+    part = thread_part(rows, columns, multiple, thread, threads)
     sum_over_rows(dtype, x, sums, thread * columns, columns, part)
 
 
@@ -173,7 +174,7 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
-    centers = 3 * thread * columns if multiple == 0 else 0
+    centers = 3 * thread * columns if multiple < 0 else 0
     first, last, begin, end = part
     some = min(last - first, FIRST_ROWS)
     sum_over_rows(dtype, x, moments, centers, columns, (first, first + some, begin, end))
@@ -208,12 +209,12 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     1983). If `joined` rows are treated as one row, each part has `joined` moments of a column.
 
     Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
-    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, momentum,
-    epsilon (floats).
+    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, multiple
+    (see `thread_part`), momentum, epsilon (floats).
     """
     moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
-    inverse_std, rows, columns = integers(args, 6, 3)
-    momentum, epsilon = floats(args, 9, 2)
+    inverse_std, rows, columns, multiple = integers(args, 6, 4)
+    momentum, epsilon = floats(args, 10, 2)
     lanes, every, width = block_size(dtype), block_of(dtype, rows * joined), joined * columns
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
     zero, two = block_of(dtype, 0), block_of(dtype, 2)
@@ -223,14 +224,14 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
         total = squares = zero
         origin = load(dtype, moments, column, left)
         for part in range(parts):
-            first, last = partition(rows, 1, part, parts)
+            first, last, _, _ = thread_part(rows, 0, multiple, part, parts)
             count = block_of(dtype, last - first)
             for at in range(3 * part * width + column, (3 * part + 1) * width, columns):
                 off = load(dtype, moments, at, left) - origin
                 total = total + multiply_add(count, off, load(dtype, moments, at + width, left))
         center = origin + total / every
         for part in range(parts):
-            first, last = partition(rows, 1, part, parts)
+            first, last, _, _ = thread_part(rows, 0, multiple, part, parts)
             count = block_of(dtype, last - first)
             for at in range(3 * part * width + column, (3 * part + 1) * width, columns):
                 off = load(dtype, moments, at, left) - center
@@ -291,7 +292,7 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
     rows, columns, multiple = integers(args, 6, 3)
     lanes = block_size(dtype)
     first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
-    offset = thread * columns if multiple == 0 else 0
+    offset = thread * columns if multiple < 0 else 0
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):

@@ -31,15 +31,33 @@ def present(*arrays: Array | None) -> list[Array]:
 
 
 class Lowerings:
-    """Base class of lowerings: each method translates the operation of the same name."""
+    """Base class of lowerings: each method translates the operation of the same name.
 
-    def __init__(self, threads: int, products: ProductPlans, pieces: int = 1) -> None:
-        self.threads, self.products, self.pieces = threads, products, pieces
+    In a network of images, a thread divides its images into `pieces` pieces.
+    """
+
+    def __init__(
+        self, threads: int, products: ProductPlans, pieces: int = 1, images: int = 0
+    ) -> None:
+        self.threads, self.products, self.pieces, self.images = threads, products, pieces, images
 
     def pieces_of(self, *arrays: Array) -> int:
         parts = self.threads * self.pieces
         is_large = max((each.nbytes for each in arrays), default=0) >= parts * LEAST
-        return self.pieces if is_large and not any(len(each) % parts for each in arrays) else 1
+        return self.pieces if is_large and all(len(each) >= parts for each in arrays) else 1
+
+    def rows_per_image(self, x: Array) -> int:
+        """Return how many rows of x belong to an image, or 1 if x has no rows for images."""
+        is_whole = self.images > 0 and len(x) % self.images == 0
+        return max(len(x) // self.images, 1) if is_whole else 1
+
+    def by_images(self, *arrays: Array) -> list[Array]:
+        """Return arrays with a row for each image, if threads divide the rows of whole images."""
+        units = map(self.rows_per_image, arrays)
+        return [
+            x if unit == 1 else x.reshape(self.images, -1)
+            for x, unit in zip(arrays, units, strict=True)
+        ]
 
     def parts_of(self, x: Array) -> int:
         return self.threads * self.pieces_of(x)
@@ -62,14 +80,14 @@ class Lowerings:
         Threads divide x like the product that computed x, because each thread's part is then in its
         cache. The first result is (rows, columns, unit); a thread's number of columns is a multiple
         of the unit. If threads divide the rows of x, the numbers describe x as one long row, and
-        the second result lists the arrays that threads divide by rows.
+        the second result has x and out with the rows that threads divide, from `by_images`.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)
         if by_columns:
             return (rows, columns, BLOCK_BYTES // x.itemsize), []
-        return (1, x.size, max(columns, 1)), [x, out]
+        return (1, x.size, max(columns, 1) * self.rows_per_image(x)), self.by_images(x, out)
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
         """Return an instruction for out = out + sum_i weights_i values_i; weights default to 1."""

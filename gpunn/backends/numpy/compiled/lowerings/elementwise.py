@@ -28,8 +28,9 @@ class Elementwise(Lowerings):
         if not same_kind(x, out, *moving):
             return None
         shape, by_rows = self.divided(x, out)
+        x, out = by_rows or (x, out)
         args = [x, out, *shape, passes, op.key, op.first & MASK_32, *numbers]
-        return [Instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
+        return [self.instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 
     def rescale(self, op: Arguments) -> Steps:
         x, out = op.x, op.out

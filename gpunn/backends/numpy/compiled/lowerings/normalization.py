@@ -33,7 +33,9 @@ class Normalization(Pooling):
         x, out = (each.reshape(-1, joined * mean.size) for each in (x, out))
         repeating, vectors = self.repeated(joined, vectors)
         factors = np.empty((self.parts_of(x), x.shape[1]), mean.dtype)
-        args = [x, *vectors, factors, out, *x.shape, float(op.epsilon)]
+        shape = [*x.shape, self.rows_per_image(x)]
+        x, out = self.by_images(x, out)
+        args = [x, *vectors, factors, out, *shape, float(op.epsilon)]
         read, written = [x, *vectors], [factors, out]
         return [*repeating, self.instruction("normalize", args, read, written, [x, out])]
 
@@ -46,15 +48,17 @@ class Normalization(Pooling):
         joined = joined_rows(*op.x.shape)
         x, out = (each.reshape(-1, joined * scale.size) for each in (op.x, op.out))
         multiple = self.multiple(x)
-        parts = 1 if multiple else self.parts_of(x)
+        parts = 1 if multiple > 0 else self.parts_of(x)
         moments = np.empty((parts, 3, x.shape[1]), x.dtype)
         of_columns = [*averages, mean, inverse_std]
         then, vectors = self.repeated(joined, [mean, inverse_std, scale, op.shift])
-        shape, read = [*x.shape, multiple], [x, *vectors]
-        moments_of, by_rows = ([], []) if multiple else ([x, moments], [x, out])
+        shape = [*x.shape, multiple]
+        x, out = self.by_images(x, out)
+        read = [x, *vectors]
+        moments_of, by_rows = ([], []) if multiple > 0 else ([x, moments], [x, out])
         args: list[Any] = [x, moments, *shape]
         first = self.instruction("column_moments", args, [x], [moments], moments_of)
-        args = [moments, parts, joined, *of_columns, len(x), scale.size]
+        args = [moments, parts, joined, *of_columns, shape[0], scale.size, multiple]
         args += [float(op.momentum), float(op.epsilon)]
         statistics = Instruction("batch_norm_statistics", args, [moments, *averages], of_columns)
         args = [*read, out, None, *shape]
@@ -70,7 +74,8 @@ class Normalization(Pooling):
         multiple = self.multiple(batch[0])
         shape = [*batch[0].shape, multiple]
         parts, summing = self.parts(batch[0], sums, multiple)
-        by_rows = [] if multiple else batch
+        batch = self.by_images(*batch)
+        by_rows = [] if multiple > 0 else batch
         repeating, vectors = self.repeated(joined, [op.mean, op.inverse_std, op.scale])
         then, totals = self.repeated(joined, divided=sums)
         read = [*batch, *vectors[:2]]
@@ -82,9 +87,9 @@ class Normalization(Pooling):
         return [*repeating, summing_parts, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
-        """Return the unit by which threads divide the columns of x; 0 if they divide the rows."""
+        """Return how threads divide x, as in `thread_part` of the kernels."""
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
-        return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
+        return -self.rows_per_image(x) if by_rows else BLOCK_BYTES // int(x.itemsize)
 
     def parts(
         self, x: Array, sums: list[Array], multiple: int
@@ -93,9 +98,9 @@ class Normalization(Pooling):
 
         If each thread has whole columns, the arrays are `sums`, and there are no instructions.
         """
-        if multiple and x.shape[1] == sums[0].size:
+        if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
-        threads = 1 if multiple else self.parts_of(x)
+        threads = 1 if multiple > 0 else self.parts_of(x)
         parts = [np.empty((threads * x.shape[1] // out.size, out.size), x.dtype) for out in sums]
         return parts, [*map(sum_rows, parts, sums)]
 

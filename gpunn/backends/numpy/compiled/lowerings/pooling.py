@@ -75,7 +75,9 @@ class Pooling(Lowerings):
         lines = values.reshape(-1, joined * channels)
         parts = self.parts_of(lines) * joined
         sums = np.zeros((parts, channels), values.dtype)  # for threads without rows
-        args = [lines, sums, *lines.shape]
+        shape = [*lines.shape, -self.rows_per_image(lines)]
+        [lines] = self.by_images(lines)
+        args = [lines, sums, *shape]
         summing = self.instruction("column_sums", args, [lines], [sums], [lines, sums])
         return [summing, sum_rows(sums, op.out)]
 

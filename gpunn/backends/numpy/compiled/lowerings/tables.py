@@ -74,7 +74,7 @@ class Tables(Dense):
         number, *parameters = kernel_args
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)
-        shape = divided_columns(x) if by_columns else (len(x), alpha.size, 0)
+        shape = divided_columns(x) if by_columns else (len(x), alpha.size, -1)
         args = [number, x, None, out, *shape, *parameters, alpha]
         by_rows = [] if by_columns else [x, out]
         return [Instruction("activate", args, [x, alpha], [out], by_rows)]
@@ -92,7 +92,7 @@ class Tables(Dense):
             # Each thread sums its rows.
             sums = np.empty((self.threads, alpha.size), x.dtype)
             afterwards.append(sum_rows(sums, op.alpha_gradient))
-            shape, by_rows = (len(x), alpha.size, 0), [x, gradient]
+            shape, by_rows = (len(x), alpha.size, -1), [x, gradient]
         from_output = op.activation.from_output
         args = [number, x, gradient, sums, *shape, *parameters, alpha, from_output]
         read, written = [x, alpha, gradient], [gradient, sums]
