@@ -119,8 +119,8 @@ def thread_part(
 ) -> tuple[int, int, int, int]:
     """Return a thread's part of a matrix: first row, last row + 1, first column, last column + 1.
 
-    Threads divide the columns, in multiples of `multiple`. If `multiple` is negative, threads divide
-    the rows, in multiples of -multiple.
+    Threads divide the columns, in multiples of `multiple`. If `multiple` is negative, threads
+    divide the rows, in multiples of -multiple.
     """
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
