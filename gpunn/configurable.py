@@ -177,7 +177,7 @@ class Configurable:
 
 
 def number(default: float, **limits: float) -> Any:
-    """Declare a dataclass field that must be a number within limits; see `check_number`."""
+    """Declare a dataclass field that must be a number within limits."""
 
     def check(argument: str, value: Any) -> float:
         return check_number(argument, value, **limits)
@@ -186,7 +186,7 @@ def number(default: float, **limits: float) -> Any:
 
 
 def integer(default: int, *, at_least: int = 1) -> Any:
-    """Declare a dataclass field that must be an integer; see `check_integer`."""
+    """Declare a dataclass field that must be an integer of at least `at_least`."""
 
     def check(argument: str, value: Any) -> int:
         return check_integer(argument, value, at_least=at_least)
@@ -195,7 +195,7 @@ def integer(default: int, *, at_least: int = 1) -> Any:
 
 
 def flag(default: bool) -> Any:
-    """Declare a dataclass field that must be True or False; see `check_flag`."""
+    """Declare a dataclass field that must be True or False."""
     return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
