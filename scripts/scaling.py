@@ -124,7 +124,6 @@ class Measurement:
         )
 
     def _repeated(self, run: Callable[[int], None]) -> float:
-        """Return the seconds of a call that all ranks repeat equally often."""
         run(10)
         began = time.perf_counter()
         run(10)

@@ -38,7 +38,6 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 def command() -> str | None:
-    """Return the path of a browser, or None where there is none."""
     named = os.environ.get("GPUNN_BROWSER")
     if named:
         assert shutil.which(named), f"GPUNN_BROWSER: expected a browser's path; got {named!r}"

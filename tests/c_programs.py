@@ -15,7 +15,6 @@ def number_in_c(value: float) -> str:
 
 
 def rows_in_c(rows: np.ndarray) -> str:
-    """Return rows as the initializer of an array of arrays."""
     texts = (", ".join(map(number_in_c, row.ravel().tolist())) for row in rows)
     return ", ".join(f"{{{text}}}" for text in texts)
 
@@ -27,6 +26,5 @@ def compiled(
     dialect: str = "-std=c99",
     flags: tuple[str, ...] = (),
 ) -> str:
-    """Compile, run, and return what is printed."""
     run(compiler, dialect, *FLAGS, *flags, *sources, "-o", "program", "-lm", cwd=folder)
     return run("./program", cwd=folder, timeout=60).stdout

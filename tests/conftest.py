@@ -33,8 +33,6 @@ OPTIONAL = {
 
 
 class Module(pytest.Module):
-    """A file of tests, skipped where it imports what is not installed."""
-
     def collect(self):
         try:
             return super().collect()
@@ -99,8 +97,6 @@ if DEVICE != "emulated":
 
 
 class Target(NamedTuple):
-    """Where an operation runs, and in which type."""
-
     backend: Backend
     dtype: str
 
@@ -192,7 +188,6 @@ def two_blas_threads():
 
 @pytest.fixture
 def numpy_alone(monkeypatch):
-    """Compute without compiled kernels."""
     from gpunn.backends.numpy.compiled.library import library
 
     monkeypatch.setenv("GPUNN_KERNELS", "off")
@@ -203,6 +198,5 @@ def numpy_alone(monkeypatch):
 
 @pytest.fixture(params=["as installed", "NumPy alone"])
 def engine(request):
-    """Compute with compiled kernels if there are some, and without."""
     if request.param == "NumPy alone":
         request.getfixturevalue("numpy_alone")

@@ -53,8 +53,6 @@ def cuda() -> Backend:
 
 
 class LoweredAlone(NumpyBackend):
-    """Runs the lowering of each operation immediately, instead of the definition."""
-
     def perform(self, one: Operation) -> None:
         self.lower([one])(1)
 
@@ -106,5 +104,4 @@ COVERED = {
 
 
 def in_which_run(target: str) -> list[pytest.MarkDecorator]:
-    """Return the marks of what is run on a target."""
     return [pytest.mark.full] if target in COVERED else []

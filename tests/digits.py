@@ -12,7 +12,6 @@ def dropout(rate):
 
 
 def configuration(*hidden, **training):
-    """Return the TOML of a network with these layers between the rescaling and the ten outputs."""
     layers = ['{ name = "rescaling", scale = 0.0625 }', *hidden, '{ name = "dense", units = 10 }']
     listed = "".join(f"    {layer},\n" for layer in layers)
     settings = {"loss": "softmax_cross_entropy", "metrics": ["accuracy"], **training}

@@ -17,7 +17,6 @@ def marked(table: str, name: str) -> str:
 
 
 def table_in(document: Path, name: str) -> str:
-    """Return a table of a document."""
     text = document.read_text(encoding="utf-8")
     match = re.search(marked("(.*?)", name), text, re.DOTALL)
     assert match is not None, f"{document} has no table of {name}"
@@ -25,7 +24,6 @@ def table_in(document: Path, name: str) -> str:
 
 
 def write(document: Path, name: str, table: str) -> None:
-    """Replace a table of a document."""
     old = marked(table_in(document, name), name)
     text = document.read_text(encoding="utf-8").replace(old, marked(table, name))
     document.write_text(text, encoding="utf-8")

@@ -11,12 +11,10 @@ def rows(history):
 
 
 def values(this):
-    """Return the arrays of a trainer's network, as one vector."""
     return np.concatenate([a.reshape(-1) for a in this.model.parameters.to_host().values()])
 
 
 def assert_arrays(found, expected, **tolerance):
-    """All arrays of the second mapping are in the first one, bit for bit or within a tolerance."""
     compare = np.testing.assert_allclose if tolerance else np.testing.assert_array_equal
     for name, array in expected.items():
         compare(found[name], array, err_msg=name, **tolerance)
@@ -30,7 +28,6 @@ def assert_same_bits(one, other, but=()):
 
 
 def assert_same_weights(one, other):
-    """Two trainers have the same networks, bit for bit."""
     assert_arrays(other.model.parameters.to_host(), one.model.parameters.to_host())
 
 

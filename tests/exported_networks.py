@@ -59,7 +59,6 @@ EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
 
 
 def onnx_session(made: Any) -> Any:
-    """Return ONNX Runtime's session of a model, on one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -71,8 +70,6 @@ def onnx_session(made: Any) -> Any:
 
 @dataclass(frozen=True)
 class Snake(Activation):
-    """A custom activation with a parameter, which is a constant of the exported function."""
-
     rate: float = 0.5
 
     name = "snake"
@@ -340,7 +337,6 @@ def outputs_of(name: str, dtype: str) -> np.ndarray:
 
 @functools.cache
 def outputs_of_special_rows(name: str, dtype: str) -> np.ndarray:
-    """Return the outputs of the network's Python file, which uses NumPy."""
     model, rows = made(name, dtype), special_rows(name, dtype)
     with np.errstate(all="ignore"):
         return predictor_of(model)["network"](rows.reshape(len(rows), *model.input_shape))
@@ -356,7 +352,6 @@ def assert_same_outputs(y: np.ndarray, name: str, dtype: str, tolerance: float) 
 
 
 def predictor_of(model: gpunn.Sequential, pure: bool = False) -> dict[str, Any]:
-    """Return the names in a network's Python file."""
     predictor: dict[str, Any] = {"__name__": "predictor"}
     exec(compile(python_source(model, pure), "predictor.py", "exec"), predictor)
     return predictor

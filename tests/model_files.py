@@ -52,7 +52,6 @@ def contents(path):
 
 
 def rewritten(path, arrays=None, **changes):
-    """Change a model file: arrays by name, entries of its description (None removes)."""
     old, description = contents(path)
     both = ((old, arrays or {}), (description, changes))
     for current, new in both:

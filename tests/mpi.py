@@ -43,7 +43,6 @@ def patience():
 
 
 def start(ranks, *command, **options):
-    """Return a running program of several ranks; its standard error is in its output."""
     threads = {"GPUNN_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, command)],
@@ -57,7 +56,6 @@ def start(ranks, *command, **options):
 
 
 def ended(process):
-    """Return the status and the output of a program, once it has ended."""
     try:
         output, _ = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
@@ -68,5 +66,4 @@ def ended(process):
 
 
 def run(ranks, *command, **options):
-    """Run a program with several ranks, and return its status and its output."""
     return ended(start(ranks, *command, **options))

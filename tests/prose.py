@@ -86,7 +86,6 @@ class Sentence(NamedTuple):
     text: str
 
     def objections(self) -> Iterator[str]:
-        """Yield what to change."""
         if (words := len(self.text.split())) > LONGEST:
             yield f"{words} words; split it"
         for instead, pattern in COMPILED if ANY.search(self.text.lower()) else ():

@@ -22,7 +22,6 @@ def is_there(name: str) -> bool:
 
 
 def public_modules() -> dict[str, ModuleType]:
-    """Return the public modules that can be imported here, by their full names."""
     names = [name for name in gpunn.__all__ if inspect.ismodule(getattr(gpunn, name))]
     usable = (name for name in OTHERS if name not in NEEDS or is_there(NEEDS[name]))
     full = ("gpunn", *(f"gpunn.{name}" for name in sorted([*names, *usable])))

@@ -46,12 +46,10 @@ def weights(run: Path, name: str = "final") -> dict[str, np.ndarray]:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, the newest first."""
     return sorted((run / "checkpoints").iterdir(), reverse=True)
 
 
 def newest_checkpoint(run: Path) -> str:
-    """The newest one's name, for `weights`."""
     return f"checkpoints/{checkpoints(run)[0].stem}"
 
 
@@ -65,12 +63,10 @@ def evaluation(run: Path) -> dict:
 
 
 def everything(run: Path) -> dict[Path, bytes]:
-    """What is in a folder, byte by byte."""
     return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Check that two runs have the same networks, figures and evaluation."""
     newest = newest_checkpoint(one)
     for name in ("final", "best", newest):
         assert same_weights(one, other, name)

@@ -50,7 +50,6 @@ class Scripted:
         self.saved.append((self.epoch, path.name, "resumable"))
 
     def run(self, callback, losses, name="val_loss"):
-        """Run epochs until the callback ends training; return their number."""
         callback.on_train_begin(self)
         for count, loss in enumerate(losses, 1):  # noqa: B007
             self.epoch += 1

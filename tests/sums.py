@@ -9,7 +9,6 @@ Y = X.sum(axis=1)
 
 
 def fit(*callbacks, **options):
-    """Train for a few epochs, with validation rows and a metric; return the history."""
     model = gpunn.Sequential([gpunn.layers.Dense(1)], 3, "numpy")
     trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", ["mean_absolute_error"])
     standard = {"epochs": 3, "batch_size": 8, "progress": False, "validation_split": 0.2}

@@ -60,7 +60,6 @@ FORMULAS = [
 
 
 def run(backend, f, z, dtype="float64"):
-    """Return f(z) and f'(z) as a backend computes them."""
     out, gradient = backend.zeros(z.shape, dtype), backend.zeros(z.shape, dtype)
     z = backend.from_host(z, dtype)
     backend.activate(f, z, None, out)
@@ -147,7 +146,6 @@ def test_numpy_parameter_does_not_change_the_type():
 
 
 def derived(f, z):
-    """Return f'(z) as for a class that does not define `derivative`."""
     return Activation.derivative(f, xp, z, f.value(xp, z))
 
 

@@ -40,7 +40,6 @@ def with_value(path: str, value: object) -> dict:
 
 
 def at(place, path: str):
-    """Return what is at a path of keys and numbers."""
     for key in path.replace("[", ".").replace("]", "").split("."):
         place = place[int(key)] if isinstance(place, list) else place[key]
     return place

@@ -91,7 +91,6 @@ class Half(Initializer):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Write the module to an importable folder; importing it creates a file."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -102,7 +101,6 @@ def module(tmp_path, monkeypatch):
 
 
 def saved(layers):
-    """Save a network, remove its classes, and return their record in the file."""
     names = {"gpunn": gpunn, "Chain": Chain, "ColumnGroups": ColumnGroups, "Dense": Dense}
     exec("from mine import *", names)
     model = gpunn.Sequential(eval(layers, names), 2, backend="numpy")
@@ -116,7 +114,6 @@ def saved(layers):
 
 
 def forget():
-    """Remove the module and its classes, which are registered by name until they are deleted."""
     del sys.modules["mine"]
     gc.collect()
     assert "mine_outer" not in known(Layer)

@@ -36,7 +36,6 @@ class Squared(Activation):
 
 @pytest.fixture
 def traces(monkeypatch):
-    """Count how often a derivative is found."""
     found = []
     derived.CACHE.clear()
     original = derived.expression_of
@@ -212,8 +211,6 @@ def test_the_gradients_of_columns():
 
 
 class Doubled(activations.Tanh):
-    """Redefines only the value of a class that stores only its output."""
-
     def value(self, xp, z):
         return 2 * super().value(xp, z)
 
@@ -238,8 +235,6 @@ class Tripled(losses.SoftmaxCrossEntropy):
 
 
 class Summed(losses.Huber):
-    """Changes only a factor."""
-
     def scale(self, outputs):
         return 1.0
 

@@ -19,7 +19,6 @@ def texts(picture):
 
 
 def boxes(picture):
-    """The corners (left, top, right, bottom) of each rectangle but the background."""
     found = []
     for one in list(ET.fromstring(picture.svg).iter(f"{NAMESPACE}rect"))[1:]:
         x, y, width, height = (float(one.get(key)) for key in ("x", "y", "width", "height"))

@@ -141,7 +141,6 @@ os.waitpid(child, 0)
 
 
 def run(script, *arguments):
-    """Run a script in a separate process, without pytest's threads."""
     command = [sys.executable, "-W", "ignore", "-c", BEGINNING + script, *map(str, arguments)]
     subprocess.run(command, check=True, timeout=120)
 

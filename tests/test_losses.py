@@ -41,7 +41,6 @@ def targets_for(loss, g, rows, outputs):
 
 
 def evaluate(backend, loss, p, t, w, normalizer=None):
-    """Return (sum of weighted losses, gradient) as a backend computes them."""
     total = backend.zeros((1,), "float64")
     dp = backend.zeros(p.shape, "float64")
     share = np.array([float(w.sum())]) if normalizer is None else normalizer

@@ -30,7 +30,6 @@ def softmax(p):
 
 
 def example(form, rows=300, seed=0, ties=False):
-    """Return logits, targets for the metric, labels, and weights."""
     g = np.random.default_rng(seed)
     outputs = {"one": 1, "two": 2, "fou": 4}[form[:3]]
     labels = g.integers(0, max(outputs, 2), rows)

@@ -27,7 +27,6 @@ def network(*parts, input_shape=(3,), **options):
 
 
 def everything(backend="numpy", dtype="float64"):
-    """A network with every kind of layer."""
     return network(
         layers.Flatten(),
         layers.Standardization(),

@@ -172,7 +172,6 @@ CASES = [
 
 
 def run(backend, optimizer, x, gradients, decayed, dtype="float64"):
-    """Return the values after one update for each row of `gradients`."""
     values = backend.from_host(x.copy(), dtype)
     slots = {name: backend.zeros(x.shape, dtype) for name in optimizer.slots}
     for t, g in enumerate(gradients, 1):

@@ -95,8 +95,6 @@ gpunn("export", "loans", "--python", "predictor.py")
 
 @pytest.fixture
 def said(tmp_path):
-    """Return a function that runs a program without POSIX, and returns its last printed line."""
-
     def ran(program):
         variables = {"PYTHONPATH": os.pathsep.join(sys.path), "GPUNN_BACKEND": "numpy"}
         program = WITHOUT_POSIX + program

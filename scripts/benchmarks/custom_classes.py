@@ -153,8 +153,6 @@ class LogCoshOfValues(LogCosh):
 
 @dataclass(frozen=True)
 class FocalOfLabels(losses.SoftmaxCrossEntropy):
-    """The focal loss for classes."""
-
     gamma: float = 2.0
 
     name = "custom_focal_of_labels"

@@ -134,7 +134,6 @@ def means(results: Sequence[Figure]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, with all columns except the first aligned to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])

@@ -62,7 +62,6 @@ class Parts(NamedTuple):
 
 
 def found_in(folder: Path, name: str, file: str) -> Path | None:
-    """Return the path of a file or folder, directly or in tables/; print a notice if missing."""
     for path in (folder / file, folder / "tables" / file):
         if path.exists():
             return path

@@ -58,7 +58,6 @@ def realistic(session: Session, names: Names, tasks: Names | None, seconds: floa
 
 
 def of_any_network(names: Names) -> list[str]:
-    """Return the competitors that train networks other than those of the grid."""
     return [name for name in trainers(names) if not EVERYBODY[name].plain_only]
 
 

@@ -130,7 +130,6 @@ def epoch_steps(task: Task, seconds: float) -> int:
 
 
 def synthetic(task: Task, steps: int) -> Rows:
-    """Return random rows in [-0.5, 0.5), and targets for the loss."""
     generator = np.random.default_rng(0)
     rows, outputs = steps * task.batch_size, task.sizes[-1]
     X = generator.random((rows, task.sizes[0]), dtype=task.dtype)

@@ -107,7 +107,6 @@ def custom(rows: int, numbers: int, units: int) -> Network:
 
 
 def embedding(rows: int, numbers: int, units: int, categories: int = 100) -> Network:
-    """Return a network whose last column has many categories, which it embeds."""
     groups = [
         {"columns": (0, numbers - 1), "layers": []},
         {"columns": (numbers - 1, numbers), "layers": [Embedding([categories], 16)]},

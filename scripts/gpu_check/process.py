@@ -92,10 +92,6 @@ class Step(NamedTuple):
 def run(
     module: str, quick: bool, limit: float, done: Sequence[Row], seen: Callable[[list[Row]], None]
 ) -> Row:
-    """Run a step for at most `limit` seconds; return "status", "detail", "rows" and "output".
-
-    Each new row calls `seen` with all rows.
-    """
     rows = list(done)
     with tempfile.NamedTemporaryFile() as printed:
         deadline = time.monotonic() + limit

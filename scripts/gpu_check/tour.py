@@ -22,7 +22,6 @@ ROWS, FEATURES, CLASSES, BATCH = 68, 6, 3, 8
 
 
 def trainings() -> list[tuple[Sequence[Any], Any, Any, str, dict[str, Any]]]:
-    """Return layers, loss, optimizer, metric and backend options."""
     return [
         (
             [Dense(5, "relu"), Dropout(0.3), Dense(CLASSES)],

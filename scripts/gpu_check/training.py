@@ -137,7 +137,6 @@ def trainer(
 
 
 def dense_layers(units: Sequence[int]) -> list[gpunn.layers.Dense]:
-    """Return layers with ReLU, except the last one, and He's initial weights."""
     start = {"initializer": "he", "bias_initializer": "zeros"}
     *hidden, outputs = units
     return [

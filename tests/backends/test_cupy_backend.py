@@ -11,7 +11,6 @@ FOLDER = Path(gpunn.backends.__file__).parent
 
 
 def public_methods(file, name):
-    """Return the signatures of a class's public methods from its source."""
     tree = ast.parse((FOLDER / file).read_text(encoding="utf-8"))
     (cls,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
     return {

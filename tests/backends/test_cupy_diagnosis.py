@@ -23,8 +23,6 @@ class CudaError(RuntimeError):
 
 
 class Cuda:
-    """An imitation of `cupy.cuda` for a machine."""
-
     def __init__(
         self,
         driver=13000,
@@ -85,7 +83,6 @@ def imitation(kernel=lambda x: x + 1, **machine):
 
 @pytest.fixture(autouse=True)
 def one_package(monkeypatch):
-    """A machine with one CuPy package and no variables for devices."""
     have_packages(monkeypatch, {"cupy-cuda13x": "14.2.0"})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -100,7 +97,6 @@ def have_packages(monkeypatch, packages):
 
 
 def have_cupy(monkeypatch, module):
-    """Make `import cupy` return this module, or fail if it is None."""
     monkeypatch.setitem(sys.modules, "cupy", module)
 
 

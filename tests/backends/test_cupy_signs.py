@@ -12,7 +12,6 @@ PCI = "sys/bus/pci/devices/0000:01:00.0"
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """The root folder of a machine without any sign of a GPU."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -21,7 +21,6 @@ BACKEND = NumpyBackend()
 
 
 def kept(rate, key, number, size=SIZE):
-    """Return the mask of a forward pass as zeros and ones."""
     x, out = np.ones(size), np.empty(size)
     BACKEND.dropout(x, rate, key, np.array([number]), out)
     return (out != 0).astype(float)

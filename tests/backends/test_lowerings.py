@@ -33,7 +33,6 @@ def parsed(file):
 
 
 def functions_of(engine):
-    """Return the functions and methods of an engine's lowerings by name."""
     tops = [top for file in ENGINES[engine] for top in parsed(file)]
     nodes = [node for top in tops for node in (top, *getattr(top, "body", ()))]
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
@@ -78,7 +77,6 @@ def cuda_lowerings():
 
 
 def lowerings_of(engine):
-    """Yield each operation that an engine lowers, and the arguments that it reads."""
     functions = functions_of(engine)
     for name, lowering in functions.items():
         if name in PARAMETERS:

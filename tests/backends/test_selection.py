@@ -21,14 +21,12 @@ def no_variable(monkeypatch):
 
 @pytest.fixture
 def no_device(monkeypatch):
-    """Imitate a machine without a CUDA device."""
     missing = BackendUnavailableError("no CUDA device")
     monkeypatch.setattr(selection, "_cupy", Mock(side_effect=missing))
 
 
 @pytest.fixture
 def devices(monkeypatch):
-    """Imitate a machine with CUDA devices; return a list of the requested device numbers."""
     devices = []
 
     def create(device, options):

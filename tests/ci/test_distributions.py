@@ -30,7 +30,6 @@ BESIDE_THE_PACKAGE = {
 
 
 def built(build, source, folder):
-    """Return the path of a distribution built from the tree `source`."""
     folder.mkdir(exist_ok=True)
     before = Path.cwd()
     os.chdir(source)
@@ -70,7 +69,6 @@ def wheel(without_numba, tmp_path_factory):
 
 
 def package_files(root):
-    """Return the paths of the package's files in a tree, without generated files."""
     return {
         str(path.relative_to(root))
         for path in (root / "gpunn").rglob("*")

@@ -37,8 +37,6 @@ def run(python_path, *command, **variables):
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory):
-    """`clones()`: a new copy of git's tree, without kernels."""
-
     def made():
         root = tmp_path_factory.mktemp("clone")
         ignored = shutil.ignore_patterns("__pycache__", files.PACKAGED.name)
@@ -53,7 +51,6 @@ def clones(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clone(clones):
-    """A clone that has built its kernels."""
     root = clones()
     names = [target.name for target in targets.runnable_targets()]
     run(root, "-m", "gpunn.build", *(f"--target={name}" for name in names))
@@ -62,7 +59,6 @@ def clone(clones):
 
 @pytest.fixture(scope="module")
 def wheel(clones, tmp_path_factory):
-    """The folder into which another clone's wheel is installed."""
     root, folder, site = clones(), *map(tmp_path_factory.mktemp, ("wheels", "site"))
     pip = "-m", "pip", "--disable-pip-version-check", "--no-input"
     run(root, *pip, "wheel", "--no-build-isolation", "--no-deps", "-w", folder, root)

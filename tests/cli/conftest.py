@@ -68,7 +68,6 @@ def digits(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole run of DIGITS."""
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "digits.toml"
     config.write_text(DIGITS)
@@ -97,7 +96,6 @@ def run(run_before: Callable[..., Path], digits: Path) -> Path:
 
 @pytest.fixture
 def flowers(tmp_path: Path) -> Path:
-    """Three well separated classes with names, in a CSV file, and a configuration."""
     random = np.random.default_rng(0)
     lines = ["width,species,length"]
     for row in range(90):

@@ -7,7 +7,6 @@ from processes import run_python
 
 
 def offered(words):
-    """Return the lines that `gpunn` gives to bash."""
     line = f"gpunn {words}"
     variables = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     environment = os.environ | {"_GPUNN_COMPLETE": "bash_complete"} | variables

@@ -309,7 +309,6 @@ optimizer = {{name = "adam", learning_rate = 0.05}}
 
 
 def labeled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""):
-    """Write a CSV file in which each label's rows lie elsewhere on a line, and a configuration."""
     random = np.random.default_rng(0)
     lines = ["a,b,y"]
     for row in range(20 * len(labels)):

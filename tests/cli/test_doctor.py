@@ -20,7 +20,6 @@ FINDINGS = [
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    """A machine whose only lack is cuBLAS."""
     error = BackendUnavailableError("backend 'cupy': cuBLAS can't be loaded. To fix it: pip it")
     monkeypatch.setattr(diagnosis, "findings", lambda: FINDINGS)
     monkeypatch.setattr(diagnosis, "require_device", Mock(side_effect=error))

@@ -21,14 +21,12 @@ def predicted(*arguments: str) -> str:
 
 
 def predicted_here(*arguments: str, given: bytes = b"") -> str:
-    """Return the same, without another process."""
     status, output, said = run_file("a.py", *arguments, given=given)
     assert status == 0, said
     return output
 
 
 def assert_same_table(found: str, expected: str, tolerance: float = 1e-5) -> None:
-    """Check that two CSV files have the same words and nearly the same numbers."""
     for ours, theirs in zip(
         csv.reader(found.splitlines()), csv.reader(expected.splitlines()), strict=True
     ):

@@ -82,7 +82,6 @@ def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
 
 @pytest.fixture
 def probabilities(gpunn, table):
-    """Those of a run on the table."""
     gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
     return read(gpunn("predict", "run", table, "--probabilities").stdout)[1][:, 3:]
 

@@ -104,7 +104,6 @@ metrics = ["r2"]
 
 
 def numbers():
-    """Return inputs, and a linear function of them."""
     X = np.random.default_rng(0).normal(5, 2, (64, 2))
     return X, 3 * X[:, 0] - X[:, 1]
 

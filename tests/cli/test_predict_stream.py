@@ -31,7 +31,6 @@ SETTINGS = ["model.parameters.hidden_layer_sizes=[4]", "training.epochs=1", "dty
 
 
 def train(gpunn, text: str, *settings: str) -> None:
-    """Train on people.csv, and export the run to numpy.py and pure.py."""
     Path("people.csv").write_text(text)
     options = [f"--set={setting}" for setting in (*SETTINGS, *settings)]
     gpunn("train", "people.csv", "--target=y", *options, "--output", "run")
@@ -40,7 +39,6 @@ def train(gpunn, text: str, *settings: str) -> None:
 
 
 def outcomes(given: bytes, *options: str) -> list[tuple[int, str, str]]:
-    """Return status, output and messages of each program."""
     result = CliRunner().invoke(main, ["predict", "run", "-", *options], input=given)
     found = [(result.exit_code, result.stdout, result.stderr)]
     return found + [run_file(name, *options, given=given) for name in ("with_numpy.py", "pure.py")]

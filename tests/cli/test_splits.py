@@ -21,7 +21,6 @@ FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
 
 
 def visits():
-    """Rows of 40 patients, in no order of their dates."""
     random = np.random.default_rng(1)
     patients = random.integers(0, 40, ROWS)
     return [
@@ -110,7 +109,6 @@ def test_by_groups():
 @pytest.mark.parametrize("dataset", ["csv", "csv without names", "npz"])
 @pytest.mark.parametrize("kind", ["time", "group"])
 def test_numbers_in_files(dataset, kind, gpunn):
-    """The same rows as of a table with these columns."""
     name = {"time": "seen", "group": "patient_id"}[kind]
     expected = [each.tolist() for each in rows_of(build(config(split=f"{kind}={name}"), "numpy"))]
     rows = [{"weight": row["weight"], "ill": row["ill"], name: row[name]} for row in VISITS]

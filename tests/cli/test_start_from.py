@@ -122,7 +122,6 @@ COLUMNS = ["size", "kind", "age", "price"]
 
 @pytest.fixture
 def first(gpunn, tmp_path):
-    """A run on a table of two numbers and a category."""
     rows(tmp_path, "old", COLUMNS)
     trained(gpunn, tmp_path, "first", TABLE.format(path="old.csv", model=""))
     return tmp_path

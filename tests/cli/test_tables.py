@@ -24,7 +24,6 @@ CITIES = ["Bern", "Oslo", "Rome"]
 
 
 def people(rows: int = 120) -> list[dict[str, object]]:
-    """Rows with a number, a date and a category, some with gaps, and targets of each kind."""
     random = np.random.default_rng(0)
     found = []
     for row in range(rows):
@@ -63,7 +62,6 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that predicts whether a person left."""
     folder = tmp_path_factory.mktemp("people")
     write(folder / "people.csv", people())
     with pytest.MonkeyPatch.context() as patch:

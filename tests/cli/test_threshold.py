@@ -40,7 +40,6 @@ LOSSES = {
 
 
 def renamed(second: str, first: str) -> None:
-    """Give the two classes of the table other names."""
     text = Path("rare.csv").read_text()
     Path("rare.csv").write_text(text.replace(",yes", f",{second}").replace(",no", f",{first}"))
 

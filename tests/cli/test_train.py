@@ -330,7 +330,6 @@ STOPPING = "training.callbacks=[{name='early_stopping', monitor='val_loss', pati
 
 
 def do_before(patch, name, action):
-    """Have something done before each call of a method of `RunFolder`."""
     from gpunn.experiment import RunFolder
 
     original = getattr(RunFolder, name)
@@ -590,8 +589,6 @@ def test_killed_within_an_epoch(gpunn, killed_after, digits, tmp_path):
 
 
 class Full:
-    """A disk that is full from a moment on: then nothing can be written any more."""
-
     def __init__(self, monkeypatch, number):
         self.now = False
         opened = open

@@ -11,8 +11,6 @@ import pytest
 
 @pytest.fixture
 def mapped(tmp_path: Path) -> Callable[..., np.ndarray]:
-    """Return a function that writes numbers to a file and maps them."""
-
     def write(array, mode="r"):
         np.save(tmp_path / "array.npy", array)
         return np.load(tmp_path / "array.npy", mmap_mode=mode)

@@ -47,7 +47,6 @@ def write_npy(folder, content):
 
 
 def write_npz(folder, **members):
-    """Write an NPZ file from the raw contents of its members."""
     path = folder / "set.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -61,7 +60,6 @@ def load_any(path):
 
 @pytest.fixture(params=["npy", "npz"])
 def write(request, tmp_path):
-    """Write NPY data as a file, or as the array X of an NPZ file."""
     if request.param == "npy":
         return lambda content: write_npy(tmp_path, content)
     return lambda content: write_npz(tmp_path, X=content)

@@ -19,7 +19,6 @@ def source(backend, rows, *, stream, weights=True, targets="labels", dtype="floa
 
 
 def visited(backend, chunks, batch_size):
-    """Return the batches as host arrays (X, y, weights)."""
     found = []
     for chunk in chunks:
         X, y = backend.to_host(chunk.X), backend.to_host(chunk.y)

@@ -18,8 +18,6 @@ FLOWERS = "width,length,species\n1.5,2,setosa\n3,4.25,virginica\n5,6,setosa\n"
 
 @pytest.fixture
 def load(tmp_path):
-    """Write a string or bytes to a file, and load it."""
-
     def write_and_load(content, target=-1, **options):
         path = tmp_path / "table.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

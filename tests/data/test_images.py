@@ -24,8 +24,6 @@ GRAY = PIXELS[..., 0]
 
 @pytest.fixture
 def save(tmp_path):
-    """Save an array, or a Pillow image, as photos/NAME."""
-
     def saved(name, pixels=PIXELS, **options):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)

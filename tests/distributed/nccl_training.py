@@ -37,7 +37,6 @@ PLANTED = WORLD.rank == 1
 
 
 def save(name, this, counts=None):
-    """Store the parameters, and other values that a test checks."""
     told = {
         "history": history(this),
         "name": WORLD.name,
@@ -73,7 +72,6 @@ def contained():
 
 
 def unrolled():
-    """Launch graphs of several updates."""
     with unhurried(2):
         train("unrolled", batch_size=8, **CASES["batch norm"])
 
@@ -120,7 +118,6 @@ def unordered_branch():
 
 
 def sharded():
-    """Divide batches into shards."""
     train("sharded", shards=2, dtype="float32", layers=deep)
 
 
@@ -157,12 +154,10 @@ def with_layer(**settings):
 
 
 def uncapturable():
-    """Let the capture fail on one rank."""
     train("uncapturable", layers=with_layer(ranks=(1,)))
 
 
 def error():
-    """Let an operation of a step fail on one rank."""
     train("error", layers=with_layer(ranks=(1,), wrong=True))
 
 
@@ -193,14 +188,12 @@ def lost():
 
 
 def one_device():
-    """Let all ranks compute on one device."""
     with emulated_cuda.counters() as counts:
         this = trained(WORLD, backend="cupy:0")
     save("one_device", this, counts)
 
 
 def no_library():
-    """Let a rank not find the library."""
     if PLANTED:
         cupy.cuda.nccl.available = False
     train("no_library")
@@ -210,14 +203,12 @@ def no_library():
 
 
 def replaced(name, function):
-    """Replace a call of NCCL on one rank."""
     original = getattr(Calls, name)
     if PLANTED:
         setattr(Calls, name, lambda self, given, out: function(self, original, given, out))
 
 
 def skipped():
-    """Leave out a call."""
     replaced("all_to_all", lambda self, call, given, out: None)
     train("skipped")
 
@@ -236,7 +227,6 @@ def skipped_in_a_graph():
 
 
 def order():
-    """Swap the order of two calls on one rank."""
     wait = []
 
     def first(self, call, given, out):
@@ -280,7 +270,6 @@ def alone():
 
 
 def launches():
-    """Let a rank launch more updates together than the others."""
     capture.GraphExecutor._first_refusal = lambda self, refusal, what: refusal
     capture.UNROLLED, capture.UNROLL_AFTER = (2 if PLANTED else 4), 4
     train("launches", epochs=4, log_every=4, batch_size=8)

@@ -19,8 +19,6 @@ from gpunn.training.callbacks.experiment_trackers import Tracker
 
 
 class Change(Callback):
-    """Changes something after an epoch."""
-
     name = "change"
 
     def __init__(self, change):
@@ -107,8 +105,6 @@ def test_all_ranks_know_the_rule_for_the_best_epoch():
 
 
 class Counting(Tracker):
-    """Stores what a tracker logs."""
-
     name = "counting"
     told: ClassVar[list] = []
 

@@ -24,7 +24,6 @@ def rows(folder):
 
 
 def train(folder, ranks, *options):
-    """Train with this many ranks, one of them in this process; return the folder and the output."""
     config = folder / "config.toml"
     config.write_text(CONFIG)
     output = folder / f"of {ranks}"
@@ -40,7 +39,6 @@ def train(folder, ranks, *options):
 
 @pytest.fixture(scope="module")
 def of_one(tmp_path_factory):
-    """The folder of one process's run, and its output."""
     return train(tmp_path_factory.mktemp("alone"), 1)
 
 

@@ -52,7 +52,6 @@ def result(folder, name, rank):
 
 
 def trained_in(folder, ranks, scenario, *more):
-    """Run a scenario that must succeed, and return its output."""
     status, output = run(ranks, "-c", PROGRAM, scenario, folder, *more)
     assert status == 0, output
     return output

@@ -84,8 +84,6 @@ def test_a_world_of_one_has_the_bits_of_no_communicator():
 
 @dataclass(eq=False)
 class Rows(Metric):
-    """The number of rows."""
-
     name = "rows"
 
     def measure(self, xp, predictions, targets, weights):

@@ -25,7 +25,6 @@ def run(communicator=None, callbacks=(), **options):
 
 
 def result(this):
-    """Return all results of training as bytes."""
     state = {name: array.tobytes() for name, array in this.state().items()}
     return values(this).tobytes(), history(this), state
 
@@ -41,7 +40,6 @@ def with_blocks(communicator):
 
 
 def with_norms(communicator):
-    """Each rank updates all parameters."""
     optimizer = partial(Lamb, 0.05, weight_decay=0.1, max_norm=0.5, l2_penalty=0.01)
     return trained(communicator, "float32", with_dropout, optimizer, shards=4, epochs=2)
 

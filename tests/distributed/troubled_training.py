@@ -31,8 +31,6 @@ def trouble():
 
 @dataclass(eq=False)
 class Trouble(Layer):
-    """Fails in pass number 50."""
-
     name = "trouble"
     passes = 0
 
@@ -48,8 +46,6 @@ class Trouble(Layer):
 
 
 class TroubleBetween(Callback):
-    """Fails between updates, or at the end of an epoch."""
-
     name = "trouble_between"
     every_updates = 1
 

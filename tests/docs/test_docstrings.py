@@ -59,7 +59,6 @@ DEFINITIONS = definitions()
 
 
 def of_module(module: str) -> dict[str, tuple[Any, Any]]:
-    """Return the definitions whose shortest name is in this module."""
     return {
         name: (value, cls)
         for name, (value, cls) in DEFINITIONS.items()
@@ -73,7 +72,6 @@ def parsed(docstring: str) -> NumpyDocString:
 
 
 def excused(code: str, name: str, value: Any, cls: Any) -> bool:
-    """Return whether a check does not apply to this object."""
     if code == "EX01":  # a class's example shows its methods; errors are raised by others
         return cls is not None or (inspect.isclass(value) and issubclass(value, Exception))
     if code in ("RT01", "SS05") and cls is not None:  # a property is described as a value
@@ -174,7 +172,6 @@ def rst_settings() -> Any:
 
 
 def complaints(text: str) -> list[str]:
-    """Return errors of the reStructuredText parser, and text that would be lost."""
     parser = docutils.parsers.rst.Parser()
     document = docutils.utils.new_document("docstring", rst_settings())
     messages: list[str] = []

@@ -122,7 +122,6 @@ OFTEN = ["train", "credit_risk.csv", "--target", "loan_status"]
 
 @pytest.fixture(scope="module")
 def often(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the run of `OFTEN`, once there is one."""
     return tmp_path_factory.mktemp("often") / "runs"
 
 
@@ -186,7 +185,6 @@ def printed_by_c(program: str, folder: Path, location: str) -> str:
 
 
 def commands(block: Block) -> Iterator[tuple[list[str], str]]:
-    """Yield the arguments of each `gpunn` command, and its expected output."""
     for text in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, output = text.partition("\n")
         if command.startswith("gpunn "):
@@ -293,14 +291,12 @@ def test_packages_are_listed_in_the_order_of_imports() -> None:
 
 
 def sections() -> dict[str, str]:
-    """Return the text under each heading of the configuration's page."""
     text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
     parts = re.split(r"^##+ (.*)$", FENCE.sub("", text), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def rows(section: str) -> dict[str, list[str]]:
-    """Return the cells of each line of a table, by its first cell's code."""
     lines = re.findall(r"^\| `([^`]+)` \|(.*)\|$", sections()[section], re.MULTILINE)
     return {name: [cell.strip() for cell in rest.split(" | ")] for name, rest in lines}
 
@@ -416,7 +412,6 @@ def test_every_file_of_a_run_is_documented() -> None:
 
 
 def is_missing_package(error: BaseException | None) -> bool:
-    """Return whether the error means that an optional package is not installed."""
     if isinstance(error, ModuleNotFoundError):
         return (error.name or "").partition(".")[0] in OPTIONAL
     return isinstance(error, MissingPackageError)

@@ -37,7 +37,6 @@ def recordings(recorder) -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
 
 @pytest.fixture(scope="module")
 def folder(recorder, tmp_path_factory) -> Path:
-    """The page with its recording, as in the site."""
     folder = tmp_path_factory.mktemp("site") / "learning"
     shutil.copytree(ROOT / "docs" / "learning", folder)
     (folder / "recording.js").unlink(missing_ok=True)
@@ -49,7 +48,6 @@ def folder(recorder, tmp_path_factory) -> Path:
 
 
 def parts(lesson, weights: np.ndarray) -> list[np.ndarray]:
-    """Return W1, b1, W2, b2."""
     inputs, hidden, outputs = lesson.X.shape[1], lesson.hidden, lesson.outputs
     shapes = [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)]
     ends = np.cumsum([np.prod(shape) for shape in shapes])
@@ -67,7 +65,6 @@ def forward(lesson, weights: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def cost(lesson, outputs: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean loss of a batch, from a separate implementation."""
     if lesson.outputs == 1:
         return float(np.mean((outputs - y) ** 2))
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
@@ -193,8 +190,6 @@ def test_the_page_is_small(folder):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The displayed step, sample, neuron and input."""
-
     step: int
     sample: int
     neuron: int
@@ -245,7 +240,6 @@ def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, floa
 
 
 def numeral(text: str) -> float:
-    """Return the number in a text of the page, such as "(−3.21·10⁻⁵)"."""
     text = text.strip("()").replace("−", "-")
     raised = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
     return float(re.sub(r"·10([⁻⁰-⁹¹²³]+)", lambda m: f"e{m[1].translate(raised)}", text))
@@ -256,7 +250,6 @@ SHOWN = """Object.fromEntries([...document.querySelectorAll("[data-value][id]")]
 
 
 def go_to(page, at: Place) -> None:
-    """Choose step, sample, neuron and input with the controls of the page."""
     page.locator("#step").fill(str(at.step))
     page.locator(f"#samples input[value='{at.sample}']").check()
     page.locator(f"[data-neuron='{at.neuron}']").click()
@@ -396,7 +389,6 @@ def test_only_with_the_keyboard(browser, folder):
 
 
 def chosen(page) -> list:
-    """Return the displayed sample, neuron and input."""
     return page.evaluate("[state.sample, state.neuron, state.input]")
 
 

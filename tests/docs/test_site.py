@@ -38,8 +38,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Page(HTMLParser):
-    """The resources, links and anchors of a page."""
-
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.loads: list[str] = []
@@ -69,7 +67,6 @@ def pages(site: Path) -> dict[str, Page]:
 
 @pytest.fixture(scope="module")
 def described(site: Path) -> set[str]:
-    """The Python names that have an entry."""
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     kinds = [kind for kind in inventory.data if kind.startswith("py:")]
     return {name for kind in kinds for name in inventory.data[kind]}

@@ -104,7 +104,6 @@ class Matrix:
     def operand(
         self, offset: int, working: np.dtype[Any], narrow: str | None, transposed: int
     ) -> NDArray[Any]:
-        """A view, transposed if the product requests it."""
         view = self.view(offset).astype(working)
         view = rounded(view, narrow) if narrow else view
         return view.T if transposed else view
@@ -217,7 +216,6 @@ def connect(runtime: Runtime) -> None:
         return runtime.scheduler.stream(stream or 0).serial
 
     def synchronize(device: int) -> None:
-        """Destroy the handle like cublasDestroy."""
         runtime.scheduler.refuse_in_any_capture()
         runtime.scheduler.host_waits_for_device(device)
 

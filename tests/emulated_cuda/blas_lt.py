@@ -60,7 +60,6 @@ def _scalar(runtime: Runtime, address: int) -> Any:
 def _product(
     left: NDArray[Any], right: NDArray[Any], parts: int, in_place: bool
 ) -> NDArray[np.float32]:
-    """The product, with each sum added from this many parts."""
     bounds = [len(right) * i // parts for i in range(parts + 1)]
     pieces = list(itertools.pairwise(bounds))
     if in_place:  # in the order in which the parts happen to end

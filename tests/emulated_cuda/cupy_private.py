@@ -61,7 +61,6 @@ def check() -> None:
 
 
 def installed_version() -> str | None:
-    """The installed release of CuPy, or None."""
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -84,7 +83,6 @@ def driver_module() -> ModuleType:
 
 
 def extension(name: str) -> str:
-    """Path of one of CuPy's extension modules for NVIDIA's libraries."""
     package = importlib.import_module("cupy_backends.cuda.libs")
     spec = importlib.machinery.PathFinder.find_spec(name, package.__path__)
     if spec is None or spec.origin is None:
@@ -119,26 +117,22 @@ def replace_compiler(load: Callable[..., Any]) -> None:
 
 
 def compile_exception(message: str, source: str, options: tuple[str, ...]) -> Exception:
-    """The exception CuPy raises for a kernel that does not compile."""
     compiler = importlib.import_module("cupy.cuda.compiler")
     error: Exception = compiler.CompileException(message, source, "kernel.cu", options, "g++")
     return error
 
 
 def cuda_error(status: int) -> Exception:
-    """CuPy's CUDARuntimeError for one cudaError_t."""
     error: Exception = runtime_module().CUDARuntimeError(status)
     return error
 
 
 def pointer_attributes(device: int, address: int, memory_type: int) -> Any:
-    """The result of CuPy's pointerGetAttributes."""
     return runtime_module().PointerAttributes(device, address, 0, memory_type)
 
 
 @functools.cache  # a test may say that nothing is installed
 def site_folder() -> Path:
-    """The folder of CuPy, found without importing it."""
     spec = importlib.util.find_spec("cupy")
     if spec is None or spec.origin is None:
         raise EmulatorError("CuPy is not installed")

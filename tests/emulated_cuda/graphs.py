@@ -101,8 +101,6 @@ class Capture:
 
 @dataclass(eq=False)
 class Stream:
-    """A stream of one device."""
-
     handle: int  # a later stream may have the same
     serial: int  # none has the same
     device: int
@@ -114,8 +112,6 @@ class Stream:
 
 @dataclass(eq=False)
 class Event:
-    """An event, and the position at which it was recorded."""
-
     flags: int
     recorded_at: float | None = None
     capture: Capture | None = None
@@ -125,8 +121,6 @@ class Event:
 
 
 class Scheduler:
-    """Streams, events and graphs of all emulated devices."""
-
     def __init__(self, memory: Memory, current_device: Callable[[], int]):
         self.memory = memory
         self.current_device = current_device
@@ -234,13 +228,11 @@ class Scheduler:
         self.order.host_waited(clock)
 
     def raise_if_told(self) -> None:
-        """Raise the error of a failed device, if the host can know of it."""
         if self._told:
             raise cuda_error(self._failure)
 
     @contextmanager
     def watched_streams(self) -> Iterator[None]:
-        """See `install.watched_streams`."""
         self._streams_order = GraphOrder()
         try:
             yield
@@ -249,7 +241,6 @@ class Scheduler:
 
     @contextmanager
     def late_errors(self) -> Iterator[None]:
-        """See `install.late_errors`."""
         self._late = True
         try:
             yield
@@ -268,7 +259,6 @@ class Scheduler:
         return self.stream(handle).capture is not None
 
     def any_capture(self) -> bool:
-        """Whether any stream is capturing."""
         return any(s.capture for s in tuple(self._streams.values()))
 
     def _capture_of(self, stream: Stream) -> Capture | None:
@@ -509,7 +499,6 @@ class Scheduler:
         return found
 
     def in_graphs(self, owner: int) -> bool:
-        """Whether existing graphs have work of this owner."""
         graphs = list(self._graphs.values())  # other threads may change the dictionary
         return any(node.work.owner == owner for nodes in graphs for node in nodes)
 
@@ -541,7 +530,6 @@ def watched(node: Node, order: GraphOrder) -> Iterator[None]:
 
 
 def bytes_at(start: int, end: int) -> bytes:
-    """A copy of memory."""
     return ctypes.string_at(start, end - start)
 
 

@@ -103,8 +103,6 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Source:
-    """One CUDA source that CuPy compiled."""
-
     text: str
     options: tuple[str, ...]
     name_expressions: tuple[str, ...]
@@ -114,13 +112,10 @@ _sources: dict[Source, str] = {}  # -> path of the build, in the order of first 
 
 
 def sources() -> list[Source]:
-    """Every CUDA source compiled (or found in the cache) so far in this process."""
     return list(_sources)
 
 
 class Kernel:
-    """A kernel of a built module, ready to run on one argument list."""
-
     def __init__(self, library: ctypes.CDLL, symbol: str, name: str, computes_in_double: bool):
         self.name = name
         count = ctypes.c_int.in_dll(library, f"{symbol}_count").value
@@ -176,8 +171,6 @@ def launcher() -> ctypes.CDLL:
 
 
 class Module:
-    """A built source and the names of its kernels."""
-
     def __init__(self, path: str, symbols: dict[str, str], using_double: set[str]):
         launcher()
         self.library = ctypes.PyDLL(path)  # keeps the GIL: the shim's threadIdx is one per process
@@ -185,7 +178,6 @@ class Module:
         self.using_double = using_double
 
     def kernel(self, name: str) -> Kernel | None:
-        """The kernel of this name, or None."""
         symbol = self.symbols.get(name)
         if symbol is None:
             return None
@@ -201,7 +193,6 @@ def module_of(image: bytes) -> Module | None:
 
 
 def _kernel_names(text: str) -> list[str]:
-    """Kernels that are not templates, in order."""
     return [m[1] for m in KERNEL.finditer(text) if not _is_template(text, m.start())]
 
 

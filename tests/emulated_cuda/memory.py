@@ -37,8 +37,6 @@ _libc.free.argtypes = [ctypes.c_void_p]
 
 @dataclass(eq=False)
 class Region:
-    """Bytes with one owner and one lifetime."""
-
     address: int
     size: int
     device: int
@@ -65,7 +63,6 @@ class Block(Region):
 
 
 def poison(address: int, size: int) -> None:
-    """Fill memory, or both ends of large memory, with NaN bytes."""
     part = min(size, POISONED_BYTES if size < LARGE else POISONED_OF_LARGE)
     ctypes.memset(address, POISON, part)
     ctypes.memset(address + size - part, POISON, part if size > POISONED_BYTES else 0)
@@ -99,8 +96,6 @@ class _Table:
 
 
 class Memory:
-    """All memory of all emulated devices."""
-
     def __init__(self, devices: int, bytes_per_device: int):
         self.order = Order()
         self.capacity = bytes_per_device
@@ -157,7 +152,6 @@ class Memory:
         return None
 
     def is_device(self, address: int) -> bool:
-        """Whether the address is device memory (pinned host memory is not)."""
         found = self.find(address)
         return found is not None and not found.pinned
 

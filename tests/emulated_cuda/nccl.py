@@ -40,7 +40,6 @@ _InGraphs = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]:
-    """The device memory of one call."""
     size = one.count * library.emulated_nccl_item(one.type)
     if not size:
         return []
@@ -55,7 +54,6 @@ def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]
 
 
 def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, calls: Any) -> None:
-    """Turn a call or a group into a piece of work."""
     name = NAMES[calls[0].kind] if len(calls) == 1 else "ncclGroup"
     operands = [each for one in calls for each in _operands(library, communicator, one)]
 

@@ -34,15 +34,12 @@ class Order:
         self._host: Clock = {}
 
     def submit(self, stream: int, clock: Clock) -> None:
-        """Add a piece of work to the stream of this clock."""
         clock[stream] = next(self._numbers)
 
     def host_waited(self, clock: Clock) -> None:
-        """Record that the host knows that this work has run."""
         merge(self._host, clock)
 
     def add_host(self, clock: Clock) -> None:
-        """Add to a clock the work that the host has waited for."""
         merge(clock, self._host)
 
     def unfinished(self, uses: Clock, clock: Clock | None = None) -> Clock:
@@ -57,8 +54,6 @@ class Order:
 
 @dataclass(frozen=True)
 class Access:
-    """Bytes that a node of a graph reads or writes."""
-
     start: int
     stop: int
     written: bool

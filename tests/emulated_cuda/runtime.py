@@ -119,7 +119,6 @@ class Runtime:
 
     @contextmanager
     def without_peer_access(self) -> Iterator[None]:
-        """Forbid access to other devices' memory within the context."""
         peers, self.memory.peers, self.peer_access = self.memory.peers, set(), False
         try:
             yield
@@ -268,7 +267,6 @@ class Runtime:
     # ---- the tables --------------------------------------------------------------------------
 
     def runtime_functions(self) -> dict[str, Callable[..., Any]]:
-        """Functions of the CUDA runtime by CuPy's names for them."""
         s = self.scheduler
         functions: dict[str, Callable[..., Any]] = {
             "_ensure_context": lambda: None,
@@ -323,7 +321,6 @@ class Runtime:
         }
 
     def driver_functions(self) -> dict[str, Callable[..., Any]]:
-        """Functions of the CUDA driver by CuPy's names for them."""
         functions: dict[str, Callable[..., Any]] = {
             "moduleLoadData": self.load_module,
             "moduleUnload": lambda module: self._modules.pop(module, None) and None,

@@ -59,7 +59,6 @@ def _compiler_version() -> str:
 
 
 def cache_folder() -> Path:
-    """``GPUNN_EMULATOR_CACHE``, or ``~/.cache/gpunn-emulated-cuda``."""
     chosen = os.environ.get("GPUNN_EMULATOR_CACHE")
     folder = Path(chosen) if chosen else Path.home() / ".cache" / "gpunn-emulated-cuda"
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,6 @@ def cache_folder() -> Path:
 
 
 def leading_includes(source: str) -> str:
-    """Return the `#include <...>` lines at the start of a source."""
     return LEADING_INCLUDES.match(source)[0]  # type: ignore[index]  # it matches nothing, too
 
 
@@ -102,7 +100,6 @@ def _alone(what: str) -> Iterator[None]:
 
 
 def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
-    """Return the precompiled header, built if it is not in the cache."""
     flags = tuple(flag for flag in flags if not LINKING.match(flag))
     folder = cache_folder()
     path = folder / f"{_digest('header', header, *flags)}.gch"

@@ -56,7 +56,6 @@ _kept_alive: list[Any] = []  # capsules point to these names, tables and functio
 
 
 def _is_object(kind: str) -> bool:
-    """Whether the C type is a Python object, including objects of Cython classes."""
     return kind == "PyObject *" or (kind.startswith("struct __pyx_obj") and kind.endswith("*"))
 
 

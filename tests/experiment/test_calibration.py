@@ -23,7 +23,6 @@ MODELS = {
 
 @pytest.fixture(params=MODELS)
 def experiment(request, tmp_path):
-    """A trained network; members of the labels' network learn noise by heart."""
     labels = request.param == "labels"
     targets = LABELS if labels else KIND[:, None]
     lines = [",".join(map(str, (x, *row))) for x, row in zip(X.round(2), targets, strict=True)]

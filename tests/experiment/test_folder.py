@@ -25,8 +25,6 @@ CONFIG = configuration(metrics=[], epochs=9, batch_size=64)
 
 
 class Clock:
-    """A clock that the test moves."""
-
     now = 0.0
 
     def monotonic(self):
@@ -76,12 +74,10 @@ def train(tmp_path, clock, *settings, seconds=30.0, last=None, error=None, **opt
 
 
 def epoch_of(path):
-    """The epoch that a checkpoint, or the best epoch, was taken after."""
     return read_checkpoint(path).progress.epoch
 
 
 def kept(tmp_path):
-    """The epochs after which there is a checkpoint."""
     return [epoch_of(file) for file in reversed(checkpoints(tmp_path / "run"))]
 
 

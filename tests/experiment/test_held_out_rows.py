@@ -88,7 +88,6 @@ def by_group(folder, rows, targets):
 
 
 def parts_in_files(folder, rows, targets, **data):
-    """Write three files whose last rows are the validation and test splits."""
     for name, split in (("validation", rows[60:90]), ("test", rows[90:])):
         write_csv(folder / f"{name}.csv", split, rows[0].keys())
     paths = {f"{name}_path": f"{name}.csv" for name in ("validation", "test")}
@@ -252,7 +251,6 @@ ESTIMATORS = {
 
 
 def held_out_by(monkeypatch, module, name):
-    """The rows that each call of a module's function holds out."""
     held, divide = [], getattr(module, name)
 
     def divided(*arguments, **options):

@@ -40,8 +40,6 @@ pessimistic number of seconds."""
 
 @dataclass(frozen=True)
 class Network:
-    """A network whose step is predicted."""
-
     name: str
     layers: Callable[[], list[Layer]]
     shape: tuple[int, ...]
@@ -109,7 +107,6 @@ def embedding() -> list[Layer]:
 
 
 def lenet() -> list[Layer]:
-    """Return LeNet-5 with ReLU and max pooling."""
     blocks = [(layers.Conv2D(filters, 5, activation="relu"), MaxPool2D()) for filters in (6, 16)]
     dense = [Dense(120, "relu"), Dense(84, "relu"), Dense(10)]
     return [*(each for block in blocks for each in block), layers.Flatten(), *dense]
@@ -150,7 +147,6 @@ NETWORKS = [
 
 
 def seconds(launch: traffic.Launch, card: Card, pessimistic: bool) -> float:
-    """Return the predicted time of a launch."""
     least = max(launch.bytes / card.bandwidth, launch.operations / card.arithmetic)
     shortest = (PRODUCT if launch.operations else KERNEL)[pessimistic]
     return max(shortest, 2 * least if pessimistic else least)
@@ -162,7 +158,6 @@ def counted(network: Network) -> list[traffic.Launch]:
 
 
 def registers() -> dict[str, int]:
-    """Return the registers of each kernel on an H100 (sm_90)."""
     table = documented.table_in(documented.KERNELS, "registers")
     head, *rows = re.findall(r"^\| `?(\w+)`? \| (.+) \|$", table, re.MULTILINE)
     column = head[1].split(" | ").index("sm_90")
@@ -170,7 +165,6 @@ def registers() -> dict[str, int]:
 
 
 def costs() -> str:
-    """Return the table of nodes, registers, bytes and arithmetic."""
     lines = [
         "| network | nodes | kernels | products | registers, at most | MB | GFLOP |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -188,7 +182,6 @@ def costs() -> str:
 
 
 def times() -> str:
-    """Return the table of predicted times in microseconds."""
     names = [card.name for card in CARDS]
     lines = [f"| predicted µs per update | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for network in NETWORKS:

@@ -39,8 +39,6 @@ def numbers(rows: int, columns: int = 1) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Steps:
-    """A kind of training whose steps are counted."""
-
     name: str
     network: Callable[[], list[Layer]]
     optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
@@ -61,7 +59,6 @@ def perceptron() -> list[Layer]:
 def hidden(
     units: int, activation: str, normalization: Callable[[], Layer] | None, dropout: float = 0.0
 ) -> list[Layer]:
-    """Return a dense layer, a normalization of its outputs, an activation, and dropout."""
     made: list[Layer] = [Dense(units)] + ([normalization()] if normalization else [])
     made.append(layers.Activation(activation))
     return [*made, layers.Dropout(dropout)] if dropout else made
@@ -179,7 +176,6 @@ REALISTIC = [
 def tabular(
     name: str, make: Callable[..., gpunn.tabular.Recipe], scaling: str, **sizes: Any
 ) -> Steps:
-    """Return steps of a tabular model with 20 numbers as inputs and one as target."""
     columns, rows = 20, 100
     table = {f"x{column}": values for column, values in enumerate(numbers(rows, columns).T)}
     schema = gpunn.tables.Schema.fit(table, scaling=scaling)
@@ -194,7 +190,6 @@ def tabular(
 
 
 def tabm(name: str, **sizes: Any) -> Steps:
-    """Return steps of TabM with 8 members."""
     sizes |= {"members": 8, "bins": 8, "embedding_size": 4, "hidden_layer_sizes": (32, 32, 32)}
     return tabular(name, gpunn.tabular.tabm, "quantile", **sizes)
 

@@ -59,7 +59,6 @@ def test_every_row_is_in_one_share_and_none_is_empty():
 
 @pytest.fixture(scope="module")
 def compiled():
-    """PTX of the gradient of ReLU with its sums."""
     import cupy
 
     from gpunn.activations import ReLU

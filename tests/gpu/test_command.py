@@ -60,7 +60,6 @@ def gpunn(folder):
 
 @pytest.fixture(scope="module")
 def trained(folder, gpunn):
-    """The same training on the device and on NumPy."""
     for name in ("cupy", "numpy"):
         arguments = ("--backend", name, "--output", name)
         gpunn("train", "digits.toml", *arguments, alone=name == "cupy")

@@ -43,8 +43,6 @@ def arrays_of(value, seen=None):
 
 @pytest.fixture
 def used():
-    """How many bytes each device's pool hands out now."""
-
     import cupy
 
     def look():
@@ -169,8 +167,6 @@ def test_arrays_of_another_device_are_refused(proved, case, number):
 
 
 class Astray(layers.Layer):
-    """A layer whose outputs are always on device 0."""
-
     name = "astray_of_test_devices"
 
     def forward(self, x, workspace):

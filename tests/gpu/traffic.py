@@ -33,7 +33,6 @@ LAUNCHES: list[Launch] = []
 
 
 def watch() -> None:
-    """Count the traffic of products, and of all kernels that are built from now on."""
     from emulated_cuda import blas, blas_lt, kernels, toolchain
 
     path, _ = toolchain.build(SOURCE.read_text(), ("-std=c++20", "-O2"))

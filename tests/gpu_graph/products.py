@@ -25,8 +25,6 @@ def close(actual, expected, tolerance=1e-5):
 
 
 class Amended:
-    """A library with some functions replaced, and counts of calls."""
-
     def __init__(self, library=None, **functions):
         self._library, self._functions = library or cublaslt.load_cublaslt(), functions
         self.calls = Counter()

@@ -58,7 +58,6 @@ def quick(monkeypatch):
 
 
 def multiply(backend, **transposed):
-    """Compute one product, and return its bytes."""
     a, b, out, expected = operands(*SHAPE, **transposed)
     backend.matmul(a, b, out, **transposed)
     close(out, expected)
@@ -226,7 +225,6 @@ PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Make functions of cuBLASLt return a status for a set of algorithm numbers."""
     library, numbers = cublaslt.load_cublaslt(), {0, 1, 3}
 
     def fail(status, *names):

@@ -27,7 +27,6 @@ TOGETHER = [
 
 
 def trained(backend, of, custom, dtype="float32"):
-    """Train with custom classes, or with the nearest built-in classes."""
     chosen = {"activation": "relu", "loss": "mean_squared_error", "optimizer": "adam"}
     chosen |= {CLASSES[name][0]: CLASSES[name][1 if custom else 2] for name in of}
     f = chosen.pop("activation")
@@ -79,8 +78,6 @@ def test_training_gives_the_results_of_the_definitions(of):
 
 
 class Swish(activations.Activation):
-    """An activation with a setting, and without a derivative."""
-
     name = "swish_of_test_graph"
     beta = 1.5
 
@@ -89,8 +86,6 @@ class Swish(activations.Activation):
 
 
 class Entropy(losses.Loss):
-    """The cross-entropy of labels."""
-
     name = "entropy_of_test_graph"
 
     def values(self, xp, predictions, targets):
@@ -101,8 +96,6 @@ class Entropy(losses.Loss):
 
 
 class Gaussian(losses.Loss):
-    """The likelihood of a mean and a logarithm of the variance for each target."""
-
     name = "gaussian_of_test_graph"
 
     def values(self, xp, predictions, targets):
@@ -125,8 +118,6 @@ class Bias(metrics.Metric):
 
 
 class Whole(metrics.Metric):
-    """A ratio of sums over all rows and outputs."""
-
     name = "whole_of_test_graph"
 
     def measure(self, xp, predictions, targets, weights):
@@ -135,8 +126,6 @@ class Whole(metrics.Metric):
 
 
 class Joined(metrics.Metric):
-    """Sums over all rows side by side, and a single number."""
-
     name = "joined_of_test_graph"
 
     def size(self, outputs):
@@ -232,8 +221,6 @@ def test_formulas_of_several_axes(name, emulator):
 
 
 class Precise(losses.MeanSquaredError):
-    """A loss that can't be traced."""
-
     name = "precise_of_test_graph"
 
     def values(self, xp, predictions, targets):
@@ -242,8 +229,6 @@ class Precise(losses.MeanSquaredError):
 
 
 class Long(losses.MeanSquaredError):
-    """A loss with a formula that is too long for one kernel."""
-
     name = "long_of_test_graph"
 
     def values(self, xp, predictions, targets):

@@ -41,8 +41,6 @@ FAILING = cupy.RawKernel(
 
 @dataclass(eq=False)
 class Failing(layers.Layer):
-    """Returns its inputs, and makes the device fail in one forward pass."""
-
     passes: int
     name = "failing_of_test_failure"
 

@@ -40,7 +40,6 @@ def product(precision="float32"):
 
 
 def placed(array, offset=0):
-    """Return an array on the device that starts `offset` elements into an allocation."""
     memory = cupy.full(array.size + offset, np.nan, array.dtype)
     view = memory[offset:].reshape(array.shape)
     view.set(array)
@@ -133,7 +132,6 @@ def test_a_recorded_product_has_its_own_workspace(emulator):
 
 
 def dense(backend, activation, bias=True):
-    """Return all arrays after a layer's forward and backward pass."""
     x, W, z, b, _ = operands(8, 5, 6)
     b = b if bias else None
     backend.dense(x, W, b, activation, z, z)
@@ -328,7 +326,6 @@ def test_nan_parameters_are_detected_behind_relu(graph):
 
 
 def header():
-    """Return the text of cublasLt.h, or "" if the package of cuBLAS is not installed."""
     spec = importlib.util.find_spec("nvidia")
     folders = spec.submodule_search_locations if spec is not None else []
     for folder in folders or []:

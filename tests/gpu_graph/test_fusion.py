@@ -17,8 +17,6 @@ MASK = 0.5, 0xDEADBEEF
 
 
 class OwnGELU(activations.GELU):
-    """An activation that can't be traced, so that it has no kernel."""
-
     def value(self, xp, z):
         return xp.astype(super().value(xp, xp.astype(z, xp.float64)), z.dtype)
 
@@ -218,7 +216,6 @@ TRAININGS = {
 
 
 def trained(network=members, matmul_precision="float32", dtype="float32", **options):
-    """Return all values, gradients and slots after training."""
     ops = CupyBackend(0, matmul_precision=matmul_precision)
     weights = options.pop("sample_weight", None)
     model = gpunn.Sequential(network(), 4, ops, seed=0, dtype=dtype)

@@ -45,7 +45,6 @@ WEIGHTS = _random.random(ROWS)
 
 
 def repeated_call(function: Callable[[], object]) -> Callable[[int], None]:
-    """Return a recorded function on the first device that repeats a call."""
     backend = CupyBackend(0)
     return backend.recorded(lambda: backend.call(function))
 
@@ -203,13 +202,11 @@ ALSO_SEVERAL = {"float64", "pixels", "r2", "classes", "class_weights"}
 
 
 def cases(full: Container[str]) -> list[Any]:
-    """Return the names of runs, some of which are for the full run."""
     return [pytest.param(name, marks=[pytest.mark.full] * (name in full)) for name in RUNS]
 
 
 @functools.cache
 def one_by_one(name: str) -> dict[str, np.ndarray]:
-    """Return the results of a run whose kernels are launched one by one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "STREAM_BYTES", 600)  # several chunks
         return RUNS[name](CupyBackend(0, graph=False))
@@ -524,7 +521,6 @@ class Waiting:
 
 @pytest.fixture(params=[True, False])
 def collecting(request):
-    """Whether garbage collection is on."""
     before = gc.isenabled()
     (gc.enable if request.param else gc.disable)()
     yield request.param

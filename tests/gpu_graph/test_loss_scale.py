@@ -27,8 +27,6 @@ need not round products to float16."""
 
 
 class OwnDescent(optimizers.SGD):
-    """A subclass, which has no kernel."""
-
     name = "own_descent_of_test_loss_scale"
 
 

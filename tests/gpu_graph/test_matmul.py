@@ -194,8 +194,6 @@ def test_the_library_that_is_loaded_comes_before_others_on_the_machine(module, m
 
 @pytest.fixture
 def handleless(monkeypatch):
-    """Make cuBLAS refuse a handle with this status."""
-
     def refuse(status):
         monkeypatch.setattr(cublas, "handles", cublas.Handles(cublas.Handle))
         library = Amended(cublas.load_cublas(), cublasCreate_v2=lambda handle: status)

@@ -23,7 +23,6 @@ assert X.nbytes == 3 << 24
 
 @pytest.fixture
 def limit():
-    """Limit CuPy's pool to this many bytes more than now."""
     pool = cupy.get_default_memory_pool()
     before = pool.get_limit()
 

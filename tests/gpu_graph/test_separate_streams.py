@@ -43,7 +43,6 @@ def different(**options):
 
 @pytest.fixture(scope="module")
 def alone():
-    """The trainers of `different`, each trained by its own call of `fit`."""
     fits = different()
     for each in fits:
         each.run()

@@ -31,7 +31,6 @@ TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
 
 
 def encoder(schema: Schema, dtype: str = "float64") -> gpunn.Sequential:
-    """Return a network whose output is its input matrix."""
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype=dtype)
     model.schema = schema
     return model
@@ -46,7 +45,6 @@ def number_of(kind: str, cell) -> float:
 
 
 def fed(session, table) -> dict[str, np.ndarray]:
-    """Return a session's inputs from a dict of lists, in which None is missing."""
     kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
     inputs = {}
     for name, kind in kinds.items():
@@ -66,7 +64,6 @@ ROWS = 60
 
 
 def people() -> dict[str, list]:
-    """Return a table with all kinds of columns, with missing values, and a dropped column."""
     random = np.random.default_rng(0)
     minutes = random.integers(-(10**7), 10**7, ROWS).tolist()
     ages = random.normal(40, 10, ROWS).round(1).tolist()
@@ -355,7 +352,6 @@ def test_columns_with_odd_names():
 
 
 def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the inputs of a data frame, as a program without gpunn would."""
     kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
     inputs = {}
     for name, kind in kinds.items():

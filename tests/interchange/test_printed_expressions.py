@@ -78,7 +78,6 @@ ROW = ("sum", "max", "min", "mean")
 
 
 def random_code(seed):
-    """Return a random function of the same arguments."""
     choices = random.Random(seed)
     drawn = [
         (choices.random(), choices.choice(UNARY), choices.choice(BINARY), choices.choice(ROW))
@@ -120,8 +119,6 @@ def traced(name, dtype, rows=ROWS):
 
 
 class Formulas(Layer):
-    """Computes all functions of the halves of a row."""
-
     name = "formulas"
 
     def output_shape(self, input_shape):
@@ -152,7 +149,6 @@ def steps_of_formulas(steps: Steps, layer: Formulas, x: str) -> str:
 
 
 def expected(rows):
-    """Return the result of each function, in float64."""
     arrays = *np.split(rows.astype(float), 2, axis=1), *ARRAYS.values()
     with np.errstate(all="ignore"):
         return {name: traced(name, "float64", len(rows))(np, *arrays)[0] for name in CODE}
@@ -165,7 +161,6 @@ def ignores_nan(name):
 
 
 def rows_of(dtype):
-    """Return rows: random, large, and with numbers that are not finite or zero."""
     drawn = np.random.default_rng(1)
     rows = drawn.normal(0, 2, (12, 2 * SIZE))
     rows[5:8] *= 1000

@@ -27,8 +27,6 @@ def test_every_built_in_layer_is_exported_by_a_test():
 
 
 class Sorted(Activation):
-    """An activation whose elements depend on each other."""
-
     name = "sorted"
 
     def value(self, xp, z):
@@ -36,8 +34,6 @@ class Sorted(Activation):
 
 
 class Mean(Activation):
-    """An activation whose rows depend on each other."""
-
     name = "mean of rows"
 
     def value(self, xp, z):

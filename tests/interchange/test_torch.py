@@ -169,7 +169,6 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
 
 
 def state(**changes):
-    """Return a state dict for the network below, with some arrays changed or missing."""
     shapes = {"0_weight": (4, 6), "0_bias": 4, "2_weight": (2, 4), "2_bias": 2}
     arrays = {name: np.ones(shape) for name, shape in shapes.items()} | changes
     return {name.replace("_", "."): it for name, it in arrays.items() if it is not None}

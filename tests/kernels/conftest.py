@@ -49,7 +49,6 @@ if not available():
 
 
 def digest() -> str:
-    """Return a hash of everything that the recording depends on."""
     digest = hashlib.sha256(sys.version.encode())
     for package in ("numpy", cupy_private.DISTRIBUTION, "array-api-compat"):
         digest.update(f"{package} {metadata.version(package)}".encode())
@@ -63,7 +62,6 @@ def digest() -> str:
 
 @functools.cache
 def record(dtype: str = "float32", every_layout: bool = False) -> Recording:
-    """Return the recording of the current code; create it if it is missing."""
     cache = toolchain.cache_folder()
     layouts = operations.LAYOUTS if every_layout else operations.LAYOUTS[:1]
     folder = cache / "-".join(("recording", digest(), dtype, *layouts))
@@ -95,5 +93,4 @@ def recording() -> Recording:
 
 @pytest.fixture(scope="session")
 def recording_of() -> Callable[[str], Recording]:
-    """Return a function such as `recording_of("float64", every_layout=True)`."""
     return record

@@ -44,8 +44,6 @@ FRAME_SIZE, REGISTER_COUNT = 0x11, 0x2F
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that a kernel uses."""
-
     registers: int
     frame: int  # bytes of local memory per thread: indexed arrays and spilled registers
     shared: int  # bytes per block
@@ -55,7 +53,6 @@ class Resources:
 
 
 def sections(image: bytes) -> Iterator[tuple[str, int, int, bytes]]:
-    """Yield each section's name, type, info and content."""
     header = ELF_HEADER.unpack_from(image)
     if header[0][:5] != b"\x7fELF\x02":
         raise ValueError("not a 64-bit ELF file")
@@ -73,7 +70,6 @@ def string_at(table: bytes, offset: int) -> str:
 
 
 def attributes(info: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the sized attributes of a .nv.info section."""
     position = 0
     while position < len(info):
         form, attribute, value = struct.unpack_from("<BBH", info, position)
@@ -84,7 +80,6 @@ def attributes(info: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def read_cubin(image: bytes) -> dict[str, Resources]:
-    """Return the resources of each kernel in a cubin."""
     entries = list(sections(image))
     by_name = {name: content for name, _, _, content in entries}
     symbols = [
@@ -119,8 +114,6 @@ def read_cubin(image: bytes) -> dict[str, Resources]:
 
 @dataclass(frozen=True)
 class Job:
-    """One source for one architecture."""
-
     text: str
     options: tuple[str, ...]
     names: tuple[str, ...]
@@ -139,14 +132,11 @@ class Job:
 
 
 class Built(NamedTuple):
-    """The compiler's results for a source."""
-
     kernels: dict[str, Resources]
     ptx: dict[str, str]
 
 
 def toolkit() -> str:
-    """Return the versions of the packages that compile a source."""
     packages = ("cupy-cuda13x", "nvidia-cuda-nvrtc")
     return " ".join(f"{name} {metadata.version(name)}" for name in packages)
 

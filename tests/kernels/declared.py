@@ -52,11 +52,6 @@ def any_of(formulas: Iterable[str]) -> re.Pattern[str]:
 def of_each_kind(
     sources: Iterable[dict[str, Any]], formulas: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the project's sources without most of those that differ only in an activation.
-
-    Every formula of an activation or derivative is in a source. A source that fuses an activation
-    with other operations is included for one activation, if possible one that training uses.
-    """
     activation = any_of(formulas)
     alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")
     chosen = {}

@@ -41,8 +41,6 @@ from gpunn.metrics.confusion import CountMetric
 
 
 class Recorder:
-    """Observes all launches, and stores those during a recording."""
-
     def __init__(self, folder: Path):
         self.sources: dict[emulated.Source, int] = {}
         self.memory = sys.modules["emulated_cuda.install"]._installed.memory
@@ -64,7 +62,6 @@ class Recorder:
         return self.blob.tell() - len(data)
 
     def locate(self, address: int) -> tuple[int, int]:
-        """Return the buffer that contains an address, and the address's offset in it."""
         region = self.memory.check(address, 1, None, "recorder")
         if region.address not in self.buffers:
             content = self.save(ctypes.string_at(region.address, region.size))
@@ -245,7 +242,6 @@ def train(
     measured: bool = False,
     **more: Any,
 ) -> None:
-    """Fit, predict and evaluate, optionally with every metric."""
     random = np.random.default_rng(0)
     inputs = random.normal(size=(ROWS, FEATURES))
     labels = random.integers(0, CLASSES, ROWS)
@@ -281,7 +277,6 @@ def train_on_pixels(dtype: str, graph: bool) -> None:
 
 
 def train_with_factors(dtype: str) -> None:
-    """Train with factors of parameters, scheduled settings, and scaled targets."""
     random = np.random.default_rng(0)
     inputs, labels = random.normal(size=(ROWS, FEATURES)), random.integers(0, CLASSES, ROWS)
     for loss, targets, last in (
@@ -303,7 +298,6 @@ def train_with_factors(dtype: str) -> None:
 
 
 def train_on_images(dtype: str) -> None:
-    """Train with every kernel of convolution and pooling."""
     parts = [
         layers.Conv2D(4, 3, padding="same", activation="relu"),
         layers.MaxPool2D(2, 1),
@@ -323,7 +317,6 @@ def train_on_images(dtype: str) -> None:
 
 
 def train_members(dtype: str) -> None:
-    """Train with kernels that fuse activations, dropout and factors of members."""
     parts = [
         layers.Members(2),
         *(layers.MemberDense(5, "relu"), layers.Dropout(0.3)),
@@ -366,7 +359,6 @@ def training_runs(dtype: str) -> None:
 
 
 def tables() -> dict[str, list[str]]:
-    """Return the names of classes with kernels, from the backend's tables."""
     from gpunn.backends.cupy import kernels
 
     choices = kernels.optimizers.RULES

@@ -18,7 +18,6 @@ KIND = re.compile(r"typedef (float|double) T;")
 
 
 def nvrtc() -> str:
-    """Return the version of the installed compiler."""
     return metadata.version("nvidia-cuda-nvrtc")
 
 
@@ -55,7 +54,6 @@ def table(sources: list[dict[str, Any]]) -> str:
 
 
 def current() -> str:
-    """Return the table for the current code."""
     from kernels.conftest import record
 
     return table([*record("float32").sources, *record("float64").sources])

@@ -122,8 +122,6 @@ SITE = "$SITE"
 
 
 class Recording:
-    """The files that `recorder` wrote."""
-
     def __init__(self, folder: Path, content: dict[str, Any]):
         self.memory = folder / "memory.bin"
         self.headers: str = content["headers"]
@@ -134,7 +132,6 @@ class Recording:
     def library(
         self, kernels: list[Pair], texts: dict[int, str], sanitizer: str
     ) -> dict[Pair, Built]:
-        """Build one library of kernels whose sources have the same header and options."""
         sources = {number: texts[number] for number, _ in kernels}
         first = next(iter(sources))
         flags = (
@@ -158,7 +155,6 @@ class Recording:
     def libraries(
         self, records: Iterable[dict[str, Any]], sanitizer: str, change: Change | None = None
     ) -> dict[Pair, Built]:
-        """Build the kernels of these records, in as few libraries as possible."""
         used = {(launch["source"], launch["kernel"]) for r in records for launch in r["launches"]}
         texts = {number: self.sources[number]["text"] for number, _ in used}
         if change is not None:
@@ -247,7 +243,6 @@ def products(record: dict[str, Any], launches: int) -> list[str]:
 
 
 def report(errors: str) -> str:
-    """Return the last case that began, and the output after it."""
     lines = errors.splitlines()
     start = max((n for n, line in enumerate(lines) if line.startswith("case ")), default=0)
     return "\n".join(lines[start : start + 60])

@@ -29,7 +29,6 @@ DTYPES = {"float": "float32", "double": "float64"}
 
 
 def trained(recording):
-    """Return the sources of the project's kernels that training uses."""
     return [s for s in recording.sources if s["trained"] and any(map(is_of_project, s["kernels"]))]
 
 
@@ -39,7 +38,6 @@ def of_type(kind, sources):
 
 
 def largest_blocks(recording):
-    """Return the maximum number of threads that each kernel was launched with."""
     largest = {}
     for record in recording.operations:
         for launch in record["launches"]:

@@ -69,7 +69,6 @@ def threads_of(record):
 
 
 def one_for_each_kernel(records):
-    """Return the largest record of each kernel, a contiguous one if possible."""
     contiguous = [record for record in records if record["layout"] == "contiguous"] or records
     ordered = sorted(contiguous, key=threads_of)
     largest = {launch["kernel"]: record for record in ordered for launch in record["launches"]}
@@ -395,7 +394,6 @@ ORDERED = {
 
 
 def run_body(recording, tmp_path, body):
-    """Run two launches, each of two blocks of 64 threads, of a kernel with this body."""
     text = f"""extern "C" __global__ void own(int* memory, int* left) {{
       __shared__ int shared;
       const int thread = threadIdx.x;

@@ -143,8 +143,6 @@ class Following(Block):
 
 
 class Same(Block):
-    """x itself."""
-
     name = "test_same_rows"
 
     def forward(self, x):

@@ -44,7 +44,6 @@ def values(model):
 
 
 def block(formula, **attributes):
-    """Return a block with a formula and attributes."""
     made = type("Made", (Block,), {"forward": formula, "name": "test_made"})()
     for name, value in attributes.items():
         setattr(made, name, value)
@@ -142,8 +141,6 @@ def test_derivatives_that_cannot_be_traced():
 
 
 class Own(Block):
-    """A function of x and a parameter."""
-
     name = "test_own"
 
     def own_parameters(self, input_shape):
@@ -268,7 +265,6 @@ def test_layers_that_are_called_in_each_step(inner):
 
 
 def trace(layer, shape, backend, wants_input_gradient=True):
-    """Return the names of the operations of a forward and a backward pass."""
     attached(layer, shape, backend)
     workspace = Workspace(backend, "float64", ROWS, training=True)
     x = backend.from_host(np.ones((ROWS, *shape)), "float64")
@@ -312,8 +308,6 @@ class Optional(Block):
 
 @dataclass(eq=False)
 class Scaled(Block):
-    """x times a number, which callbacks may change."""
-
     factor: float = 2.0
     inner: list = field(default_factory=list)
 
@@ -349,8 +343,6 @@ def test_numbers_may_change_between_epochs(engine):
 
 
 class Listed(Block):
-    """Layers in a list that is no field."""
-
     name = "test_listed"
 
     def __post_init__(self):
@@ -484,8 +476,6 @@ TRACED = []
 
 
 class Counted(Block):
-    """(1 + factor) x + scale f(x), which counts how often gpunn traces it."""
-
     name = "test_counted"
 
     def __init__(self, factor, units=4, note=""):

@@ -22,8 +22,6 @@ def network():
 
 
 class Factor(Fresh):
-    """A layer with a parameter, whose passes are arithmetic on arrays."""
-
     name = "test_factor"
 
     def parameters(self, input_shape):

@@ -41,7 +41,6 @@ def test_one_layer_of_a_chain_is_frozen(host_backend, index):
 
 
 def trace_of(layer, shape, backend, wants_input_gradient):
-    """Return the names of the operations of a backward pass."""
     attached(layer, shape, backend)
     workspace = Workspace(backend, "float64", ROWS, training=True)
     x = backend.from_host(np.ones((ROWS, *shape)), "float64")

@@ -245,8 +245,6 @@ def test_a_message_names_the_method_within():
 
 
 class Plain(gpunn.Sequential):
-    """A network whose forward pass does not use only operations."""
-
     @operations_only
     def forward(self, x, workspace):
         outputs = super().forward(x, workspace)
@@ -255,8 +253,6 @@ class Plain(gpunn.Sequential):
 
 
 class PlainBackward(gpunn.Sequential):
-    """A network whose backward pass does not use only operations."""
-
     @operations_only
     def backward(self, outputs, gradient, workspace):
         gradient *= 2.0
@@ -405,8 +401,6 @@ def test_only_operations_are_recorded_unchanged(backend, does):
 
 
 class Tied(Residual):
-    """Both inner layers use one matrix and the sum of its gradients."""
-
     name = "test_tied"
 
     def __post_init__(self):
@@ -456,8 +450,6 @@ def test_a_call_of_each_shard_has_its_place_in_the_batch():
 
 
 class Twice(gpunn.Sequential):
-    """A network with a custom pass by operations."""
-
     @operations_only
     def forward(self, x, workspace):
         outputs = super().forward(x, workspace)

@@ -19,8 +19,6 @@ from gpunn.layers.base import family
 
 
 class Transposed(Layer):
-    """Swap the axes of a row, as a view."""
-
     name = "test_transposed"
 
     def output_shape(self, input_shape):
@@ -36,14 +34,10 @@ class Transposed(Layer):
 
 
 class Same(Dense):
-    """A subclass that changes only the name."""
-
     name = "test_same"
 
 
 class Fresh(Layer):
-    """Return new arrays."""
-
     name = "test_fresh"
 
     def forward(self, x, workspace):
@@ -69,8 +63,6 @@ class Buffered(Fresh):
 
 
 class Untouched(Layer):
-    """Return the arguments unchanged."""
-
     name = "test_untouched"
 
     def forward(self, x, workspace):
@@ -212,8 +204,6 @@ class Branching(gpunn.Sequential):
 
 
 class OwnBackward(gpunn.Sequential):
-    """A network with one custom pass."""
-
     def backward(self, outputs, gradient, workspace):
         super().backward(outputs, gradient, workspace)
 
@@ -270,7 +260,6 @@ class Unrecorded(Backend):
 
 
 def by_hand(network, kind):
-    """Train without recording."""
     return trained(network, Unrecorded(array_api_compat.numpy), kind)
 
 
@@ -317,8 +306,6 @@ def test_layers_within_layers_are_recorded_one_by_one():
 
 
 class Crooked(Fresh):
-    """Return another shape than `output_shape`."""
-
     name = "test_crooked"
 
     def forward(self, x, workspace):
@@ -326,8 +313,6 @@ class Crooked(Fresh):
 
 
 class Nothing(Fresh):
-    """Return nothing."""
-
     name = "test_nothing"
 
     def backward(self, x, y, gradient, workspace, wants_input_gradient):
@@ -350,8 +335,6 @@ def test_a_result_of_another_shape_is_refused(layer, message):
 
 @dataclass(eq=False)
 class Factors(Layer):
-    """Multiply by the product of some numbers, by operations."""
-
     factors: list
 
     name = "test_factors"
@@ -398,8 +381,6 @@ def test_flattening_copies_in_each_pass_where_it_must(engine):
 
 
 class Counted(Dropout):
-    """A layer whose rate is a property."""
-
     name = "test_counted"
 
     @property
@@ -437,8 +418,6 @@ def test_an_override_of_an_operation_takes_its_place(base, name, calls):
 
 
 class Override:
-    """A mix-in."""
-
     def update(self, *arguments):
         pass
 

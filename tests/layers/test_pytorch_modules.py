@@ -18,7 +18,6 @@ RANDOM = np.random.default_rng(0)
 
 
 def trained_arrays(layer, shape):
-    """Attach a layer to random parameters and its own buffers."""
     parameters = attached(layer, shape, NumpyBackend())
     for spec in layer.parameters(shape):
         if not spec.trainable:
@@ -27,11 +26,6 @@ def trained_arrays(layer, shape):
 
 
 def compare(layer, module, shape, pairs):
-    """Assert that a layer and a module have the same outputs and derivatives.
-
-    `pairs` are names of the layer's parameters, parameters of the module, and what makes an array
-    of the module of one of the layer's.
-    """
     for name, parameter, arranged in pairs:
         parameter.data = torch.from_numpy(np.array(arranged(layer.values[name])))
     x = 2 * RANDOM.standard_normal((ROWS, *shape))
@@ -51,7 +45,6 @@ def compare(layer, module, shape, pairs):
 
 
 def parameters_like(layer, names):
-    """Return PyTorch's parameters for some of a layer's parameters, and the pairs of both."""
     own = {
         name: torch.nn.Parameter(torch.zeros(layer.values[name].shape, dtype=torch.float64))
         for name in names

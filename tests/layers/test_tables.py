@@ -31,7 +31,6 @@ from gpunn.workspace import Workspace
 
 
 def output(backend, layer, x):
-    """Return a layer's outputs in float32, with its initial values."""
     x = np.asarray(x, dtype="float32")
     model = gpunn.Sequential([layer], x.shape[1:], backend)
     return model.predict(x)
@@ -203,7 +202,6 @@ def test_trained_and_decayed_parameters():
 
 
 def networks():
-    """Yield complete tabular networks: layers and the number of inputs."""
     edges = [list(np.linspace(-2, 2, bins + 1)) for bins in (4, 1, 3)]
     chunks = [3] * 3 + [1, 1, 4]
     yield (

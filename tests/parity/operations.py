@@ -97,7 +97,6 @@ def to_backend(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
 
 
 def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the arrays in arguments and their containers, by name."""
     for name, value in arguments.items():
         if isinstance(value, list):
             numbered = {str(number): item for number, item in enumerate(value)}
@@ -117,7 +116,6 @@ def inputs(case: Case, dtype: str) -> dict[str, Any]:
 
 
 def resolved(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments, with `Same` and `Moving` replaced."""
     arguments = {}
     for name, value in placed.items():
         arguments[name] = placed[value.argument] if isinstance(value, Same) else value
@@ -129,7 +127,6 @@ def resolved(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, 
 def execute(
     backend: Backend, dtype: str, case: Case, host: dict[str, Any], layout: str = "contiguous"
 ) -> dict[str, np.ndarray]:
-    """Run a case, and return the final values of all its arrays."""
     placed = to_backend(backend, host, dtype, layout)
     arguments = resolved(backend, dtype, placed)
     # NumPy warns if infinities, which some cases contain, give NaN.
@@ -140,13 +137,11 @@ def execute(
 
 @lru_cache(maxsize=128)
 def oracle(case: Case, dtype: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a case's arguments on the host and the oracle's results, for all backends."""
     host = inputs(case, dtype)
     return host, execute(ORACLE, dtype if case.exact else "float64", case, host)
 
 
 def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = LAYOUTS) -> None:
-    """Assert that a backend's results match the oracle's, in these layouts."""
     host, expected = oracle(case, dtype)
     allowed = tolerance(case, dtype, expected)
     for layout in layouts:
@@ -228,7 +223,6 @@ EXTREMES = {
 
 
 def builtin(base: type[Configurable]) -> list[type[Any]]:
-    """Return the built-in classes of a kind."""
     return [cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")]
 
 
@@ -300,7 +294,6 @@ def activated(f: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def whole_range(dtype: str, *shape: int) -> Draw:
-    """Return a function that draws integers from a type's whole range."""
     limits = np.iinfo(dtype)
     return lambda g: g.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
@@ -363,7 +356,6 @@ LIMITS = {"uint8": 256, "int64": 10}
 
 
 def rows_of_data(name: str) -> Any:
-    """Return a function that draws 40 rows of a type and number of dimensions."""
     kind, dimensions = name.split("-")
     shape = (40, *ROWS[dimensions])
     if kind == "float":
@@ -372,7 +364,6 @@ def rows_of_data(name: str) -> Any:
 
 
 def rows_taken(name: str, rows: int, same_type: bool) -> np.ndarray:
-    """Return an array for a number of these rows."""
     kind, dimensions = name.split("-")
     return np.ones((rows, *ROWS[dimensions]), KINDS[kind] if same_type else np.float64)
 
@@ -542,7 +533,6 @@ TABLES = ((1, [3]), (7, [2, 5]), (70, [4, 3, 9, 2]), (33, [40, 3]), (300, [17]))
 
 
 def codes_of(rows: int, sizes: list[int]) -> Draw:
-    """Return a function that draws codes of each column, some of them out of range."""
     return lambda g: np.stack([g.integers(-1, n + 1, rows) for n in sizes], 1).astype(np.float64)
 
 
@@ -978,8 +968,6 @@ SIGNED = ("mean", "velocity")
 
 
 def trained_by(optimizer: Any, size: int, factors: Sequence[tuple[float, float]]) -> Draw:
-    """Return a function that draws vectors in these segments."""
-
     def draw(g: np.random.Generator) -> Trained:
         gradients = with_zeros(g, size)
         slots = {

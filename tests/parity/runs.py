@@ -215,8 +215,6 @@ TABLE = np.column_stack([INPUTS[:, :4], LABELS, _random.integers(0, 4, ROWS)])
 
 @dataclass(frozen=True)
 class Run:
-    """A training run, whose `batch_size` gives a smaller last batch."""
-
     name: str
     network: Callable[[], list[Layer]] = plain
     loss: Any = "softmax_cross_entropy"
@@ -256,7 +254,6 @@ class Run:
         return trainer
 
     def results(self, trainer: gpunn.Trainer) -> dict[str, np.ndarray]:
-        """Return all results of training, by name."""
         figures = {
             f"history of {name}": np.array(trainer.history[name])
             for name in trainer.log_names
@@ -411,7 +408,6 @@ RUNS = {run.name: run for run in table()}
 
 
 def assert_close(actual: dict[str, Any], expected: dict[str, Any], dtype: str) -> None:
-    """Assert that results agree within a type's tolerance."""
     assert actual.keys() == expected.keys()
     for name, want in expected.items():
         tolerance = TOLERANCES[dtype]

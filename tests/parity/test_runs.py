@@ -60,7 +60,6 @@ def marks_of(target, in_float64=False):
 
 
 def cases():
-    """Yield each run on each target."""
     for name, run in RUNS.items():
         in_float64 = FLOAT64.fullmatch(name) is not None and not devices.DEVICE
         for target in TARGETS:
@@ -78,7 +77,6 @@ MOVED = "models and checkpoints go from NumPy's backend and back"
     ids=lambda target: "-".join(target),
 )
 def target(request):
-    """A backend other than the oracle, and a data type."""
     name, dtype = request.param
     return devices.BACKENDS[name](), dtype
 
@@ -96,7 +94,6 @@ def backend(request):
 
 @pytest.fixture(scope="module")
 def expected():
-    """The oracle's results of a run, for comparison with both types."""
     kept = {}
 
     def results(run):

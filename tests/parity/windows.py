@@ -63,7 +63,6 @@ def draw(*shape: int) -> Draw:
 
 
 def convolutions() -> Iterator[Case]:
-    """Yield cases of the convolution, its gradients, and its composites."""
     every = [(1, each) for each in (*SMALL_IMAGES, *LARGE_IMAGES)] + GROUPED
     for groups, (n, height, width, channels, units, window, (rows, columns)) in every:
         x, y = draw(n, height, width, channels), draw(n, rows, columns, units)
@@ -91,7 +90,6 @@ def convolutions() -> Iterator[Case]:
 def composites(
     name: str, x: Draw, weights: Draw, units: int, f: Any, window: Window, y: Draw, terms: int
 ) -> Iterator[Case]:
-    """Yield cases of the composites with an activation."""
     out = Same("z") if f.from_output else y
     yield case(
         f"{name}-{f.name}", "convolve", terms=terms,
@@ -115,7 +113,6 @@ def joined(window: Window) -> str:
 
 
 def pools() -> Iterator[Case]:
-    """Yield cases of pooling, upsampling, and operations on channels."""
     for n, height, width, channels, window, (rows, columns) in POOLS:
         shape, result = (n, height, width, channels), (n, rows, columns, channels)
         name = f"{n}x{height}x{width}x{channels}-{joined(window)}"
@@ -147,6 +144,5 @@ def pools() -> Iterator[Case]:
 
 
 def largest(x: np.ndarray, window: Window, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the result of max pooling."""
     padded = window.padded(array_api_compat.numpy, x, shape, -np.inf)
     return np.max([padded[tap] for tap in window.taps(shape)], axis=0)

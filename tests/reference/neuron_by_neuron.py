@@ -62,7 +62,6 @@ class NeuralNetwork:
     layers: list[Layer]
 
     def forward(self, x: list[float]) -> list[list[float]]:
-        """Return the input and each layer's output, for one row."""
         values = [x]
         for layer in self.layers:
             values.append(layer.forward(values[-1]))

@@ -43,7 +43,6 @@ def enlarged(network, seed=2):
 
 
 def copied(network):
-    """Return the oracle with the network's weights."""
     values = host(network)
     return oracle.NeuralNetwork(
         [

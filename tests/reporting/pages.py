@@ -11,8 +11,6 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 @dataclass
 class Element:
-    """An element with its attributes, its text and its children."""
-
     tag: str
     attributes: dict[str, str]
     children: list[Element] = field(default_factory=list)
@@ -64,11 +62,9 @@ class Page(HTMLParser):
         self._open[-1].own_text += data
 
     def charts(self) -> dict[str, Element]:
-        """Return the charts by their keys."""
         return {one.attributes["id"]: one for one in self.root.all("figure", class_="chart")}
 
     def cards(self) -> dict[str, Element]:
-        """Return the tables by their titles."""
         return {
             card.all("h4")[0].text: card
             for card in self.root.all("section", class_="card")
@@ -108,6 +104,5 @@ def check_page(text: str) -> Page:
 
 
 def numbers(element: Element) -> list[list[str]]:
-    """Return the cells of the first table inside, without its header."""
     (body,) = element.all("table")[0].all("tbody")
     return [[cell.text for cell in row.children] for row in body.all("tr")]

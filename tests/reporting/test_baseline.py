@@ -14,7 +14,6 @@ RANDOM = np.random.default_rng(0)
 
 
 def found(loss, metrics, training, test, outputs, layers=()):
-    """Return the baseline's name and figures on targets that were not trained with."""
     model = gpunn.Sequential([Dense(outputs), *layers], 2, "numpy", dtype="float64")
     objects = SimpleNamespace(
         validation_metrics=[],

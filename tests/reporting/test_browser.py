@@ -37,7 +37,6 @@ IMAGES = "() => [...document.images].map(image => image.complete && image.natura
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, all_pages) -> Path:
-    """A folder with a report of three runs alone, so that the page can ask for nothing else."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "index.html").write_text(all_pages[1], encoding="utf-8")
     return folder

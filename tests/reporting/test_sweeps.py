@@ -132,7 +132,6 @@ def many(count: int, **changes: object) -> list[dict[str, object]]:
 
 
 def written(sweep: Path, trials: list[dict[str, object]], **keys: object) -> dict[str, Chart]:
-    """Return the charts of a sweep with these trials."""
     content = {"metric": "val_loss", "direction": "min", "trials": trials, "space": SPACE, **keys}
     (sweep / TRIALS).write_text(json.dumps(content))
     return {chart.key: chart for chart in view_sweep(sweep).charts}

@@ -222,7 +222,6 @@ def ranks_of(launcher: int) -> list[int]:
 
 
 def stage(run: Path) -> str:
-    """Return where a kill has hit a run, as far as its folder shows."""
     if torn(run):
         return "while a file was being written"
     if not any((run / "checkpoints").glob(OWN)):
@@ -233,7 +232,6 @@ def stage(run: Path) -> str:
 
 
 def torn(run: Path) -> list[Path]:
-    """Return what killed writers have left."""
     return [
         path for path in run.rglob(".*.part") if path.relative_to(run).as_posix() not in FOREIGN
     ]
@@ -255,7 +253,6 @@ def lost(run: Path, finals: list[Path]) -> list[str]:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Return in what two runs differ."""
     found = []
     last = [max((run / "checkpoints").glob(OWN)).name for run in (one, other)]
     if last[0] != last[1]:
@@ -274,7 +271,6 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def same_arrays(one: Path, other: Path) -> bool:
-    """Return whether two files have the same arrays, or both are missing."""
     if not (one.exists() and other.exists()):
         return one.exists() == other.exists()
     a, b = load_file(one), load_file(other)

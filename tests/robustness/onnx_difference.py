@@ -24,7 +24,6 @@ from gpunn.interchange import to_onnx
 
 
 def in_float64(model: gpunn.Sequential) -> gpunn.Sequential:
-    """Return the same network in float64."""
     description = model.config()
     exact = gpunn.Sequential(
         description["layers"], model.input_shape, "numpy", dtype="float64", seed=model.seed
@@ -36,7 +35,6 @@ def in_float64(model: gpunn.Sequential) -> gpunn.Sequential:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Return the largest difference of two arrays, absolute and as a part of the largest number."""
     largest = float(np.abs(a.astype(np.float64) - b).max())
     return {"absolute": float(f"{largest:.3g}"), "of_largest": float(f"{largest / size(b):.3g}")}
 

@@ -26,8 +26,6 @@ LAYOUT: dict[str, Any] = {
 
 
 class Stream:
-    """A stream that was read: its predictions in blocks, and the messages."""
-
     def __init__(self, *chunks: str | bytes, skip: bool = False, form: str | None = None, **given):
         self.blocks: list[list[list[str]]] = []
         self.messages: list[str] = []

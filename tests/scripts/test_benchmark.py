@@ -41,8 +41,6 @@ def test_a_tiny_grid(tmp_path):
 
 @pytest.fixture
 def in_this_process(load, monkeypatch, session, tmp_path):
-    """Run a subcommand without other processes; return its output and results."""
-
     def measure(self, cells, names, question):
         def turn(cell, name):
             adapter = load("adapters").load(load("competitors").EVERYBODY[name].adapter)
@@ -170,7 +168,6 @@ def test_searches_are_measured(load, tmp_path, monkeypatch):
 
 
 def write_table(folder, name, target, of_number):
-    """Write a small table like the published one of this name."""
     random = np.random.default_rng(0)
     columns = random.normal(size=90), random.choice(["a", "b"], 90), ["", "1", "2"] * 30
     rows = [
@@ -364,7 +361,6 @@ def test_a_library_does_this_work(load, monkeypatch, name, module, tolerance, op
 
 
 def after_one_step(weights, X, y, task, X_test):
-    """Return the logits of a network with one hidden layer after one update, in float64."""
     W1, W2 = (array.astype(np.float64) for array in weights)
     hidden = np.maximum(X @ W1, 0)
     scores = np.exp(hidden @ W2)

@@ -14,7 +14,6 @@ METRICS = {"softmax_cross_entropy": "accuracy", "binary_cross_entropy": "binary_
 
 @pytest.fixture
 def small(load):
-    """Return a task with narrow layers and stronger decay and clipping."""
     module = load("realistic")
     tasks = {task.name: task for task in module.REALISTIC}
     assert list(tasks) == REALISTIC

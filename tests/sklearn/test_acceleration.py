@@ -165,16 +165,12 @@ def test_estimators_in_other_processes_train_by_gpunn(dumps, monkeypatch):
 
 
 class Renamed(MLPClassifier):
-    """An estimator with fewer parameters than its base."""
-
     def __init__(self, units=8):
         self.units = units
         super().__init__((units,), max_iter=3, random_state=0)
 
 
 class Own(MLPClassifier):
-    """An estimator that overrides a step of the training."""
-
     def _backprop(self, *arguments):
         return super()._backprop(*arguments)
 
@@ -208,8 +204,6 @@ def test_scikit_learn_trains_estimators_that_gpunn_refuses():
 
 
 class Equal(MLPRegressor):
-    """Estimators that are all equal and have no hash."""
-
     def __eq__(self, other):
         return isinstance(other, Equal)
 
@@ -229,8 +223,6 @@ def test_equal_estimators_are_trained_separately():
 
 
 class Broken(MLPClassifier):
-    """An estimator whose training fails."""
-
     def _backprop(self, *arguments):
         raise KeyError("mine")
 

@@ -159,7 +159,6 @@ def own_tests():
 
 
 def own_cases():
-    """Yield each test of the module with its parameters."""
     tree = ast.parse(inspect.getsource(test_mlp))
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef) or node.name in PRIVATE:

@@ -72,7 +72,6 @@ CASES_OF_TABLES = {
 
 @functools.cache
 def on_numpy(case, weighted=False):
-    """Return a fitted estimator, which tests do not change."""
     if case in CASES:
         kind, targets, options = CASES[case]
         weights = WEIGHTS if weighted else None

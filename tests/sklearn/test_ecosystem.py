@@ -249,8 +249,6 @@ def test_predictions_use_coefs():
 
 
 def interrupt(monkeypatch, after):
-    """Simulate Ctrl-C at the given number of checks for it."""
-
     class Asked(Interruption):
         times = 0
 

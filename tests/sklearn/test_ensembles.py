@@ -59,12 +59,10 @@ ENSEMBLES = {
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Return fitted ensembles by name, which tests do not change."""
     return {name: clone(each).fit(X, y) for name, (each, y) in ENSEMBLES.items()}
 
 
 def predicted(estimator, network, rows):
-    """Return probabilities or numbers of one network for some rows."""
     if isinstance(estimator, (RealMLPClassifier, TabMClassifier)):
         return network.predict_proba(rows)
     outputs = network.predict(rows)
@@ -347,8 +345,6 @@ def test_warnings_come_once():
 
 
 class CtrlC(gpunn.callbacks.Callback):
-    """Simulate Ctrl-C in the second network."""
-
     def on_epoch_end(self, trainer, logs):
         if trainer.model.seed == seed_of(SEED, 0, 1) and trainer.epoch == 1:
             os.kill(os.getpid(), signal.SIGINT)

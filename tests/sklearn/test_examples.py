@@ -74,7 +74,6 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 
 
 def printed(source):
-    """Return what each line shows, as an interactive session would."""
     namespace, shown = {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

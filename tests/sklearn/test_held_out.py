@@ -49,7 +49,6 @@ TIMES = RANDOM.permutation(ROWS)
 
 @pytest.fixture
 def splits(monkeypatch):
-    """Collect the splits as (kind, values, kept, held)."""
     splits = []
     for name in ("split_groups", "split_times"):
         real = getattr(held_out, name)

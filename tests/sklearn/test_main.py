@@ -59,7 +59,6 @@ def test_a_script_and_its_processes(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Change to an empty folder, and undo all changes of `main` afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

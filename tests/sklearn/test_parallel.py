@@ -27,12 +27,10 @@ def classifier(**parameters):
 
 
 def threads():
-    """Return the number of threads that gpunn uses, and the process id."""
     return gpunn.get_backend("numpy").threads, os.getpid()
 
 
 def coefficients(seed):
-    """Return a layer's weights after a short training."""
     model = gpunn.Sequential([gpunn.layers.Dense(3)], (4,), "numpy", seed=seed)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
     trainer.fit(X, y, epochs=2, progress=False)

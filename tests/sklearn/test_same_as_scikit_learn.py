@@ -66,7 +66,6 @@ def pairs(solvers):
 
 
 def both(kind, X, y, sample_weight=None, **options):
-    """Fit both estimators, check that they give the same warnings, and return them."""
     options = {"hidden_layer_sizes": (20,), "max_iter": 15, "random_state": 3, **options}
     fitted, said = [], []
     for module in (reference, tested):
@@ -80,7 +79,6 @@ def both(kind, X, y, sample_weight=None, **options):
 
 
 def assert_same(reference, tested, tolerance=1e-9):
-    """Assert that all fitted attributes agree."""
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(tested, name) == getattr(reference, name), name
     np.testing.assert_allclose(tested.loss_curve_, reference.loss_curve_, tolerance, tolerance)

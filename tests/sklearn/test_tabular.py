@@ -517,8 +517,6 @@ def test_files_hold_class_weights(tmp_path, weights, y):
 
 
 class CtrlC(gpunn.callbacks.Callback):
-    """Simulate Ctrl-C in an epoch, numbered from 1."""
-
     every_updates = 1
 
     def __init__(self, epoch):

@@ -58,7 +58,6 @@ def mlp(cls=MLPClassifier, **parameters):
 
 
 def fitted(*kinds):
-    """Return a function that fits an estimator of scikit-learn to the data."""
     return [(type(kind).__name__, lambda kind=kind: clone(kind).fit(X, y)) for kind in kinds]
 
 
@@ -93,7 +92,6 @@ TOOLS = [
 
 
 def learned(result):
-    """Return everything that networks and searches have learned, in one list."""
     if isinstance(result, BasePerceptron):
         names = ("coefs_", "intercepts_", "normalization_", "loss_curve_", "n_iter_")
         return [learned(getattr(result, name, None)) for name in names]
@@ -181,8 +179,6 @@ def test_two_threads():
 
 
 class Interrupt(Callback):
-    """Interrupts the main thread in the third epoch."""
-
     name = "interrupt_in_test"
 
     def on_epoch_end(self, trainer, logs):

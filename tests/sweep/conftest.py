@@ -22,14 +22,12 @@ model.layers.1.units = {{ low = 4, high = 8 }}
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs in a separate folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The file of a sweep of three trials with two epochs each."""
     path = tmp_path / "digits.toml"
     path.write_text(CONFIG)
     return path

@@ -35,14 +35,12 @@ Encoded = list[list[float] | None]
 
 
 def network(schema: Schema) -> gpunn.Sequential:
-    """Return a network that only encodes."""
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
     model.schema = schema
     return model
 
 
 def row_by_row(encode: Callable[[Rows], Any], rows: Rows) -> Encoded:
-    """Encode each row separately, and then all accepted rows together; the results are equal."""
     found: Encoded = []
     problems = []
     for row in rows:

@@ -25,7 +25,6 @@ def path(tmp_path):
 
 
 def cells(table, name):
-    """The cells of a column: a list of numbers or strings."""
     column = table.column(name)
     if isinstance(column, np.ndarray):
         return column.tolist()

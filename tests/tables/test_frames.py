@@ -107,8 +107,6 @@ def test_dictionaries_of_pyarrow():
 
 
 class Frame:
-    """A frame of an unknown library: names, a length, and columns by name."""
-
     def __init__(self, columns):
         self.columns, self._columns = list(columns), columns
 
@@ -148,8 +146,6 @@ def test_arrays_of_other_libraries():
 
 
 class OnDevice:
-    """An array that NumPy can't convert."""
-
     def __len__(self):
         return 2
 
@@ -158,8 +154,6 @@ class OnDevice:
 
 
 class Lazy:
-    """A frame that is not computed yet."""
-
     columns = ("a", "b")
 
 

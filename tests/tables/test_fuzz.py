@@ -78,7 +78,6 @@ ARRAYS = st.one_of(
 
 
 def places(value, path=()):
-    """Every location in JSON data."""
     yield path
     if isinstance(value, (dict, list)):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):

@@ -18,7 +18,6 @@ ROWS = 600
 
 
 def flats():
-    """A table in which nothing looks wrong."""
     draw = np.random.default_rng(0)
     area = draw.gamma(9, 8, ROWS).round(1)
     rooms = draw.integers(1, 6, ROWS)
@@ -41,7 +40,6 @@ GROUPS = DRAW.integers(0, 150, ROWS)
 
 
 def problems(target, columns, drop=(), **options):
-    """Return the problems of the table with some other columns."""
     frame = {**FLATS, **columns}
     for name in drop:
         del frame[name]

@@ -20,7 +20,6 @@ def fitted(kind, *columns):
 
 
 def transformed(scaling, x, column):
-    """Return a column's scaled numbers; the other columns have zeros."""
     matrix = np.zeros((len(x), len(scaling.median)))
     matrix[:, column] = x
     return scaling.transform(matrix, slice(None))[:, column]

@@ -23,7 +23,6 @@ PEOPLE = {**people.PEOPLE, "country": ["NO"] * 4}
 
 
 def column_of(cells, **options):
-    """Learn from a column, in a table with a second column that keeps the schema nonempty."""
     frame = {"x": cells, "other": np.arange(len(cells)) ** 2}
     return Schema.fit(frame, **options).columns[0]
 

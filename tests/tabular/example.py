@@ -20,7 +20,6 @@ def network(recipe, schema):
 
 
 def trained(recipe, schema, y):
-    """Return a trainer after training on targets of the table."""
     model = network(recipe, schema)
     model.schema = schema
     metrics = {"metrics": recipe.metrics, "validation_metrics": recipe.validation_metrics}

@@ -23,7 +23,6 @@ def network(activation, members):
 
 
 def drawn(p, activation):
-    """Return random targets with these probabilities."""
     if activation == "sigmoid":
         return (RANDOM.random(p.shape) < p).astype(int)
     return (RANDOM.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1)

@@ -30,7 +30,6 @@ X = SCHEMA.encode(FRAME, "float64")
 
 
 def ending(arrays, end):
-    """Return the only array whose name has this ending."""
     (found,) = [array for name, array in arrays.items() if name.endswith(end)]
     return found
 

@@ -15,7 +15,6 @@ SMALL = {"members": 3, "hidden_layer_sizes": (8, 8), "bins": 4, "embedding_size"
 
 
 def arrays(recipe):
-    """A network's arrays by name, without the arrays of the columns' layers."""
     values = network(recipe, SCHEMA).parameters.to_host()
     return {name: value for name, value in values.items() if "group" not in name}
 

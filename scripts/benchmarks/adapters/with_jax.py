@@ -60,7 +60,6 @@ class Scan:
             self.train_in_dtype(task, rows, seed, after_epoch)
 
     def train_in_dtype(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
-        """Train, where arrays may have the task's dtype."""
         steps = len(rows.X) // task.batch_size
         compiled = functions(task, steps)
         state = compiled.start([jnp.asarray(each) for each in initial_weights(task, seed)])

@@ -10,7 +10,6 @@ from gpunn.backends.numpy.lowerings import CHUNK, parts, row_blocks
 
 
 def trained(optimizer, threads=None):
-    """Return a network that plain NumPy trained, as it does without kernels."""
     model = gpunn.Sequential(
         [gpunn.layers.Dense(300, "relu"), gpunn.layers.Dense(10)],
         input_shape=(250,),

@@ -28,7 +28,6 @@ def flushes(dtype=np.float32):
 
 
 def subnormal(array):
-    """Return whether any number is subnormal, by its bits."""
     bits = np.ascontiguousarray(array).view(f"u{array.itemsize}")
     digits = {4: 23, 8: 52}[array.itemsize]
     magnitude = bits & bits.dtype.type((1 << (8 * array.itemsize - 1)) - 1)
@@ -100,8 +99,6 @@ def test_a_recorded_function_gives_none(engine):
 
 
 class Failing(layers.Layer):
-    """Raises an error in a pass."""
-
     name = "failing"
 
     def forward(self, x, workspace):
@@ -110,8 +107,6 @@ class Failing(layers.Layer):
 
 
 class Same(layers.Layer):
-    """Records whether subnormal numbers are zero in layers."""
-
     name = "same"
 
     def forward(self, x, workspace):

@@ -48,7 +48,6 @@ class Lt:
         return function(pointer, attribute, ctypes.byref(value), size)
 
     def describe(self, a, b, out, epilogue=PLAIN, vector=None, transposed=(0, 0), compute=68):
-        """Describe a product of Fortran-ordered arrays."""
         self.arrays, self.vector = (a, b, out, out), vector
         self.operation = self.made("MatmulDesc", compute, FLOAT32)
         attributes = [(3, ctypes.c_int(transposed[0])), (4, ctypes.c_int(transposed[1]))]

@@ -101,7 +101,6 @@ def test_write_past_the_end_is_found_when_the_memory_is_freed():
 
 @pytest.fixture
 def apart():
-    """An array on each of two devices."""
     a = cupy.ones((2, 2), "float32")
     with cupy.cuda.Device(1):
         return a, cupy.ones((2, 2), "float32")

@@ -13,7 +13,6 @@ SIZE = 1000
 
 @pytest.fixture
 def side():
-    """A stream for which no other stream waits."""
     return cupy.cuda.Stream(non_blocking=True)
 
 

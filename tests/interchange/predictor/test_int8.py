@@ -86,7 +86,6 @@ NETWORKS = {
 
 
 def trained(name):
-    """Return a network with different statistics of features, and rows."""
     shape, make, dtype = NETWORKS[name]
     model = gpunn.Sequential(make(), shape, "numpy", dtype=dtype, seed=2)
     random = np.random.default_rng(0)

@@ -42,7 +42,6 @@ TYPES = {flavor: dict(exported_networks.in_turns(flavor == "pure")) for flavor i
 
 @pytest.fixture(scope="module", params=TYPES)
 def predicted(request, tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A folder with the predictions of each network's file, and the networks' types."""
     found = tmp_path_factory.mktemp(request.param)
     for name, dtype in TYPES[request.param].items():
         path = found / f"{name}.py"

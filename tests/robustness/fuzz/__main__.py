@@ -36,7 +36,6 @@ def multiple(peak: int, size: int, floor: int) -> float:
 
 
 def hunt(name: str, files: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Return the figures of one reader."""
     reader = READERS[name]()
     path = folder / f"file{reader.suffix}"
     counts = {"valid": 0, "invalid": 0}

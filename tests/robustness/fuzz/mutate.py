@@ -121,7 +121,6 @@ def mutated(
 
 
 def mutated_json(value: Any, rng: random.Random) -> Any:
-    """Return a copy of a value of JSON types with some part of it changed."""
     result = copy.deepcopy(value)
     for _ in range(rng.choice((1, 1, 2, 4))):
         places = list(containers(result))
@@ -148,7 +147,6 @@ def mutated_json(value: Any, rng: random.Random) -> Any:
 
 
 def containers(value: Any) -> list[Any]:
-    """Return all lists and tables in a value."""
     found, waiting = [], [value]
     while waiting:
         item = waiting.pop()
@@ -159,5 +157,4 @@ def containers(value: Any) -> list[Any]:
 
 
 def dump(value: Any) -> bytes:
-    """Return JSON."""
     return json.dumps(value).encode()

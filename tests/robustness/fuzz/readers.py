@@ -100,7 +100,6 @@ def verdict(reader: Reader, path: Path) -> str:
 
 
 def measured(reader: Reader, path: Path) -> tuple[str, int]:
-    """Return the verdict on a file and the peak of memory in reading it."""
     tracemalloc.start()
     try:
         return verdict(reader, path), tracemalloc.get_traced_memory()[1]
@@ -423,7 +422,6 @@ def trainer() -> gpunn.Trainer:
 
 @cache
 def saved() -> tuple[bytes, bytes, bytes]:
-    """Return a model, a checkpoint between epochs and one within an epoch."""
     random_ = np.random.default_rng(0)
     X, y = random_.normal(size=(24, 5)), random_.integers(0, 3, 24)
     with tempfile.TemporaryDirectory() as folder:
@@ -511,7 +509,6 @@ def model() -> Reader:
 
 
 def schema() -> Reader:
-    """Return the reader of models that take tables."""
     good = []
     for scaling in ("robust", "quantile"):
         learned = Schema.fit(PEOPLE, scaling=scaling)
@@ -694,8 +691,6 @@ def trials() -> Reader:
 
 
 def metadata() -> Reader:
-    """What a network remembers of its data, as `gpunn predict` uses it, behind a right checksum."""
-
     def read(path: Path) -> str:
         network = gpunn.load_model(path, "numpy")
         config = parse_config(CONFIG_OF_RUN, path.parent)

@@ -40,7 +40,6 @@ def folder(tmp_path_factory):
 
 
 def check(name, content, folder):
-    """Return the verdict; fail if an answer is wrong or reading takes too much."""
     reader = reader_of(name)
     path = folder / f"{name}{reader.suffix}"
     path.write_bytes(content)

@@ -64,7 +64,6 @@ def planted(bug: Bug, tree: Path) -> Iterator[None]:
 
 
 def copy_to(tree: Path) -> None:
-    """Copy the parts of the repository that tests need."""
     unwanted = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
     for name in COPIED:
         source = REPOSITORY / name
@@ -75,7 +74,6 @@ def copy_to(tree: Path) -> None:
 
 
 def run(bug: Bug, tree: Path) -> Verdict:
-    """Run a bug's tests in a tree."""
     listing = tree / "tests.xml"
     listing.unlink(missing_ok=True)
     environment = {key: value for key, value in os.environ.items() if key != "GPUNN_TEST_DEVICE"}
@@ -107,7 +105,6 @@ def run(bug: Bug, tree: Path) -> Verdict:
 
 
 def counted(listing: Path) -> str:
-    """Return how many tests passed; skipped ones prove nothing."""
     cases = [case for case in ET.parse(listing).iter("testcase") if case.find("skipped") is None]
     if not cases:
         raise click.ClickException("all tests were skipped, which proves nothing")
@@ -115,7 +112,6 @@ def counted(listing: Path) -> str:
 
 
 def first_failure(listing: Path) -> str:
-    """Return the name of the first test that failed."""
     for case in ET.parse(listing).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
             module = (case.get("classname") or "").replace(".", "/").removeprefix("tests/")
@@ -147,7 +143,6 @@ def main(only: str, table: Path | None, folder: Path | None) -> None:
 
 
 def check(bugs: Sequence[Bug], folder: Path) -> tuple[list[str], int]:
-    """Return a row of the table for each bug, and the number of missed bugs."""
     tree = folder / "copy"
     if tree.exists():
         shutil.rmtree(tree)

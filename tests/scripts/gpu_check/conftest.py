@@ -43,8 +43,6 @@ def load(monkeypatch):
 
 @pytest.fixture
 def run_step(load):
-    """Run a step in this process; return its status, detail and rows."""
-
     def ran(module, quick=False, done=()):
         rows = []
         step = load("process").Step(quick, done, 0.0, rows.append)
@@ -55,8 +53,6 @@ def run_step(load):
 
 @pytest.fixture
 def run_emulated(emulator):
-    """Run code with the script's modules, on the emulated device."""
-
     def ran(*command, **options):
         environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated"}
         return processes.run_python(*command, cwd=CHECK, env=environment, status=None)
@@ -81,8 +77,6 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the script without these modules and packages."""
-
     def ended(*arguments, absent=(), **variables):
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(SITE)

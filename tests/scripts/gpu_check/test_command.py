@@ -119,7 +119,6 @@ def write_step(folder, name, code):
 
 @pytest.fixture
 def run_code(load, tmp_path, monkeypatch):
-    """Run a step of a few lines of code: `run_code(code, limit)`."""
     process = load("process")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -204,7 +203,6 @@ def start(tmp_path, check_folder):
 
 
 def wait_for(path, step, number):
-    """Wait until the report has this number of rows of a step, and return it."""
     while True:
         if path.exists():
             report = json.loads(path.read_text())

@@ -162,8 +162,6 @@ class Amended:
 
 @pytest.fixture
 def planted(run_emulated):
-    """Run code in a process on the emulated device; return the printed lines."""
-
     def ran(code):
         done = run_emulated("-c", PLANTED + code)
         assert done.returncode == 0, done.stderr

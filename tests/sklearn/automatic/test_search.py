@@ -56,7 +56,6 @@ OPTIONS = {
 
 
 def small(trial, seed):
-    """Return parameters of small networks that learn fast."""
     return candidates.parameters_of(trial, seed) | SMALL[trial.family]
 
 
@@ -70,7 +69,6 @@ def _two_small_candidates():
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Return fitted estimators by name, which tests do not change."""
     return {
         name: clone(each).fit(X, y, **OPTIONS.get(name, {}))
         for name, (each, y) in ESTIMATORS.items()
@@ -190,7 +188,6 @@ class Killed(BaseException):
 
 @pytest.fixture
 def ended_by(monkeypatch):
-    """Return a function that lets an error end the training of some candidate."""
     train, count = TabularSearch._train_candidate, []
 
     def end(error, number):

@@ -65,7 +65,6 @@ def test_of_what_is_composed_the_parts_are_recorded():
 
 @pytest.fixture
 def made(monkeypatch):
-    """The operations of each new program."""
     pytest.importorskip("numba")
     made = []
 
@@ -200,8 +199,6 @@ def test_so_is_one_of_members_with_metrics(made, of):
 
 
 class Doubling(Dense):
-    """A custom class, which computes with arrays directly."""
-
     name = "test_doubling"
 
     def forward(self, x, workspace):
@@ -301,8 +298,6 @@ def blas_threads():
 
 
 class Counting(gpunn.layers.Layer):
-    """Records the number of threads of NumPy's products."""
-
     name = "test_counting"
 
     def forward(self, x, workspace):

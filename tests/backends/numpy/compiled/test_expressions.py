@@ -35,7 +35,6 @@ class Reference:
 
 
 def compare(definition, arguments, dtype, threads=2):
-    """Compare all arrays after the compiled operation with those after its definition."""
     values = list(vars(arguments).values())
     arrays = {id(each): each for each in arrays_in(values)}.values()
     before = [each.copy() for each in arrays]
@@ -225,7 +224,6 @@ ROWS, COLUMNS = 9, 6
     ],
 )
 def test_shapes(function, dtype):
-    """Rows, columns, numbers, slices, labels and sums in one expression."""
     arrays = normal((ROWS, COLUMNS), dtype), normal(COLUMNS, dtype, 1), normal(ROWS, dtype, 2)
     shape = function(xp, *arrays, np.arange(ROWS) % COLUMNS).shape
 
@@ -254,7 +252,6 @@ def swap(backend, x, y, sums):
 
 
 def by_column(backend, x, y, sums):
-    """Each element of x reads another element of x."""
     x[...] = x - x[:, :1]
     y += x
     sums += backend.xp.sum(x, axis=0)
@@ -283,8 +280,6 @@ def test_no_result_overwrites_what_is_read_later(definition, threads):
     "shape", [(4,), (3, 1), (3, 4), (1, 1, 4), (1, 1), (9, 1, 1), (9, 3, 1), (9, 3, 4)], ids=str
 )
 def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
-    """Arguments, temporary arrays, chained functions and a change in place are broadcast."""
-
     def definition(backend, x, y, out, changed):
         inner = backend.xp.exp(y) * backend.xp.tanh(x + y)
         out[...] = backend.xp.where(inner > 0.5 * y, inner / (1 + y * y), x)

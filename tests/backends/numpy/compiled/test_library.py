@@ -36,7 +36,6 @@ def target():
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory, target):
-    """The object files of two kernels."""
     folder = tmp_path_factory.mktemp("objects")
     seen = []
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +48,6 @@ def objects(tmp_path_factory, target):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, target, objects):
-    """A folder with a library of two kernels."""
     folder = tmp_path_factory.mktemp("small")
     files.write(folder, target, *linking.link(objects))
     return folder
@@ -68,7 +66,6 @@ def packaged(monkeypatch, tmp_path, small):
 
 @pytest.fixture
 def builds(monkeypatch, small, target):
-    """Replace building by copying the small library."""
     made = []
 
     def copied(target):
@@ -90,7 +87,6 @@ def no_numba(monkeypatch):
 
 
 def run(loaded):
-    """Fill an array and double it with a library's kernels."""
     out = np.zeros(1000, np.float32)
     two = np.float64(2).view(np.int64)
     table = np.zeros((2, ROW_SIZE), np.int64)
@@ -474,7 +470,6 @@ np.save("parameters.npy", np.concatenate([v.ravel() for v in model.parameters.to
 
 @pytest.mark.full
 def test_a_lower_target_trains_to_the_same_numbers(tmp_path):
-    """This processor also has wider vectors."""
     results = []
     for target in targets.runnable_targets():
         for _ in range(2):

@@ -61,7 +61,6 @@ def plans(threads):
 
 
 def forced(method, threads):
-    """Return plans that use one method for all products."""
     made = plans(threads)
     made._method = lambda *_: getattr(interface, method)
     return made
@@ -92,7 +91,6 @@ def test_sizes_decide_on_the_method(method, form, m, n, k):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n", "k"), [(40, 21, 500), (50, 1, 300), (50, 3, 301), (1, 1, 40)])
 def test_gradients_of_long_batches_are_summed_over_the_threads(m, n, k, dtype):
-    """Each thread reads only its rows, and waits for no other thread."""
     for threads in (2, 3):
         a, b, out = operands("tn", m, n, k, dtype)
         product, total = plans(threads).encode(a, b, out, transpose_a=True)

@@ -116,8 +116,6 @@ def test_an_error_while_recording_ends_it():
 
 
 class Square(Activation):
-    """A custom operation."""
-
     name = "test_square"
 
     def value(self, xp, z):

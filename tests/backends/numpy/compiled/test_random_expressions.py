@@ -35,7 +35,6 @@ def arrays(seed):
 
 
 def unary(xp, name, a):
-    """Return a function of an array; its argument is in the function's domain."""
     if name in ("sqrt", "log1p"):
         a = xp.abs(a)
     return getattr(xp, name)(xp.minimum(a, 3.0) if name == "exp" else a)
@@ -51,7 +50,6 @@ def binary(xp, name, a, b, rows):
 
 
 def code(seed):
-    """Return an operation's definition: random functions, sums, slices and writes."""
     choices = random.Random(seed)
     steps = [[choices.random() for _ in range(4)] for _ in range(choices.randint(3, 25))]
 

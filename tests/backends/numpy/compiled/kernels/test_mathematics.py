@@ -34,7 +34,6 @@ FLUSHING = {"sigmoid", "normal_cdf"}
 
 @functools.cache
 def loop(name):
-    """Return a function that sets out = f(x) for vectors."""
     function = getattr(mathematics, name)
 
     def fill(x, out):
@@ -51,7 +50,6 @@ def computed(name, x):
 
 
 def exact(name, x):
-    """Return the function's values in the next wider type."""
     with np.errstate(all="ignore"):
         wide = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
         if name == "sigmoid":

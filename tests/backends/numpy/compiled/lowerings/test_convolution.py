@@ -39,7 +39,6 @@ def test_a_step_of_lenet_is_one_table(threads):
 
 
 def results(case, threads):
-    """Return a convolution, the gradient of its inputs, and that of its weights."""
     n, height, width, channels, units, window, sizes = case
     random = np.random.default_rng(0)
     patch = window.kernel[0] * window.kernel[1] * channels

@@ -22,7 +22,6 @@ OF_ESTIMATORS = HalfMeanSquaredError(), HalfPoissonDeviance(), SummedBinaryCross
 
 
 def kernels(encode, loss, targets, gradient=True, weights=np.float32):
-    """Return the names of the kernels for 8 rows of 3 outputs, or None if there are none."""
     predictions, weights = np.zeros((8, 3), np.float32), np.ones(8, weights)
     steps = encode(
         "loss",

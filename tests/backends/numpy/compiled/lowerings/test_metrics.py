@@ -18,7 +18,6 @@ BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith
 
 
 def steps(encode, metric, outputs, targets):
-    """Return the instructions of a metric for 8 rows, or None if there are none."""
     predictions, weights = np.zeros((8, outputs), np.float32), np.ones(8, np.float32)
     summary = np.zeros(metric.size(outputs), np.float32)
     return encode("metric", metric, predictions, targets, weights, summary)

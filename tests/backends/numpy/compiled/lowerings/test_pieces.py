@@ -28,7 +28,6 @@ LAYERS = (
 
 
 def trained(threads, batch_size):
-    """Return a network's first predictions, and its parameters after two epochs of training."""
     X = np.random.default_rng(0).standard_normal((47, 14, 12, 3)).astype(np.float32)
     backend = gpunn.get_backend("numpy", threads=threads)
     model = gpunn.Sequential([layer() for layer in LAYERS], X.shape[1:], backend, seed=0)
