@@ -162,9 +162,6 @@ def test_config_without_a_dataclass():
         make(Dot, {"size": 1}, "dot")
 
 
-# ---------------------------------------------------------------------------- import paths
-
-
 def test_a_signature_is_that_of_the_constructor():
     signature = inspect.signature(Circle)
     assert str(signature) == "(radius: float, filled: bool = False, sides: int = 1)"
@@ -200,9 +197,6 @@ def test_nothing_is_imported_without_permission(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ArgumentError):
         resolve(Activation, "never_imported:F", "f")
-
-
-# ----------------------------------------------------------------------------------- checks
 
 
 NUMBERS = [1, 1.0, np.float32(1), np.int8(1), Fraction(1)]

@@ -233,9 +233,6 @@ def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
     np.testing.assert_allclose(dp.sum(axis=1), 0, rtol=0, atol=1e-15)
 
 
-# ---------------------------------------------------------------------------------- targets
-
-
 @pytest.mark.parametrize(
     ("loss", "y", "outputs", "message"),
     [

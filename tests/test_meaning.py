@@ -31,9 +31,6 @@ def trained(X=FRAME, y=LABELS, loss="softmax_cross_entropy", outputs=2, **option
     return trainer
 
 
-# ------------------------------------------------------------------------------- data frames
-
-
 def test_columns_are_matched_by_name_in_every_method(tmp_path):
     trainer = trained(validation_data=(MOVED, LABELS))
     model = trainer.model
@@ -153,9 +150,6 @@ def test_other_metadata_is_unchanged():
     model.predict(FRAME)
     model.metadata = {"features": ["a", "b"]}
     assert model.feature_names is None
-
-
-# ------------------------------------------------------------------------ classes, probabilities
 
 
 def test_probabilities_of_classes():

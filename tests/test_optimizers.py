@@ -265,9 +265,6 @@ def test_clipping_does_not_hide_nan(host_backend):
     assert np.isnan(g).all()
 
 
-# -------------------------------------------------------------------------------- parameters
-
-
 @pytest.mark.parametrize("value", [0.25, np.float32(0.25), {"name": "constant", "rate": 0.25}])
 def test_learning_rate_is_a_schedule(value):
     optimizer = optimizers.SGD(value)

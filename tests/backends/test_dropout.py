@@ -99,9 +99,6 @@ def test_an_element_is_tossed_again_in_every_pass():
         assert abs(series.mean() - 0.5) < SIGMAS * 0.5 / math.sqrt(4096)
 
 
-# ------------------------------------------------------------------------------- golden values
-
-
 def mix(h):
     """Wellons' lowbias32, computed with Python integers."""
     h ^= h >> 16

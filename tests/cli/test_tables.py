@@ -80,9 +80,6 @@ def predictions(text: str) -> list[list[str]]:
     return list(csv.reader(text.splitlines()))
 
 
-# ---------------------------------------------------------------------------------------- train
-
-
 @pytest.mark.parametrize(
     ("targets", "kind", "classes"),
     [
@@ -376,9 +373,6 @@ def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
     assert message in gpunn("train", "a.csv", *targets, status=2).stderr
 
 
-# --------------------------------------------------------------------------- evaluate, predict
-
-
 @pytest.mark.filterwarnings("default::gpunn.errors.GpunnWarning")
 def test_rows_as_they_are(gpunn, run, tmp_path):
     new = [
@@ -445,9 +439,6 @@ def test_usage(gpunn, run):
     assert "--input: cannot be combined with INPUT" in twice
     refused = gpunn("evaluate", run, "a.csv", "--target-path", "b.npy", status=2).stderr
     assert "b.npy: the targets of a table are among its columns" in refused
-
-
-# --------------------------------------------------------------------------------------- report
 
 
 def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path):

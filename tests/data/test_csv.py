@@ -31,9 +31,6 @@ def blocks(request, monkeypatch):
     monkeypatch.setattr(gpunn.data.csv, "_BLOCK_CELLS", request.param)
 
 
-# --- Accepted files
-
-
 @pytest.mark.usefixtures("blocks")
 def test_text_target_becomes_codes_of_sorted_classes(load):
     data = load(FLOWERS, "species")
@@ -172,9 +169,6 @@ def test_memory_follows_the_numbers_not_the_text(tmp_path):
     with peak_below(8_000_000):  # the 400,000 cells would take over 20 MB as Python strings
         data = load_csv(path, -1)
     assert data.X.nbytes == 1_400_000
-
-
-# --- Refused files
 
 
 @pytest.mark.usefixtures("blocks")

@@ -199,9 +199,6 @@ def no_library():
     train("no_library")
 
 
-# --------------------------------------------------------------------------- planted bugs
-
-
 def replaced(name, function):
     original = getattr(Calls, name)
     if PLANTED:

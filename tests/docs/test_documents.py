@@ -208,9 +208,6 @@ def run(arguments: list[str], location: str) -> None:
         pytest.fail(f"{location}: gpunn {shlex.join(arguments)}: {error.format_message()}")
 
 
-# ------------------------------------------------------------------------------ consistency
-
-
 def test_every_document_was_found() -> None:
     names = {path.name for path in DOCUMENTS}
     assert names >= {
@@ -285,9 +282,6 @@ def test_packages_are_listed_in_the_order_of_imports() -> None:
     names = [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
     assert set(names) == set(level_of)
     assert [level_of[name] for name in names] == sorted(level_of[name] for name in names)
-
-
-# ----------------------------------------------------------- docs/reference/configuration.md
 
 
 def sections() -> dict[str, str]:
@@ -406,9 +400,6 @@ def test_the_cheat_sheet_has_every_name() -> None:
 
 def test_every_file_of_a_run_is_documented() -> None:
     assert set(rows("What a run leaves behind")) == set(FILES)
-
-
-# ------------------------------------------------------------------------------- docstrings
 
 
 def is_missing_package(error: BaseException | None) -> bool:

@@ -44,9 +44,6 @@ def folder(recorder, tmp_path_factory) -> Path:
     return folder
 
 
-# -------------------------------------------------------------------------------- recordings
-
-
 def parts(lesson, weights: np.ndarray) -> list[np.ndarray]:
     inputs, hidden, outputs = lesson.X.shape[1], lesson.hidden, lesson.outputs
     shapes = [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)]
@@ -183,9 +180,6 @@ def test_recording_again_gives_the_same_file(recorder, folder, tmp_path):
 
 def test_the_page_is_small(folder):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
-
-
-# ------------------------------------------------------------------------------ what it shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,9 +320,6 @@ def test_the_boundary_lies_between_the_classes(browser, folder, recordings):
     places = np.stack([numbers[:, 0] / 100 - 2, 2 - numbers[:, 1] / 100], axis=1)
     outputs = forward(lesson, arrays["weights"][-1], places)[1]
     assert np.abs(outputs).max() < 0.02
-
-
-# ------------------------------------------------------------------------------ how it is used
 
 
 def where(page) -> str:
@@ -565,9 +556,6 @@ def test_both_languages_have_all_words(browser, folder):
         assert page.get_by_role("button", name="前向").is_visible()
         page.get_by_role("button", name="English").click()
         assert page.locator("h1").inner_text() == "Watch a network learn"
-
-
-# ----------------------------------------------------------------------------------- filters
 
 
 def test_filters_and_their_feature_maps(browser, folder, recorder):

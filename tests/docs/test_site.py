@@ -62,9 +62,6 @@ def pages(site: Path) -> dict[str, Page]:
     return {str(file.relative_to(site)): Page(file) for file in files}
 
 
-# --------------------------------------------------------------------------------- the reference
-
-
 @pytest.fixture(scope="module")
 def described(site: Path) -> set[str]:
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
@@ -119,9 +116,6 @@ def test_every_command_is_in_the_reference(pages: dict[str, Page]) -> None:
     assert {f"gpunn-{name}" for name in main.commands} <= anchors
 
 
-# ------------------------------------------------------------------------------ loaded resources
-
-
 def local(address: str) -> bool:
     parts = urlsplit(address)
     return parts.scheme in ("", "data") and not parts.netloc
@@ -166,8 +160,6 @@ def test_pages_name_their_language(pages: dict[str, Page]) -> None:
         languages = [given["lang"] for tag, given in page.attributes if tag == "html"]
         assert languages == ["zh-Hans" if ".zh." in name else "en"]
 
-
-# ------------------------------------------------------------------------------- in a browser
 
 LOOKED_AT = (
     "index.html",
@@ -295,9 +287,6 @@ def test_the_learning_page_links_back(
     for link in links:
         target, anchor = urldefrag(unquote(link))
         assert anchor in pages[target.removeprefix(f"{ORIGIN}/")].anchors | {""}, link
-
-
-# --------------------------------------------------------------------------------- versions
 
 
 @pytest.fixture(scope="module")

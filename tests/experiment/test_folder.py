@@ -144,9 +144,6 @@ def begin_then(monkeypatch, full):
     return beginning
 
 
-# ------------------------------------------------------------------------ who may go on, and when
-
-
 def attached(tmp_path, *settings, **options):
     (tmp_path / "config.toml").write_text(CONFIG)
     folder = RunFolder(tmp_path / "run", **options)
@@ -251,9 +248,6 @@ def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch, place):
         assert not list((tmp_path / "run").rglob("*.safetensors"))
     train(tmp_path, clock, resume=True)
     assert [row["epoch"] for row in history(tmp_path / "run")] == list(range(1, 10))
-
-
-# ------------------------------------------------------------------------- nothing that is lost
 
 
 FOREIGN = "backup-20260101.safetensors"
@@ -395,8 +389,6 @@ def test_lost_norms_are_restored(tmp_path, clock):
     train(tmp_path, clock, resume=True)
     assert norms.read_bytes() == whole
 
-
-# --------------------------------------------------------------------- what changes the numbers
 
 ADAM = "training.optimizer={name='adam', learning_rate=0.001}"
 

@@ -282,8 +282,6 @@ def test_without_the_library_measuring_raises_an_error(monkeypatch):
         get_backend("cupy", matmul_algorithms="measured")
 
 
-# ------------------------------------------------------------------------------------ training
-
 X = np.random.default_rng(1).standard_normal((40, 64)).astype("f4")
 Y = np.arange(40) % 5
 
@@ -335,9 +333,6 @@ def test_a_pickled_trainer_keeps_its_algorithms(device):
     fit(trainer, 1)
     fit(copied, 1)
     assert bits(copied) == bits(trainer)
-
-
-# ------------------------------------------------------------------------------------ refusals
 
 
 @pytest.mark.emulated

@@ -322,9 +322,6 @@ def test_nan_parameters_are_detected_behind_relu(graph):
         trainer.fit(X, X[:, :1], epochs=1, batch_size=4, progress=False)
 
 
-# ------------------------------------------------------------------------- against NVIDIA's header
-
-
 def header():
     spec = importlib.util.find_spec("nvidia")
     folders = spec.submodule_search_locations if spec is not None else []

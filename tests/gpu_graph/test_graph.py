@@ -435,9 +435,6 @@ def test_launches_of_an_eager_step(emulator):
     }
 
 
-# --------------------------------------------------------------------- classes of the user's own
-
-
 @dataclass(eq=False)
 class Curious(layers.Layer):
     """A layer that reads its input on the host, which no graph can contain."""

@@ -173,9 +173,6 @@ def test_a_network_from_any_backend(backend, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(X), atol=1e-5)
 
 
-# ------------------------------------------------------------------------------------ errors
-
-
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

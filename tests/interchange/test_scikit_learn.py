@@ -38,9 +38,6 @@ def fitted(estimator, y, X=X):
         return estimator.fit(X, y)
 
 
-# ------------------------------------------------------------------------------------ import
-
-
 @pytest.mark.parametrize("activation", ["identity", "relu", "logistic", "tanh"])
 @pytest.mark.parametrize("y", [NUMBERS, NUMBERS[:, 0]], ids=["two outputs", "one output"])
 def test_a_regressor(activation, y):
@@ -88,9 +85,6 @@ def test_invalid_estimators():
     estimator.activation = "rleu"
     with pytest.raises(errors.ArgumentError, match="did you mean 'relu'"):
         from_sklearn(estimator)
-
-
-# ------------------------------------------------------------------------------------ export
 
 
 def trained(layers, y, loss, dtype="float64"):

@@ -165,9 +165,6 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
         assert np.array_equal(again.predict(rows), model.predict(rows))
 
 
-# ------------------------------------------------------------------------------------ errors
-
-
 def state(**changes):
     shapes = {"0_weight": (4, 6), "0_bias": 4, "2_weight": (2, 4), "2_bias": 2}
     arrays = {name: np.ones(shape) for name, shape in shapes.items()} | changes

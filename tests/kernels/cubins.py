@@ -49,9 +49,6 @@ class Resources:
     shared: int  # bytes per block
 
 
-# ---------------------------------------------------------------------------------- reading
-
-
 def sections(image: bytes) -> Iterator[tuple[str, int, int, bytes]]:
     header = ELF_HEADER.unpack_from(image)
     if header[0][:5] != b"\x7fELF\x02":
@@ -107,9 +104,6 @@ def read_cubin(image: bytes) -> dict[str, Resources]:
         )
         for kernel in kernels
     }
-
-
-# --------------------------------------------------------------------------------- building
 
 
 @dataclass(frozen=True)

@@ -189,8 +189,6 @@ def record_operations(
             }
 
 
-# ------------------------------------------------------------------------ whole training runs
-
 ROWS, FEATURES, CLASSES = 45, 6, 3
 OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(0.05),

@@ -272,8 +272,6 @@ def read_results(content: bytes, records: list[dict[str, Any]]) -> list[dict[str
     return after
 
 
-# ------------------------------------------------------------------------------------------- oracle
-
 ROUNDED_ONCE = re.compile(r"(activate-(relu|identity|leaky_relu)|rescale|update-sgd-0)-")
 """Cases, in addition to the exact ones, in which every element is rounded as in the definition.
 Their results are compared bitwise with the definition in the same type."""

@@ -174,8 +174,6 @@ def test_both_types_are_among_the_sources(recording_of):
         assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {kinds}"
 
 
-# ----------------------------------------------------------------- the checkers are checked
-
 ERRORS = {
     # It is built with SHARED first.
     "an unknown function": 'extern "C" __global__ void wrong(float* x) { x[0] = mx(x[0], 0); }',

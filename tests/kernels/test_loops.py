@@ -70,8 +70,6 @@ def test_a_fused_kernel_rounds_as_often_as_separate_kernels(recorded, fused):
     assert found[fused] == sum(found[name] for name in SEPARATE[fused])
 
 
-# ----------------------------------------------------------------- the checkers are checked
-
 ADDS = """extern "C" __global__ void gpunn_k(const float* x, float* y, int n) {
   float& sum = y[threadIdx.x];
   sum = 0;

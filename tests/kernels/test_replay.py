@@ -193,9 +193,6 @@ def test_layouts_are_among_the_cases(recording_of, layout):
     assert found >= {"activate", "dropout", "gather_rows", "normalize", "rescale"}
 
 
-# ----------------------------------------------------------------- the checkers are checked
-
-
 def run_changed(recording, sanitizer, operation, at, old, new):
     """Replay the first contiguous float32 case with this name's end and a source to change."""
 

@@ -265,9 +265,6 @@ def test_a_custom_pass_of_a_network_is_also_checked(kind, name):
         fit([Dense(4)], next(iter(BACKENDS.values()))(), kind)
 
 
-# ------------------------------------------------------------------------- what stays allowed
-
-
 def by_call(layer, x, y, ws):
     ws.backend.call(lambda: y.__setitem__(..., y + x))
 

@@ -72,9 +72,6 @@ class Case:
     exact: bool = False
 
 
-# ------------------------------------------------------------------------------- comparison
-
-
 def to_backend(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
     """Return a host array as an array of the backend; floating-point types become `dtype`."""
     if isinstance(value, dict):
@@ -192,8 +189,6 @@ def within(tolerance: float, got: np.ndarray, want: np.ndarray) -> bool:
     with np.errstate(invalid="ignore"):  # inf - inf
         return bool((np.abs(got - want) <= tolerance).all())
 
-
-# -------------------------------------------------------------------------------- the cases
 
 SHAPES = ((0, 4), (1, 1), (1, 7), (6, 5), (1, CHUNK - 1), (128, 128), (5, 3277))
 """Zero, one and several rows, and sizes just below, at and just above a chunk."""

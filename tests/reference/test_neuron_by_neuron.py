@@ -116,9 +116,6 @@ def test_predictions_equal_the_oracle():
     assert 0 < np.count_nonzero(expected) < np.size(expected), "some neurons on, some off"
 
 
-# --------------------------------------------------------------------------- the tutorial's figures
-
-
 def with_weights(sizes, weights, biases, backend="numpy"):
     network = gpunn.NeuralNetwork(sizes, backend=backend, dtype="float64")
     network.parameters["dense_1.weights"] = np.asarray(weights)

@@ -34,9 +34,6 @@ def history(run, values):
     write_lines(run / HISTORY, rows)
 
 
-# ------------------------------------------------------------------------------ what is found
-
-
 def test_runs_are_found_in_folders_of_folders(folder):
     runs, problems = find_runs(folder)
     assert [run.name for run in runs] == ["digits", "numbers", "tune-sweep/trial-0003", "wider"]
@@ -97,9 +94,6 @@ def test_no_folder(tmp_path):
     assert find_runs(tmp_path) == ([], [])
 
 
-# ------------------------------------------------------------------------------------- states
-
-
 @pytest.mark.parametrize(
     ("ending", "final", "state"),
     [
@@ -139,9 +133,6 @@ def test_a_run_is_running_while_its_folder_is_locked(folder):
     assert FolderLock(folder / "digits")  # who looked has not kept it
 
 
-# ------------------------------------------------------------------------------------ ranking
-
-
 def test_the_best_by_validation(folder):
     history(folder / "digits", [0.5, 0.75, 0.625])
     history(folder / "wider", [0.25, 0.875])
@@ -171,9 +162,6 @@ def test_the_test_part_has_no_say(folder):
     change(folder / "wider" / EVALUATION, test={"rows": 360, "loss": 0.0, "accuracy": 1.0})
     change(folder / "digits" / EVALUATION, test={"rows": 360, "loss": 9.0, "accuracy": 0.0})
     assert rank_runs(find_runs(folder)[0]) == before
-
-
-# ------------------------------------------------------------------------ choosing and sorting
 
 
 @pytest.mark.parametrize(

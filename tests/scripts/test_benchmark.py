@@ -18,9 +18,6 @@ from gpunn.data import load_digits
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-# ----------------------------------------------------------------------------------- the command
-
-
 def test_a_tiny_grid(tmp_path):
     path = tmp_path / "figures.json"
     tiny = ["--sizes", "6-5-3", "--batches", "8", "--seconds", "0.01", "--reps", "1"]
@@ -291,9 +288,6 @@ def test_overhead(load, monkeypatch):
     assert {"RunFolder.on_epoch_end", "GoodState.keep"} <= set(results)
 
 
-# ------------------------------------------------------------------- the work of all libraries
-
-
 def test_the_floor_is_the_products_of_a_step(load, monkeypatch):
     task = load("work").Task((6, 5, 4, 3), 8, "sgd", 0.1)
     assert [tuple(product) for product in task.products()] == [
@@ -416,9 +410,6 @@ def test_first_and_later_processes_and_the_memory_of_an_epoch(load, tmp_path, mo
     first, later, peak = results.values()
     assert min(first, later) > 0
     assert peak > 10
-
-
-# ----------------------------------------------------------------------------- turns and figures
 
 
 @pytest.fixture

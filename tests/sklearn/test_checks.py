@@ -135,8 +135,6 @@ def test_estimators_pass_the_checks_of_array_api_dispatch():
     assert int(number) >= 4
 
 
-# ------------------------------------------------------------ scikit-learn's tests of its own MLP
-
 PRIVATE = {
     "test_gradient": "calls _loss_grad_lbfgs; tests/sklearn/test_lbfgs.py checks the gradient",
     "test_learning_rate_warmstart": "reads _optimizer.learning_rate",

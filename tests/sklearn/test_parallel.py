@@ -85,9 +85,6 @@ def test_seeds_side_by_side():
     assert not np.array_equal(alone[0], alone[1])
 
 
-# ---------------------------------------------------------------------------------- Dask
-
-
 def search_on_dask(scheduler, X, y):
     from dask.distributed import Client
 

@@ -28,9 +28,6 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-# -------------------------------------------------------------------------------------- round trips
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_round_trip(path, dtype):
     model = trained(model=everything(dtype=dtype)).model
@@ -103,9 +100,6 @@ def test_weights_are_not_drawn_to_be_replaced(path, monkeypatch):
     gpunn.load_model(path, "numpy")
 
 
-# ------------------------------------------------------------------------------------- safe writing
-
-
 @pytest.mark.parametrize(
     "where", ["os.fsync", "pathlib.Path.replace", "gpunn.storage.models.checksummed"]
 )
@@ -137,9 +131,6 @@ def test_permissions_follow_the_umask(path):
     finally:
         os.umask(previous)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-
-
-# ------------------------------------------------------------------------------- what can't be read
 
 
 def test_the_folder_of_a_run(tmp_path):

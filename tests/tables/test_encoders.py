@@ -31,9 +31,6 @@ Encoded = list[list[float] | None]
 """The numbers of each row; None if it is refused."""
 
 
-# ------------------------------------------------------------------------------------ the engines
-
-
 def network(schema: Schema) -> gpunn.Sequential:
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
     model.schema = schema
@@ -207,9 +204,6 @@ ENGINES = [
 ]
 
 
-# ------------------------------------------------------------------------------------ each cell
-
-
 def date(year: int, day: int, weekday: int, hour: float) -> tuple[float, ...]:
     """Return the numbers of a date in June: its parts, and the cycles of week and day."""
     angles = [2 * math.pi * weekday / 7, 2 * math.pi * hour / 24]
@@ -354,8 +348,6 @@ def test_cells(tmp_path, name, engine):
             assert numbers == pytest.approx(expected, 1e-12, 1e-12), cell
 
 
-# ------------------------------------------------------------------------------------ any rows
-
 POOLS = {
     "n": [
         *("1", "2.5", "-3", "1e3", "", "NA", "?", " 7 ", "+4", ".5", "5.", "nan", "NULL", "999"),
@@ -421,9 +413,6 @@ def test_random_rows(tmp_path, engine):
                 assert numbers == known, (seed, row)
             else:
                 np.testing.assert_allclose(numbers, known, 1e-9, 1e-9, err_msg=f"{seed}: {row}")
-
-
-# -------------------------------------------------------------------------------------- others
 
 
 @pytest.mark.parametrize("name", KNOWN)

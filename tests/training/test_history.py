@@ -142,9 +142,6 @@ def test_copies(way):
     assert (len(first.rows), len(second.rows)) == (2, 3)
 
 
-# -------------------------------------------------------------------------------- notebooks
-
-
 @pytest.fixture
 def pyplot(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")

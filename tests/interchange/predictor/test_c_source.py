@@ -149,8 +149,6 @@ def test_what_c_cannot_hold_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------- names and strings
-
 HEADERS = (
     *("assert", "complex", "ctype", "errno", "float", "inttypes", "iso646", "limits", "locale"),
     *("math", "signal", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time"),
@@ -258,8 +256,6 @@ def test_the_character_nul_is_refused(tmp_path, where):
     with pytest.raises(ExportError, match=rf"{where}: '.*\\x00.*' contains the character NUL"):
         save_c(model, tmp_path / "a.h")
 
-
-# ------------------------------------------------------------------------- cells that are refused
 
 CELLS = """\
 #include <limits.h>

@@ -106,9 +106,6 @@ def test_what_is_missing_is_skipped_with_its_reason(load, monkeypatch, module, m
     assert str(skip.value) == said
 
 
-# ------------------------------------------------------------------- libraries' processes
-
-
 ADAPTER = """
 import os, time
 from libraries import Stretch

@@ -179,9 +179,6 @@ def test_automatic_folds(options, rows, folds, monkeypatch):
     assert numbers == [folds]
 
 
-# ------------------------------------------------------------------------ folders, interruptions
-
-
 class Killed(BaseException):
     """A signal that kills the process."""
 
@@ -292,9 +289,6 @@ def test_ctrl_c_in_a_comparison(monkeypatch):
     estimator = TabularRegressor(random_state=0, compare=["sklearn", "xgboost"]).fit(X, RENT)
     assert [row["name"] for row in of_kind(estimator, "library")] == ["sklearn"]
     assert estimator.stopped_ == ""
-
-
-# ------------------------------------------------------------------------ time, memory, failures
 
 
 def test_candidates_have_no_buffers(monkeypatch):

@@ -159,9 +159,6 @@ def test_targets_in_a_memory_map(tmp_path):
         fit([Dense(1)], "mean_squared_error", np.load(tmp_path / "y.npy", mmap_mode="r"))
 
 
-# ------------------------------------------------------------- normalized over a batch of one row
-
-
 def normalized(rows, layers=None, given=None, settings=None, **options):
     """Train two epochs with a layer that normalizes over the rows of a batch."""
     layers = layers or [Dense(4), BatchNorm(), Dense(1)]

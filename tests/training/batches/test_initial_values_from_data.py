@@ -190,9 +190,6 @@ def test_layers_without_a_linear_part():
         begun(network(layers.Embedding([3] * 5, initializer="unit_variance"), Dense(1)))
 
 
-# ----------------------------------------------------------------------- numbers that are too large
-
-
 def test_initial_values_that_overflow():
     """x W of finite rows is infinite in float32, and so would be the biases."""
     parts = [Dense(2, initializer=initializers.Normal(1e30)), ntp(2)]

@@ -189,9 +189,6 @@ def test_a_run_that_is_gone_is_told_before_training(mlflow, tmp_path, path):
         fit(MLflow(**other), epochs=4, resume_from=path)
 
 
-# --------------------------------------------------------------------------- Weights & Biases
-
-
 class FakeWandB:
     """The parts of Weights & Biases that the callback uses; it stores logs for the tests."""
 
@@ -333,9 +330,6 @@ def test_wandb_of_a_resumed_training(wandb, path):
     assert first.id == second.id
     assert (first.exit, second.exit) == (1, 0)
     assert [row["epoch"] for row in second.rows] == [3, 4]
-
-
-# -------------------------------------------------------------------------------------- both
 
 
 def test_a_tracker_that_fails_later_ends_no_training(fake_wandb, caplog):

@@ -49,9 +49,6 @@ def test_nothing_without_an_epoch(notebook):
     assert notebook == []
 
 
-# ---------------------------------------------------------------------------------- terminals
-
-
 class Terminal(io.StringIO):
     """Stands for a terminal, and stores the lines of its window."""
 
@@ -133,9 +130,6 @@ def test_nothing_where_nobody_sees_it_grow(terminal, monkeypatch, place):
     monkeypatch.setattr(live_plot, "sys", SimpleNamespace(stderr=shown))
     fit(LivePlot())
     assert shown.getvalue() == ""
-
-
-# ------------------------------------------------------------------------- troubles, and time
 
 
 def test_a_drawing_that_fails_ends_no_training(terminal, monkeypatch, caplog):

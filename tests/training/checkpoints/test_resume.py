@@ -136,9 +136,6 @@ def test_the_sum_of_an_epoch_does_not_begin_anew(tmp_path):
     assert_resumes(regression, train, tmp_path, 5)
 
 
-# ----------------------------------------------------------------------- callbacks go on as well
-
-
 def quick(**options):
     return EarlyStopping("val_loss", patience=2, **options)
 
@@ -232,9 +229,6 @@ def test_logs_have_each_epoch_once(at, tmp_path):
     assert len(table) == 4
 
 
-# ------------------------------------------------------------------------- what can't be resumed
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -290,9 +284,6 @@ def test_a_log_that_has_lost_lines_is_named(tmp_path, caplog):
     fit(trainer(), callbacks=[JSONLinesLog(log)], resume_from=path)
     assert f"{log}: had " in caplog.text
     assert "The lost lines are not restored" in caplog.text
-
-
-# ------------------------------------------------------------------------------- interruptions
 
 
 class Signal(Callback):
@@ -387,9 +378,6 @@ def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
     fit(twin, epochs=1)
     assert rows(twin.history) == rows(whole.history)
     np.testing.assert_array_equal(twin.model.parameters.values, whole.model.parameters.values)
-
-
-# --------------------------------------------------------------------------- within an epoch
 
 
 def test_updates_are_counted_exactly():

@@ -41,9 +41,6 @@ def fit(this, inputs=X, y=Y, **options):
     return this.fit(inputs, y, **{**standard, **options})
 
 
-# -------------------------------------------------------------------------------- what is said
-
-
 def test_the_first_layer_that_goes_bad(backend):
     """The sum of three 1e30 is finite, 1e10 times that is not."""
     first, second = (layers.Dense(3, initializer="ones", label=name) for name in ("a", "b"))
@@ -150,9 +147,6 @@ def test_no_memory_for_a_copy(monkeypatch):
         fit(trainer(), poisoned(13))
     with pytest.raises(ArgumentError, match="out of memory"):
         fit(trainer(on_divergence="skip"))
-
-
-# ---------------------------------------------------------------------------------- what is done
 
 
 def without(inputs, *left_out):
@@ -276,8 +270,6 @@ def test_no_checkpoint_of_a_bad_state(tmp_path):
         fit(trainer(), poisoned(13), callbacks=[writing])
     assert sorted(int(file.stem) for file in tmp_path.iterdir()) == [1, 2, 3]
 
-
-# ------------------------------------------------------- state that loss and parameters do not show
 
 SENTINEL = 1e20
 """Finite in float32, but its square is not."""

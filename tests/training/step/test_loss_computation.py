@@ -37,9 +37,6 @@ def standardized(y=Y):
     return (y - y.mean(axis=0)) / y.std(axis=0)
 
 
-# ------------------------------------------------------------------------------ target scaling
-
-
 @pytest.mark.parametrize(
     ("loss", "metrics"),
     [("mean_squared_error", ("r2",)), (losses.Huber(0.5), ()), (losses.Quantile(0.3), ())],
@@ -158,9 +155,6 @@ def test_targets_that_are_all_the_same_are_named(caplog):
         model.adapt(np.eye(2), y=np.array([[1e300], [-1e300]]))
 
 
-# ------------------------------------------------------------------------------------- members
-
-
 def members(of="identity", outputs=2, *more):
     parts = [Members(3), MemberDense(6, "tanh"), MemberDense(outputs, separate=True)]
     return [*parts, MeanOverMembers(of), *more]
@@ -261,9 +255,6 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
     fit(whole, batch_size=30)
     fit(parts, batch_size=10)
     assert_arrays(values(parts), values(whole), atol=1e-9)
-
-
-# ------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,6 @@ class Signs(optimizers.Optimizer):
         values -= learning_rate * xp.sign(gradients)
 
 
-# ---------------------------------------------------------------------------- nothing but a scale
-
-
 def test_whether_there_is_a_scale():
     assert type(loss_scale(NumpyBackend(), "float32")) is NoLossScale
     assert type(loss_scale(Scaled(), "float32")) is DynamicLossScale
@@ -106,9 +103,6 @@ def test_a_scale_that_nothing_overflows_with_changes_no_bit(dtype, options):
     assert ours.pop("good_updates") == scaled.updates
     assert_same_bits(ours, state(plain))
     assert scaled.history["loss"] == plain.history["loss"]
-
-
-# ---------------------------------------------------------------------------------- float16
 
 
 def learned_from_small_gradients(backend):
@@ -240,9 +234,6 @@ def test_activations_beyond_float16_end_in_an_error_that_says_so():
         DivergenceError, match=r"loss: not a finite number .*exceed 65504.*bfloat16"
     ):
         this.fit(INPUTS * 1e6, NUMBERS, batch_size=8, progress=False)
-
-
-# ------------------------------------------------------------------------------------ its state
 
 
 def half_way(path, backend=None):

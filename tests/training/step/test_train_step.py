@@ -167,9 +167,6 @@ def test_this_test_can_fail():
     assert growth(*step_and_rates(hidden(Wasteful(1.0)))) > ACTIVATION_BYTES / 2
 
 
-# --------------------------------------------------------------------------------- what a step does
-
-
 @pytest.mark.parametrize("backend", [get_backend("numpy"), Backend(array_api_strict)], ids=repr)
 def test_positions_and_counters_are_on_the_device(backend):
     model = gpunn.Sequential([layers.Dense(1, bias=False)], 1, backend, dtype="float64")

@@ -160,9 +160,6 @@ def test_no_fits():
     assert gpunn.train_together([]) == []
 
 
-# ------------------------------------------------------------------------------------- signals
-
-
 def send(number, epoch=2):
     """Return a callback that sends a signal to this process after an epoch."""
 

@@ -413,9 +413,6 @@ def test_a_failing_worker_is_reported(tmp_path, target, monkeypatch):
         builder.make_objects(target, tmp_path, lambda *counts: None, KERNELS)
 
 
-# ----------------------------------------------------------------------------- the variable
-
-
 def test_off_uses_plain_numpy(packaged, monkeypatch, caplog):
     monkeypatch.setenv(targets.VARIABLE, "off")
     assert library.library() is None
