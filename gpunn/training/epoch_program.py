@@ -122,10 +122,10 @@ class EpochProgram:
     def _batches(self) -> Iterator[Callable[[int], None]]:
         """For training and validation, yield the passes of a whole batch and a smaller last one."""
         visited, rows = self.plan.visited, self.plan.rows_per_update
-        yield from (self.step.recorded_update(each) for each in sizes(visited, rows))
+        yield from (self.step.recorded_update(each) for each in batch_sizes(visited, rows))
         if self.passes is not None:
             rows = self.passes.batch_size
-            yield from (self.passes.recorded_evaluation(n) for n in sizes(self.held, rows))
+            yield from (self.passes.recorded_evaluation(n) for n in batch_sizes(self.held, rows))
 
     def _training(self) -> Iterator[RepeatedCall]:
         yield from self._logged(
@@ -228,7 +228,7 @@ class EpochProgram:
         return self._ops.to_host(self._outputs.rows[0][start : start + self.held])
 
 
-def sizes(rows: int, batch: int) -> list[int]:
+def batch_sizes(rows: int, batch: int) -> list[int]:
     return [size for size in (batch if rows >= batch else 0, rows % batch) if size]
 
 

@@ -56,7 +56,7 @@ class Evaluator:
         batch_pass = self.prepared(settings, batch_size)
         every, statistics = settings.log_every, batch_pass.statistics
         if ranks is None or ranks.shares.whole or outputs is not None:
-            run(batch_pass, subset, batch_size, every, outputs)
+            add_to_statistics(batch_pass, subset, batch_size, every, outputs)
             return statistics.result()
         if not isinstance(subset, Subset):
             raise ArgumentError(
@@ -64,7 +64,7 @@ class Evaluator:
             )
         totals = []
         for start, stop in ranks.present_shares.each(subset.rows):
-            run(batch_pass, subset.part(start, stop), batch_size, every)
+            add_to_statistics(batch_pass, subset.part(start, stop), batch_size, every)
             totals.append(statistics.totals())
         rows = np.stack(totals)
         if not ranks.leading:
@@ -89,7 +89,7 @@ class Evaluator:
             self._pass.unload()
 
 
-def run(
+def add_to_statistics(
     batch_pass: BatchPass,
     subset: Subset | BatchStream,
     batch_size: int,

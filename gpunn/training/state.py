@@ -135,7 +135,7 @@ class TrainingState:
             state = with_metric_weight(state)
         other = self.step is not None and self.step.optimizer is not recipe.optimizer
         if other or self.trained not in (None, parameters.trained):
-            state = {name: array for name, array in state.items() if not of_optimizer(name)}
+            state = {name: array for name, array in state.items() if not belongs_to_optimizer(name)}
         self.step, self._made_from, self._pending = new_step(recipe), made_from, {}
         self.trained = parameters.trained
         self.load(state)
@@ -156,7 +156,7 @@ class TrainingState:
         state = {name: step.to_host(name, array) for name, array in arrays.items()}
         if self._outdated:
             size = step.model.parameters.values.shape
-            for name in (name for name in state if of_optimizer(name)):
+            for name in (name for name in state if belongs_to_optimizer(name)):
                 shape = state[name].shape if name == "updates" else size
                 state[name] = np.zeros(shape, state[name].dtype)
         return {**state, **totals}
@@ -283,7 +283,7 @@ def new_step(recipe: StepRecipe) -> TrainStep:
     return DistributedStep(recipe)
 
 
-def of_optimizer(name: str) -> bool:
+def belongs_to_optimizer(name: str) -> bool:
     return name.startswith("optimizer.") or name == "updates"
 
 

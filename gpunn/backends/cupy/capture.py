@@ -123,7 +123,7 @@ class GraphExecutor:
         except Exception as error:  # a custom class may raise anything
             self._refused = True
             cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
-            refusal = reason(error)
+            refusal = class_and_first_line(error)
         refusal = self._first_refusal(refusal, "a graph of an update")
         if not refusal:
             self._graph = graph
@@ -157,7 +157,7 @@ class GraphExecutor:
         try:
             graph = self._captured(UNROLLED)
         except Exception as error:  # such as too little memory; the small graph still works
-            refusal = reason(error)
+            refusal = class_and_first_line(error)
         refusal = self._first_refusal(refusal, "a graph of several updates")
         if refusal:
             logger.debug("gpunn: can't record %d steps as one CUDA graph: %s", UNROLLED, refusal)
@@ -286,7 +286,7 @@ class PrivateMemory:
         return cupy.cuda.MemoryPointer(memory, 0)
 
 
-def reason(error: Exception) -> str:
+def class_and_first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"
 

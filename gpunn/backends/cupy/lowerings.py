@@ -116,10 +116,10 @@ def batched(op: Arguments) -> bool:
 
 
 def counted(op: Arguments) -> bool:
-    return of_one_type(*floating(op))
+    return of_one_type(*floating_point_counters(op))
 
 
-def floating(op: Arguments) -> list[Array]:
+def floating_point_counters(op: Arguments) -> list[Array]:
     """Return the counters that have the network's type; the others are int64."""
     return [each for each in op.counters if each.dtype.kind == "f"]
 
@@ -135,7 +135,7 @@ def moving(setting: object) -> list[Array]:
     return [] if isinstance(setting, float) else [setting]
 
 
-def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
+def accepts_targets(targets: Array, labels: bool, *arrays: Array) -> bool:
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -298,7 +298,7 @@ class CupyLowerings:
             return self._traced("loss", op, op.loss)
         labels = type(op.loss) in losses.OF_LABELS
         arrays = arrays_of(op, "targets") + moving(getattr(op.loss, "label_smoothing", 0.0))
-        if not fitting(op.targets, labels, *arrays):
+        if not accepts_targets(op.targets, labels, *arrays):
             return None
         return [partial(losses.add_loss, op, self.scratch)]
 
@@ -307,7 +307,7 @@ class CupyLowerings:
         if add is None:
             return self._traced("metric", op, op.metric)
         labels = isinstance(op.metric, ClassMetric) and op.predictions.shape[1] > 1
-        if not fitting(op.targets, labels, *arrays_of(op, "targets")):
+        if not accepts_targets(op.targets, labels, *arrays_of(op, "targets")):
             return None
         return [partial(add, op, self.scratch)]
 
@@ -333,7 +333,7 @@ class CupyLowerings:
 
     @ruled
     def counted_update(self, op: Arguments) -> Calls | None:
-        if not updatable(op, *floating(op)):
+        if not updatable(op, *floating_point_counters(op)):
             return None
         if not optimizers.counts(op.trained):
             return None  # the definition launches a count, and one update for each segment
@@ -341,7 +341,7 @@ class CupyLowerings:
 
     @ruled
     def clipped_update(self, op: Arguments) -> Calls | None:
-        if not updatable(op, *floating(op)) or not optimizers.counts(op.trained):
+        if not updatable(op, *floating_point_counters(op)) or not optimizers.counts(op.trained):
             return None
         return [partial(optimizers.clipped_update, op, self.scratch)]
 

@@ -122,7 +122,7 @@ class BatchStream:
                 raise
         if not isinstance(source, Iterable):
             raise ArgumentTypeError(
-                f"{self._argument}: {described(self._source)} must return an iterable of batches; "
+                f"{self._argument}: {name_of(self._source)} must return an iterable of batches; "
                 f"it returned {type(source).__name__}"
             )
         iterator, number = iter(source), 0
@@ -219,12 +219,12 @@ class BatchStream:
             for number, checked in enumerate(batches):
                 if number < done * together:
                     continue
-                waiting.append(copied(checked))
+                waiting.append(copied_rows(checked))
                 if len(waiting) == together:
-                    yield joined(waiting)
+                    yield joined_batches(waiting)
                     waiting = []
         if waiting:
-            yield joined(waiting)
+            yield joined_batches(waiting)
 
     def host_rows(self, epoch: int, done: int, together: int) -> HostRows:
         with closing(self.updates(epoch, done, together)) as updates:
@@ -317,12 +317,12 @@ class BatchStream:
         self._stager = None
 
 
-def copied(data: CheckedData) -> CheckedData:
+def copied_rows(data: CheckedData) -> CheckedData:
     weights = None if data.weights is None else data.weights.copy()
     return replace(data, X=data.X.copy(), targets=data.targets.copy(), weights=weights)
 
 
-def joined(parts: list[CheckedData]) -> CheckedData:
+def joined_batches(parts: list[CheckedData]) -> CheckedData:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -336,9 +336,9 @@ def joined(parts: list[CheckedData]) -> CheckedData:
     )
 
 
-def described(source: object) -> str:
+def name_of(source: object) -> str:
     return getattr(source, "__name__", type(source).__name__)
 
 
-def steps_of(source: object) -> int | None:
+def number_of_batches(source: object) -> int | None:
     return len(source) if isinstance(source, Sized) and not callable(source) else None

@@ -167,7 +167,7 @@ def warn_of_outputs(
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return
-    fact = f"layer {label!r}: with its activation {name!r}, outputs are {span(low, high)}"
+    fact = f"layer {label!r}: with its activation {name!r}, outputs are {range_in_words(low, high)}"
     if expects := EXPECTS.get(loss.output_activation):
         remedy = "Remove the activation of the last layer"
         warn(f"{fact}, but the loss {loss.name!r} {expects}. {remedy}")
@@ -228,7 +228,7 @@ def range_of(f: Activation) -> tuple[float, float]:
     return EVERYTHING
 
 
-def span(low: float, high: float) -> str:
+def range_in_words(low: float, high: float) -> str:
     return f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
 
 

@@ -11,8 +11,8 @@ from gpunn.errors import ArgumentError
 from gpunn.training.batches.batch_stream import (
     BatchStream,
     is_batches,
+    number_of_batches,
     refuse_iterator,
-    steps_of,
 )
 from gpunn.training.batches.dataset import DatasetBuilder, Subset
 
@@ -66,7 +66,7 @@ class FitArguments:
                     "steps_per_epoch: works only with batches, which are given without y; leave it "
                     "out for arrays"
                 )
-            refuse_targets(X)
+            refuse_batches(X)
             data = builder.check(X, y, sample_weight)
             if chosen:
                 held_out = builder.held_out_by_number(data, rows, validation_rows)
@@ -74,7 +74,7 @@ class FitArguments:
                 held_out = builder.held_out(data, validation_data, validation_split)
             training, validation = builder.split(data, held_out, class_weight)
             return training, streamed or validation
-        refuse(X)
+        require_batches(X)
         only_arrays = {
             "validation_split": validation_split,
             "sample_weight": sample_weight,
@@ -88,7 +88,7 @@ class FitArguments:
                     f"{name}: works only with arrays, since it needs all rows; leave it out for "
                     "batches, which contain their own rows and weights"
                 )
-        steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
+        steps = number_of_batches(X) if steps_per_epoch is None else steps_per_epoch
         if steps is None:
             raise ArgumentError(
                 "steps_per_epoch: missing. Give the number of batches per epoch, which is unknown "
@@ -104,9 +104,9 @@ class FitArguments:
 
     def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
         if y is not None:
-            refuse_targets(X)
+            refuse_batches(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))
-        refuse(X)
+        require_batches(X)
         if sample_weight is not None:
             raise ArgumentError(
                 "sample_weight: works only with arrays; put weights into the batches instead"
@@ -127,7 +127,7 @@ class FitArguments:
         )
 
 
-def refuse_targets(X: Any) -> None:
+def refuse_batches(X: Any) -> None:
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
             "y: can't be combined with batches, which contain their targets as tuples (X, y); "
@@ -135,7 +135,7 @@ def refuse_targets(X: Any) -> None:
         )
 
 
-def refuse(X: Any) -> None:
+def require_batches(X: Any) -> None:
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(

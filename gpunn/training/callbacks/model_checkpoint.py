@@ -153,7 +153,7 @@ class NumberedFiles:
         self.template = str(template)
 
     def path(self, epoch: int, updates: int) -> Path:
-        return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
+        return Path(fill_in(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
@@ -164,7 +164,7 @@ class NumberedFiles:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of processes that were killed while they wrote such a file."""
-        folders = filled(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
+        folders = fill_in(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
         for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
             if Path(folder).is_dir():
                 remove_leftovers(Path(folder), self._pattern)
@@ -172,10 +172,10 @@ class NumberedFiles:
     @property
     def _pattern(self) -> str:
         name = re.escape(Path(self.template).name)
-        return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
+        return fill_in(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
 
 
-def filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
+def fill_in(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
     for name, value in values.items():
         text = text.replace(placeholder.format(name), value)
     return text

@@ -98,7 +98,7 @@ class NormLog(EpochLog):
         path = Path(self.path)
         rows: list[dict[str, Any]] = []
         if state:
-            rows = rows_of(state, trained(trainer))
+            rows = rows_of(state, trained_names(trainer))
         elif trainer.epoch and path.exists():
             lines = read_lines(path, DataFileError)
             rows = [parsed_json(line) for line in lines if epoch_of(line)]
@@ -112,7 +112,7 @@ class NormLog(EpochLog):
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         parameters, ops = trainer.model.parameters, trainer.model.backend
-        names = trained(trainer)
+        names = trained_names(trainer)
         gradients = trainer.last_gradients()
         row = {
             "epoch": trainer.epoch,
@@ -123,7 +123,7 @@ class NormLog(EpochLog):
         append(self.path, line_of(self._rows[trainer.epoch]))
 
     def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
-        names = trained(trainer)
+        names = trained_names(trainer)
         # An existing file may contain lines of another network.
         rows = [
             row for row in self._rows.values() if all(list(row.get(k, ())) == names for k in KINDS)
@@ -139,7 +139,7 @@ class NormLog(EpochLog):
         }
 
 
-def trained(trainer: TrainerProtocol) -> list[str]:
+def trained_names(trainer: TrainerProtocol) -> list[str]:
     return [name for name, spec in trainer.model.parameters.specs.items() if spec.trainable]
 
 

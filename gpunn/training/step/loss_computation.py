@@ -63,11 +63,11 @@ def compute_loss(
         shape = predictions.shape[0] * predictions.shape[1], predictions.shape[2]
         members = predictions.shape[1]
         if not workspace.independent_members:
-            targets = repeated(model, workspace, targets, members)
+            targets = repeat_rows(model, workspace, targets, members)
             if equal_weights:
                 weights = equal_weights_of(members, model, workspace)[: shape[0]]
             else:
-                weights = repeated(model, workspace, weights, members)
+                weights = repeat_rows(model, workspace, weights, members)
                 ops.rescale(weights, 1 / members, 0.0, weights)
         predictions = view(predictions, shape, workspace)
         gradient = None if gradient is None else view(gradient, shape, workspace)
@@ -81,7 +81,7 @@ def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> A
     return workspace.constant(model, f"equal weights of {members} members", weights, model.dtype)
 
 
-def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
+def repeat_rows(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
     ops, rows, shape = workspace.backend, array.shape[0], tuple(array.shape[1:])
     dtype = ops.dtype_name(array)
 

@@ -166,7 +166,7 @@ class Statistics:
             for metric, summary in zip(self._metrics, summaries, strict=True):
                 if weight:
                     result = metric.result(summary[epoch], weights[epoch])
-                    logs[-1][metric.name] = number(metric, result)
+                    logs[-1][metric.name] = as_number(metric, result)
         return logs, rows[:, :, 2].sum(axis=1)
 
     def _places(self) -> Iterator[tuple[Metric, int, int]]:
@@ -251,11 +251,11 @@ class Statistics:
             return {}
         logs = {"loss": float(self._loss / self._weight)}
         for metric, total in zip(self._metrics, self._totals, strict=True):
-            logs[metric.name] = number(metric, metric.result(total, self._metric_weight))
+            logs[metric.name] = as_number(metric, metric.result(total, self._metric_weight))
         return logs
 
 
-def number(metric: Metric, result: Any) -> float:
+def as_number(metric: Metric, result: Any) -> float:
     try:
         if isinstance(result, float) or np.shape(result) == ():
             return float(result)

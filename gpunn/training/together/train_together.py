@@ -183,7 +183,7 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
                 f"fits[{index}]: several processes train this network together; give its trainer "
                 "no communicator. To use several processes, give each process some of the fits"
             )
-        for what, owned, advice in owned_by(fit):
+        for what, owned, advice in objects_changed_by(fit):
             other = owners.setdefault(id(owned), index)
             if other != index:
                 raise ArgumentError(
@@ -193,7 +193,7 @@ def check_fits(fits: Sequence[Fit]) -> list[Fit]:
     return checked
 
 
-def owned_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
+def objects_changed_by(fit: Fit) -> Iterator[tuple[str, object, str]]:
     trainer = fit.trainer
     yield "trainer", trainer, "trainer for each fit, for example with copy.deepcopy(trainer)"
     yield "network", trainer.model, "network for each fit, for example with copy.deepcopy(model)"

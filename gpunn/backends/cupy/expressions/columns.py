@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.backends.cupy.expressions.statements import Statements, element, function
+from gpunn.backends.cupy.expressions.statements import Statements, element_of_loop, function
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import raw_kernel
@@ -26,7 +26,7 @@ class ColumnKernel:
         self, name: str, writes: Sequence[Write], sums: Sequence[Write], dtype: np.dtype
     ) -> None:
         self._body = body = Statements(writes, dtype, [each.node for each in sums])
-        self._sums, place = [array for array, _ in sums], element(sums[0].array.size)
+        self._sums, place = [array for array, _ in sums], element_of_loop(sums[0].array.size)
         matrices = {*body.places.values(), *(body.place(node.shape) for _, node in sums)}
         if any(body.levels.values()) or body.totals or matrices != {place}:
             raise Untraceable("one kernel can't compute sums over both rows and columns")

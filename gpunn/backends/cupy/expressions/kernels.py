@@ -33,8 +33,8 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     sums = [each for each in nodes if each.op == "column_sum"]
     if not sums:
         return [RowKernel(name, writes, dtype)]
-    late = dependent(nodes, sums)
-    reduced = dependent(nodes, [each for each in nodes if each.op in REDUCTIONS])
+    late = dependent_ids(nodes, sums)
+    reduced = dependent_ids(nodes, [each for each in nodes if each.op in REDUCTIONS])
     now = [each for each in writes if id(each.node) not in late]
     groups: dict[Shape, list[Write]] = defaultdict(list)
     results: dict[int, Array] = {}
@@ -46,7 +46,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
         results[id(each)] = out = outs[0] if outs else cupy.empty(each.shape, dtype)
         if id(summed) in reduced:
             now.append(Write(cupy.empty(summed.shape, dtype), summed))
-            summed = source(now[-1].array)
+            summed = node_of_array(now[-1].array)
         groups[summed.shape].append(Write(out, summed))
     kernels = list[Kernel]()
     for shape, group in groups.items():
@@ -62,17 +62,17 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     if any(each.op == ARRAY and id(each.data) in changed for each in nodes):
         raise Untraceable("an array changes before the last kernel reads it")
     if rest:
-        made = {id(each): source(results[id(each)]) for each in sums if id(each) in results}
+        made = {id(each): node_of_array(results[id(each)]) for each in sums if id(each) in results}
         again = substituted(Graph(), [node for _, node in rest], made)
         kernels += kernels_of(name, list(map(Write, [each.array for each in rest], again)), dtype)
     return kernels
 
 
-def source(array: Array) -> Node:
+def node_of_array(array: Array) -> Node:
     return Node(ARRAY, (), array.shape, "float", array)
 
 
-def dependent(nodes: Sequence[Node], on: Sequence[Node]) -> set[int]:
+def dependent_ids(nodes: Sequence[Node], on: Sequence[Node]) -> set[int]:
     result = set(map(id, on))
     for node in nodes:
         if any(id(each) in result for each in node.args):

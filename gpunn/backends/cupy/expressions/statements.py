@@ -30,7 +30,7 @@ class Place(NamedTuple):
 ONCE, ROW = Place(False), Place(True)
 
 
-def element(columns: int) -> Place:
+def element_of_loop(columns: int) -> Place:
     return Place(True, columns, "j")
 
 
@@ -122,7 +122,7 @@ class Statements:
             return ROW
         if size % self.rows:
             raise Untraceable("arrays have different numbers of rows")
-        return element(size // self.rows)
+        return element_of_loop(size // self.rows)
 
     def _place_of(self, argument: Node, node: Node, place: Place) -> Place:
         """Return which element of an argument, broadcast to a node's shape, is used at `place`."""
@@ -248,7 +248,7 @@ class Statements:
         starts, ends = list[str](), list[str]()
         for each in together:
             name, kind = self.printer.name(), each.op.removeprefix("row_")
-            value = self.value(each.args[0], element(columns))
+            value = self.value(each.args[0], element_of_loop(columns))
             first = {"sum": 0.0, "maximum": -math.inf, "minimum": math.inf}[kind]
             joined = f"{name} + {value}" if kind == "sum" else f"{kind}({name}, {value})"
             starts.append(f"T {name} = {self.printer.number(first)};")

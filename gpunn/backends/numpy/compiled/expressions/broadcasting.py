@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gpunn.backends.numpy.compiled.expressions.loop import kind_of
+from gpunn.backends.numpy.compiled.expressions.loop import kind_of_input
 from gpunn.expressions import REDUCTIONS, Node, Untraceable, in_order, is_source
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
@@ -30,13 +30,13 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
 
 def fits(argument: Node, shape: Shape) -> bool:
     try:
-        kind_of(argument.shape, shape)
+        kind_of_input(argument.shape, shape)
     except Untraceable:
         return False
     return True
 
 
-def padded(argument: Node, shape: Shape) -> Shape:
+def padded_shape(argument: Node, shape: Shape) -> Shape:
     return (1,) * (len(shape) - len(argument.shape)) + argument.shape
 
 
@@ -46,24 +46,24 @@ def reshaped(node: Node, shape: Shape) -> Node:
 
 def rewritten(node: Node, args: Sequence[Node]) -> Node:
     shape, last = node.shape, node.shape[-1]
-    if all(fits(each, shape) or padded(each, shape)[0] == 1 for each in args):
-        args = [each if fits(each, shape) else copied(each, shape[1:]) for each in args]
+    if all(fits(each, shape) or padded_shape(each, shape)[0] == 1 for each in args):
+        args = [each if fits(each, shape) else broadcast_copy(each, shape[1:]) for each in args]
         return Node(node.op, tuple(args), shape, node.kind, node.data)
     flat, given = (math.prod(shape[:-1]), last), list[Node]()
     for each in args:
-        whole = padded(each, shape)
+        whole = padded_shape(each, shape)
         if whole[:-1] != shape[:-1] and math.prod(whole[:-1]) > 1:
-            each = copied(each, (*shape[:-1], whole[-1]))
+            each = broadcast_copy(each, (*shape[:-1], whole[-1]))
             whole = each.shape
         rows = flat[:1] if whole[:-1] == shape[:-1] else ()
         given.append(reshaped(each, (*rows, whole[-1])))
     return reshaped(Node(node.op, tuple(given), flat, node.kind, node.data), shape)
 
 
-def copied(argument: Node, shape: Shape) -> Node:
-    whole = padded(argument, shape)
+def broadcast_copy(argument: Node, shape: Shape) -> Node:
+    whole = padded_shape(argument, shape)
     argument = reshaped(argument, whole[len(whole) - len(shape) :])
     copy = Node("copy", (argument,), shape, argument.kind)
-    if not fits(argument, shape) and padded(argument, shape)[0] == 1:
-        return Node("copy", (copied(argument, shape[1:]),), shape, argument.kind)
+    if not fits(argument, shape) and padded_shape(argument, shape)[0] == 1:
+        return Node("copy", (broadcast_copy(argument, shape[1:]),), shape, argument.kind)
     return copy

@@ -106,7 +106,7 @@ class Loop:
             self._current[id(base)] = self._places.at(number)
             return self._current[id(base)]
         shape = node.args[0].shape if node.op in REDUCTIONS else node.shape
-        kind, first, columns = kind_of(argument.shape, shape), 0, self._stage.columns
+        kind, first, columns = kind_of_input(argument.shape, shape), 0, self._stage.columns
         if base.op in SLICES:
             (whole,) = base.args
             first = base.data[0] if base.op == "columns" else -base.data
@@ -164,7 +164,7 @@ class Loop:
             self._by_rows[self._number(array)] = None
 
 
-def kind_of(shape: Shape, whole: Shape) -> int:
+def kind_of_input(shape: Shape, whole: Shape) -> int:
     if math.prod(shape) == 1:
         return interface.SCALAR
     padded = (1,) * (len(whole) - len(shape)) + shape

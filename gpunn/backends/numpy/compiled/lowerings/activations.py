@@ -35,7 +35,7 @@ of slope 1."""
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
 
 
-def only(op: Arguments, names: tuple[str, ...]) -> Arguments:
+def selected(op: Arguments, names: tuple[str, ...]) -> Arguments:
     return Arguments(**{name: getattr(op, name) for name in names})
 
 
@@ -64,7 +64,7 @@ class Activations(Expressions):
         if not same_kind(source, gradient, *sums) or not source.size:
             return None
         if kernel_args is None:
-            return self.traced("activation_gradient", only(op, GRADIENT))
+            return self.traced("activation_gradient", selected(op, GRADIENT))
         if type(op.activation) is activations.Identity:
             return [sum_rows(gradient, each) for each in sums]
         number, *parameters = kernel_args

@@ -107,7 +107,7 @@ class Losses(Lowerings):
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)
-        scratch = self.blocks(-(-together * outputs // lanes(predictions)), predictions)
+        scratch = self.blocks(-(-together * outputs // lanes_per_block(predictions)), predictions)
         args = [predictions, targets, weights, normalizer, rows, outputs, values, gradient]
         args += [scratch, scratch[0].nbytes, together, ROW_FUNCTIONS.index(function.name)]
         args += map(float, function[1:])
@@ -136,8 +136,8 @@ class Losses(Lowerings):
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
-        return np.empty((self.threads, count * lanes(like)), like.dtype)
+        return np.empty((self.threads, count * lanes_per_block(like)), like.dtype)
 
 
-def lanes(array: Array) -> int:
+def lanes_per_block(array: Array) -> int:
     return BLOCK_BYTES // int(array.itemsize)
