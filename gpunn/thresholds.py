@@ -36,7 +36,6 @@ DEFAULT = 0.5
 """The default threshold. It predicts the more probable class."""
 
 MAXIMIZED = ("f1", "balanced_accuracy")
-"""Criteria that are maximized."""
 
 LIMITED = {"precision": "recall", "recall": "precision"}
 """Maps each criterion with a required minimum, such as "precision", to the metric that is

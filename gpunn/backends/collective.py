@@ -18,7 +18,6 @@ class Collective:
     """
 
     function: Callable[[], None]
-    """The function that starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
     """Each rank calls this function with a value and a description of the value. The function
     returns the values of all ranks, starting with rank 0."""

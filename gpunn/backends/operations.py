@@ -1745,4 +1745,3 @@ class Operations(WindowOperations):
 
 
 OPERATION_NAMES = [name for name in dir(Operations) if is_operation(getattr(Operations, name))]
-"""The names of all operations."""

@@ -80,7 +80,6 @@ class Guard(threading.local):
     known: dict[int, Placeholder] | None = None
     """Placeholders by the id of their array; None while no marked method is called."""
     what = ""
-    """The description of the marked method."""
     refusal: ArgumentError | None = None
     """The error of a refused action. If the method catches this error, it is raised again."""
     notes: list[Note] | None = None

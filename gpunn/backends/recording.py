@@ -38,7 +38,6 @@ class Operation(NamedTuple):
 
 
 Trace: TypeAlias = Sequence[Operation]
-"""Recorded operations, in order."""
 
 
 class Arguments(SimpleNamespace):

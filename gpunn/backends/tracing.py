@@ -103,7 +103,6 @@ def if_traceable(make: Callable[[], T], cls: type) -> T | None:
 
 
 named: set[type] = set()
-"""Classes that `hint` has named."""
 
 
 def hint(cls: type, reason: str) -> None:

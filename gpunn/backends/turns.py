@@ -65,6 +65,5 @@ class Turns:
 
 
 TURNS = Turns()
-"""The lock of this process."""
 
 renewed_in_children(TURNS)

@@ -46,7 +46,6 @@ class Traces(NamedTuple):
 
 
 TRACES: WeakKeyDictionary[Layer, Traces] = WeakKeyDictionary()
-"""The traces of each block."""
 
 
 @dataclass(eq=False)

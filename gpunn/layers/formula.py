@@ -25,7 +25,6 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Shape
 
 PARAMETER = "values_"
-"""Prefix of parameters' names in a graph."""
 
 
 @dataclass(frozen=True, eq=False)

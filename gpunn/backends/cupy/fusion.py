@@ -30,7 +30,6 @@ FUSIONS = {
     for name in OPERATION_NAMES
     if (each := getattr(getattr(Operations, name), "fusion", None)) is not None
 }
-"""The fusion of two adjacent operations."""
 
 
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:

@@ -8,10 +8,8 @@ from gpunn.configurable import check_flag
 from gpunn.errors import ArgumentError, suggest
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""The allowed values of `matmul_precision`."""
 
 ALGORITHMS = ("heuristic", "measured")
-"""The allowed values of `matmul_algorithms`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from gpunn.training.batches.dataset import CheckedData, DatasetBuilder, HostRows
 from gpunn.typing import HostArray
 
 Batch: TypeAlias = tuple[HostArray, ...]
-"""A batch: the tuple (X, y) or (X, y, sample_weight)."""
 
 Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
 """A function of the epoch's number that returns batches, or an iterable that each epoch

@@ -69,7 +69,6 @@ LOWEST = {
     SiLU: -0.279,
     Mish: -0.309,
 }
-"""Lower bounds of activations."""
 
 BOUNDS = {
     **dict.fromkeys((Sigmoid, HardSigmoid), (0.0, 1.0)),
@@ -77,7 +76,6 @@ BOUNDS = {
     **dict.fromkeys((ReLU, Softplus), (0.0, math.inf)),
     ReLU6: (0.0, 6.0),
 }
-"""Lower and upper bounds of activations."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile, Quantiles)
 """Losses that compare the outputs directly with the targets."""

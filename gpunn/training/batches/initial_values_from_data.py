@@ -16,7 +16,6 @@ from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
 MAX_ROWS = 16_384
-"""Maximum number of training rows from which initial values are computed."""
 
 BATCH = 1024
 """Rows per pass through the network."""

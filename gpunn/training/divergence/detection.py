@@ -11,7 +11,6 @@ HINTS = (
     "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
     "inputs scaled to about [-1, 1]"
 )
-"""What to do when training diverges."""
 
 
 def hints(step: TrainStep) -> str:

@@ -16,7 +16,6 @@ from gpunn.training.step.train_step import TrainStep
 LOG = logging.getLogger("gpunn")
 
 CHOICES = ("stop", "skip", "roll_back")
-"""The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
 """Maximum number of recoveries in a row, without a good logging step between them. If training

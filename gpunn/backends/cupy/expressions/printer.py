@@ -9,7 +9,6 @@ from gpunn.configurable import Configurable
 from gpunn.expressions import ELEMENTARY, NUMBER, Node, Untraceable
 
 C_NAMES = {"float": "T", "int": "long long", "bool": "bool"}
-"""The C++ type of each kind of node."""
 
 TEXTS = {
     **{name: f"{name}({{0}})" for name in (*ELEMENTARY, "floor", "softplus")},

@@ -119,7 +119,6 @@ class Measured:
 
 
 Selection: TypeAlias = Heuristic | Measured
-"""Chooses among cuBLASLt's algorithms."""
 
 
 def decoded(text: str) -> Algorithm | None:

@@ -28,7 +28,6 @@ class Loops(NamedTuple):
     steps: list[list[Step]]
     stored: set[int]
     sources: list[Node]
-    """The nodes that are arrays."""
 
 
 def loops_of(nodes: Sequence[Node]) -> Loops:

@@ -18,7 +18,6 @@ class Place(NamedTuple):
     moves: bool
     """Whether each element has its own number; otherwise, all elements share one number."""
     array: int | None = None
-    """The number of the array."""
     thread_bytes: int = 0
     """Bytes from one thread's memory to the next thread's memory."""
 
