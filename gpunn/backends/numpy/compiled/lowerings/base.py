@@ -79,8 +79,8 @@ class Lowerings:
 
         Threads divide x like the product that computed x, because each thread's part is then in its
         cache. The first result is (rows, columns, unit); a thread's number of columns is a multiple
-        of the unit. If threads divide the rows of x, the numbers describe x as one long row, and
-        the second result has x and out with the rows that threads divide, from `by_images`.
+        of the unit. If threads divide the rows of x, the numbers describe x as one long row. The
+        second result has x and out with the rows that threads divide, from `by_images`.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
