@@ -52,10 +52,9 @@ class Activations(Expressions):
         shape = divided_columns(z)
         if bias is None:
             shape, by_rows = self.divided(z, out)
-            z, out = by_rows or (z, out)
         args = [number, z, bias, out, *shape, *parameters]
         writes = [out] if bias is None else [z, out]
-        return [self.instruction("activate", args, [z, *present(bias)], writes, by_rows)]
+        return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def activation_gradient(self, op: Arguments) -> Steps:
         gradient, bias_gradient = op.gradient, op.bias_gradient
@@ -69,17 +68,16 @@ class Activations(Expressions):
             return [sum_rows(gradient, each) for each in sums]
         number, *parameters = kernel_args
         shape, by_rows = self.divided(gradient, gradient)
-        afterwards, rows = [], gradient.shape[0]
-        if by_rows:
-            source, gradient = by_rows = self.by_images(source, gradient)
-        if sums and by_rows and 1 < self.threads <= len(gradient):
+        afterwards = []
+        if sums and by_rows and 1 < self.threads <= gradient.shape[0]:
             # Each thread sums its rows.
             parts = np.empty((self.threads, bias_gradient.size), gradient.dtype)
             afterwards.append(sum_rows(parts, bias_gradient))
-            shape, sums = (rows, bias_gradient.size, -rows // len(gradient)), [parts]
+            shape, sums = (gradient.shape[0], bias_gradient.size, -1), [parts]
         elif sums:
             shape, by_rows = divided_columns(gradient), []
         args = [number, source, gradient, *(sums or [None]), *shape, *parameters]
+        by_rows = [source, *by_rows] if by_rows else []
         read, changed = [source, gradient], [gradient, *sums]
         new = Instruction if sums else self.instruction
         return [new("activation_gradient", args, read, changed, by_rows), *afterwards]

@@ -79,15 +79,15 @@ class Lowerings:
 
         Threads divide x like the product that computed x, because each thread's part is then in its
         cache. The first result is (rows, columns, unit); a thread's number of columns is a multiple
-        of the unit. If threads divide the rows of x, the numbers describe x as one long row. The
-        second result has x and out with the rows that threads divide, from `by_images`.
+        of the unit. If threads divide the rows of x, the numbers describe x as one long row, and
+        the second result lists the arrays that threads divide by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)
         if by_columns:
             return (rows, columns, BLOCK_BYTES // x.itemsize), []
-        return (1, x.size, max(columns, 1) * self.rows_per_image(x)), self.by_images(x, out)
+        return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
         """Return an instruction for out = out + sum_i weights_i values_i; weights default to 1."""

@@ -28,7 +28,6 @@ class Elementwise(Lowerings):
         if not same_kind(x, out, *moving):
             return None
         shape, by_rows = self.divided(x, out)
-        x, out = by_rows or (x, out)
         args = [x, out, *shape, passes, op.key, op.first & MASK_32, *numbers]
         return [self.instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 

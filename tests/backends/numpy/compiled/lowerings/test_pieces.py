@@ -11,7 +11,16 @@ from gpunn.backends.numpy.compiled.lowerings import base
 from gpunn.backends.numpy.compiled.program import Instruction, grouped
 from gpunn.backends.recording import record
 from gpunn.backends.windows import Window
-from gpunn.layers import Activation, AveragePool2D, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D
+from gpunn.layers import (
+    Activation,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+)
 
 LAYERS = (
     lambda: Conv2D(8, 3, padding="same"),
@@ -21,6 +30,7 @@ LAYERS = (
     lambda: Conv2D(16, (3, 2), strides=(2, 1), groups=2, activation="relu"),
     lambda: Conv2D(16, 3, groups=16, padding="same", activation="tanh"),
     lambda: AveragePool2D(2),
+    lambda: Dropout(0.1),
     BatchNorm,
     Flatten,
     lambda: Dense(3),
