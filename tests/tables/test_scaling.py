@@ -34,8 +34,8 @@ def test_robust():
 
 
 def test_robust_with_equal_quartiles():
-    x = np.array([5.0, 5, 5, 5, 5, 5, 5, 5, 5, 9])
-    z = (x - 5) * 2 / (9 - 5)
+    x = np.array([5.0] * 12 + [4, 8, 9, 99999])  # 99999 means a missing value
+    z = (x - 5) * 2 / 3.5
     np.testing.assert_allclose(
         transformed(fitted(RobustScaling, x), x, 0), z / np.sqrt(1 + (z / 3) ** 2)
     )

@@ -25,7 +25,8 @@ def robust_scaled(number: float, scale: dict[str, Any]) -> float:
 class RobustScaling(Scaling):
     r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f. The result is between -3 and 3.
 
-    f = 1 / (q75 - q25), with the quartiles q25 and q75; if these are equal, f = 2 / (max - min).
+    f = 1 / (q75 - q25), with the quartiles q25 and q75. If these are equal, f = 2 / d, where d is
+    the median of |x - median| over the numbers that differ from the median.
     """
 
     name = "robust"
@@ -34,8 +35,11 @@ class RobustScaling(Scaling):
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        low, q25, median, q75, high = np.quantile(x / 2, [0, 0.25, 0.5, 0.75, 1])
-        half = q75 - q25 if q75 > q25 else (high - low) / 2  # half, so that nothing overflows
+        q25, median, q75 = np.quantile(x / 2, [0.25, 0.5, 0.75])  # half, so that nothing overflows
+        half = q75 - q25
+        if half == 0:
+            distances = np.abs(x / 2 - median)
+            half = np.median(distances[distances > 0]) / 2 if distances.any() else 0.0
         return 2 * median, 0.0 if half == 0 else 0.5 / max(half, SMALLEST)
 
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
