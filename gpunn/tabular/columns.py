@@ -25,12 +25,13 @@ use 48 bins, which are too coarse for columns where single numbers matter, such 
 see docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128 bins were
 slightly worse than 48."""
 
-MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, 8, 2
+MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, (4, 8), 2
 """In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
-most MOST_VALUES distinct numbers, each in ROWS_OF_VALUE training rows on average. The variance of
-the numbers' counts is at most DISPERSION times their mean; for random draws, variance and mean are
-equal. Rounded measurements occur unequally often, and more edges did not improve results for
-them."""
+most MOST_VALUES distinct numbers, each in eight training rows on average. Between four and eight
+rows, the number of bins increases linearly, so that a few rows more or less change little. The
+variance of the numbers' counts is at most DISPERSION times their mean; for random draws, variance
+and mean are equal. Rounded measurements occur unequally often, and more edges did not improve
+results for them."""
 
 
 class Group(NamedTuple):
@@ -124,10 +125,12 @@ def default_bins(x: np.ndarray) -> int:
     bins = bins_for(len(x))
     if len(counts) > bins:
         counts = counts[:-1]  # the most frequent number may stand for missing values
-    is_even = counts.mean() >= ROWS_OF_VALUE and counts.var() <= DISPERSION * counts.mean()
-    if is_even and len(counts) <= MOST_VALUES:
+    few, many = ROWS_OF_VALUE
+    share = (counts.mean() - few) / (many - few)
+    is_even = len(counts) <= MOST_VALUES and counts.var() <= DISPERSION * counts.mean()
+    if is_even and share >= 1:
         return len(x)  # every number is frequent, so it is an edge
-    return bins
+    return bins + int(is_even * max(0.0, share) * max(0, len(counts) - bins))
 
 
 def bins_for(rows: int) -> int:

@@ -94,7 +94,9 @@ def test_large_tables_have_more_bins(rows, bins):
     assert len(edges) == bins + 1
 
 
-@pytest.mark.parametrize(("counts", "bins"), [((8, 8), 249), ((7, 7), 48), ((2, 14), 48)])
+@pytest.mark.parametrize(
+    ("counts", "bins"), [((8, 8), 249), ((7, 7), 198), ((4, 4), 48), ((3, 3), 48), ((2, 14), 48)]
+)
 def test_numbers_that_occur_equally_often_are_edges(counts, bins):
     """The columns before and after have fewer bins, so they have separate layers."""
     days = np.repeat(np.arange(250.0), counts * 125)
