@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -75,9 +75,12 @@ class MemoryUser(Protocol):
     def written_extents(self) -> list[Extent]: ...
 
 
-class Uses:
-    def __init__(self, instructions: Sequence[MemoryUser]) -> None:
-        self._instructions = instructions
+User = TypeVar("User", bound=MemoryUser)
+
+
+class Uses(Generic[User]):
+    def __init__(self, instructions: Sequence[User]) -> None:
+        self.instructions = instructions
         self._readers: dict[Extent, list[int]] = {}
         self._writers: dict[Extent, list[int]] = {}
         for position, one in enumerate(instructions):
@@ -101,7 +104,7 @@ class Uses:
         return self._users(self._readers, extents)
 
     def conflicts_of(self, position: int) -> set[int]:
-        one = self._instructions[position]
+        one = self.instructions[position]
         writers = self._users(self._writers, (*one.read_extents, *one.written_extents))
         return (writers | self.readers_of(one.written_extents)) - {position}
 
@@ -121,7 +124,7 @@ class Uses:
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}
         written: dict[Extent, int] = {}  # the last instructions that use and write an extent
-        for position, one in enumerate(self._instructions):
+        for position, one in enumerate(self.instructions):
             pairs = [(one.read_extents, written), (one.written_extents, used)]
             if any(
                 latest.get(other, -1) >= barrier and not each.is_divided_like(other, threads)

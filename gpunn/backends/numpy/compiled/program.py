@@ -124,10 +124,11 @@ class Program:
             if not order:
                 continue
             is_whole = len(order) == len(operations)
-            order = combined(schedule(order))
+            uses = Uses(order if any(each.early for each in order) else ())
+            order = combined(schedule(uses) if uses.instructions else order)
             if is_whole:
                 # Without calls between instructions, no code reads a gradient before the end.
-                order = without_unread(fuse_updates(order))
+                order = without_unread(fuse_updates(order, uses))
             groups = grouped(order, threads * pieces)
             order = [order[number] for group in groups for number in group]
             rows = table_of(order, threads, pieces, [*map(len, groups)])
@@ -225,22 +226,20 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
     return not reads or any(encoded(each) == memory.begin for each in instruction.args)
 
 
-def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
+def schedule(uses: Uses[Instruction]) -> list[Instruction]:
     """Reorder the instructions: an `early` instruction immediately follows its inputs.
 
     Then the update of a layer's weights runs while their gradient is in the cache.
     """
-    if not any(instruction.early for instruction in instructions):
-        return list(instructions)
-    uses, order = Uses(instructions), list[int]()
-    for number, instruction in enumerate(instructions):
+    order = list[int]()
+    for number, instruction in enumerate(uses.instructions):
         position = len(order)
         if instruction.early:
             conflicts = uses.conflicts_of(number)
             while position and order[position - 1] not in conflicts:
                 position -= 1
         order.insert(position, number)
-    return [instructions[number] for number in order]
+    return [uses.instructions[number] for number in order]
 
 
 def combined(order: Sequence[Instruction]) -> list[Instruction]:
@@ -254,17 +253,18 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
     return result
 
 
-def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
-    """Combine each gradient with the update that follows, if nothing else reads the gradient."""
-    if not any(instruction.early for instruction in order):
-        return list(order)
-    uses, result = Uses(order), list[Instruction]()
-    for position, instruction in enumerate(order):
+def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
+    """Combine each gradient with the update that follows, if nothing else reads the gradient.
+
+    `uses` may have the instructions in another order, and before they are `combined`.
+    """
+    result = list[Instruction]()
+    for instruction in order:
         before = result[-1] if result else None
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
-            is_only_reader = uses.readers_of(gradient) == {position}
-            if instruction.read_extents[:1] == gradient and is_only_reader:
+            readers = [uses.instructions[number] for number in uses.readers_of(gradient)]
+            if instruction.read_extents[:1] == gradient and readers == [instruction]:
                 result[-1] = before.fuse(instruction)
                 continue
         result.append(instruction)
@@ -274,12 +274,12 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
     """Let only the final repetition write results that are read only after the program."""
     result = list(order)
-    for position, one in enumerate(order):
-        if one.unread is not None:
-            number, array = one.unread
-            if not Uses(order).readers_of([extent(array, one.by_rows)]):
-                args = [0 if i == number else each for i, each in enumerate(one.args)]
-                result[position] = replace(one, non_final=args)
+    unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
+    uses = Uses(order if unread else ())
+    for position, one, number, array in unread:
+        if not uses.readers_of([extent(array, one.by_rows)]):
+            args = [0 if i == number else each for i, each in enumerate(one.args)]
+            result[position] = replace(one, non_final=args)
     return result
 
 

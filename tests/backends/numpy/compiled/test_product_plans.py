@@ -9,6 +9,7 @@ pytest.importorskip("numba")
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.backend import largest_panels
+from gpunn.backends.numpy.compiled.conflicts import Uses
 from gpunn.backends.numpy.compiled.interface import Vectors
 from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
@@ -160,7 +161,8 @@ def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, t
         state = [np.full((m, n), 0.5, np.float32) for _ in range(slots)]
         instructions = plans(threads).encode(a, b, gradients, transpose_a=True)
         update = update_of(kernel, values, gradients, state, rate)
-        assert len(fuse_updates([*instructions, update])) == len(instructions)
+        order = [*instructions, update]
+        assert len(fuse_updates(order, Uses(order))) == len(instructions)
         if together:
             run([*instructions, update], threads, times=3)
         else:
@@ -178,6 +180,7 @@ def test_updates_wait_where_others_look_at_the_gradient():
     update = update_of("sgd", values, gradients, [], rate)
     look = Instruction("squares", [gradients, gradients.size, norm], [gradients], [norm])
     for order in ([product, look, update], [product, update, look]):
-        assert fuse_updates(order) == order
+        assert fuse_updates(order, Uses(order)) == order
     part = update_of("sgd", values[:10], gradients[:10], [], rate)
-    assert fuse_updates([product, part]) == [product, part]
+    order = [product, part]
+    assert fuse_updates(order, Uses(order)) == order

@@ -10,6 +10,7 @@ pytest.importorskip("numba")
 
 from gpunn.activations import Activation, Identity
 from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.conflicts import Uses
 from gpunn.backends.numpy.compiled.program import Instruction, schedule, table_of
 from gpunn.backends.numpy.compiled.team import Team
 from gpunn.errors import ArgumentError
@@ -78,10 +79,10 @@ def test_early_instructions_follow_what_they_wait_for(arrays):
         Instruction("add", [], [a], [a], early=True),
         Instruction("add", [], [], [], early=True),
     )
-    assert schedule([first, second, needs_first]) == [first, needs_first, second]
-    assert schedule([first, last, needs_nothing])[0] is needs_nothing
+    assert schedule(Uses([first, second, needs_first])) == [first, needs_first, second]
+    assert schedule(Uses([first, last, needs_nothing]))[0] is needs_nothing
     late = Instruction("add", [], [a], [a])
-    assert schedule([first, second, late]) == [first, second, late]
+    assert schedule(Uses([first, second, late])) == [first, second, late]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
