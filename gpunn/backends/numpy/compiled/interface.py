@@ -71,6 +71,8 @@ EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum"), 3),
     "add_to_root": 2,
     "divide_by_root": 3,
+    **dict.fromkeys(("add_products", "add_scaled_difference", "divide_product_by_root"), 4),
+    **dict.fromkeys(("add_triple_product", "subtract_by_root"), 5),
 }
 """Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
 identifies a function by its index in this dictionary."""
@@ -88,11 +90,14 @@ SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
   integers.
 """
 
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 5, 8 * 6, 8 * 2
+OPERANDS = max(EXPRESSION_FUNCTIONS.values())
+"""Maximum number of operands of a step of the kernel `expression`."""
+
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (2 + OPERANDS), 8 * 6, 8 * 2
 """Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
 integers:
 
-* A step: function, places of the result and of three operands.
+* A step: function, and places of the result and of OPERANDS operands.
 * An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the
   offset of the place's memory.
 * A place: address, and whether there is a number for each element.

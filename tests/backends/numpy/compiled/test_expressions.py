@@ -9,7 +9,8 @@ from parity.operations import ORACLE, inputs, loss_cases, metric_cases, resolved
 pytest.importorskip("numba")
 
 from gpunn import activations, losses, metrics, optimizers
-from gpunn.backends.numpy.compiled.expressions import instructions_of
+from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
+from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
 from gpunn.backends.numpy.compiled.program import Program
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
@@ -139,6 +140,59 @@ def test_optimizers(optimizer, threads, dtype):
     steps = compare(Operations.update.definition, arguments, dtype, threads)
     # Numbers, such as corrections of Adam, are computed in the same loop; norms need others.
     assert len(steps) == (3 if optimizer.by_parameter else 1)
+
+
+def averaged(backend, x, gradient, mean, square, largest):
+    """An update by running means of the gradient, of its square, and of this mean."""
+    mean[...] = 0.9 * mean + 0.1 * gradient
+    square[...] = 0.99 * square + 0.01 * gradient * gradient
+    largest[...] = largest + 0.1 * (square - largest)
+    x -= 0.01 * mean / (backend.xp.sqrt(largest) + 1e-8)
+
+
+@TYPES
+def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypatch):
+    n = 5003
+    arrays = [normal(n, dtype), normal(n, dtype, 1), normal(n, dtype, 2)]
+    names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
+    more = {"square": positive(n, dtype, 3), "largest": positive(n, dtype, 4)}
+    tiles = []
+    for far in (loop.FAR, 1):
+        monkeypatch.setattr(loop, "FAR", far)
+        (step,) = compare(averaged, Arguments(**names, **more), dtype)
+        *_, steps, once, _, _, _, _, tile, _ = step.args
+        assert steps - once == 4  # one for each line
+        tiles.append(tile)
+    assert tiles == [loop.TILE, loop.TILE // 2]
+
+
+@TYPES
+@pytest.mark.parametrize("columns", [1, 10, 32, 100])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_of_rows(name, columns, dtype):
+    x = -np.abs(normal((6, columns), dtype))
+    for row, special in enumerate((np.nan, np.inf, -np.inf, 0.0)):
+        x[row, (7 * row) % columns] = special
+    x[4] = -np.inf
+
+    def definition(backend, x, out):
+        out[...] = getattr(backend.xp, name)(x, axis=1)
+
+    compare(definition, Arguments(x=x, out=np.empty(6, dtype)), dtype)
+    compare(definition, Arguments(x=-x, out=np.empty(6, dtype)), dtype)
+
+
+@TYPES
+@pytest.mark.parametrize(("columns", "divided"), [(4, {4}), (40, {1})])
+def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
+    def definition(backend, x, out):
+        out[...] = x / backend.xp.sum(x * x, axis=1, keepdims=True) + x / x[:, :1]
+
+    x = positive((6, columns), dtype)
+    x[0], x[1] = 1e-12, 1e15
+    steps = compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype)
+    divide = NUMBERS["divide"]
+    assert {one.args[10] for one in steps if divide in one.args[0][:, 0]} == divided
 
 
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]

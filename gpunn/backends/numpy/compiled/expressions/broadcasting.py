@@ -6,26 +6,47 @@ import math
 from collections.abc import Sequence
 
 from gpunn.backends.numpy.compiled.expressions.loop import kind_of_input
-from gpunn.expressions import REDUCTIONS, Node, Untraceable, in_order, is_source
+from gpunn.backends.numpy.compiled.expressions.steps import ONE
+from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
+from gpunn.expressions import REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
 
+MANY = 8
+"""Dividing rows with fewer columns takes less time than another loop, which computes inverses."""
+
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
-    """Rewrite nodes so that loops can broadcast their arguments. The elements stay the same.
+    """Rewrite nodes so that loops can broadcast their arguments.
 
-    If an argument has no rows, it is copied until it has the shape of a row. If an argument has
-    rows, such as a sum over the last axis, all axes except the last become rows.
+    The elements stay the same, apart from rounding: an element that is divided by a number of its
+    row is multiplied by the number's inverse, since divisions are slow. (The inverse of a number
+    near the largest of its type is 0.) If an argument has no rows, it is copied until it has the
+    shape of a row. If an argument has rows, such as a sum over the
+    last axis, all axes except the last become rows.
     """
     made: dict[int, Node] = {}
+    inverses: dict[int, Node] = {}
     for node in in_order(nodes):
         args = tuple(made.get(id(each), each) for each in node.args)
         elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
         if elementwise and not all(fits(each, node.shape) for each in args):
             made[id(node)] = rewritten(node, args)
+        elif is_by_rows(node, args):
+            x = base_of(args[1])
+            if id(x) not in inverses:
+                inverses[id(x)] = Node("divide", (ONE, x), x.shape, "float")
+            factor = reshaped(inverses[id(x)], args[1].shape)
+            made[id(node)] = Node("multiply", (args[0], factor), node.shape, "float")
         elif any(each is not before for each, before in zip(args, node.args, strict=True)):
             made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
     return [made.get(id(node), node) for node in nodes]
+
+
+def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
+    """Return whether a node divides rows of at least `MANY` columns, each by one number."""
+    many = node.op == "divide" and node.shape[-1:] >= (MANY,)
+    return many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
 
 
 def fits(argument: Node, shape: Shape) -> bool:

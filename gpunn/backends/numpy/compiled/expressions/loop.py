@@ -20,6 +20,10 @@ from gpunn.typing import Shape
 TILE = 1024
 """Numbers in a tile. A tile fits into the cache, but starting a step for it costs little time."""
 
+FAR = 1 << 20
+"""Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Their
+tiles are smaller, so that the processor can read the next step's tile during a step."""
+
 
 class Loop:
     """One loop over the rows of arrays, for any arrays of the same shapes.
@@ -41,7 +45,9 @@ class Loop:
         rows, columns, itemsize = stage.rows, stage.columns, memory.dtype.itemsize
         lanes = BLOCK_BYTES // itemsize
         unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
-        self._tile = TILE // columns // unit * unit or (unit if unit * columns <= 4 * TILE else 1)
+        numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
+        least = unit if unit * columns <= 4 * TILE else 1
+        self._tile = numbers // columns // unit * unit or least
         self._places = Places(-(-min(self._tile, rows) * columns // lanes) * BLOCK_BYTES)
         self._shared: dict[Input, int] = {}  # places of arrays that are only read
         self._current: dict[int, int] = {}  # places of nodes that this loop has computed
@@ -68,7 +74,8 @@ class Loop:
                     self._free.append(self._current.pop(key))
             if not step.once and not self._memory.is_stored(step.node):
                 registers.add(id(step.node))
-            code.append([step.number, self._result(step), *operands, 0, 0][:5])
+            empty = [0] * (interface.OPERANDS - len(operands))
+            code.append([step.number, self._result(step), *operands, *empty])
         return np.array(code, np.int64)
 
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpunn.backends.numpy.compiled import interface
@@ -26,6 +26,11 @@ JOINED = {
     ("sqrt", "add", 0): "add_to_root",
     ("add", "divide", 1): "divide_by_sum",
     ("add_to_root", "divide", 1): "divide_by_root",
+    **{("multiply_difference", "add", position): "add_scaled_difference" for position in (0, 1)},
+    ("multiply", "multiply_add", 2): "add_products",
+    ("multiply_product", "multiply_add", 2): "add_triple_product",
+    ("multiply", "divide_by_root", 2): "divide_product_by_root",
+    ("divide_product_by_root", "subtract", 1): "subtract_by_root",
 }
 """Functions that compute two functions together. A key has the two functions, and the position of
 the first function's result among the second function's arguments."""
@@ -94,19 +99,28 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Join two functions if only the second function uses the result of the first function."""
+    """Join functions if only the second function uses the result of the first function."""
     uses = Counter(id(base_of(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:
-        for position, argument in enumerate(step.args):
-            first = result.get(id(argument))
-            if first is None or first.once != step.once or uses[id(argument)] > 1:
-                continue
-            function = JOINED.get((first.function, step.function, position))
-            if function is not None and id(argument) not in stored:
-                others = step.args[:position] + step.args[position + 1 :]
-                step = replace(step, function=function, args=(*first.args, *others))
-                del result[id(argument)]
-                break
+        while (found := joinable(step, result, uses, stored)) is not None:
+            function, position = found
+            first = result.pop(id(step.args[position]))
+            others = step.args[:position] + step.args[position + 1 :]
+            step = replace(step, function=function, args=(*first.args, *others))
         result[id(step.node)] = step
     return list(result.values())
+
+
+def joinable(
+    step: Step, earlier: Mapping[int, Step], uses: Mapping[int, int], stored: set[int]
+) -> tuple[str, int] | None:
+    """Return the function that joins a step with an earlier one, and the argument's position."""
+    for position, argument in enumerate(step.args):
+        first = earlier.get(id(argument))
+        if first is None or first.once != step.once or uses[id(argument)] > 1:
+            continue
+        function = JOINED.get((first.function, step.function, position))
+        if function is not None and id(argument) not in stored:
+            return function, position
+    return None

@@ -9,6 +9,7 @@ number are neither read nor written.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -136,7 +137,10 @@ def filled_like(context: Any, block: Any, value: Any) -> Any:
     return filled(block, block, value)
 
 
-def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
+def loaded(
+    builder: Any, block: Block, address: Any, index: Any, count: Any, other: Any = None
+) -> Any:
+    """Generate the instructions of `load_else`, or of `load` without `other`."""
     pointer = pointer_to(builder, block, address, index)
     parameters = [pointer.type, I32, ir.VectorType(I1, block.lanes), block.vector]
     name = f"llvm.masked.load.{block.suffix}.p0"
@@ -146,7 +150,7 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
         block,
         count,
         lambda: builder.load(pointer, align=block.size),
-        lambda mask: builder.call(masked, [pointer, I32(block.size), mask, block.zeros]),
+        lambda mask: builder.call(masked, [pointer, I32(block.size), mask, other or block.zeros]),
     )
 
 
@@ -189,6 +193,17 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
         return loaded(builder, block, *arguments[1:])
 
     return block(dtype, *[types.int64] * 3), generate
+
+
+@intrinsic
+def load_else(context: Any, dtype: Any, address: Any, index: Any, count: Any, other: Any) -> Any:
+    """Return a block as `load` does, but lanes from `count` on are those of the block `other`."""
+    block = block_type(dtype)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return loaded(builder, block, *arguments[1:])
+
+    return block(dtype, *[types.int64] * 3, block), generate
 
 
 @intrinsic
@@ -322,9 +337,14 @@ def largest_of(context: Any, block: Any) -> Any:
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def larger(a: Any, b: Any) -> Any:
-            name = f"llvm.maximum.v{a.type.count}f{block.size * 8}"
-            return builder.call(declared(builder.module, name, a.type, [a.type] * 2), [a, b])
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
-        return folded(builder, block, arguments[0], larger)
+        (value,) = arguments
+        # One test for NaN in all lanes takes fewer instructions than `maximum` for each fold.
+        unordered = builder.fcmp_unordered("uno", value, value)
+        found = builder.bitcast(unordered, ir.IntType(block.lanes))
+        any_nan = builder.icmp_unsigned("!=", found, found.type(0))
+        largest = folded(builder, block, value, larger)
+        return builder.select(any_nan, largest.type(math.nan), largest)
 
     return block.number(block), generate

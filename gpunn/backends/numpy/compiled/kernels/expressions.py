@@ -22,6 +22,7 @@ from gpunn.backends.numpy.compiled.interface import (
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
     MATRIX,
+    OPERANDS,
     ROW_MAXIMUM,
     ROW_SUM,
     ROW_VECTOR,
@@ -32,16 +33,14 @@ from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts, softplus
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, rint, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
-    bits_of,
     block_of,
     block_size,
     block_type,
-    counted_from,
     largest_of,
     load,
+    load_else,
     maximum,
     store,
-    where_at_least,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer
@@ -74,6 +73,11 @@ def tanh_softplus(a: Number) -> Number:
     """Return tanh(log(1 + e^a)), with one exponential and one division."""
     n, d, _power, _y = mish_parts(a)
     return n / d
+
+
+def divide_product_by_root(a: Number, b: Number, c: Number, d: Number) -> Number:
+    """Return a b / (sqrt(c) + d), as in the updates of many optimizers."""
+    return mathematics.divided(a * b, c.call("sqrt") + d)
 
 
 FORMULAS: Mapping[str, Callable[..., Number]] = {
@@ -112,6 +116,11 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "divide_by_sum": lambda a, b, c: c / (a + b),
     "add_to_root": lambda a, b: a.call("sqrt") + b,
     "divide_by_root": lambda a, b, c: mathematics.divided(c, a.call("sqrt") + b),
+    "add_products": lambda a, b, c, d: fma(c, d, a * b),
+    "add_scaled_difference": lambda a, b, c, d: fma(a - b, c, d),
+    "add_triple_product": lambda a, b, c, d, e: fma(d, e, a * b * c),
+    "divide_product_by_root": divide_product_by_root,
+    "subtract_by_root": lambda a, b, c, d, e: e - divide_product_by_root(a, b, c, d),
 }
 
 
@@ -136,7 +145,7 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
             location = builder.inttoptr(address, I64.as_pointer())
             return builder.load(builder.gep(location, [I64(index)]))
 
-        used = [builder.add(places, number(step, k)) for k in range(1, 5)]
+        used = [builder.add(places, number(step, k)) for k in range(1, 2 + OPERANDS)]
         moves = [I64(1), *(number(place, 1) for place in used[1:])]
         offset, blocks = builder.mul(begin, I64(BLOCK_BYTES)), builder.sub(end, begin)
         starts = [
@@ -201,13 +210,11 @@ def copy_rows(
 def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: bool) -> Any:
     """Return the largest or smallest number of a row, or NaN if one is NaN."""
     sign = block_of(dtype, 1 if is_maximum else -1)
-    start = sign * block_of(dtype, vector(dtype, address, first + 1)[first])
-    best = start
-    for i in range(0, size, block_size(dtype)):
-        left = size - i
-        value = sign * load(dtype, address, first + i, left)
-        end = bits_of(dtype, left)
-        best = maximum(best, where_at_least(counted_from(dtype, 0), end, start, value))
+    one = block_of(dtype, vector(dtype, address, first + 1)[first])
+    best = sign * load_else(dtype, address, first, size, one)
+    lanes = block_size(dtype)
+    for i in range(lanes, size, lanes):
+        best = maximum(best, sign * load_else(dtype, address, first + i, size - i, one))
     return largest_of(best) * (1 if is_maximum else -1)
 
 
