@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, suggest
-from gpunn.expressions import ARRAY, Expression, Node, in_order, require_separate_rows
+from gpunn.expressions import (
+    ARRAY,
+    REDUCTIONS,
+    Expression,
+    Node,
+    base_of,
+    in_order,
+    require_separate_rows,
+    substituted,
+)
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.stand_ins import StandIn, Tracer
@@ -63,8 +72,10 @@ class Formula:
     result: Node
     plans: dict[Any, Any] = field(default_factory=dict)
     """Backward passes, by the gradients that they compute."""
-    expressions: dict[tuple[Node, ...], Expression] = field(default_factory=dict)
-    """Functions that passes compute in one operation, by the nodes of their results."""
+    expressions: dict[Any, tuple[Expression, list[Node]]] = field(default_factory=dict)
+    """Results of `expression` by its arguments."""
+    sums: dict[Node, Node] = field(default_factory=dict)
+    """Sums, maxima and minima of rows, and the nodes of the arrays in which passes keep them."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         steps = [
@@ -74,6 +85,37 @@ class Formula:
             for step in self.steps
         ]
         return replace(self, steps=steps)
+
+    def expression(
+        self, results: tuple[Node, ...], kept: tuple[Node, ...], keeps: bool
+    ) -> tuple[Expression, list[Node]]:
+        """Return the expression of results, and the nodes of arrays that it also sets.
+
+        The expression reads sums of rows that are already `kept` in arrays. With `keeps`, it also
+        sets arrays of the other sums that it computes.
+        """
+        key = results, kept, keeps
+        if key not in self.expressions:
+            replaced = {id(node): array for node, array in self.sums.items() if array in kept}
+            sums = [
+                each
+                for each in in_order(results if keeps else ())
+                if each.op in REDUCTIONS and each.shape == self.x.shape[:1]
+            ]
+            nodes = substituted(self.graph, [*results, *sums], replaced)
+            roots, arrays = nodes[: len(results)], list[Node]()
+            needed, known = in_order(roots), [*map(base_of, roots), *kept]
+            for node, each in zip(sums, nodes[len(results) :], strict=True):
+                if each in needed and each not in known:
+                    roots.append(each)
+                    if node not in self.sums:
+                        name = f"sum_{len(self.sums)}"
+                        array = self.graph.node(ARRAY, shape=each.shape, kind="float", data=name)
+                        self.sums[node] = array
+                    arrays.append(self.sums[node])
+            inputs = [each for each in in_order(roots) if each.op == ARRAY]
+            self.expressions[key] = Expression(tuple(inputs), tuple(roots)), arrays
+        return self.expressions[key]
 
     def calls(self) -> list[Call]:
         return [step for step in self.steps if isinstance(step, Call)]

@@ -1,8 +1,8 @@
 """Forward and backward passes of a `Formula`, by operations of the backend.
 
-Between two steps, one operation `compute` sets the arrays that the next step reads. The results of
-functions are not kept for the backward pass: it computes the functions again from x, the parameters
-and the outputs of steps.
+Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
+pass computes functions again from x, the parameters and the outputs of steps; only sums, maxima and
+minima of rows are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpunn.errors import ArgumentError
-from gpunn.expressions import ARRAY, Expression, Node, gradients, in_order
+from gpunn.expressions import ARRAY, Node, gradients, in_order
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.layers import views
 from gpunn.layers.base import Layer
@@ -152,12 +152,13 @@ class Passes:
 
     def _compute(self, outs: Mapping[Node, Array]) -> None:
         if outs:
-            results, known = tuple(outs), self._formula.expressions
-            if results not in known:
-                known[results] = Expression(tuple(arrays_of(results)), results)
-            expression = known[results]
-            arrays = tuple(self._arrays[each] for each in expression.inputs)
-            self._ops.compute(expression, arrays, tuple(outs.values()))
+            kept = tuple(each for each in self._formula.sums.values() if each in self._arrays)
+            keeps = self._workspace.training
+            expression, sums = self._formula.expression(tuple(outs), kept, keeps)
+            inputs = tuple(self._arrays[each] for each in expression.inputs)
+            own = {each: self._buffer(each, str(each.data)) for each in sums}
+            self._ops.compute(expression, inputs, (*outs.values(), *own.values()))
+            self._arrays |= own
 
     def _flat(self, array: Array, name: str = "") -> Array:
         """Return an array as a matrix: all axes but the last are rows."""

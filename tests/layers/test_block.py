@@ -19,6 +19,7 @@ from gpunn.backends import Backend
 from gpunn.backends.recording import record
 from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError, ArgumentTypeError, SettingError
+from gpunn.expressions import in_order
 from gpunn.initializers import Ones
 from gpunn.layers import Block, Chain, Dense, Layer
 from gpunn.parameters import ParameterSpec
@@ -264,7 +265,7 @@ def test_layers_that_are_called_in_each_step(inner):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def trace(layer, shape, backend, wants_input_gradient=True):
+def operations(layer, shape, backend, wants_input_gradient=True):
     attached(layer, shape, backend)
     workspace = Workspace(backend, "float64", ROWS, training=True)
     x = backend.from_host(np.ones((ROWS, *shape)), "float64")
@@ -274,7 +275,26 @@ def trace(layer, shape, backend, wants_input_gradient=True):
         gradient = backend.from_host(np.ones(y.shape), "float64")
         layer.backward(x, y, gradient, workspace, wants_input_gradient)
 
-    return [one.name for one in record(passes, backend)]
+    return record(passes, backend)
+
+
+def trace(*arguments, **options):
+    return [one.name for one in operations(*arguments, **options)]
+
+
+def softmax_gate(self, xp, x):
+    z = self.a(x)
+    power = xp.exp(z - xp.max(z, axis=1, keepdims=True))
+    return x + x * power / xp.sum(power, axis=1, keepdims=True)
+
+
+def test_sums_of_rows_are_computed_once(host_backend):
+    recorded = operations(block(softmax_gate, a=Dense(4)), (4,), host_backend)
+    computed = [one.args[0].results for one in recorded if one.name == "compute"]
+    assert len(computed) == 3  # y, the gradient of the inner layer's output, and dL/dx
+    functions = [node.op for results in computed for node in in_order(results)]
+    assert functions.count("row_maximum") == 1
+    assert functions.count("row_sum") == 2  # of the softmax, and of its chain rule
 
 
 def test_only_what_is_needed_is_computed(host_backend):
