@@ -14,6 +14,7 @@ and similar methods.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import math
@@ -243,6 +244,20 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 def is_built_in(cls: type) -> bool:
     """Return whether a class is part of gpunn, not a custom class."""
     return cls.__module__.partition(".")[0] == "gpunn"
+
+
+def is_constant(cls: type) -> bool:
+    """Return whether objects of a class never change: built-in, frozen, and only with numbers."""
+    return is_built_in(cls) and _has_only_numbers(cls)
+
+
+@functools.cache
+def _has_only_numbers(cls: type) -> bool:
+    parameters = getattr(cls, "__dataclass_params__", None)
+    frozen = parameters is not None and parameters.frozen
+    return frozen and all(
+        each.type in ("float", "int", "bool", "str") for each in dataclasses.fields(cls)
+    )
 
 
 def _is_data(value: object) -> bool:

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from gpunn.backends.placeholder import operands
-from gpunn.configurable import Configurable, field_names
+from gpunn.configurable import Configurable, field_names, is_constant
 from gpunn.errors import ArgumentError
 from gpunn.expressions.objects import elements, same
 from gpunn.expressions.tracing import shared_traces
@@ -313,6 +313,8 @@ def fields_of(part: object, known: dict[int, object] | None = None) -> list[tupl
 
     def visit(part: object) -> None:
         if part is None or isinstance(part, (str, float, int)) or id(part) in known:
+            return
+        if is_constant(type(part)):
             return
         known[id(part)] = part
         if isinstance(part, list | tuple):

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from gpunn.attributes import fixed_attribute
 from gpunn.backends.recording import fields_of
-from gpunn.configurable import Configurable, is_built_in, known, resolve
+from gpunn.configurable import Configurable, is_built_in, is_constant, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
 from gpunn.expressions.objects import described, elements, inner_states, kept_classes, same
@@ -351,6 +351,8 @@ def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashab
             return numbers[id(value)]
         if isinstance(value, list | tuple | dict):
             return type(value), len(value)  # `attributes` also contains the elements
+        if isinstance(value, Hashable) and is_constant(type(value)):
+            return value
         if isinstance(value, Configurable):
             return (type(value),)  # `attributes` also contains the fields
         return described(value)
