@@ -182,7 +182,9 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
     >>> gpunn.schedules.as_schedule({"name": "cosine", "rate": 0.1})
     Cosine(rate=0.1, final=0.0)
     """
-    if isinstance(value, (Schedule, str, Mapping, type)):  # in the order of their frequency
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, str | Mapping | type):
         return resolve(Schedule, value, argument)
     return Constant(check_number(argument, value, at_least=0))
 
