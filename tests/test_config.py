@@ -81,11 +81,7 @@ BASES = {
         ("digits", "data=digits", "data: expected a table; got 'digits'"),
         ("digits", "data.validation_fraction=1", "data.validation_fraction: ... < 1; got 1"),
         ("digits", "data.validation_fraction=nan", "data.validation_fraction: ... < 1; got nan"),
-        (
-            "digits",
-            "data={dataset='npz', path='a', X_test='A'}",
-            "data.y_test: ... 'X_test'",
-        ),
+        ("digits", "data={dataset='npz', path='a', X_test='A'}", "data.y_test: ... 'X_test'"),
         (
             "digits",
             "data={dataset='npy', path='a', target_path='b', test_target_path='c'}",
@@ -127,11 +123,7 @@ BASES = {
         ("digits", "model.layer=[]", "model.layer: unknown key ... 'layers'?"),
         ("digits", "model.layers=dense", "model.layers: expected a list; got 'dense'"),
         ("digits", "model.layers=[]", "model.layers: expected a list of length >= 1; got []"),
-        (
-            "digits",
-            "model.layers=['flatten', 5]",
-            "model.layers[1]: expected a string or a table; got",
-        ),
+        ("digits", "model.layers=['flatten', 5]", "model.layers[1]: expected a string or a table"),
         ("digits", "model.name=tabm", "model.layers: cannot be combined with"),
         ("digits", "model.parameters.a=1", "model.parameters: only for a tabular"),
         ("digits", "model={name=3}", "model.name: expected a string"),
@@ -139,11 +131,7 @@ BASES = {
         ("tabm", "training.epoch=3", "training.epoch: unknown key ... 'epochs'?"),
         ("digits", "training.epochs=0", "training.epochs: expected an integer >= 1; got 0"),
         ("digits", "training.epochs='3'", "training.epochs: expected an integer; got '3'"),
-        (
-            "digits",
-            "training.metrics=accuracy",
-            "training.metrics: expected a list; got 'accuracy'",
-        ),
+        ("digits", "training.metrics=accuracy", "training.metrics: expected a list"),
         ("digits", "training.class_weight=even", "training.class_weight: ... 'balanced'"),
         ("digits", "training.class_weight={0='x'}", "training.class_weight.0: ... number; got 'x'"),
         ("digits", "training.class_weight={3=-1}", "training.class_weight.3: ... >= 0; got -1"),

@@ -106,11 +106,7 @@ def test_resolve_keeps_the_object_itself():
     [
         ("circle", ArgumentError, "shape.radius: 'circle' needs this parameter"),
         (Circle, ArgumentError, "shape.radius: 'circle' needs this parameter"),
-        (
-            {"name": "circle", "radius": 0},
-            ArgumentError,
-            "shape.radius: expected a number > 0; got 0",
-        ),
+        ({"name": "circle", "radius": 0}, ArgumentError, "shape.radius: expected a number > 0"),
         ({"name": "circle", "radius": "1"}, ArgumentError, "shape.radius: expected a number"),
         (
             {"name": "circle", "radius": 1, "raduis": 2},

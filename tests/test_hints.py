@@ -16,11 +16,7 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
     [
         ("Loss", "categorical_crossentropy", "use 'softmax_cross_entropy'"),
         ("Loss", "sparse_categorical_crossentropy", "use 'softmax_cross_entropy'"),
-        (
-            "Loss",
-            "cross_entropy",
-            "use 'softmax_cross_entropy' for classes, 'binary_cross_entropy'",
-        ),
+        ("Loss", "cross_entropy", "use 'softmax_cross_entropy' for classes"),
         ("Loss", "CrossEntropyLoss", "use 'softmax_cross_entropy' for classes"),
         ("Loss", "mse", "use 'mean_squared_error'"),
         ("Loss", "MSELoss", "use 'mean_squared_error'"),

@@ -212,11 +212,7 @@ def test_one_hot_columns_name_the_classes():
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        (
-            ["a", "b", "c"],
-            DataError,
-            "2 outputs is for 2 classes; got 3: 'a', 'b', 'c'.*=3 in the last layer",
-        ),
+        (["a", "b", "c"], DataError, "2 outputs is for 2 classes; got 3: 'a', 'b', 'c'.*=3"),
         (["a", "a"], ArgumentError, "a name occurs twice"),
         ("ab", ArgumentTypeError, "expected a list of strings; got 'ab'"),
         ([0, 1], ArgumentTypeError, "expected a list of strings"),
@@ -241,9 +237,7 @@ def test_more_outputs_than_named_classes_do_not_train(loss):
 
 
 def test_feature_names_that_do_not_fit():
-    with pytest.raises(
-        ArgumentError, match=r"one name per input, for inputs of shape \(3,\); got 2"
-    ):
+    with pytest.raises(ArgumentError, match=r"one name per input, for inputs of shape \(3,\)"):
         network().feature_names = ["a", "b"]
 
 

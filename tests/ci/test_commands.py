@@ -128,17 +128,9 @@ def test_the_quick_run_starts_no_device(start):
 @pytest.mark.parametrize(
     ("apt_get", "variables", "said"),
     [
-        (
-            'echo "apt-get $*" >&2',
-            {},
-            "apt-get install -qq --no-install-recommends chromium",
-        ),
+        ('echo "apt-get $*" >&2', {}, "apt-get install -qq --no-install-recommends chromium"),
         ("[[ $1 == update ]] || exit 100", {}, "The installation failed"),
-        (
-            "exit 1",
-            {"GPUNN_INSTALL_BROWSER": "no"},
-            "GPUNN_INSTALL_BROWSER=no: tests of",
-        ),
+        ("exit 1", {"GPUNN_INSTALL_BROWSER": "no"}, "GPUNN_INSTALL_BROWSER=no: tests of"),
         (None, {}, "Install Chromium or Chrome, or name one with GPUNN_BROWSER"),
     ],
 )

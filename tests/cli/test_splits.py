@@ -143,10 +143,7 @@ def test_numbers_in_files(dataset, kind, gpunn):
     [
         ({"split": "group=g"}, "visits.npz: has no array 'g'"),
         ({"split": "group=y"}, "data.split: column 'y' is the target"),
-        (
-            {"split": "group=X"},
-            r"array 'X' for the split: expected shape \(4,\), one value per row",
-        ),
+        ({"split": "group=X"}, r"array 'X' for the split: expected shape \(4,\), one value per"),
         (
             {"split": "time=t", "test_fraction": 0.0},
             "data.split: no rows are held out; set 'validation_fraction' or 'test_fraction'",
@@ -218,11 +215,7 @@ def test_parts_in_files_that_overlap(caplog, split, changes, said):
         ({"seen": ""}, "time=seen", "line 2, column 'seen': the time is missing here, and in 239"),
         ({"seen": "2026-01-01"}, "time=seen", "data.split = 'time=seen': all rows have the same"),
         ({"patient_id": ""}, "group=patient_id", "line 2, column 'patient_id': the group is miss"),
-        (
-            {"patient_id": "P1"},
-            "group=patient_id",
-            "'group=patient_id': all rows belong to one group",
-        ),
+        ({"patient_id": "P1"}, "group=patient_id", "'group=patient_id': all rows belong to one"),
         ({}, "time=kind", "line 2, column 'kind': expected a date .*; got 'a'"),
     ],
 )

@@ -76,10 +76,7 @@ def test_training_ignores_the_table(gpunn, sweep):
         (["digits.toml", "--trials", "0"], "--trials"),
         (["digits.toml", "--set", "sweep.trails=3"], "sweep.trails: unknown key; did you mean"),
         (["digits.toml", "--set", "sweep.pruner=mean"], "sweep.pruner: there is no pruner"),
-        (
-            ["digits.toml", "--set", "sweep.parameters={}"],
-            "sweep.parameters: expected at least one",
-        ),
+        (["digits.toml", "--set", "sweep.parameters={}"], "sweep.parameters: expected at least"),
         (["digits.toml", "--output", "digits.toml"], "digits.toml"),
     ],
 )

@@ -292,28 +292,19 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=since", "the target 'since' contains dates; choose a column"),
         ("--target=city", "line 3, column 'city': the target is missing here, and in 9 other"),
         ("--target=left --target=rent", "line 2, column 'left': the target must be a num"),
-        (
-            "--target=rent --target=left",
-            "or train a separate network for this target: several targ",
-        ),
+        ("--target=rent --target=left", "or train a separate network for this target: several"),
         (
             "--target=left --set=training.loss=huber",
             "line 2, column 'left': the target must be a number, because of the loss 'huber'; got",
         ),
-        (
-            "--target=left --set=data.columns.city=number",
-            "line 2, column 'city': expected a number; got",
-        ),
+        ("--target=left --set=data.columns.city=number", "line 2, column 'city': expected"),
         ("--target=left --column=left=number", "columns.left: this column is the target"),
         ("--target=left --set=data.columns.town=number", "data.columns: there is no column"),
         (
             "--target=left --set=data.columns.city=text",
             "data.columns.city: there is no kind 'text'; did you mean 'datetime'? (valid: 'boo",
         ),
-        (
-            "--target=left --set=data.standardize=true",
-            "data.standardize: cannot be used for a table",
-        ),
+        ("--target=left --set=data.standardize=true", "data.standardize: cannot be used"),
         ("--target=left --set=data.decimal=;", "data.decimal: expected"),
         ("--target=left --set=model.parameters.dropuot=1", "did you mean 'dropout'?"),
         ("--target=left --set=model.parameters.epochs=0", "model.parameters.epochs: expected"),
@@ -322,10 +313,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
             "--target=left --set=training.loss=binary_cross_entropy",
             "do not fit 'binary_cross_entropy'; choose 'softmax_cross_entropy'",
         ),
-        (
-            "--target=rent --set=training.loss=poisson",
-            "do not fit 'poisson'; choose 'mean_squared_error'",
-        ),
+        ("--target=rent --set=training.loss=poisson", "do not fit 'poisson'; choose"),
         ("--target=left --set=data.validation_fraction=0", "set data.validation_fraction"),
     ],
 )
@@ -354,16 +342,10 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
         (range(20), "the target 'z' is '2' in every row"),
         (["a", "a", "a", "a"], "the target 'y' is 'a' in every row, so there is nothing to learn"),
         (["1.5", "1.5", "1.50"], "the target 'y' is '1.5' in every row, so there is nothing to"),
-        (
-            ["a" * 300, "b", "a", "b"],
-            "line 2, column 'y': expected a class name",
-        ),
+        (["a" * 300, "b", "a", "b"], "line 2, column 'y': expected a class name"),
         (["a", "a", "a", "b"], "the class 'b' has only one row"),
         (["1.5", "2.5", "inf", "1"], "line 4, column 'y': expected a finite number; got inf"),
-        (
-            [*map(str, range(30)), "12a"],
-            "line 32, column 'y': the target must be a number, as",
-        ),
+        ([*map(str, range(30)), "12a"], "line 32, column 'y': the target must be a number, as"),
     ],
 )
 def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
@@ -417,11 +399,7 @@ NOT_EVALUATED = ("evaluate",)
             "the column 'city' (did you mean 'City'?) is missing",
             NOT_PREDICTED,
         ),
-        (
-            {"left": "maybe"},
-            "line 2, column 'left': 'maybe' is not a class of",
-            NOT_EVALUATED,
-        ),
+        ({"left": "maybe"}, "line 2, column 'left': 'maybe' is not a class of", NOT_EVALUATED),
         ({"left": ""}, "line 2, column 'left': the target is missing", NOT_EVALUATED),
         ({"left": None}, "there is no target column 'left'", NOT_EVALUATED),
     ],

@@ -248,10 +248,7 @@ def link(target):
             lambda photos: [(photos / a).rename(photos / b) for a, b in SPLIT],
             r"photos: has a folder for each split; load one of these, such as .*train",
         ),
-        (
-            lambda photos: photos.rename(photos.parent / "x"),
-            r"photos: expected a folder of images; there is",
-        ),
+        (lambda photos: photos.rename(photos.parent / "x"), r"photos: expected a folder of images"),
     ],
 )
 def test_folders_that_cannot_be_read(photos, spoil, message):
@@ -285,9 +282,7 @@ def test_arguments(photos, options, message):
 
 def test_without_pillow(photos, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL.Image", None)
-    with pytest.raises(
-        GpunnError, match=r"reading image files needs .* pip install '\.\[images\]'"
-    ):
+    with pytest.raises(GpunnError, match=r"reading image files needs .* pip install"):
         load_images(photos)
 
 

@@ -29,19 +29,13 @@ def raw(*layers: object) -> dict:
         ("model.layers.1.bias=1", "model.layers[1].bias: expected True or False"),
         ("model.layers.1={name='dense'}", "model.layers[1].units: 'dense' needs this parameter"),
         ("model.layers.1={units=3}", "model.layers[1]: expected a name, a table with the key"),
-        (
-            "model.layers.2.rate=1.0",
-            "model.layers[2].rate: expected a number >= 0 and < 1; got 1.0",
-        ),
+        ("model.layers.2.rate=1.0", "model.layers[2].rate: expected a number >= 0 and < 1"),
         ("model.layers.2=droput", "model.layers[2]: there is no layer 'droput'; did you mean"),
         ("training.loss=softmax", "training.loss: there is no loss 'softmax'"),
         ("training.loss=json:JSONEncoder", "training.loss: importing 'json:JSONEncoder' runs"),
         ("training.optimizer=adm", "training.optimizer: there is no optimizer 'adm'; did you mean"),
         ("training.optimizer.learning_rte=1", "training.optimizer.learning_rte: 'adam' has no"),
-        (
-            "training.optimizer.learning_rate=-1",
-            "training.optimizer.learning_rate: expected a number >= 0",
-        ),
+        ("training.optimizer.learning_rate=-1", "training.optimizer.learning_rate: expected"),
         (
             "training.optimizer.learning_rate.rat=1",
             "training.optimizer.learning_rate.rat: 'constant' has no such parameter; did you mean",

@@ -80,11 +80,7 @@ def test_several_targets():
     ("cells", "classes", "problem"),
     [
         (["a", None], ["a", "b"], "row 1, column 'y': the target is missing"),
-        (
-            [1.0, np.nan, np.nan],
-            None,
-            "row 1, column 'y': the target is missing here, and in 1",
-        ),
+        ([1.0, np.nan, np.nan], None, "row 1, column 'y': the target is missing here, and in 1"),
         (["a", "c"], ["a", "b"], "row 1, column 'y': 'c' is not a class of the training data"),
         ([1, "x"], None, "row 1, column 'y': the target must be a number; got 'x'"),
         ([1, np.inf], None, "row 1, column 'y': expected a finite number"),

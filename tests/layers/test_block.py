@@ -151,19 +151,10 @@ class Own(Block):
 @pytest.mark.parametrize(
     ("formula", "message"),
     [
-        (
-            lambda self, x: x @ self.values["weights"],
-            r"matmul: the shapes \(rows, 4\) and \(5, 3\)",
-        ),
-        (
-            lambda self, x: x * self.values["weights"],
-            r"multiply: the shapes \(rows, 4\) and \(5, 3\)",
-        ),
+        (lambda self, x: x @ self.values["weights"], r"matmul: the shapes \(rows, 4\)"),
+        (lambda self, x: x * self.values["weights"], r"multiply: the shapes \(rows, 4\)"),
         (lambda self, x: x * self.values["weight"], r"declares no .*; did you mean 'weights'"),
-        (
-            lambda self, xp, x: xp.max(x, axis=1),
-            r"\(rows, features\); got \(rows,\)\. Use keepdims",
-        ),
+        (lambda self, xp, x: xp.max(x, axis=1), r"\(rows, features\); got \(rows,\)\. Use"),
     ],
 )
 def test_errors_name_shapes_and_parameters(formula, message):

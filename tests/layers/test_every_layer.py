@@ -167,10 +167,7 @@ IMPOSSIBLE = {
         (lambda: layers.Dense(0), "units: expected an integer >= 1; got 0"),
         (lambda: layers.Dense(2, "rleu"), "activation: there is no activation 'rleu'; did"),
         (lambda: layers.Dense(2, initializer="hee"), "initializer: there is no initializer"),
-        (
-            lambda: layers.Dense(3, learning_rate_factor=-1),
-            "learning_rate_factor: expected a number >=",
-        ),
+        (lambda: layers.Dense(3, learning_rate_factor=-1), "learning_rate_factor: expected"),
         (lambda: layers.OneHot([]), "sizes: expected the number of codes"),
         (lambda: layers.OneHot([3, 1]), r"sizes\[1\]: expected an integer >= 2; got 1"),
         (lambda: layers.OneHot([3, 4], on=[1.0]), "on: .* each of the 4 outputs; got 1"),
@@ -209,10 +206,7 @@ IMPOSSIBLE = {
         (lambda: layers.Dense(2.5), "units: expected an integer; got 2.5"),
         (lambda: layers.Dense(2, "relu", "no"), "bias: expected True or False; got 'no'"),
         (lambda: layers.Dense(2, bias_initializer=3), "bias_initializer: expected a nam"),
-        (
-            lambda: layers.Dense(3, learning_rate_factor=None),
-            "learning_rate_factor: expected a num",
-        ),
+        (lambda: layers.Dense(3, learning_rate_factor=None), "learning_rate_factor: expected"),
         (lambda: layers.Dense(3, weight_decay_factor={"biases": "1"}), r"weight_decay_factor\['bi"),
         (lambda: layers.OneHot("34"), "sizes: expected a list of integers"),
         (lambda: layers.PiecewiseLinearEmbedding([]), "edges: expected a list of"),

@@ -16,7 +16,5 @@ def batches(epoch):
 @pytest.mark.parametrize("given", [batches, batches(0)], ids=["function", "generator"])
 @pytest.mark.parametrize("made", [MLPClassifier, RealMLPClassifier])
 def test_batches_are_not_rows(made, given):
-    with pytest.raises(
-        ArgumentTypeError, match=r"X: expected all rows in one array or table; got .*Trainer"
-    ):
+    with pytest.raises(ArgumentTypeError, match=r"X: expected all rows in one array or table"):
         made().fit(given, Y)

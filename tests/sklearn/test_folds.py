@@ -56,20 +56,14 @@ def test_groups_with_one_class_each():
 
 def test_a_class_in_one_fold():
     labels = np.where(np.arange(ROWS) == 7, 3, LABELS)
-    with pytest.warns(
-        GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one fold"
-    ):
+    with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one"):
         folds_of(COUNT, ROWS, 0, labels, None, None)
 
 
 @pytest.mark.parametrize(
     ("weights", "split_by", "problem"),
     [
-        (
-            np.arange(ROWS) < 4,
-            None,
-            "n_cv: 5 folds need at least 5 rows with a weight above 0; got",
-        ),
+        (np.arange(ROWS) < 4, None, "n_cv: 5 folds need at least 5 rows with a weight above 0"),
         (None, ("group", np.arange(9)), "groups: expected one value for each of 103 rows; got 9"),
         (None, ("group", np.arange(ROWS) % 4), "groups: 5 folds need at least 5 groups; got 4"),
         (

@@ -120,10 +120,7 @@ def test_cross_validation(estimator, routing, splits):
         ({"groups": GROUPS, "X_val": X, "y_val": y}, "groups: cannot be combined with X_val"),
         ({"times": TIMES, "X_val": X, "y_val": y}, "times: cannot be combined with X_val"),
         ({"groups": GROUPS[:9]}, "groups: expected one value for each of 100 rows; got 9"),
-        (
-            {"times": X},
-            r"times: expected shape \(rows,\), one value for each row; got shape \(100,",
-        ),
+        ({"times": X}, r"times: expected shape \(rows,\), one value for each row; got shape"),
         ({"groups": [None] * ROWS}, "row 0, column 'groups': the group is missing here"),
         ({"times": [*TIMES[1:], np.nan]}, "row 99, column 'times': the time is missing here"),
         ({"times": ["soon"] * ROWS}, "row 0, column 'times': expected a date"),

@@ -120,7 +120,5 @@ def test_more_dimensions_than_an_array_has(tmp_path):
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
     model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, "numpy")
     for reader in (read_safetensors, partial(gpunn.interchange.load_state_dict, model)):
-        with pytest.raises(
-            ModelFileError, match=r"a\.safetensors: contains an array that NumPy does not support"
-        ):
+        with pytest.raises(ModelFileError, match=r"a\.safetensors: contains an array that NumPy"):
             reader(path)

@@ -135,9 +135,7 @@ def test_permissions_follow_the_umask(path):
 
 def test_the_folder_of_a_run(tmp_path):
     model = small()
-    with pytest.raises(
-        ModelFileError, match=r"final\.safetensors: there is no such file; expected"
-    ):
+    with pytest.raises(ModelFileError, match=r"final\.safetensors: there is no such file"):
         gpunn.load_model(tmp_path, "numpy")
     model.save(tmp_path / "best.safetensors")
     with pytest.raises(ModelFileError, match=r"has: best\.safetensors.*gpunn train .* --res"):
@@ -193,11 +191,7 @@ VALUES, REBUILT = "can't rebuild the network: values: ", "can't rebuild the netw
         ),
         ({}, {"layers": []}, f"{REBUILT}layers: expected a list of at least one layer"),
         ({}, {"layers": [{"name": "unheard_of"}]}, f"{REBUILT}there is no layer 'unheard_of'"),
-        (
-            {},
-            {"layers": [{"name": "dense", "units": 2, "size": 1}]},
-            rf"{REBUILT}layers\[0\].size",
-        ),
+        ({}, {"layers": [{"name": "dense", "units": 2, "size": 1}]}, rf"{REBUILT}layers\[0\].size"),
         ({}, {"input_shape": [0]}, f"{REBUILT}input_shape: expected an integer"),
         ({}, {"dtype": "float16"}, f"{REBUILT}dtype: expected 'float32' or 'float64'"),
         ({}, {"seed": -1}, f"{REBUILT}seed"),

@@ -181,10 +181,7 @@ def test_another_configuration_is_another_sweep(opened):
     opened()
     opened("sweep.trials=30", "backend=auto")
     for setting, problem in [
-        (
-            "training.epochs=9",
-            "training.epochs: the sweep in .*sweep has 2 and cannot continue with",
-        ),
+        ("training.epochs=9", "training.epochs: the sweep in .*sweep has 2 and cannot continue"),
         ("sweep.seed=9", "sweep.seed: the sweep in"),
         ("sweep.parameters.seed={low=0, high=1}", "sweep.parameters.seed"),
     ]:

@@ -83,11 +83,7 @@ NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a",
             "rent",
             "rent: the target is a difference of 'floor' and 'a'",
         ),
-        (
-            {"per_m2": RENT / FLATS["area"]},
-            "rent",
-            "rent: the target is the product of 'area' and 'per_m2'",
-        ),
+        ({"per_m2": RENT / FLATS["area"]}, "rent", "rent: the target is the product of 'area'"),
         (
             {"all": RENT * FLATS["rooms"]},
             "rent",

@@ -139,10 +139,7 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
         ({"metric": "roc_auc"}, "metric: there is no metric 'roc_auc'; use 'auc'"),
         ({"metric": "r2"}, "metric: 'r2' evaluates numbers, so it does not fit classification"),
         ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' evaluates numbers"),
-        (
-            {"metric": "f1", "outputs": 3},
-            "metric: 'f1' evaluates one of two classes, but .* 3 outputs",
-        ),
+        ({"metric": "f1", "outputs": 3}, "metric: 'f1' evaluates one of two classes, but .* 3"),
         ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' evaluates classes"),
         ({"target_transform": "log"}, "target_transform: only for regression; got 'log'"),
         ({"target_transform": "sqrt"}, "target_transform: there is no target_transform 'sqrt'"),

@@ -90,11 +90,7 @@ class CalledSeconds(Metric):
         ({"loss": 3}, ArgumentTypeError, "loss: expected a name"),
         ({"optimizer": "adm"}, ArgumentError, "optimizer: there is no optimizer 'adm'"),
         ({"metrics": ["accuracy", "acc"]}, ArgumentError, r"metrics\[1\]: there is no metric"),
-        (
-            {"metrics": [CalledSeconds()]},
-            ArgumentError,
-            "expected distinct names other than 'loss' and",
-        ),
+        ({"metrics": [CalledSeconds()]}, ArgumentError, "expected distinct names other than"),
         ({"metrics": None}, ArgumentTypeError, "metrics: expected a list.*got None"),
         ({"metrics": "accuracy"}, ArgumentTypeError, "metrics: expected a list.*got 'accuracy'"),
     ],
@@ -112,9 +108,7 @@ def test_the_model_must_be_a_network():
 
 def test_outputs_must_be_a_vector():
     model = network(layers.Rescaling(), input_shape=(2, 3))
-    with pytest.raises(
-        ArgumentError, match=r"got the output shape \(2, 3\). Add gpunn.layers.Flatten"
-    ):
+    with pytest.raises(ArgumentError, match=r"got the output shape \(2, 3\). Add"):
         gpunn.Trainer(model, "mean_squared_error")
 
 
@@ -133,11 +127,7 @@ def test_outputs_must_be_a_vector():
         ({"callbacks": None}, ArgumentTypeError, "callbacks: expected a list.*got None"),
         ({"callbacks": EarlyStopping()}, ArgumentTypeError, "callbacks: expected a list"),
         ({"callbacks": ["early_stoping"]}, ArgumentError, r"callbacks\[0\]: .*'early_stopping'"),
-        (
-            {"validation_split": 1},
-            ArgumentError,
-            "validation_split: expected a number >= 0 and < 1; got 1",
-        ),
+        ({"validation_split": 1}, ArgumentError, "validation_split: expected a number >= 0 and <"),
         ({"validation_split": -0.1}, ArgumentError, "validation_split: expected a number >= 0"),
         ({"validation_split": 0.001, "X": X[:3], "y": Y[:3]}, DataError, "has only one row"),
         (
@@ -146,17 +136,9 @@ def test_outputs_must_be_a_vector():
             "validation_split: can't be combined with validation_data",
         ),
         ({"validation_data": X}, ArgumentError, r"validation_data: expected a tuple \(X, y\)"),
-        (
-            {"validation_data": (X,)},
-            ArgumentError,
-            r"expected a tuple \(X, y\).*got a tuple of length 1",
-        ),
+        ({"validation_data": (X,)}, ArgumentError, r"expected a tuple \(X, y\).*got a tuple"),
         ({"validation_data": (X, Y, ONES, ONES)}, ArgumentError, "validation_data: expected"),
-        (
-            {"validation_data": (X[:, :2], Y)},
-            DataError,
-            r"^validation X: this network expects shape \(rows, 4\)",
-        ),
+        ({"validation_data": (X[:, :2], Y)}, DataError, r"^validation X: this network expects"),
         ({"validation_data": (X, Y[:-1])}, DataError, "^validation y: expected 50 rows"),
         ({"validation_data": (X, Y + 1)}, DataError, "^validation y: labels must be from 0 to 2"),
         ({"validation_data": (X, Y, -ONES)}, DataError, "^validation sample_weight: expected num"),
@@ -185,11 +167,7 @@ def test_outputs_must_be_a_vector():
         ({"class_weight": {5: 1}}, ArgumentError, "class_weight: there is no class 5"),
         ({"class_weight": "fair"}, ArgumentError, "class_weight: expected a mapping or"),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they give"),
-        (
-            {"callbacks": [EarlyStopping()]},
-            ArgumentError,
-            "no metric 'val_loss' without validation data",
-        ),
+        ({"callbacks": [EarlyStopping()]}, ArgumentError, "no metric 'val_loss' without"),
         (
             {"optimizer": SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss")))},
             ArgumentError,

@@ -17,10 +17,7 @@ def run(code, **environment):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (
-            "import cupy, emulated_cuda\nemulated_cuda.install()",
-            "before the first `import cupy`",
-        ),
+        ("import cupy, emulated_cuda\nemulated_cuda.install()", "before the first `import cupy`"),
         (
             "import emulated_cuda\nfrom emulated_cuda import cupy_private\n"
             "cupy_private.CUPY_VERSION = '14.1.9'\nemulated_cuda.install()",

@@ -157,10 +157,7 @@ def test_a_weight_of_zero_and_a_large_bias():
 @pytest.mark.parametrize(
     ("layers", "problem"),
     [
-        (
-            [Dense(4, "tanh"), Dense(2)],
-            "layer 'dense_1': 8-bit integers do not support this layer here",
-        ),
+        ([Dense(4, "tanh"), Dense(2)], "layer 'dense_1': 8-bit integers do not support this layer"),
         ([Residual([Dense(4)]), Dense(2)], "not support this layer here; use convolution"),
         ([Dense(4, "relu"), Rescaling(2), Activation("relu")], "layer 'rescaling_1': 8-bit"),
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),

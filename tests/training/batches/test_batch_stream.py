@@ -458,11 +458,7 @@ GOOD = (X[:SIZE], Y[:SIZE])
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (
-            (X[:SIZE, :3], Y[:SIZE]),
-            DataError,
-            r"batch 2 of epoch 1: X: this network expects shape",
-        ),
+        ((X[:SIZE, :3], Y[:SIZE]), DataError, r"batch 2 of epoch 1: X: this network expects shape"),
         ((X[:SIZE], Y[:4]), DataError, "batch 2 of epoch 1: "),
         ((X[:SIZE] * np.nan, Y[:SIZE]), DataError, r"batch 2 of epoch 1: X: .*numbers; X\[0, 0\]"),
         ((X[:SIZE], Y[:SIZE] + 9), DataError, "batch 2 of epoch 1: y"),
@@ -488,9 +484,7 @@ def test_too_few_batches():
     given = trainer()
     with pytest.raises(DataError, match="X: epoch 1 ended after 7 batches; expected steps_per_e"):
         given.fit(lambda epoch: batches(), steps_per_epoch=8, **OPTIONS)
-    with pytest.raises(
-        DataError, match="validation_data: epoch 1 ended after 0 batches; expected at least"
-    ):
+    with pytest.raises(DataError, match="validation_data: epoch 1 ended after 0 batches; expected"):
         given.fit(X, Y, validation_data=lambda epoch: [], progress=False)
 
 
@@ -506,26 +500,11 @@ def test_too_few_batches():
         (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
         (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
         (batches(), {"prefetch": -1}, ArgumentError, "prefetch: expected"),
-        (
-            batches(),
-            {"validation_split": 0.2},
-            ArgumentError,
-            "validation_split: works only with arrays",
-        ),
+        (batches(), {"validation_split": 0.2}, ArgumentError, "validation_split: works only"),
         (batches(), {"sample_weight": W}, ArgumentError, "sample_weight: works only with arrays"),
-        (
-            batches(),
-            {"class_weight": "balanced"},
-            ArgumentError,
-            "class_weight: works only with arrays",
-        ),
+        (batches(), {"class_weight": "balanced"}, ArgumentError, "class_weight: works only"),
         (batches(), {"drop_last": True}, ArgumentError, "drop_last: works only with arrays"),
-        (
-            batches(),
-            {"shuffle_members": True},
-            ArgumentError,
-            "shuffle_members: works only with arrays",
-        ),
+        (batches(), {"shuffle_members": True}, ArgumentError, "shuffle_members: works only"),
         (batches(), {"stream": True}, ArgumentError, "stream: works only with arrays"),
         (batches(), {"validation_data": X}, ArgumentError, "validation_data: expected a tuple"),
     ],

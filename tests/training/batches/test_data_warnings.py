@@ -178,11 +178,7 @@ LOCAL = {"shards": 4, "batch_norm": "local"}
         (20, {"batch_size": 1, "settings": {"gradient_accumulation": 4}}, "each batch has one"),
         (1, {}, "each batch has one row.* Give batch_size=2 or more and more rows, or replace"),
         (20, {"batch_size": 1, "layers": [Chain([Dense(4), BatchNorm()]), Dense(1)]}, "'chain_1'"),
-        (
-            24,
-            {"batch_size": 6, "settings": LOCAL},
-            r"a shard of each batch \(4 shards\) has one row.*=8 ",
-        ),
+        (24, {"batch_size": 6, "settings": LOCAL}, r"a shard of each batch \(4 shards\) has one"),
         (0, {"given": [(X[:1], NUMBERS[:1])] * 3, "batch_size": 1}, "each batch has one row"),
     ],
 )
@@ -197,11 +193,7 @@ def test_batches_of_one_row_can_not_be_normalized(rows, options, message):
         (21, {"batch_size": 5}, r"21 rows in batches of 5 leave one row for the last batch of an"),
         (21, {"batch_size": 5, "settings": {"gradient_accumulation": 3}}, "21 rows in batches"),
         (27, {"batch_size": 5, "validation_split": 0.22}, "21 rows in batches of 5 leave one row"),
-        (
-            21,
-            {"batch_size": 8, "settings": LOCAL},
-            r"for a shard \(4 shards\) of the last batch of an epoch",
-        ),
+        (21, {"batch_size": 8, "settings": LOCAL}, r"for a shard \(4 shards\) of the last batch"),
         (0, {"given": [(X[:4], NUMBERS[:4]), (X[:1], NUMBERS[:1])]}, "a batch of X has one row"),
         (
             0,

@@ -184,9 +184,7 @@ def test_a_network_saved_before_its_training_starts_later(tmp_path):
 
 
 def test_layers_without_a_linear_part():
-    with pytest.raises(
-        ArgumentError, match="embedding: this layer does not support initial values that depend on"
-    ):
+    with pytest.raises(ArgumentError, match="embedding: this layer does not support initial"):
         begun(network(layers.Embedding([3] * 5, initializer="unit_variance"), Dense(1)))
 
 

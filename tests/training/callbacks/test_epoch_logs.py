@@ -67,9 +67,7 @@ def test_tensorboard_of_a_resumed_run(tmp_path):
 
 def test_without_its_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(
-        MissingPackageError, match=r"tensorboard needs the package .tensorboardX.*pip"
-    ):
+    with pytest.raises(MissingPackageError, match=r"tensorboard needs the package"):
         fit(TensorBoard(tmp_path))
 
 

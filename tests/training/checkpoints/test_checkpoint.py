@@ -70,11 +70,7 @@ def snapshot(trainer):
         ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's network has 3"),
         ({}, {"dtype": "float64"}, "has dtype float32; expected float64"),
         ({}, {"input_shape": [2, 2]}, r"input_shape\[0\]: the file's network has 2"),
-        (
-            {"first.biases": np.zeros(2, np.float32)},
-            {},
-            r"'first.biases' has shape \(2,\); expected \(5,\)",
-        ),
+        ({"first.biases": np.zeros(2, np.float32)}, {}, r"'first.biases' has shape \(2,\)"),
         ({"training.updates": None}, {}, "the optimizer's state has the shapes"),
         ({"training.passes": np.zeros(2, np.int64)}, {}, "the optimizer's state has the shapes"),
         ({"training.optimizer.mean": np.zeros(3)}, {}, "the optimizer's state has the shapes"),
@@ -115,9 +111,7 @@ def test_a_history_without_numbers_of_epochs(path, epoch):
     if epoch is None:
         del training["history"][1]["epoch"]
     rewritten(path, training=training)
-    with pytest.raises(
-        ModelFileError, match="row 2 of the history is damaged: expected the number"
-    ):
+    with pytest.raises(ModelFileError, match="row 2 of the history is damaged: expected"):
         trained(epochs=1).load_checkpoint(path)
 
 

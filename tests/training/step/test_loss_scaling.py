@@ -230,9 +230,7 @@ def test_the_smallest_scale_is_one_to_train_with():
 
 def test_activations_beyond_float16_end_in_an_error_that_says_so():
     this = trainer(Half(), "mean_squared_error")
-    with pytest.raises(
-        DivergenceError, match=r"loss: not a finite number .*exceed 65504.*bfloat16"
-    ):
+    with pytest.raises(DivergenceError, match=r"loss: not a finite number .*exceed"):
         this.fit(INPUTS * 1e6, NUMBERS, batch_size=8, progress=False)
 
 

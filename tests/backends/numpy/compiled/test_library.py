@@ -421,9 +421,7 @@ def test_off_uses_plain_numpy(packaged, monkeypatch, caplog):
 
 def test_an_unknown_target_is_reported(packaged, monkeypatch):
     monkeypatch.setenv(targets.VARIABLE, "x86-64-v5")
-    with pytest.raises(
-        ArgumentError, match="GPUNN_KERNELS: there is no target 'x86-64-v5'; did you mean"
-    ):
+    with pytest.raises(ArgumentError, match="GPUNN_KERNELS: there is no target 'x86-64-v5'; did"):
         gpunn.get_backend("numpy").describe()
 
 
