@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import run, run_python
+from processes import run_python
 from sklearn.metrics import roc_auc_score
 
 SMALL = ["--set", "training.epochs=4", "--set", "training.batch_size=32"]
@@ -78,55 +77,6 @@ def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
         names, exported = read(ran.stdout)
         assert names == header
         np.testing.assert_allclose(exported, found, atol=1e-5)
-
-
-@pytest.fixture
-def probabilities(gpunn, table):
-    gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
-    return read(gpunn("predict", "run", table, "--probabilities").stdout)[1][:, 3:]
-
-
-def test_labels_in_onnx(gpunn, probabilities):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    gpunn("export", "run", "--onnx", "a.onnx", "--probabilities")
-    session = onnxruntime.InferenceSession("a.onnx")
-    columns = list(zip(*people()[1:], strict=True))
-    feed = {
-        "age": np.array(columns[0], dtype=np.float64)[:, None],
-        "city": np.array(columns[1], dtype=object)[:, None],
-    }
-    (exported,) = session.run(["probabilities"], feed)
-    np.testing.assert_allclose(exported, probabilities, atol=1e-5)
-
-
-MAIN = """\
-#include <stdio.h>
-#include "net.h"
-int main(void) {
-  double age;
-  char city[16];
-  float input[NET_INPUTS], output[NET_OUTPUTS], p[NET_OUTPUTS];
-  while (scanf("%lf %15s", &age, city) == 2) {
-    net_row row = {age, city};
-    net_encode(&row, input);
-    net_predict(input, output);
-    net_probabilities(output, p);
-    printf("%.9g %.9g %.9g\\n", p[0], p[1], p[2]);
-  }
-  return 0;
-}
-"""
-COMPILER = shutil.which("cc") or shutil.which("gcc")
-
-
-@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
-def test_labels_in_c(gpunn, probabilities):
-    gpunn("export", "run", "--c", "net.h")
-    Path("main.c").write_text(MAIN)
-    run(COMPILER, "-std=c99", "-O1", "main.c", "-o", "main", "-lm")
-    rows = "\n".join(f"{row[0]} {row[1]}" for row in people()[1:])
-    exported = np.loadtxt(io.StringIO(run("./main", input=rows).stdout))
-    np.testing.assert_allclose(exported, probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -148,16 +148,6 @@ def test_exported_python_decides_alike(gpunn, rare, flavor):
     assert "--threshold: expected 0 to 1" in said
 
 
-def test_onnx_decides_alike(gpunn, rare):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
-    gpunn("export", "run", "--onnx", "a.onnx", "--labels")
-    columns = {name: np.array(it, float)[:, None] for name, it in load_columns().items()}
-    (labels,) = onnxruntime.InferenceSession("a.onnx").run(["label"], columns)
-    assert list(labels) == answers(gpunn("predict", "run", "rare.csv").stdout)
-    assert 10 < list(labels).count("yes") < 590
-
-
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

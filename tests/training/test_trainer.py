@@ -311,16 +311,6 @@ def test_what_only_looks_changes_nothing(options, capsys):
         assert looking.history[name] == alone.history[name]
 
 
-@pytest.mark.parametrize("log_every", [1, 2, 7, 8, 1000])
-def test_reports_change_nothing(log_every):
-    often, seldom = trainer(log_every=log_every), trainer()
-    fit(often)
-    fit(seldom)
-    assert_arrays(often.state(), seldom.state())
-    np.testing.assert_array_equal(often.model.parameters.values, seldom.model.parameters.values)
-    np.testing.assert_allclose(often.history["loss"], seldom.history["loss"], rtol=1e-6)
-
-
 @pytest.mark.parametrize(("pixels", "mapped"), [(False, False), (True, True)])
 @pytest.mark.parametrize(
     "options",
@@ -584,16 +574,6 @@ def test_validation_split_is_that_of_the_rows_set_aside():
     assert_same(split, given)
     shares = np.bincount(Y[held]) / np.bincount(Y)
     np.testing.assert_allclose(shares, 0.3, atol=1 / np.bincount(Y).min())
-
-
-def test_validation_split_belongs_to_the_seed():
-    def rows(seed):
-        this = trainer(network(seed=seed), SGD(0.0))
-        fit(this, validation_split=0.3, epochs=1)
-        return this.history["val_loss"]
-
-    assert rows(0) == rows(0)
-    assert rows(0) != rows(1)
 
 
 def test_figures_to_standardize_with_come_from_the_rows_to_train_on():

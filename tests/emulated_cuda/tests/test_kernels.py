@@ -32,15 +32,6 @@ def test_elementwise_is_bitwise_numpy(dtype, layout, rng):
         np.testing.assert_array_equal(actual.get(), expected)
 
 
-@pytest.mark.parametrize("name", ["exp", "log1p", "tanh", "sqrt", "sin", "sign", "floor", "isnan"])
-def test_functions(name, rng):
-    x = rng.random(1000, dtype="float32") + 0.01
-    expected = getattr(np, name)(x)
-    actual = getattr(cupy, name)(cupy.asarray(x))
-    assert actual.dtype == expected.dtype
-    np.testing.assert_allclose(actual.get(), expected, rtol=3e-7)
-
-
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_nan_and_infinity_follow_numpy(dtype):
     x = np.array([np.nan, np.inf, -np.inf, 0.0, 65504.0], dtype)
@@ -74,21 +65,6 @@ def test_reductions(name, axis, shape, rng):
         np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("name", ["argmax", "argmin"])
-@pytest.mark.parametrize("axis", [None, 0, 1])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_positions_of_extremes(name, axis, shape, rng):
-    x = rng.integers(0, 9, shape).astype("float32")  # with ties: the first one counts
-    expected = getattr(np, name)(x, axis=axis)
-    np.testing.assert_array_equal(getattr(cupy, name)(cupy.asarray(x), axis=axis).get(), expected)
-
-
-def test_sum_of_integers_is_exact_across_many_blocks(rng):
-    x = rng.integers(-1000, 1000, (1000, 37))
-    np.testing.assert_array_equal(cupy.asarray(x).sum(axis=0).get(), x.sum(axis=0))
-    np.testing.assert_array_equal(cupy.asarray(x).sum(axis=1).get(), x.sum(axis=1))
-
-
 def test_indexing(rng):
     x = rng.standard_normal((9, 4)).astype("float32")
     rows = np.array([3, 0, 8, 3])
@@ -110,28 +86,6 @@ def test_atomics_add_up(rng):
     where = rng.integers(0, 3, 1000)
     cupy.add.at(target, cupy.asarray(where), cupy.float32(1))
     np.testing.assert_array_equal(target.get(), np.bincount(where))
-
-
-def test_user_elementwise_and_reduction_kernels(rng):
-    x = rng.standard_normal((20, 30)).astype("float32")
-    scale = cupy.ElementwiseKernel("T x, raw T factor", "T y", "y = x * factor[0]", "scale")
-    factor = cupy.asarray(np.float32([3]))
-    np.testing.assert_array_equal(scale(cupy.asarray(x), factor).get(), x * np.float32(3))
-    squares = cupy.ReductionKernel("T x", "T y", "x * x", "a + b", "y = a", "0", "squares")
-    np.testing.assert_allclose(
-        squares(cupy.asarray(x), axis=1).get(), (x * x).sum(axis=1), rtol=1e-6
-    )
-
-
-def test_fused_function(rng):
-    x = rng.standard_normal(50).astype("float32")
-
-    @cupy.fuse()
-    def relu_of_affine(x, y):
-        return cupy.maximum(x * y + 1, 0)
-
-    g = cupy.asarray(x)
-    np.testing.assert_array_equal(relu_of_affine(g, g).get(), np.maximum(x * x + 1, 0))
 
 
 BLOCK_SUM = r"""
