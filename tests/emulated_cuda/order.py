@@ -8,6 +8,7 @@ host's next call (Mattern 1989, "Virtual Time and Global States of Distributed S
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,12 +19,15 @@ __all__ = ["Access", "Clock", "GraphOrder", "Order", "merge"]
 Clock: TypeAlias = dict[int, int]
 """Serial number of a stream -> number of the last work."""
 
+_changing = threading.RLock()  # held while a clock changes; memory may be freed meanwhile
+
 
 def merge(clock: Clock, other: Clock) -> None:
     """Add the known work of ``other`` to ``clock``."""
-    for stream, number in dict(other).items():  # a copy, since other threads may add to it
-        if clock.get(stream, 0) < number:
-            clock[stream] = number
+    with _changing:
+        for stream, number in other.items():
+            if clock.get(stream, 0) < number:
+                clock[stream] = number
 
 
 class Order:
@@ -34,7 +38,13 @@ class Order:
         self._host: Clock = {}
 
     def submit(self, stream: int, clock: Clock) -> None:
-        clock[stream] = next(self._numbers)
+        with _changing:
+            # What the host has waited for comes before all later work. With it, a clock would have
+            # a number for each stream that there ever was.
+            for other, number in list(clock.items()):
+                if number <= self._host.get(other, 0):
+                    del clock[other]
+            clock[stream] = next(self._numbers)
 
     def host_waited(self, clock: Clock) -> None:
         merge(self._host, clock)
@@ -71,7 +81,7 @@ class GraphOrder:
 
     def add(self, stream: int, clock: Clock, accesses: list[Access]) -> None:
         """Add a node, after all nodes in its clock; raise a RaceError if it conflicts with one."""
-        for other, nodes in self._nodes.items():
+        for other, nodes in tuple(self._nodes.items()):  # other threads may add streams
             for number, earlier in reversed(nodes):
                 if number <= clock.get(other, 0):
                     break
