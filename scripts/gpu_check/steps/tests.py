@@ -28,7 +28,7 @@ if device.REHEARSAL:  # few, because ci/test.sh runs all of them on the emulated
     SELECTED += ["-k", "test_workspace"]
 SEVERAL = ("tests/gpu/test_command.py", "tests/robustness/test_kill_and_resume.py")
 """Tests whose processes use the device while pytest uses it."""
-EVERY = 200 if device.REHEARSAL else 1
+EVERY = 1000 if device.REHEARSAL else 1
 """Without pytest, one of this many cases of operations runs."""
 
 
