@@ -27,10 +27,9 @@ from gpunn.layers import Dense
 from gpunn.layers.base import Layer
 from gpunn.training.step import gradient_overlap
 
-SCENARIOS, FOLDER = sys.argv[1:3]
-NAME = sys.argv[3] if len(sys.argv) > 3 else "nccl"
+SCENARIOS, FOLDER = sys.argv[1:]
 TIMEOUT = float(os.environ.get("TIMEOUT", "100"))
-WORLD = communicator(NAME, timeout=TIMEOUT)
+WORLD = communicator("nccl", timeout=TIMEOUT)
 BACKEND = f"cupy:{WORLD.rank}"
 PLANTED = WORLD.rank == 1
 """Whether this is the rank that a bug is planted in."""
@@ -39,7 +38,7 @@ PLANTED = WORLD.rank == 1
 def save(name, this, counts=None):
     told = {
         "history": history(this),
-        "name": WORLD.name,
+        "name": this.ranks.communicator.name,
         "graph_launches": counts.graph_launches if counts else 0,
         "eager": dict(counts.collectives) if counts else {},
         "captured": dict(counts.captured_collectives) if counts else {},
@@ -187,10 +186,14 @@ def lost():
     train("lost")
 
 
-def one_device():
+def one_device(world=WORLD):
     with emulated_cuda.counters() as counts:
-        this = trained(WORLD, backend="cupy:0")
+        this = trained(world, backend="cupy:0")
     save("one_device", this, counts)
+
+
+def one_device_by_auto():
+    one_device(communicator("auto", timeout=TIMEOUT))
 
 
 def no_library():

@@ -51,8 +51,8 @@ def result(folder, name, rank):
     return told, np.load(folder / f"{name}.{rank}.npy")
 
 
-def trained_in(folder, ranks, scenario, *more):
-    status, output = run(ranks, "-c", PROGRAM, scenario, folder, *more)
+def trained_in(folder, ranks, scenario):
+    status, output = run(ranks, "-c", PROGRAM, scenario, folder)
     assert status == 0, output
     return output
 
@@ -75,7 +75,7 @@ def of_two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("of_two")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NCCL_DEBUG", "INFO")
-        return folder, trained_in(folder, 2, "sharded,kept_graph")
+        return folder, trained_in(folder, 2, "one_device_by_auto,sharded,kept_graph")
 
 
 def agrees_with_one_process(case, ranks, folder):
@@ -239,10 +239,10 @@ def test_devices_of_one_machine_are_told_apart(tmp_path):
     assert 'with the backend "cupy", or "cupy:N" with the local number N of the process' in output
 
 
-def test_auto_goes_by_way_of_the_host_where_nccl_can_not_be_had(tmp_path):
-    output = trained_in(tmp_path, 2, "one_device", "auto")
+def test_auto_goes_by_way_of_the_host_where_nccl_can_not_be_had(of_two):
+    folder, output = of_two
     assert "gradients are exchanged through the host. communicator: ranks 0 and 1" in output
-    told, parameters = result(tmp_path, "one_device", 1)
+    told, parameters = result(folder, "one_device", 1)
     assert told["name"] == "mpi"
     assert not told["eager"]
     assert difference(parameters, values(trained())) <= 1e-13
