@@ -48,16 +48,11 @@ class Lowerings:
 
     def rows_per_image(self, x: Array) -> int:
         """Return how many rows of x belong to an image, or 1 if x has no rows for images."""
-        is_whole = self.images > 0 and len(x) % self.images == 0
-        return max(len(x) // self.images, 1) if is_whole else 1
+        return len(x) // self.images if self.images and len(x) % self.images == 0 else 1
 
     def by_images(self, *arrays: Array) -> list[Array]:
         """Return arrays with a row for each image, if threads divide the rows of whole images."""
-        units = map(self.rows_per_image, arrays)
-        return [
-            x if unit == 1 else x.reshape(self.images, -1)
-            for x, unit in zip(arrays, units, strict=True)
-        ]
+        return [x if self.rows_per_image(x) == 1 else x.reshape(self.images, -1) for x in arrays]
 
     def parts_of(self, x: Array) -> int:
         return self.threads * self.pieces_of(x)
