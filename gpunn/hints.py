@@ -123,9 +123,8 @@ ELSEWHERE = {
         "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
-"""For each kind, maps hints to names in other libraries. A hint is a name in gpunn, or a sentence
-if gpunn has no such name. The other libraries' names are in lower case, with letters and digits
-only.
+"""For each kind, maps hints to names in other libraries. A hint is gpunn's name for the same thing,
+or else a sentence. The other libraries' names are in lower case, with letters and digits only.
 """
 
 NAMES = {

@@ -173,7 +173,7 @@ class Hull(FromData):
 
     Examples
     --------
-    If `points` is 1, the bias is -x W of one row:
+    If `points` is 1, x is one of the rows, and the bias is -x W:
 
     >>> import numpy as np
     >>> import gpunn

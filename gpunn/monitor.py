@@ -57,7 +57,7 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max". Raise an ArgumentError if "auto" can't decide."""
+    """Return "min" or "max". Raise an ArgumentError if `mode` is "auto" for an unknown value."""
     check_mode(mode)
     if mode != "auto":
         return mode

@@ -185,8 +185,9 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
         location += f" ({line.line})" if line.line else ""
     return ArgumentError(
         f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{location}. gpunn "
-        "calls a marked method once, with arrays without values; later steps repeat only its calls "
-        f"of workspace.backend. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
+        "calls a marked method only once, with placeholders instead of arrays. Later steps repeat "
+        f"only the method's calls of workspace.backend. {remedy[:1].upper()}{remedy[1:]}, or "
+        "remove the mark"
     )
 
 

@@ -84,7 +84,7 @@ def export(
     MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors).
     """
     if onnx is None and python_path is None and c_path is None:
-        raise click.UsageError("give a file to write with --onnx, --python or --c")
+        raise click.UsageError("name the file to write: use --onnx, --python or --c")
     if pure and python_path is None:
         raise click.UsageError("--pure: only for --python; add --python PATH")
     if int8 and c_path is None:

@@ -38,7 +38,7 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of the rows that is held out for testing, then of the other rows for validation."""
+"""Fraction of all rows that become test rows, and of the other rows that become validation rows."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Maps keys in `[data]` to the options that have other names."""

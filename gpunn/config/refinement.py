@@ -91,7 +91,7 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another learning rate; a warm-up's inner schedule gets the rate."""
+    """Return a schedule with another learning rate. A warm-up passes it to its inner schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "rate" in defaults:

@@ -243,10 +243,10 @@ class SplitDataSet(FileDataSet):
     Parameters
     ----------
     split : str or None
-        How the rows to hold out are chosen. The value "time=COLUMN" holds out the latest rows by
-        this column; the test split is later than the validation split. The value "group=COLUMN"
-        holds out whole groups: the rows with the same value in this column. "random" and None draw
-        rows at random.
+        How the rows to hold out are chosen. The value "time=COLUMN" holds out the rows with
+        the latest times in this column; test rows are later than validation rows. The value
+        "group=COLUMN" holds out whole groups: the rows with the same value in this column.
+        "random" and None draw rows at random.
 
     See Also
     --------
@@ -692,8 +692,9 @@ class Sweep(Table):
         How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
         tries each combination once, which requires that no range is continuous.
     pruner : {"median", "halving", "none"}
-        Which trials end early. With "median": trials that are worse than the median of the complete
-        trials. With "halving": all trials except the best quarter, after 1, 4, 16, ... epochs.
+        Which trials end early. With "median", a trial ends if it is worse than the median of the
+        complete trials. With "halving", all trials except the best quarter end after 1, 4, 16, ...
+        epochs.
     min_epochs : int
         At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int

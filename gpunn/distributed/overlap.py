@@ -1,4 +1,4 @@
-"""Sum a vector over ranks, part by part, while later parts are still computed.
+"""Sum a vector over ranks, part by part, during the computation of later parts.
 
 A backward pass computes gradients from the last layer to the first. Like PyTorch's
 DistributedDataParallel, a step starts to sum finished gradients before it has computed all

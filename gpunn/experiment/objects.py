@@ -91,8 +91,8 @@ class Objects:
             cls = imported(value, path)
             if "name" not in vars(cls) or not cls.name:
                 raise ConfigError(
-                    f"{path}: {value!r} needs its own class attribute `name`, which model files "
-                    "use to refer to it"
+                    f"{path}: {value!r} needs its own class attribute `name`, because model files "
+                    "refer to a class by its name"
                 )
             self.imported[cls.name] = value
             return cls.name
@@ -143,11 +143,11 @@ def trained_network(
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return the objects of a run's configuration; the run may have been built in Python.
+    """Return the objects of a run's configuration.
 
-    If it was built in Python, the configuration has only the names of custom layers; the model file
-    has the names of their modules. A ModelFileError is raised if a class is not defined and cannot
-    be imported.
+    If a run was started from Python code, its configuration has only the names of custom layers.
+    The model file also names the modules that define these layers. A ModelFileError
+    is raised if a class is not defined and cannot be imported.
     """
     try:
         return Objects(config, allow_imports)

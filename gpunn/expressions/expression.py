@@ -1,4 +1,4 @@
-"""Functions of arrays as a graph, which any array library can compute."""
+"""Functions of arrays, represented as graphs that any array library can compute."""
 
 from __future__ import annotations
 

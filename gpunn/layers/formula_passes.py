@@ -27,8 +27,8 @@ class BackwardStep:
     """Computes the gradients of the step at `position` of the forward pass.
 
     `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. `array`
-    stores this gradient. `results` are dL/d(inputs), or None for inputs without a gradient. `spare`
-    means that nothing reads `array` afterwards, so a layer may overwrite it.
+    stores this gradient. `results` are dL/d(inputs), or None for inputs without a gradient. If
+    `spare` is true, no later step reads `array`, so the layer may overwrite it.
     """
 
     position: int

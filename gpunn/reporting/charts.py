@@ -181,7 +181,9 @@ def unit_square(
     counts: Sequence[np.ndarray] | None,
     listed: int,
 ) -> Chart:
-    """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
+    """Return curves with x and y from 0 to 1.
+
+    A chart also has a table of its points, with at most `listed` points per curve.
 
     `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). If
     `counts` is set, it has the number of rows of each point, and each point is drawn as a dot.

@@ -134,9 +134,9 @@ def is_header(top: Sequence[str], commas: bool) -> bool:
 
 
 def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
-    """Return whether text is above a number; if there is one row, whether all its cells are text.
+    """Return whether the first row is a header: in a column, it has text above a number.
 
-    Text above a number in one column marks a header even if the other columns are text.
+    If there is one row, it is a header if all its cells are text.
     """
     if second is None:
         return all(number_of(text) is None for text in top)

@@ -16,7 +16,7 @@ from gpunn.errors import DataError, suggest
 class Coded:
     """A column in dictionary encoding: the distinct values, and for each row the code of its value.
 
-    A cell is `values[code]`; the code of a missing cell is -1. Each value occurs in a row.
+    The value of a row is `values[code]`; a missing cell has the code -1. Each value occurs.
     `categorical` is True if the column's original type was for categories, such as pandas'
     `category`.
     """

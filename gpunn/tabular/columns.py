@@ -28,10 +28,10 @@ slightly worse than 48."""
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, (4, 8), 2
 """In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
 most MOST_VALUES distinct numbers, each in eight training rows on average. Between four and eight
-rows, the number of bins increases linearly, so that a few rows more or less change little. The
-variance of the numbers' counts is at most DISPERSION times their mean; for random draws, variance
-and mean are equal. Rounded measurements occur unequally often, and more edges did not improve
-results for them."""
+rows, the number of bins increases linearly, so that a few rows more or less change little. Such a
+column's numbers also occur about equally often: the variance of their counts is at most DISPERSION
+times the mean count. (For random draws, variance and mean are equal.) More edges did not improve
+results for rounded measurements, which occur unequally often."""
 
 
 class Group(NamedTuple):

@@ -76,7 +76,7 @@ def test_a_header_of_integers_tells_its_accuracy(gpunn, run):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["run"], "give a file to write with --onnx, --python or --c"),
+        (["run"], "name the file to write: use --onnx, --python or --c"),
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
         (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underscores"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),

@@ -207,8 +207,8 @@ def test_a_message_names_problem_and_remedy():
     assert str(caught.value) == (
         "layer 'test_residual_of_operations': forward is marked operations_only, but adds to an "
         f"array in line {line} of test_operations_only.py (y += x). gpunn calls a marked "
-        "method once, with arrays without values; later steps repeat only its calls of "
-        "workspace.backend. Use accumulate, or remove the mark"
+        "method only once, with placeholders instead of arrays. Later steps repeat only the "
+        "method's calls of workspace.backend. Use accumulate, or remove the mark"
     )
 
 

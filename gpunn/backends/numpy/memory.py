@@ -20,7 +20,7 @@ LINE = 64
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros; a large array begins at a large page, if the system has them.
+    """Return an array of zeros. A large array begins at a large page if the system has such pages.
 
     A matrix product reads a matrix column by column. With pages of 4 KiB, each element of a column
     can be on a separate page, and the processor's cache of page addresses (TLB) can't hold that

@@ -105,7 +105,7 @@ class Encoder(ABC):
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell in an encoded row; exports copy this function's source.
+        """Set the numbers of a cell in an encoded row. Exported Python files contain this function.
 
         The dictionary `column` contains "codes", "places" (positions in the row, by aspect) and
         "scales" (by aspect). A missing cell is an empty string.

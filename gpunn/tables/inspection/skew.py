@@ -20,7 +20,7 @@ TRIMMED = 1000
 not make a target skewed."""
 
 LARGE = 0.08
-"""Minimum sum of the largest 1 % of the values, as a fraction of the sum of all values."""
+"""A target is skewed if its largest 1 % of values make at least this fraction of the total sum."""
 
 MIN_ROWS = 100
 
