@@ -11,11 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gpunn.activations import Identity
 from gpunn.errors import ArgumentError
 from gpunn.expressions import ARRAY, Node, gradients, in_order
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.layers import views
 from gpunn.layers.base import Layer
+from gpunn.layers.chain import Chain
+from gpunn.layers.dense import Dense
 from gpunn.layers.formula import Call, Concatenation, Formula, Product, Step
 from gpunn.layers.passes import backward, forward
 from gpunn.typing import Array
@@ -108,6 +111,15 @@ def columns_before(formula: Formula, step: Step, number: int, whole: Node) -> No
 
 def arrays_of(nodes: Sequence[Node]) -> list[Node]:
     return [each for each in in_order(nodes) if each.op == ARRAY]
+
+
+def overwrites_gradient(step: Step) -> bool:
+    """Return whether the backward pass of a step may change its argument dL/d(output)."""
+    layer = step.layer if isinstance(step, Call) else None
+    while type(layer) is Chain:
+        *_, layer = layer
+    is_linear = type(layer) is Dense and type(layer.f) is Identity
+    return layer is not None and not is_linear
 
 
 class Passes:
@@ -226,9 +238,9 @@ class Passes:
         return self._finish(plan, gradient)
 
     def _gradient_of(self, step: Step, planned: BackwardStep) -> Array:
-        """Return dL/d(output of a step), in an array that a layer may overwrite."""
+        """Return dL/d(output of a step), in an array that the step may overwrite."""
         known = planned.gradient is planned.array
-        if known and (planned.spare or not isinstance(step, Call)):
+        if known and (planned.spare or not overwrites_gradient(step)):
             return self._arrays[planned.array]
         out = self._buffer(planned.array, f"gradient of {step.output.data}")
         if planned.gradient is None:
