@@ -897,7 +897,7 @@ def metric_cases() -> Iterator[Case]:
     # With the default grid, thousands of classes would use a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]
     default = len(every)
-    every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5)]
+    every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5), metrics.Recall(threshold=0.5)]
 
     def arguments(g: np.random.Generator, metric: Any, form: str, p: np.ndarray) -> dict[str, Any]:
         rows, outputs = p.shape

@@ -41,6 +41,7 @@ GROUPED = [
     (3, (2, 4, 4, 3, 6, Window((2, 2)), (3, 3))),
     (3, (5, 9, 9, 3, 3, Window((2, 2), padding=(1, 1)), (9, 9))),
     (6, (2, 9, 11, 6, 6, Window((2, 5), (2, 3), (1, 2), (1, 2)), (5, 2))),
+    (3, (2, 5, 6, 3, 3, Window((2, 4)), (4, 3))),  # three columns with the same weights
     (48, (2, 9, 9, 48, 48, Window((3, 3), padding=(1, 1)), (9, 9))),
 ]
 POOLS = [
@@ -123,6 +124,10 @@ def pools() -> Iterator[Case]:
                 output=Of("x", lambda x, w=window, s=result: largest(x, w, s)),
                 gradient=result, window=window, out=shape,
             )  # fmt: skip
+        yield case(
+            f"{name}-nan", "max_pool", exact=True, window=window, out=result,
+            x=lambda g, s=shape: np.insert(g.standard_normal(np.prod(s) - 1), 0, np.nan).reshape(s),
+        )  # fmt: skip
         yield case(name, "average_pool", terms=20, x=shape, window=window, out=result)
         yield case(
             name, "average_pool_gradient", terms=20, gradient=result, window=window, out=shape
