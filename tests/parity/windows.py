@@ -42,6 +42,7 @@ GROUPED = [
     (3, (5, 9, 9, 3, 3, Window((2, 2), padding=(1, 1)), (9, 9))),
     (6, (2, 9, 11, 6, 6, Window((2, 5), (2, 3), (1, 2), (1, 2)), (5, 2))),
     (3, (2, 5, 6, 3, 3, Window((2, 4)), (4, 3))),  # three columns with the same weights
+    (3, (2, 7, 7, 3, 3, Window((3, 3), (2, 2), (1, 1), (2, 2)), (3, 3))),  # common factors
     (48, (2, 9, 9, 48, 48, Window((3, 3), padding=(1, 1)), (9, 9))),
 ]
 POOLS = [

@@ -102,6 +102,8 @@ class Convolution(Depthwise, Dense):
         weights, window = op.weights, op.window
         if not same_kind(op.gradient, weights, op.out) or not op.out.size:
             return None
+        if is_depthwise(op.out.shape[3], weights, window):
+            return self.depthwise_inputs(window, op.gradient, weights, op.out)
         out, gradient = flattened(window, op.out, op.gradient)
         height, width, every = out.shape[1:]
         units, groups, size = weights.shape[1], groups_of(every, weights, window), out.itemsize
