@@ -198,6 +198,7 @@ class TrainingSession:
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
+        ending.callback(setattr, self, "recovery", None)  # `train_together` keeps all sessions
         ending.callback(backend.release_memory)
         for subset in (self.training, self.validation):
             if subset is not None:

@@ -7,6 +7,7 @@ import threading
 import pytest
 from calls import Calls
 from equality import assert_same, rows
+from memory import peak_below
 from training.together.fits import different, fit, trainer
 
 import gpunn
@@ -58,9 +59,12 @@ def test_networks_compute_at_the_same_time(alone, monkeypatch):
         assert_same(result.trainer, expected)
 
 
-def test_more_fits_than_threads():
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.full)])
+def test_more_fits_than_threads(count):
     tiny = {"epochs": 1, "validation_split": 0.0}
-    results = gpunn.train_together([fit(trainer(), slice(8), **tiny) for _ in range(60)], 3)
+    with peak_below(4e6 + 60e3 * count):
+        fits = [fit(trainer(), slice(8), **tiny) for _ in range(count)]
+        results = gpunn.train_together(fits, 3, progress=False)
     assert len({tuple(result.history["loss"]) for result in results}) == 1
 
 
