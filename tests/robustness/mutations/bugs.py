@@ -236,7 +236,7 @@ BUGS = (
         "        return [partial(losses.add_loss,",
         "        return [partial(op.weights.astype, op.weights.dtype), partial(losses.add_loss,"),
     Bug("wrong device: operations run on the current one", 5, f"{CUPY}/backend.py", (DEVICES,),
-        "        if self._several_devices:\n            self.device.use()\n", ""),
+        "        if self._several_devices:\n            self.device.use()\n", "        pass\n"),
     Bug("wrong device: arrays of another device are accepted", 5, f"{CUPY}/devices.py", (DEVICES,),
         "return value if value.data.device_id != device else None", "return None"),
     Bug("a failed device is reported in the words of a library", 5,
