@@ -107,7 +107,6 @@ FAST = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=
 
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
 def test_columns_of_a_table_go_in_as_they_are(gpunn):
-    """The bundled table's rows, and some with gaps and a new category, as pandas has them."""
     gpunn("example", "loans.csv")
     gpunn("train", "loans.csv", "--target=loan_status", *FAST, "--output", "run")
     gpunn("export", "run", "--onnx", "a.onnx", "--probabilities", "--labels")

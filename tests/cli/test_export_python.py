@@ -103,7 +103,6 @@ rent;since;member;city;code;age
 )
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
 def test_tables(gpunn, flavor, scaling):
-    """Raw text, dates and missing values are encoded by the network's schema."""
     lines = TABLE.replace("2020/12-31", "2020/12/31").splitlines()
     rows = [line for count in range(8) for line in lines[1:]]
     Path("people.csv").write_text("\n".join([lines[0], *rows]) + "\n")

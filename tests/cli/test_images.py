@@ -165,7 +165,6 @@ augment = [{{ name = "shift", pixels = 1 }}]
 
 
 def test_arrays_of_images(gpunn, tmp_path, caplog):
-    """Rows of an NPZ file, of the digits and of IDX files may be images."""
     from gpunn.data import load_digits
 
     X, y, X_test, y_test = load_digits(flatten=False)

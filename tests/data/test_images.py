@@ -300,7 +300,6 @@ FILES = {format: encoded(format) for format in FORMATS}
 )
 @given(data=st.data(), format=st.sampled_from(FORMATS))
 def test_files_of_any_bytes(tmp_path, data, format):
-    """A damaged file is read, or refused with an error of gpunn; nothing else is raised."""
     content = bytearray(FILES[format])
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(content) - 1))

@@ -58,7 +58,6 @@ def dtype(request) -> str:
 
 @pytest.mark.parametrize("name", exported_networks.NETWORKS)
 def test_networks(name, dtype):
-    """Every built-in layer and activation, and any number of rows."""
     model = exported_networks.made(name, dtype)
     made, X = to_onnx(model), exported_networks.rows_for(name, dtype)
     for rows in (7, 1, 0):
@@ -111,7 +110,6 @@ def test_names_of_arrays_and_of_results_differ():
 
 
 def test_raw_images():
-    """Pixels of three integer types are inputs of Flatten, Cast and Rescaling."""
     layers = [Flatten(), Rescaling(), Dense(6, "relu"), Dense(3)]
     model = gpunn.Sequential(layers, (4, 5, 3), "numpy")
     pixels = np.random.default_rng(0).integers(0, 128, (7, 4, 5, 3))
@@ -160,7 +158,6 @@ np.save("y.npy", gpunn.load_model("model.safetensors", "numpy").predict(np.load(
 
 
 def test_a_network_from_any_backend(backend, tmp_path):
-    """The trained network is the same in a file, opened without CuPy and numba, and in ONNX."""
     X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
     layers = [Standardization(), Dense(6, "tanh"), BatchNorm(), Dense(2)]
     model = gpunn.Sequential(layers, (5,), backend)

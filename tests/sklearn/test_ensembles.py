@@ -236,7 +236,6 @@ def cells(column):
 
 @pytest.mark.parametrize("name", ["classes", "numbers"])
 def test_exports(fitted, name, tmp_path):
-    """One ONNX, Python or C file predicts as the estimator does."""
     network = fitted[name].network_
     expected = network.predict(X)
     rows = [list(row) for row in zip(*map(cells, X), strict=True)]

@@ -94,7 +94,6 @@ def test_same_random_state_same_bits(estimator):
 
 @pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
 def test_predictions_do_not_depend_on_other_rows(estimator):
-    """A prediction does not depend on the number of rows that are predicted together."""
     y = CLASS if is_classifier(estimator) else RENT
     for frame in (X, pd.DataFrame({"age": AGE, "older": AGE**2})):
         network = clone(estimator).set_params(epochs=2).fit(frame, y).network_

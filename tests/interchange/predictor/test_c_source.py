@@ -77,7 +77,6 @@ def test_networks(outputs, name, dtype):
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers_that_are_not_finite(outputs, name, dtype):
-    """A number that overflows in a network gives the same result as in NumPy."""
     expected = exported_networks.outputs_of_special_rows(name, dtype)
     y = outputs[name, dtype].reshape(7 + len(expected), -1)[7:]
     np.testing.assert_allclose(y.astype(dtype), expected, 1e-3 if dtype == "float32" else 1e-9)

@@ -66,7 +66,6 @@ def test_networks(predicted, name):
 
 @pytest.mark.parametrize("name", exported_networks.NETWORKS)
 def test_numbers_that_are_not_finite(name):
-    """A number that overflows in a network gives the same result with and without NumPy."""
     model = exported_networks.made(name, "float64")
     rows = exported_networks.special_rows(name, "float64")
     expected = exported_networks.outputs_of_special_rows(name, "float64")

@@ -474,7 +474,6 @@ END
     ],
 )
 def test_nsight_compute(load, run_step, tmp_path, monkeypatch, capsys, then, status, said):
-    """A fake program prints a table."""
     log, program = tmp_path / "log", tmp_path / "ncu"
     if then is not None:
         program.write_text(NCU.format(log=log, then=then))

@@ -105,7 +105,6 @@ def test_leaderboard(fitted, name):
 
 
 def test_held_out_predictions(fitted):
-    """The ensemble is scored by its predictions for rows that its networks have not seen."""
     estimator, weights = fitted["numbers"], OPTIONS["numbers"]["sample_weight"]
     held = estimator.oof_predictions_
     assert not np.isclose(held, predicted(estimator)).any()
@@ -119,7 +118,6 @@ def test_held_out_predictions(fitted):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_exports(fitted, name):
-    """One Python file predicts as the ensemble does."""
     network = fitted[name].network_
     predictor = predictor_of(network, pure=True)
     outputs = predictor["predict"](predictor["encoded"](CELLS))

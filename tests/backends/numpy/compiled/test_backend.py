@@ -49,7 +49,6 @@ def test_without_kernels_numpy_computes_and_is_described(numpy_alone, caplog):
 
 
 def test_of_what_is_composed_the_parts_are_recorded():
-    """Kernels run the parts of composite operations, and updates run early."""
     backend = CompiledBackend()
     model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
@@ -100,7 +99,6 @@ def fit_with_everything(trainer, X, y, **options):
     ids=lambda options: getattr(options, "name", ""),
 )
 def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
-    """Train with weights, a schedule, clipping, a penalty, accumulation, metrics and validation."""
     layers = [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
     model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
     optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3)

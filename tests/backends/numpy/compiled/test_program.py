@@ -124,7 +124,6 @@ class Square(Activation):
 
 
 def test_operations_without_a_kernel_take_their_turn():
-    """Two fills by kernels, and between them an operation that NumPy runs."""
     backend = CompiledBackend(2)
     z, out, after = np.linspace(-2, 2, 5), np.zeros(5), np.zeros(5)
 
