@@ -195,6 +195,20 @@ def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
     assert {one.args[10] for one in steps if divide in one.args[0][:, 0]} == divided
 
 
+@TYPES
+def test_rows_are_divided_by_the_largest_and_smallest_numbers(dtype):
+    def definition(backend, x, divisor, out):
+        out[...] = x / divisor
+
+    limits = np.finfo(dtype)
+    numbers = [limits.max, -limits.max / 3, np.inf, limits.tiny, -1.0]
+    divisor = np.array(numbers, dtype)[:, None]
+    x = np.linspace(1, 2, 20, dtype=dtype) * np.array([[0.5], [0.1], [1], [3], [2]], dtype)
+    x *= np.where(np.isfinite(divisor), divisor, 1)
+    x[3, 0] = 0
+    compare(definition, Arguments(x=x, divisor=divisor, out=np.empty_like(x)), dtype)
+
+
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
 SPECIAL += [3.3e3, -3.3e3, np.inf, -np.inf, np.nan]
 

@@ -8,25 +8,26 @@ from collections.abc import Sequence
 from gpunn.backends.numpy.compiled.expressions.loop import kind_of_input
 from gpunn.backends.numpy.compiled.expressions.steps import ONE
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
-from gpunn.expressions import REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
+from gpunn.expressions import NUMBER, REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
 
 MANY = 8
 """Dividing rows with fewer columns takes less time than another loop, which computes inverses."""
 
+LARGE, SCALE = (Node(NUMBER, (), (), "float", number) for number in (2.0**100, 2.0**-30))
+
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
-    The elements stay the same, apart from rounding: an element that is divided by a number of its
-    row is multiplied by the number's inverse, since divisions are slow. (The inverse of a number
-    near the largest of its type is 0.) If an argument has no rows, it is copied until it has the
-    shape of a row. If an argument has rows, such as a sum over the
-    last axis, all axes except the last become rows.
+    The elements stay the same, apart from rounding: divisions are slow, so an element that is
+    divided by a number of its row is multiplied by the number's inverse. If an argument has no
+    rows, it is copied until it has the shape of a row. If an argument has rows, such as a sum over
+    the last axis, all axes except the last become rows.
     """
     made: dict[int, Node] = {}
-    inverses: dict[int, Node] = {}
+    inverses: dict[int, tuple[Node, Node]] = {}
     for node in in_order(nodes):
         args = tuple(made.get(id(each), each) for each in node.args)
         elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
@@ -34,10 +35,12 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             made[id(node)] = rewritten(node, args)
         elif is_by_rows(node, args):
             x = base_of(args[1])
-            if id(x) not in inverses:
-                inverses[id(x)] = Node("divide", (ONE, x), x.shape, "float")
-            factor = reshaped(inverses[id(x)], args[1].shape)
-            made[id(node)] = Node("multiply", (args[0], factor), node.shape, "float")
+            factors = inverses.setdefault(id(x), inverse_of(x))
+            quotient = args[0]
+            for factor in factors:
+                pair = quotient, reshaped(factor, args[1].shape)
+                quotient = Node("multiply", pair, node.shape, "float")
+            made[id(node)] = quotient
         elif any(each is not before for each, before in zip(args, node.args, strict=True)):
             made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
     return [made.get(id(node), node) for node in nodes]
@@ -47,6 +50,16 @@ def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
     """Return whether a node divides rows of at least `MANY` columns, each by one number."""
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     return many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
+
+
+def inverse_of(x: Node) -> tuple[Node, Node]:
+    """Return s and 1 / (s x). If x is large, s is small, because 1 / x may be subnormal, thus 0."""
+
+    def call(op: str, *args: Node) -> Node:
+        return Node(op, args, x.shape, "bool" if op == "greater" else "float")
+
+    scale = call("where", call("greater", call("abs", x), LARGE), SCALE, ONE)
+    return scale, call("divide", ONE, call("multiply", scale, x))
 
 
 def fits(argument: Node, shape: Shape) -> bool:
