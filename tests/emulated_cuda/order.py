@@ -8,7 +8,6 @@ host's next call (Mattern 1989, "Virtual Time and Global States of Distributed S
 from __future__ import annotations
 
 import itertools
-import threading
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,15 +18,12 @@ __all__ = ["Access", "Clock", "GraphOrder", "Order", "merge"]
 Clock: TypeAlias = dict[int, int]
 """Serial number of a stream -> number of the last work."""
 
-_changing = threading.RLock()  # held while a clock changes; memory may be freed meanwhile
-
 
 def merge(clock: Clock, other: Clock) -> None:
     """Add the known work of ``other`` to ``clock``."""
-    with _changing:
-        for stream, number in other.items():
-            if clock.get(stream, 0) < number:
-                clock[stream] = number
+    for stream, number in dict(other).items():  # a copy, since other threads may add to it
+        if clock.get(stream, 0) < number:
+            clock[stream] = number
 
 
 class Order:
@@ -38,13 +34,7 @@ class Order:
         self._host: Clock = {}
 
     def submit(self, stream: int, clock: Clock) -> None:
-        with _changing:
-            # What the host has waited for comes before all later work. With it, a clock would have
-            # a number for each stream that there ever was.
-            for other, number in list(clock.items()):
-                if number <= self._host.get(other, 0):
-                    del clock[other]
-            clock[stream] = next(self._numbers)
+        clock[stream] = next(self._numbers)
 
     def host_waited(self, clock: Clock) -> None:
         merge(self._host, clock)
