@@ -170,8 +170,7 @@ class EpochBlocks:
 
     def _attributes(self) -> list[object]:
         """Return attributes that a recording depends on, but a callback may replace."""
-        trainer = self.trainer
-        return [trainer.log_every, trainer.loss, trainer.optimizer, *trainer.every_metric]
+        return [self.trainer.log_every, *self.session.parts]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
         with self._program() as program:

@@ -144,6 +144,7 @@ class TrainingSession:
             synchronized=synchronized,
             batch_means=trainer.policy.batch_means,
         )
+        self._parts = self.parts
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -382,6 +383,14 @@ class TrainingSession:
         names, loss = self.training.names, self.trainer.loss
         self.trainer.model.remember(names.features, names.targets, loss.output_activation)
 
+    @property
+    def parts(self) -> list[object]:
+        """The loss, the optimizer and the metrics with which training continues."""
+        trainer = self.trainer
+        # Within an epoch, the metrics stay, since the epoch's statistics belong to them.
+        metrics = trainer.metrics if trainer.progress.cursor is None else self.recipe.metrics
+        return [trainer.loss, trainer.optimizer, *metrics, None, *trainer.validation_metrics]
+
     def use_replaced_parts(self) -> None:
         """Make a new step if a callback has replaced the trainer's loss, optimizer or metrics."""
         trainer, recipe = self.trainer, self.recipe
@@ -391,8 +400,7 @@ class TrainingSession:
                     f"{name}: was {value!r} when fit was called, and is now "
                     f"{getattr(trainer, name)!r}; change it only between two calls of fit"
                 )
-        parts = [trainer.loss, trainer.optimizer, *trainer.metrics]
-        if same(parts, [recipe.loss, recipe.optimizer, *recipe.metrics]):
+        if same(self.parts, self._parts):
             return
         builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
         builder.check_network()
@@ -400,19 +408,18 @@ class TrainingSession:
             if data is not None:
                 data.check_again(builder)
         self.step.unload()
-        self.plan = replace(self.plan, metric_names=trainer.metric_names)
+        within_epoch = trainer.progress.cursor is not None
+        metrics = recipe.metrics if within_epoch else list(trainer.metrics)
+        self.plan = replace(self.plan, metric_names=["loss", *(each.name for each in metrics)])
         self.recipe = replace(
-            recipe,
-            loss=trainer.loss,
-            optimizer=trainer.optimizer,
-            metrics=list(trainer.metrics),
+            recipe, loss=trainer.loss, optimizer=trainer.optimizer, metrics=metrics
         )
+        self._parts = self.parts
         with self.memory:
-            within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
         self._remember_meaning()
         trainer.log_names = trainer.log_names_of(self.validation is not None)
-        trainer.history.larger_is_better = trainer.larger_is_better
+        trainer.history.larger_is_better |= trainer.larger_is_better
         if self.recovery is not None:
             self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
 

@@ -26,6 +26,7 @@ class TrainerProtocol(Protocol):
     loss: Loss
     optimizer: Optimizer
     metrics: list[Metric]
+    validation_metrics: list[Metric]
     gradient_accumulation: int
     log_every: int
     on_divergence: str

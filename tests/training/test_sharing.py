@@ -1,6 +1,7 @@
 """Networks that share programs get the bits of fits of their own on one thread."""
 
 import gc
+import signal
 import threading
 import weakref
 
@@ -269,6 +270,44 @@ def test_a_callback_replaces_metrics_for_the_next_epoch(attribute, long_blocks, 
         assert fitted("numpy", ["accuracy"], 3) == late
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
     assert fitted(one, ["accuracy"], 3) == late
+
+
+def test_validation_metrics_that_a_callback_sets_are_checked_and_among_the_names_of_logs():
+    model = gpunn.Sequential([layers.Dense(3)], 4, seed=1)
+    trainer = gpunn.Trainer(model, LOSS, validation_metrics=["accuracy"])
+    options = {"epochs": 6, "validation_split": 0.4, "progress": False}
+    replace = Replace(3, "validation_metrics", lambda: [MACRO])
+    history = trainer.fit(X, LABELS, callbacks=[replace], **options)
+    assert [name for name in trainer.log_names if name[:3] == "val"] == ["val_loss", "val_f1"]
+    assert history.best_epoch_by("val_f1") > 3 >= history.best_epoch_by("val_accuracy")
+    replace = Replace(8, "validation_metrics", lambda: ["binary_accuracy"])
+    with pytest.raises(DataError, match="metric 'binary_accuracy' "):
+        trainer.fit(X, LABELS, callbacks=[replace], **options)
+
+
+def test_a_metric_of_validation_becomes_a_metric_of_training(long_blocks):
+    model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+    trainer = gpunn.Trainer(model, LOSS, validation_metrics=["accuracy"])
+    replace = Replace(3, "metrics", lambda: trainer.validation_metrics)
+    options = {"epochs": 8, "validation_split": 0.4, "progress": False}
+    assert len(trainer.fit(X, LABELS, callbacks=[replace], **options)["accuracy"]) == 5
+
+
+def test_metrics_replaced_within_an_epoch_that_is_interrupted():
+    class Interrupt(callbacks.Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            trainer.metrics = ["accuracy", MACRO]
+            signal.raise_signal(signal.SIGINT)
+
+    model = gpunn.Sequential([layers.Dense(3)], 4, seed=1)
+    trainer = gpunn.Trainer(model, LOSS)
+    options = {"epochs": 2, "batch_size": 16, "progress": False}
+    assert not trainer.fit(X, LABELS, callbacks=[Interrupt()], **options)
+    assert trainer.history.stopped
+    trainer.fit(X, LABELS, **options)
+    assert len(trainer.history["accuracy"]) == 2  # the epoch has begun again
 
 
 @pytest.mark.parametrize("attribute", ["gradient_accumulation", "batch_norm", "model"])
