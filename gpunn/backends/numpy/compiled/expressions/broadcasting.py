@@ -15,6 +15,10 @@ from gpunn.typing import Shape
 MANY = 8
 """Dividing rows with fewer columns takes less time than another loop, which computes inverses."""
 
+STEPS = ("floor", "round", "sign", "greater", "at_least", "equal")
+"""Functions with steps, at which a rounding error changes the result: x / max(x) >= 1 needs exact
+quotients."""
+
 LARGE, SCALE = (Node(NUMBER, (), (), "float", number) for number in (2.0**100, 2.0**-30))
 
 
@@ -22,18 +26,21 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
     The elements stay the same, apart from rounding: divisions are slow, so an element that is
-    divided by a number of its row is multiplied by the number's inverse. If an argument has no
-    rows, it is copied until it has the shape of a row. If an argument has rows, such as a sum over
-    the last axis, all axes except the last become rows.
+    divided by a number of its row is multiplied by the number's inverse, unless a function with
+    steps reads the quotient. If an argument has no rows, it is copied until it has the shape of a
+    row. If an argument has rows, such as a sum over the last axis, all axes except the last become
+    rows.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, tuple[Node, Node]] = {}
-    for node in in_order(nodes):
+    order = in_order(nodes)
+    exact = {id(each) for each in in_order(each for each in order if each.op in STEPS)}
+    for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
         elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
         if elementwise and not all(fits(each, node.shape) for each in args):
             made[id(node)] = rewritten(node, args)
-        elif is_by_rows(node, args):
+        elif id(node) not in exact and is_by_rows(node, args):
             x = base_of(args[1])
             factors = inverses.setdefault(id(x), inverse_of(x))
             quotient = args[0]
