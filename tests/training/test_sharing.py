@@ -3,6 +3,7 @@
 import gc
 import signal
 import threading
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -375,3 +376,23 @@ def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_bl
         free = sharing.shared_programs()._free
         assert len(free) == programs
         assert all(program.nbytes > 5 * 70 * 8 for _, program in free)
+
+
+def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
+    def fit(rate):
+        model = gpunn.Sequential([layers.Dropout(rate), layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.fit(X, LABELS, epochs=6, batch_size=16, progress=False)
+
+    with sharing_programs():
+        fit(0.5)  # imports, and fills caches
+        tracemalloc.start()
+        try:
+            fit(0.1)
+            fit(0.2)
+            gc.collect()
+            allocated, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        _, *added = [program.nbytes for _, program in sharing.shared_programs()._free]
+        assert sum(added) / 10 < allocated < sum(added)
