@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from gpunn.backends.numpy.compiled.expressions.loop import kind_of_input
-from gpunn.backends.numpy.compiled.expressions.steps import ONE
+from gpunn.backends.numpy.compiled.expressions.steps import ONE, exact_nodes
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import NUMBER, REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
 from gpunn.expressions.graph import VIEWS
@@ -15,26 +15,22 @@ from gpunn.typing import Shape
 MANY = 8
 """Dividing rows with fewer columns takes less time than another loop, which computes inverses."""
 
-STEPS = ("floor", "round", "sign", "greater", "at_least", "equal")
-"""Functions with steps, at which a rounding error changes the result: x / max(x) >= 1 needs exact
-quotients."""
-
 LARGE, SCALE = (Node(NUMBER, (), (), "float", number) for number in (2.0**100, 2.0**-30))
 
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
-    The elements stay the same, apart from rounding: divisions are slow, so an element that is
-    divided by a number of its row is multiplied by the number's inverse, unless a function with
-    steps reads the quotient. If an argument has no rows, it is copied until it has the shape of a
-    row. If an argument has rows, such as a sum over the last axis, all axes except the last become
-    rows.
+    The elements stay the same, apart from rounding. Since divisions are slow, an element that is
+    divided by a number of its row is multiplied by the number's inverse. But the quotient is exact
+    if a discontinuous function reads it. If an argument has no rows, it is copied until it has the
+    shape of a row. If an argument has rows, such as a sum over the last axis, all axes except the
+    last become rows.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, tuple[Node, Node]] = {}
     order = in_order(nodes)
-    exact = {id(each) for each in in_order(each for each in order if each.op in STEPS)}
+    exact = exact_nodes(order)
     for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
         elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, base_of
+from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, base_of, in_order
 
 NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_sum": interface.ROW_SUM,
@@ -36,6 +36,9 @@ JOINED = {
 the first function's result among the second function's arguments."""
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
+
+
+DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,23 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     return result
 
 
+def exact_nodes(nodes: Sequence[Node]) -> set[int]:
+    """Return the ids of nodes that discontinuous functions depend on.
+
+    A rounding error may change a discontinuous function: x / max(x) >= 1 needs exact quotients.
+    """
+    return {id(each) for each in in_order(each for each in nodes if each.op in DISCONTINUOUS)}
+
+
 def with_inverses(steps: Sequence[Step]) -> list[Step]:
     """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead."""
+    exact = exact_nodes([step.node for step in steps])
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
     for step in steps[len(numbers) :]:
-        if step.function == "divide" and id(step.args[1]) in known:
+        is_exact = id(step.node) in exact
+        if step.function == "divide" and id(step.args[1]) in known and not is_exact:
             a, x = step.args
             inverse = inverses.setdefault(id(x), Node("divide", (ONE, x), x.shape, "float"))
             step = replace(step, function="multiply", args=(a, inverse))
