@@ -11,6 +11,7 @@ from benchmarks import (
     fma,
     footprint,
     images,
+    launches,
     memory,
     overhead,
     searches,
@@ -38,6 +39,6 @@ for each in (
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(custom_classes.command, estimators.command, searches.command, tables.command, images.command),
     *(table_epochs.command, table_predictions.command, table_coverage.command),
-    table_ranks.command,
+    *(table_ranks.command, launches.command),
 ):
     command.add_command(each)

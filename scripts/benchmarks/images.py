@@ -115,7 +115,8 @@ def torch_turn(layers: Layers, threads: int, steps: int, channels_last: bool = F
     return turn
 
 
-def jax_turn(layers: Layers, threads: int, steps: int) -> Turn:
+def jax_step(layers: Layers) -> tuple[list[np.ndarray], Callable[..., Any], Callable[..., Any]]:
+    """Return first parameters, a function of them that makes a state, and the training step."""
     import jax
     import optax
     from jax import lax, nn
@@ -158,8 +159,16 @@ def jax_turn(layers: Layers, threads: int, steps: int) -> Turn:
                 yield (sizes[-1] if kind != "conv" else sizes[1],)
 
     random = np.random.default_rng(0)
-    parameters = [jnp.asarray(0.1 * random.random(shape, np.float32)) for shape in shapes()]
-    state = [(parameters, optimizer.init(parameters))]
+    first = [0.1 * random.random(shape, np.float32) for shape in shapes()]
+    return first, lambda parameters: (parameters, optimizer.init(parameters)), step
+
+
+def jax_turn(layers: Layers, threads: int, steps: int) -> Turn:
+    import jax
+    from jax import lax
+
+    first, start, step = jax_step(layers)
+    state = [start(jax.device_put(first))]
     scan = jax.jit(lambda state, batches: lax.scan(step, state, batches))
     X, y = rows(steps)
     batches = X.reshape(steps, BATCH, *SIZES), y.reshape(steps, BATCH)

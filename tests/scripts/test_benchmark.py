@@ -118,6 +118,24 @@ def test_networks_of_images_train_and_convolutions_run(load):
         call()
 
 
+def test_launches_of_a_compiled_program(load):
+    program = """
+%fused.1 (p: f32[2]) -> f32[2] {
+  ROOT %add.1 = f32[2]{0} add(%p, %p)
+}
+
+ENTRY %main.2 (x: f32[2]) -> (f32[2]) {
+  %x = f32[2]{0} parameter(0), metadata={op_name="tanh(x)"}
+  %call.1 = (f32[2]{0}, u8[0]{0}) custom-call(%x), custom_call_target="product (a b)"
+  %part = f32[2]{0} get-tuple-element(%call.1), index=0
+  %sum.1 = f32[2]{0} fusion(%part), kind=kLoop, calls=%fused.1
+  ROOT %all.1 = (f32[2]{0}) tuple(%sum.1)
+}
+"""
+    said = ["parameter", "custom-call", "get-tuple-element", "fusion", "tuple"]
+    assert list(load("launches").instructions(program)) == said
+
+
 def run(load, module, *arguments):
     done = CliRunner().invoke(load(module).command, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
