@@ -66,9 +66,9 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
-        The arguments are found by identity. They are arrays, or numbers of subclasses of float and
-        int, because equal plain numbers may be one object. The result is None if the recording also
-        uses an array's memory through other arrays.
+        The arguments are separate arrays, which are found by their memory, or numbers of subclasses
+        of float and int, which are found by identity, because equal plain numbers may be one
+        object. The result is None if the recording uses an array by a table of addresses.
         """
 
 

@@ -160,17 +160,6 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
     assert {actual["fails", n][3] for n in (1, 2, 3)} == {"failed"}
 
 
-@pytest.mark.parametrize("kind", ["dropout", "held_out", "norm", "frozen"])
-def test_a_program_no_longer_reads_the_first_networks_arrays(kind, long_blocks, recorded):
-    expected = fitted(kind, 2, gpunn.get_backend("numpy", threads=1))
-    with sharing_programs():
-        first = X.copy()
-        fitted(kind, 1, "numpy", first)
-        first[:] = np.nan
-        np.testing.assert_equal(fitted(kind, 2, "numpy"), expected)
-    assert recorded == [True]
-
-
 def test_edges_belong_to_a_network(long_blocks, recorded):
     """As in TabM, whose folds have different edges."""
 

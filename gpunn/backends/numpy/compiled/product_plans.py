@@ -69,19 +69,19 @@ stay in the cache."""
 
 
 class Operand(NamedTuple):
-    """A matrix or a transposed matrix in memory: the address, and strides in bytes.
+    """A matrix or a transposed matrix in memory: the array, and strides in bytes.
 
     `panel` is the stride between panels. A panel is the columns that one tile of a product reads.
     """
 
-    start: int
+    array: Array
     row: int
     column: int
     panel: int
 
     @property
     def transposed(self) -> Operand:
-        return Operand(self.start, self.column, self.row, self.panel)
+        return Operand(self.array, self.column, self.row, self.panel)
 
 
 @dataclass
@@ -140,13 +140,13 @@ class ProductPlans:
             rows = self._rows_within(2 * CACHED, k * size)
             numbers = m * rows
             instructions.append(self._packed(a, left.transposed, m, k))
-            left = Operand(address(instructions[0].writes[0]), panel_bytes, size, panel_bytes)
+            left = Operand(instructions[0].writes[0], panel_bytes, size, panel_bytes)
             read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
             rows = self._rows_within(CACHED, max(k, n) * size)
             numbers = k * rows
             instructions.append(self._packed(b, right, n, k))
-            right = Operand(address(instructions[0].writes[0]), panel_bytes, size, k * panel_bytes)
+            right = Operand(instructions[0].writes[0], panel_bytes, size, k * panel_bytes)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
         buffer = np.empty(self.threads * buffer_bytes, np.uint8)
@@ -164,10 +164,10 @@ class ProductPlans:
             m=m,
             n=n,
             k=k,
-            a=left.start,
+            a=left.array,
             a_row=left.row,
             a_column=left.column,
-            b=right.start,
+            b=right.array,
             b_row=right.row,
             b_column=right.column,
             b_panel=right.panel,
@@ -208,9 +208,9 @@ class ProductPlans:
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]
         panel = self.vectors.panel
-        left = Operand(address(a), groups * inputs * size, size, panel)
+        left = Operand(a, groups * inputs * size, size, panel)
         width = b.shape[2]
-        right = Operand(address(b), (groups if transpose_a else 1) * width * size, size, panel)
+        right = Operand(b, (groups if transpose_a else 1) * width * size, size, panel)
         initial = np.zeros(max(n, panel // size), out.dtype) if bias is None else bias
         if transpose_a:
             left = left.transposed
@@ -229,10 +229,10 @@ class ProductPlans:
             m=m,
             n=n,
             k=k,
-            a=left.start,
+            a=left.array,
             a_row=left.row,
             a_column=left.column,
-            b=right.start,
+            b=right.array,
             b_row=right.row,
             b_column=right.column,
             b_panel=right.panel,
@@ -311,7 +311,7 @@ class ProductPlans:
         size = array.itemsize
         row = array.shape[1] * size
         strides = (size, row) if transposed else (row, size)
-        return Operand(address(array), *strides, self.vectors.panel)
+        return Operand(array, *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
         """Return how many rows to process together: the tiles that fit in `size`, at least one."""
@@ -322,7 +322,7 @@ class ProductPlans:
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
-        args = [size, rows, columns, operand.start, operand.row, operand.column, self._panels]
+        args = [size, rows, columns, operand.array, operand.row, operand.column, self._panels]
         panel = self.vectors.panel
         needed = rows * -(-columns * size // panel) * panel
         assert needed <= self.panel_capacity, "more than `largest_panels` returned"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,17 @@ from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.typing import Array
 
-Cell = tuple[np.ndarray, int, int]
-"""A table's cell that contains an argument: the row, the column, and the argument's number."""
+
+class Cell(NamedTuple):
+    """A table's cell that contains an argument, or an address within an argument's memory."""
+
+    row: np.ndarray
+    column: int
+    argument: int
+    """The argument's number."""
+    offset: int
+    """Bytes from the beginning of the argument's memory."""
+
 
 CACHED = 1 << 20
 """Maximum bytes that the instructions of a group use for one piece."""
@@ -112,8 +121,7 @@ class Program:
         team(threads)  # start the threads now, not in the first run
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
-        self._input_cells: list[tuple[np.ndarray, np.ndarray]] | None = None
-        self._movable = False
+        self._input_cells: list[Cell] | None = None
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
             for operation in group:
@@ -165,65 +173,59 @@ class Program:
         return [(t.address, len(t.rows), count) for t, count in tables if t and count > 0]
 
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
-        """Return the cells in a program's tables that contain these arguments (the same objects).
+        """Return the cells in the program's tables that depend on these arguments.
 
-        The result is None if an instruction uses the memory of an argument, but not the argument
-        itself.
+        An array is found by the memory of the instructions' array arguments, a number by its
+        identity. The result is None if the program calls Python, or if an instruction uses an
+        array's memory without an array argument for it, for example by a table of addresses.
         """
-        numbers = {id(each): index for index, each in enumerate(arguments)}
-        memories = [
-            (index, extent(each, ()))
-            for index, each in enumerate(arguments)
-            if isinstance(each, np.ndarray)
-        ]
-        tables = [table for table in (*self._steps, self._non_final) if isinstance(table, Table)]
+        if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
+            return None
+        tables = [table for table in (self._steps[0], self._non_final) if table is not None]
+        sought = [extent(e, ()) if isinstance(e, np.ndarray) else e for e in arguments]
         cells: list[Cell] = []
         for number, instruction in enumerate(self._kept):
-            found = set()
-            for table in tables:
-                earlier = table is self._non_final and instruction.non_final
-                for column, each in enumerate(
-                    instruction.non_final if earlier else instruction.args
-                ):
-                    if id(each) in numbers:
-                        found.add(numbers[id(each)])
-                        cells.append((table.rows[number], FIRST_ARG + column, numbers[id(each)]))
-            # Arguments may overlap, such as training rows and validation rows.
-            given = [memory for index, memory in memories if index in found]
+            args = instruction.args, instruction.non_final or instruction.args
+            found = [
+                Cell(table.rows[number], *place)
+                for table, own in zip(tables, args, strict=False)
+                for place in places_of(sought, own)
+            ]
+            known = {cell.argument for cell in found}
             for used in (*instruction.read_extents, *instruction.written_extents):
-                is_argument = any(memory.meets(used) for _, memory in memories)
-                if is_argument and not any(memory.meets(used) for memory in given):
-                    return None
+                for index, memory in enumerate(sought):
+                    if isinstance(memory, Extent) and memory.meets(used) and index not in known:
+                        return None
+            cells += found
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
         if self._input_cells is None:
-            self._input_cells = [
-                (step.rows, step.rows == buffer.ctypes.data)
-                for step in self._steps
-                if isinstance(step, Table)
-            ]
-            only_tables = len(self._input_cells) == len(self._steps)
-            self._movable = only_tables and all(map(partial(has_address, buffer), self._kept))
-        compatible = argument.flags.c_contiguous and argument.dtype == buffer.dtype
-        if compatible and self._movable:
-            for rows, position in self._input_cells:
-                rows[position] = argument.ctypes.data
-        else:
+            self._input_cells = self.cells([buffer]) or []
+        is_compatible = argument.flags.c_contiguous and argument.dtype == buffer.dtype
+        if not (is_compatible and self._input_cells):
             buffer[...] = argument
-            for rows, position in self._input_cells:
-                rows[position] = buffer.ctypes.data
+            argument = buffer
+        put(self._input_cells, [argument])
 
 
-def has_address(array: np.ndarray, instruction: Instruction) -> bool:
-    """Return whether an instruction does not read an array, or has its address as an argument.
+def places_of(
+    sought: Sequence[Any], args: Sequence[float | np.ndarray | None]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield a table's column, the number of what was sought, and the offset in its memory."""
+    for column, each in enumerate(args, FIRST_ARG):
+        begin = address(each) if isinstance(each, np.ndarray) else None
+        for index, one in enumerate(sought):
+            if one is each:
+                yield column, index, 0
+            elif begin is not None and isinstance(one, Extent) and one.begin <= begin < one.end:
+                yield column, index, begin - one.begin
 
-    If an instruction reads the array without this argument, an argument may be the address of a
-    part of the array, or of a table of addresses.
-    """
-    memory = extent(array, ())
-    reads = any(memory.meets(each) for each in instruction.read_extents)
-    return not reads or any(encoded(each) == memory.begin for each in instruction.args)
+
+def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
+    numbers = [encoded(each) for each in arguments]
+    for row, column, index, offset in cells:
+        row[column] = numbers[index] + offset
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.program import Cell, Program, encoded
+from gpunn.backends.numpy.compiled.program import Cell, Program, put
 
 
 class ProgramSequence:
@@ -45,9 +45,7 @@ class ProgramSequence:
             cells += found
 
         def replace(values: Sequence[Any]) -> None:
-            numbers = [encoded(value) for value in values]
-            for row, column, index in cells:
-                row[column] = numbers[index]
+            put(cells, values)
             self._replacements = values  # since the tables contain only addresses
 
         return replace

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
@@ -139,7 +138,7 @@ class Convolution(Depthwise, Dense):
         panels = zeros((len(parts), needed), "uint8")
         instructions = []
         for part, target in zip(parts, panels, strict=True):
-            start = address(part.weights) + part.first * size
+            start = part.weights.reshape(-1)[part.first :]
             strides = [stride * size for stride in part.strides]
             args = [size, rows, columns, start, *strides, target, part.matrices, part.step * size]
             instructions.append(Instruction("pack", args, [part.weights], [target], early=True))
