@@ -77,8 +77,8 @@ _MODULES = {
 
 
 # Not in `__all__`, since `from gpunn import *` must work without scikit-learn.
+# Subpackages that need an optional package, and the name of that package.
 _OPTIONAL = {"sklearn": "sklearn"}
-"""Maps each subpackage that needs an optional package to that package's name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,6 @@ HINTS = {
 NEW = "the layers of a network can't be changed later; build a new gpunn.Sequential"
 
 CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
-"""Names of the methods that change a list."""
 
 
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:

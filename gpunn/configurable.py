@@ -380,9 +380,7 @@ def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
     """Return the object of type `base` that `value` describes; messages begin with `argument`.
 
     `value` is an object or a subclass of `base`, a name, or a mapping with the key "name" and
-    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. An unknown name, an unknown
-    parameter or an invalid value raises an ArgumentError. A `value` of any other type raises an
-    ArgumentTypeError.
+    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
     """
     if isinstance(value, base):
         return value

@@ -41,7 +41,6 @@ def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
 
 
 def _named(value: Any) -> Iterator[Configurable]:
-    """Yield the configurable objects in a value, its fields and its items."""
     if isinstance(value, Configurable):
         yield value
     if dataclasses.is_dataclass(value):
@@ -56,13 +55,8 @@ def _kinds() -> dict[str, type[Configurable]]:
 
 
 def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports: bool) -> None:
-    """Raise an ArgumentError if a recorded class is not defined; import modules if allowed.
-
-    `recorded` is a result of `custom_classes`, possibly from an untrusted file. Importing a module
-    runs the module's code. A custom class with the recorded name is accepted from any module,
-    because the class may have moved to another module. If `recorded` is malformed, an ArgumentError
-    is also raised.
-    """
+    # `recorded` may come from an untrusted file, and importing a module runs the module's code. A
+    # custom class with the recorded name is accepted from any module, because it may have moved.
     kinds = _kinds()
     for kind, classes in recorded.items():
         if kind not in kinds:

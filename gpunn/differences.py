@@ -7,10 +7,8 @@ from itertools import zip_longest
 from typing import Any
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
-"""Layers' settings that matter only for drawing initial values."""
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
-"""Represents a missing value."""
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -32,11 +30,8 @@ def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 
 def network_differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference between two networks, ignoring initializers.
-
-    Initializers have no effect on a network whose parameters come from a file. The defaults of
-    initializers may have changed since the file was written.
-    """
+    # Initializers have no effect on a network whose parameters come from a file. The defaults of
+    # initializers may have changed since the file was written.
     for where, before, after in differences(old, new, path):
         if not INITIALIZERS.intersection(where.split(".")):
             yield where, before, after

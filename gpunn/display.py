@@ -62,7 +62,6 @@ def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> l
 
 
 SYMBOLS = {"auc": "AUC", "f1": "F1", "r2": "R²"}
-"""Titles of metrics whose names are abbreviations."""
 
 
 def title_of(name: str) -> str:

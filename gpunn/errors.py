@@ -57,7 +57,6 @@ class GpunnError(Exception):
 
 
 KEY = re.compile(r"([\w.\[\]]+): ")
-"""The key at the beginning of a message."""
 
 
 class KeyedError(GpunnError):

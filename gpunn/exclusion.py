@@ -13,10 +13,9 @@ from gpunn.forks import renewed_in_children
 class Exclusion:
     """A lock of a network, so that only one thread at a time trains or evaluates it.
 
-    While a thread evaluates the network, other threads wait. While a thread trains the network,
-    other threads get an error: training may take hours, and metrics would mix the parameters of
-    several updates. The lock is reentrant, because a callback may evaluate the network during
-    training, in the same thread.
+    Other threads wait for an evaluation. During training they get an error instead: training may
+    take hours, and metrics would mix the parameters of several updates. The lock is reentrant,
+    because a callback may evaluate the network during training, in the same thread.
     """
 
     def __init__(self) -> None:
@@ -44,11 +43,7 @@ class Exclusion:
 
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
-        """Hold the lock for the operation `what`.
-
-        If the operation is training, other threads that want the lock get an error; otherwise they
-        wait. Raise a ConcurrentUseError if another thread trains the network.
-        """
+        # Other threads get an error during training, and wait otherwise.
         thread = threading.get_ident()
         with self._changed:
             while self._thread not in (None, thread):

@@ -14,7 +14,6 @@ from typing import Protocol
 from weakref import WeakSet
 
 PATIENCE = 10.0
-"""Maximum number of seconds that a fork waits for another thread to finish an import."""
 
 
 class Renewable(Protocol):

@@ -44,9 +44,9 @@ def fit_intervals(
 ) -> dict[str, Any]:
     """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
 
-    `outputs` has a column for each target. With `quantiles`, there is one target, and `outputs` has
-    a column for each quantile. A row with weight k counts as k rows. A new row counts as a row of
-    average weight. The score of a percentage is None if there are too few rows.
+    `outputs` has a column for each target or, with `quantiles` and one target, for each quantile. A
+    row with weight k counts as k rows, and a new row as a row of average weight. The score of a
+    percentage is None if there are too few rows.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -66,8 +66,7 @@ def fit_intervals(
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
     """For each percentage, return the smallest score not exceeded by this percentage of the rows.
 
-    The rows include one new row, whose score counts as infinite. An infinite result is returned as
-    None.
+    The rows include one new row, whose score counts as infinite. None stands for infinity.
     """
     if not len(scores):
         return [None for _ in PERCENTS]
@@ -89,11 +88,8 @@ def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
 
 
 def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[Any, Any, Any]]:
-    """Return the prediction, the lower and the upper bound of each target.
-
-    `outputs` has the network's outputs: numbers for one row, or arrays for many rows. If the
-    interval would be empty, or would not contain the prediction, it is extended to the prediction.
-    """
+    # `outputs` has numbers for one row, or arrays for many rows. An interval that would be empty,
+    # or would not contain the prediction, is extended to the prediction.
     quantiles, result = intervals["quantiles"], []
     center = quantiles.index(0.5) if quantiles else 0
     low, high = ends(quantiles, percent)

@@ -487,7 +487,6 @@ class LogCosh(ElementwiseLoss):
 
 
 def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
-    """Return one-hot rows of shape (rows, classes): 1 at the label, else 0."""
     columns = xp.arange(classes, dtype=labels.dtype, device=device(labels))
     return xp.astype(labels[:, None] == columns[None, :], dtype)
 

@@ -17,7 +17,6 @@ VALIDATION = "val_"
 """Prefix of the metrics of the validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""Names of an epoch's logged values that are not computed from predictions."""
 
 NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
 """Maps names of logged values that are not metrics to whether larger values are better."""
@@ -34,10 +33,7 @@ class Measure(Protocol):
 
 
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
-    """Map each name that may be logged to whether larger values are better (None: unknown).
-
-    Raise an ArgumentTypeError if a metric's `larger_is_better` is not True, False or None.
-    """
+    # None means that it is unknown whether larger values are better.
     metrics = list(metrics)
     for metric in metrics:
         larger = metric.larger_is_better
@@ -57,7 +53,7 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max". Raise an ArgumentError if `mode` is "auto" for an unknown value."""
+    # "auto" needs a metric whose better direction is known.
     check_mode(mode)
     if mode != "auto":
         return mode
@@ -109,8 +105,6 @@ class Best:
 
 @dataclass
 class BestSoFar:
-    """The best value so far, and the number of epochs since the best epoch (`waited`)."""
-
     value: float | None = None
     waited: int = 0
 
@@ -124,10 +118,7 @@ class BestSoFar:
 
 
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
-    """Return the message for an epoch without the metric.
-
-    If there is no validation metric, `hint` explains how to get one.
-    """
+    # If there is no validation metric, `hint` explains how to get one.
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
     return f"an epoch has no metric {monitor!r}{needs}; {suggest(monitor, names)}"

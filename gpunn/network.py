@@ -65,20 +65,16 @@ if TYPE_CHECKING:  # imported at run time only for networks with a schema
 DTYPES = ("float32", "float64")
 
 MEMORY = 2**30
-"""Maximum number of bytes for the activations of a forward pass without gradients."""
 
 CACHE_SIZE = 16
-"""Maximum number of recorded inference passes, one for each batch size and dtype."""
 
 LAYERS_SHOWN = 12
-"""Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "works after the loss", "adapts": "learns from the network's inputs"}
 """A layer with one of these attributes can't be inside another layer. The values are the
 reasons."""
 
 OUTPUT_NAMES = ("classes", "targets")
-"""Keys of a network's metadata that name its outputs."""
 
 REBUILT = frozenset(
     (
@@ -1088,7 +1084,7 @@ def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> N
 
 
 def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Return all layers, also inner layers, by names such as "column_groups_1.group_2"."""
+    # Names of inner layers are, for example, "column_groups_1.group_2".
     named: dict[str, Layer] = {}
     for label, layer in zip(labels, layers, strict=True):
         named[label] = layer
@@ -1133,10 +1129,7 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return the last few layers, one per line, with the shape of a row after each layer.
-
-    The first layer without a shape in `shapes` has the shape "?"; later layers are omitted.
-    """
+    # The first layer without a shape in `shapes` has the shape "?"; later layers are omitted.
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):
         rows.append((labels[len(shapes)], "?"))

@@ -866,7 +866,6 @@ class Lars(Optimizer):
 
 
 def ratio_of_norms(xp: Namespace, a: Array, b: Array) -> Array:
-    """Return ||a|| / ||b||, or 1 if a norm is 0."""
     above, below = xp.sum(a * a), xp.sum(b * b)
     both = (above > 0) & (below > 0)
     one = xp.ones_like(below)

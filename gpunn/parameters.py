@@ -73,7 +73,6 @@ class ParameterSpec:
         return self.trainable or self.frozen
 
     def factors(self, decay_all: bool) -> tuple[float, float]:
-        """Return the factors of the learning rate and of the decay."""
         excluded = self.decay is False and not decay_all
         return self.rate, 0.0 if excluded else 1.0 if self.decay is False else float(self.decay)
 
@@ -109,12 +108,8 @@ class Parameters:
         seed: int,
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        """Lay out and initialize arrays; the keys of `specs` are full names.
-
-        Each parameter is drawn in float64 from the random stream (seed, "weights", the parameter's
-        position), and then rounded. So float32 and float64 networks start from the same values. If
-        `values` is given, it has the values of all arrays, and nothing is drawn.
-        """
+        # Parameters are drawn in float64 and then rounded, so float32 and float64 networks start
+        # from the same values. If `values` is given, nothing is drawn.
         self._backend = backend
         self.specs = dict(specs)
         trainable = [name for name, spec in specs.items() if spec.trainable]
@@ -150,10 +145,7 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False, by_parameter: bool = False) -> list[Segment]:
-        """Return segments of the flat vectors: ranges of parameters with the same factors.
-
-        With `by_parameter`, each segment is one parameter and the zeros after it.
-        """
+        # With `by_parameter`, each segment is one parameter and the zeros after it.
         segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
@@ -168,11 +160,8 @@ class Parameters:
         return segments
 
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
-        """Return ranges (start, stop) of gradients that belong only to layers with these labels.
-
-        Each group of parameters with the same factors has at most one range. The ranges are in
-        ascending order.
-        """
+        # Each group of parameters with the same factors has at most one range. The ranges are in
+        # ascending order.
         prefixes = tuple(f"{label}." for label in labels)
         spans = []
         for _, start, stop in self._groups:
@@ -185,7 +174,6 @@ class Parameters:
         return spans
 
     def decayed_by(self, decay_all: bool) -> int:
-        """Return the number n of decayed values: weight decay applies to `values[:n]`."""
         decaying = [segment.stop for segment in self.segments(decay_all) if segment.decay]
         return max(decaying, default=0)
 
@@ -233,7 +221,6 @@ class Parameters:
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return (values, gradients) of the layer with this label, by name within the layer."""
         gradients = Gradients(self._gradient_views, self._unread_gradient)
         return within(self._views, layer), gradients.within(layer)
 
@@ -273,9 +260,8 @@ class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
     For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Layers
-    that don't support freezing use `gradients[name]`, which returns an array that gpunn never
-    reads. The function `unread` returns this array for a parameter's full name: `prefix` followed
-    by the name.
+    that don't support freezing use `gradients[name]`: `unread` returns an array that gpunn never
+    reads, given `prefix` and the name.
     """
 
     def __init__(
@@ -312,7 +298,6 @@ class LiveViews(NamedArrays):
 
 
 def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
-    """Return the arrays of the layer with this label, by their names within that layer."""
     if isinstance(arrays, LiveViews):
         arrays = arrays.arrays
     if isinstance(arrays, Gradients):
@@ -326,11 +311,8 @@ def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
-    """Return the names in groups; the parameters of a group have the same factors.
-
-    The order is: groups with weight decay, groups that decay only with `Optimizer.decay_all`,
-    groups that never decay.
-    """
+    # First come groups with weight decay, then groups that decay only with `Optimizer.decay_all`,
+    # then groups that never decay.
     groups: dict[tuple[float | bool, ...], list[str]] = {}
     for name in names:
         spec = specs[name]

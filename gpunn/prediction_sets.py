@@ -29,9 +29,8 @@ def fit_sets(
 ) -> dict[str, Any]:
     """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows.
 
-    `p`, of shape (rows, classes), has the probabilities, and `classes` has the index of each row's
-    true class. A row with weight k counts as k rows. A new row counts as a row of average weight.
-    The limit of a percentage is None if there are too few rows.
+    A row with weight k counts as k rows, and a new row as a row of average weight. The limit of a
+    percentage is None if there are too few rows.
     """
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
@@ -50,10 +49,7 @@ def limit_of_set(sets: dict[str, Any], percent: int) -> float:
 def classes_in_sets(
     p: np.ndarray, predicted: np.ndarray, sets: dict[str, Any], percent: int
 ) -> Any:
-    """Return which classes each row's set contains, as Booleans of shape (rows, classes).
-
-    `p` has the probabilities, and `predicted` has the index of each row's predicted class.
-    """
+    # `p` has the probabilities, and `predicted` has the index of each row's predicted class.
     found = p >= limit_of_set(sets, percent)
     found[np.arange(len(p)), predicted] = True
     return found

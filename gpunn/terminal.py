@@ -29,7 +29,7 @@ def escaped(text: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """The stream may be closed or None."""
+    # The stream may be closed or None.
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed

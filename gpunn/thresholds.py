@@ -47,7 +47,7 @@ class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
     If no threshold reaches the criterion's minimum, such as 0.9, `reached` is False, and
-    `threshold` is the threshold that comes closest to the minimum.
+    `threshold` comes closest to the minimum.
     """
 
     threshold: float
@@ -158,12 +158,8 @@ def best_threshold(
 
 
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return metrics of decisions for the second class, by the metrics' names.
-
-    `second` and `truth` are Booleans of shape (rows,). `second` is True if the second class is
-    predicted; `truth` is True if the row belongs to the second class. As in scikit-learn, the
-    balanced accuracy is the mean recall of the classes that occur.
-    """
+    # `second` and `truth` are Booleans of shape (rows,): the prediction and the true class. As in
+    # scikit-learn, the balanced accuracy is the mean recall of the classes that occur.
     hits, predicted, positive = int((second & truth).sum()), int(second.sum()), int(truth.sum())
     negative = len(truth) - positive
     rejected = negative - (predicted - hits)

@@ -88,11 +88,9 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    A layer's shapes must be the same as in the source, except for the last layer with parameters.
-    If this layer's shapes differ, or the names of classes or targets (`outputs`) differ, this layer
-    and the layers after the loss keep their own values. `specs` describes the arrays of the
-    receiving network, in the network's order. Raise an ArgumentError if another layer's shapes
-    differ, or if no layer can be copied.
+    Shapes must be equal, except in the last layer with parameters. If that layer's shapes, or the
+    names of classes or targets (`outputs`), differ, it and the layers after the loss keep their own
+    values. `specs` describes the arrays of the receiving network, in the network's order.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]
@@ -162,7 +160,6 @@ def renamed(
     others: tuple[list[str] | None, list[str] | None],
     outputs: tuple[list[str] | None, list[str] | None],
 ) -> str:
-    """Return "classes" or "targets" if the names of classes or targets differ, otherwise ""."""
     for kind, other, names in zip(("classes", "targets"), others, outputs, strict=True):
         if other is not None and names is not None and other != names:
             return kind

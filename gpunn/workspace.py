@@ -119,10 +119,7 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        """Return the first `rows` rows of the buffer `name` of `owner`; each row has this shape.
-
-        If each member has separate rows, `rows` may be larger than `capacity`.
-        """
+        # If each member has separate rows, `rows` may be larger than `capacity`.
         key = owner, name, rows, *self.calls
         view = self._slices.get(key)
         if view is None:

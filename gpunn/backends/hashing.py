@@ -14,11 +14,8 @@ MASK_32 = 0xFFFFFFFF
 
 
 def mix(bits: Any) -> Any:
-    """Return the hash of 32 bits, for a Python integer or an array of int64.
-
-    The function does not use unsigned types, because some array libraries lack functions for them.
-    A product of int64 may wrap around, but its low 32 bits are correct.
-    """
+    # No unsigned types: some array libraries lack functions for them. A product of int64 may wrap
+    # around, but its low 32 bits are correct.
     bits = bits ^ (bits >> 16)
     bits = (bits * MIX_1) & MASK_32
     bits = bits ^ (bits >> 15)

@@ -58,10 +58,7 @@ A_VECTOR = (
 def require_shape(
     returned: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
 ) -> None:
-    """Raise an ArgumentError if a custom class's method returned an array of the wrong shape.
-
-    Without this check, broadcasting would accept a number, and results would be wrong.
-    """
+    # Without this check, broadcasting would accept a number, and results would be wrong.
     shape = getattr(returned, "shape", ())
     if shape != expected:
         raise ArgumentError(
@@ -134,7 +131,6 @@ class Trained(NamedTuple):
         return Trained(self.values[part], self.gradients[part], slots, [])
 
     def runs(self) -> list[Segment]:
-        """Return the segments; adjacent segments with equal learning-rate factors are joined."""
         joined: list[Segment] = []
         for one in self.segments:
             if joined and joined[-1].rate == one.rate:

@@ -85,7 +85,6 @@ class Guard(threading.local):
     notes: list[Note] | None = None
     """The operations that a method has called, to compare two calls of the method."""
     custom = ""
-    """A description of the innermost custom method that is running."""
 
 
 GUARD = Guard()
@@ -177,7 +176,7 @@ def refuse(does: str, line: FrameSummary | None = None) -> NoReturn:
 
 
 def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
-    """Return the error; `does` may add a remedy after a semicolon."""
+    # `does` may add a remedy after a semicolon.
     doing, _, remedy = does.partition("; ")
     remedy, location = remedy or "compute with operations", ""
     if line is not None:
@@ -192,7 +191,6 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
 
 
 def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
-    """Return the innermost line outside libraries; the first frame is the innermost."""
     for frame, number in frames:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
             file = frame.f_code.co_filename
@@ -203,10 +201,7 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Replace arrays by placeholders while the method `what` is called.
-
-    Raises an ArgumentError if the method computes with an array outside the backend's operations.
-    """
+    """Replace arrays by placeholders while the method `what` is called."""
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
     GUARD.what, GUARD.refusal = what, None
@@ -242,12 +237,8 @@ def suspended() -> Iterator[None]:
 
 
 def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], object]) -> Any:
-    """Call a marked method twice, and return the result of the second call.
-
-    Each training step repeats the recorded operations. So an ArgumentError is raised if the two
-    calls differ, for example because the method draws random numbers. `rehearsal` makes the first
-    call, and discards its operations.
-    """
+    # Each training step repeats the recorded operations, so both calls must be equal. They differ,
+    # for example, if the method draws random numbers.
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
     try:
         if outer[0] is not None:  # an outer method is being compared
@@ -299,11 +290,8 @@ def released(value: Any) -> Any:
 def operands(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return an operation's arguments, with placeholders replaced by their arrays.
-
-    Raises an ArgumentError for an array that the caller has just created, because later training
-    steps would not compute it again.
-    """
+    # An array that the caller has just created is refused: later training steps would not compute
+    # it again.
     if GUARD.known is None:
         return args, kwargs
     signature = [described(name, each) for each in (*args, *kwargs.items())]
@@ -343,7 +331,6 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return the values that a function gets from its defaults and its closure."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]

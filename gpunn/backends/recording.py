@@ -52,8 +52,7 @@ class Arguments(SimpleNamespace):
 
 
 class Performer(Protocol):
-    def perform(self, one: Operation) -> None:
-        """Run an operation immediately."""
+    def perform(self, one: Operation) -> None: ...
 
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, to which the lowerings apply."""
@@ -204,10 +203,7 @@ def arrays_in(value: object) -> Iterator[Any]:
 
 
 def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
-    """Return the operations that a function calls, without running them.
-
-    Raises an ArgumentError if `backend` is given and an operation belongs to another backend.
-    """
+    """Return the operations that a function calls, without running them."""
     outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
     RECORDER.trace, RECORDER.backend = trace, backend
     try:
@@ -304,10 +300,6 @@ class RecordingCache:
 
 
 def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
-    """Return all fields of a dataclass, and of dataclasses in its fields, as pairs (owner, name).
-
-    Each object is visited once; `known` has the objects that earlier calls have visited.
-    """
     known = {} if known is None else known
     result: list[tuple[object, str]] = []
 

@@ -243,13 +243,10 @@ ends."""
 
 
 def claim(subject: str) -> bool:
-    """Return whether this process shows a message, so that only one process of a tree does.
-
-    A process and its workers (of multiprocessing or joblib) form a tree. A claim is the name of an
-    abstract Unix socket, which only one process can bind. The operating system frees the name when
-    the process ends. Other systems than Linux have no such sockets; there, each process shows the
-    message.
-    """
+    # A process and its workers (of multiprocessing or joblib) form a tree. A claim is the name of
+    # an abstract Unix socket, which only one process can bind. The operating system frees the name
+    # when the process ends. Other systems than Linux have no such sockets; there, each process
+    # shows the message.
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid
     name = f"\0gpunn-{subject}-{root}"

@@ -40,13 +40,10 @@ def check_threads(name: str, threads: Any) -> int:
 
 
 def requested_threads(threads: int | None) -> int | None:
-    """Return the number of threads from an argument or environment variable, or None.
-
-    The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
-    some libraries set in their worker processes. OMP_NUM_THREADS is limited to the number of cores.
-    If OMP_NUM_THREADS is a list for nested levels, its first number is used. An invalid
-    OMP_NUM_THREADS is ignored with a warning, as in OpenMP; other invalid numbers raise an error.
-    """
+    # The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
+    # some libraries set in their worker processes. OMP_NUM_THREADS is limited to the number of
+    # cores. If OMP_NUM_THREADS is a list for nested levels, its first number is used. An invalid
+    # OMP_NUM_THREADS is ignored with a warning, as in OpenMP; other invalid numbers raise an error.
     if threads is not None:
         return check_threads("threads", threads)
     value = os.environ.get(VARIABLE, "").strip()

@@ -39,11 +39,7 @@ class TracedBackend:
 
 
 def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> list[Write]:
-    """Return what an operation writes, as functions of the arrays that it reads.
-
-    Raises an `Untraceable` with the reason if this is impossible. The definition runs twice: if the
-    two graphs differ, it uses random numbers or counts its calls.
-    """
+    # If the two graphs differ, the definition uses random numbers or counts its calls.
     owners = [each for each in vars(arguments).values() if isinstance(each, Configurable)]
     with kept_if_refused(map(type, owners)):
         return traced_twice(
@@ -151,10 +147,7 @@ class Arrays:
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return the number of an array; equal views have the same number.
-
-        Raises an `Untraceable` if kernels can't read the array, or if it overlaps another array.
-        """
+        """Return the number of an array; equal views have the same number."""
         self._tracer.kind_of(array)
         start, stop = bytes_of(array)
         for number, (first, end) in enumerate(self._bytes):

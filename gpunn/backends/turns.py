@@ -36,7 +36,6 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock, and pause if another thread waits for it."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:

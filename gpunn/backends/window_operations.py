@@ -204,10 +204,8 @@ def by_group(xp: Namespace, x: Array, groups: int) -> Array:
 def multiply_groups(
     xp: Namespace, x: Array, matrix: Array, groups: int, transposed: bool = False
 ) -> Array:
-    """Multiply the channels of each pixel by the matrix of their group.
-
-    The matrix has shape (channels of a group, units). If `transposed`, x has the units as channels.
-    """
+    # The matrix has shape (channels of a group, units). If `transposed`, x has the units as
+    # channels.
     if groups == 1:
         matrix = matrix.T if transposed else matrix
         product = xp.matmul(xp.reshape(x, (-1, x.shape[3])), matrix)

@@ -28,7 +28,6 @@ class Window:
     dilation: tuple[int, int] = (1, 1)
 
     def padded(self, xp: Namespace, x: Array, out: Shape, value: float) -> Array:
-        """Return x with the padding that an output of this shape reads."""
         rows, height, width, channels = x.shape
         (top, left), (needed_height, needed_width) = self.padding, self.span(out)
         if (top, left) == (0, 0) and needed_height <= height and needed_width <= width:

@@ -46,11 +46,8 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Raise an error if a write to standard output fails; ignore failed writes to standard error.
-
-    If a stream is missing, its file descriptor is opened for the null device. Otherwise, a file
-    opened later could get the descriptor, and receive all text written to the stream.
-    """
+    # If a stream is missing, its file descriptor is opened for the null device. Otherwise, a file
+    # opened later could get the descriptor, and receive all text written to the stream.
     for number in range(3):
         try:
             os.fstat(number)

@@ -133,8 +133,8 @@ TABLE_OPTIONS = (
     ),
 )
 
+# The keys of `[data]` that the options in `TABLE_OPTIONS` set.
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
-"""The keys of `[data]` that the options in `TABLE_OPTIONS` set."""
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:

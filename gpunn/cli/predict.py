@@ -256,8 +256,8 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    `form` is "csv" or "jsonl". If it is None, the suffix of the path decides; without a known
-    suffix, predictions have the format of the input.
+    If the format `form` is None, the suffix of the path decides; without a known suffix,
+    predictions have the format of the input.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from gpunn.reporting.runs import Run
 
 WIDEST = 32
-"""Maximum width of a printed table's cell in characters."""
 
 PROBLEMS = 10
-"""Maximum number of unreadable folders that are listed one by one."""
 
 
 @click.command(short_help="List the runs in a folder, best first by validation.")

@@ -137,7 +137,6 @@ def lines_escaped(text: str) -> str:
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print text that may come from a file, with terminal control characters escaped."""
     click.echo(lines_escaped(text), err=err)
 
 

@@ -31,11 +31,6 @@ TOML_TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Matches one part of a key (quoted or not), blanks between parts, a dot, or anything else.
-
-An unclosed quote extends to the end of the text. So the time to match all parts of a text is
-proportional to its length.
-"""
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

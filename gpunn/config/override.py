@@ -69,7 +69,6 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
 
 
 def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: Any) -> bool:
-    """Return whether the model is tabular; raise an error if it would ignore a setting."""
     model, training = raw.get("model"), raw.get("training")
     name = model.get("name") if isinstance(model, dict) else None
     if not isinstance(name, str) or not isinstance(training, dict):
@@ -91,7 +90,6 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
 
 
 def _contains(training: dict[str, Any], path: str) -> bool:
-    """Return whether `[training]` sets the value at a path, or a whole object that contains it."""
     head, *parts = path.split(".")
     value: Any = training.get(head)
     if not is_part(head, value):

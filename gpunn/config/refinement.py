@@ -12,7 +12,6 @@ OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
 """Keys of `[training]` whose values are objects; a tabular model sets defaults for them."""
 
 MODES = frozenset(("mode", "monitor_mode"))
-"""Keys that set whether smaller or larger values of the monitored metric are better."""
 
 
 def is_part(key: str, value: object) -> bool:
@@ -68,11 +67,7 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return the new value; if the old value is a schedule, a new number changes only its rate.
-
-    `path` is the key's path in the configuration. A ConfigError is raised if the schedule has no
-    rate.
-    """
+    """Return the new value; if the old value is a schedule, a new number changes only its rate."""
     if type(new) not in (int, float):
         return new
     if is_schedule(old):

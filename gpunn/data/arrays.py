@@ -28,8 +28,6 @@ _HEADER_FORMATS = {
 
 
 class ByteStream(Protocol):
-    """An object from which bytes can be read."""
-
     def read(self, size: int, /) -> bytes: ...
 
 

@@ -104,7 +104,6 @@ class Dataset:
         return self._resident
 
     def reserve(self, name: str, rows: int) -> Array:
-        """Return the device array for the order `name`, with space for at least `rows` indices."""
         return self._order.reserve(name, rows, "int64")
 
     def chunks(

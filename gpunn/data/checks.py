@@ -18,11 +18,8 @@ map takes."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
-    """Return `array` as a NumPy array, if possible without a copy; memory maps stay memory maps.
-
-    Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python objects.
-    The error is also raised if the array is a memory map whose file was truncated.
-    """
+    # Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python
+    # objects. The error is also raised if the array is a memory map whose file was truncated.
     if isinstance(array, np.memmap):
         check_whole(array)
         return array
@@ -58,12 +55,7 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    """Return network inputs as a host array of shape (rows, *input_shape).
-
-    `order` has the indices that put columns into the network's order. Raises a DataError if the
-    shape is wrong, or if a number is not real or not finite in `dtype`. The message calls the
-    inputs `argument`.
-    """
+    # `order` has the indices that put columns into the network's order.
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
         where = f" in the columns {', '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""
@@ -133,13 +125,8 @@ def check_weights(
     *,
     part: bool = False,
 ) -> np.ndarray:
-    """Return sample weights in float64, shape (rows,), after checking them.
-
-    Weights must be finite and >= 0, and at least one must not be zero. This must also be true after
-    conversion to `dtype`. With `part`, the rows are only a batch, whose weights may all be zero;
-    `check_largest_weight` must then check the largest weight of all batches. Raises a DataError
-    with the index of the first invalid weight.
-    """
+    # Weights must be valid before and after conversion to `dtype`. With `part`, the rows are only a
+    # batch, whose weights may all be zero; `check_largest_weight` must then check all batches.
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):
         raise DataError(

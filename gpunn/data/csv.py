@@ -306,7 +306,6 @@ class _Reader:
         return None
 
     def _codes(self, block: list[Row], index: int) -> np.ndarray:
-        """Classes are numbered in the order in which they appear in the file."""
         name, codes = self._names[index], array("q")
         for line, row in block:
             text = text_of_cell(row[index].strip())

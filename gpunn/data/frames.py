@@ -16,10 +16,6 @@ from gpunn.meaning import shown
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the column names of a data frame; None for unnamed columns and for other objects.
-
-    Columns that pandas numbers by default are treated as columns without names.
-    """
     names = getattr(table, "column_names", None)  # of pyarrow, whose `columns` are arrays
     if names is None:
         names = getattr(table, "columns", None)
@@ -34,11 +30,8 @@ def column_names(table: Any) -> list[str] | None:
 
 
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
-    """Return the indices that put columns into a known order, or None if the order is right.
-
-    Columns without names keep their order. If names are missing or unknown, raise a DataError that
-    lists them and calls the data `argument`.
-    """
+    # Columns without names keep their order. If names are missing or unknown, raise a DataError
+    # that lists them and calls the data `argument`.
     if names is None or known is None or names == known:
         return None
     if problem := difference(names, known):
@@ -47,7 +40,6 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
 
 
 def difference(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return why columns can't be put into a known order, or "" if they can."""
     present, wanted = Counter(names), Counter(known)
     twice = [name for name, count in (present | wanted).items() if count > 1]
     missing, unknown = list(wanted - present), list(present - wanted)
@@ -62,19 +54,15 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 
 
 def numbers_of(table: Any) -> np.ndarray | None:
-    """Return a data frame's columns as a matrix if every column holds real numbers, else None.
-
-    Each column is converted separately. If the whole frame were converted, pandas would turn
-    columns without a common dtype, such as numbers and Booleans (one-hot columns), into Python
-    objects.
-    """
+    # Each column is converted separately. If the whole frame were converted, pandas would turn
+    # columns without a common dtype, such as numbers and Booleans (one-hot columns), into Python
+    # objects.
     columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
     return np.column_stack(columns) if columns and real else None
 
 
 def arrays_of(table: Any) -> dict[str, np.ndarray]:
-    """Return a data frame's columns in a dict by name; it is empty if the columns have no names."""
     try:
         return {name: np.asarray(table[name]) for name in column_names(table) or []}
     except Exception:  # a library whose frames can't be indexed by column name

@@ -29,7 +29,6 @@ SHOWN = 10
 """Maximum number of files that a message lists."""
 
 ORIENTATION = 0x0112
-"""The EXIF tag of the orientation; values above 4 exchange height and width."""
 
 
 def read_images(

@@ -93,7 +93,6 @@ def load_images(
 def files_by_class(
     root: Path, classes: Sequence[str] | None = None
 ) -> tuple[list[Path], np.ndarray, list[str]]:
-    """Return the files in a folder of images, the index of each file's class, and the classes."""
     names = class_names(root, 2 if classes is None else 1)
     classes = names if classes is None else classes
     for name in names:
@@ -122,16 +121,12 @@ def class_names(folder: Path, at_least: int = 2) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of a folder's subfolders that are not hidden, sorted."""
     return [path.name for path in entries(folder, folder) if path.is_dir()]
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each split; without folders of splits, all images are for training.
-
-    Raise a DataFileError if several folders are splits but others are not, if two folders are for
-    the same split, or if no folder is for training.
-    """
+    # Raise a DataFileError if several folders are splits but others are not, if two folders are for
+    # the same split, or if no folder is for training.
     names = subfolders(folder)
     known = [name for name in names if name.lower() in SPLITS]
     if not known or len(known) == 1 < len(names):
@@ -157,11 +152,8 @@ def is_image_folder(folder: Path) -> bool:
 
 
 def entries(folder: Path, root: Path) -> list[Path]:
-    """Return the files and folders in a folder that are not hidden, sorted by name.
-
-    Raise a DataFileError if a name is not UTF-8, or if a symbolic link leads to a folder or out of
-    the folder `root`.
-    """
+    # Raise a DataFileError if a name is not UTF-8, or if a symbolic link leads to a folder or out
+    # of the folder `root`.
     if not folder.is_dir():
         raise DataFileError(f"{folder}: expected a folder of images; there is no such folder")
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))

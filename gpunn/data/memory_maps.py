@@ -21,11 +21,8 @@ from gpunn.typing import Array
 
 
 def mapping_of(array: Array) -> mmap.mmap | None:
-    """Return the memory map of an array, or None for ordinary memory.
-
-    A copy-on-write map ("c") is treated as ordinary memory, because it may hold changes that exist
-    nowhere else.
-    """
+    # A copy-on-write map ("c") is treated as ordinary memory, because it may hold changes that
+    # exist nowhere else.
     if not isinstance(array, np.memmap) or array.mode not in ("r", "r+", "w+"):
         return None
     base = array.base
@@ -35,17 +32,13 @@ def mapping_of(array: Array) -> mmap.mmap | None:
 
 
 def release(array: Array) -> None:
-    """Let the system free the pages that were read from a memory map; ignore other arrays."""
     mapping = mapping_of(array)
     if sys.platform != "win32" and mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def check_whole(array: Array) -> None:
-    """Raise a DataFileError if a memory map's file was truncated; ignore other arrays.
-
-    Reading a page that the file no longer has would end the process (SIGBUS).
-    """
+    # Reading a page that the file no longer has would end the process (SIGBUS).
     mapping = mapping_of(array)
     if mapping is None or array.filename is None:
         return
@@ -72,11 +65,8 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 
 
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
-    """Return the chosen rows of an array; rows of a memory map are copied from its file.
-
-    If `chosen` is a slice, it must have no step. A DataFileError is raised if the file was
-    truncated. A FileAccessError is raised if the file can't be opened again.
-    """
+    # If `chosen` is a slice, it must have no step. A DataFileError is raised if the file was
+    # truncated. A FileAccessError is raised if the file can't be opened again.
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
         check_whole(array)
@@ -109,11 +99,9 @@ def read_into(file: FileIO, view: memoryview) -> None:
 
 
 def file_offset(array: Array, mapping: mmap.mmap) -> int:
-    """Return the offset of an array's data in its file; `array.offset` is wrong for slices."""
     beginning: int = np.frombuffer(mapping, np.uint8).ctypes.data
     return int(mapped_from(array) + array.ctypes.data - beginning)
 
 
 def mapped_from(array: Array) -> int:
-    """Return the offset in the file at which an array's map begins."""
     return int(array.offset - array.offset % mmap.ALLOCATIONGRANULARITY)

@@ -18,12 +18,11 @@ PATIENCE = 5.0
 
 
 class Prefetch(Generic[T]):
-    """An iterator whose items are made by a thread, at most `ahead` items in advance.
+    """An iterator whose items a thread makes, at most `ahead` items in advance.
 
-    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. If the
-    iterator raises an exception, the same exception is raised instead of returning an item. The
-    method `close` ends the thread; a `with` block ends with a call of `close`. If the iterator is a
-    generator, the thread closes the generator, so that its `finally` clauses run.
+    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread.
+    Exceptions of the iterator are raised instead of returning an item. If the iterator is a
+    generator, `close` also closes the generator.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

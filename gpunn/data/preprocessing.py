@@ -26,15 +26,8 @@ def column_statistics(
     indices: np.ndarray | None = None,
     name: str = "X",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation, to standardize X: `(X - mean) / std`.
-
-    The results equal those of `mean_and_std`, except that a constant column has the deviation
-    **1**, so that standardization makes the column 0. The logger "gpunn" warns about constant
-    columns. X is a matrix of Booleans, integers or floats, with at least one row. Only the rows
-    `indices` count. Messages call X `name`. A DataError is raised for any other X, or if a column
-    holds NaN or infinity. The error is also raised if a column's values are too large, or differ
-    too little, to be squared in float64.
-    """
+    # The results equal those of `mean_and_std`, except that a constant column has the deviation 1,
+    # so that standardization makes the column 0.
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
         raise DataError(
@@ -76,21 +69,13 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The result is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. For
-    numbers that are not finite, or too large to be squared, the standard deviation is infinite or
-    NaN.
+    The result is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. It is
+    infinite or NaN for numbers that are not finite, or too large to be squared.
 
-    The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
-    never loaded completely. Each chunk's count, mean and sum of squared deviations `M` are merged
-    into the running values (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample
-    Variance", equation 2.1)::
-
-        delta = mean_b - mean_a
-        mean = mean_a + delta * n_b / (n_a + n_b)
-        M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
-
-    Before statistics are computed, the first row is subtracted from all rows, so that `M` of a
-    constant column is exactly zero.
+    The rows are visited in chunks, so a memory-mapped array is never loaded completely. Each
+    chunk's count, mean and sum of squared deviations `M` are merged into the running values (Chan,
+    Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation 2.1). The first
+    row is subtracted from all rows, so that `M` of a constant column is exactly zero.
     """
     mean = squares = origin = np.zeros(X.shape[1])
     constant = np.ones(X.shape[1], dtype=bool)
@@ -115,11 +100,6 @@ def mean_and_std(
 def chunks_of(
     X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
-
-    By default, a chunk has about a million numbers, but never less than one row. `indices` selects
-    the rows.
-    """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
     for start in range(0, rows, step):
@@ -162,7 +142,6 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return the number of rows to hold out, rounded up; refuse 0 and all rows."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

@@ -47,19 +47,11 @@ def split_groups(
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
     The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
-    still fits into this number is held out. One more group is held out if the number of held-out
-    rows then comes closer to the wanted number. With `labels`, groups that bring the held-out
-    fraction of each class closer to `fraction` come first. The last group with rows of a class is
-    not held out. Up to 20 random orders are tried. The order that comes closest to the wanted
-    number is used; if several orders are equally close, the numbers per class decide. Groups and
-    labels are integers or strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and
-    a DataError if all rows belong to one group.
-
-    Examples
-    --------
-    >>> kept, held_out = split_groups(["a", "b", "a", "c", "b", "b"], 0.3, seed=0)
-    >>> kept.tolist(), held_out.tolist()
-    ([1, 3, 4, 5], [0, 2])
+    still fits into this number is held out, and one more group if the number then comes closer.
+    With `labels`, groups that bring the held-out fraction of each class closer to `fraction` come
+    first, and the last group with rows of a class is kept. Up to 20
+    random orders are tried. The order closest to the wanted number is used; the numbers per class
+    decide between equally close orders.
     """
     groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0)
     held = held_rows(len(groups), fraction)
@@ -81,11 +73,7 @@ def split_groups(
 
 
 class _Counts:
-    """Counts how many rows of each class are in each group.
-
-    `codes` has the group of each row, and `sizes` has the number of rows of each group. Without
-    labels, only the groups' rows are counted.
-    """
+    """Counts how many rows of each class are in each group; `codes` has the group of each row."""
 
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
         self.sizes: list[int] = sizes.tolist()
@@ -124,7 +112,6 @@ class _Choice:
                 self._add(best)
 
     def distance(self) -> tuple[int, float]:
-        """Return how far the total rows, and the rows per class, are from the wanted numbers."""
         pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
         return abs(self.rows - self.wanted), sum(
             (rows - wanted) ** 2 / total for rows, wanted, total in pairs

@@ -47,11 +47,8 @@ class Agreement:
         return self.size == 1
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Send this rank's value to all ranks, and return the values of all ranks, from rank 0.
-
-        `what` describes the values in error messages. If a rank has failed, a DistributedError
-        names the rank and the reason.
-        """
+        # `what` describes the values in error messages. If a rank has failed, a DistributedError
+        # names the rank and the reason.
         if self.alone:
             return [value]
         if self.ended:
@@ -77,7 +74,6 @@ class Agreement:
             raise DistributedError(f"rank {rank} has failed: {reason}", rank)
 
     def of_first(self, value: Any, what: str) -> Any:
-        """Return rank 0's value, on every rank."""
         return self.gather(value if self.rank == 0 else None, what)[0]
 
     @contextmanager
@@ -95,8 +91,7 @@ class Agreement:
     def failing_together(self) -> Iterator[None]:
         """Return a context; if this rank raises an error in it, all ranks fail.
 
-        Contexts of this kind can be nested. After all ranks have left the outermost context, the
-        ranks can work together again.
+        Contexts can be nested. After the outermost one, the ranks can work together again.
         """
         outermost, self._inside = not self._inside, True
         try:

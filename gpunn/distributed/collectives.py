@@ -39,7 +39,6 @@ class Collectives:
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
-        """For each rank r, set out[r] to the block that rank r passes as `block`."""
         self._call(self.communicator.all_gather, block, out)
 
     @property
@@ -52,22 +51,16 @@ class Collectives:
         self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
-        """Set `out` to the sum of all ranks' values, which are added in the order of ranks.
-
-        `gathered`, of shape (size, length), is a buffer for the values of all ranks.
-        """
+        # `gathered`, of shape (size, length), is a buffer for the values of all ranks.
         self.all_gather(values, gathered)
         self.ops.assign(gathered[0], out)
         for rank in range(1, self.size):
             self.ops.accumulate(gathered[rank], out)
 
     def sum_in_tree(self, parts: Array) -> Array:
-        """Return the sum of the rows, and overwrite the rows.
-
-        Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So the order of
-        additions depends only on the number of rows. If this number is a power of two, the result
-        is the sum of the first half, added in the same way, plus the sum of the second half.
-        """
+        # Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. So the order of
+        # additions depends only on the number of rows. If this number is a power of two, the result
+        # is the sum of the first half, added in the same way, plus the sum of the second half.
         step, rows = 1, int(parts.shape[0])
         while step < rows:
             pairs = len(range(0, rows - step, 2 * step))

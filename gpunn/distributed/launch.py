@@ -28,7 +28,6 @@ LAUNCHERS = {
 """Environment variables that launchers set to the number of processes that they started."""
 
 GRACE = 3.0
-"""Seconds that a failed rank has to print its error before another rank ends all processes."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
@@ -149,12 +148,8 @@ def share_of_cores(processes: int) -> None:
 
 
 def local_device(backend: str, communicator: Communicator) -> str:
-    """Return the name of this process's backend; processes on one machine use separate devices.
-
-    For "cupy" and "auto", the device has the number of the process's local rank. If only one device
-    is visible to the process, that device is used. Without a device, the name stays unchanged, and
-    `get_backend` reports what is missing.
-    """
+    # If only one device is visible to the process, that device is used. Without a device, the name
+    # stays unchanged, and `get_backend` reports what is missing.
     if backend not in ("cupy", "auto"):
         return backend
     devices = len(available_backends()) - 1  # without "numpy"

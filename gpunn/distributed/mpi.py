@@ -49,12 +49,9 @@ class MPICommunicator(Communicator):
 
 
 def started_mpi(timeout: float, what: str) -> Any:
-    """Return the module `mpi4py.MPI`, once MPI has started in all processes.
-
-    MPI waits for all processes that the launcher has started. If a process ends before MPI has
-    started, some launchers do not notice its end, and the other processes would wait forever. So
-    after `timeout` seconds, this process prints that it has waited for `what`, and ends.
-    """
+    # MPI waits for all processes that the launcher has started. If a process ends before MPI has
+    # started, some launchers do not notice its end, and the other processes would wait forever. So
+    # after `timeout` seconds, this process prints that it has waited for `what`, and ends.
     import mpi4py
 
     mpi4py.rc.initialize = False

@@ -23,18 +23,16 @@ LOG = logging.getLogger("gpunn")
 PATIENCE = 3.0
 """Maximum seconds to wait until NCCL has aborted its calls, before all processes end."""
 
+# With "0" in this variable of NCCL, ranks capture NCCL's calls independently, so no rank waits if a
+# capture fails on another rank. Otherwise, ranks exchange addresses during a capture.
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""An environment variable of NCCL. With "0", ranks capture NCCL's calls independently, so no rank
-waits if a capture fails on another rank. With other values, ranks exchange addresses during a
-capture."""
 
 
 class NCCLCommunicator(Communicator):
     """Exchanges arrays of CUDA devices by NCCL, and everything else by the communicator `host`.
 
-    NCCL's calls run on the current CuPy stream, and can be captured. NCCL starts when the first
-    backend with CUDA arrays needs it. If NCCL can't be used and is not `required`, gpunn logs a
-    warning, and each exchange copies arrays of devices to the host and back.
+    NCCL's calls run on the current CuPy stream, and can be captured. If NCCL can't be used and is
+    not `required`, each exchange copies arrays of devices to the host and back.
     """
 
     def __init__(self, host: Communicator, required: bool = True) -> None:
@@ -48,10 +46,7 @@ class NCCLCommunicator(Communicator):
     # ------------------------------------------------------------------------- begin and end
 
     def supports(self, backend: Backend, gather: Gather) -> bool:
-        """Return whether ranks can exchange arrays of the backend; the first call starts NCCL.
-
-        If NCCL is required but a rank lacks it, all ranks fail.
-        """
+        # The first call starts NCCL. If NCCL is required but a rank lacks it, all ranks fail.
         if not backend.name.startswith("cupy"):
             return self.host.supports(backend, gather)
         if self._calls is None and not self._unavailable:
@@ -119,12 +114,9 @@ class NCCLCommunicator(Communicator):
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Destroy the graphs that contain calls of NCCL, and then NCCL's communicator.
-
-        All ranks must call this method. Ranks on one machine wait for each other without a time
-        limit, because another rank may still be evaluating the network. This method is called when
-        the process ends.
-        """
+        # All ranks must call this method. Ranks on one machine wait for each other without a time
+        # limit, because another rank may still be evaluating the network. This method is called
+        # when the process ends.
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
         self._destroy_graphs()
@@ -140,8 +132,8 @@ class NCCLCommunicator(Communicator):
     def abort(self) -> NoReturn:
         """Abort NCCL's calls, for which this process may be waiting, and end all processes.
 
-        NCCL first waits until no graph contains a call of the communicator. CuPy releases Python's
-        lock (GIL) during this wait, so all processes end after `PATIENCE` seconds at most.
+        NCCL waits until no graph contains a call of the communicator. CuPy releases Python's lock
+        (GIL) during this wait, so all processes end after `PATIENCE` seconds at most.
         """
         calls, self._calls = self._calls, None
         if calls is not None:

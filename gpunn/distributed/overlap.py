@@ -19,7 +19,6 @@ from gpunn.distributed.shares import ALIGNMENT
 from gpunn.typing import Array
 
 Span: TypeAlias = tuple[int, int]
-"""A part of a vector: the index of its first number, and the index after its last number."""
 
 
 class Move(NamedTuple):
@@ -53,11 +52,10 @@ def moves(span: Span, ranks: int, length: int) -> list[Move]:
 class OverlappedSum:
     """Sums a vector over ranks, part by part; `out` receives the sums of this rank's block.
 
-    Each part is cut into one piece per rank. A rank receives all ranks' numbers of its piece, adds
-    them, and sends each sum to the rank whose block contains it. With one piece per rank, all ranks
-    receive at the same time, even if one rank's block contains the whole part. The sums are bitwise
-    identical to the sums of a single all-to-all exchange. Blocks have `length` numbers; the last
-    block may extend beyond the vector.
+    Each part is cut into one piece per rank. A rank adds all ranks' numbers of its piece, and sends
+    each sum to the rank whose block contains it. So all ranks receive at the same time, even if one
+    rank's block contains the whole part. The sums are bitwise identical to the sums of one
+    all-to-all exchange. Blocks have `length` numbers; the last block may extend beyond the vector.
     """
 
     out: Array

@@ -50,11 +50,8 @@ class Ranks:
         services: Mapping[str, Callable[..., object]],
         result: Callable[[], Any],
     ) -> Any:
-        """Call a function on rank 0, while the other ranks run the services that it requests.
-
-        `services` are the functions that rank 0 can request by calling `join` with their names.
-        When the function has ended, all ranks return the `result` of rank 0.
-        """
+        # `services` are the functions that rank 0 can request by calling `join` with their names.
+        # When the function has ended, all ranks return the `result` of rank 0.
         if self.first:
             self.leading = True
             try:
@@ -71,11 +68,8 @@ class Ranks:
             services[name](*arguments)
 
     def join(self, name: str, *arguments: Any) -> None:
-        """While rank 0 leads (see `lead`), start the service `name` on the other ranks.
-
-        A collective call follows. If rank 0 does not lead, all ranks make this call without `join`,
-        because they run the same code.
-        """
+        # A collective call follows. If rank 0 does not lead (see `lead`), all ranks make this call
+        # without `join`, because they run the same code.
         if self.leading:
             self.agreement.of_first((name, arguments), CALLBACKS)
 

@@ -30,10 +30,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 
 
 def check_shards(shards: int, size: int) -> int:
-    """Return the number of shards for `size` processes; 0 means one shard per process.
-
-    Any other number must be a power of two and a multiple of `size`, or an ArgumentError is raised.
-    """
+    # 0 means one shard per process.
     if shards == 0:
         return size
     if shards & (shards - 1):
@@ -83,10 +80,7 @@ class Shares:
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        """Return the ascending positions, in an epoch's order, of the rows of this process.
-
-        `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
-        """
+        # `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         whole, rest = divmod(rows, rows_per_update)
         full = self._within(rows_per_update, batch_size)
         starts = np.arange(whole, dtype=np.int64)[:, np.newaxis] * rows_per_update
@@ -120,11 +114,8 @@ class Block:
 
 
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
-    """Return the block of the process `rank` in a vector of `size` numbers.
-
-    A process's block consists of its shards' blocks, so results do not depend on the number of
-    processes.
-    """
+    # A process's block consists of its shards' blocks, so results do not depend on the number of
+    # processes.
     shards = ranks if shards is None else shards
     length = -(-size // (shards * ALIGNMENT)) * ALIGNMENT * (shards // ranks)
     return Block(length, min(rank * length, size), min((rank + 1) * length, size))

@@ -17,10 +17,9 @@ CHECKS = 20
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    The process waits in a library call that no Python exception can interrupt. So the thread does
-    not raise an error: it prints what the process waited for, and ends all processes. Lower ranks
-    check earlier, so that only one rank prints. At each check, the watchdog calls `trouble`, which
-    returns a reason why waiting is useless, or "".
+    The process waits in a library call that no Python exception can interrupt, so the thread prints
+    what the process waited for, and ends all processes. Lower ranks check earlier, so that only one
+    rank prints. `trouble` returns a reason why waiting is useless, or "".
     """
 
     def __init__(
@@ -39,10 +38,7 @@ class Watchdog:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Limit the time of the calls in this context; contexts can be nested.
-
-        If the watchdog is ending all processes, the program does not leave the context.
-        """
+        # If the watchdog is ending all processes, the program does not leave the context.
         before = self._since, self._what
         self._what, self._since = what, time.monotonic()
         try:

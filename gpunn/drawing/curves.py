@@ -10,7 +10,6 @@ from gpunn.drawing.svg import INK, MUTED, RULE, Canvas, Drawing
 TRAINING, VALIDATION = "#2563eb", "#d9600a"
 
 WIDTH, HEIGHT = 340.0, 230.0
-"""Size of a panel."""
 
 LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
 """Margins of a panel around its curves; long tick labels make the left margin wider."""
@@ -23,11 +22,7 @@ ACROSS = 3
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
-    """Return an image of curves by epoch. Each panel shows one metric of training and validation.
-
-    `rows` is a history; values that are not finite are skipped. `names` are the metrics to show; by
-    default, these are the loss and all metrics of the last row.
-    """
+    # By default, `names` are the loss and all metrics of the last row.
     drawn, canvas = panels(rows, names), Canvas()
     for index, panel in enumerate(drawn):
         down, across = divmod(index, ACROSS)
@@ -40,7 +35,6 @@ def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = (
 
 
 def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
-    """Draw a panel."""
     canvas.text(left + 16, top + 22, panel.title, weight=600)
     legend = left + 16
     for name, color, dashed in (("training", TRAINING, False), ("validation", VALIDATION, True)):

@@ -11,10 +11,8 @@ FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """The colors of layers with trained parameters, and of all other layers."""
 
 MAX_LAYERS = 40
-"""Maximum number of layers drawn in a sequence; of a longer sequence, only both ends are drawn."""
 
 BRANCHES = 6
-"""Maximum number of a layer's branches that are drawn side by side."""
 
 HEIGHT, GAP, PADDING, FOOT = 40, 30, 12, 18
 """Height of a layer, gap between layers, padding of a frame, height of a branch's last shape."""
@@ -27,9 +25,7 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 class Block:
     """A layer in a drawing: its label, and a detail, such as "relu" for the activation.
 
-    `shape` is the output's shape for one row; it is empty if unknown. `frozen` means that no
-    parameter of the layer is trained. A layer may have ensemble members, and branches that consist
-    of inner layers.
+    `shape` is the output's shape for one row; it is empty if unknown.
     """
 
     label: str
@@ -44,17 +40,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Branch:
-    """A sequence of layers inside a layer, with a title such as "columns 0 to 2"."""
-
     title: str
     blocks: Sequence[Block] = ()
 
 
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
-    """Return a drawing of layers from top to bottom, with the shape of a row between two layers.
-
-    `total` is the number of parameters. `text` is the text alternative of the image.
-    """
+    # `total` is the number of parameters. `text` is the text alternative of the image.
     canvas = Canvas()
     width = max(sequence_width(shortened(blocks)), 200.0)
     left, top = 16.0, 14.0
@@ -93,7 +84,6 @@ def drawn_branches(block: Block) -> list[Branch]:
 
 
 def words(block: Block) -> tuple[str, str]:
-    """Return the two lines in a layer's box."""
     count = f"{block.parameters:,} parameters" if block.parameters else ""
     count += ", frozen" if block.frozen else ""
     members = f"{block.members} members" if block.members else ""
@@ -101,7 +91,6 @@ def words(block: Block) -> tuple[str, str]:
 
 
 def block_width(block: Block) -> float:
-    """Return the width that a layer needs."""
     label, detail = words(block)
     text = max(BOLD * len(label), LETTER * len(detail)) + 2 * PADDING
     inner = sum(branch_width(branch) + PADDING for branch in drawn_branches(block))
@@ -109,17 +98,14 @@ def block_width(block: Block) -> float:
 
 
 def branch_width(branch: Branch) -> float:
-    """Return the width that a branch needs."""
     return max(LETTER * len(branch.title) + 8, sequence_width(branch.blocks), 90.0)
 
 
 def sequence_width(blocks: Sequence[Block]) -> float:
-    """Return the width that layers in sequence need."""
     return max((block_width(block) for block in blocks), default=0.0)
 
 
 def block_height(block: Block) -> float:
-    """Return the height of a layer's box."""
     if not block.branches:
         return float(HEIGHT)
     inner = max(
@@ -146,7 +132,6 @@ def draw_sequence(
 
 
 def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -> None:
-    """Draw a layer, with its inner layers."""
     height = block_height(block)
     trained = block.parameters > 0 and not block.frozen
     for offset in (STACK, STACK / 2) if block.members else ():  # members form a stack

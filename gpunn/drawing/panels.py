@@ -58,7 +58,6 @@ class Panel:
 
     @property
     def last(self) -> str:
-        """The last value of each curve as text."""
         return ", ".join(f"{name} {value:.4g}" for name, value in self.ends.items())
 
 
@@ -80,7 +79,6 @@ def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
 
 
 def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> list[Panel]:
-    """Return a panel for each metric of a history, or only for the metrics in `names`."""
     logged = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
     chosen = names or [name for name in logged if name not in NOT_METRICS]
     step = max(1, math.ceil(len(rows) / (POINTS - 1)))

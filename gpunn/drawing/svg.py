@@ -34,15 +34,12 @@ class Drawing:
 
 
 class Canvas:
-    """Draws an SVG image by collecting its elements."""
-
     def __init__(self) -> None:
         self._elements: list[str] = []
 
     def box(
         self, x: float, y: float, width: float, height: float, fill: str, dashed: bool = False
     ) -> None:
-        """Draw a rectangle with round corners."""
         dash = ' stroke-dasharray="4 3"' if dashed else ""
         self._elements.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7" '
@@ -91,7 +88,6 @@ class Canvas:
             )
 
     def svg(self, width: float, height: float, title: str, description: str) -> str:
-        """Return the image, with a text alternative."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} '
             f'{height:.0f}" width="{width:.0f}" height="{height:.0f}" style="max-width: 100%; '

@@ -18,7 +18,6 @@ LABEL = 9
 """Minimum width, in characters, of a tick label with the blank after it."""
 
 NARROWEST = 36
-"""Minimum width of a panel in characters."""
 
 
 def text_curves(
@@ -55,7 +54,6 @@ def text_curves(
 
 
 def panel_lines(panel: Panel, width: int, height: int, colors: bool) -> list[str]:
-    """Return the lines of a metric's panel: the title, the curves with tick labels, the epochs."""
     down = max(1, height - 2)
     ticks = panel.ticks(max(2, down // 2))
     margin = max([LABEL, *(len(text) + 1 for text in ticks.values())])
@@ -95,7 +93,6 @@ def panel_lines(panel: Panel, width: int, height: int, colors: bool) -> list[str
 
 
 def title(panel: Panel, width: int, colors: bool) -> str:
-    """Return a panel's first line: the metric and its last values."""
     length, text = len(panel.title) + 1, f"{panel.title}:"
     for name, short in (("training", "train"), ("validation", "val")):
         if name in panel.ends:
@@ -106,7 +103,6 @@ def title(panel: Panel, width: int, colors: bool) -> str:
 
 
 def colored(text: str, name: str, colors: bool) -> str:
-    """Return text in the color of the training or the validation curve."""
     return f"{COLORS[name]}{text}{PLAIN}" if colors and name else text
 
 

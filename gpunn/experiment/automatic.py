@@ -67,10 +67,7 @@ class Automatic:
     estimator: Any
 
     def fit(self, folder: Path, ended: OnCandidate) -> str:
-        """Finished candidates are saved in `folder`.
-
-        Without any, Ctrl-C raises a KeyboardInterrupt.
-        """
+        # Finished candidates are saved in `folder`. Without any, Ctrl-C raises a KeyboardInterrupt.
         estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}
         training, validation = self.splits.training, self.splits.validation
         if validation is not None:
@@ -128,11 +125,7 @@ def targets_of(split: Split) -> np.ndarray:
 def prepared(
     config: Draft, backend: str | None = None, *, allow_imports: bool = False
 ) -> Automatic:
-    """Return the training that a configuration with the model "auto" describes.
-
-    Parameters and errors are the same as for `gpunn.experiment.build`. A MissingPackageError is
-    raised if scikit-learn is not installed.
-    """
+    # For the model "auto".
     require("sklearn", f"the model {AUTO!r}", install_command("sklearn"))
     from gpunn.sklearn import TabularClassifier, TabularRegressor
     from gpunn.sklearn.automatic.reference_models import check_libraries

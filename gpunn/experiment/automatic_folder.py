@@ -32,17 +32,13 @@ FREE = frozenset(f"model.parameters.{name}" for name in FREE_PARAMETERS)
 """Keys that may differ when a run is resumed."""
 
 COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_ms", "size", "note")
-"""Columns of the file of the leaderboard."""
 
 
 class AutomaticFolder(LockedFolder):
     """The run's history has one row, for the final network."""
 
     def begin(self, run: Automatic) -> None:
-        """Lock the folder, and describe this run.
-
-        A ConfigError is raised if this run can't resume the run in the folder.
-        """
+        """Lock the folder, describe this run, and refuse to resume a run that differs."""
         if self.path.is_dir():
             self._take_lock()
         if self.resume and (self.path / CONFIG).exists():

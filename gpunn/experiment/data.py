@@ -64,13 +64,8 @@ def read_split(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Split:
-    """Return rows with targets to evaluate a model, from files that the user names.
-
-    `path` has the same kind of data as the training data: a table, a folder of images, or a CSV,
-    NPZ or NPY file. It may also be a folder of IDX files, whose test split is read. The targets of
-    an NPY file are in `target_path`. The configuration has the names of columns and arrays, and
-    `metadata` has the classes. A DataError is raised if a file does not fit the model.
-    """
+    # `path` has the same kind of data as the training data. The targets of an NPY file are in
+    # `target_path`.
     data = config.data
     if isinstance(data, TableFile):
         if target_path is not None:
@@ -163,7 +158,6 @@ def _load_arrays(data: NPZ | NPY) -> Splits:
 
 
 def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return inputs, targets, and the name that messages use for the targets."""
     inputs, targets = load_npz(path, X, y)
     return inputs, np.asarray(targets), f"{path}, array {y!r}"
 
@@ -249,7 +243,6 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
-    """Return the names of the columns, or their indices if they are unnamed."""
     features: list[str] = metadata["features"]
     return list(features) if metadata["header"] else [int(number) for number in features]
 

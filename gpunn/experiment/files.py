@@ -39,14 +39,12 @@ FILES = {
     LEADERBOARD: "with --time: each candidate's score, seconds, and weight in the ensemble",
     CANDIDATES: "the finished candidates, for --resume",
 }
-"""For every file of a run, a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
 """Callbacks with an attribute for the path to which they write."""
 
 
 def require_run(folder: Path, alternative: str = "") -> None:
-    """Raise a ConfigError if a folder is not a run folder; the message mentions `alternative`."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         problem = "this is a file" if folder.is_file() else problem
@@ -132,7 +130,6 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """`names` become columns even if they have no values."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

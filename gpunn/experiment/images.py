@@ -23,7 +23,6 @@ LOG = logging.getLogger("gpunn")
 
 
 def load_folder(data: Images) -> Splits:
-    """Read the images that a configuration names. The targets are class indices."""
     folders = split_folders(Path(data.path))
     for name in ("test", "validation"):
         if name in folders and getattr(data, f"{name}_fraction"):

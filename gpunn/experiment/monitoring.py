@@ -13,13 +13,8 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 def settle_monitors(
     training: dict[str, Any], logs: Collection[str], larger_is_better: Mapping[str, bool | None]
 ) -> None:
-    """Replace each mode "auto" by "min" or "max", the direction of the monitored metric.
-
-    `training`, the table `[training]` with all defaults, is changed in place. `logs` contains the
-    names of the values logged per epoch. `larger_is_better` is a result of
-    `gpunn.monitor.directions`. A ConfigError is raised if a monitored name is not logged, or its
-    direction is unknown.
-    """
+    # Replaces each mode "auto" in `training`, which has all defaults. `logs` has the names of the
+    # values logged per epoch.
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
             "training.monitor_mode: also set training.monitor to the metric's name. To set only "
@@ -43,7 +38,6 @@ def settle_monitors(
 
 
 def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield each object that may monitor a metric: its path, its table, and its mode's key."""
     for index, callback in enumerate(training["callbacks"]):
         yield f"training.callbacks[{index}]", callback, "mode"
     schedule = training["optimizer"].get("learning_rate")

@@ -31,7 +31,7 @@ IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class ImportRefusedError(ConfigError):
-    """Raised if a configuration imports a custom class, but imports are not allowed."""
+    pass
 
 
 class Objects:
@@ -71,7 +71,6 @@ class Objects:
         return [self._make(base, value, f"{path}[{index}]") for index, value in enumerate(values)]
 
     def _import_classes(self, value: Any, path: str) -> Any:
-        """Import each "package.module:Class" in `value`; keep only the class names there."""
         if isinstance(value, Mapping):
             return {
                 key: self._import_classes(item, path if key == "name" else f"{path}.{key}")
@@ -143,12 +142,8 @@ def trained_network(
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return the objects of a run's configuration.
-
-    If a run was started from Python code, its configuration has only the names of custom layers.
-    The model file also names the modules that define these layers. A ModelFileError
-    is raised if a class is not defined and cannot be imported.
-    """
+    # If a run was started from Python code, its configuration has only the names of custom layers,
+    # but the model file also names their modules.
     try:
         return Objects(config, allow_imports)
     except ImportRefusedError:

@@ -25,9 +25,8 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that computes a network's outputs for rows of cells.
 
-    The function also counts rows by column and unknown category. The category None means a missing
-    value in a column that had no missing values in training. For `layout`, see
-    `gpunn.rows.predict_stream`.
+    It also counts rows by column and unknown category; None means a value missing in a column
+    without missing values in training.
     """
     schema = model.schema
 

@@ -19,11 +19,10 @@ from gpunn.thresholds import decide
 class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
-    `values` has the shape (rows,) or (rows, outputs). It has names of classes, or indices of
-    classes without names. For several labels, it has 0 or 1 for each label; without classes and
-    labels, it has the network's outputs. `targets` or `columns` has the names of its columns.
-    `probabilities` is None, or has a column for each class or label, named in `labels`. `sets` is
-    None, or has 1 for each class in a row's prediction set and 0 for other classes.
+    `values`, of shape (rows,) or (rows, outputs), has names or indices of classes, 0 or 1 for each
+    of several labels, or the network's outputs. `probabilities` has a column for each class or
+    label, named in `labels`. `sets` has 1 for each class in a row's prediction set and 0 for other
+    classes.
     """
 
     values: np.ndarray
@@ -62,14 +61,9 @@ def interpret(
     targets: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> Predictions:
-    """Return the predictions for outputs of shape (rows, outputs).
-
-    `activation` is the `output_activation` of the loss. "softmax" predicts the most probable class,
-    and "sigmoid" predicts 1 if a probability is above 1/2. With other activations, the outputs are
-    the predictions. With a `threshold`, the second of two classes is predicted if its probability
-    is at least the threshold. A DataError is raised if the number of class names does not match the
-    number of outputs.
-    """
+    # "softmax" predicts the most probable class, and "sigmoid" predicts 1 if a probability is above
+    # 1/2. With a `threshold`, the second of two classes is predicted if its probability is at least
+    # the threshold.
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
         return Predictions(outputs[:, 0] if count == 1 else outputs, None, [], targets)

@@ -42,11 +42,8 @@ ROUNDING = ("processor", "thread_variables")
 def check_resumable(
     folder: Path, description: Mapping[str, Any], free: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the configuration of the run in a folder.
-
-    A ConfigError is raised if its data, network, seed or dtype differ from `description`, except
-    for keys in `free`.
-    """
+    # A ConfigError is raised if its data, network, seed or dtype differ from `description`, except
+    # for keys in `free`.
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
         for path, old, new in network_differences(earlier.get(key), description[key], key):
@@ -106,7 +103,6 @@ def _options(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each change of the backend, BLAS or processor since the earlier run."""
     try:
         old = read_config(recorded)
     except (ConfigError, OSError):  # only this comparison needs the file
@@ -154,6 +150,5 @@ def _warn_of_schedule(
 
 
 def _rates(schedule: Schedule, begin: float, end: float, duration: int) -> np.ndarray:
-    """Return a schedule's learning rates between two times, which are measured in epochs."""
     times = np.linspace(begin, end, 257)
     return np.broadcast_to(np.asarray(schedule.at(times, duration), dtype=np.float64), times.shape)

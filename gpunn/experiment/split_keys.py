@@ -54,10 +54,7 @@ def split_keys(
     missing: Sequence[str] = (),
     kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> SplitKeys | None:
-    """Return the keys by which a table's rows are split, or None for a random split.
-
-    `missing` has further strings that mean a missing value.
-    """
+    # `missing` has further strings that mean a missing value.
     if data.split_by is None:
         return None
     kind, column = data.split_by

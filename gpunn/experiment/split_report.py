@@ -17,7 +17,6 @@ FAR = 0.5
 than this share of the requested fraction."""
 
 SHOWN = 5
-"""Maximum number of classes that a remark names."""
 
 
 def described_split(splits: Splits, schema: Schema | None) -> str:

@@ -35,7 +35,6 @@ class Split:
         return len(self.source_inputs) if self.indices is None else len(self.indices)
 
     def inputs(self, start: int = 0, stop: int | None = None) -> Rows:
-        """Return the inputs of the split's rows `start:stop`, by default of all rows."""
         X, rows = self.source_inputs, slice(start, stop)
         if isinstance(X, Table):
             indices = np.arange(len(X)) if self.indices is None else self.indices
@@ -47,10 +46,8 @@ class Split:
         return y if self.indices is None else rows_of(y, self.indices)
 
     def fingerprint(self) -> list[int]:
-        """Return two integers: the number of rows, and a checksum (CRC-32) of evenly spaced rows.
-
-        At most 1000 rows and 16 MiB suffice to detect that a file was replaced, and are read fast.
-        """
+        # At most 1000 evenly spaced rows and 16 MiB suffice to detect that a file was replaced, and
+        # are read fast.
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
             bytes_a_row = 1
@@ -98,13 +95,7 @@ class Splits:
         return {name: split for name, split in named.items() if split is not None}
 
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
-        """If the targets are classes, return the splits with class indices as targets.
-
-        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers.
-        The metadata then gets the classes; see `gpunn.experiment.targets`. A ConfigError is raised
-        if the loss or the number of outputs does not fit the classes. A DataError is raised if the
-        training rows lack a class.
-        """
+        # For a CSV file, class indices replace the numbers that the loss treats as classes.
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
         if "header" not in self.metadata or "classes" in self.metadata:
@@ -136,11 +127,8 @@ class Splits:
         }
 
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
-        """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
-
-        The rows of a table are divided before the network is made. For a table, `outputs` may
-        therefore be None. `loss` may also be None if the model chooses the loss.
-        """
+        # The rows of a table are divided before the network is made, so `outputs` may be None.
+        # `loss` may also be None if the model chooses the loss.
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
         assert loss is not None
@@ -159,12 +147,8 @@ class Splits:
         return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
 
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Splits:
-        """Hold out rows by the configuration's fractions, in proportion to the classes.
-
-        Each command calls this method once, before anything is learned from the training rows.
-        `classes` has the class of each row that may be held out. A DataError is raised if a class
-        has too few rows for all splits, and a ConfigError if a fraction leaves no rows.
-        """
+        # Each command calls this method once, before anything is learned from the training rows.
+        # `classes` has the class of each row that may be held out.
         keys = self.keys
 
         def halves(split: Split, key: str, fraction: float) -> tuple[Split, Split]:

@@ -51,11 +51,7 @@ def labeled_rows(
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    """Return the schema of the network at `path`, whose weights the new network starts with.
-
-    A ConfigError is raised if the network at `path` has no schema, or if the configuration
-    contradicts the schema. A DataError is raised if the new rows lack a column.
-    """
+    # The new network starts with the weights of the network at `path`.
     file = Path(path)
     file = final_model(file) if file.is_dir() else file
     schema = schema_of(read_model(file)[0])
@@ -104,7 +100,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows; columns declared as categories keep their spelling, such as "007"."""
+    # Columns declared as categories keep their spelling, such as "007".
     text = [name for name, kind in data.kinds.items() if kind == "category"]
     try:
         return table_in_file(
@@ -115,13 +111,8 @@ def read_rows(path: str, data: TableFile) -> Table:
 
 
 def learned_schema(config: Config, data: TableFile, training: Split, scaling: str) -> Schema:
-    """Return the schema of a table, learned from the training rows; log possible problems.
-
-    `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
-    the file, so they do not depend on the split. A ConfigError is raised if `data.columns`,
-    `data.drop` or `data.split` names a missing column, and a DataError if a column does not have
-    its declared kind.
-    """
+    # `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
+    # the file, so they do not depend on the split.
     every = training.source_inputs
     assert isinstance(every, Table)
     if config.model.start_from is not None:

@@ -28,7 +28,6 @@ SEVERAL = (
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return class names, sorted as numbers if all names are numbers, else as strings."""
     numbers = {name: number_of(name) for name in names}
     if None in numbers.values():
         return sorted(numbers)
@@ -36,10 +35,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def finder(classes: Sequence[str]) -> Callable[[str], int]:
-    """Return a function that returns the index of a label in `classes`, or -1.
-
-    A label may also be another spelling of a class that is a number, such as "1.0" for "1".
-    """
+    # A label may also be another spelling of a class that is a number, such as "1.0" for "1".
     indices = {name: index for index, name in enumerate(classes)}
     numbers = {number_of(name): index for name, index in reversed(indices.items())}
     numbers.pop(None, None)
@@ -47,7 +43,6 @@ def finder(classes: Sequence[str]) -> Callable[[str], int]:
 
 
 def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.ndarray:
-    """Return each label's index in `classes`; raise a DataError for a label without a class."""
     indices = list(map(finder(classes), labels))
     if -1 in indices:
         unknown = labels[indices.index(-1)]
@@ -84,7 +79,7 @@ def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
 
     Numbers stand for classes if a cross-entropy does not accept them directly. Softmax
     cross-entropy accepts integers from 0 to outputs - 1, and binary cross-entropy on one output
-    accepts numbers in [0, 1]. A DataError is raised if there are more classes than outputs.
+    accepts numbers in [0, 1].
     """
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
@@ -118,11 +113,7 @@ def is_text(y: np.ndarray) -> bool:
 
 
 def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
-    """Return the sorted classes in an array of strings, and the index of each row's class.
-
-    `y` has shape (rows,) or (rows, 1), with strings or UTF-8 bytes; spaces at both ends are
-    ignored. A DataError names the first row without a class.
-    """
+    # Spaces at both ends are ignored.
     if y.ndim != 1 and y.shape[1:] != (1,):
         raise DataError(
             f"{title}: expected strings of shape (rows,), one class per row; got shape {y.shape}"
@@ -161,12 +152,10 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        The targets of a cross-entropy are classes, and the targets of any other loss are numbers.
-        Without a loss, strings and Booleans are classes, and so are integers with at most
-        `MAX_CLASSES` different values. Several target columns are labels if all values are 0 and 1,
-        else numbers; see `are_labels`. The class that `data.positive` names comes second; a
-        ConfigError is raised if there is no such class. A DataError is raised if there is only one
-        class, or if values must be numbers but are not.
+        A cross-entropy has classes, any other loss numbers. Without a loss, strings and Booleans
+        are classes, and so are integers with at most `MAX_CLASSES` different values. Several target
+        columns are labels if all values are 0 and 1, else numbers. The class that `data.positive`
+        names comes second.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -186,11 +175,7 @@ class TableTargets:
         return [classes[1 - index], classes[index]]
 
     def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
-        """Return the indices of classes as int64, or numbers as float64.
-
-        The shape is (rows,), or (rows, targets) for a list of targets. If a row has no number or no
-        known class, a DataError names the first such row.
-        """
+        # The shape is (rows,), or (rows, targets) for a list of targets.
         if classes is not None:
             return self.columns[0].codes(classes)
         advice = CLASSES if len(self.columns) == 1 else SEVERAL
@@ -220,7 +205,7 @@ class TargetColumn:
         check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
     def classes(self, loss: Loss | None) -> list[str] | None:
-        """Return None if the targets are numbers."""
+        # None means that the targets are numbers.
         if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
             return None
         title = f"{self.table.title}: the target {self.name!r}"
@@ -277,7 +262,6 @@ class TargetColumn:
         return finite_numbers(self.table, self.name, self.markers)
 
     def names(self, booleans: bool) -> list[str | None]:
-        """Return the class name of each unique value, and None for a missing value."""
         texts = class_names(self.cells.values, self.markers)
         return [boolean_text(text) if booleans and text else text for text in texts]
 

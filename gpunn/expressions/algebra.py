@@ -19,14 +19,10 @@ Sum: TypeAlias = Mapping[Factors, float]
 """A sum of products, each with its coefficient."""
 
 LARGEST = 16
-"""Maximum number of products in an expanded sum."""
 
 
 def is_zero(node: Node) -> bool:
-    """Return whether a node of row vectors is zero, such as 1 - sum_j e^x_j / sum_k e^x_k.
-
-    If the result is False, the node may still be zero.
-    """
+    # If the result is False, the node may still be zero.
     sums: dict[int, Sum] = {}
     for each in in_order([node]):
         sums[id(each)] = expanded(each, [sums[id(argument)] for argument in each.args])
@@ -86,7 +82,6 @@ def divided(a: Sum, b: Sum) -> Sum | None:
 
 
 def summed(node: Node, a: Sum) -> Sum:
-    """Return the sums of the rows; row vectors are multiplied with the sums."""
     columns = math.prod(node.args[0].shape[1:])
     terms = []
     for factors, coefficient in a.items():

@@ -59,19 +59,13 @@ class Cotangents:
             dependent(nodes, found) for found in (inputs, (*inputs, *others))
         )
         self.order = [each for each in nodes if self.matters(each) and id(each) not in given]
-        """The nodes that depend on an input, without the inputs; each node comes after its
-        arguments."""
         self._found: dict[int, Node] = {}
 
     def matters(self, node: Node) -> bool:
-        """Return whether a node is an input or depends on one."""
         return id(node) in self._known
 
     def add(self, node: Node, part: Node) -> None:
-        """Add a part to the cotangent of a node, if the node depends on an input.
-
-        The part has the node's shape, or is broadcast to this shape.
-        """
+        # The part has the node's shape, or is broadcast to this shape.
         if self.matters(node):
             earlier = self._found.get(id(node))
             self._found[id(node)] = part if earlier is None else plus(self._graph, earlier, part)
@@ -148,11 +142,8 @@ def chosen(node: Node, mask: Mask) -> Node:
 
 
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
-    """Sum the cotangent `part` over the axes along which `shape` was broadcast to `full`.
-
-    The shape of `part` is `full`, or broadcasts to `full`. The result's shape is `shape`, or
-    broadcasts to `shape`.
-    """
+    # Sums over the axes along which `shape` was broadcast to `full`. `part` and the result may have
+    # fewer axes, or lengths of 1, if they broadcast.
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
     added = [k for k, n in enumerate(full) if before[k] == 1 and n != 1]
@@ -168,7 +159,6 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
 
 
 def signed(graph: Graph, node: Node) -> tuple[int, Node]:
-    """Return (sign, x) with sign * x = `node`. A sum can then subtract x instead of adding -x."""
     mask = mask_of(node)
     if mask and chosen(node, mask).op == "negative":
         (inner,) = chosen(node, mask).args
@@ -188,12 +178,8 @@ class Call:
         return self.graph.call(op, *nodes, kind=kind)
 
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
-        """Broadcast a node to `shape`, and return the result in the shape `reshape`.
-
-        If the node is a `where`, its branches are broadcast one by one, so that the result is a
-        `where`, too. Then `propagate` can apply the mask after the multiplication by a slope: a
-        masked 0 times an infinite slope would be NaN.
-        """
+        # A `where` stays outermost, so that `propagate` can apply the mask after the multiplication
+        # by a slope: a masked 0 times an infinite slope would be NaN.
         if node.op == NUMBER:
             return node
         if node.op == "where":

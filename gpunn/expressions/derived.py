@@ -30,12 +30,8 @@ inputs."""
 def derived(
     owner: Configurable, method: str, instead: str, check: Check, xp: Any, *arguments: Array
 ) -> Array:
-    """Return d(sum of owner.method(xp, *arguments)) / d(first argument).
-
-    If `xp` is a `Namespace`, the derivative is added to the graph of the trace. Otherwise, the
-    derivative is computed, and its expression is kept for later calls. If the method can't be
-    traced, an ArgumentError tells the user which method to write `instead`.
-    """
+    # If `xp` is a `Namespace`, the derivative is added to the graph of the trace. Otherwise, it is
+    # computed, and its expression is kept for later calls.
     try:
         if isinstance(xp, Namespace):
             return slope(getattr(owner, method), check, xp, arguments)
@@ -68,9 +64,8 @@ def needs_trace(cls: type) -> bool:
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
     """Reset the inherited derivative of a built-in function that a custom class redefines.
 
-    `names` begins with the derivative; attributes that belong to the derivative follow. If a class
-    redefines a built-in `function` but inherits its derivative, this derivative would be wrong. So
-    the attributes of `base` replace all built-in attributes in `names`.
+    The inherited derivative would be wrong. So the attributes of `base` replace all built-in
+    attributes in `names`, which begins with the derivative.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)

@@ -54,7 +54,6 @@ class Expression:
         return listed(self.results)
 
     def structure(self) -> list[Any]:
-        """Return the graph as a list, without the number of rows, to compare traces."""
         order = in_order(self.results)
         numbers = {id(node): number for number, node in enumerate(order)}
         nodes = [
@@ -71,11 +70,8 @@ class Expression:
         return Plan(self.inputs, self.results)
 
     def __call__(self, xp: Any, *arrays: Array) -> tuple[Array, ...]:
-        """Compute the results from arrays, which must have the shapes of the inputs.
-
-        `xp` is an array-API namespace. If `xp` is a `Namespace`, arrays and results are stand-ins
-        of a trace. The call then adds this expression to the trace's graph.
-        """
+        # `xp` is an array-API namespace. If it is a `Namespace`, arrays and results are stand-ins
+        # of a trace, and the call adds this expression to the trace's graph.
         wrong = [
             f"{node.data}: expected shape {node.shape}; got {tuple(array.shape)}"
             for node, array in zip(self.inputs, arrays, strict=True)
@@ -99,8 +95,7 @@ def expression_of(
     """Return function(xp, *arrays) as an expression.
 
     `shapes` has the shape and the kind ("float", "int" or "bool") of each array, by name; `dtype`
-    is the type of the floating-point arrays. The function returns an array, or several as a tuple
-    or list. Raises an `Untraceable` with the reason if the function can't be traced.
+    is the type of the floating-point arrays.
     """
     inputs: list[Node] = []
 
@@ -129,7 +124,6 @@ def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node
 
 
 def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
-    """Apply a node's function to other arguments."""
     if node.op == "reshape":
         return reshaped(graph, args[0], node.shape)
     if node.op == "columns":

@@ -39,8 +39,8 @@ class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code a
 class Node:
     """A node of a graph: an array, a number, or a function of other nodes.
 
-    `kind` is "float", "int" or "bool". `data` is the array, the number, or the range of columns. An
-    "interval" is a row vector of Booleans that are true in a range of columns.
+    `kind` is "float", "int" or "bool". `data` is the array, the number, or a range of columns. The
+    function "interval" is a row vector of Booleans that are true in a range of columns.
     """
 
     op: str
@@ -95,10 +95,7 @@ class Graph:
         return self.node(NUMBER, shape=(), kind=kind, data=float(value))
 
     def call(self, op: str, *args: Node, kind: str = "float") -> Node:
-        """Return the node of an elementwise function, rewritten where a rule applies.
-
-        The rewritten forms overflow less often, or need fewer exponentials and divisions.
-        """
+        # The rewritten forms overflow less often, or need fewer exponentials and divisions.
         if op in COMMUTATIVE and (args[0].is_number() or is_scalar(args[0]) > is_scalar(args[1])):
             args = args[::-1]
         if all(each.is_number() for each in args) and op in FOLDED:
@@ -156,7 +153,6 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite 1 * a as a, and join two constant factors."""
     if b.is_number(1):
         return a
     if a.op == "multiply" and a.args[1].is_number():
@@ -192,7 +188,6 @@ def tanh(graph: Graph, a: Node) -> Node | None:
 
 
 def negative(graph: Graph, a: Node) -> Node | None:
-    """Rewrite -(-a) and -(a * number)."""
     if a.op == "negative":
         return a.args[0]
     if a.op == "multiply" and a.args[1].is_number():

@@ -51,7 +51,6 @@ def described(value: object) -> Hashable:
 
 @contextmanager
 def kept_classes(values: Iterable[Any]) -> Iterator[None]:
-    """After the context, restore attributes of custom classes, since a method may count calls."""
     classes = {
         cls for value in values if isinstance(value, Configurable) for cls in type(value).__mro__
     }
@@ -88,19 +87,14 @@ PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, froze
 
 
 def state_of(value: Configurable) -> list[Any]:
-    """Return all attributes of a custom object, recursively. Return [] for a built-in object.
-
-    Raises an `Untraceable` if an attribute could change without a new recording.
-    """
+    # A built-in object has no state. An attribute that could change without a new recording raises
+    # an `Untraceable`.
     state = elements([getattr(value, name, None) for name in value.recorded_attributes()])
     return [*state, *inner_states(value, state)]
 
 
 def inner_states(owner: Configurable, attributes: Sequence[Any]) -> list[Any]:
-    """Return all attributes of custom objects among the attributes of `owner`.
-
-    Raises an `Untraceable` if an attribute could change without a new recording.
-    """
+    # An attribute that could change without a new recording raises an `Untraceable`.
     parameters = [getattr(owner, name) for name in getattr(owner, "__dataclass_fields__", ())]
     state: list[Any] = []
     for each in attributes:

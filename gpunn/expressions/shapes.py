@@ -35,7 +35,6 @@ def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
 
 
 def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
-    """Join matrices side by side; a vector counts as a matrix of one row."""
     width, start, result = sum(each.shape[-1] for each in nodes), 0, None
     for node in nodes:
         columns = node.shape[-1]
@@ -58,7 +57,6 @@ def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
 
 
 def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool) -> Node:
-    """Return the "sum", "maximum" or "minimum" of a node over some axes."""
     sizes = list(enumerate(node.shape))
     shape = tuple(1 if k in axes else n for k, n in sizes if keepdims or k not in axes)
     if math.prod(node.shape[each] for each in axes) == 1:  # nothing to reduce

@@ -50,11 +50,7 @@ def is_source(node: Node) -> bool:
 
 
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
-    """Return the stages that compute the roots, in order, and the ids of nodes that need an array.
-
-    A node needs an array if it is a root or a reduction, or if another stage uses it as an
-    argument.
-    """
+    # A node needs an array if it is a root or a reduction, or if another stage uses it.
     keys: dict[int, tuple[int, int, int]] = {}
     ready: dict[int, int] = {}  # the first level that may use a node's array
     numbers: dict[int, Node] = {}
@@ -95,7 +91,6 @@ def is_in_loop(
 
 
 def stored_by(stages: Sequence[Stage]) -> set[int]:
-    """Return the ids of nodes that are reductions, or that another stage uses as arguments."""
     owner = {id(node): stage for stage in stages for node in stage.nodes}
     stored = {id(node) for stage in stages for node in stage.nodes if node.op in REDUCTIONS}
     for stage in stages:
@@ -111,10 +106,7 @@ def stored_by(stages: Sequence[Stage]) -> set[int]:
 
 
 def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
-    """Join stages that have the same domain, unless another stage must run between them.
-
-    Each stage depends only on earlier stages. `positions` has the positions of nodes.
-    """
+    # Each stage depends only on earlier stages. `positions` has the positions of nodes.
     before = [dependencies(stage, stages) for stage in stages]
     above: list[set[int]] = []  # the stages that a stage depends on, directly or indirectly
     for direct in before:
@@ -140,7 +132,6 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
 
 
 def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
-    """Map the index of each stage that `stage` needs to whether the two need separate loops."""
     owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
     found: dict[int, bool] = {}
     domain = stage.rows, stage.columns
@@ -160,7 +151,6 @@ def is_number(node: Node) -> bool:
 
 
 def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
-    """Return the numbers that nodes use, directly or indirectly, in order."""
     result: dict[int, Node] = {}
     for node in nodes:
         for argument in node.args:
@@ -172,10 +162,7 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
 
 
 def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    """Return the node that stores an argument's elements, and the argument's rows and columns.
-
-    For a slice, the rows and columns are None.
-    """
+    # A slice has no rows and columns of its own here.
     base = base_of(argument)
     if base.op in SLICES:
         return base_of(base.args[0]), None

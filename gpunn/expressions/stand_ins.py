@@ -35,11 +35,9 @@ class Tracer:
         raise Untraceable(reason)
 
     def array(self, array: np.ndarray) -> StandIn:
-        """Return a stand-in for an array that the operation may read and write."""
         return StandIn(self, self.graph.array(array, self.kind_of(array)), array)
 
     def input(self, name: str, shape: Shape, kind: str = "float") -> StandIn:
-        """Return a stand-in for an array that has a name instead of elements."""
         return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
 
     def variable(self, like: Node) -> StandIn:
@@ -92,7 +90,6 @@ class Tracer:
         return StandIn(self, reshaped(self.graph, joined, (*first[:-1], joined.shape[-1])))
 
     def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
-        """Return a stand-in for an elementwise function of numbers."""
         nodes = [self.node_of(each) for each in operands]
         arrays = {each.kind for each in nodes if each.op != NUMBER}
         if "int" in arrays and ("float" in arrays or kind == "float"):

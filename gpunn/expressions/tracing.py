@@ -17,7 +17,6 @@ from gpunn.expressions.stand_ins import Tracer
 T = TypeVar("T")
 
 CHANGES = "the code's result changes when it runs again"
-"""The reason in the error that is raised if two traces differ."""
 
 
 class Shared(threading.local):
@@ -71,11 +70,8 @@ def explained(tracer: Tracer) -> Iterator[None]:
 def traces_of(
     functions: Sequence[Callable[[Any], T]], dtype: np.dtype, tracer: type[Tracer] = Tracer
 ) -> list[T]:
-    """Call each function with a trace of class `tracer`, all in one graph; return the results.
-
-    If functions draw random numbers, each function draws different numbers. Afterwards, the states
-    of the random number generators are restored.
-    """
+    # If functions draw random numbers, each function draws different numbers. Afterwards, the
+    # states of the random number generators are restored.
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
         return [traced(each, tracer(graph, dtype)) for each in functions]
@@ -87,10 +83,7 @@ def traces_of(
 def traced_twice(
     function: Callable[[Any], T], nodes: Callable[[T], Sequence[Node]], dtype: np.dtype
 ) -> T:
-    """Trace a function twice, require the same `nodes` in both traces, and return the result.
-
-    The nodes of the two traces differ if the code uses random numbers or counts its calls.
-    """
+    # The nodes of the two traces differ if the code uses random numbers or counts its calls.
     first, second = traces_of([function] * 2, dtype)
     if list(map(id, nodes(first))) != list(map(id, nodes(second))):
         raise Untraceable(CHANGES)

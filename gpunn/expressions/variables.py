@@ -20,7 +20,6 @@ from gpunn.expressions.tracing import once
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages whose code does not belong to users."""
 
 STORES = dis.opmap["STORE_GLOBAL"]
 
@@ -40,16 +39,14 @@ class Globals:
 def variables_of(cls: type) -> list[tuple[object, str]]:
     """Return the variables outside of a class that its methods read, as owners and names.
 
-    The owner is a module, the global variables of a function, or a cell of a closure. If a method
-    calls a function, the variables that the function reads are included, unless the function
-    belongs to a library. Variables that the code itself changes, such as counters of calls, are
-    left out, and so are large lists and dicts.
+    The owner is a module, the global variables of a function, or a cell of a closure. Variables of
+    called functions are included, unless these belong to a library. Variables that the code itself
+    changes, such as counters of calls, are left out, and so are large lists and dicts.
     """
     return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
 
 
 def used_variables(cls: type) -> list[tuple[object, str, bool]]:
-    """Return (owner, name, whether `variables_of` leaves out the variable) of each variable."""
     return [] if is_built_in(cls) else once(("variables", cls), lambda: found_variables(cls))
 
 
@@ -95,12 +92,9 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
 
 @contextmanager
 def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
-    """If the code within the context can't be traced, undo what it has done to variables.
-
-    All variables that methods of the classes use get their earlier values. The elements of lists,
-    dicts and sets, attributes of objects, and states of random number generators are also restored.
-    An iterator can't be restored, so it is refused before the code runs.
-    """
+    # Elements of lists, dicts and sets, attributes of objects, and states of random number
+    # generators are also restored. An iterator can't be restored, so it is refused before the code
+    # runs.
     used = [each for cls in classes for each in used_variables(cls)]
     values = [value_of(owner, name) for owner, name, _ in used]
     for (_, name, _), value in zip(used, values, strict=True):
@@ -151,7 +145,6 @@ def function_of(member: object) -> FunctionType | None:
 
 
 def stored_by(code: CodeType) -> list[str]:
-    """Return the global variables that a function's code assigns."""
     pairs = zip(code.co_code[::2], code.co_code[1::2], strict=True)
     return [code.co_names[index] for operation, index in pairs if operation == STORES]
 

@@ -33,11 +33,8 @@ class Affine:
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer that first applies this function to its inputs.
-
-        If the inputs are a flattened image, scale and shift of the channels are repeated for each
-        pixel.
-        """
+        # If the inputs are a flattened image, scale and shift of the channels are repeated for each
+        # pixel.
         scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b
 
@@ -47,7 +44,6 @@ class Affine:
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return the scale and shift that a layer applies in inference, or None for other layers."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:
@@ -68,7 +64,6 @@ def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple
 
 
 def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
-    """Yield the label and the layer for each layer of a network, including the layers of chains."""
     return flat_layers(dict(zip(model.labels, model.layers, strict=True)))
 
 

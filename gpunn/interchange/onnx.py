@@ -32,7 +32,6 @@ from gpunn.tables.encoders.category import ML
 from gpunn.version import __version__
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of ONNX's operators, from 2022, so that older runtimes also run them."""
 
 MAX_BYTES = 2**31 - 2**20
 """Maximum bytes of parameters in a file, since a protobuf message has less than 2 GiB."""

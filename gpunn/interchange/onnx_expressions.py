@@ -13,7 +13,7 @@ from gpunn.tables.onnx_nodes import Value, where
 
 
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
-    """`x` and `others` are the function's variables, followed by its arrays."""
+    # `x` and `others` are the function's variables, followed by its arrays.
     names = (*function.variables, *function.arrays)
     values_of = (
         each if isinstance(each, Value) else x.constant(each, x.dtype) for each in (x, *others)
@@ -39,7 +39,6 @@ def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray)
 
 
 def operator(name: str, **attributes: Any) -> Callable[..., Any]:
-    """Return a function that adds one node; the function's arguments are the node's inputs."""
     return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
 
 

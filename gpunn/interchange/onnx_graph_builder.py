@@ -37,7 +37,6 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Arrays of steps keep their names."""
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name
@@ -61,12 +60,8 @@ class Graph:
         outputs: Mapping[str, tuple[str, Shape]],
         metadata: Mapping[str, str],
     ) -> Any:
-        """Return the graph as a model; the number of rows is the dimension "batch".
-
-        `opsets` maps domains to the versions of their operators; "" is ONNX's default domain. Other
-        domains are declared only if they are used. Each input and output has a dtype and the shape
-        of a row.
-        """
+        # `opsets` maps domains to the versions of their operators; "" is ONNX's default domain.
+        # Inputs and outputs have a dtype and the shape of a row.
         helper = self.onnx.helper
 
         def declared(values: Mapping[str, tuple[str, Shape]]) -> list[Any]:

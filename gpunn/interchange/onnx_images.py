@@ -67,7 +67,6 @@ def attributes(window: Sizes) -> dict[str, Any]:
 
 
 def convolution(x: Value, W: np.ndarray, b: np.ndarray, window: Sizes, groups: int) -> Any:
-    """Return the convolution with weights of shape (units, channels of a group, *kernel)."""
     matrices = np.moveaxis(W.reshape(*window[2], -1, len(b)), (-1, -2), (0, 1))
     biases = [b] if b.any() else []
     others = attributes(window)

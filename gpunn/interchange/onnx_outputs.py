@@ -23,11 +23,8 @@ def add_outputs(
     probabilities: str | None,
     labels: bool,
 ) -> dict[str, tuple[str, Shape]]:
-    """Add the graph's outputs, and return the dtype and the row shape of each output.
-
-    `y` is the name of the last layer's output. `accepted` is the name of a Boolean array of shape
-    (rows, 1). If it is False for a row, all outputs of the row are NaN.
-    """
+    # `y` is the name of the last layer's output. If `accepted`, the name of a Boolean array of
+    # shape (rows, 1), is False for a row, all its outputs are NaN.
     values = Value(graph, y, model.dtype)
     condition = None if accepted is None else Value(graph, accepted, "bool")
     if condition is None:

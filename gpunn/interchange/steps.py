@@ -24,11 +24,8 @@ from gpunn.network import Sequential
 from gpunn.typing import Shape
 
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
-"""An argument of a step: sizes along the axes of images.
-
-For a window, the argument has the sizes of the image, of the output and of the window, then the
-strides, the padding before the image, and the dilation. See `gpunn.backends.windows.Window`.
-"""
+"""For a window: the sizes of the image, of the output and of the window, the strides, the padding
+before the image, and the dilation."""
 
 SAME = "same"
 """The function of steps that only copy: the output variable has the value of the input variable."""
@@ -48,13 +45,12 @@ Argument: TypeAlias = ArrayName | float | int | Sizes
 class Step:
     """A part of the layer `label`: the call output = function(*inputs, *arguments).
 
-    `function` is the function's name in `onnx_functions` and, for every language, in the source
-    code that exports copy. Inputs are variables that hold rows; arguments are numbers, sizes, and
-    names of arrays. `input_shape` is the shape of a row of the first input.
+    `function` names a function of `onnx_functions`, and, for every language, of the source code
+    that exports copy. Inputs are variables that hold rows; arguments are numbers, sizes, and names
+    of arrays. `input_shape` is the shape of a row of the first input.
 
-    If the step has an `expression`, exports print the function from the expression, and the
-    arguments are names of arrays. `source` is the object that the expression belongs to, such as an
-    activation: some formats have an operator for it.
+    If the step has an `expression`, exports print the function from it. `source` is the object that
+    the expression belongs to, such as an activation: some formats have an operator for it.
     """
 
     label: str
@@ -82,12 +78,11 @@ class Kind:
     """Properties of all steps that call one function; generated source code depends on them.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` returns the arguments in C: counts of
-    vectors, columns or members, and sizes. If `in_place` is True, the output may overwrite the
-    input. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
-    "nested" lists of lists, or "transposed", where the first array has a list for each unit. If
-    `needs_members` is True, functions without NumPy have another argument: the number of members,
-    which are the vectors of a row.
+    the number of elements. For other steps, `c_sizes` returns the arguments in C, and the output
+    may overwrite the input only if `in_place` is True. `arrays` is the layout of arrays with
+    several axes in Python without NumPy: "flat", "nested", or "transposed", where the first array
+    has a list for each unit. If `needs_members` is True, these functions also need the number of
+    members, which are the vectors of a row.
     """
 
     c_sizes: Counts | None = None
@@ -97,18 +92,15 @@ class Kind:
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return the number of columns of codes, and how many outputs each code has."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 
 
 def products(step: Step) -> tuple[int, ...]:
-    """Return the sizes of a product: the number of vectors in a row, and the matrix's two sizes."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
 def vectors(step: Step) -> tuple[int, ...]:
-    """Return the number of vectors in a row, and the size of a vector."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1]
 
 
@@ -186,14 +178,8 @@ class Steps:
         to: str | None = None,
         source: object = None,
     ) -> str:
-        """Add a step that computes an expression with one result; return its output variable.
-
-        `inputs` has a variable or an array for each input of the expression. In the expression,
-        variables have `ROWS` rows. `to` is the output variable, by default the first variable in
-        `inputs`. Exports name the function after `name`; `summary` becomes the function's comment.
-
-        Raises an `Untraceable` if a row of the result depends on other rows.
-        """
+        # In the expression, variables have `ROWS` rows. Exports name the function after `name`;
+        # `summary` becomes its comment.
         values = [
             self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
         ]
@@ -221,7 +207,6 @@ class Steps:
         return self.parameters[f"{self.label}.{name}"]
 
     def parameter(self, name: str) -> ArrayName:
-        """Return an argument of a step: a parameter or buffer of the current layer."""
         return self.array(name, self.values(name))
 
     def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
@@ -231,8 +216,10 @@ class Steps:
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""A function that adds a layer's steps. The function's arguments are the steps so far, the layer,
-and the variable of x; its result is the variable of y."""
+"""Adds a layer's steps, given the steps so far, the layer, and the variable of x.
+
+Returns the variable of y.
+"""
 
 
 def steps_of(model: Sequential) -> Steps:
@@ -305,7 +292,6 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
         return steps.compute(name, expression, given, summary=summary, to=to)
 
     def matrix(node: Node, transposed: bool) -> ArrayName:
-        """Return an array of the values of a node that depends only on parameters."""
         inputs = tuple(formula.parameters.values())
         values = [steps.values(each).astype(float) for each in formula.parameters]
         (value,) = Expression(inputs, (node,))(np, *values)
@@ -395,7 +381,6 @@ def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: s
 
 
 def outputs_of_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> list[str]:
-    """Add steps that apply each group's layers to its columns; return the flattened outputs."""
     outputs = []
     for group in layer.parts:
         to = steps.variable("group")
@@ -479,7 +464,6 @@ def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
 
 
 def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) -> str:
-    """Add steps for a linear function of the cosines and sines of each number."""
     (columns,) = steps.shapes[x]
     frequencies = steps.values("frequencies")
     turns = steps.array("turns", 2 * math.pi * frequencies)
@@ -504,7 +488,6 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
 
 
 def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:
-    """Add steps for a linear function of each number's position in its bins."""
     lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest", "highest")]
     W, b = steps.parameter("weights"), steps.parameter("biases")
     columns, size = len(layer.edges), layer.size
@@ -523,7 +506,6 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    """Add steps for mean + deviation * x, and for any clipping and exponential of the layer."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if layer.clip:
@@ -537,7 +519,6 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
 
 
 def mean(steps: Steps, of: str, x: str) -> str:
-    """Add a step for the members' mean, or for the logits of their mean probabilities."""
     functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
     return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
 

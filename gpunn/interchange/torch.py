@@ -329,7 +329,6 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return a mapping from each module's index to the module's arrays, in the modules' order."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, array in state.items():
         match = re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,18}})\.(\w+)", name)

@@ -163,7 +163,6 @@ class Layer(Configurable):
     trainable: bool = field(default=True, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        """Check `forward`, and add the shared parameters to a built-in layer's docstring."""
         super().__init_subclass__()
         method = vars(cls).get("forward")
         names = list(inspect.signature(method).parameters) if inspect.isfunction(method) else []
@@ -195,11 +194,8 @@ class Layer(Configurable):
         self._network: Callable[[], Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; raise an error if the change has no effect or contradicts the network.
-
-        In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
-        that determine shapes, parameters and activations cannot change.
-        """
+        # In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
+        # that determine shapes, parameters and activations cannot change.
         attributes = vars(self)
         if name == "trainable":
             value = check_flag(name, value)
@@ -495,7 +491,6 @@ class Layer(Configurable):
 
 @functools.lru_cache(1024)
 def mask_key(seed: int, index: int) -> int:
-    """Return the seed of a layer's dropout masks."""
     return int(generator(seed, "dropout", index).integers(2**32))
 
 
@@ -524,18 +519,14 @@ def check_factors(layer: Layer, names: Sequence[str]) -> None:
 
 
 def family(*layers: Layer) -> Iterator[Layer]:
-    """Yield layers, each followed by the layers within it, at any depth."""
     for layer in layers:
         yield layer
         yield from family(*layer.children().values())
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return the layers that exchange numbers between ranks, at any depth, once for each call.
-
-    A rank that has no rows of a batch calls `forward_without_rows` and `backward_without_rows` of
-    the layers, to take part in the exchanges.
-    """
+    # A rank that has no rows of a batch calls `forward_without_rows` and `backward_without_rows` of
+    # the layers, to take part in the exchanges.
     found: list[Any] = []
     for layer in layers:
         if hasattr(layer, "forward_without_rows") and not getattr(layer, "frozen", False):

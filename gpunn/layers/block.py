@@ -27,7 +27,6 @@ from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
 SET_BY_NETWORK = ("values", "gradients", "key", "_network")
-"""Attributes of a layer that the network sets."""
 
 ROWS = 10007
 """Number of rows for a trace that only finds shapes. The number is unlikely to be another axis's
@@ -340,10 +339,7 @@ def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
 
 
 def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashable:
-    """Return a key that is equal for blocks with equal traces.
-
-    Objects that cannot be compared are described by their ids.
-    """
+    # Objects that cannot be compared are described by their ids.
     numbers = {id(layer): number for number, layer in enumerate(layers)}
 
     def form(value: Any) -> Hashable:

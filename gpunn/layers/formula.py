@@ -73,7 +73,6 @@ class Formula:
     plans: dict[Any, Any] = field(default_factory=dict)
     """Backward passes, by the gradients that they compute."""
     expressions: dict[Any, tuple[Expression, list[Node]]] = field(default_factory=dict)
-    """Results of `expression` by its arguments."""
     sums: dict[Node, Node] = field(default_factory=dict)
     """Sums, maxima and minima of rows, and the nodes of the arrays in which passes keep them."""
 
@@ -89,11 +88,8 @@ class Formula:
     def expression(
         self, results: tuple[Node, ...], kept: tuple[Node, ...], keeps: bool
     ) -> tuple[Expression, list[Node]]:
-        """Return the expression of results, and the nodes of arrays that it also sets.
-
-        The expression reads sums of rows that are already `kept` in arrays. With `keeps`, it also
-        sets arrays of the other sums that it computes.
-        """
+        # The expression reads sums of rows that are already `kept` in arrays. With `keeps`, it also
+        # sets arrays of the other sums that it computes.
         key = results, kept, keeps
         if key not in self.expressions:
             replaced = {id(node): array for node, array in self.sums.items() if array in kept}
@@ -124,12 +120,10 @@ class Formula:
         return [self.result, *(each for step in self.steps for each in step.inputs)]
 
     def structure(self) -> list[Any]:
-        """Return the graph without numbers of rows, to compare traces."""
         return Expression((), tuple(self.results())).structure()
 
 
 def equal(formulas: Sequence[Formula]) -> bool:
-    """Return whether traces are equal, apart from their numbers of rows."""
     first = formulas[0].structure()
     return all(each.structure() == first for each in formulas[1:])
 
@@ -231,17 +225,13 @@ class FormulaTracer(Tracer):
     def _step(
         self, name: str, kind: Any, nodes: Sequence[Node], shape: Shape, *details: Any
     ) -> StandIn:
-        """Add a step, and return a stand-in for its output.
-
-        Outputs of different steps have different names, so that two traces can be compared.
-        """
+        # Outputs of different steps have different names, so that two traces can be compared.
         output = self.input(f"output_{len(self.steps) + 1}_of_{name}", shape)
         self.steps.append(kind(tuple(nodes), output.node, *details))
         return output
 
 
 def reads_rows(node: Node) -> bool:
-    """Return whether a node depends on x, directly or through the output of a step."""
     arrays = (each for each in in_order([node]) if each.op == ARRAY)
     return any(not each.data.startswith(PARAMETER) for each in arrays)
 

@@ -238,7 +238,6 @@ class Passes:
         return self._finish(plan, gradient)
 
     def _gradient_of(self, step: Step, planned: BackwardStep) -> Array:
-        """Return dL/d(output of a step), in an array that the step may overwrite."""
         known = planned.gradient is planned.array
         if known and (planned.spare or not overwrites_gradient(step)):
             return self._arrays[planned.array]
@@ -254,7 +253,6 @@ class Passes:
         return out
 
     def _through_layer(self, call: Call, planned: BackwardStep, gradient: Array) -> None:
-        """Call the backward pass of an inner layer; add up the gradients of several calls."""
         (node,), (result,) = call.inputs, planned.results
         x, y = self._get([node], "")[0], self._arrays[call.output]
         number = self._numbers.get(call)

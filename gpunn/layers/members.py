@@ -97,7 +97,6 @@ class Members(Layer):
         return [ParameterSpec("factors", shape, initializer, trainable=trained)]
 
     def _per_member(self, x: Array, workspace: Workspace) -> Array:
-        """Return x, reshaped to (rows, members, features) if each member has separate rows."""
         if not workspace.independent_members or x.ndim == 3:
             return x
         return reshaped(self, x, (x.shape[0] // self.count, self.count, x.shape[1]), workspace)

@@ -382,11 +382,7 @@ class Standardization(Layer):
 def standardization_of(
     data: HostArray, indices: np.ndarray | None, dtype: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation (1 for a constant column).
-
-    `indices` selects the rows that are used; None means all rows. Raise a DataError if a result
-    overflows or underflows the dtype; the message calls the data `name`.
-    """
+    # A constant column gets the deviation 1.
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)
     for unfit, size in (

@@ -38,7 +38,6 @@ def outline(
 
 
 def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, Shape]]:
-    """Yield the layers that a block calls: name within the block, depth, layer, output shape."""
     known = set[str]()
     for call in layer.traced(shape).calls() if isinstance(layer, BlockLayer) else ():
         pairs, given = [(call.name, call.layer)], call.inputs[0].shape[1:]
@@ -124,7 +123,6 @@ def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
 
 
 def described(layer: Layer, label: str) -> str:
-    """Return a few words about a layer, without the words in its label."""
     name = "" if label.startswith(layer.name) else layer.name
     activation: Any = getattr(layer, "activation", None)
     if isinstance(activation, Configurable):

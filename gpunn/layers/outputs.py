@@ -226,7 +226,6 @@ def elementwise(function: str, shape: Shape, dtype: str) -> Expression:
 
 
 def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:
-    """Warn of targets so far from 0 that many of them become equal in float32."""
     steps = np.abs(mean) * np.finfo(np.float32).eps / std
     for column in np.flatnonzero(varies & (steps > COARSE))[:1]:
         warnings.warn(

@@ -49,10 +49,9 @@ def run_backward(
     """Set the gradients of all layers by the chain rule, from the last layer to the first.
 
     Each layer gets the gradient of the loss L with respect to its output, sets the gradients of its
-    parameters, and returns the gradient with respect to its input. The function returns dL/dx if
-    `wants_input_gradient`. Otherwise the pass ends at the first layer with trainable parameters,
-    since earlier layers use no gradient. `outputs` is the result of `run_forward`. The array
-    `gradient` contains dL/d(last output), and is overwritten.
+    parameters, and returns the gradient with respect to its input. Without `wants_input_gradient`,
+    the pass ends at the first layer with trainable parameters. `gradient`, dL/d(last output), is
+    overwritten.
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):
@@ -65,7 +64,6 @@ def run_backward(
 
 
 def first_trained(layers: Sequence[Layer]) -> int:
-    """Return the number of layers if no layer has trainable parameters."""
     return next((i for i, layer in enumerate(layers) if layer.gradients), len(layers))
 
 
@@ -157,11 +155,8 @@ class Called:
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
-    """Call a method marked `operations_only` with placeholders, and return the result.
-
-    A method of a custom class is called twice, to check that both calls request the same
-    operations.
-    """
+    # A method of a custom class is called twice, to check that both calls request the same
+    # operations.
 
     def rehearsal(call: Callable[[], Any]) -> None:
         passed, workspace.passed = workspace.passed, ignore
@@ -178,12 +173,10 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
 
 
 def is_checked(owner: object) -> bool:
-    """Return whether marked methods need no check, because gpunn defines or traces them."""
     return type(owner).__module__.startswith("gpunn.") or getattr(owner, "_traced", False)
 
 
 def put(workspace: Workspace, source: Array, result: Array, what: str) -> None:
-    """Check the shape, and copy `source` into `result` unless both are the same array."""
     if source is result:
         return
     shape = getattr(source, "shape", None)
@@ -202,12 +195,9 @@ def require_operations(
     arguments: Sequence[Array],
     trace: Sequence[Operation],
 ) -> None:
-    """Raise an ArgumentError if a marked method has computed a result without an operation.
-
-    A result must share memory with an argument of an operation or of the method, or with an array
-    that an inner layer sets. The check misses methods that compute only a part of an array by
-    operations.
-    """
+    # A result must share memory with an argument of an operation or of the method, or with an array
+    # that an inner layer sets. Methods that compute only a part of an array by operations are not
+    # noticed.
     arrays = [actual(array) for array in arguments]
     arrays += [array for one in trace for array in arrays_in((one.args, one.kwargs))]
     calls = (each for one in trace for each in one.args if isinstance(each, Called))
@@ -222,18 +212,14 @@ def require_operations(
 
 
 def forward_by_operations(owner: object, workspace: Workspace) -> bool:
-    """Return whether `forward` may be called only once, for recording, instead of in each step."""
     if workspace.training:
         return by_operations(owner, "forward", "backward")
     return by_operations(owner, "forward")
 
 
 def by_operations(owner: object, *names: str) -> bool:
-    """Return whether all methods in `names` compute only by operations.
-
-    The methods must be marked `operations_only`, and no subclass may define properties or
-    `__getattr__`: a recorded step reads properties only once, but their values could change later.
-    """
+    # Methods must be marked `operations_only`. A recorded step reads properties only once, so
+    # classes that define properties or `__getattr__` are excluded.
     return all(marked(owner, name) for name in names)
 
 
@@ -259,19 +245,14 @@ class Network(Protocol):
 
     output_shape: Shape
 
-    def forward(self, x: Array, workspace: Workspace) -> list[Array]:
-        """Return [x, output of layer 1, output of layer 2, ...]."""
+    def forward(self, x: Array, workspace: Workspace) -> list[Array]: ...
 
-    def backward(self, outputs: Sequence[Array], gradient: Array, workspace: Workspace) -> None:
-        """Set the gradients of all parameters."""
+    def backward(self, outputs: Sequence[Array], gradient: Array, workspace: Workspace) -> None: ...
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return the outputs of the network's own method `forward`.
-
-    If `forward` is not recorded, only the last output has a fixed buffer. Each step puts its other
-    outputs into the returned list.
-    """
+    # If `forward` is not recorded, only the last output has a fixed buffer. Each step puts its
+    # other outputs into the returned list.
     if current_trace() is None:
         return network.forward(x, workspace)
     if forward_by_operations(network, workspace):

@@ -9,7 +9,6 @@ from gpunn.workspace import Workspace
 
 
 def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
-    """Return a view of a workspace's buffer with another shape."""
     if isinstance(buffer, Placeholder):
         return buffer.reshape(shape)
     return workspace.backend.xp.reshape(buffer, shape, copy=False)
@@ -18,10 +17,8 @@ def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
 def reshaped(
     layer: Layer, x: Array, shape: Shape, workspace: Workspace, name: str = "reshaped"
 ) -> Array:
-    """Return x with another shape: a view, or a copy if x is a view with other strides.
-
-    `shape` includes the axis of rows. A copy is stored in the layer's buffer `name`.
-    """
+    # Returns a view, or a copy in the buffer `name` if x is a view with other strides. `shape`
+    # includes the axis of rows.
     try:
         return view(x, shape, workspace)
     except (ValueError, AttributeError):  # of NumPy and CuPy: there is no view

@@ -15,7 +15,6 @@ from gpunn.workspace import Workspace
 PADDINGS = ("valid", "same")
 
 AXES = {1: "(length, channels)", 2: "(height, width, channels)"}
-"""Shapes of rows, by the number of axes along which windows move."""
 
 
 def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
@@ -52,11 +51,8 @@ def windowed(
     *,
     argument: str,
 ) -> tuple[Window, tuple[int, int]]:
-    """Return the window of a layer, and the height and width of its output.
-
-    With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an odd
-    number of pixels, the end gets one pixel more than the start, as in Keras.
-    """
+    # With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an
+    # odd number of pixels, the end gets one pixel more than the start, as in Keras.
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)
     kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, strides, dilation))
@@ -83,7 +79,6 @@ def windowed(
 
 
 def given(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return sizes in the shortest form that users can write: one integer if all are equal."""
     return sizes[0] if len(set(sizes)) == 1 else sizes
 
 

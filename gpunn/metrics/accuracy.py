@@ -13,8 +13,6 @@ from gpunn.typing import Array, Namespace
 
 
 class OneClassMetric(ClassMetric):
-    """Base of metrics for one class per row: a row of targets 0 and 1 must have exactly one 1."""
-
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
         if targets.ndim == 2 and ((targets == 0) | (targets == 1)).all():

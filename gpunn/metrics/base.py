@@ -211,5 +211,4 @@ def true_class(xp: Namespace, targets: Array) -> Array:
 
 
 def weighted_sum(xp: Namespace, values: Array, weights: Array) -> Array:
-    """Return sum_i weights_i * values_i, shape (1,)."""
     return xp.sum(xp.astype(values, weights.dtype) * weights, keepdims=True)

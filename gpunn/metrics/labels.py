@@ -19,8 +19,6 @@ from gpunn.typing import Array, Namespace
 
 
 class OfLabels(LabelMetric):
-    """Base of metrics whose targets are 0, 1 or a probability for each label."""
-
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         wrong = (targets < 0) | (targets > 1)
         needs = f"metric {self.name!r} needs 0 or 1 for each label"
@@ -29,8 +27,6 @@ class OfLabels(LabelMetric):
 
 @dataclass(frozen=True)
 class LabelsAUC(OfLabels, AUC):
-    """Mean area under the ROC curve over all labels. The scores are the labels' logits."""
-
     def parts(self, outputs: int) -> int:
         return outputs
 
@@ -40,16 +36,12 @@ class LabelsAUC(OfLabels, AUC):
 
 @dataclass(frozen=True)
 class LabelsLogLoss(OfLabels, LogLoss):
-    """Mean of the log-losses of all labels."""
-
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         return weighted_sum(xp, BinaryCrossEntropy().values(xp, predictions, targets), weights)
 
 
 @dataclass(frozen=True)
 class LabelsBrierScore(OfLabels, BrierScore):
-    """Mean of the Brier scores of all labels."""
-
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         distance = sigmoid(xp, predictions) - targets
         return weighted_sum(xp, xp.mean(distance * distance, axis=1), weights)
@@ -107,7 +99,6 @@ OF_CLASSES = {labels: classes for classes, labels in OF_LABELS.items()}
 
 
 def for_loss(metric: Metric, loss: Loss, outputs: int) -> Metric:
-    """Return the version of a metric that fits a loss: for labels, or for one class per row."""
     are_labels = outputs > 1 and loss.output_activation == "sigmoid"
     kind = (OF_LABELS if are_labels else OF_CLASSES).get(type(metric))
     if kind is None:

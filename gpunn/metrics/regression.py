@@ -112,5 +112,4 @@ class R2(ValueMetric):
 
 
 def positive(xp: Namespace, weight: Array) -> Array:
-    """Return `weight`, or 1 if it is 0, so that the sum of no rows can be divided by it."""
     return xp.where(weight > 0, weight, xp.ones_like(weight))

@@ -44,7 +44,6 @@ POINTS = 2000
 """Maximum number of points of a plot, and maximum number of rows of a table."""
 
 LABELS = 24
-"""Maximum number of labeled categories on an axis."""
 
 STYLE = {
     "axes.axisbelow": True,
@@ -116,7 +115,7 @@ class Axis:
     """The x axis.
 
     `categories` has the labels of x = 0, 1, ..., or is empty if x is numeric. `whole` means that x
-    is an integer. With infinite `limits`, the axis ends at the outermost points.
+    is an integer. Infinite `limits` end the axis at the outermost points.
     """
 
     categories: Sequence[str] = ()
@@ -135,11 +134,8 @@ def lines(
     marks: Sequence[tuple[float, float, str, int]] = (),
     note: str = "",
 ) -> Chart:
-    """Return a chart of several lines with a common x axis.
-
-    A logarithmic y axis skips values that are not positive. `marks` are points to highlight, as (x,
-    y, text, color).
-    """
+    # A logarithmic y axis skips values that are not positive. `marks` are points to highlight, as
+    # (x, y, text, color).
     kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
 
     def draw(axes: Any) -> None:
@@ -181,13 +177,7 @@ def unit_square(
     counts: Sequence[np.ndarray] | None,
     listed: int,
 ) -> Chart:
-    """Return curves with x and y from 0 to 1.
-
-    A chart also has a table of its points, with at most `listed` points per curve.
-
-    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). If
-    `counts` is set, it has the number of rows of each point, and each point is drawn as a dot.
-    """
+    # With `counts`, the number of rows of each point, each point is drawn as a dot.
     kept = [thinned(line, ()) for line in series]
 
     def draw(axes: Any) -> None:
@@ -271,10 +261,7 @@ def scatter(
     description: str,
     note: str = "",
 ) -> Chart:
-    """Return a scatter plot of x and y, shape (rows,), with labels for both axes.
-
-    `reference` is the line of perfect predictions: the "diagonal", or the horizontal line "zero".
-    """
+    # `reference` is the line of perfect predictions: the "diagonal", or the horizontal line "zero".
     chosen = evenly(len(x), POINTS)
 
     def draw(axes: Any) -> None:
@@ -311,11 +298,8 @@ def points(
     hollow: Sequence[bool] = (),
     line: Sequence[float] = (),
 ) -> Chart:
-    """Return a chart of points; a ring highlights the point with the index `marked`.
-
-    Points for which `hollow` is True are circles. `line` has the height of a step line at each x.
-    `columns` and `rows` are the numbers as a table.
-    """
+    # A ring highlights the point with the index `marked`, and `hollow` points are circles. `line`
+    # has the height of a step line at each x.
     across, up = drawable(x), drawable(y)
     full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
 
@@ -366,7 +350,6 @@ def apply_axis(axes: Any, axis: Axis) -> None:
 def bars(
     key: str, title: str, edges: np.ndarray, counts: np.ndarray, *, label: str, description: str
 ) -> Chart:
-    """Return a histogram: the number of values between adjacent edges."""
 
     def draw(axes: Any) -> None:
         axes.stairs(counts, edges, fill=True, color=COLORS[0], alpha=0.75, gid="series-0")
@@ -405,11 +388,7 @@ def ranking(
     texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
-    """Return horizontal bars, the first bar at the top, with a text at the end of each bar.
-
-    At most `maximum` bars are drawn, with a line at `reference`. `label` is the label of the
-    values; `columns` and `rows` are the numbers as a table.
-    """
+    # At most `maximum` bars are drawn, with a line at `reference`.
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:maximum]]
     lengths = drawable(values[:maximum])
 
@@ -439,10 +418,7 @@ def ranking(
 def heat_map(
     key: str, title: str, counts: np.ndarray, names: Sequence[str], *, description: str, note: str
 ) -> Chart:
-    """Return a confusion matrix: true classes as rows, predicted classes as columns.
-
-    A cell's color shows its fraction of the row's sum; errors have a separate scale.
-    """
+    # A cell's color shows its fraction of the row's sum; errors have a separate scale.
     size = len(names)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(size, dtype=bool), 0.0, fractions)
@@ -489,7 +465,6 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Call `draw` with axes, and return the drawing as SVG; the key must be a plain word."""
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
     matplotlib = require("matplotlib", "a report", install_command("report"))
@@ -536,7 +511,6 @@ def ticks(axes: Any, logarithmic: bool) -> None:
 
 
 def evenly(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` evenly spaced integers from 0 to count - 1, including both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 

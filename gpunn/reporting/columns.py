@@ -22,12 +22,10 @@ from gpunn.tables.columns import Column
 from gpunn.thresholds import decide
 
 MAX_ROWS = 4096
-"""Maximum number of rows whose cells are shuffled."""
 
 PERMUTATIONS = 3
 
 MAX_BARS = 20
-"""Maximum number of columns, or of categories of a column, to draw."""
 
 MAX_SPREADS = 8
 """Maximum number of categorical columns to draw, beginning with the most important columns."""
@@ -63,11 +61,8 @@ class ColumnFindings:
 
 
 def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFindings:
-    """Return the importance of a table's columns to a network, and errors by category.
-
-    Importances are computed on the validation rows, and errors by category on the test rows. If a
-    split does not exist, the last existing split is used.
-    """
+    # Importances are computed on the validation rows, and errors by category on the test rows. If a
+    # split does not exist, the last existing split is used.
     last, rows = list(splits.by_name.items())[-1]
     name, validated = ("validation", splits.validation) if splits.validation else (last, rows)
     assert validated is not None
@@ -117,11 +112,8 @@ def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
 
 
 def common_error(raw: np.ndarray, split: Split, loss: Loss) -> float:
-    """Return an overall error: the log loss for classes and labels, the RMSE for numbers.
-
-    With several numbers per row, each output's RMSE is divided by the standard deviation of its
-    targets, and the error is the mean of these ratios.
-    """
+    # With several numbers per row, each output's RMSE is divided by the standard deviation of its
+    # targets, and the error is the mean of these ratios.
     targets = loss.check_targets(split.targets(), raw.shape[1])
     probabilities = interpret(raw, loss.output_activation, None).probabilities
     if probabilities is None:
@@ -137,12 +129,7 @@ def common_error(raw: np.ndarray, split: Split, loss: Loss) -> float:
 
 
 def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndarray, float, str]:
-    """Return the error of each row, the overall error, and its name.
-
-    For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
-    the error rate. For numbers, a row's error is the squared error, and the overall error is the
-    RMSE.
-    """
+    # A row's error is 1 for a wrong class or label, or the squared error of numbers.
     raw = model.predict(split.inputs())
     targets = loss.check_targets(split.targets(), raw.shape[1])
     predictions = interpret(raw, loss.output_activation, None)

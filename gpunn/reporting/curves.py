@@ -12,7 +12,6 @@ from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
 RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
-"""Names of charts that a report of a run already has."""
 
 LAYERS = 48
 """Maximum number of layers whose norms are drawn: twice the number of distinct line styles."""

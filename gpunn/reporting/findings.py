@@ -21,7 +21,6 @@ from gpunn.thresholds import decide
 from gpunn.training.trainer import Trainer
 
 CHUNK_ROWS = 4096
-"""Number of rows to read and predict at a time."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,9 @@ class Findings:
     """A network's predictions on one split of its data: "test", "validation" or "training".
 
     `rows` maps each split to its number of rows. If the rows are images, `X` contains them, and
-    `pixels` is their shape, (height, width) or (height, width, colors). `baseline` has the name of
-    a constant prediction, and its loss and metrics. For a table, `columns` has the importance of
-    the columns, and `table` has the rows with line numbers.
+    `pixels` is their shape. `baseline` has the name of a constant prediction, and its loss and
+    metrics. For a table, `columns` has the importance of the columns, and `table` has the rows with
+    line numbers.
     """
 
     split: str
@@ -105,11 +104,7 @@ class Findings:
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
-    """Predict the test rows or, without test rows, the validation rows or else the training rows.
-
-    A DataError is raised if the data is damaged or no longer fits the network, and an OSError if a
-    file cannot be opened.
-    """
+    # Without test rows, the validation rows are predicted, or else the training rows.
     outputs = model.output_shape[0]
     splits = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, split = list(splits.by_name.items())[-1]
@@ -151,11 +146,8 @@ def outcome(
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
-    """Return the shape of a row as an image, or None if rows are not images.
-
-    Images have a height and a width, and optionally 3 or 4 colors. A vector whose length is a
-    square number is an image if its numbers are uint8, or if the data set is MNIST or digits.
-    """
+    # A vector whose length is a square number is an image if its numbers are uint8, or if the data
+    # set is MNIST or digits.
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:
         return shape
@@ -176,13 +168,8 @@ TINY = 1e-6
 def baseline(
     model: Sequential, objects: Objects, training: Split, split: Split
 ) -> tuple[str, dict[str, float]]:
-    """Return the name of a constant prediction, and its loss and metrics on a split of the data.
-
-    If targets are numbers, the prediction is the mean of the training targets. If targets are
-    classes or labels, the predicted probabilities are their frequencies in the training rows. A
-    network with zero weights predicts the constant, so gpunn computes its metrics as for any
-    network.
-    """
+    # A network with zero weights predicts the constant, so gpunn computes its metrics as for any
+    # network.
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)
     network = Sequential([Dense(outputs)], 1, model.backend, dtype=model.dtype)

@@ -40,7 +40,7 @@ class Run:
 
     `key` identifies the run within the page. `best` is True if this run is the best of several runs
     by validation. `tiles` contains the most important numbers, each with a label and a remark.
-    `columns` contains charts of a table's columns, and `problems` explains missing content.
+    `problems` explains missing content.
     """
 
     key: str
@@ -117,10 +117,8 @@ def write_report(
 def report_html(
     runs: Sequence[str | Path], backend: str | Backend | None = None, *, allow_imports: bool = False
 ) -> str:
-    """The data is read again to compute predictions.
-
-    If the data is missing, a notice replaces the predictions.
-    """
+    # The data is read again to compute predictions. If it is missing, a notice replaces the
+    # predictions.
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
     require("jinja2", "a report", install_command("report"))
@@ -353,7 +351,6 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
 
 
 def described(value: Any, only: Sequence[str] = ()) -> str:
-    """Return a value of a configuration in one line, such as "adam (beta1 0.9, beta2 0.999)"."""
     if not isinstance(value, dict):
         return "" if value is None else number_text(value)
     kept = {key: item for key, item in value.items() if item is not None}

@@ -11,7 +11,6 @@ from gpunn.reporting.charts import COLORS, Chart, Line, unit_square
 from gpunn.reporting.text import number_text
 
 BINS = 10
-"""Number of bins of equal width in a calibration curve."""
 
 ERROR_BINS = 15
 """Number of bins of equal width for the calibration error, as in Guo et al. 2017."""
@@ -20,7 +19,6 @@ DRAWS = 1000
 """How often the calibration error of perfect probabilities is drawn at random."""
 
 LISTED = 100
-"""Maximum number of points per curve in the chart's table."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,8 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 
 
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
-    """Return recalls and precisions at each threshold, and the average precision.
-
-    The average precision is the sum, over all thresholds, of the precision times the rise of the
-    recall.
-    """
+    # The average precision is the sum, over all thresholds, of the precision times the rise of the
+    # recall.
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
     return (recall, precision), float(np.sum(np.diff(recall, prepend=0) * precision))
@@ -75,13 +70,10 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
 
 
 def calibration_error(scores: Scores) -> tuple[float, float]:
-    """Return the calibration error, and the 95th percentile for perfect probabilities.
-
-    The error of a bin is |mean probability - fraction of rows in the class|; its mean over the bins
-    is weighted by their rows. In a bin of perfect probabilities p_i, the sum of all (t_i - p_i) is
-    about normal, with the variance sum_i p_i (1 - p_i). The percentile is computed from random
-    errors with this distribution.
-    """
+    # The error of a bin is |mean probability - fraction of rows in the class|; its mean over the
+    # bins is weighted by their rows. In a bin of perfect probabilities p_i, the sum of all (t_i -
+    # p_i) is about normal, with the variance sum_i p_i (1 - p_i). The 95th percentile is computed
+    # from random errors with this distribution.
     p, rows = scores.probability.astype(np.float64), len(scores.truth)
     bins = np.searchsorted(np.linspace(0, 1, ERROR_BINS + 1)[1:-1], p)
     sums = np.bincount(bins, scores.truth - p, ERROR_BINS)
@@ -91,10 +83,7 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
 
 
 def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Chart]:
-    """Return ROC, precision-recall and calibration curves, or [] if there are too few colors.
-
-    Classes or labels that are the same in every row are skipped.
-    """
+    # Classes or labels that are the same in every row are skipped.
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
     if not shown or len(every) > len(COLORS):
         return []

@@ -16,10 +16,8 @@ from gpunn.reporting.records import Record
 class Ranking:
     """The order of runs by a validation metric at each run's best epoch.
 
-    `metric`, such as "val_accuracy", selects the best epoch in most runs. `order` has the indices
-    of the runs, best first; runs without a finite value come last. `unlike` lists the settings of
-    `[data]` that differ between the runs. With different settings, the runs may have different
-    validation rows.
+    `order` has the indices of the runs, best first; runs without a finite value come last. `unlike`
+    lists the settings of `[data]` that differ, so the runs may have different validation rows.
     """
 
     metric: str

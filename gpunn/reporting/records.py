@@ -33,7 +33,6 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoints.checkpoint import newest_checkpoint
 
 LARGEST = 2**20
-"""Maximum size, in bytes, of the file `environment.json` or `evaluation.json` of a run."""
 
 MAX_METRICS = 100
 """Maximum number of metrics in a history. Drawing a chart of a metric takes about 0.1 seconds."""
@@ -102,7 +101,6 @@ class Record:
 
     @property
     def automatic(self) -> bool:
-        """Whether the run's model is "auto": an ensemble, without a history of epochs."""
         return self.config.model.name == AUTO
 
     @cached_property
@@ -175,7 +173,6 @@ class Record:
 
     @property
     def _metrics(self) -> list[Metric]:
-        """The configured metrics whose classes are defined in this process."""
         metrics, training = [], self.config.training
         for index, value in enumerate([*training.metrics, *training.validation_metrics]):
             with suppress(ArgumentError, ArgumentTypeError):
@@ -198,11 +195,7 @@ class Record:
 
 
 def read_run(path: Path) -> Record:
-    """Read a run folder. The run's norms and networks are read later, when they are accessed.
-
-    A ConfigError is raised if the path is not a run folder, and a DataFileError if a file in it is
-    damaged.
-    """
+    # The run's norms and networks are read later, when they are accessed.
     require_run(path)
     ending, environment = path / EVALUATION, path / ENVIRONMENT
     config = load_config(path / CONFIG)

@@ -19,7 +19,6 @@ LARGEST_MATRIX = 40
 """Maximum number of classes for which the confusion matrix is drawn."""
 
 WORST = 24
-"""Maximum number of wrong samples to show."""
 
 OUTPUTS = 4
 """Maximum number of regression outputs to show."""

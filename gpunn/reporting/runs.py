@@ -21,7 +21,6 @@ from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
 
 DEPTH = 4
-"""Maximum depth of subfolders that are searched for runs."""
 
 COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
 """Columns of a list of runs; further columns are metrics and settings."""
@@ -67,7 +66,6 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Maps paths of settings, such as "training.epochs", to their values."""
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
@@ -79,12 +77,9 @@ class Run:
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Read the runs in a folder and its subfolders, such as sweeps; return the runs sorted by name.
-
-    Hidden folders, and folders more than four levels below the folder, are skipped. Links are
-    followed, but each folder is read once. The function also returns a message for each unreadable
-    folder and damaged run. Raise a ConfigError if there is no such folder.
-    """
+    # Hidden folders, and folders more than four levels below, are skipped. Links are followed, but
+    # each folder is read once. The second list has a message for each unreadable folder and damaged
+    # run.
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: expected a folder with runs; there is no such folder. Check the path"
@@ -126,12 +121,10 @@ def rank_runs(runs: Sequence[Run]) -> Ranking | None:
 
 
 def settings_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Return the settings that differ between runs: for each path, the value of each run."""
     return list(varying([constants_as_numbers(run.record.description) for run in runs]))
 
 
 def constants_as_numbers(value: Any) -> Any:
-    """Return a configuration with each constant schedule replaced by its number."""
     if isinstance(value, list):
         return [constants_as_numbers(item) for item in value]
     if isinstance(value, dict):
@@ -142,11 +135,8 @@ def constants_as_numbers(value: Any) -> Any:
 
 
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
-    """Return the full key: a column, a metric, or the path of a setting that ends in `key`.
-
-    If several settings end in `key`, and only one of them differs between the runs, return that
-    setting. Raise an ArgumentError if no run has the key, or the key is ambiguous.
-    """
+    # A full key is a column, a metric, or the path of a setting that ends in `key`. If several
+    # settings end in it, the one that differs between the runs counts.
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
         return "seconds"
@@ -202,11 +192,7 @@ class Condition:
         self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs that match. If a run has no value for the key, only "!=" matches it.
-
-        Raise an ArgumentError if no run has a value for the key, or if "<" or ">" compares
-        different types.
-        """
+        # If a run has no value for the key, only "!=" matches it.
         if not runs:
             return []
         key = full_key(self._key, runs, "where")
@@ -251,11 +237,8 @@ def plain_value(text: str) -> Any:
 def ordered(
     runs: Sequence[Run], ranking: Ranking | None, key: str | None, reverse: bool
 ) -> list[Run]:
-    """Return runs sorted by a column, metric or setting, by default best first.
-
-    If larger is better for a metric, the largest value comes first. Runs without a value always
-    come last. Raise an ArgumentError if no run has the key.
-    """
+    # If larger is better for a metric, the largest value comes first. Runs without a value always
+    # come last.
     if key is None:
         if ranking is None:
             return list(runs)[::-1] if reverse else list(runs)

@@ -9,7 +9,6 @@ from typing import Any
 from gpunn.differences import ABSENT
 
 SPACE = "\N{NO-BREAK SPACE}"
-"""The space between a number and its unit."""
 
 
 def number_text(value: Any, name: str = "") -> str:

@@ -27,7 +27,6 @@ MONTHS = (
 )
 
 ENDINGS = ("st", "nd", "rd", "th")
-"""Endings of ordinal numbers, such as 26th."""
 
 
 class Markers:

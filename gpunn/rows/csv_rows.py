@@ -24,7 +24,6 @@ SAMPLE_CHARACTERS = 2**16
 SAMPLE_ROWS = 50
 
 MAX_SHOWN = 5
-"""Maximum number of names that a message lists."""
 
 
 def located(line: int, text: str) -> str:
@@ -106,9 +105,9 @@ def detect_delimiter(
 ) -> str:
     """Return a delimiter; if possible, it divides all of the first rows into equally many cells.
 
-    The first row must pass `fits`. If several delimiters remain, a delimiter between cells that are
-    all numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the delimiter with which
-    the first row has the most cells is chosen.
+    The first row must pass `fits`. If several delimiters remain, one between cells that are all
+    numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the one with which the first
+    row has the most cells is chosen.
     """
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:
@@ -128,16 +127,12 @@ def detect_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return whether a first row has a cell that is no number; with `commas`, 1,5 is a number."""
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 
 
 def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
-    """Return whether the first row is a header: in a column, it has text above a number.
-
-    If there is one row, it is a header if all its cells are text.
-    """
+    # If there is one row, it is a header if all its cells are text.
     if second is None:
         return all(number_of(text) is None for text in top)
     return any(

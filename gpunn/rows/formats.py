@@ -40,7 +40,7 @@ def in_standard_form(cell: str, form: str) -> str | None:
     """Return a stripped cell as a plain number, or as a date with the year first.
 
     Cells in other formats are unchanged, so numbers without a unit count as numbers in the column's
-    unit. Return None for a number with a unit other than the column's.
+    unit. None means that a number has another unit.
     """
     if form in DATE_FORMATS:
         return with_year_first(cell, form)
@@ -54,7 +54,6 @@ def in_standard_form(cell: str, form: str) -> str | None:
 
 
 def parts_of_format(form: str) -> tuple[str, str, str]:
-    """Return the unit before the number, the decimal mark, and the unit after the number."""
     mark = "," if "0,0" in form else "."
     before, _, after = form.partition(f"0{mark}0")
     return before, mark, after.strip()

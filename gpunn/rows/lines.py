@@ -34,8 +34,7 @@ def chunks_of(file: Any) -> Iterator[bytes]:
     """Yield the bytes of a file or pipe as soon as they arrive; gzip is decompressed.
 
     After the first gzip member, further members or zero bytes may follow. All members together may
-    expand to `EXPANSION` times the file's size, or to `FREE_BYTES` if this is more. The size of a
-    pipe is the number of bytes read so far.
+    expand to `EXPANSION` times the bytes read so far, or to `FREE_BYTES` if this is more.
     """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
@@ -70,7 +69,6 @@ def chunks_of(file: Any) -> Iterator[bytes]:
 
 
 def size_of_file(file: Any) -> int:
-    """Return a file's size in bytes; 0 for a pipe."""
     try:
         return os.fstat(file.fileno()).st_size
     except OSError:  # the operating system does not know the file

@@ -133,7 +133,6 @@ def cells_of_json(
 
 
 def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
-    """From a JSON value, return the cells that a network uses, spelled as in a CSV file."""
     if isinstance(value, dict):
         if layout["names"] is None:
             raise ValueError("expected an array, since the columns have no names; got an object")
@@ -184,13 +183,11 @@ def predict_stream(
     """Predict blocks of rows as they arrive; predict all rows before waiting for more rows.
 
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
-    and to the number of rows for each column and unknown category. The category None means a
-    missing value in a column that had none in training. For a malformed row, `predict_rows` raises
-    a ValueError. `begin` maps the format to a function that writes predictions. If there are no
-    rows, the writing function is called once, without predictions. If the columns are wrong, it is
-    never called. `notify` receives messages. If `skip`, malformed rows are reported and counted.
-    Otherwise, the first malformed row raises a ValueError, after the predictions for the rows
-    before it are written.
+    and to the number of rows for each column and unknown category; None means a missing value in a
+    column that had none in training. `begin` maps the format to a function that writes predictions.
+    Without rows, this function is called once, without predictions. If the columns are wrong, it is
+    never called. If `skip`, malformed rows are reported and counted. Otherwise, the first malformed
+    row raises a ValueError, after the predictions for the rows before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

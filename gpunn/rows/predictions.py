@@ -21,7 +21,6 @@ FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")
 """Matches the beginning of a formula; its first character may be full-width."""
 
 NUMBER = re.compile(r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?", re.ASCII)
-"""Matches a number with a sign, or only a sign: these begin like formulas, but are none."""
 
 
 def is_formula(text: str) -> bool:

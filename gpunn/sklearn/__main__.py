@@ -72,7 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def own_frames(error: Exception) -> TracebackType | None:
-    """Return the traceback of a program's error without the frames of this module."""
     others = (__file__, runpy.run_path.__code__.co_filename)
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename in others:

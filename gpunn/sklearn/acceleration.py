@@ -68,10 +68,8 @@ class Acceleration:
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
-        """The twin lives as long as the estimator.
-
-        It keeps the optimizer's moments between calls of `partial_fit`.
-        """
+        # The twin lives as long as the estimator. It keeps the optimizer's moments between calls of
+        # `partial_fit`.
         check_trainable(estimator)
         with self._lock:
             twin = self._twins.get(id(estimator))
@@ -94,7 +92,6 @@ class Acceleration:
 
 
 def move(source: Any, target: Any) -> None:
-    """Copy fitted attributes from `source` to `target`; delete attributes that `source` lacks."""
     for name in LEARNED:
         if name in vars(source):
             setattr(target, name, vars(source)[name])
@@ -107,7 +104,6 @@ def kind_of(estimator: Any) -> type:
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """Return the parameters of scikit-learn's class, without parameters that a subclass adds."""
     names = inspect.signature(kind_of(estimator)).parameters
     known = inspect.signature(TWINS[kind_of(estimator)]).parameters
     return {name: getattr(estimator, name) for name in names if name in known}

@@ -142,20 +142,18 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return checked targets for the loss."""
 
     @abstractmethod
-    def _output_units(self, y: np.ndarray) -> int:
-        """Return the number of the network's outputs."""
+    def _output_units(self, y: np.ndarray) -> int: ...
 
     @abstractmethod
-    def _output_activation(self) -> str:
-        """Return scikit-learn's name of the function that converts outputs to predictions."""
+    def _output_activation(self) -> str: ...
 
     @abstractmethod
-    def _loss_object(self) -> Loss:
-        """Return the training loss."""
+    def _loss_object(self) -> Loss: ...
 
     @abstractmethod
-    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """Return the score of the network's outputs, compared with `y`."""
+    def _score_of(
+        self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+    ) -> float: ...
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         """Return the labels by which validation rows are stratified, or None."""
@@ -312,7 +310,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _begin(
         self, units: tuple[int, ...], random: np.random.RandomState, dtype: np.dtype
     ) -> None:
-        """Draw initial weights, and remove the results of an earlier fit."""
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
@@ -396,7 +393,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine. Create it if `fit` did not set the fitted attributes."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()
@@ -442,7 +438,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         random: np.random.RandomState,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
-        """Return training rows, validation rows, and the function that scores validation rows."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
             if split_by is None:

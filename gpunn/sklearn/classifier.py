@@ -302,7 +302,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return None if self.n_outputs_ > 1 else self._positive(y)
 
     def _positive(self, y: np.ndarray) -> np.ndarray:
-        """Return whether each row is of the second class, shape (rows, 1)."""
         positive: np.ndarray = np.searchsorted(self.classes_, y)[:, None] == 1
         return positive
 
@@ -310,7 +309,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return accuracy(y, self._labels(outputs), weights)
 
     def _activated(self, outputs: np.ndarray) -> np.ndarray:
-        """Return probabilities from logits, with the same shape."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.out_activation_ == "logistic":
                 probabilities: np.ndarray = sigmoid(np, outputs)

@@ -24,10 +24,10 @@ class LearningRate(Schedule):
 class Convergence:
     """Stores the progress of training, and decides whether training continues.
 
-    The criterion is the training loss or, with early stopping, the validation score. An epoch that
-    does not improve the criterion by `tol` is a bad epoch. After more than `patience` bad epochs in
-    a row, training stops, or an adaptive learning rate is divided by 5. `rate` is None if a custom
-    optimizer or schedule determines the learning rate.
+    The criterion is the training loss or, with early stopping, the validation score. After more
+    than `patience` epochs in a row that do not improve it by `tol`, training stops, or an adaptive
+    learning rate is divided by 5. `rate` is None if a custom optimizer or schedule determines the
+    learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:
@@ -62,7 +62,6 @@ class Convergence:
         estimator._no_improvement_count = self.bad_epochs
 
     def observe(self, loss: float, score: float | None) -> str:
-        """Process an epoch, and return the reason to end training, or "" to continue."""
         self.epochs += 1
         self.rows_seen += self.rows
         self.loss_curve.append(loss)

@@ -28,8 +28,8 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """Objects that later fits of this thread can use.
 
-    `networks` has networks by their settings, and row orders by the state of their generator. It is
-    None outside of `reused_networks`.
+    `networks`, None outside of `reused_networks`, has networks by their settings, and row orders by
+    the state of their generator.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
@@ -64,10 +64,7 @@ def seeded(random_state: Any) -> np.random.RandomState:
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
 ) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    """Return a generator equal to `random`, and a list that collects the generator's orders.
-
-    Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
-    """
+    # Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
     if UNUSED.networks is None or rows * epochs > 1 << 19:
         return random, None
     if len(UNUSED.networks) >= MAX_UNUSED:
@@ -84,10 +81,9 @@ def reused_orders(
 class Engine:
     """An estimator's network and trainer, without the estimator's fitted arrays.
 
-    Fitted arrays are on the host, as `coefs_`, `intercepts_` and `normalization_`. Users may change
-    these arrays, so they are copied to the device before each use. A pickle contains no device
-    arrays. `partial_fit` continues `trainer`. `rate` is the trainer's learning rate if
-    scikit-learn's rules set it. `seed` is the seed of the dropout masks.
+    Users may change the fitted arrays `coefs_`, `intercepts_` and `normalization_`, so they are
+    copied to the device before each use. A pickle contains no device arrays. `partial_fit`
+    continues `trainer`. `rate` is the trainer's learning rate if scikit-learn's rules set it.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -19,11 +19,8 @@ def folds_of(
     weights: np.ndarray | None,
     split_by: SplitBy,
 ) -> np.ndarray:
-    """Return the number of each row's fold, from 0 to `count` - 1.
-
-    The folds have nearly equal numbers of rows, in total and for each class. Rows with a weight of
-    0, which don't count in a metric, are distributed separately in the same way.
-    """
+    # The folds have nearly equal numbers of rows, in total and for each class. Rows with a weight
+    # of 0, which don't count in a metric, are distributed separately in the same way.
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:
         folds = folds_of_groups(count, rows, seed, labels, split_by)
@@ -56,11 +53,8 @@ def folds_of(
 def folds_of_groups(
     count: int, rows: int, seed: int, labels: np.ndarray | None, split_by: tuple[str, np.ndarray]
 ) -> np.ndarray:
-    """Return the number of each row's fold; all rows of a group are in one fold.
-
-    The groups are placed one after the other, the largest first. Each group goes into the fold that
-    has the fewest rows of the group's classes.
-    """
+    # The groups are placed one after the other, the largest first. Each group goes into the fold
+    # that has the fewest rows of the group's classes.
     kind, values = split_by
     if kind == "time":
         raise ArgumentError(

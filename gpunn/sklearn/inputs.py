@@ -65,7 +65,6 @@ def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
 
 
 def library_of(array: Any) -> tuple[str, str]:
-    """Return the library's name and the device's name as scikit-learn determines them."""
     if not is_foreign(array):
         return "numpy", "cpu"
     xp = array_api_compat.array_namespace(array)

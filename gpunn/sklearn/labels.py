@@ -14,7 +14,6 @@ def is_plain(y: Any) -> bool:
 
 
 def label_binarizer(y: Any) -> LabelBinarizer:
-    """Return `LabelBinarizer().fit(y)`."""
     binarizer = LabelBinarizer()
     if is_plain(y) and y.dtype.isnative:
         classes = np.unique(y)

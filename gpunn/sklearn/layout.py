@@ -19,11 +19,9 @@ NORMALIZATION = ("batch_norm_", "layer_norm_")
 
 
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
-    """Batch normalization would cancel the bias of the dense layer before it.
-
-    The bias's gradient would consist of rounding errors, which Adam would scale up to full steps.
-    So there is no bias.
-    """
+    # Batch normalization would cancel the bias of the dense layer before it. The bias's gradient
+    # would consist of rounding errors, which Adam would scale up to full steps. So there is no
+    # bias.
     name = "sigmoid" if estimator.activation == "logistic" else estimator.activation
     f = resolve(Activation, name, "activation")
     layers: list[Layer] = []
@@ -47,11 +45,8 @@ def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
 def initial_values(
     estimator: Any, units: Sequence[int], random: np.random.RandomState
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Draw coefficients and intercepts that are bitwise identical to scikit-learn's.
-
-    The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
-    sqrt(2 / (fan_in + fan_out)) with the logistic activation.
-    """
+    # The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
+    # sqrt(2 / (fan_in + fan_out)) with the logistic activation.
     factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
     coefs, intercepts = [], []
     for fan_in, fan_out in itertools.pairwise(units):

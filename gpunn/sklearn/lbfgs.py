@@ -61,7 +61,6 @@ class Objective:
         return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
 
     def _add(self, chunk: Any, start: int, stop: int) -> None:
-        """Add the loss and the gradient of a chunk's rows from start to stop - 1, on the device."""
         model, workspace, rows = self._model, self._workspace, stop - start
         ops = model.backend
         x, t = chunk.X[start:stop, ...], chunk.y[start:stop, ...]
@@ -82,10 +81,7 @@ def minimize(
     tol: float,
     verbose: bool,
 ) -> tuple[np.ndarray, float, int]:
-    """SciPy's L-BFGS-B is used (Byrd, Lu, Nocedal & Zhu 1995).
-
-    If an entry of the last gradient is larger than `tol`, a ConvergenceWarning gives the reason.
-    """
+    # SciPy's L-BFGS-B is used (Byrd, Lu, Nocedal & Zhu 1995).
     with IMPORTING:
         from scipy.optimize import OptimizeResult
         from scipy.optimize import minimize as scipy_minimize

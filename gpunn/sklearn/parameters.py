@@ -32,7 +32,6 @@ class Constraint(NamedTuple):
 
 
 def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
-    """Return a constraint for a number in an interval; `ends` are the interval's brackets."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, Real):
@@ -59,7 +58,6 @@ def among(*options: str) -> Constraint:
 
 
 def configurable(base: type[Configurable]) -> Constraint:
-    """Return a constraint for a gpunn object, its name, or a mapping of name and parameters."""
 
     def holds(value: Any) -> bool:
         if isinstance(value, Mapping):
@@ -103,7 +101,6 @@ INFINITY = Constraint(
 )
 
 ACTIVATIONS = {"logistic", *known(Activation)}
-"""Names of activations for the hidden layers."""
 
 SIZES = (ARRAY_LIKE, integer(1))
 ACTIVATION = (among(*ACTIVATIONS), configurable(Activation))
@@ -123,8 +120,6 @@ def parameter(default: Any, *allowed: Constraint) -> Any:
 
 
 class Hidden:
-    """A descriptor that hides an inherited attribute."""
-
     def __get__(self, instance: object, owner: type) -> Any:
         raise AttributeError
 
@@ -132,8 +127,8 @@ class Hidden:
 def estimator(cls: E) -> E:
     """Store a dataclass's fields as its parameters, and hide that the class is a dataclass.
 
-    Libraries that cache results, such as dask, treat dataclass objects with equal fields as the
-    same object, but such estimators may be fitted to different data.
+    Libraries such as dask treat equal dataclass objects as the same object, but estimators with
+    equal parameters may be fitted to different data.
     """
     changed: Any = cls
     changed._parameters = fields(cls)
@@ -143,11 +138,8 @@ def estimator(cls: E) -> E:
 
 
 def parameter_names(cls: Any) -> list[str]:
-    """Return the sorted names of an estimator's parameters.
-
-    scikit-learn inspects the constructor's signature in each call, which is slow. Here, this is
-    done only for subclasses, whose constructors may have other parameters.
-    """
+    # scikit-learn inspects the constructor's signature in each call, which is slow. Here, this is
+    # done only for subclasses, whose constructors may have other parameters.
     if "_parameters" in vars(cls):
         return sorted(each.name for each in cls._parameters)
     names: list[str] = BaseEstimator._get_param_names.__func__(cls)

@@ -14,15 +14,14 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.training.training_policy import TrainingPolicy
 
 Score = Callable[[np.ndarray], float]
-"""A function that returns the score of the network's outputs for the validation rows."""
 
 
 class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
-    If the loss or a number of the training state is infinite or NaN, training continues; `fault`
-    describes the first case. With early stopping, `best` is the state at the best score. A schedule
-    lasts `duration` epochs, even if each `partial_fit` trains only one epoch.
+    If the loss is infinite or NaN, training continues, and `fault` has the message. With early
+    stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, even if
+    each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}

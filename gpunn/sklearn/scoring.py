@@ -19,7 +19,6 @@ SAMPLES = 100
 """Number of bootstrap samples for a standard error."""
 
 SAMPLED = 10_000
-"""Maximum number of rows of a bootstrap sample."""
 
 
 class HeldOut(NamedTuple):
@@ -32,8 +31,7 @@ class Scoring:
 
     `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
     of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,
-    outputs) and are probabilities or numbers: first for the held-out rows of the first fold, then
-    of the next fold, and so on.
+    outputs): first for the held-out rows of the first fold, then of the next fold, and so on.
     """
 
     def __init__(
@@ -80,12 +78,9 @@ class Scoring:
         return -score if self.larger_is_better else score
 
     def standard_error(self, predictions: np.ndarray) -> float:
-        """Return the standard error of the mean of the folds' scores.
-
-        With a single fold, the standard error is the standard deviation over bootstrap samples of
-        the rows. If there are many rows, samples have fewer rows, and their standard deviation is
-        scaled (Bickel et al. 1997, "Resampling Fewer Than n Observations").
-        """
+        # With a single fold, the standard error is the standard deviation over bootstrap samples of
+        # the rows. If there are many rows, samples have fewer rows, and their standard deviation is
+        # scaled (Bickel et al. 1997, "Resampling Fewer Than n Observations").
         if len(self._parts) > 1:
             return float(self.scores(predictions).std(ddof=1) / np.sqrt(len(self._parts)))
         _, targets, weights = self._parts[0]

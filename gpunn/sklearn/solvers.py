@@ -14,11 +14,8 @@ from gpunn.sklearn.convergence import LearningRate
 
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
-    """Return the optimizer, the learning rate and the mode that scikit-learn's rules need.
-
-    If the user passed a schedule, or an optimizer with a learning rate, the returned learning rate
-    is None. The user's objects are copied, because training can change them.
-    """
+    # If the user passed a schedule, or an optimizer with a learning rate, the returned learning
+    # rate is None. The user's objects are copied, because training can change them.
     rate: LearningRate | None = None
     if estimator.schedule is None:
         schedule: Schedule = LearningRate(estimator.learning_rate_init)

@@ -72,10 +72,8 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
 DROP = "drop"
-"""The kind that leaves a column out."""
 
 MAX_PROBLEMS = 10
-"""Maximum number of columns that a warning describes."""
 
 MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
 
@@ -86,7 +84,6 @@ CRITERION = Constraint(
 
 
 def problems_of(schema: Schema, chosen: Mapping[str, str]) -> str:
-    """Describe dropped columns, and suspicious columns whose kinds were detected."""
     problems = []
     for column in schema.columns:
         if chosen.get(column.name) == DROP:
@@ -319,7 +316,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return [Fold(every, kept, held, every.take(held)) for kept, held in splits]
 
     def _count_of_folds(self, every: Rows, split_by: SplitBy) -> int:
-        """Return the number of folds; 1 means a single split."""
         return self.n_cv
 
     def _markers(self) -> Markers:
@@ -346,10 +342,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
     def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
-        """With several folds, the schema is learned from the rows of all folds.
-
-        It never depends on targets.
-        """
+        # With several folds, the schema is learned from the rows of all folds. It never depends on
+        # targets.
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         chosen, every = dict(self.columns or {}), folds[0].every.table
         schema = Schema.fit(
@@ -417,7 +411,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return getattr(self, "target_transform", None) == "log"
 
     def _averaged(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the predictions that an ensemble averages: probabilities, or numbers."""
         if self._task == "regression":
             return outputs.astype(np.float64)
         return self._predictions(outputs)

@@ -94,12 +94,9 @@ class Fit:
 
 
 def trained(fits: Iterable[Fit], together: bool, progress: bool) -> Iterator[Fit]:
-    """Train networks, and yield the fits in order. If `together`, train in several threads.
-
-    Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, other
-    threads already train networks, so the networks of this call are trained in turn; the results
-    are bitwise identical.
-    """
+    # Each thread trains a network on one compute thread. Within `gpunn.sklearn.together`, other
+    # threads already train networks, so the networks of this call are trained in turn; the results
+    # are bitwise identical.
     if together and not is_alone():
         fits = list(fits)
         prepared = [fit.trainer.prepare(**fit.arguments) for fit in fits]

@@ -24,11 +24,8 @@ from gpunn.tables.table import Coded, dictionary_encoded
 
 
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
-    """Convert rows to a table, and check their columns by scikit-learn's rules.
-
-    With `first`, set the estimator's `n_features_in_` and `feature_names_in_`; otherwise, the
-    columns must be the same as in `fit`, in the same order.
-    """
+    # With `first`, set the estimator's `n_features_in_` and `feature_names_in_`; otherwise, the
+    # columns must be the same as in `fit`, in the same order.
     X = to_host(X)
     if is_array(X):
         checked = check_array(
@@ -202,11 +199,8 @@ def check_one_type(cells: Coded, argument: str) -> None:
 
 
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
-    """Refuse classes that are Python objects other than strings.
-
-    scikit-learn's metrics don't support them, so `score` would fail after training. Its checks
-    expect the words "Unknown label type".
-    """
+    # scikit-learn's metrics don't support them, so `score` would fail after training. Its checks
+    # expect the words "Unknown label type".
     if not classes or isinstance(classes[0], str):
         return
     dtype = np.array(classes).dtype
@@ -228,10 +222,8 @@ TOO_FEW = 2
 def split(
     rows: int, fraction: float, seed: int, labels: np.ndarray | None, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The split is stratified by class.
-
-    Rows with a weight of 0, and a class with a single row, are not held out.
-    """
+    # The split is stratified by class. Rows with a weight of 0, and a class with a single row, are
+    # not held out.
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
     counted = len(others)
     if labels is not None:

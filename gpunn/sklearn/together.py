@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Restores Python's warning filters after joblib has been called.
 
-    All threads share the filters. Each task of scikit-learn changes the filters, and afterwards
-    restores the filters that it found, which another running task may have set.
+    All threads share the filters. Each task of scikit-learn afterwards restores the filters that it
+    found, which another running task may have set.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,6 @@ class WarningFilters:
         self._lock, self._calls, self._filters = threading.Lock(), 0, ExitStack()
 
     def begin(self) -> None:
-        """Store the filters, unless another call has stored them."""
         with self._lock:
             self._calls += 1
             if self._calls == 1:

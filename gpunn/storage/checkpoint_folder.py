@@ -19,12 +19,10 @@ LOG = logging.getLogger("gpunn")
 Read = TypeVar("Read")
 
 FOLDER = "checkpoints"
-"""Name of the checkpoint folder in a run folder."""
 
 SUFFIX = ".safetensors"
 
 OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
-"""Pattern for the names of checkpoints that a run writes."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,8 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
-    largest numbers in its name or, if they are equal, the latest time. If a run has written
-    checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
-    ModelFileError if it is damaged. If all checkpoints are damaged, a ModelFileError lists the
-    problems.
+    largest numbers in its name or, if they are equal, the latest time. `read` reads one checkpoint,
+    or raises a ModelFileError if it is damaged.
     """
     path = Path(checked_path(path))
     if not path.is_dir():

@@ -56,9 +56,9 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The header contains the SHA-256 of the file, computed with 64 zeros in place of the checksum.
-    Safetensors itself would write the same bytes, but it copies each array three times. The copies
-    took as long as writing the file.
+    Safetensors itself would write the same bytes, but it copies each array three times, which took
+    as long as writing the file. The header contains the SHA-256 of the file, computed with 64 zeros
+    in place of the checksum.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
     as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
@@ -92,14 +92,8 @@ def checksummed(
 def read_safetensors(
     path: str | Path, *, verify: bool = False
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the metadata and the arrays of a safetensors file.
-
-    Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
-    of the file, not for the declared size. A ModelFileError is raised if the file does not exist,
-    is not a safetensors file, or has a wrong checksum. If `verify` is true, a file without a
-    checksum also raises the error. The error is also raised if NumPy does not support an array's
-    type or number of axes. An OSError is raised if the file cannot be read.
-    """
+    # Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
+    # of the file, not for the declared size.
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open
 

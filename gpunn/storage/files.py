@@ -33,24 +33,15 @@ TRIES = 5
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write chunks to a temporary file in the same folder, then rename it to `path`.
-
-    Both the new file and its new name are on the disk (fsync) before this function returns. So even
-    a crash of the machine leaves either the old file or the new file. If the folder is missing,
-    full or not writable, or if the path is a folder, a FileAccessError is raised, and nothing
-    changes.
-    """
+    # Both the new file and its new name are on the disk (fsync) before this function returns. So
+    # even a crash of the machine leaves either the old file or the new file.
     with Replacement() as new:
         new.add(path, *content)
         new.commit()
 
 
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file that the user has named; the errors are the same as for `write_atomically`.
-
-    A link's target is written; a pipe or a device is written directly. A FileAccessError is raised
-    for circular links.
-    """
+    # A link's target is written; a pipe or a device is written directly.
     path = Path(checked_path(path))
     try:
         kind = path.stat().st_mode
@@ -92,11 +83,7 @@ class Replacement:
         self._added.clear()
 
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
-        """Write a file's content, in chunks, to a temporary file on the disk.
-
-        The temporary file gets the permissions of the file that it will replace. The same errors
-        are raised as by `write_atomically`.
-        """
+        # The temporary file gets the permissions of the file that it will replace.
         path = Path(checked_path(path))
         if path.is_dir():
             raise FileAccessError(
@@ -158,7 +145,7 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    """If this fails, raise a FileAccessError and change nothing."""
+    # If this fails, nothing changes.
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
@@ -177,9 +164,9 @@ def append(path: str | Path, text: str) -> None:
 class FolderLock:
     """An exclusive lock on a folder. The lock ends with `release` or with the process.
 
-    The lock is on the folder itself (`flock`), so that a killed process leaves no lock. On Windows,
-    or a file system without locks, the lock has no effect. A forked process does not hold the lock.
-    A BlockingIOError is raised if another `FolderLock`, in any process, has locked the folder.
+    The lock is on the folder itself (`flock`), so a killed process leaves no lock. A forked process
+    does not hold it. On Windows, or a file system without locks, the lock has no effect. If it is
+    taken, a BlockingIOError is raised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -215,11 +202,8 @@ def is_locked(folder: Path) -> bool:
 
 
 def lock(descriptor: int, shared: bool = False) -> bool:
-    """Lock an open file or folder until it is closed; return False if it is already locked.
-
-    Without locks, as on Windows, the result is True. A shared lock allows other shared locks, but
-    no exclusive lock.
-    """
+    # Without locks, as on Windows, the result is True. A shared lock allows other shared locks, but
+    # no exclusive lock.
     if sys.platform == "win32":
         return True
     try:
@@ -261,10 +245,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove temporary files of killed processes that were writing files with matching names.
-
-    Temporary files that another process is writing are locked, so they stay.
-    """
+    # Temporary files that another process is writing are locked, so they stay.
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:
         leftovers = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
@@ -279,7 +260,6 @@ def remove_leftovers(folder: Path, names: str = ".+") -> None:
 
 
 def reason(error: OSError, path: Path, size: int) -> str:
-    """Return why a file of `size` bytes cannot be written, and what to do."""
     kept = "an existing file is unchanged"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = ""
@@ -304,7 +284,6 @@ def confined(folder: Path, name: str | Path) -> Path | None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value atomically as indented JSON; NaN and infinity become null."""
     write_atomically(path, json_bytes(value))
 
 

@@ -26,7 +26,6 @@ from gpunn.version import __version__
 FORMAT = 2
 
 FINAL = "final.safetensors"
-"""File name of the trained network in a run folder."""
 
 KEY = "gpunn"
 """Key of the description in the metadata of a safetensors file."""
@@ -85,11 +84,6 @@ def description_text(description: Mapping[str, Any]) -> str:
 def read_model(
     path: str | Path,
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return a model file's description, the network's arrays, and a checkpoint's further arrays.
-
-    A ModelFileError is raised if the file is damaged, is not a model file, or has another format,
-    and an OSError if it cannot be read.
-    """
     metadata, arrays = read_safetensors(path, verify=True)
     try:
         description = parsed_json(metadata[KEY])

@@ -49,11 +49,6 @@ def checked_path(path: Any, argument: str = "path") -> str:
 
 
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
-    """Open a regular file for reading; links are followed.
-
-    Raise an error of the class `invalid` for a device, a pipe or a socket. Raise a FileAccessError
-    if the file cannot be opened. `checked_path` raises further errors.
-    """
     path = checked_path(path)
     try:
         file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
@@ -86,10 +81,6 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a file of at most `limit` bytes. Messages call the file `what`.
-
-    Raise the errors of `open_file`, and an error of the class `invalid` for a larger file.
-    """
     with open_file(path, invalid) as file:
         # `read` allocates the requested number of bytes.
         content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
@@ -99,11 +90,6 @@ def read_whole(
 
 
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
-    r"""Yield the lines of a file, each with its "\n"; the last line may have none.
-
-    The errors of `open_file` are raised, and one of the class `invalid` if a line has more than
-    `MAX_LINE` bytes.
-    """
     with open_file(path, invalid) as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
@@ -121,7 +107,6 @@ def parsed_json(text: str | bytes) -> Any:
 
 
 def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Return why a file cannot be opened, and what to do."""
     path = Path(path)
     if error.errno == errno.ENOENT:
         if path.is_symlink():

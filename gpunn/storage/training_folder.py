@@ -17,9 +17,9 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
-    Error messages call the settings `described`, and the folder's content `content`. An
-    ArgumentError is raised if the folder belongs to a training with other settings, or to a
-    training that still runs in another process. A damaged file raises a DataFileError.
+    Messages call the settings `described`, and the folder's content `content`. An ArgumentError is
+    raised if the folder belongs to a training with other settings, or to one that still runs in
+    another process.
     """
 
     def __init__(

@@ -14,12 +14,8 @@ from gpunn.sweep.space import extreme_values, settings_of
 
 
 def check_sweep(source: Source, sweep: Sweep) -> Best:
-    """Check the values that trials may have, and return the metric that compares trials.
-
-    Each extreme value of a key is checked together with the first extreme values of all other keys.
-    In addition, the last extreme values of all keys are checked together. A ConfigError names the
-    invalid values, or says that there are no validation rows.
-    """
+    # Each extreme value of a key is checked together with the first extreme values of all other
+    # keys. In addition, the last extreme values of all keys are checked together.
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():
         for value in values.extremes:

@@ -18,7 +18,6 @@ MIN_TRIALS = 20
 """Minimum number of complete trials for an estimate."""
 
 MAX_TRIALS = 1000
-"""Maximum number of complete trials, the newest, that an estimate uses, to save time."""
 
 
 def importances(sweep: Trials) -> dict[str, float]:
@@ -26,9 +25,9 @@ def importances(sweep: Trials) -> dict[str, float]:
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces") measures how much the values of the best tenth of the trials
-    differ from the values of all trials. The importances sum to 1. If no parameter matters, all
-    importances are 0. The result is empty with fewer than two parameters or `MIN_TRIALS` complete
-    trials, or if the space is unknown.
+    differ from the values of all trials. The importances sum to 1, or all are 0 if no parameter
+    matters. They are missing with fewer than two parameters or `MIN_TRIALS` complete trials, or if
+    the space is unknown.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:

@@ -15,7 +15,6 @@ from gpunn.storage.reading import read_lines
 JOURNAL = "study.jsonl"
 
 TURN = ".turn"
-"""Name of the lock file, without ".lock"; the process that holds the lock has created this file."""
 
 
 def optuna() -> Any:
@@ -47,7 +46,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal. Locking removes the incomplete last line that a killed process left.
+    """Locking removes the incomplete last line that a killed process left in a journal.
 
     Otherwise the next line would be appended to the incomplete line.
     """

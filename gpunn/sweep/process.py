@@ -18,7 +18,6 @@ LAUNCHERS = (
 """Environment variables of Open MPI, MPICH and Slurm with the local rank and the local size."""
 
 COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
-"""Matches a number, to which Slurm may append the number of machines."""
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:

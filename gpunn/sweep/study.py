@@ -32,7 +32,6 @@ from gpunn.sweep.trials import (
 )
 
 NAME = "sweep"
-"""Name of the study in Optuna's journal file."""
 
 CONFIGURATION = "configuration"
 """Name of the study's attribute that contains the configuration of the sweep."""
@@ -64,8 +63,7 @@ def folder_of(number: int) -> str:
 class Study:
     """The study in a sweep folder; any number of processes may have it open.
 
-    `rule` is the metric that compares trials. A ConfigError is raised if the folder is not a sweep
-    folder, or its sweep has another configuration, and a DataFileError if the file is damaged.
+    `rule` is the metric that compares trials.
     """
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
@@ -107,7 +105,6 @@ class Study:
                 ) from error
 
     def _check_journal(self) -> None:
-        """Raise an error if the study has content that gpunn would not have written."""
         if self._study.direction.name != f"{self.rule.direction.upper()}IMIZE":
             raise ValueError(f"its direction is {self._study.direction.name.lower()}")
         complete = optuna().trial.TrialState.COMPLETE
@@ -163,12 +160,9 @@ class Study:
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
     def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial, or None if `maximum` trials exist or the grid is complete.
-
-        Trials that other processes are training count toward the maximum, but trials of killed
-        processes do not. With `reclaim`, all unfinished trials of other processes are marked as
-        lost; a lost trial that is still training ends after its current epoch.
-        """
+        # Trials that other processes are training count toward the maximum, but trials of killed
+        # processes do not. With `reclaim`, all unfinished trials of other processes are marked as
+        # lost; a lost trial that is still training ends after its current epoch.
         with self._turn():
             self._end_lost(reclaim)
             trials = self._summary()
@@ -193,9 +187,8 @@ class Study:
     ) -> None:
         """Record how a trial ended, unless this or another process has recorded it before.
 
-        For `state`, see `Trial`. `row` has the logs of the best epoch. `epochs` is the number of
-        trained epochs; None means the number of reported epochs. `reason` says why the trial ended
-        early.
+        `row` has the logs of the best epoch. If `epochs` is None, the reported epochs count.
+        `reason` says why the trial ended early.
         """
         if claim.ended:
             return

@@ -19,7 +19,6 @@ TRIALS = "trials.json"
 """Name of the file with the results in a sweep folder."""
 
 LARGEST = 2**26
-"""Maximum size of the file in bytes. A trial needs a few hundred bytes."""
 
 FOLDER = re.compile(r"trial-[0-9]{4,9}")
 

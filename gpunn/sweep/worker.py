@@ -245,10 +245,7 @@ def interruption(error: BaseException) -> str:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit within this context, unless there is another handler.
-
-    During training, the trainer handles the signal: training ends between two updates.
-    """
+    # During training, the trainer handles the signal: training ends between two updates.
     number = signal.SIGTERM
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(number) is not signal.SIG_DFL:

@@ -41,8 +41,8 @@ def coded(cells: Cells) -> Coded:
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the numbers in cells as a new float64 array, and the codes of wrong values.
 
-    Durations become seconds; a missing or wrong cell becomes NaN; numbers may be infinite. Wrong
-    values are neither numbers nor missing; `coded(cells)` defines their codes.
+    Durations become seconds; a missing or wrong cell becomes NaN. Wrong values are neither numbers
+    nor missing; `coded(cells)` defines their codes.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -84,7 +84,6 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 
 
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return each value's category name, or None for a missing value; the name of 2.0 is 2."""
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
@@ -97,7 +96,6 @@ def other_spelling(text: str) -> str | None:
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Map the names of categories, and other spellings of these names, to codes."""
     known = {text: code for code, text in enumerate(categories, 1)}
     for text, code in list(known.items()):
         other = other_spelling(text)
@@ -107,7 +105,6 @@ def spellings(categories: Sequence[str]) -> dict[str, int]:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as a stripped string that UTF-8 can encode."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
@@ -141,11 +138,8 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates in cells as `datetime64[us]`, and the codes of wrong values.
-
-    A missing or wrong cell becomes NaT. Wrong values are neither dates nor missing; `coded(cells)`
-    defines their codes.
-    """
+    # A missing or wrong cell becomes NaT. The codes are those that `coded(cells)` defines for
+    # values that are neither dates nor missing.
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)

@@ -15,8 +15,6 @@ OWNERS = re.compile(
     "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
     "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Matches the joined words of a column's name, such as "customerid", if the column identifies a
-person or thing."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words of names of columns whose numbers are the times of rows, such as 20260531."""
@@ -28,7 +26,6 @@ CODES = frozenset(("zip", "zipcode", "postal", "postcode", "postalcode", "pincod
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a name such as "patient_id" or "patientID"; [""] if it has no words."""
     return [word.lower() for word in WORDS.findall(name)] or [""]
 
 
@@ -39,7 +36,6 @@ def is_named_as_identifier(name: str) -> bool:
 
 
 def is_named_as_time(name: str) -> bool:
-    """Return whether a column's name suggests that its numbers are dates, such as 20260531."""
     return words_of(name)[-1] in TIMES
 
 

@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 from gpunn.rows.formats import parts_of_format
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
-"""How the values of a column are interpreted."""
 
 ColumnType: TypeAlias = Literal[Kind, "day/month/year", "month/day/year"]
 """What a user can choose for a column: its kind, or the order of day and month in its dates."""

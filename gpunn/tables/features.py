@@ -37,7 +37,6 @@ class Feature:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Return names, with apostrophes added to repeated names."""
     taken: dict[str, None] = {}
     for name in names:
         while name in taken:

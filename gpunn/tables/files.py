@@ -25,10 +25,10 @@ from gpunn.tables.frames import table_of
 from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
+# Cells that become Python objects at a time: the objects fit into the processor's cache, and are
+# freed before the garbage collector moves them to an older generation. With 2^16 cells, reading
+# took twice as long.
 BLOCK_CELLS = 2**11
-"""Number of cells that are converted to Python objects at a time. This number of objects fits into
-the processor's cache, and the objects are freed before Python's garbage collector moves them to an
-older generation. With 2^16 cells, reading took twice as long."""
 
 
 def read_table(
@@ -112,7 +112,7 @@ def table_in_file(
     text: Sequence[str],
     missing_values: Sequence[str],
 ) -> Table:
-    """Names in `text` that are not columns are ignored."""
+    # Names in `text` that are not columns are ignored.
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
@@ -173,7 +173,6 @@ class Reader:
         self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns; the columns in `text` stay text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:
@@ -213,7 +212,6 @@ class Reader:
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None = None
     ) -> tuple[np.ndarray, dict[str, CellReader]]:
-        """Read the file; return the line number of each row, and the columns by name."""
         lines = array("q")
         with open_rows(self.path, self.delimiter) as (delimiter, rows):
             first = next(rows, None)
@@ -240,7 +238,6 @@ class Reader:
         return np.array(lines, dtype=np.int64), columns
 
     def _names(self, first: Sequence[str], commas: bool) -> tuple[list[str], bool]:
-        """Return the column names, and whether the first row is a header."""
         top = [cell.strip() for cell in first]
         self.header_detected = self.header == "auto" and is_header(top, commas)
         has_header = self.header_detected or self.header is True
@@ -256,10 +253,10 @@ class Reader:
 class CellReader:
     """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
 
-    With `commas`, a comma may be a decimal mark if the column has no points. If some cells were
-    read as numbers before a cell of text was found, `is_late` is true. `mark` is the decimal mark,
-    or "". If three digits follow every mark, the marks may separate thousands, and `ambiguous` is
-    the first cell with a mark. `rounding` is a remark on a rounded integer, or "".
+    `is_late` means that cells were read as numbers before a cell of text was found. `mark` is the
+    decimal mark, or "". With `commas`, a comma may be one if the column has no points. If three
+    digits follow every mark, the marks may separate thousands, and `ambiguous` is the first such
+    cell. `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -47,10 +47,8 @@ def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None)
 
 
 def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, dict[int, str]]:
-    """Return a column's cells in standard form, and the strings with another unit, by their codes.
-
-    In the returned cells, strings with another unit count as missing.
-    """
+    # Strings with another unit count as missing in the returned cells. They are also returned, by
+    # their codes.
     if not (form and isinstance(cells, Coded)):
         return cells, {}
     values: dict[object, int] = {}

@@ -190,11 +190,8 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 
 
 def local_times(column: Any, location: str) -> Any:
-    """Return dates with a time zone as local times, and any other column unchanged.
-
-    Dates in text are local times, but pyarrow and Polars convert dates to arrays in UTC, and pandas
-    converts them to objects with a time zone.
-    """
+    # Dates in text are local times, but pyarrow and Polars convert dates to arrays in UTC, and
+    # pandas converts them to objects with a time zone.
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(
             "pyarrow.compute", "reading dates with a time zone", "pip install pyarrow"

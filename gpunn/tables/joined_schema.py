@@ -25,8 +25,7 @@ class JoinedSchema(Schema):
 
     The networks of an ensemble may have learned their schemas from different rows, and may differ
     in their scaling; `scaling` is the scaling of the first schema. A column in `columns` has the
-    categories of all schemas, and is dropped if all schemas drop it. A value causes a warning only
-    if it is unseen in all schemas.
+    categories of all schemas. A value causes a warning only if it is unseen in all schemas.
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:

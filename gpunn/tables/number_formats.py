@@ -31,11 +31,8 @@ def decimal_commas(texts: Sequence[str]) -> bool:
 
 
 def with_thousands(texts: Sequence[str]) -> str | None:
-    """Return the first number with thousands separators, or None if a string is not a number.
-
-    Telephone numbers do not count as numbers: all of them have the same number of groups of digits,
-    and no commas or apostrophes.
-    """
+    # Telephone numbers do not count as numbers: all of them have the same number of groups of
+    # digits, and no commas or apostrophes.
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
     if match := next(filter(GROUPED.fullmatch, texts), None):
@@ -48,12 +45,9 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
-    """Return the format of numbers with one unit, and a warning if the format is uncertain.
-
-    See `gpunn.rows.formats`. The format is "" if the numbers have several units or none. Unless
-    `chosen` by the user, it is also "" for codes such as "007 kg", and for fewer than `MIN_NUMBERS`
-    different numbers with a word, such as "2WD" and "4WD".
-    """
+    # The format is "" for several units or none. Unless `chosen` by the user, it is also "" for
+    # codes such as "007 kg", and for fewer than `MIN_NUMBERS` different numbers with a word, such
+    # as "2WD" and "4WD".
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}
     if len(units) != 1:
@@ -77,7 +71,6 @@ def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
 
 
 def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return (unit before, number, unit after) of each string; [] if a string has no unit."""
     matches = [match for match in map(AMOUNT.fullmatch, texts) if match]
     found = [(match[2], match[1] + match[3].rstrip(), match[4] or "") for match in matches]
     is_complete = len(found) == len(texts) and all(before or after for before, _, after in found)
@@ -85,12 +78,9 @@ def amounts_in(texts: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
-    """Return the decimal mark of numbers ("" if none is possible), and whether the mark is certain.
-
-    If exactly three digits follow every mark, the mark may separate thousands. Such a mark is a
-    thousands separator if it is a comma, if the numbers are amounts of money, or if all numbers
-    without a mark are below 1000.
-    """
+    # If exactly three digits follow every mark, the mark may separate thousands. Such a mark is a
+    # thousands separator if it is a comma, if the numbers are amounts of money, or if all numbers
+    # without a mark are below 1000.
     fitting = [mark for mark in ".," if all(without_groups(each, mark) for each in numbers)]
     marked = [number for number in numbers if {*number} & {*".,"}]
     if len(fitting) < 2 or not marked:
@@ -105,11 +95,8 @@ def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
 
 
 def units_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return the units of numbers, each with an example.
-
-    The result is empty if the strings look like codes, such as "12A" and "12B", or if there are
-    fewer than `MIN_NUMBERS` numbers for each unit.
-    """
+    # Strings that look like codes, such as "12A" and "12B", have no units, and neither have fewer
+    # than `MIN_NUMBERS` numbers for each unit.
     units: dict[str, str] = {}
     for text, (before, number, after) in zip(texts, amounts_in(texts), strict=False):
         unit = before + after

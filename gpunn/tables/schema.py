@@ -327,7 +327,7 @@ class Schema:
     def _fill(
         self, schemas: Mapping[int, Schema], table: Table, matrix: np.ndarray
     ) -> UnseenValues:
-        """`schemas` maps the first matrix column of each schema to the schema."""
+        # `schemas` maps the first matrix column of each schema to the schema.
         table = self._matched(table)
         columns = [column for column in self.columns if not column.dropped]
         count = max(1, CELLS // max(1, table.rows))

@@ -42,26 +42,20 @@ def check_split(argument: str, value: str) -> str:
 
 
 def split_by(value: str | None) -> tuple[str, str] | None:
-    """Return "time" or "group" with the column's name, or None for a random split."""
     kind, _, column = (value or "random").partition("=")
     return (kind, column) if column else None
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return a list with the group column, or [] if the user chose a kind for it in `columns`.
-
-    By default the group column is not an input, since new rows belong to unseen groups.
-    """
+    # By default the group column is not an input, since new rows belong to unseen groups. A kind in
+    # `columns` makes it one.
     kind, column = split_by(value) or ("", "")
     return [column] if kind == "group" and column not in columns else []
 
 
 def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.ndarray:
-    """Return numbers that sort rows by a column's times; raise a DataError if a time is missing.
-
-    Dates with an offset from UTC are compared as instants. `chosen` may be the order of a date's
-    parts.
-    """
+    # Dates with an offset from UTC are compared as instants. `chosen` may be the order of a date's
+    # parts.
     reading = reading_of_times(table, name, markers, chosen)
     table, kind = in_format(table, name, reading, markers), reading.kind
     cells = table.column(name)
@@ -86,7 +80,6 @@ def reading_of_times(table: Table, name: str, markers: Markers, chosen: str) -> 
 
 
 def offsets_of(cells: Any) -> np.ndarray | int:
-    """Return the offset from UTC of each row's date, in microseconds."""
     if not isinstance(cells, Coded):
         return 0
     offsets = np.zeros(len(cells.values), np.int64)
@@ -119,10 +112,8 @@ def split_values(
 def rows_in_common(
     table: Table, others: Table, kind: str, name: str, markers: Markers, chosen: str = ""
 ) -> int:
-    """Return how many rows of `others` a split by time or group would not separate from the table.
-
-    These rows are not later than the table's latest row, or their group is also in the table.
-    """
+    # Counts rows that are not later than the table's latest row, or whose group is also in the
+    # table.
     if kind == "time":
         latest = times_of(table, name, markers, chosen).max()
         reading = reading_of_times(table, name, markers, chosen)
@@ -135,11 +126,7 @@ def rows_in_common(
 
 
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
-    """Return advice for a random split: a line for each column of dates or shared identifiers.
-
-    `columns` may come from another table's schema. A table with fewer than `FEW` rows gets no
-    advice.
-    """
+    # `columns` may come from another table's schema.
     advice = []
     for column in columns:
         name = column.name

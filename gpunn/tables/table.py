@@ -29,7 +29,6 @@ class Coded:
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
-        """Return the entry of each row's value; rows with a missing cell get `missing`."""
         table = np.empty(len(entries) + 1, entries.dtype)
         table[:-1], table[-1] = entries, missing
         taken: np.ndarray = table[self.codes]

@@ -13,8 +13,6 @@ from gpunn.tables.table import Cells, Coded, Table
 
 
 class UnseenValues:
-    """Counts rows: for each column, rows with each unknown string, and rows without a value."""
-
     def __init__(self) -> None:
         self.unknown: dict[str, dict[str, int]] = {}
         self.missing: dict[str, int] = {}
@@ -28,7 +26,7 @@ class UnseenValues:
         return union
 
     def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
-        """`others` maps the column's codes to strings."""
+        # `others` maps the column's codes to strings.
         if not isinstance(cells, Coded):
             return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]

@@ -94,7 +94,6 @@ def scale_temperature(
 
 
 def logits_of(network: Sequential, X: np.ndarray) -> np.ndarray:
-    """Return the inputs of the loss, in float64."""
     layers = [copy.deepcopy(layer) for layer in network.layers if not layer.after_loss]
     labels = tuple(f"{label}." for label in network.labels[: len(layers)])
     values = network.parameters.to_host()
@@ -105,10 +104,8 @@ def logits_of(network: Sequential, X: np.ndarray) -> np.ndarray:
 
 
 def losses_of(logits: np.ndarray, labels: bool, average: bool) -> np.ndarray:
-    """Return the log loss of each possible target, shape (rows, 1 or labels, targets).
-
-    With `average`, probabilities are averaged over the members, the second axis of the logits.
-    """
+    # The shape is (rows, 1 or labels, targets). With `average`, probabilities are averaged over the
+    # members, the second axis of the logits.
     if labels:
         logarithms = -np.logaddexp(0, np.stack([logits, -logits], axis=-1))
     else:

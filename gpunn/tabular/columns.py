@@ -14,29 +14,25 @@ from gpunn.tables import Schema
 from gpunn.tabular.edges import quantile_edges
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
-"""Names of the embeddings of numbers that `realmlp` and `tabm` accept."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
 """Number of frequencies that each kind of periodic embedding has for a column."""
 
+# The authors of TabM use 48 bins, which are too coarse for columns where single numbers matter,
+# such as round incomes; see docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows,
+# about 128 bins were slightly worse than 48.
 FEWEST_BINS, MOST_BINS, ROWS_OF_BIN = 48, 128, 160
-"""Minimum and maximum number of bins, and number of training rows for each bin. The authors of TabM
-use 48 bins, which are too coarse for columns where single numbers matter, such as round incomes;
-see docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows, about 128 bins were
-slightly worse than 48."""
 
+# In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
+# most MOST_VALUES distinct numbers, each in eight training rows on average. Between four and eight
+# rows, the number of bins increases linearly, so that a few rows more or less change little. Such a
+# column's numbers also occur about equally often: the variance of their counts is at most
+# DISPERSION times the mean count. (For random draws, variance and mean are equal.) More edges did
+# not improve results for rounded measurements, which occur unequally often.
 MOST_VALUES, ROWS_OF_VALUE, DISPERSION = 1024, (4, 8), 2
-"""In some columns, such as days, each distinct number is the edge of a bin. Such a column has at
-most MOST_VALUES distinct numbers, each in eight training rows on average. Between four and eight
-rows, the number of bins increases linearly, so that a few rows more or less change little. Such a
-column's numbers also occur about equally often: the variance of their counts is at most DISPERSION
-times the mean count. (For random draws, variance and mean are equal.) More edges did not improve
-results for rounded measurements, which occur unequally often."""
 
 
 class Group(NamedTuple):
-    """Adjacent columns of a schema's matrix, and a possibly empty list of layers for them."""
-
     columns: slice
     layers: list[Layer]
 
@@ -67,13 +63,10 @@ def column_groups(
     max_one_hot: int,
     make: Callable[[bool, list[int], np.ndarray], Layer],
 ) -> list[Group]:
-    """Return the groups of all columns: embedded numbers, other numbers, and codes.
-
-    `embed` gets the numbers of the training rows and returns a layer for them, or is None. The last
-    numbers, which mark missing values, are not embedded. `make` returns the layer for adjacent code
-    columns. The arguments of `make` are: whether each of these columns has at most `max_one_hot`
-    categories, the number of codes of each column, and the codes of the training rows.
-    """
+    # `embed` gets the numbers of the training rows and returns a layer for them. The last numbers,
+    # which mark missing values, are not embedded. `make` returns the layer for adjacent code
+    # columns, given whether each of them has at most `max_one_hot` categories, their numbers of
+    # codes, and the codes of the training rows.
     start = len(schema.numbers)
     embedded = 0
     if embed is not None:
@@ -100,12 +93,9 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int | None = 48
 ) -> Layer:
-    """Return the layer that maps each number to `size` outputs; for "pbld", one is the number.
-
-    `sigma` is the standard deviation of the initial frequencies of periodic embeddings. Piecewise
-    linear embeddings have at most `bins` bins (None means `default_bins`). The edges of the bins
-    are quantiles of each column of X, which holds the numeric columns of the training rows.
-    """
+    # For "pbld", one of the outputs is the number itself. `sigma` is the standard deviation of the
+    # initial frequencies of periodic embeddings. The edges of bins are quantiles of X, which holds
+    # the numeric columns of the training rows.
     if kind != "piecewise":
         return PeriodicEmbedding(WAVES[kind], size - (kind == "pbld"), sigma, kind)
     edges = [quantile_edges(x, default_bins(x) if bins is None else bins) for x in X.T]

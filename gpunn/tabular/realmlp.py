@@ -221,7 +221,6 @@ def realmlp(
 
 
 def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Dense:
-    """Return a dense layer with the parametrization "ntp" and a low learning rate for biases."""
     return Dense(
         units,
         activation,
@@ -233,10 +232,8 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """The factor of the learning rate also multiplies the decay.
-
-    So the decay is multiplied by `factor` twice, as in the program of RealMLP's authors.
-    """
+    # The factor of the learning rate also multiplies the decay. So the decay is multiplied by
+    # `factor` twice, as in the program of RealMLP's authors.
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(
         layer, learning_rate_factor=factor, weight_decay_factor=dict.fromkeys(names, factor)

@@ -14,20 +14,16 @@ from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, Valu
 from gpunn.optimizers import Optimizer
 
 TASKS = ("classification", "multilabel", "regression")
-"""Kinds of targets: one class per row, several binary labels, or numbers."""
 
 TRANSFORMS = ("log",)
 """Functions of the targets. A model can learn the results of such a function instead of the
 targets."""
 
 LOSS = "loss"
-"""If `metric` is this string, the loss selects the best epoch."""
 
 COMMON = {"classification": "accuracy", "multilabel": "binary_accuracy", "regression": "r2"}
-"""For each task, a metric to compute on training and validation rows."""
 
 FURTHER = {"classification": ("log_loss", "auc"), "multilabel": ("log_loss", "auc")}
-"""Metrics that are computed only on the validation rows, by task."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +106,9 @@ def check_transform(task: str, transform: str | None) -> str | None:
 def checked_metric(
     task: str, metric: str | None, outputs: int, transform: str | None = None
 ) -> str:
-    """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
-
-    If `metric` is None, the metric is the log loss for classes and labels, and the root mean
-    squared error for numbers. With several numbers per row, the metric is R2, which gives all
-    outputs equal weight. If the targets are transformed, the metric is the loss of the transformed
-    targets.
-    """
+    # By default, the metric is the log loss for classes and labels, the root mean squared error for
+    # a number, R2 for several numbers per row, which gives all outputs equal weight, or the loss of
+    # transformed targets.
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
         metric = LOSS if transform else error if task == "regression" else "log_loss"
@@ -153,7 +145,6 @@ def checked_metric(
 def with_quantiles(
     task: str, outputs: int, metric: str | None, quantiles: Sequence[float] | None
 ) -> tuple[int, str | None]:
-    """Return the number of outputs, and the metric; with quantiles, the metric is the loss."""
     check_choice("task", task, TASKS)
     outputs = check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
     if quantiles is None:

@@ -51,14 +51,12 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Pairs (number of members, sizes of hidden layers). None means the default of `tabm`."""
 
+# Epochs, and updates, without an improvement after which training ends. With 16 epochs, the default
+# of TabM's authors, one of three fits on the diamonds of docs/explanation/benchmarks.md stopped too
+# early. The log loss is best a few epochs after the accuracy. In three fits on credit risk and dry
+# beans, a patience of 24 epochs found the same best epochs as 32.
 PATIENCE, PATIENCE_OF_LOG_LOSS, MIN_UPDATES = 32, 24, 256
-"""Training ends after this number of epochs, and at least this number of updates, without an
-improvement. With 16 epochs, the default of TabM's authors, one of three fits on the diamonds of
-docs/explanation/benchmarks.md stopped too early. The log loss is best a few epochs after the
-accuracy. In three fits on credit risk and dry beans, a patience of 24 epochs found the same best
-epochs as 32."""
 
 
 def tabm(

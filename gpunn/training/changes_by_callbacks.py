@@ -27,9 +27,8 @@ class Changes:
     """Compares settings and arrays before and after a callback.
 
     The settings are the attributes of the trainer that callbacks may set, and the fields of layers,
-    loss, metrics and optimizer, such as a dropout rate. With `vectors`, parameters and buffers are
-    also compared. The optimizer's state is not compared, since the trainer's methods change it on
-    all ranks.
+    loss, metrics and optimizer. With `vectors`, parameters and buffers are also compared. The
+    optimizer's state is not, since the trainer's methods change it on all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

@@ -31,8 +31,6 @@ from gpunn.training.training_policy import TrainingPolicy
 
 
 class EpochByRequests:
-    """Trains epoch by epoch: the host requests some updates at a time from the device."""
-
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
         self.trainer = trainer = session.trainer
@@ -77,13 +75,11 @@ class EpochByRequests:
 
     @property
     def interrupted(self) -> bool:
-        """Whether all ranks know that a rank has received Ctrl-C or SIGTERM."""
         return bool(self._agreed_signal) or (
             self.ranks.alone and self.session.interruption.requested
         )
 
     def _agreed(self, updates: int) -> int:
-        """Return the minimum of `updates` over all ranks; send received signals to all ranks."""
         if self.ranks.alone:
             return updates
         interruption = self.session.interruption
@@ -149,11 +145,8 @@ class EpochByRequests:
         bar.set_postfix(step.statistics.result(), refresh=False)
 
     def _may_stop_here(self) -> bool:
-        """Return whether a checkpoint can be written now, between two updates.
-
-        With "roll_back", training may return to the state at the last logging step. A checkpoint
-        does not contain that state, so it is possible only at logging steps.
-        """
+        # With "roll_back", training may return to the state at the last logging step. A checkpoint
+        # does not contain that state, so it is possible only at logging steps.
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
     def _updates_before_next_stop(self) -> int:
@@ -207,8 +200,7 @@ class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
     The host shows progress and notices Ctrl-C only between two requests. It can request work faster
-    than a device does the work, so it calls `wait` at the end of a full request. A shorter request
-    ends at a logging step or at the end of the data.
+    than a device does the work, so it calls `wait` at the end of a full request.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:

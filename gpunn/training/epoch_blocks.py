@@ -79,10 +79,7 @@ class EpochBlocks:
             self._ended |= self._kind is None
 
     def _reserve(self) -> tuple[Array, Array]:
-        """Return arrays for the row orders of a block's epochs.
-
-        Requests also use these arrays, since a recorded block works only with the same arrays.
-        """
+        # Requests also use these arrays, since a recorded block works only with the same arrays.
         session, plan, epochs = self.session, self.session.plan, self._epochs
         training, validation, step = session.training, session.validation, session.step
         assert isinstance(training, Subset)
@@ -126,11 +123,8 @@ class EpochBlocks:
             yield program
 
     def _possible(self) -> bool:
-        """Return whether this session can train in blocks of epochs.
-
-        For example, it must run in a single process, on arrays. The orders of rows in future epochs
-        must be known.
-        """
+        # For example, the session must run in a single process, on arrays. The orders of rows in
+        # future epochs must be known.
         session, ranks = self.session, self.session.ranks
         rows, policy = (session.training, session.validation), type(self.trainer.policy)
         own_order = policy.order is not TrainingPolicy.order
@@ -169,7 +163,6 @@ class EpochBlocks:
         return possible and same(self._attributes(), self._begun or ())
 
     def _attributes(self) -> list[object]:
-        """Return attributes that a recording depends on, but a callback may replace."""
         return [self.trainer.log_every, *self.session.parts]
 
     def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:

@@ -14,7 +14,6 @@ from gpunn.training.step.train_step import BatchPass, TrainStep
 from gpunn.typing import Array
 
 RepeatedCall = tuple[Callable[[int], None], int]
-"""A recorded function, and how many times in a row it runs."""
 
 
 def state_arrays(step: TrainStep) -> list[Array]:
@@ -65,9 +64,8 @@ class EpochProgram:
 
     `run` may be called while other threads run other programs. After `run`, the step's arrays
     contain the state after the last epoch. `step` computes the training batches, and `passes` the
-    validation batches, if any. Both may belong to another network of the same kind. `orders` are
-    two arrays: the orders of the training rows in all epochs, and the orders of the validation
-    rows.
+    validation batches; both may belong to another network of the same kind. `orders` has the orders
+    of the training rows in all epochs, and of the validation rows.
     """
 
     def __init__(
@@ -120,7 +118,6 @@ class EpochProgram:
             self.passes.unload()
 
     def _batches(self) -> Iterator[Callable[[int], None]]:
-        """For training and validation, yield the passes of a whole batch and a smaller last one."""
         visited, rows = self.plan.visited, self.plan.rows_per_update
         yield from (self.step.recorded_update(each) for each in batch_sizes(visited, rows))
         if self.passes is not None:
@@ -193,7 +190,6 @@ class EpochProgram:
 
     @property
     def nbytes(self) -> int:
-        """The memory of tables, row orders and buffers, in bytes."""
         tables = [rows for tables in self._tables for rows in tables.rows]
         passes = [each for each in (self.step, self.passes) if each is not None]
         arrays = [*tables, self.order, self.held_order]

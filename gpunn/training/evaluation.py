@@ -47,11 +47,8 @@ class Evaluator:
         outputs: list[np.ndarray] | None = None,
         ranks: Ranks | None = None,
     ) -> dict[str, float]:
-        """Return loss and metrics over all rows, by name.
-
-        The network's outputs are appended to the list `outputs`, batch by batch. Each rank
-        evaluates its share of the rows, but in callbacks, rank 0 evaluates all shares.
-        """
+        # Outputs are appended to the list `outputs`, batch by batch. Each rank evaluates its share
+        # of the rows, but in callbacks, rank 0 evaluates all shares.
         batch_size = min(batch_size, subset.rows)
         batch_pass = self.prepared(settings, batch_size)
         every, statistics = settings.log_every, batch_pass.statistics

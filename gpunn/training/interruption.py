@@ -36,8 +36,8 @@ class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
     So a first signal never interrupts a training step, which would leave only some parameters
-    updated. Outside the main thread, Python allows no signal handlers, so this context does
-    nothing. Other threads can share the main thread's object, or use `stopped_by`. Custom signal
+    updated. Outside the main thread, Python allows no signal handlers, so this context does nothing
+    there. Other threads can share the main thread's object, or use `stopped_by`. Custom signal
     handlers stay in place.
     """
 
@@ -56,16 +56,12 @@ class Interruption:
 
     @property
     def reason(self) -> str:
-        """The reason why training ended, for messages and the history."""
         return self._reason or REASONS[signal.Signals(self._signal)]
 
     @property
     def exit_status(self) -> int | None:
-        """The exit status of the program after SIGTERM; None after Ctrl-C.
-
-        After Ctrl-C the program continues, since its user may want to inspect the results. After
-        SIGTERM the program ends, because a job scheduler, for example, waits for the end.
-        """
+        # After Ctrl-C the program continues, since its user may want to inspect the results. After
+        # SIGTERM the program ends, because a job scheduler, for example, waits for the end.
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 
     @property

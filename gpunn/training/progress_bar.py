@@ -13,10 +13,8 @@ from gpunn.terminal import is_terminal
 
 
 def progress_bar(title: str, rows: int, wanted: bool, unit: str = "samples") -> Any:
-    """Return a bar with `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`.
-
-    If standard error is a file or a pipe, the bar shows nothing.
-    """
+    # The bar has `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`. If standard error
+    # is a file or a pipe, it shows nothing.
     notebook = in_notebook()
     if not wanted or not (notebook or is_terminal(sys.stderr)):
         return NoBar()
@@ -45,16 +43,10 @@ def in_notebook() -> bool:
 
 
 class Display:
-    """A display in the output of a notebook's cell. Only IPython is required.
-
-    The display can be used as a file in which each written line replaces the previous line.
-    """
-
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, shown: Mapping[str, str]) -> None:
-        """Replace the display's content; `shown` maps types such as "text/plain" to content."""
         if self._handle is None:
             with IMPORTING:
                 display = importlib.import_module("IPython.display").display

@@ -148,11 +148,7 @@ class TrainingSession:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Prepare training and begin the callbacks; at the end, release everything.
-
-        If the options don't fit the trainer or the checkpoint, raise an ArgumentError or a
-        ModelFileError, and change nothing.
-        """
+        # If the options don't fit the trainer or the checkpoint, nothing changes.
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
         self._check_same()
         resumed = self._resume()
@@ -232,7 +228,6 @@ class TrainingSession:
                     )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that affect the results, with checksums of the data."""
         trainer, model = self.trainer, self.trainer.model
         return {
             "backend": model.backend.name.partition(":")[0],
@@ -277,10 +272,8 @@ class TrainingSession:
         return progress_bar(title, self.plan.visited, self.options.progress and self.ranks.first)
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Call a function for each callback on rank 0; other ranks handle rank 0's requests.
-
-        If `between_updates`, the callbacks must not change the network.
-        """
+        # On rank 0 only; other ranks handle rank 0's requests. If `between_updates`, the callbacks
+        # must not change the network.
         if not self.callbacks and self.ranks.alone:
             return
 
@@ -392,7 +385,6 @@ class TrainingSession:
         return [trainer.loss, trainer.optimizer, *metrics, None, *trainer.validation_metrics]
 
     def use_replaced_parts(self) -> None:
-        """Make a new step if a callback has replaced the trainer's loss, optimizer or metrics."""
         trainer, recipe = self.trainer, self.recipe
         for name, value in self._fixed.items():
             if getattr(trainer, name) != value:
@@ -435,10 +427,8 @@ def number_of_independent_members(model: Sequential) -> int:
 
 
 def checksum_of(subset: Subset | BatchStream) -> str:
-    """Return a string that identifies data, from a sample of its rows and weights.
-
-    For batches from a function, the string contains only the number of rows.
-    """
+    # A string that identifies data, from a sample of its rows and weights, or the number of rows of
+    # batches from a function.
     if isinstance(subset, BatchStream):
         return f"batches of {subset.rows} rows"
     data, rows = subset.dataset, subset.rows

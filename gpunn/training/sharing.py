@@ -94,10 +94,7 @@ class SharedProgram:
         self._own: list[Any] = []
 
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
-        """Copy the rows, keys and L2 penalty of a session into the program.
-
-        Return None if other networks can't use the program.
-        """
+        # None means that other networks can't use the program.
         if self._replace is None:
             return None
         model, optimizer = session.trainer.model, session.trainer.optimizer
@@ -167,11 +164,8 @@ def stand_ins(rows: Rows) -> Rows:
 
 
 def kind_of(session: TrainingSession) -> Hashable | None:
-    """Return a key that is equal for networks that can share a program.
-
-    It is None for a network with custom parts, because a custom part may have state besides its
-    settings.
-    """
+    # A network with custom parts has the key None, because a custom part may have state besides its
+    # settings.
     trainer, model = session.trainer, session.trainer.model
     parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
     try:
@@ -225,9 +219,8 @@ ACTIVE = Active()
 def sharing_programs() -> Iterator[None]:
     """Return a context in which each fit uses one thread, and fits share compiled programs.
 
-    The context affects all fits of this process. Their parameters and histories are bitwise
-    identical to those of a backend with `threads=1`. Different threads can train at the same time.
-    Contexts can be nested and overlap.
+    Parameters and histories are bitwise identical to those of a backend with `threads=1`. Contexts
+    can be nested and overlap.
     """
     with ACTIVE.lock:
         ACTIVE.contexts += 1

@@ -41,7 +41,6 @@ class Progress:
     interrupted: bool = False
 
     def copy(self) -> Progress:
-        """Return a copy that further training does not change."""
         return replace(self, cursor=copy(self.cursor))
 
 
@@ -74,8 +73,7 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that changes it.
 
-    `step` is None until training begins, and after a checkpoint was loaded. `trained` contains the
-    names of the arrays to which the optimizer's state belongs, if known.
+    `step` is None until training begins, and after a checkpoint was loaded.
     """
 
     trained: tuple[str, ...] | None = None
@@ -96,11 +94,8 @@ class TrainingState:
         vars(self).update(state, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the training step, or raise an ArgumentError if none fits the network.
-
-        After layers were frozen or unfrozen, the old step's arrays have another layout than the
-        network's arrays.
-        """
+        # After layers were frozen or unfrozen, the old step's arrays have another layout than the
+        # network's arrays.
         if self.step is None:
             raise ArgumentError("trainer: training has not begun; call fit first")
         if self._outdated:
@@ -116,12 +111,9 @@ class TrainingState:
         return self.step is not None and self.trained != self.step.model.parameters.trained
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
-        """Return the last training step, or a new one if a setting has changed.
-
-        A new optimizer object starts with a fresh state. So does the optimizer after layers were
-        frozen or unfrozen: the averages of newly trained parameters would be zero, and Adam would
-        treat these zeros as small gradients.
-        """
+        # A new optimizer object starts with a fresh state. So does the optimizer after layers were
+        # frozen or unfrozen: the averages of newly trained parameters would be zero, and Adam would
+        # treat these zeros as small gradients.
         parameters = recipe.model.parameters
         made_from = recipe, recipe.optimizer.config(), parameters
         if self.step is not None and self._made_from == made_from:
@@ -142,11 +134,8 @@ class TrainingState:
         return self.step
 
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
-        """Return the optimizer's state and the device's counters as host arrays, by name.
-
-        `within_epoch` adds the sums over the epoch's updates so far. If layers were frozen or
-        unfrozen since the step was made, the optimizer's state is returned as zeros.
-        """
+        # `within_epoch` adds the sums over the epoch's updates so far. If layers were frozen or
+        # unfrozen since the step was made, the optimizer's state is returned as zeros.
         step = self.step
         if step is None:
             return self._pending
@@ -162,11 +151,8 @@ class TrainingState:
         return {**state, **totals}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore the arrays that `arrays` returned, now or when training begins.
-
-        Arrays that are not in `state` stay unchanged. Arrays that the optimizer does not have are
-        ignored.
-        """
+        # Arrays are restored now or when training begins. Those that are not in `state` stay
+        # unchanged, and those that the optimizer does not have are ignored.
         self._ranks.join("load", dict(state))
         step = self.step
         if step is None:
@@ -189,7 +175,7 @@ class TrainingState:
     # ------------------------------------------------------------------------------- snapshots
 
     def snapshot(self) -> Snapshot:
-        """If the ranks divide an array, each rank copies its own part."""
+        # If the ranks divide an array, each rank copies its own part.
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
         return self._new_snapshot(self._count + 1)
@@ -207,10 +193,8 @@ class TrainingState:
         return snapshot
 
     def restore(self, snapshot: Snapshot | int) -> None:
-        """Restore a snapshot of this trainer or, with one process, of an equal trainer.
-
-        Raise an ArgumentError if other layers were trained when the snapshot was taken.
-        """
+        # With one process, the snapshot may be of an equal trainer. The same layers must be trained
+        # as when it was taken.
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
@@ -299,7 +283,6 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 
 
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
-    """`sums` adds the sums over an epoch's updates."""
     return {
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
         "updates": step.updates,

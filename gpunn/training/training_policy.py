@@ -45,8 +45,8 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` but not this method, orders cannot be drawn in advance, so
-        even small networks train one epoch at a time.
+        If a subclass defines `order` but not this method, even small networks train one epoch at a
+        time.
         """
 
     def undo_orders(self, count: int) -> None:

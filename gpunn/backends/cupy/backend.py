@@ -202,7 +202,6 @@ class CupyBackend(Backend):
         return lower_operations(trace, self, self._lowerings, self._as_defined)
 
     def _as_defined(self, one: Operation) -> Calls:
-        """A custom class has no kernel."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Concurrent):
             return [Branch(function.lane, self._calls(function.trace), self._scratch)]

@@ -50,21 +50,15 @@ class Definition:
 class GraphExecutor:
     """A sequence of launches that run one by one at first, and as a captured graph later.
 
-    The first run compiles kernels and lets scratch memory grow; a capture allows neither. The
-    definition of an operation may be the user's code, and may wait for the device, which makes a
-    capture fail. After a failure, calls of definitions are launched one by one, and only the calls
-    between them are captured. A warning with the reason is logged once.
+    The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
+    must submit the same work on the same arrays every time. The definition of an operation may be
+    the user's code, which can wait for the device and make a capture fail. After a failure,
+    definitions are launched one by one, and only the calls between them are captured.
 
-    If a call needs other processes (`Collective`), either all processes have a graph or none has
-    one. So after each attempt to capture, the processes tell each other whether it succeeded. A
-    captured stretch never contains a call that needs other processes.
-
-    If several repetitions are requested often, a second, unrolled graph is captured, which contains
-    `UNROLLED` repetitions in a row. All values that change from one repetition to the next are on
-    the device, so both graphs use the same memory.
-
-    Each call must submit the same work on the same arrays every time. The executor's buffers in
-    `scratch` are private: no other code writes to them between launches.
+    Either all processes have a graph of a `Collective` or none has one, so the processes tell each
+    other whether each capture succeeded. If several repetitions are requested often, a second graph
+    with `UNROLLED` repetitions in a row is captured. The executor's buffers in `scratch` are
+    private.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -134,14 +128,12 @@ class GraphExecutor:
         self._stretches = self._split_into_stretches()
 
     def _first_refusal(self, refusal: str, what: str) -> str:
-        """Return why the first rank without a graph could not capture it, or ""."""
         if not self._collectives:
             return refusal
         refusals = self._collectives[0].gather(refusal, what)
         return next((f"rank {rank}: {why}" for rank, why in enumerate(refusals) if why), "")
 
     def _split_into_stretches(self) -> list[Callable[[int], None]]:
-        """Divide the calls: uncertain calls run one by one, the calls between them as graphs."""
         groups = [
             (kind, list(group)) for kind, group in groupby(in_sequence(self._calls), uncertain)
         ]
@@ -229,11 +221,9 @@ capture fail."""
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Turn off garbage collection, which may destroy cuBLAS handles.
-
-    Destroying a handle waits for the device, and this wait makes a capture fail. Only one thread
-    captures at a time, so no thread turns garbage collection on while another thread captures.
-    """
+    # Garbage collection may destroy cuBLAS handles. Destroying one waits for the device, which
+    # makes a capture fail. Only one thread captures at a time, so no thread turns collection on
+    # during a capture.
     with CAPTURING:
         enabled = gc.isenabled()
         try:  # before collection is off, since Ctrl-C may come right after

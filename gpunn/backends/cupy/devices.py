@@ -36,12 +36,8 @@ def placed(method: F) -> F:
 def refuse_strays(
     device: Any, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Raise an ArgumentError if an argument is, or contains, an array on another device.
-
-    On most machines devices can access each other's memory, and neither CuPy nor CUDA refuses an
-    array of another device. A kernel would read an array of another device slowly, and would not
-    wait for that device's computations.
-    """
+    # CuPy and CUDA accept an array of another device. The kernel would read it slowly, and would
+    # not wait for that device's computations.
     for value in (*args, *kwargs.values()):
         if (array := stray(value, device.id)) is not None:
             arguments = inspect.signature(method).bind(*args, **kwargs).arguments

@@ -17,10 +17,8 @@ from gpunn.forks import IMPORTING
 from gpunn.optional import install_command
 
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-"""Names of CuPy's distributions, each of which installs the package `cupy`."""
 
 LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
-"""Required CUDA libraries, and the modules of `cupy.cuda` that load them."""
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
@@ -28,7 +26,6 @@ reports cudaErrorInsufficientDriver even if there is no driver, and cudaErrorSys
 have an NVSwitch whose fabric manager does not run."""
 
 EXTRAS = (12, 13)
-"""CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
 """The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the second
@@ -87,7 +84,7 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Raise a BackendUnavailableError if a CUDA device (None: the current device) is not usable."""
+    # None means the current device.
     name = "cupy" if index is None else f"cupy:{index}"
     checked = []
     for finding in _environment():
@@ -120,7 +117,6 @@ def _cupy() -> Any:
 
 
 def cuda_version(number: int) -> str:
-    """Convert a number such as 12040 to a string such as "12.4"."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

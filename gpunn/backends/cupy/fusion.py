@@ -47,11 +47,8 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
 
 
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
-    """Return the fused operation for two adjacent operations, or None if they stay separate.
-
-    Apart from the connecting array, the two operations must share no memory. A fused kernel may
-    write results of the second operation before it has read all arguments of the first.
-    """
+    # Apart from the connecting array, the two operations must share no memory. A fused kernel may
+    # write results of the second operation before it has read all arguments of the first.
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):
         return None
@@ -80,7 +77,6 @@ def fused(first: Operation, second: Operation, backend: Backend) -> Operation | 
 
 
 def same(value: object, array: Array) -> bool:
-    """Return whether a value is the array, or a view of all its elements in the same order."""
     if value is array:
         return True
     return (

@@ -424,7 +424,6 @@ def product_of(function: Callable[..., None], op: Arguments) -> Calls:
 
 
 def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:
-    """Make the separate calls if cuBLASLt refuses the fused product."""
     if not fused():
         for call in separate:
             call()

@@ -27,10 +27,6 @@ REMEDY = (
 
 
 def free_bytes() -> int:
-    """Return the free bytes on the current device, including memory that CuPy keeps for reuse.
-
-    The result never exceeds a limit of CuPy's memory pool.
-    """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
     limit = pool.get_limit()
@@ -39,11 +35,8 @@ def free_bytes() -> int:
 
 @contextmanager
 def device_errors(device: str) -> Iterator[None]:
-    """Turn errors of CuPy and CUDA's libraries into errors of gpunn that name a remedy.
-
-    Errors about too little memory also state the free memory. If a kernel fails, only later calls
-    report it, with their usual errors, such as a status of cuBLAS.
-    """
+    # If a kernel fails, only later calls report it, with their usual errors, such as a status of
+    # cuBLAS.
     try:
         yield
     except cupy.cuda.memory.OutOfMemoryError as error:
@@ -72,12 +65,9 @@ def failure() -> str:
 
 
 def release() -> None:
-    """Free the blocks that CuPy's pools keep for reuse.
-
-    On a separate stream, only the stream's blocks are freed, so that networks of other threads keep
-    their blocks and need not wait. If the device has failed, nothing is freed, because CuPy would
-    print an error for each block.
-    """
+    # On a separate stream, only the stream's blocks are freed, so that networks of other threads
+    # keep their blocks and need not wait. If the device has failed, nothing is freed, because CuPy
+    # would print an error for each block.
     stream, pool = cupy.cuda.get_current_stream(), cupy.get_default_memory_pool()
     if stream.ptr:
         with suppress(cupy.cuda.runtime.CUDARuntimeError):

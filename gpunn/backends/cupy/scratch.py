@@ -29,11 +29,8 @@ class Scratch(threading.local):
         return self._at_least(size, name, dtype)
 
     def tickets(self, count: int) -> Array:
-        """Return a vector of at least `count` zeros of type uint32.
-
-        A ticket counts the finished thread blocks of a group. The group's last block adds the
-        partial sums of all blocks, and resets the ticket to 0.
-        """
+        # A ticket counts the finished thread blocks of a group. The group's last block adds the
+        # partial sums of all blocks, and resets the ticket to 0.
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 
     def _at_least(self, size: int, name: str, dtype: Any, zeros: bool = False) -> Array:
@@ -58,11 +55,8 @@ class Scratch(threading.local):
 
     @contextmanager
     def of_lane(self, lane: Lane) -> Iterator[None]:
-        """Make this thread use the lane's separate buffers within the context.
-
-        New buffers are allocated on the stream that was current before this context. That stream
-        outlives the lane's stream.
-        """
+        # New buffers are allocated on the stream that was current before this context. That stream
+        # outlives the lane's stream.
         outside = self._lane, self._outer
         self._lane, self._outer = lane, cupy.cuda.get_current_stream()
         try:

@@ -14,8 +14,6 @@ from gpunn.typing import Array
 
 
 class StagingBuffer:
-    """Memory for one chunk: arrays on the device, and page-locked arrays on the host."""
-
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[Array, np.ndarray]] = {}
         # Recorded after the last kernel that reads the arrays, and after the last copy from
@@ -27,13 +25,10 @@ class StagingBuffer:
 class PinnedStager(Stager):
     """Double buffering: kernels use one chunk while the next one is transferred.
 
-    A transfer runs in parallel with kernels only if the host's memory is page-locked, or "pinned"
-    (NVIDIA, CUDA C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). Values
-    are therefore copied to pinned memory, and converted there, before the transfer. CUDA events
-    keep the order: a transfer waits for the kernels that still read its buffer, and kernels wait
-    for the transfer of their data. Before the host overwrites pinned memory, it waits for transfers
-    that still read the memory. The host also waits before it frees memory, because CuPy's pools
-    ignore this stream and would reuse the memory immediately.
+    Only transfers from page-locked ("pinned") memory run in parallel with kernels (NVIDIA, CUDA C++
+    Programming Guide, "Overlap of Data Transfer and Kernel Execution"). CUDA events keep the order.
+    Before the host overwrites or frees pinned memory, it waits for the transfers that read it.
+    CuPy's pools ignore this stream, and would reuse freed memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:

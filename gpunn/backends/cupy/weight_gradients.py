@@ -62,10 +62,7 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return a trace's calls; a concurrent branch computes the gradients of weights.
-
-    If no operation can run concurrently with a gradient, the gradient stays outside the branch.
-    """
+    # If no operation can run concurrently with a gradient, the gradient stays outside the branch.
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []
     for one, following in zip(trace, [*trace[1:], None], strict=True):

@@ -24,7 +24,6 @@ from gpunn.configurable import is_built_in
 from gpunn.typing import Array
 
 Calls: TypeAlias = list[Callable[[], Any]]
-"""Functions that run an operation when called in order."""
 
 CHUNK = 16384
 """Elements per chunk: a few float32 arrays of this length fit into a core's L2 cache."""

@@ -20,12 +20,9 @@ LINE = 64
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros. A large array begins at a large page if the system has such pages.
-
-    A matrix product reads a matrix column by column. With pages of 4 KiB, each element of a column
-    can be on a separate page, and the processor's cache of page addresses (TLB) can't hold that
-    many pages.
-    """
+    # A matrix product reads a matrix column by column. With pages of 4 KiB, each element of a
+    # column can be on a separate page, and the processor's cache of page addresses (TLB) can't hold
+    # that many pages.
     size = prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)

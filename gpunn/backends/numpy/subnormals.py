@@ -37,8 +37,6 @@ environment, and the flags."""
 
 
 class State:
-    """A thread's number of active contexts, its original flags, and memory for an environment."""
-
     __slots__ = ("before", "depth", "memory")
 
     def __init__(self) -> None:
@@ -79,7 +77,6 @@ class Flushed:
 
 
 FLUSHED = Flushed()
-"""The context object that all threads use; each thread has a separate state."""
 
 
 @functools.cache

@@ -23,9 +23,9 @@ STEPS = {
 class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
-    `start` is the variable's value before the loop. If the term doesn't depend on i, `start` is
-    None and no loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the
-    last loop, the name is empty, and the terms are the elements of the result.
+    `start` is the variable's value before the loop; it is None if the term doesn't depend on i, and
+    no loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last loop,
+    the name is empty, and the terms are the elements of the result.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    """`divide` is the operator of integer division."""
+    # `divide` is the operator of integer division.
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
         id(each) for node in order for each in node.args if count(each) == 1 < count(node)
@@ -66,7 +66,6 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
 
 
 def count(node: Node) -> int:
-    """Return how many elements a node has for each row."""
     return math.prod(node.shape)
 
 
@@ -75,7 +74,6 @@ def text_node(text: str, kind: str = "float") -> Node:
 
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
-    """Return a graph for element `at` of a node; `names` maps computed nodes to their variables."""
     order = in_order([root])
     wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
     for node in reversed(order):
@@ -133,7 +131,6 @@ def column_of(node: Node, index: str) -> str:
 
 
 def is_inside(graph: Graph, node: Node, index: str) -> Node:
-    """Return whether element `index` of a node is in the columns that the argument fills."""
     start, column = node.data, text_node(column_of(node, index))
     first, end = graph.number(start), graph.number(start + node.args[0].shape[-1])
     after = graph.node("at_least", column, first, shape=(), kind="bool")
@@ -142,7 +139,6 @@ def is_inside(graph: Graph, node: Node, index: str) -> Node:
 
 
 def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> str:
-    """Return which element of the smaller array is broadcast to `index`."""
     sizes = [*[1] * (len(shape) - len(smaller)), *smaller[-len(shape) :]]
     terms: list[str] = []
     inner = inner_smaller = 1

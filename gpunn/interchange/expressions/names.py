@@ -24,7 +24,6 @@ class Printed:
         self.sources: dict[str, str] = {}
 
     def name(self, wanted: str, function: RowFunction) -> str:
-        """Add a function, and return its name: the wanted one, plus a number if it is taken."""
         content = self._source(function, wanted)
         if content not in self._names:
             name, number = wanted, 2

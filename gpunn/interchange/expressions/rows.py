@@ -38,7 +38,6 @@ class RowFunction:
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether each element of the result depends only on the same element of each variable."""
         count = math.prod(self.result.shape)
         return all(
             node.op not in REDUCTIONS
@@ -54,14 +53,9 @@ class RowFunction:
 def row_function(
     expression: Expression, values: Sequence[np.ndarray | None], summary: str
 ) -> tuple[RowFunction, list[int], list[int | np.ndarray]]:
-    """Convert a traced function to a function of rows; return it, its variables and its arrays.
-
-    `values` has the value of each input of the expression, or None if the input is a variable.
-    Variables have `ROWS` rows in the trace. The returned variables are indices of inputs. Each of
-    the returned arrays is the index of an input, or a new array that all rows share.
-
-    Raises an `Untraceable` with the reason if a row of the result needs other rows.
-    """
+    # `values` has the value of each input, or None if the input is a variable. The returned
+    # variables are indices of inputs. Each returned array is the index of an input, or a new array
+    # that all rows share.
     rows = Rows(expression, values)
     (root,) = expression.results
     if id(root) not in rows.made:
@@ -81,11 +75,8 @@ def name_of_array(number: int) -> str:
 
 
 def shape_of_row(shape: Shape) -> Shape:
-    """Return the part of a shape that belongs to a row.
-
-    If the first axis has several parts of each row, such as the members of an ensemble, the result
-    keeps an axis of parts.
-    """
+    # If the first axis has several parts of each row, such as the members of an ensemble, the
+    # result keeps an axis of parts.
     parts, rest = divmod(shape[0] if shape else 1, ROWS)
     if rest:
         raise Untraceable("the code combines several rows")
@@ -154,7 +145,6 @@ class Rows:
         return self._of_all[key]
 
     def _of_all_rows(self, node: Node, repeated: bool) -> Node:
-        """Convert a node without variables; if `repeated`, its rows are equal, and one is taken."""
         name = name_of_array(len(self.arrays))
         if node.op == ARRAY:
             self.arrays.append(self._inputs.index(node))

@@ -64,7 +64,6 @@ ARITHMETIC: Mapping[str, Form] = {
 
 
 def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:
-    """Return a function that selects a node's form; it uses `limits` if argument 2 is a number."""
 
     def form_of(node: Node) -> Form:
         chosen = limits if node.op in limits and node.args[1].op == NUMBER else forms
@@ -83,11 +82,8 @@ class Language:
 
 
 def statements(root: Node, language: Language) -> tuple[list[str], str]:
-    """Return lines that compute the parts of a formula, and the formula of the root.
-
-    A part that is used several times, or would make a line too long, becomes a variable: v, v2, ...
-    The `data` of an `ARRAY` node is text in the target language.
-    """
+    # A part that is used several times, or would make a line too long, becomes a variable: v, v2,
+    # ... The `data` of an `ARRAY` node is text in the target language.
     return Statements(root, language).result()
 
 

@@ -23,7 +23,6 @@ def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
 
 
 def store_sizes(steps: Steps) -> None:
-    """Replace sizes in arguments by arrays of integers."""
     for number, step in enumerate(steps.steps):
         steps.label = step.label
         arguments = [
@@ -78,7 +77,7 @@ class Buffers:
 def calls_of(
     steps: Steps, names: Mapping[str, str], functions: Functions, printed: Printed
 ) -> tuple[list[str], list[int]]:
-    """Return the C lines that compute a row's output, and the sizes of their buffers."""
+    # The second list has the sizes of the buffers.
     sequence = [step for step in steps.steps if not calls_one_of(step, VIEWS)]
     values, reads, last = values_of(steps)
     buffers = Buffers([], [])
@@ -101,7 +100,6 @@ def calls_of(
 
 
 def values_of(steps: Steps) -> tuple[list[Value], list[list[int]], Value]:
-    """Return all values, the indices of the values that each step reads, and the last value."""
     first = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
     values = [Value(math.prod(first), -1)]
     current, reads = {"x": 0}, list[list[int]]()

@@ -50,7 +50,6 @@ class Functions:
         self._used: set[str] = set()
 
     def name(self, function: str) -> str:
-        """Add a function of the template and the functions that it calls; return its name in C."""
         waiting = {function}
         while waiting - self._used:
             self._used |= waiting
@@ -131,7 +130,6 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
 
 
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Return a different identifier for each name; a prefix prevents conflicts with keywords."""
     identifiers: dict[str, str] = {}
     taken: set[str] = set()
     for index, name in enumerate(names):

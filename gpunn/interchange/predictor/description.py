@@ -41,7 +41,6 @@ def described(model: Sequential) -> dict[str, Any]:
 
 
 def layout_of(model: Sequential) -> dict[str, Any]:
-    """Return the layout of rows for `gpunn.rows.predict_stream`."""
     reading, features = csv_format_in(model.metadata), model.metadata.get("features")
     layout: dict[str, Any] = {
         "header": reading.header,

@@ -81,7 +81,6 @@ class Operation:
             self.multipliers[:] = 0
 
     def sums(self, q: np.ndarray) -> np.ndarray:
-        """Return the operation's sums, or the result of pooling, for integers."""
         return self.computed(q, self.integers.astype(float), self.integer_biases)
 
     def rounded(self, q: np.ndarray) -> np.ndarray:
@@ -230,7 +229,6 @@ class Int8Network:
             raise refusal(step)
 
     def _append(self, operation: Operation) -> None:
-        """A dense layer's weights and biases include the scaling of its input."""
         scaling, self._scaling = self._scaling, Affine()
         if not self.operations:
             self._first = scaling

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from gpunn.interchange.expressions.rows import RowFunction
 
 WIDTH = 100
-"""Maximum characters of a line of generated Python."""
 
 
 def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]) -> str:

@@ -62,7 +62,6 @@ READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
 it uses."""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
-"""Names that generated functions must not have, besides names of copied code and of Python."""
 
 HEAD = '''\
 #!/usr/bin/env python3
@@ -137,7 +136,7 @@ def print_expressions(
 
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the names of the functions that encode the schema's columns, grouped by table."""
+    # Names are grouped by table.
     kinds = {column["kind"] for column in schema["columns"]}
     encodings = [encoding for column in schema["columns"] for encoding in column["encodings"]]
     scales = [scale for each in encodings for scale in each.get("scales", {}).values()]
@@ -154,7 +153,6 @@ def table_source(name: str, functions: Mapping[str, str]) -> str:
 
 
 def make_pure(steps: Steps) -> None:
-    """Convert arrays to the lists that the functions without NumPy accept."""
     done = set()
     for step in steps.steps:
         for index, argument in enumerate(step.arguments):

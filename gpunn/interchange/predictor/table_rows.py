@@ -23,11 +23,8 @@ SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in 
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Return the rows of a table as numbers; cells have the order of MODEL["schema"]["columns"].
-
-    `counts` counts, by column, the rows of each unknown category and of each number with another
-    unit. The key None counts missing values if the column had none in training.
-    """
+    # `counts` counts, by column, the rows of each unknown category and of each number with another
+    # unit. The key None counts missing values if the column had none in training.
     schema = MODEL["schema"]
     markers = Markers.of(schema["missing_values"])
     encoded_rows = []
@@ -58,7 +55,6 @@ def encoded(
 
 
 def scaled(number: float, scale: dict[str, Any]) -> float:
-    """Return a scaled number."""
     return SCALERS[scale["scaling"]](number, scale)
 
 

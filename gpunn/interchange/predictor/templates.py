@@ -79,7 +79,6 @@ def constant_of(node: ast.stmt) -> str:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Local names are left out."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     local = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):
@@ -91,13 +90,11 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def imports_of(parts: Collection[str], modules: Collection[str]) -> list[str]:
-    """Return the known modules that the pieces of code use."""
     used = set().union(*map(objects_in, parts))
     return [name for name in modules if name.split(" as ")[-1] in used]
 
 
 @functools.lru_cache(1024)  # most parts are definitions of templates
 def objects_in(code: str) -> set[str]:
-    """Return the names whose attributes a piece of code reads."""
     nodes = (each for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Attribute))
     return {each.value.id for each in nodes if isinstance(each.value, ast.Name)}

@@ -34,8 +34,7 @@ class Outcome:
 
     Tuples have an entry for each network, that is, for each fold and seed. `stopped` says what
     ended the training early: the time limit or Ctrl-C. `prediction_ms` is the CPU time for 1,000
-    rows. A candidate with an `error` has no networks. `time_limit` is the search's limit in
-    seconds, or None.
+    rows. A candidate with an `error` has no networks.
     """
 
     family: str
@@ -67,8 +66,8 @@ class Candidate:
 class CandidateOrder:
     """Decides which candidate comes next: families take turns.
 
-    If a family's candidates take longer on average than the time that is left, the family gets no
-    more turns. Without a time limit, there is one candidate of each family.
+    A family whose candidates take longer on average than the time that is left gets no more turns.
+    Without a time limit, there is one candidate of each family.
     """
 
     def __init__(self) -> None:
@@ -91,13 +90,10 @@ class CandidateOrder:
 
 
 def parameters_of(key: CandidateKey, seed: int) -> dict[str, Any]:
-    """Return the parameters of a candidate's estimator.
-
-    A family's first candidate has defaults; later parameters are drawn from the authors' search
-    spaces. For TabM (Gorishniy et al. 2025), layers and members keep their defaults, which
-    determine the time of a prediction. For RealMLP (Holzmüller et al. 2024), label smoothing and
-    the scaling layer keep their defaults.
-    """
+    # A family's first candidate has defaults; later parameters are drawn from the authors' search
+    # spaces. For TabM (Gorishniy et al. 2025), layers and members keep their defaults, which
+    # determine the time of a prediction. For RealMLP (Holzmüller et al. 2024), label smoothing and
+    # the scaling layer keep their defaults.
     if key.number == 0:
         return {}
     family = FAMILIES.index(key.family)

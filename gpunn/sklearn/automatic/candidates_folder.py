@@ -25,7 +25,6 @@ CONTENTS = "candidates.json"
 last."""
 
 LARGEST = 2**36
-"""Maximum size of a file in bytes."""
 
 
 @dataclass(frozen=True)

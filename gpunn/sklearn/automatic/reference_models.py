@@ -21,7 +21,6 @@ LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
 
 TREES, PATIENCE = 4000, 50
-"""Maximum number of boosted trees, and number of trees without improvement that end training."""
 
 BINS = 255
 """Maximum number of codes in a categorical column of `HistGradientBoostingClassifier`."""
@@ -46,16 +45,16 @@ class Task:
 
 
 Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
-"""A function. It receives training rows, held-out rows, their schema, whether the targets are
-classes, and a seed. It returns probabilities of all classes, or numbers, for the held-out rows.
-Each row has one target: a number, or the index of a class. All classes occur in the training
-rows."""
+"""Returns probabilities of all classes, or numbers, for the held-out rows.
+
+The arguments are training rows, held-out rows, their schema, whether the targets are classes, and a
+seed. Each row has one target. All classes occur in the training rows.
+"""
 
 
 def constant(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Predict the mean of the training targets, or the frequencies of their classes."""
     if classes:
         predicted = np.bincount(training.y, training.weights) / training.weights.sum()
     else:
@@ -185,7 +184,6 @@ def check_libraries(names: Iterable[str], quantiles: object) -> None:
 def predicted(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, task: Task
 ) -> np.ndarray:
-    """Return probabilities or numbers for the held-out rows, shape (rows, outputs)."""
     if task.kind == "classification":
         return probabilities_of(model, training, held, schema, task.outputs, task.seed)
     columns = list[np.ndarray]()

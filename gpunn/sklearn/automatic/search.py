@@ -81,7 +81,6 @@ INTERRUPTED = "interrupted by Ctrl-C"
 """The reason that is recorded if Ctrl-C ends training."""
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
-"""Attributes that an estimator has learned from targets."""
 
 CHANGEABLE = (*FREE_PARAMETERS, "threshold_for")
 """Parameters that may differ between a call and the call that resumes it."""
@@ -172,7 +171,6 @@ class TabularSearch(TabularEstimator):
         return estimator
 
     def _train_candidates(self, plan: Plan) -> tuple[list[Candidate], bool]:
-        """Return the candidates, and whether Ctrl-C was pressed."""
         candidates, order = list[Candidate](), CandidateOrder()
         with ExitStack() as contexts:
             folder = None
@@ -294,7 +292,7 @@ class TabularSearch(TabularEstimator):
     def _combine(
         self, plan: Plan, candidates: Sequence[Candidate]
     ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
-        """Return the chosen candidates with their counts, and the ensemble's predictions."""
+        # Returns the chosen candidates with their counts, and the ensemble's predictions.
         usable = finished(candidates)
         if not usable:
             first = candidates[0].outcome
@@ -346,11 +344,8 @@ class TabularSearch(TabularEstimator):
     def _distill(
         self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
     ) -> None:
-        """Replace the ensemble by one network, trained on predictions of the ensemble's first fold.
-
-        `chosen` and `predictions` are the results of `_combine`. If the training fails or Ctrl-C is
-        pressed, the ensemble remains.
-        """
+        # The network learns the predictions of the ensemble's first fold. If the training fails or
+        # Ctrl-C is pressed, the ensemble remains.
         of_first = [(each.networks[: self.n_ens], count) for each, count in chosen]
         teacher = combined(
             [network for networks, _ in of_first for network in networks],
@@ -436,13 +431,10 @@ def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
-    """Return a fold in which predictions replace the targets of the training rows.
-
-    `learned` has, for all rows, the predictions of those networks of the ensemble that were trained
-    on this fold (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). Networks of
-    other folds have learned from this fold's held-out rows, so they are not used. The true targets
-    of the held-out rows select the best epoch.
-    """
+    # `learned` has, for all rows, the predictions of those networks of the ensemble that were
+    # trained on this fold (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
+    # Networks of other folds have learned from this fold's held-out rows, so they are not used. The
+    # true targets of the held-out rows select the best epoch.
     held = fold.validation
     true = held.targets.reshape(len(held.targets), -1)
     if task == "classification":

@@ -14,7 +14,6 @@ REASON = "ended by the time limit"
 """What a history gives as the reason for the end, if the time limit ended the training."""
 
 clock = time.monotonic
-"""The clock, in seconds."""
 
 
 class TimeLimit:
@@ -25,7 +24,6 @@ class TimeLimit:
         self._began = clock()
 
     def use(self, seconds: float) -> None:
-        """Add the time that an interrupted call has used."""
         self._began -= seconds
 
     @property
@@ -42,7 +40,7 @@ class TimeShare:
     """Divides the time among networks that several threads train.
 
     When a network begins, it gets the time left, divided by the number of networks that each thread
-    still has to train. If a network ends early, later networks get more time.
+    still has to train.
     """
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:

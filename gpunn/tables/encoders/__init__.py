@@ -20,7 +20,6 @@ __all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "features_of", "kind_of", "s
 KINDS: dict[Kind, Encoder] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())
 }
-"""The kinds in order; a column has the first kind that accepts all its cells."""
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:

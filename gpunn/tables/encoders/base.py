@@ -133,7 +133,6 @@ def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why:
 def wrong_cell(
     table: Table, name: str, cells: Cells, others: Sequence[int], expected: str, advice: str = ""
 ) -> DataError:
-    """Return an error that quotes the first cell whose code is in `others`."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())

@@ -47,7 +47,6 @@ class Category(Encoder):
         return True
 
     def named(self, cells: Coded, markers: Markers) -> list[str | None]:
-        """Return the category of each value, or None if the value means "missing"."""
         return category_names(cells.values, markers)
 
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:

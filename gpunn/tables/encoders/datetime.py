@@ -26,7 +26,6 @@ YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""
 
 DAY = 24 * 3600 * 10**6
-"""Microseconds of a day."""
 
 ERA = 146_097
 """Days after which the calendar repeats: 400 years."""
@@ -62,7 +61,6 @@ def weekday(dates: np.ndarray) -> np.ndarray:
 
 
 def hour(dates: np.ndarray) -> np.ndarray:
-    """Return the hours, from 0 to below 24; half past one is 1.5."""
     hours: np.ndarray = (dates - dates.astype("datetime64[D]")).astype(np.int64) / HOUR
     return hours
 
@@ -164,8 +162,7 @@ def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
     """Return the year, the month and the day of the month, given numbers of days since 1970.
 
     Years begin on 1 March, so that a leap day is the last day of its year (H. Hinnant,
-    "chrono-compatible low-level date algorithms", 2013:
-    https://howardhinnant.github.io/date_algorithms.html).
+    "chrono-compatible low-level date algorithms", 2013).
     """
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA

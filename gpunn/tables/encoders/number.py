@@ -32,7 +32,6 @@ DIGITS = 7
 def encode_number(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set the features of a number."""
     number = number_of(cell)
     if cell and (number is None or not math.isfinite(number)):
         raise ValueError(f"expected a finite number; got {cell!r}")
@@ -118,11 +117,8 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 
 
 def identifiers(name: str, numbers: np.ndarray) -> int:
-    """Return 0 if the numbers are not identifiers.
-
-    Identifiers are integers, nearly all of them different. They number the rows, have the same
-    number of digits (at least `DIGITS`), or are in a column whose name is typical of identifiers.
-    """
+    # Identifiers are integers, nearly all of them different. They number the rows, have the same
+    # number of digits (at least `DIGITS`), or are in a column whose name is typical of identifiers.
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return 0
     values = np.unique(numbers)

@@ -196,11 +196,9 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 
 
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
-    """For integers, the results are bitwise identical to the results of `cycle_of`.
-
-    With other rounding, a value might fall into another bin. The edge of a bin may separate values
-    that differ only by rounding, such as the cosines of one quarter and three quarters of a year.
-    """
+    # For integers, the results are bitwise identical to the results of `cycle_of`. The edge of a
+    # bin may separate values that differ only by rounding, such as the cosines of one quarter and
+    # three quarters of a year.
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]
         for part, curve, _ in curves

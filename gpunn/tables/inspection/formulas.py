@@ -11,9 +11,8 @@ from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.inspection.targets import Target
 
+# Smaller tables are not checked. From larger tables, `MAX_ROWS` rows are drawn at random.
 MIN_ROWS, MAX_ROWS = 30, 3000
-"""Tables with fewer complete rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS`
-rows are drawn at random."""
 
 MAX_COLUMNS = 60
 """The least-squares fit uses only this number of columns, those most correlated with the target."""
@@ -70,10 +69,8 @@ def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], ro
 
 
 def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str, float]], int]:
-    """Return the columns whose weighted sum or product is the target, and count compared rows.
-
-    Each column comes with its weight or, in a product, with its exponent.
-    """
+    # Each column comes with its weight or, in a product, with its exponent. The last value is the
+    # number of compared rows.
     assert target.numbers is not None
     function, above = FORMS[form]
     rows = sample.some_rows(MAX_ROWS)
@@ -116,7 +113,6 @@ def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[tuple[str,
 
 
 def standardized(numbers: np.ndarray) -> np.ndarray:
-    """Return columns with mean 0 and standard deviation 1, or with zeros if all rows are equal."""
     deviations = numbers - numbers.mean(axis=0)
     scales = deviations.std(axis=0)
     scaled: np.ndarray = deviations / np.where(scales > 0, scales, 1)

@@ -27,9 +27,8 @@ at least `BETTER` times the score of all other columns together. The limit is hi
 because a single cause often explains 80 or 90 % of the variance, as the temperature does for sales
 of ice cream."""
 
+# Smaller tables are not checked. From larger tables, `MAX_ROWS` rows are drawn at random.
 MIN_ROWS, MAX_ROWS = 50, 10_000
-"""Tables with fewer rows than `MIN_ROWS` are not checked. From larger tables, `MAX_ROWS` rows are
-drawn at random."""
 
 MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
@@ -58,8 +57,8 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 class Comparison:
     """Compares how well each column predicts the target of held-out rows.
 
-    Half of the rows are held out. If rows have groups, whole groups are held out: if a group were
-    divided, a column that identifies groups would predict what the group's rows have in common.
+    Half of the rows are held out, and whole groups if rows have groups: otherwise a column that
+    identifies groups would predict what the group's rows have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
@@ -116,11 +115,9 @@ class Comparison:
         )
 
     def positions(self, column: Column) -> tuple[np.ndarray, bool]:
-        """Return a number for each row's value, and whether close numbers mean similar values.
-
-        For a time, the number only tells whether the time is present. If rows of similar times have
-        similar targets, the time is not a leak, but a reason for a split by time.
-        """
+        # The Boolean says whether close numbers mean similar values. For a time, the number only
+        # tells whether the time is present. If rows of similar times have similar targets, the time
+        # is not a leak, but a reason for a split by time.
         name = column.name
         if column.kind == "datetime" or is_named_as_period(name):
             return (self.sample.codes(name)[self.rows] >= 0).astype(np.float64), False
@@ -169,7 +166,6 @@ class Comparison:
         return self.score(X[self.held] @ weights + mean)
 
     def score(self, predicted: np.ndarray) -> float:
-        """Return 1 - error of the predictions / error of the best constant."""
         return 1 - self._error(predicted) / self._baseline()
 
     def accuracy(self, score: float) -> str:

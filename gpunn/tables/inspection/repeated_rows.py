@@ -38,7 +38,6 @@ MAX_ROWS = 100_000
 
 
 def repeated_rows(sample: Sample) -> Iterator[Finding]:
-    """Yield a finding if more rows repeat earlier rows than chance can explain."""
     if sample.split not in (None, "random") or not sample.inputs:
         return
     whole = np.zeros(sample.table.rows, np.uint64)
@@ -70,11 +69,8 @@ def repeated_rows(sample: Sample) -> Iterator[Finding]:
 
 
 def are_copies(share: float, chance: float) -> bool:
-    """Return whether rows equal in the other columns agree in one column more than by chance.
-
-    `share` is the fraction of the pairs of these rows that agree in the column, and `chance` is the
-    fraction of all pairs that agree in it.
-    """
+    # `share` is the fraction of the pairs of these rows that agree in the column, and `chance` is
+    # the fraction of all pairs that agree in it.
     return share - chance >= COPIED * (1 - chance) or (chance < FINE and share >= LIFT * chance)
 
 

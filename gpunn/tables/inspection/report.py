@@ -56,11 +56,8 @@ def inspect(
     missing_values: Sequence[str] = (),
     split: str | None = None,
 ) -> Inspection:
-    """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
-
-    The split is "time=COLUMN", "group=COLUMN" or "random". With None, the split is random, too, and
-    the report names the reasons for another split.
-    """
+    # The split is "time=COLUMN", "group=COLUMN" or "random". With None, the split is random, too,
+    # and the report names the reasons for another split.
     markers = Markers.of(missing_values)
     described = {name: target_of(table, name, markers, len(targets) > 1) for name in targets}
     problems = [line for target in described.values() for line in target.problems(table)]

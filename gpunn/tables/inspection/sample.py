@@ -51,7 +51,6 @@ class Sample:
         return microseconds
 
     def values(self, name: str) -> np.ndarray:
-        """Return an input's numbers (NaN if missing), or the codes of its values as floats."""
         if self.column(name).kind == "number":
             return self.numbers(name)
         return self.codes(name).astype(np.float64)

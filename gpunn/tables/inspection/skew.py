@@ -55,7 +55,6 @@ def skewed_targets(sample: Sample) -> Iterator[Finding]:
 
 
 def skewness_of(numbers: np.ndarray) -> float:
-    """Return the third standardized moment."""
     scaled = numbers / np.abs(numbers).max()  # so that no power overflows
     deviations = scaled - scaled.mean()
     return float((deviations**3).mean() / (deviations**2).mean() ** 1.5)

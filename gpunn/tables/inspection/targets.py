@@ -29,9 +29,9 @@ class Target:
     """A target column.
 
     `values` has the classes or numbers in dictionary encoding. `texts` has the name of each value,
-    and `counts` has the number of rows of each class, the most frequent first. If there are too
-    many numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
-    number; then `is_text` is True unless the cells are Booleans. `present` marks rows with a value.
+    and `counts` has the number of rows of each class, the most frequent first. Both are empty if
+    there are too many numbers for classes. `numbers` is None if a cell is not a number. `present`
+    marks rows with a value.
     """
 
     name: str
@@ -74,7 +74,6 @@ class Target:
         return f"{plural(len(self.counts), 'class')}: {listed}"
 
     def problems(self, table: Table) -> list[str]:
-        """Return reasons why training would refuse the target, or why it may be read wrongly."""
         name, problems = self.name, []
         if self.numbers is not None and name in table.doubts:
             problems.append(f"{name}: {table.doubts[name]}")

@@ -50,7 +50,6 @@ def spelled(number: float) -> str:
 
 
 def counted(cells: Coded, texts: Sequence[str | None]) -> list[tuple[str, int]]:
-    """Return the names of a column's values with their counts, the most frequent first."""
     rows = np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))
     counts: dict[str, int] = {}
     for text, count in zip(texts, rows.tolist(), strict=True):

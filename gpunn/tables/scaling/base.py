@@ -31,11 +31,10 @@ class Scaling(ABC):
 
     name: ClassVar[str]
     median: np.ndarray
-    """The median of each column, which replaces the column's missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """`rows` also counts rows without a number."""
+        # `rows` also counts rows without a number.
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
         return cls(
@@ -63,8 +62,7 @@ class Scaling(ABC):
     def number(number: float, scale: dict[str, Any]) -> float:
         """Return a scaled number; `scale` maps names of arrays to the column's entries.
 
-        Exports copy this function's source. In C, `c_rows.h` has a function of the same name, whose
-        arguments are the number, then the entries.
+        Exports copy this function's source. In C, `c_rows.h` has a function of the same name.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -95,7 +93,6 @@ class Scaling(ABC):
 
 
 def median_of(x: np.ndarray) -> float:
-    """Return the median of numbers, without overflow."""
     return 2 * float(np.median(x / 2))
 
 

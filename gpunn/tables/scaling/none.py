@@ -11,7 +11,6 @@ from gpunn.tables.scaling.base import Entries, Numbers, Scaling, median_of
 
 
 def unscaled(number: float, scale: dict[str, Any]) -> float:
-    """Return a number unchanged."""
     return number
 
 

@@ -45,11 +45,9 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
 
 
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
-    """Return the line whose points are the quantiles and their probabilities, from 0 to 1.
-
-    If some quantiles are equal, a second line has the same points, negated and in reverse order.
-    With both lines, a number that equals several quantiles gets the middle of their probabilities.
-    """
+    # If some quantiles are equal, a second line has the same points, negated and in reverse order.
+    # With both lines, a number that equals several quantiles gets the middle of their
+    # probabilities.
     last = len(quantiles) - 1
     positions = [position * (1 / last) for position in range(last)] + [1.0]
     if len(set(quantiles)) == len(quantiles):
@@ -61,7 +59,6 @@ def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]
 
 
 def interpolated(number: float, points: list[float], values: list[float]) -> float:
-    """Return the value at a number, interpolated linearly between ascending points."""
     position = bisect.bisect_right(points, number) - 1
     if position < 0 or position == len(points) - 1:
         return values[max(position, 0)]
@@ -122,9 +119,9 @@ class QuantileScaling(Scaling):
 class Search:
     """Computes, in an ONNX graph, the positions of numbers among ascending points of a column.
 
-    The points are divided into blocks of about sqrt(count) points. A number is compared with the
-    first point of each block, then with the points of one block. The shape of x is (rows, columns),
-    and the shape of points is (columns, count).
+    A number is compared with the first point of each block of about sqrt(count) points, then with
+    the points of one block. The shape of x is (rows, columns), and the shape of points is (columns,
+    count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:
@@ -143,10 +140,8 @@ class Search:
         self._first_knots = np.arange(columns) * (self._count + 2)
 
     def position(self, comparison: np.ufunc) -> Any:
-        """Return the positions of x: 0 at the first point, 1 at the last, interpolated elsewhere.
-
-        `np.less_equal` selects the last of equal points, and `np.less` selects the first.
-        """
+        # 0 at the first point, 1 at the last, interpolated elsewhere. `np.less_equal` selects the
+        # last of equal points, and `np.less` selects the first.
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
         count = block * self._size + comparison(points, self._column).counted()
@@ -157,11 +152,8 @@ class Search:
 
 
 def deviation_without_outliers(x: np.ndarray) -> float:
-    """Return the standard deviation, or a smaller number if a few outliers make it large.
-
-    Otherwise, an outlier such as 999999999 for an unknown value would make the noise larger than
-    all differences between the other numbers.
-    """
+    # Otherwise, an outlier such as 999999999 for an unknown value would make the noise larger than
+    # all differences between the other numbers.
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
     distance = q75 - q25 or q95 - q05

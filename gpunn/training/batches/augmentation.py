@@ -24,11 +24,8 @@ Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 
 
 def as_augment(value: Any) -> Augment | None:
-    """Return a function that applies one or several augmentations in order.
-
-    A value is a function, a `gpunn.augmentations.Augmentation`, its name, its configuration, or a
-    list of these. None and an empty list mean no augmentation.
-    """
+    # A value is a function, a `gpunn.augmentations.Augmentation`, its name, its configuration, or a
+    # list of these, which are applied in order.
     if value is None or value == []:
         return None
     if not isinstance(value, list | tuple):
@@ -49,7 +46,7 @@ class Augmenter:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
     The function is not recorded, because a recorded function would draw the same random numbers in
-    each step. An update has at most `capacity` rows. `epoch` counts from 0.
+    each step.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
@@ -61,11 +58,8 @@ class Augmenter:
         self._buffers: dict[tuple[str, str], Array] = {}
 
     def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
-        """Return an update's rows after the function has changed them.
-
-        Raise an ArgumentError if the function does not return arrays of real numbers in the same
-        shapes. Labels must stay integers.
-        """
+        # The function must return arrays of real numbers in the same shapes. Labels must stay
+        # integers.
         host = generator(self._seed, "augmentation", self.epoch, update)
         result = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
         new = result if isinstance(result, tuple) else (result, y)
@@ -89,11 +83,8 @@ class Augmenter:
         return new[0], new[1]
 
     def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
-        """Return the changed rows, in buffers that the next call overwrites.
-
-        The method changes `rows` rows, from position `start` of the chunk's order. `update` counts
-        from 0 within the epoch.
-        """
+        # The next call overwrites the returned buffers. Rows begin at position `start` of the
+        # chunk's order. `update` counts from 0 within the epoch.
         ops, outs = self._ops, []
         with ops.computing():
             ops.fill(self._start, start)

@@ -17,10 +17,9 @@ from gpunn.training.step.train_step import TrainStep
 class Feed:
     """Loads the rows and scheduled settings of an epoch into a training step, chunk by chunk.
 
-    `order` is the order of the whole epoch; None keeps the order of the data. If each member has
-    its own order, `order` has one entry per member and row. `settings` has a row for each update:
-    the learning rate, then the other settings. `rows_left` is the number of rows of this process
-    that are on the device but not yet used.
+    `order` is the order of the whole epoch, with one entry per member and row if each member has
+    its own order; None keeps the order of the data. `settings` has a row for each update: the
+    learning rate, then the other settings.
     """
 
     def __init__(
@@ -60,10 +59,7 @@ class Feed:
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the next rows; return the number of rows per update, and the number of updates.
-
-        The function `agreed` makes the number of updates equal on all ranks.
-        """
+        # `agreed` makes the number of updates equal on all ranks.
         step = self._step
         left = cursor.plan.visited - cursor.rows_done
         rows = min(step.rows_per_update, left)
@@ -111,8 +107,6 @@ class Feed:
 
 
 class BatchFeed(Feed):
-    """Loads one update at a time, because a stream's batches may have any number of rows."""
-
     def __init__(
         self,
         step: TrainStep,

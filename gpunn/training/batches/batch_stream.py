@@ -54,21 +54,12 @@ class BatchStream:
     """Checks the batches of an epoch on the host, and copies them to the device one by one.
 
     The source is a function of the epoch's number that returns an iterable of batches, or an
-    iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
-    most `batch_size` rows. An epoch has `steps` batches; if `steps` is None, it has all batches of
-    the source. The batches of the next `ahead` updates are prepared in advance. In messages, the
-    source is called `argument`.
+    iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight). An epoch
+    has `steps` batches; if `steps` is None, it has all batches of the source. The batches of the
+    next `ahead` updates are prepared in advance. Messages call the source `argument`.
 
-    Raise an ArgumentTypeError if the source is neither a function nor an iterable. Raise an
-    ArgumentError if the source can be iterated only once.
-
-    Attributes
-    ----------
-    names : Names
-        Names of the columns, known after the first batch.
-    validation_names : Names
-        Column names of the validation data; the first training batch must have the same names in
-        the same order.
+    `names` are known after the first batch, which must have the same column names as the validation
+    data (`validation_names`), in the same order.
     """
 
     indices = None
@@ -207,12 +198,8 @@ class BatchStream:
             )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
-        """Yield the rows of each update of an epoch, except the first `done` updates.
-
-        An update has `together` batches. The source also makes the batches of the first updates,
-        but they are skipped. The rows are copies, because the source may reuse a batch's arrays for
-        the next batch.
-        """
+        # The source also makes the batches of the first `done` updates, but they are skipped. The
+        # rows are copies, because the source may reuse a batch's arrays for the next batch.
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:
             for number, checked in enumerate(batches):
@@ -245,11 +232,8 @@ class BatchStream:
         capacity: int | None = None,
         inspect: Callable[[CheckedData], None] | None = None,
     ) -> Iterator[DeviceRows]:
-        """Yield the rows of each update on the device; they overwrite the previous update's rows.
-
-        An update has at most `capacity` rows. The function `inspect` gets the rows of the first
-        update.
-        """
+        # The rows of an update overwrite the previous update's rows. `inspect` gets the rows of the
+        # first update.
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
         stager = self._stager
@@ -284,7 +268,6 @@ class BatchStream:
         builder.model.remember(names.features, names.targets, activation)
 
     def check_again(self, builder: DatasetBuilder) -> None:
-        """Check the next epochs' batches for another loss or metrics."""
         self._builder = builder
 
     def inspect_sizes(self, sizes: tuple[int, ...]) -> None:
@@ -294,7 +277,7 @@ class BatchStream:
             warn_of_single_row(self._builder.model, reason, "Yield batches of two rows or more")
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Raise an ArgumentError, because a stream never has all rows together."""
+        # A stream never has all rows together.
         label = next(
             label
             for label, layer in zip(model.labels, model.layers, strict=True)
@@ -306,7 +289,7 @@ class BatchStream:
         )
 
     def start(self, model: Sequential) -> None:
-        """Raise an ArgumentError, because a stream never has all rows together."""
+        # A stream never has all rows together.
         raise ArgumentError(
             "initializer: initial values that depend on training data can't be computed from "
             "batches. First call trainer.fit(X, y, epochs=0) with arrays of some rows"

@@ -22,11 +22,9 @@ def combined_weights(
 ) -> np.ndarray | None:
     """Return sample weights times class weights, or None if there are no weights at all.
 
-    Pass class weights as `check_class_weight` returns them. "balanced" means the factors rows /
-    (classes * rows of the class) (King & Zeng 2001). A row with weight k counts as k rows. Only the
-    rows with the indices `kept` are counted and weighted; None means all rows.
-
-    Raise a DataError if the targets are not classes, or all training rows have a weight of zero.
+    "balanced" means the factors rows / (classes * rows of the class) (King & Zeng 2001). A row with
+    weight k counts as k rows. Only the rows with the indices `kept` are counted and weighted; None
+    means all rows.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:
@@ -50,11 +48,7 @@ def combined_weights(
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    """Return class weights after checking that they fit a network with `outputs` outputs.
-
-    Raise an ArgumentTypeError unless class weights are a mapping, "balanced" or None. Raise an
-    ArgumentError if a class does not exist, or if a weight is negative or not finite.
-    """
+    # Class weights are a mapping, "balanced" or None.
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight
     if not isinstance(class_weight, Mapping):

@@ -109,11 +109,8 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 
 
 def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) -> None:
-    """Raise an ArgumentError if a layer normalizes over batches or shards of a single row.
-
-    In this case, the layer's output would be the same for all rows, and no gradient would pass
-    through the layer. Warn if only the last batch of an epoch has a single row.
-    """
+    # A layer that normalizes over a single row has the same output for all rows, and no gradient
+    # passes through it. If only the last batch of an epoch has a single row, a warning is enough.
     label = normalizing(model)
     if label is None or plan.members > 1:
         return
@@ -145,10 +142,7 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the label of the first layer that normalizes over the rows of a batch.
-
-    For images and signals, each pixel or position counts as a row, so one row is enough.
-    """
+    # For images and signals, each pixel or position counts as a row, so one row is enough.
     shapes = (model.input_shape, *model.shapes)
     for label, layer, shape in zip(model.labels, model.layers, shapes, strict=False):
         if math.prod(shape[:-1]) == 1 and synchronizing([layer]):
@@ -236,10 +230,7 @@ def range_in_words(low: float, high: float) -> str:
 def warn_of_scale(
     model: Sequential, loss: Loss, targets: np.ndarray, indices: np.ndarray | None
 ) -> None:
-    """Warn if the training targets are far from the scale of an untrained network's outputs.
-
-    Call this only for untrained networks, since trained networks may have learned any scale.
-    """
+    # Call this only for untrained networks, since trained networks may have learned any scale.
     if not isinstance(loss, REGRESSION):
         return
     if any(layer.adapts_to_targets for layer in model.layers):

@@ -100,7 +100,6 @@ class Subset:
         return self.dataset.chunks(order, batch_size, self.order_name)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return loss weights in `order`, as float64 after rounding to the device's dtype."""
         weights = self.dataset.weights
         if weights is None:
             return None
@@ -144,8 +143,8 @@ class CheckedData:
 class HeldOut:
     """The validation rows: separate data, some rows of the training data, or none.
 
-    `data` contains separate validation data. Without `data`, `indices` selects the validation rows
-    from the training data. `kept` selects the rows to train on; None keeps all.
+    Without `data`, `indices` selects them from the training data. `kept` selects the rows to train
+    on; None keeps all.
     """
 
     data: CheckedData | None = None
@@ -170,14 +169,9 @@ class DatasetBuilder:
         prefix: str = "",
         part: bool = False,
     ) -> CheckedData:
-        """Return checked data. Columns of data frames get the order of the network's names.
-
-        A network with a schema also accepts rows of a table. If `names` is given, it replaces the
-        column names of the network and the data. In messages, `prefix`, such as "validation ",
-        precedes "X" and "y". If `part` is true, all weights may be 0.
-
-        Raise a DataError if the data does not fit the network, the loss or a metric.
-        """
+        # Columns of data frames get the order of the network's names, or of `names`. A network with
+        # a schema also accepts rows of a table. In messages, `prefix`, such as "validation ",
+        # precedes "X" and "y". If `part` is true, all weights may be 0.
         X = self.model.encoded(X, f"{prefix}X")
         model, names = self.model, names or Names.of(self.model, X, y)
         order = order_of(column_names(X), names.features, f"{prefix}X")
@@ -251,11 +245,7 @@ class DatasetBuilder:
         held_out: HeldOut,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> tuple[Subset, Subset | None]:
-        """Return the training rows, and the validation rows (None without validation).
-
-        Raise a DataError if the class names do not fit the network, or all training rows have a
-        weight of zero.
-        """
+        # None means that there are no validation rows.
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()
         weights, metric_weights = data.weights, None
@@ -316,11 +306,8 @@ def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
 def training_and_validation_rows(
     count: int, rows: HostArray | None, validation_rows: HostArray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the numbers of the training rows, then of the validation rows (or None), ascending.
-
-    If `rows` is None, all rows except the validation rows are training rows. Raise an ArgumentError
-    if a number is not from 0 to `count` - 1, or occurs twice.
-    """
+    # If `rows` is None, all rows except the validation rows are training rows. Both results are
+    # ascending.
     held = (
         None if validation_rows is None else row_numbers("validation_rows", validation_rows, count)
     )

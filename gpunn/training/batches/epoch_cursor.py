@@ -12,10 +12,8 @@ import numpy as np
 class EpochPlan:
     """The contents of an epoch. A position in an epoch is valid only for epochs with equal plans.
 
-    With `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the names of
-    the metrics that the epoch computes. With `drop_last`, the epoch leaves out final rows that are
-    too few for an update. `members` is the number of members with separate orders; it is 1 if all
-    members share one order.
+    With `drop_last`, the epoch leaves out final rows that are too few for an update. `members` is
+    the number of members with separate orders, or 1 if all members share one order.
     """
 
     rows: int
@@ -54,8 +52,8 @@ class EpochCursor:
     """The position within an epoch. The step's statistics contain sums up to this position.
 
     `done` counts all updates, including updates that diverged and were left out. `reported` is the
-    value of `done` at the last logging step. `left_out` is the number of updates that have diverged
-    since then. `seconds` includes the time before an interruption.
+    value of `done` at the last logging step, and `left_out` counts the diverged updates since then.
+    `seconds` includes the time before an interruption.
     """
 
     plan: EpochPlan
@@ -87,11 +85,9 @@ class EpochCursor:
         )
 
     def logging_due(self, log_every: int) -> bool:
-        """At a logging step, the host reads the statistics."""
         return self.unreported >= log_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the order of the remaining rows; None means the data's order."""
         done, visited = self.rows_done, self.plan.visited
         if not done and visited == self.plan.rows:
             return order

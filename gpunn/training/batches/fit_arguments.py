@@ -40,12 +40,7 @@ class FitArguments:
         batch_size: int,
         for_arrays: Mapping[str, object],
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
-        """Return the training data, and the validation data or None.
-
-        `for_arrays` contains further options that need arrays. Raise an ArgumentError or an
-        ArgumentTypeError if options can't be combined, and a DataError if arrays don't fit the
-        network.
-        """
+        # `for_arrays` contains further options that need arrays.
         builder, streamed = self.builder, None
         by_number = {"rows": rows, "validation_rows": validation_rows}
         chosen = [name for name, value in by_number.items() if value is not None]

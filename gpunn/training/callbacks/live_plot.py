@@ -23,7 +23,6 @@ FRACTION = 0.02
 """The fraction of the training time that drawing may take."""
 
 MIN_PAUSE = 0.1
-"""Minimum number of seconds between two drawings."""
 
 MIN_LINES, MAX_LINES = 6, 16
 """Minimum and maximum number of lines for curves; between these bounds, curves use a third of the

@@ -143,12 +143,9 @@ class ModelCheckpoint(Callback):
 
 
 NUMBERS = ("epoch", "updates")
-"""Placeholders of a template."""
 
 
 class NumberedFiles:
-    """Files whose paths match a template with the placeholders "{epoch}" and "{updates}"."""
-
     def __init__(self, template: str | Path) -> None:
         self.template = str(template)
 

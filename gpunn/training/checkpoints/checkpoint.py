@@ -29,7 +29,7 @@ LARGEST = 2**63 - 1
 
 
 def check_count(path: str, value: Any) -> int:
-    """A damaged file may contain a number that does not fit an int64."""
+    # A damaged file may contain a number that does not fit an int64.
     if check_integer(path, value, at_least=0) > LARGEST:
         raise ArgumentError(f"{path}: expected an integer <= {LARGEST}; got a larger one")
     return int(value)
@@ -67,8 +67,7 @@ class TrainingRecord:
 class Checkpoint:
     """The contents of an undamaged file.
 
-    `values` are the network's parameters. `state` contains the optimizer's state, the device's
-    counters, and the arrays of callbacks.
+    `state` contains the optimizer's state, the device's counters, and the arrays of callbacks.
     """
 
     path: Path
@@ -92,11 +91,8 @@ class Checkpoint:
 
 
 def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
-    """Copy to the host everything that training needs to resume exactly from this point.
-
-    Call `take_checkpoint` between two updates: in a callback, or after `Trainer.fit`. Raise an
-    ArgumentError if the parameters, the buffers or the optimizer's state are not finite.
-    """
+    # Call this between two updates: in a callback, or after `Trainer.fit`. Parameters, buffers and
+    # the optimizer's state must be finite.
     model = trainer.model
     state = dict(trainer.state())
     check_finite(state)
@@ -140,11 +136,7 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, but don't restore a trainer from it.
-
-    Raise a ModelFileError if the file is damaged, contains no training state, or has a state that
-    is not finite.
-    """
+    # Does not restore a trainer. The training state must be finite.
     description, values, state = read_model(path)
     if description.training is None:
         raise ModelFileError(
@@ -184,11 +176,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
-    """Raise an ArgumentError unless an optimizer's state is finite.
-
-    Arrays of callbacks and sums over an epoch are not checked: a metric's sum may overflow although
-    the loss is finite.
-    """
+    # Arrays of callbacks and sums over an epoch are not checked: a metric's sum may overflow
+    # although the loss is finite.
     for name, array in sorted(state.items()):
         if name.startswith((CALLBACKS, "statistics.")):
             continue

@@ -24,13 +24,9 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 
 
 def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
-    """Restore a trainer to the state of a checkpoint.
-
-    The trainer keeps its loss, metrics, optimizer parameters and data, which the file does not
-    contain. `resume` restores the states of callbacks. If the checkpoint does not fit the trainer's
-    optimizer, or the network's layers, input shape, seed or dtype, raise a ModelFileError and
-    change nothing.
-    """
+    # The trainer keeps its loss, metrics, optimizer parameters and data, which the file does not
+    # contain. `resume` restores the states of callbacks. If the checkpoint does not fit, nothing
+    # changes.
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
     check_same_network(trainer.model, description, path)
@@ -99,11 +95,7 @@ def resume(
     recipe: StepRecipe,
     names: Names,
 ) -> CallbackStates:
-    """Restore a trainer, and return the states of its callbacks.
-
-    If the checkpoint does not fit the trainer or this call of `fit`, raise an ArgumentError or a
-    ModelFileError, and change nothing.
-    """
+    # If the checkpoint does not fit the trainer or this call of `fit`, nothing changes.
     check_same_epoch(checkpoint, plan, recipe)
     check_same_names(checkpoint, names)
     restore_checkpoint(trainer, checkpoint)

@@ -133,10 +133,7 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
 
 
 def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
-    """Raise an ArgumentError unless the data has the same columns in the same order.
-
-    Columns in another order are not reordered, because the checkpoint is not loaded yet.
-    """
+    # Columns in another order are not reordered, because the checkpoint is not loaded yet.
     about = checkpoint.description
     outputs = (len(names.targets or ()),)
     earlier = Names(

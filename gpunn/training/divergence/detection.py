@@ -20,8 +20,7 @@ def hints(step: TrainStep) -> str:
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
     """Return what is not finite since the last logging step, and whether to repeat updates.
 
-    The first value is empty if all losses and the whole state are finite. The second value is False
-    if a repetition of the updates can't show where the fault began. The statistics must have been
+    Repeating updates can't always show where the fault began. The statistics must have been
     collected just before; `finite` is the number of updates with a finite loss.
     """
     if finite < cursor.unreported - cursor.left_out:
@@ -71,6 +70,5 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return, for example, "3 of 10 numbers", or "" if all are finite."""
     count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{count:,} of {np.size(values):,} numbers" if count else ""

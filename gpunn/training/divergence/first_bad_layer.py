@@ -23,7 +23,6 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 
     The batch passes through the network again, layer by layer, with the parameters from before the
     update. The caller must restore the running averages and gradients that this pass changes.
-    `title` names the update in the sentence. `fault` describes the state after the update.
     """
     model = step.model
     if before := state_fault(step):
@@ -150,7 +149,6 @@ def batches(
 def gradients(
     step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield (label of the layer or "", name, values) of all gradients in backward order."""
     model, ops = step.model, step.ops
     yield "", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))

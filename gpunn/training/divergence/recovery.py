@@ -26,7 +26,7 @@ diverges once more, it ends.
 class GoodState:
     """A copy, on the device, of everything that updates change, made when all was finite.
 
-    The buffers are allocated once; refreshing the copy does not wait for the device.
+    Refreshing the copy does not wait for the device.
     """
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
@@ -81,10 +81,9 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating only the updates before it restores the last state before the divergence. Raise a
-        DivergenceError if the choice is "stop", or after too many recoveries in a row. If the
-        repeated updates do not diverge, raise a DivergenceError whose message begins with
-        `symptom`.
+        Repeating only the updates before it restores the last state before the divergence. If the
+        repeated updates do not diverge, or after too many recoveries in a row, raise a
+        DivergenceError.
         """
         progress = self.progress
         assert progress.cursor is not None

@@ -37,8 +37,8 @@ from gpunn.typing import Array
 class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always counts the rows of all ranks.
 
-    This rank updates only the parameters in `block`; `slots` and `gradients` are for this block. If
-    `optimizer.by_parameter` is True, each rank has slots for all parameters, and updates them all.
+    This rank updates only the parameters in `block`. If `optimizer.by_parameter` is True, each rank
+    has slots for all parameters, and updates them all.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -146,10 +146,7 @@ class DistributedStep(TrainStep):
     # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load the sum of the sample weights of each update; call this after `load_settings`.
-
-        None means that all rows have weight 1.
-        """
+        # Call this after `load_settings`. None means that all rows have weight 1.
         self._weighted = totals is not None
         if totals is None:
             return

@@ -18,8 +18,8 @@ def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> No
 class DistributedClipping:
     """Clips each rank's block of the gradients by the norm over all ranks.
 
-    Each shard computes a part of the squared norm, so that the sum of the parts does not depend on
-    the number of ranks.
+    Each shard computes a part of the squared norm, so the sum does not depend on the number of
+    ranks.
     """
 
     def __init__(
@@ -32,10 +32,7 @@ class DistributedClipping:
     def clip(
         self, gradients: Array, pieces: Sequence[tuple[int, int]], max_norm: float | None
     ) -> None:
-        """Clip this rank's gradients in place; None leaves the gradients unchanged.
-
-        `pieces` contains the start and the end of each local shard's part of the gradients.
-        """
+        # `pieces` contains the start and the end of each local shard's part of the gradients.
         if max_norm is None:
             return
         local = self._squares[self._first : self._first + self._count]

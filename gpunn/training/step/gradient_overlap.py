@@ -29,7 +29,6 @@ class OverlappedGradients:
         return len(self._parts) > 1
 
     def begin(self, out: Array) -> None:
-        """Begin a backward pass. The sums of this rank's block are written to `out`."""
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
@@ -40,7 +39,6 @@ class OverlappedGradients:
             self._add()
 
     def finish(self) -> None:
-        """Exchange the remaining parts, and let the following operations wait for all sums."""
         while self._remaining:  # one by one, as on ranks with more rows
             self._add()
         self._sum.join()
@@ -50,11 +48,8 @@ class OverlappedGradients:
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Map indices of layers to the gradients that are exchanged after the layer's backward pass.
-
-    The layers are in backward order. All parts together make up the whole vector of gradients; the
-    last part is exchanged at the end of the pass.
-    """
+    # Keys are indices of layers in backward order; values are the gradients that are exchanged
+    # after the layer's backward pass. The last part is exchanged at the end of the pass.
     parameters, parts = model.parameters, dict[int, list[Span]]()
     size = int(parameters.values.shape[0])
     itemsize = 8 if model.dtype == "float64" else 4

@@ -46,15 +46,10 @@ def compute_loss(
     loss_sum: Array,
     equal_weights: bool = False,
 ) -> None:
-    """Compute the loss, with targets in the units of the network's predictions.
-
-    Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss of
-    a network with members is the mean over members, computed from rows * members predictions. Each
-    prediction has the target of its row, and the weight of its row divided by the number of
-    members. If each member has separate rows, targets and weights already have the shape (rows *
-    members, ...), and weights are already divided by members. With `equal_weights`, all weights are
-    1.
-    """
+    # Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss
+    # of a network with members is the mean over members. If each member has separate rows, targets
+    # and weights already have the shape (rows * members, ...), and weights are already divided by
+    # members. With `equal_weights`, all weights are 1.
     ops = workspace.backend
     for layer in reversed(model.layers[model.trained_layers :]):  # the layers after the loss
         if isinstance(layer, OutputLayer):

@@ -25,8 +25,8 @@ from gpunn.typing import Array
 class NoLossScale:
     """Does not scale the loss, and skips no update.
 
-    `state` contains the arrays that training changes, on the device. `hint` is advice that is
-    added to the error if training diverges.
+    `state` contains the arrays that training changes, on the device. `hint` is added to the error
+    if training diverges.
     """
 
     hint = ""

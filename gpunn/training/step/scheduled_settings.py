@@ -57,16 +57,9 @@ def scheduled_settings(
 class ScheduledSettings:
     """Tables of the settings' values on the device, and the values of the current update.
 
-    Attributes
-    ----------
-    rates : array, shape (updates,)
-        The learning rates.
-    position : array of int64, shape (1,)
-        The index of the next update in the tables.
-    rate : array, shape (1,)
-        The learning rate of the last update.
-    now : dict of (int, str) to array, shape (1,)
-        The values of all other settings in the current update, as in `Workspace.settings`.
+    `rates`, of shape (updates,), has the learning rates, and `rate`, of shape (1,), the last one.
+    `position` is the index of the next update in the tables. `now` has the values of all other
+    settings in the current update, as in `Workspace.settings`.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
@@ -83,15 +76,11 @@ class ScheduledSettings:
         }
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
-        """Return the settings' values in each update of an epoch, shape (updates, 1 + settings).
-
-        The learning rates are in the first column.
-        """
+        # The learning rates are in the first column.
         more = [one.over_epoch(epoch, len(rates), duration) for one in self.settings]
         return np.stack([rates, *more], axis=1) if more else rates[:, None]
 
     def load(self, values: np.ndarray) -> bool:
-        """Load the values of the next updates, and return whether the tables were replaced."""
         ops, updates = self._ops, len(values)
         grown = bool(self.rates.shape[0] < updates)
         if grown:

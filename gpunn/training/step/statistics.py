@@ -48,32 +48,18 @@ class Statistics:
     On the device, there is one vector of sums, with views of these entries:
 
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
+
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
-    `collect` adds the vector to float64 totals on the host and resets the vector to zero. So no
-    float32 sum has many terms. The steps at which the vector is collected do not depend on time, so
-    two runs are bitwise identical.
+    `collect` adds the vector to float64 totals on the host and resets it to zero, so no float32 sum
+    has many terms. The steps at which this happens do not depend on time, so two runs are bitwise
+    identical.
 
-    If batches are divided into shards, each shard of this process has a separate vector. The weight
-    sum, the sum of the parameters and the loss scale belong to the whole batch, so only the first
-    vector of each process stores them. The function `gather` gets rows and a description, and
-    returns the rows of all processes in order.
-
-    Attributes
-    ----------
-    vector : array
-        All sums since the last `collect`, on the device, for one shard after the other.
-    parameter_sum : array, shape (1,)
-        The sum of the parameters; only with several processes.
-    state_sum : array, shape (1,)
-        The sum of the training state, stored next to the vector. The sum is not finite if the state
-        of this process is not finite, or if the sum overflows (`TrainStep.check_state`).
-    state_finite : bool
-        Whether `state_sum` was finite in every process at the last `collect`.
-    shown_loss_scale : float
-        The value of `loss_scale` at the last `collect`.
-    parameters_differ : bool
-        Whether processes had different parameter sums at the last `collect`.
+    If batches are divided into shards, each shard of this process has a separate vector. Only the
+    first vector of each process stores numbers of the whole batch (weight sum, sum of the
+    parameters, loss scale). `state_sum` is not finite if the state of this process is not finite,
+    or if the sum overflows (`TrainStep.check_state`). The attributes `state_finite`,
+    `shown_loss_scale` and `parameters_differ` describe the last `collect`.
     """
 
     def __init__(
@@ -128,10 +114,7 @@ class Statistics:
         return combined
 
     def collect(self) -> int:
-        """Add the device's sums to the totals, and return the number of steps with a finite loss.
-
-        The method waits for the device.
-        """
+        # Returns the number of steps with a finite loss. Waits for the device.
         rows = self._all_rows()
         self._backend.fill(self.vector, 0.0)
         self._add(rows)
@@ -149,11 +132,8 @@ class Statistics:
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
     def of_epochs(self, vectors: np.ndarray) -> tuple[list[dict[str, float]], np.ndarray]:
-        """Return each epoch's `result`, and its number of steps with a finite loss.
-
-        `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
-        logging steps. There is one shard.
-        """
+        # `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
+        # logging steps. There is one shard.
         rows = vectors.astype(np.float64)
         totals = np.zeros((len(rows), self._length))
         for step in range(rows.shape[1]):  # in the order of `collect`
@@ -203,10 +183,8 @@ class Statistics:
         return rows.reshape(-1)
 
     def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
-        """Return the vectors of this process's shards; its first shard has the number `first`.
-
-        If `vector` has another number of shards, the first shard gets the sums over all shards.
-        """
+        # The first shard of this process has the number `first`. If `vector` has another number of
+        # shards, the first shard gets the sums over all shards.
         rows = vector.reshape(-1, self._length)
         if len(rows) != shards:
             merged = np.zeros((shards, self._length))

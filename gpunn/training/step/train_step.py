@@ -41,8 +41,7 @@ from gpunn.workspace import Workspace
 class PassRecipe:
     """The settings from which a pass over batches is made.
 
-    An update consists of `accumulation` batches. If `separate_metric_weights`, a row has one weight
-    for the metrics and another for the loss. If `members` > 1, each member has separate rows;
+    An update consists of `accumulation` batches. If `members` > 1, each member has separate rows;
     `members` rows, one of each member, count as one row.
     """
 
@@ -122,11 +121,9 @@ class BatchPass:
         )
 
     def clock(self) -> float:
-        """Return the time in seconds, without the time that recording took."""
         return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
-        """Load rows. The next batch starts at the first row."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.rewind()
@@ -165,11 +162,8 @@ class BatchPass:
             joined(1)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
-        """Return the sample weights of the next `rows` rows, and the weights' sum (1,).
-
-        If each member has separate rows, there are rows * members weights, and each weight is
-        divided by members.
-        """
+        # If each member has separate rows, there are rows * members weights, and each weight is
+        # divided by members.
         ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:
             if rows not in self._counts:
@@ -194,7 +188,6 @@ class BatchPass:
         return rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
-        """Set `total` to the sum of the weights of all ranks' rows."""
         self.ops.sum(weights, total)
 
     def _loaded(self) -> DeviceRows:
@@ -205,12 +198,8 @@ class BatchPass:
     def forward(
         self, rows: int, weights: Array, normalizer: Array, gradient: Array | None
     ) -> list[Array]:
-        """Run the next `rows` rows through the network, and return the outputs of all layers.
-
-        Loss and metrics are added to the statistics. If `gradient` is not None, it receives dL/dz,
-        where L is the sum of the weighted losses divided by `normalizer`, and z is the input of the
-        loss.
-        """
+        # Loss and metrics are added to the statistics. `gradient` receives dL/dz, where L is the
+        # sum of the weighted losses divided by `normalizer`, and z is the input of the loss.
         ops, workspace, statistics = self.ops, self.workspace, self.statistics
         data, rows = self._loaded(), rows * self.members
         # Later data may be of other types: pixels or numbers, labels or rows of probabilities.
@@ -252,10 +241,7 @@ class BatchPass:
         return self.loss.evaluated()
 
     def evaluate(self, rows: int, times: int = 1) -> Array:
-        """Add the next `times` batches of `rows` rows to the statistics.
-
-        Return the network's outputs for the last batch; the next pass may overwrite them.
-        """
+        # The next pass may overwrite the returned outputs of the last batch.
         self._run(self.recorded_evaluation, rows, times)
         return self.predictions(rows)
 
@@ -276,8 +262,8 @@ class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
     `slots` contains the optimizer's state: vectors on the device, each as long as the parameters.
-    `updates` is the number of updates so far; updates that loss scaling skipped are not counted.
-    `gradients` contains the gradients that the optimizer received last.
+    `updates` does not count updates that loss scaling skipped. `gradients` contains the gradients
+    that the optimizer received last.
     """
 
     training = True
@@ -386,7 +372,6 @@ class TrainStep(BatchPass):
     def check_state(self) -> None:
         """Store the sum of the state in the statistics; it shows whether the state is finite.
 
-        The state consists of the parameters, the layers' buffers, and the optimizer's state.
         Buffers and the optimizer's state can overflow although loss and parameters stay finite.
         """
         self.ops.total(self._state, self.statistics.state_sum)

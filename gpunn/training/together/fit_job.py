@@ -20,8 +20,7 @@ class FitJob:
     """A fit that any thread can begin, continue and end.
 
     All jobs share `interruption`. The fit resumes from the checkpoint `path`, if there is one, and
-    regularly writes this checkpoint. `ended` becomes True when the fit ends for any reason. If
-    `keep` is True, an error ends only this fit.
+    regularly writes this checkpoint. If `keep` is True, an error ends only this fit.
     """
 
     def __init__(

@@ -18,9 +18,8 @@ SECONDS = 0.1
 class Threads:
     """Threads that run tasks, within a context.
 
-    The tasks share `interruption`, which is canceled if a task raises an error. `errors` contains
-    the errors of all tasks, in the order in which they were raised. While tasks run, the waiting
-    thread calls `show` regularly.
+    The tasks share `interruption`, which is canceled if a task raises an error. While tasks run,
+    the waiting thread calls `show` regularly.
     """
 
     def __init__(

@@ -33,10 +33,7 @@ class Variable(NamedTuple):
 
 
 def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
-    """Return a custom activation as a function that kernels can compute.
-
-    Raises an `Untraceable` with the reason if the activation or its derivative is not elementwise.
-    """
+    """Return a custom activation as a function that kernels can compute."""
 
     def definition(
         backend: Any, f: Activation, z: Any, a: Any, value: Any, derivative: Any
@@ -57,10 +54,7 @@ def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
 
 
 def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[float, ...]]:
-    """Return a custom optimizer's update rule, and the values of its constants.
-
-    Raises an `Untraceable` with the reason if updates of parameters depend on each other.
-    """
+    """Return a custom optimizer's update rule, and the values of its constants."""
     rule, other = (rule_of_vectors(optimizer, dtype, size) for size in SIZES)
     if rule != other:
         raise Untraceable("the update depends on the number of parameters")
@@ -108,11 +102,8 @@ def results_of(writes: Sequence[Write], results: Mapping[str, np.ndarray]) -> di
 def printed(
     printer: Printer, roots: Sequence[Node], arrays: Mapping[int, str], size: int
 ) -> tuple[list[Variable], dict[int, str]]:
-    """Return variables with expressions for an element of the roots, and the names of all nodes.
-
-    `arrays` maps an array's id to the variable that contains an element of the array. Each node
-    must have `size` elements, or one.
-    """
+    # `arrays` maps an array's id to the variable that contains an element of the array. Each node
+    # must have `size` elements, or one.
     variables, names = list[Variable](), dict[int, str]()
     for node in in_order(roots):
         given = [names[id(each)] for each in node.args]

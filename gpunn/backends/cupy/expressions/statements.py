@@ -91,7 +91,6 @@ class Statements:
     # -------------------------------------------------------------------- places in the graph
 
     def _sort(self) -> None:
-        """Count the reductions of rows before each node; find the sums over all elements."""
         for node in self.nodes:
             level = max((self.levels[id(each)] for each in node.args), default=0)
             late = any(id(each) in self.late for each in node.args)
@@ -125,7 +124,6 @@ class Statements:
         return element_of_loop(size // self.rows)
 
     def _place_of(self, argument: Node, node: Node, place: Place) -> Place:
-        """Return which element of an argument, broadcast to a node's shape, is used at `place`."""
         size, whole = math.prod(argument.shape), node.shape
         if size == 1:
             return ONCE
@@ -142,7 +140,6 @@ class Statements:
         raise Untraceable(f"broadcasting {argument.shape} to {whole} is not supported")
 
     def _columns_of(self, own: Shape, whole: Shape, column: str) -> tuple[int, str]:
-        """Return an argument's number of columns, and the column to use after broadcasting."""
         size = math.prod(own)
         if size == 1:
             return 1, ""
@@ -234,7 +231,6 @@ class Statements:
         return f"width{self.widths.index(columns)}"
 
     def _reduce(self, node: Node) -> None:
-        """Declare a row's sum, maximum or minimum, and all others that can share its loop."""
         columns = self._reduced(node)
         together = [
             each

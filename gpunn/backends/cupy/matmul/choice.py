@@ -60,10 +60,6 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's fused products, or a replacement if they are unwanted or unavailable.
-
-    If they are unavailable and `algorithms` is "measured", raise a BackendUnavailableError.
-    """
     if not wanted:
         return NoFusedProduct("off")
     try:
@@ -82,12 +78,8 @@ def choose_fused_product(
 
 
 def choose_product(precision: str, scratch: Scratch) -> Product:
-    """Return products by gpunn's cuBLAS handle, or by CuPy if cuBLAS can't be opened.
-
-    If only CuPy's products are available and `precision` is not "float32", a
-    BackendUnavailableError is raised. Too little memory for a handle raises a DeviceMemoryError,
-    because CuPy's products would also need a handle.
-    """
+    # Too little memory for a handle raises a DeviceMemoryError, because CuPy's products would also
+    # need a handle.
     try:
         return CublasProduct(load_cublas(), precision, scratch)
     # The library is missing, lacks a function, or creates no handle.

@@ -123,8 +123,6 @@ def workspace_bytes(device: int) -> int:
 
 
 class Handle:
-    """A cuBLAS handle of the current device, for one thread."""
-
     create, destroy = "cublasCreate_v2", "cublasDestroy_v2"
 
     def __init__(self, library: Any) -> None:
@@ -136,12 +134,9 @@ class Handle:
         destroy_with(self, destroy, self.pointer)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
-        """Return the handle, after setting its stream and workspace.
-
-        Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed stream. Outside a CUDA graph, each product therefore needs two more calls, of
-        about 1 us each.
-        """
+        # Stream and workspace are set each time, because a new stream may have the address of a
+        # destroyed stream. Outside a CUDA graph, each product therefore needs two more calls, of
+        # about 1 us each.
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
         # After the stream, which resets the workspace to cuBLAS's default.
@@ -151,10 +146,7 @@ class Handle:
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Have cuBLAS destroy a resource of the current device when the object `owner` is deleted.
-
-    At the end of the process nothing is destroyed, because CUDA may have shut down already.
-    """
+    # At the end of the process nothing is destroyed, because CUDA may have shut down already.
     device = cupy.cuda.runtime.getDevice()
     weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
 
@@ -232,7 +224,6 @@ class CublasProduct:
         one, zero = SCALARS[real]
 
         def layout(batch: Array, axis: int) -> tuple[int, int, int, int]:
-            """Return pointer, dtype and strides of matrices; each index of `axis` is one matrix."""
             steps = [step // batch.itemsize for step in batch.strides]
             return batch.data.ptr, real, max(steps[1 - axis], batch.shape[2]), steps[axis]
 
@@ -258,10 +249,6 @@ def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
 
 
 def check(function: str, status: int) -> None:
-    """Raise a CublasError if a status of cuBLAS or cuBLASLt means failure.
-
-    If cuBLAS could not allocate memory on the device, raise a DeviceMemoryError instead.
-    """
     if status and function.startswith("cublasLt"):
         raise CublasError(
             f"{function}: cuBLASLt returned status {status}. To train without cuBLASLt, set the "

@@ -205,10 +205,7 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms; the heuristic expects the first one to be fastest.
-
-        Raises a RefusalError if there is no algorithm.
-        """
+        """Return at most `wanted` algorithms; the heuristic expects the first one to be fastest."""
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)
@@ -277,5 +274,4 @@ handles = Handles(LtHandle)
 
 
 def alignment(address: int) -> int:
-    """Return the largest power of 2, at most 256, that divides an address."""
     return min(address & -address, LARGEST_ALIGNMENT)

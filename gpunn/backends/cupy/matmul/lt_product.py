@@ -75,10 +75,7 @@ class LtProduct:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> bool:
-        """Set out = a @ b, with a or b transposed first if requested, and apply the epilogue.
-
-        If cuBLASLt has no algorithm or a matrix is empty, compute nothing and return False.
-        """
+        """Set out = a @ b and apply the epilogue, or return False if cuBLASLt can't."""
         if not (a.size and b.size):
             return False
         # cuBLASLt is column-major and reads each row-major matrix as its transpose. So it computes

@@ -36,8 +36,6 @@ DIFFERS = "so results may differ in rounding from those of an uninterrupted run"
 
 
 class Heuristic:
-    """Chooses the algorithm that cuBLASLt's heuristic expects to be fastest."""
-
     reason = "algorithms of cuBLAS's heuristic"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
@@ -68,11 +66,7 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm for this kind of product; the first call for the kind chooses it.
-
-        The function `run` computes the product with a given algorithm on the current stream.
-        Raises a RefusalError if there is no algorithm.
-        """
+        # `run` computes the product with a given algorithm on the current stream.
         if problem in self._chosen:
             algorithm = decoded(self._chosen[problem])
             if algorithm is not None and plan.accepts(algorithm):
@@ -98,10 +92,7 @@ class Measured:
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Restore stored algorithms if library and device are as before; otherwise, log a warning.
-
-        NVIDIA allows stored algorithms only with an equal version of cuBLASLt.
-        """
+        # NVIDIA allows stored algorithms only with an equal version of cuBLASLt.
         if not stored:
             return
         algorithms = dict(stored)
@@ -129,10 +120,6 @@ def decoded(text: str) -> Algorithm | None:
 
 
 def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
-    """Return the candidates that can compute the product, and load their kernels.
-
-    Raises a RefusalError or CublasError if no candidate works.
-    """
     working, reason = [], None
     for candidate in candidates:
         try:
@@ -147,11 +134,8 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
 
 
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
-    """Return the candidate with the smallest median time on the device.
-
-    Candidates are timed within CUDA graphs, because training steps also run within graphs. If small
-    products were launched one by one, the host would need more time than the device.
-    """
+    # Candidates are timed within CUDA graphs, because training steps also run within graphs. If
+    # small products were launched one by one, the host would need more time than the device.
     if len(candidates) == 1:
         return candidates[0]
     runs = [partial(run, candidate) for candidate in candidates]
