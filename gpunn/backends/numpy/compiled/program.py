@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -122,6 +122,7 @@ class Program:
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
         self._input_cells: list[Cell] | None = None
+        self._has_run = False
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
             for operation in group:
@@ -182,44 +183,51 @@ class Program:
         if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
         tables = [table for table in (self._steps[0], self._non_final) if table is not None]
-        sought = [extent(e, ()) if isinstance(e, np.ndarray) else e for e in arguments]
+        memories = {k: extent(e, ()) for k, e in enumerate(arguments) if isinstance(e, np.ndarray)}
+        numbers = {id(each): k for k, each in enumerate(arguments) if k not in memories}
         cells: list[Cell] = []
         for number, instruction in enumerate(self._kept):
+            found = set[int]()
             args = instruction.args, instruction.non_final or instruction.args
-            found = [
-                Cell(table.rows[number], *place)
-                for table, own in zip(tables, args, strict=False)
-                for place in places_of(sought, own)
-            ]
-            known = {cell.argument for cell in found}
-            for used in (*instruction.read_extents, *instruction.written_extents):
-                for index, memory in enumerate(sought):
-                    if isinstance(memory, Extent) and memory.meets(used) and index not in known:
-                        return None
-            cells += found
+            for table, own in zip(tables, args, strict=False):
+                for column, index, offset in places_of(memories, numbers, own):
+                    found.add(index)
+                    cells.append(Cell(table.rows[number], column, index, offset))
+            hidden = [memory for index, memory in memories.items() if index not in found]
+            used = (*instruction.read_extents, *instruction.written_extents) if hidden else ()
+            if any(memory.meets(each) for memory in hidden for each in used):
+                return None
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        if self._input_cells is None:
+        # The first argument is copied, since finding the cells takes longer; there may be no other.
+        if self._input_cells is None and self._has_run:
             self._input_cells = self.cells([buffer]) or []
-        is_compatible = argument.flags.c_contiguous and argument.dtype == buffer.dtype
-        if not (is_compatible and self._input_cells):
+        self._has_run = True
+        cells = self._input_cells or []
+        if not (cells and argument.flags.c_contiguous and argument.dtype == buffer.dtype):
             buffer[...] = argument
             argument = buffer
-        put(self._input_cells, [argument])
+        put(cells, [argument])
 
 
 def places_of(
-    sought: Sequence[Any], args: Sequence[float | np.ndarray | None]
+    memories: Mapping[int, Extent],
+    numbers: Mapping[int, int],
+    args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield a table's column, the number of what was sought, and the offset in its memory."""
+    """Yield a table's column, the number of an argument in it, and the offset in its memory.
+
+    `memories` has arrays by their numbers; `numbers` maps the ids of numbers to theirs.
+    """
     for column, each in enumerate(args, FIRST_ARG):
-        begin = address(each) if isinstance(each, np.ndarray) else None
-        for index, one in enumerate(sought):
-            if one is each:
-                yield column, index, 0
-            elif begin is not None and isinstance(one, Extent) and one.begin <= begin < one.end:
-                yield column, index, begin - one.begin
+        if isinstance(each, np.ndarray):
+            begin = address(each)
+            for index, memory in memories.items():
+                if memory.begin <= begin < memory.end:
+                    yield column, index, begin - memory.begin
+        elif id(each) in numbers:
+            yield column, numbers[id(each)], 0
 
 
 def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
