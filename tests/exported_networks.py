@@ -321,12 +321,16 @@ def rows_for(name: str, dtype: str, count: int = 7) -> np.ndarray:
 
 
 def special_rows(name: str, dtype: str) -> np.ndarray:
-    """Return rows in which each number in turn is not finite, or overflows when it is squared."""
+    """Return rows in which each number in turn is not finite, or overflows when it is squared.
+
+    Each number of a vector has every such value; a pixel has one or two.
+    """
     rows = rows_for(name, dtype, 1)[0].ravel()
     large = 1e25 if dtype == "float32" else 1e200
-    found = np.repeat(rows[np.newaxis], 5 * len(rows), axis=0)
+    count = max(25, len(rows))
+    found = np.repeat(rows[np.newaxis], count, axis=0)
     for place, row in enumerate(found):
-        row[place // 5] = [np.nan, np.inf, -np.inf, large, -large][place % 5]
+        row[place * len(rows) // count] = [np.nan, np.inf, -np.inf, large, -large][place % 5]
     return found
 
 
@@ -336,10 +340,16 @@ def outputs_of(name: str, dtype: str) -> np.ndarray:
 
 
 @functools.cache
+def source_of(name: str, dtype: str, pure: bool = False) -> str:
+    return python_source(made(name, dtype), pure)
+
+
+@functools.cache
 def outputs_of_special_rows(name: str, dtype: str) -> np.ndarray:
-    model, rows = made(name, dtype), special_rows(name, dtype)
+    rows = special_rows(name, dtype)
+    network = defined_by(source_of(name, dtype))["network"]
     with np.errstate(all="ignore"):
-        return predictor_of(model)["network"](rows.reshape(len(rows), *model.input_shape))
+        return network(rows.reshape(len(rows), *made(name, dtype).input_shape))
 
 
 def assert_same_outputs(y: np.ndarray, name: str, dtype: str, tolerance: float) -> None:
@@ -352,6 +362,10 @@ def assert_same_outputs(y: np.ndarray, name: str, dtype: str, tolerance: float) 
 
 
 def predictor_of(model: gpunn.Sequential, pure: bool = False) -> dict[str, Any]:
+    return defined_by(python_source(model, pure))
+
+
+def defined_by(source: str) -> dict[str, Any]:
     predictor: dict[str, Any] = {"__name__": "predictor"}
-    exec(compile(python_source(model, pure), "predictor.py", "exec"), predictor)
+    exec(compile(source, "predictor.py", "exec"), predictor)
     return predictor

@@ -126,7 +126,7 @@ def test_numbers_that_are_equal_in_float32():
 
 
 def test_every_day_of_four_centuries_and_dates_far_away():
-    days = np.arange(-140_000, 140_000, dtype="datetime64[D]")
+    days = np.arange(-73_100, 73_100, dtype="datetime64[D]")
     random = np.random.default_rng(0)
     far = random.integers(-72_000_000, 72_000_000, 5000).astype("datetime64[D]")
     moments = [datetime(1969, 12, 31, 23, 59, 59, 999_999), datetime(1582, 10, 4, 0, 0, 0, 1)]
@@ -352,19 +352,10 @@ def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     return inputs
 
 
-SETS = [
-    ("credit_risk.csv", "loan_status"),
-    ("ames.tsv", "SalePrice"),
-    ("bike_sharing.csv", "count"),
-    ("diamonds.csv", "price"),
-    ("dry_beans.csv", "Class"),
-    ("electricity.csv", "class"),
-    ("heart_2020.csv.gz", "HeartDisease"),
-    ("mushroom.csv", "class"),
-]
-
-
-@pytest.mark.parametrize(("name", "target"), [("", "loan_status"), *SETS])
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("", "loan_status"), ("ames.tsv", "SalePrice"), ("bike_sharing.csv", "count")],
+)
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
 def test_real_tables(name, target):
     """A schema of half of the rows; the others have new categories and more missing values."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import exported_networks
 import numpy as np
 import pytest
-from exported_networks import predictor_of
+from exported_networks import defined_by, predictor_of
 from processes import run_python
 
 import gpunn
@@ -45,7 +45,7 @@ def predicted(request, tmp_path_factory) -> tuple[Path, dict[str, str]]:
     found = tmp_path_factory.mktemp(request.param)
     for name, dtype in TYPES[request.param].items():
         path = found / f"{name}.py"
-        save_python(exported_networks.made(name, dtype), path, pure=request.param == "pure")
+        path.write_text(exported_networks.source_of(name, dtype, request.param == "pure"))
         rows = exported_networks.rows_for(name, dtype)
         path.with_suffix(".json").write_text(json.dumps(rows.tolist()))
     # Without `site`, no packages can be imported.
@@ -66,10 +66,9 @@ def test_networks(predicted, name):
 
 @pytest.mark.parametrize("name", exported_networks.NETWORKS)
 def test_numbers_that_are_not_finite(name):
-    model = exported_networks.made(name, "float64")
     rows = exported_networks.special_rows(name, "float64")
     expected = exported_networks.outputs_of_special_rows(name, "float64")
-    of_a_row = predictor_of(model, pure=True)["network"]
+    of_a_row = defined_by(exported_networks.source_of(name, "float64", True))["network"]
     found = [of_a_row(row) for row in rows.tolist()]
     np.testing.assert_allclose(found, expected, 1e-9)
 
@@ -134,9 +133,10 @@ def test_a_file_has_exactly_the_definitions_that_it_uses(pure, name):
     if name == "of a schema":
         model = gpunn.Sequential([Dense(2)], SCHEMA.width, "numpy")
         model.schema = SCHEMA
+        source = python_source(model, pure)
     else:
-        model = exported_networks.made(name, "float64")
-    source = python_source(model, pure)
+        dtype = TYPES["pure" if pure else "numpy"][name]
+        source = exported_networks.source_of(name, dtype, pure)
     parts = source.split("\n\n\n")  # most of which other files have, too
     defined, imported, used, _ = map(set().union, *map(looked_at, parts))
     assert used <= {*defined, *imported, *dir(builtins), "__name__"}
