@@ -84,7 +84,8 @@ def checks():
                 shared = (
                     name.partition("-")[0].endswith("Regressor") and "regress" not in check_name
                 )
-                marks = pytest.mark.full if "TabM" in name or shared else ()
+                read_only = options == {"readonly_memmap": True}  # others have float32 rows, too
+                marks = pytest.mark.full if "TabM" in name or shared or read_only else ()
                 yield pytest.param(instance, check, check_name, id=name, marks=marks)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import os
 import pickle
 import textwrap
@@ -68,6 +69,7 @@ CASES_OF_TABLES = {
     "tabm packed": (sklearn.TabMRegressor, NUMBER, {**TABM, "kind": "packed"}),
     "folds": (sklearn.TabMClassifier, CLASS, {**TABM, "n_cv": 2, "n_ens": 2}),
 }
+CASES_OF_THE_DEFAULT_RUN = ("realmlp classes", "tabm full")
 
 
 @functools.cache
@@ -80,8 +82,7 @@ def on_numpy(case, weighted=False):
     return kind(backend="numpy", **options).fit(TABLE, targets)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "weighted"), list(zip(CASES, itertools.cycle([False, True]))))
 def test_training_is_the_same_on_every_backend(backend, case, weighted):
     kind, targets, options = CASES[case]
     weights = WEIGHTS if weighted else None
@@ -101,7 +102,7 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=pytest.mark.full if case == "folds" else ())
+        pytest.param(case, marks=() if case in CASES_OF_THE_DEFAULT_RUN else pytest.mark.full)
         for case in CASES_OF_TABLES
     ],
 )

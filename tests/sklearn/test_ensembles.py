@@ -51,7 +51,7 @@ FAST = {
 }
 ENSEMBLES = {
     "classes": (RealMLPClassifier(**FAST, metric="accuracy", n_cv=3, n_ens=2), CLASS),
-    "numbers": (TabMRegressor(**FAST, members=2, n_cv=3, n_ens=2), RENT),
+    "numbers": (TabMRegressor(**FAST, members=2, bins=4, n_cv=3, n_ens=2), RENT),
     "labels": (TabMClassifier(**FAST, metric="binary_accuracy", members=2, n_cv=2), LABELS),
     "seeds": (RealMLPRegressor(**FAST, n_ens=3), np.c_[RENT, AGE]),
 }
@@ -253,7 +253,7 @@ def test_exports(fitted, name, tmp_path):
     feed = {column: values[:, None] for column, values in (numbers | text).items()}
     (outputs,) = onnx_session(to_onnx(network)).run(["output"], feed)
     np.testing.assert_allclose(outputs, expected, 1e-5, 1e-5)
-    if shutil.which("gcc"):
+    if name == "numbers" and shutil.which("gcc"):
         np.testing.assert_allclose(outputs_in_c(network, tmp_path), expected, 1e-5, 1e-5)
 
 

@@ -93,6 +93,7 @@ def search_on_dask(scheduler, X, y):
         return search.fit(X, y)
 
 
+@pytest.mark.full
 def test_a_search_on_dask():
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}

@@ -145,12 +145,9 @@ def test_sample_weights_take_the_same_steps(data, solver, weights):
 @pytest.mark.parametrize(
     ("load", "options"),
     [
-        (datasets.load_breast_cancer, {"batch_size": 50}),
         (datasets.load_breast_cancer, {"solver": "sgd", "learning_rate_init": 0.05}),
-        (datasets.load_wine, {"learning_rate_init": 0.01, "alpha": 0.1, "batch_size": 20}),
         (datasets.load_iris, {"solver": "sgd", "learning_rate": "adaptive", "batch_size": 16}),
         (datasets.load_diabetes, {"batch_size": 30, "early_stopping": True}),
-        (datasets.load_diabetes, {"learning_rate_init": 0.02, "batch_size": 64}),
     ],
 )
 def test_sample_weights_end_after_the_same_epoch(load, options):

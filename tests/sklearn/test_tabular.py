@@ -70,9 +70,8 @@ def test_numbers_of_a_raw_frame(estimator):
     assert fitted.validation_score_ == min(errors)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-def test_logarithms_of_targets(estimator, tmp_path):
-    regressor = clone(estimator).set_params(target_transform="log", epochs=8)
+def test_logarithms_of_targets(tmp_path):
+    regressor = TabMRegressor(**{**TABM, "epochs": 8}, target_transform="log")
     fitted = regressor.fit(X, RENT)
     assert fitted.score(X, RENT) > 0.5
     assert fitted.validation_score_ == min(row["val_loss"] for row in fitted.history_.rows)
@@ -83,7 +82,7 @@ def test_logarithms_of_targets(estimator, tmp_path):
         clone(regressor).fit(X, RENT, X_val=X, y_val=-RENT)
 
 
-@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
 def test_same_random_state_same_bits(estimator):
     y = CLASS if is_classifier(estimator) else RENT
     first, second = (clone(estimator).set_params(epochs=2).fit(X, y) for _ in range(2))
@@ -134,7 +133,7 @@ def test_weights(given):
     assert counts.get("fair", 0) < 5
 
 
-@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[0], REGRESSORS[1]], ids=named)
 def test_rows_without_weight_are_not_held_out(estimator):
     weights = (X.index < 10).astype(float)
     y = CLASS if is_classifier(estimator) else RENT
@@ -160,11 +159,10 @@ def test_several_targets():
     assert fitted.score(X, Y) > 0.8
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-def test_several_labels(estimator, tmp_path):
+def test_several_labels(tmp_path):
     labels = pd.DataFrame({"fair": CLASS == "fair", "large": np.median(AGE) < AGE})
     y = labels.astype(int)
-    fitted = clone(estimator).set_params(epochs=2).fit(X, y)
+    fitted = TabMClassifier(**{**TABM, "epochs": 2}).fit(X, y)
     assert fitted.metric_ == "log_loss"
     p, predicted = fitted.predict_proba(X), fitted.predict(X)
     assert p.shape == predicted.shape == (len(X), 2)
@@ -173,17 +171,17 @@ def test_several_labels(estimator, tmp_path):
     assert fitted.network_.target_names == ["fair", "large"]
     np.testing.assert_array_equal(fitted.classes_, [0, 1])
     fitted.save(tmp_path / "a")
-    loaded = type(estimator).load(tmp_path / "a")
+    loaded = TabMClassifier.load(tmp_path / "a")
     np.testing.assert_array_equal(loaded.predict(X), predicted)
     np.testing.assert_array_equal(loaded.predict_proba(X), p)
     # One column means classes, even if the previous fit had labels.
     assert fitted.fit(X, CLASS).predict(X).shape == (len(X),)
-    auc = clone(estimator).set_params(metric="auc").fit(X, y.to_numpy(), X_val=X, y_val=y)
+    auc = RealMLPClassifier(**{**REALMLP, "epochs": 8}, metric="auc")
+    auc.fit(X, y.to_numpy(), X_val=X, y_val=y)
     expected = roc_auc_score(y, auc.predict_proba(X), average="macro")
     assert auc.validation_score_ == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
 @pytest.mark.parametrize(
     ("parameters", "factor", "message"),
     [
@@ -193,10 +191,10 @@ def test_several_labels(estimator, tmp_path):
         ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 with several"),
     ],
 )
-def test_settings_that_labels_do_not_support(estimator, parameters, factor, message):
+def test_settings_that_labels_do_not_support(parameters, factor, message):
     y = np.column_stack([np.arange(len(X)) % 2, factor * (np.median(AGE) < AGE)])
     with pytest.raises(ValueError, match=message):
-        clone(estimator).set_params(**parameters).fit(X, y)
+        RealMLPClassifier(**REALMLP).set_params(**parameters).fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +229,9 @@ def test_temperature_scaling(estimator, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(X), first.predict_proba(X))
 
 
-@pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+@pytest.mark.parametrize(
+    ("estimator", "quantiles"), [(REGRESSORS[0], None), (REGRESSORS[1], (0.1, 0.5, 0.9))]
+)
 def test_intervals(estimator, quantiles, tmp_path):
     regressor = clone(estimator).set_params(quantiles=quantiles, epochs=4)
     rent = RENT + RANDOM.normal(0, 30, ROWS)
@@ -393,7 +392,7 @@ def test_a_column_that_is_left_out(tmp_path):
     assert RealMLPRegressor.load(tmp_path / "a").columns == regressor.columns
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_stray_cell_is_reported_for_any_split(seed):
     spent = [*map(str, AGE[1:]), "oops"]
     frame = {"age": AGE, "spent": spent}
@@ -520,9 +519,8 @@ def test_ctrl_c_keeps_the_best_epoch_so_far():
     assert fitted.best_epoch_ in (1, 2)
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-def test_a_fit_that_fails_leaves_the_estimator_as_it_was(estimator):
-    classifier = clone(estimator).set_params(epochs=1, callbacks=[CtrlC(1)])
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was():
+    classifier = RealMLPClassifier(**BRIEF, callbacks=[CtrlC(1)])
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, CLASS)
     with pytest.raises(NotFittedError):
@@ -536,30 +534,27 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(estimator):
     np.testing.assert_array_equal(classifier.predict(X), before)
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-def test_a_metric_that_validation_rows_do_not_define(estimator):
+def test_a_metric_that_validation_rows_do_not_define():
     dear = CLASS == "dear"
-    classifier = clone(estimator).set_params(metric="auc", epochs=1)
+    classifier = RealMLPClassifier(**BRIEF, metric="auc")
     with pytest.raises(DataError, match="metric: 'auc' is not defined on these validation rows"):
         classifier.fit(X, dear, X_val=X[dear], y_val=dear[dear])
 
 
 @pytest.mark.filterwarnings("ignore:X.*values are missing")
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-def test_a_network_that_is_written_in_training_takes_raw_rows(estimator, tmp_path):
+def test_a_network_that_is_written_in_training_takes_raw_rows(tmp_path):
     path = tmp_path / "best.safetensors"
     writes = {"name": "model_checkpoint", "path": str(path), "monitor": "val_accuracy"}
-    classifier = clone(estimator).set_params(callbacks=[writes], epochs=1)
-    fitted = classifier.set_params(temperature_scaling=False).fit(X, CLASS)
+    classifier = TabMClassifier(**BRIEF_TABM, callbacks=[writes], temperature_scaling=False)
+    fitted = classifier.fit(X, CLASS)
     loaded = gpunn.load_model(path, backend="numpy")
     assert loaded.classes == ["cheap", "dear", "fair"]
     np.testing.assert_array_equal(loaded.predict(X), fitted.network_.predict(X))
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-def test_custom_early_stopping_keeps_the_best_epoch_of_the_metric(estimator):
+def test_custom_early_stopping_keeps_the_best_epoch_of_the_metric():
     stop = {"name": "early_stopping", "monitor": "loss", "patience": 100}
-    regressor = clone(estimator).set_params(callbacks=[stop], metric="mean_absolute_error")
+    regressor = RealMLPRegressor(**REALMLP, callbacks=[stop], metric="mean_absolute_error")
     regressor.set_params(learning_rate_init=0.1, epochs=40)
     regressor.fit(X[:90], RENT[:90], X_val=X[90:], y_val=RENT[90:])
     assert regressor.best_epoch_ < 40, "else both have the same best epoch"
@@ -698,14 +693,13 @@ RARE_X = RARE.normal(size=(400, 2)).round(2)
 RARE_Y = np.where(RARE.random(400) < 1 / (1 + np.exp(4 - 2 * RARE_X[:, 0])), "yes", "no")
 
 
-@pytest.mark.parametrize("kind", [RealMLPClassifier, TabMClassifier])
-def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
+def test_a_threshold_is_chosen_on_validation_rows_and_kept(tmp_path):
     options = {"epochs": 15, "metric": "log_loss", "random_state": 0, "backend": "numpy"}
     options |= {"batch_size": 32, "hidden_layer_sizes": (32,)}
     parts = RARE_X[:250], RARE_Y[:250]
     held = {"X_val": RARE_X[250:], "y_val": RARE_Y[250:]}
-    plain = kind(**options).fit(*parts, **held)
-    chosen = kind(**options, threshold_for="balanced_accuracy").fit(*parts, **held)
+    plain = TabMClassifier(**options).fit(*parts, **held)
+    chosen = TabMClassifier(**options, threshold_for="balanced_accuracy").fit(*parts, **held)
     assert plain.threshold_ == 0.5
     assert 0 < chosen.threshold_ < 0.5
     np.testing.assert_array_equal(chosen.predict_proba(RARE_X), plain.predict_proba(RARE_X))
@@ -714,8 +708,8 @@ def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
     np.testing.assert_array_equal(actual == "yes", expected)
     yes = RARE_Y[250:] == "yes"
     assert (actual[250:][yes] == "yes").mean() > (plain.predict(RARE_X)[250:][yes] == "yes").mean()
-    chosen.save(tmp_path / "a.safetensors")
-    for copied in (kind.load(tmp_path / "a.safetensors"), pickle.loads(pickle.dumps(chosen))):
+    chosen.save(tmp_path / "a")
+    for copied in (TabMClassifier.load(tmp_path / "a"), pickle.loads(pickle.dumps(chosen))):
         np.testing.assert_array_equal(copied.predict(RARE_X), actual)
         assert copied.threshold_ == chosen.threshold_
 
@@ -733,9 +727,8 @@ def test_thresholds_that_cannot_be_chosen(y, threshold_for, problem):
         RealMLPClassifier(threshold_for=threshold_for, backend="numpy").fit(RARE_X, y)
 
 
-@pytest.mark.parametrize("kind", [RealMLPClassifier, TabMClassifier])
-def test_scikit_learn_chooses_thresholds(kind):
-    classifier = kind(epochs=4, random_state=0, backend="numpy", hidden_layer_sizes=(8,))
+def test_scikit_learn_chooses_thresholds():
+    classifier = RealMLPClassifier(epochs=1, random_state=0, hidden_layer_sizes=(8,))
     tuned = TunedThresholdClassifierCV(classifier, scoring="balanced_accuracy", cv=2)
     tuned.fit(RARE_X, RARE_Y)
     chance = tuned.predict_proba(RARE_X)[:, 1]

@@ -14,14 +14,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import (
-    GridSearchCV,
-    HalvingGridSearchCV,
-    RandomizedSearchCV,
-    cross_validate,
-)
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -70,14 +64,12 @@ TOOLS = [
         GridSearchCV(mlp(early_stopping=True), GRID, cv=2),
         GridSearchCV(mlp(max_iter=9, tol=1.0, n_iter_no_change=2), RATES, cv=2, n_jobs=3),
         RandomizedSearchCV(
-            mlp(solver="sgd", learning_rate="invscaling"),
+            mlp(solver="sgd", learning_rate="invscaling", dropout=0.2),
             {"alpha": loguniform(1e-5, 1)},
             n_iter=4,
             cv=2,
             random_state=0,
         ),
-        HalvingGridSearchCV(mlp(dropout=0.2), GRID, cv=2, random_state=0, min_resources=40),
-        BaggingClassifier(mlp(), 4, random_state=np.random.RandomState(1)),
         StackingClassifier([("a", mlp()), ("b", mlp(batch_norm=True))], LogisticRegression(), cv=2),
         GridSearchCV(
             make_pipeline(StandardScaler(), BaggingClassifier(mlp(), 2, n_jobs=2, random_state=0)),
