@@ -84,12 +84,10 @@ TAILS: dict[str, tuple[float, ...]] = {
         0.7552851304157515,
     ),
 }
-"""Maps each dtype to the coefficients of `normal_tail`'s polynomial P, the highest power first.
-
-The coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where
-the remainder is smaller than rounding errors. The choice of t is from Shepherd & Laframboise 1981,
-"Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
-"""
+"""Maps each dtype to the coefficients of `normal_tail`'s polynomial P, the highest power first. The
+coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where the
+remainder is smaller than rounding errors. The choice of t is from Shepherd & Laframboise 1981,
+"Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf"."""
 
 
 def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:

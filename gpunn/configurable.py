@@ -210,7 +210,6 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 CHECKS: WeakKeyDictionary[type, list[tuple[str, Callable[[str, Any], Any]]]] = WeakKeyDictionary()
-"""The results of `_checks`, by class."""
 
 
 def _checks(cls: type) -> list[tuple[str, Callable[[str, Any], Any]]]:
@@ -242,7 +241,6 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 
 
 def is_built_in(cls: type) -> bool:
-    """Return whether a class is part of gpunn, not a custom class."""
     return cls.__module__.partition(".")[0] == "gpunn"
 
 
@@ -342,7 +340,7 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
 def check_names(
     cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
 ) -> None:
-    """The message begins with `path`, then the text `unknown` or `missing`."""
+    # The message begins with `path`, then the text `unknown` or `missing`.
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
         if name not in fields:
@@ -361,7 +359,7 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    """The path of the outermost table is ""."""
+    # The path of the outermost table is "".
     return f"{path}.{key}" if path else key
 
 
@@ -373,7 +371,6 @@ def field_names(cls: type) -> list[str]:
 
 
 NAMES: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()
-"""The result of `field_names` for each class."""
 
 
 def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
@@ -471,7 +468,7 @@ def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
 def check_choice(
     argument: str, value: Any, choices: Collection[str], noun: str | None = None
 ) -> Any:
-    """`noun` is the word for the value in the message, by default the last part of `argument`."""
+    # `noun` is the word for the value in the message, by default the last part of `argument`.
     if value not in choices:
         name = noun or argument.rpartition(".")[2]
         raise ArgumentError(

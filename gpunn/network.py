@@ -243,7 +243,7 @@ class Sequential(Described):
             vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Attributes that determine parameters or shapes can't be changed."""
+        # Attributes that determine parameters or shapes can't be changed.
         if name in FIXED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
@@ -1056,7 +1056,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """The layers get views of the parameters again."""
+        # The layers get views of the parameters again.
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))

@@ -87,7 +87,7 @@ class Workspace:
 
     @contextmanager
     def call(self, number: int | None) -> Iterator[None]:
-        """Use the buffers of this call of a layer. None means that there is only one call."""
+        """Use the buffers of call `number` of a layer. None means that there is only one call."""
         outer, self.calls = self.calls, self.calls if number is None else (*self.calls, number)
         try:
             yield

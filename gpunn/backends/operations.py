@@ -76,7 +76,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 def column_means(xp: Namespace, x: Array) -> Array:
-    """Return the columns' means; neither a large mean nor an outlier in row 0 costs many digits."""
+    """Return the columns' means. A large mean, or an outlier in row 0, costs few digits."""
     mean = x[0, :]
     for _ in range(2):  # the second time corrects rounding errors of the first one
         mean = mean + xp.mean(x - mean, axis=0)
@@ -141,7 +141,7 @@ class Trained(NamedTuple):
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return the product; if the factor is 1, it is the array `learning_rate` itself."""
+    # With the factor 1, the result is the array `learning_rate` itself.
     return learning_rate if factor == 1 else learning_rate * factor
 
 
@@ -153,8 +153,8 @@ class Fusion(NamedTuple):
     """A fused operation, its two parts, and the array that connects them.
 
     The fused operation's arguments have the same names as the arguments of its parts. If both parts
-    have an argument of the same name, the second part receives it. An argument of a part that the
-    fused operation lacks is None or the connecting array.
+    have an argument of the same name, the second part receives it. If a part has an argument that
+    the fused operation lacks, the argument is None or the connecting array.
     """
 
     name: str

@@ -65,9 +65,10 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
-        The arguments are separate arrays, which are found by their memory, or numbers of subclasses
-        of float and int, which are found by identity, because equal plain numbers may be one
-        object. The result is None if the recording uses an array by a table of addresses.
+        The arguments are separate arrays, which are found by their memory. Arguments may also be
+        numbers of subclasses of float and int. These are found by identity, because equal plain
+        numbers may be one object. The result is None if the recording uses an array by a table of
+        addresses.
         """
 
 
@@ -217,7 +218,7 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(
     trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
 ) -> list[Operation]:
-    """Composite operations of gpunn remain if `is_kept` returns True."""
+    # Composite operations of gpunn remain if `is_kept` returns True.
     result: list[Operation] = []
     for one in trace:
         if is_composite(backend, one) and not (backend.is_builtin(one) and is_kept(one)):

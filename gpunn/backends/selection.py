@@ -61,7 +61,7 @@ def settle_backend(
     threads: int | None = None,
     **options: Any,
 ) -> Backend:
-    """The configured name is checked even if another source has priority."""
+    # The configured name is checked even if another source has priority.
     if configured:
         _check_name(configured, "backend")
     return _create(*_choose(argument, configured), CudaOptions(**options), _check_threads(threads))

@@ -59,7 +59,7 @@ class Turns:
                 self._depth = depth
 
     def renew(self) -> None:
-        """A forked process has no other threads."""
+        # A forked process has no other threads.
         self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 

@@ -138,7 +138,7 @@ TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decima
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add options for reading a table; the command's function gets the dict `reading` of values."""
+    """Add options for reading a table; the command gets their values as the dict `reading`."""
 
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:

@@ -20,10 +20,8 @@ def is_part(key: str, value: object) -> bool:
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain value, or an object with a name, replaces the whole value in the recipe.
-
-    A table without a name replaces only the parameters that it contains.
-    """
+    # A plain value, or an object with a name, replaces the whole value in the recipe. A table
+    # without a name replaces only the parameters that it contains.
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
         if is_part(key, value)

@@ -160,15 +160,13 @@ KEYS = frozenset(field_names(SearchRange))
 
 
 def label(choice: Any) -> Any:
-    """In Optuna's study, a string stands for a choice that is a list or table."""
+    # In Optuna's study, a string stands for a choice that is a list or table.
     return toml_text(choice) if isinstance(choice, (list, dict)) else choice
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
-    """The keys of the table are paths such as "training.batch_size".
-
-    If a path is written without quotes, TOML reads it as nested tables.
-    """
+    # The keys of the table are paths such as "training.batch_size". If a path is written without
+    # quotes, TOML reads it as nested tables.
     space: dict[str, SearchRange] = {}
     for key, table in leaves(value):
         if key in space:

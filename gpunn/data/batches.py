@@ -76,7 +76,6 @@ class Dataset:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes that one row takes on the device."""
         inputs = int(np.prod(self.X.shape[1:])) * np.dtype(self.input_dtype).itemsize
         targets = int(np.prod(self.y.shape[1:])) * np.dtype(self.target_dtype).itemsize
         weights = sum(each is not None for each in (self.weights, self.metric_weights))
@@ -89,7 +88,7 @@ class Dataset:
         return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
     def resident(self) -> Rows:
-        """Only the first call copies the rows."""
+        # Only the first call copies the rows.
         if self._resident is None:
             weights, metric_weights = (
                 None if each is None else self.backend.from_host(each, self.dtype)

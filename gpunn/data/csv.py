@@ -242,7 +242,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        """Return None if numbers were expected and the target has text."""
+        # Return None if numbers were expected and the target has text.
         # A bytearray grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
@@ -284,7 +284,6 @@ class _Reader:
         )
 
     def _floats(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Return all cells as finite numbers, or None if a cell is not a finite number."""
         numbers = numbers_of(cells)
         if numbers is None or np.isin(numbers, self._markers.numbers).any():
             return None

@@ -168,7 +168,7 @@ def entries(folder: Path, root: Path) -> list[Path]:
 
 
 def check_name(path: Path) -> None:
-    """Predictions and runs contain the name, so it must be UTF-8."""
+    # Predictions and runs contain the name, so it must be UTF-8.
     try:
         str(path).encode()
     except UnicodeEncodeError:

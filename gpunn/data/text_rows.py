@@ -15,7 +15,7 @@ from gpunn.storage.reading import open_file
 
 @contextlib.contextmanager
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """Problems raise a DataFileError, immediately or while rows are read."""
+    # Problems raise a DataFileError, immediately or while rows are read.
     with open_file(path, DataFileError) as file:
         try:
             lines = Lines(chunks_of(file))

@@ -36,7 +36,7 @@ class Ranks:
         """Whether this process is rank 0 and runs callbacks now."""
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
-        """A copy is for a single process with the same number of shards."""
+        # A copy is for a single process with the same number of shards.
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property

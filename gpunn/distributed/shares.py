@@ -47,7 +47,10 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """One process's shards of each batch: `count` of the `shards` shards, from `first` on."""
+    """The shards of each batch that one process has.
+
+    The process has `count` of the `shards` shards, beginning with number `first`.
+    """
 
     shards: int = 1
     first: int = 0

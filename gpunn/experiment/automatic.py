@@ -117,7 +117,7 @@ class Automatic:
 
 
 def targets_of(split: Split) -> np.ndarray:
-    """Return a vector if there is one target, as estimators expect."""
+    # Estimators expect a vector if there is one target.
     y = split.targets()
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 

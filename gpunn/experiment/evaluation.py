@@ -62,14 +62,13 @@ class Evaluation(dict[str, float]):
 
 
 def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
-    """Return whether each row belongs to exactly one of several classes."""
     return loss.output_activation == "softmax" or (
         loss.output_activation == "sigmoid" and outputs == 1
     )
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """For classes of a table, add log loss and AUC."""
+    # For classes of a table, add log loss and AUC.
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
     if truth is None or not isinstance(data, TableFile):
@@ -110,7 +109,7 @@ def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
-    """Return None if the loss does not use classes."""
+    # Return None if the loss does not use classes.
     return loss.class_indices(targets_of(subset))
 
 

@@ -14,7 +14,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def warn_of_findings(config: Config, schema: Schema | None, splits: Splits) -> None:
-    """Nothing is logged if the schema may be from another table (model.start_from)."""
+    # Nothing is logged if the schema may be from another table (model.start_from).
     table, data = splits.training.source_inputs, config.data
     if schema is None or config.model.start_from is not None or not isinstance(data, TableFile):
         return

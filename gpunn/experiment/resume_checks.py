@@ -33,7 +33,8 @@ NEUTRAL = {
 """Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Facts that training changes. Instead, the backend's options of the same names are compared."""
+"""Recorded facts that training changes, so they are not compared. Instead, the backend's options of
+the same names are compared."""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""
@@ -42,14 +43,13 @@ ROUNDING = ("processor", "thread_variables")
 def check_resumable(
     folder: Path, description: Mapping[str, Any], free: Collection[str] = ()
 ) -> dict[str, Any]:
-    # A ConfigError is raised if its data, network, seed or dtype differ from `description`, except
-    # for keys in `free`.
+    # Apart from keys in `free`, data, network, seed and dtype must be the same as in `description`.
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
         for path, old, new in network_differences(earlier.get(key), description[key], key):
             if not (path.endswith("path") or path in free):  # the files may have moved
-                before = "does not set it" if old is None else f"has {old!r}"
-                after = "without it" if new is None else f"with {new!r}"
+                before = "has no such key" if old is None else f"has {old!r}"
+                after = "without this key" if new is None else f"with {new!r}"
                 raise ConfigError(
                     f"{path}: the run in {folder} {before} and cannot resume {after}; "
                     "restore the old value, or start a new run in another folder with --output"

@@ -189,7 +189,7 @@ class TableTargets:
 
 
 class TargetColumn:
-    """Each unique value of the column is parsed only once."""
+    """A target column. Each unique value is parsed only once."""
 
     def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:

@@ -99,7 +99,7 @@ class Cotangents:
 
 
 def dependent(nodes: Sequence[Node], inputs: Sequence[Node]) -> set[int]:
-    """`nodes` must be in order."""
+    # `nodes` must be in order.
     found = {id(each) for each in inputs}
     for node in nodes:
         if node.kind == "float" and any(id(each) in found for each in node.args):

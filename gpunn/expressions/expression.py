@@ -115,7 +115,7 @@ def expression_of(
 
 
 def substituted(graph: Graph, roots: Sequence[Node], replaced: Mapping[int, Node]) -> list[Node]:
-    """`replaced` maps ids of nodes to the nodes that replace them."""
+    # `replaced` maps ids of nodes to the nodes that replace them.
     made = dict(replaced)
     for node in in_order(roots):
         if id(node) not in made:

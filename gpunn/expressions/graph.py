@@ -24,8 +24,8 @@ REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that reduce each row to a number, or sum all rows."""
 
 SLICES = ("columns", "placed")
-"""Adjacent columns of an array ("columns"), or an array as columns of a wider one ("placed"). The
-wider array's other columns are undefined; `where` must not choose them."""
+"""Functions of adjacent columns. "columns" selects columns of an array. "placed" puts an array into
+a wider one, whose other columns are undefined; `where` must not choose them."""
 
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""

@@ -86,7 +86,6 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
 def is_in_loop(
     base: Node, shape: tuple[int, int] | None, domain: tuple[int, int], own: tuple[int, ...]
 ) -> bool:
-    """Return whether a loop over `domain` may also compute an argument whose domain is `own`."""
     return shape == domain == own and base.op not in REDUCTIONS
 
 

@@ -46,7 +46,7 @@ class Tracer:
         return self.input(f"variable {self._variables}", like.shape, like.kind)
 
     def kind_of(self, array: np.ndarray) -> str:
-        """Return the kind of an array's elements, if kernels can read the array."""
+        """Return the kind of an array's elements; refuse an array that kernels can't read."""
         if array.dtype != self.dtype and array.dtype != np.int64:
             self.refuse(f"an array has type {array.dtype}, but others have {self.dtype}")
         if not array.flags.c_contiguous or not array.size:
@@ -139,7 +139,7 @@ class StandIn:
         return StandIn
 
     def _require_gpunn(self, reason: str) -> None:
-        """Refuse the trace if code outside of gpunn has called the calling method."""
+        """Refuse the trace unless gpunn's own code called the method that calls this one."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back

@@ -91,7 +91,7 @@ def traced_twice(
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
-    """Call a function with a new trace; raise an error if its code keeps stand-ins."""
+    """Call a function with a new trace; raise an error if the traced code stores stand-ins."""
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

@@ -68,7 +68,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
-    """The weights of a dense layer already include the factor of its parametrization."""
+    # The weights of a dense layer already include the factor of its parametrization.
     every = model.parameters.to_host()
     for label, layer in layers_of(model):
         arrays = {name: every[f"{label}.{name}"].astype(np.float64) for name in layer.values}

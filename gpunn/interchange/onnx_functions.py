@@ -148,8 +148,8 @@ OPERATORS: dict[type, Function] = {
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""Functions of an activation f and its input z that replace the expression of f, by class.
-Subclasses of these classes are not replaced."""
+"""Maps classes of activations to functions of the activation f and its input z, which replace the
+expression of f. Subclasses keep their expressions."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),

@@ -49,7 +49,7 @@ class Graph:
         return name
 
     def element_type(self, dtype: str) -> int:
-        """The dtype "object" means text."""
+        # The dtype "object" means text.
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(

@@ -216,10 +216,8 @@ class Steps:
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""Adds a layer's steps, given the steps so far, the layer, and the variable of x.
-
-Returns the variable of y.
-"""
+"""Adds a layer's steps, given the steps so far, the layer, and the variable of x. Returns the
+variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:

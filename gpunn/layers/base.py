@@ -217,7 +217,7 @@ class Layer(Configurable):
         super().__setattr__(name, value)
 
     def __call__(self, x: Any) -> Any:
-        """In the `forward` of a `Block`, x is a stand-in for an array."""
+        # In the `forward` of a `Block`, x is a stand-in for an array.
         tracer = getattr(x, "tracer", None)
         if not isinstance(tracer, CallTracer):
             raise ArgumentTypeError(
@@ -304,7 +304,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy belongs to no network yet."""
+        # A copy belongs to no network yet.
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -548,5 +548,4 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
 class CallTracer(Protocol):
     """A trace in which layers can be called like functions."""
 
-    def call_layer(self, layer: Layer, x: Any) -> Any:
-        """Return a stand-in for the output of a layer."""
+    def call_layer(self, layer: Layer, x: Any) -> Any: ...

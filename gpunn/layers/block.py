@@ -102,7 +102,7 @@ class Block(Layer):
     """The subclass's method `forward`."""
 
     def __init_subclass__(cls) -> None:
-        """Keep the subclass's `forward` as the formula of both passes."""
+        """Store the subclass's `forward`, from which both passes are computed."""
         method = vars(cls).get("forward")
         names = list(inspect.signature(method).parameters) if method else ["self", "x"]
         if "backward" in vars(cls) or len(names) != 2 + (names[1:2] == ["xp"]):
@@ -373,10 +373,8 @@ def layers_in(name: str, value: Any) -> dict[str, Layer]:
 
 
 def as_layers(value: Any, path: str, is_layer: bool) -> Any:
-    """Configurations become layers, and lists of layers become chains.
-
-    `is_layer` is True if the field is declared to contain layers.
-    """
+    # Configurations become layers, and lists of layers become chains. `is_layer` is True if the
+    # field is declared to contain layers.
     if value is None or not (is_layer or describes_layers(value)):
         return value
     if not isinstance(value, list | tuple):

@@ -46,7 +46,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call(Step):
-    """`name` is the layer's name within the block, such as "body.dense_1"."""
+    """A call of a layer. `name` is the layer's name within the block, such as "body.dense_1"."""
 
     layer: Layer
     name: str
@@ -201,7 +201,7 @@ class FormulaTracer(Tracer):
         return node
 
     def result(self, value: Any) -> Node:
-        """Raise an error if the result has no axis of features."""
+        # Raise an error if the result has no axis of features.
         if not isinstance(value, StandIn):
             self.refuse(f"expected an array as the result; got {type(value).__name__}")
         node = self.with_rows(value, "the result")
@@ -213,7 +213,7 @@ class FormulaTracer(Tracer):
         return node
 
     def _wrong_shapes(self, function: str, *nodes: Node) -> ArgumentError:
-        """In the message, "rows" stands for the unknown number of rows."""
+        # In the message, "rows" stands for the unknown number of rows.
         shapes = [
             f"({', '.join(['rows', *map(str, each.shape[1:])])})"
             if each.shape[:1] == (self.rows,)

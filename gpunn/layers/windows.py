@@ -88,7 +88,7 @@ def pair(values: Any) -> tuple[int, int]:
 
 
 def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Rows of shape (length, channels) or (channels,) get height 1."""
+    # Rows of shape (length, channels) or (channels,) get height 1.
     if len(x.shape) == 4:
         return x
     return reshaped(layer, x, (x.shape[0], *image_of(x.shape[1:])), workspace)

@@ -131,7 +131,7 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and whether the score's row belongs to the area's class.
+        """Return the bin of each score, and whether its row belongs to the scored class.
 
         Parameters
         ----------

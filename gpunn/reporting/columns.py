@@ -151,7 +151,7 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def codes_of(schema: Schema, split: Split, dtype: str) -> Iterator[tuple[Column, np.ndarray]]:
-    """A column of several schemas is yielded once, with the codes of the first schema."""
+    # A column of several schemas is yielded once, with the codes of the first schema.
     found = set[str]()
     for each in schema.parts:
         columns = [column for column in each.columns if column.is_category]

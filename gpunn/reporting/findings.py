@@ -25,7 +25,7 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Classes:
-    """`confidence` is the probability of the predicted class."""
+    """One class per row; `confidence` is the probability of the predicted class."""
 
     names: list[str]
     truth: np.ndarray
@@ -59,7 +59,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """All arrays have the shape (rows, labels)."""
+    """Several labels per row. All arrays have the shape (rows, labels)."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -76,7 +76,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """`truth` and `predicted` have the shape (rows, outputs)."""
+    """One or several numbers per row. `truth` and `predicted` have the shape (rows, outputs)."""
 
     truth: np.ndarray
     predicted: np.ndarray

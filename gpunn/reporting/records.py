@@ -228,7 +228,7 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """None replaces NaN and infinity."""
+    # None replaces NaN and infinity.
     rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
@@ -250,7 +250,7 @@ def history(path: Path) -> list[dict[str, float | None]]:
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
-    """An incomplete last line is skipped."""
+    # An incomplete last line is skipped.
     if not path.exists():
         return []
     return [

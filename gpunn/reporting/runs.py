@@ -69,7 +69,7 @@ class Run:
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
-        """Return a column, metric or setting (of a table, its `name`), or None."""
+        """Return a column, metric or setting, or None. A table's value is its `name`."""
         for values in (self.columns, self.metrics, self.settings):
             if key in values:
                 return values[key]

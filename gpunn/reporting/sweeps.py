@@ -33,7 +33,8 @@ PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""Minimum ratio of the values of a parameter on a logarithmic axis, if its range is unknown."""
+"""If a parameter's range is unknown, and its largest value is at least this many times the
+smallest, its axis is logarithmic."""
 
 HOLLOW = "Hollow points show the best epochs of trials that did not complete."
 

@@ -233,11 +233,8 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """In a child process, call `install` first.
-
-    The main process does not call it, because it may get an estimator from a child process after
-    `uninstall`.
-    """
+    # In a child process, call `install` first. The main process does not call it, because it may
+    # get an estimator from a child process after `uninstall`.
     if not INSTALLED and parent_process() is not None:
         install(backend)
     return function(*arguments)

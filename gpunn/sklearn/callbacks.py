@@ -43,7 +43,7 @@ class DefinedMetric(Callback):
 
 
 class TrainingProgress(Callback):
-    """`rows` is the number of rows per epoch.
+    """A progress bar. `rows` is the number of rows per epoch.
 
     The remaining time is the time until `stopping` ends training if no later epoch is better.
     """

@@ -144,7 +144,7 @@ class Engine:
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """The new trainer gets the state of the old trainer, or the state in a pickle."""
+        # The new trainer gets the state of the old trainer, or the state in a pickle.
         saved = self._saved_state()
         self.set_trainer(trainer, rate)
         if saved:
@@ -166,6 +166,6 @@ class Engine:
         return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """The network is built when it is first used."""
+        # The network is built when it is first used.
         self.__init__(state["seed"])  # type: ignore[misc]
         self._saved = dict(state["left"])

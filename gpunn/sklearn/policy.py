@@ -38,7 +38,7 @@ class EstimatorPolicy(TrainingPolicy):
         weighted: bool,
         orders: list[np.ndarray] | None = None,
     ) -> None:
-        """`orders` are the orders drawn so far from `random`."""
+        # `orders` are the orders drawn so far from `random`.
         self.batch_means, self._orders = weighted, orders
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

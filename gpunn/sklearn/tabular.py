@@ -271,7 +271,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight_val: Any,
         split_by: SplitBy,
     ) -> Self:
-        """If this method raises an error, attributes may have changed."""
+        # If this method raises an error, attributes may have changed.
         table = checked_table(self, X, first=True)
         if y is None:
             raise ValueError(

@@ -29,10 +29,10 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """`kept` is None if all rows are for training.
+    """The rows for training and validation.
 
-    `held` contains the indices of the validation rows, or is None if validation rows are not in
-    `every`.
+    `kept` is None if all rows are for training. `held` contains the indices of the validation rows,
+    or is None if validation rows are not in `every`.
     """
 
     every: Rows
@@ -56,7 +56,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """`score` is the best epoch's score."""
+    """A trained network; `score` is the best epoch's score."""
 
     network: Sequential
     metric: str
@@ -80,7 +80,7 @@ class Fit:
         return self.trainer.history.stopped.startswith("interrupted")
 
     def result(self, temperature: float) -> Fitted:
-        """The result does not refer to the rows, so their memory can be freed."""
+        # The result does not refer to the rows, so their memory can be freed.
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
             trainer.model,

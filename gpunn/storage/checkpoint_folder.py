@@ -27,7 +27,7 @@ OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """`epoch` and `updates` are the numbers of epochs and updates so far."""
+    """The content of a checkpoint. `epoch` and `updates` count all epochs and updates so far."""
 
     epoch: int
     updates: int

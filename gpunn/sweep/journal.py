@@ -46,7 +46,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """Locking removes the incomplete last line that a killed process left in a journal.
+    """A lock of a journal. Locking removes an incomplete last line, which a killed process left.
 
     Otherwise the next line would be appended to the incomplete line.
     """

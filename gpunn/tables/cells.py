@@ -27,7 +27,7 @@ MAX_DIGITS = 300
 
 
 def coded(cells: Cells) -> Coded:
-    """The distinct values of an array are sorted."""
+    # The distinct values of an array are sorted.
     if isinstance(cells, Coded):
         return cells
     values, codes = np.unique(cells, return_inverse=True)

@@ -21,7 +21,7 @@ def format_of_dates(texts: Sequence[str]) -> str:
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:
-    """Return whether a first part, and a second part, is above 12; [] if a string is not a date."""
+    """Return whether a first, and a second, part is above 12; [] if a string is not a date."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []

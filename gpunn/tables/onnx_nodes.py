@@ -70,7 +70,7 @@ class Value(NDArrayOperatorsMixin):
         self.graph, self.name, self.dtype = graph, name, dtype
 
     def node(self, operator: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Any:
-        """Inputs that are not a `Value` become constants."""
+        # Inputs that are not a `Value` become constants.
         names = [
             each.name
             if isinstance(each, Value)
@@ -81,7 +81,7 @@ class Value(NDArrayOperatorsMixin):
         return Value(self.graph, name, dtype or self.dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
-        """The result is a new value, even for an in-place operation."""
+        # The result is a new value, even for an in-place operation.
         if ufunc in COMPOSED:
             return COMPOSED[ufunc](*inputs)
         dtype = "bool" if ufunc in TESTS else None
@@ -144,7 +144,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """`yes` and `no` must have the same dtype."""
+    # `yes` and `no` must have the same dtype.
     if not isinstance(yes, Value) and not isinstance(no, Value):
         yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no

@@ -32,14 +32,16 @@ SECONDS = 0.02
 """Seconds that a block should take. Ctrl-C has an effect after a block, so blocks are short."""
 
 MAX_SECONDS = 0.05
-"""If an epoch takes longer, requests train the network. Between requests, Ctrl-C has an effect."""
+"""If an epoch takes more seconds, requests train the network. Between requests, Ctrl-C has an
+effect."""
 
 MAX_BYTES = 2 << 20
 """Maximum memory of the row orders and states of a block's epochs, so that both stay in the
 cache."""
 
 MAX_EPOCH_BYTES = 8 << 20
-"""Networks that need more train by requests, since a block stores the state after each epoch."""
+"""Networks that need more memory train by requests, since a block stores the state after each
+epoch."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
@@ -71,7 +73,7 @@ class EpochBlocks:
             self._ended = True
 
     def look_again(self) -> None:
-        """A callback may have changed a setting that decides which networks share a program."""
+        # A callback may have changed a setting that decides which networks share a program.
         if self._begun is None:
             self._begin()
         elif self._shared is not None:

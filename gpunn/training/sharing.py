@@ -107,7 +107,7 @@ class SharedProgram:
         return self.program
 
     def release_rows(self) -> None:
-        """Let the session's rows go, which may need more memory than the program."""
+        """Release the session's rows, which may need more memory than the program."""
         if self._replace is not None:
             self._replace(self._stand_ins)
             self._own = self._stand_ins
@@ -125,7 +125,7 @@ class SharedPrograms:
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
     ) -> Iterator[EpochProgram | None]:
-        """The context yields None if networks of this kind can't share a program."""
+        # The context yields None if networks of this kind can't share a program.
         with self._lock:
             numbers = [n for n, (other, _) in enumerate(self._free) if other == kind]
             shared = self._free.pop(numbers[-1])[1] if numbers else None

@@ -165,7 +165,7 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph that can be destroyed before the communicator that its nodes use."""
+    """A CUDA graph, which must be destroyed before a communicator that its nodes use."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -235,7 +235,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:
-    """A wait for the whole device would make another thread's capture fail."""
+    # A wait for the whole device would make another thread's capture fail.
     with CAPTURING:
         wait(*arguments)
 
@@ -245,7 +245,7 @@ def synchronize() -> None:
 
 
 class Owner:
-    """Exists as long as an array uses its block of private memory."""
+    """Owns a block of private memory, as long as an array uses the block."""
 
 
 class PrivateMemory:

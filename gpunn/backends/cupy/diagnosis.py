@@ -66,7 +66,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """If a requirement is missing, the checks that depend on it are omitted."""
+    # If a requirement is missing, the checks that depend on it are omitted.
     checked = list(_environment())
     if any(finding.blocks for finding in checked):
         return checked

@@ -33,7 +33,7 @@ FUSIONS = {
 
 
 def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
-    """A fused operation can be fused again, with the next operation."""
+    # A fused operation can be fused again, with the next operation.
     result: list[Operation] = []
     for one in expand_composites(
         trace, backend, lambda one: lowered(one, backend, lowerings) is not None

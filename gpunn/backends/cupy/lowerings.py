@@ -131,7 +131,7 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
 
 
 def moving(setting: object) -> list[Array]:
-    """Return the array of a scheduled setting in a list; a fixed number needs no array."""
+    """Return [array] for a scheduled setting, and [] for a fixed number."""
     return [] if isinstance(setting, float) else [setting]
 
 

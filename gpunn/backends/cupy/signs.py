@@ -15,7 +15,7 @@ NVIDIA, DISPLAY = "0x10de", "0x03"
 
 
 def has_signs_of_gpu(root: Path = Path("/")) -> bool:
-    """Users without any sign of a GPU need no message about a missing GPU."""
+    # Users without any sign of a GPU need no message about a missing GPU.
     return bool(
         importlib.util.find_spec("cupy")
         or os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 @functools.cache
 def controller() -> ThreadpoolController:
-    """The first call takes some milliseconds."""
+    # The first call takes some milliseconds.
     return ThreadpoolController().select(user_api="blas")
 
 

@@ -29,11 +29,11 @@ class Environment(NamedTuple):
 
 
 MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
-"""The two flags of x86 together, and the flag FZ of ARM, which has both effects."""
+"""x86 has two flags, here combined. ARM's flag FZ has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each kind of processor, the number of the word with the flags in the floating-point
-environment, and the flags."""
+"""Maps each processor to the index of the word of the floating-point environment that has the
+flags, and to the flags."""
 
 
 class State:
@@ -45,10 +45,8 @@ class State:
 
 
 class ThreadState(threading.local):
-    """One object, because each access to a `local` takes time."""
-
     def __init__(self) -> None:
-        self.state = State()
+        self.state = State()  # one attribute, since each access to a `local` takes time
 
 
 THREAD = ThreadState()

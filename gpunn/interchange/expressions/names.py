@@ -14,7 +14,7 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Functions of equal source are stored once."""
+    """Collects the source of functions; equal functions are stored once."""
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()

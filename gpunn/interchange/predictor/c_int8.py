@@ -12,7 +12,7 @@ from gpunn.interchange.predictor.int8 import SIGNED, Int8Network
 
 
 def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
-    """The steps alternate between two buffers."""
+    # The steps alternate between two buffers.
     arrays = {"input.factors": network.factors, "input.shifts": network.shifts}
     offset = network.least - SIGNED
     for operation in network.operations:

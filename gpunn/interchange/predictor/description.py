@@ -76,7 +76,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """A column has an encoding for each part that uses it."""
+    # A column has an encoding for each part that uses it.
     columns: dict[str, dict[str, Any]] = {
         column.name: {
             "name": column.name,
@@ -100,7 +100,7 @@ def described_schema(schema: Schema) -> dict[str, Any]:
 
 
 def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
-    """The schema's numbers begin at index `start` of a row."""
+    # The schema's numbers begin at index `start` of a row.
     encodings: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

@@ -10,7 +10,7 @@ WIDTH = 100
 
 
 def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]) -> str:
-    """`kind` is the type of all arguments and of the result."""
+    # `kind` is the type of all arguments and of the result.
     arguments = [f"{each}: {kind}" for each in (*function.variables, *function.arrays)]
     head = f"def {name}({', '.join(arguments)}) -> {kind}:"
     if len(head) > WIDTH:
@@ -20,5 +20,5 @@ def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]
 
 
 def number_of(module: str) -> Callable[[float], str]:
-    """Return a function that returns a number as Python; `module` has `inf` and `nan`."""
+    """Return a function that writes a number as Python source; `module` has `inf` and `nan`."""
     return lambda value: repr(value).replace("inf", f"{module}.inf").replace("nan", f"{module}.nan")

@@ -124,7 +124,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
 def print_expressions(
     steps: Steps, source: Callable[[RowFunction, str], str], template: Template
 ) -> list[str]:
-    """The steps get the names of the returned functions."""
+    # The steps get the names of the returned functions.
     printed = Printed(source, {*template, *keyword.kwlist, *dir(builtins), *NAMES})
     steps.steps = [
         step

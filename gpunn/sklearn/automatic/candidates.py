@@ -74,7 +74,7 @@ class CandidateOrder:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}
 
     def next(self, left: float) -> CandidateKey | None:
-        """The first candidate always comes; later, None means that no time is left."""
+        # The first candidate always comes; later, None means that no time is left.
         tried = {family: len(seconds) for family, seconds in self._seconds.items()}
         total, most = sum(tried.values()), len(FAMILIES) if left == math.inf else MAX_CANDIDATES
         if total >= most or (total and left <= 0):

@@ -34,7 +34,7 @@ def row_of(
     settings: Mapping[str, Any] | None = None,
     note: str = "",
 ) -> dict[str, Any]:
-    """Unknown numbers become None, so the row can be stored as JSON."""
+    # Unknown numbers become None, so the row can be stored as JSON.
     score = error = math.nan
     if predictions is not None:
         score = float(scoring.scores(predictions).mean())

@@ -35,7 +35,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Task:
-    """With `log`, models learn the logarithms of the targets."""
+    """What models predict. With `log`, they learn the logarithms of the targets."""
 
     kind: str
     outputs: int
@@ -45,11 +45,9 @@ class Task:
 
 
 Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
-"""Returns probabilities of all classes, or numbers, for the held-out rows.
-
-The arguments are training rows, held-out rows, their schema, whether the targets are classes, and a
-seed. Each row has one target. All classes occur in the training rows.
-"""
+"""Returns probabilities of all classes, or numbers, for the held-out rows. The arguments are
+training rows, held-out rows, their schema, whether the targets are classes, and a seed. Each row
+has one target. All classes occur in the training rows."""
 
 
 def constant(
@@ -206,7 +204,7 @@ def by_column(y: np.ndarray) -> np.ndarray:
 def probabilities_of(
     model: Model, training: EncodedRows, held: EncodedRows, schema: Schema, classes: int, seed: int
 ) -> np.ndarray:
-    """A class without training rows gets a tiny probability."""
+    # A class without training rows gets a tiny probability.
     known, codes = np.unique(training.y, return_inverse=True)
     probabilities = np.full((len(held.X), classes), np.finfo(np.float64).eps)
     if len(known) == 1:

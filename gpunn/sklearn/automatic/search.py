@@ -240,7 +240,7 @@ class TabularSearch(TabularEstimator):
         }
 
     def _train_candidate(self, plan: Plan, key: CandidateKey, half: bool) -> Candidate:
-        """With `half`, only half of the time left may be used."""
+        # With `half`, only half of the time left may be used.
         folds, parameters = plan.folds, parameters_of(key, plan.seed)
         estimator = self._estimator(key.family, parameters)
         left = plan.limit.left

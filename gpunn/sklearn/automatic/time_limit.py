@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gpunn.training.callbacks import Callback
 
 REASON = "ended by the time limit"
-"""What a history gives as the reason for the end, if the time limit ended the training."""
+"""The reason in the history if the time limit ended the training."""
 
 clock = time.monotonic
 

@@ -82,7 +82,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, and two Booleans: most values are not text; all values differ."""
+        """Return remarks, whether most values are not text, and whether all values differ."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:

@@ -46,7 +46,7 @@ def formula_of(sample: Sample, target: Target) -> Finding | None:
 
 
 def finding_of(target: Target, form: str, parts: Sequence[tuple[str, float]], rows: int) -> Finding:
-    """`parts` has each column with its factor or, in a product, its exponent."""
+    # `parts` has each column with its factor or, in a product, its exponent.
     names = [repr(name) for name, _ in parts]
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     factors = np.array([factor for _, factor in parts])

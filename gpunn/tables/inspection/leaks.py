@@ -169,7 +169,6 @@ class Comparison:
         return 1 - self._error(predicted) / self._baseline()
 
     def accuracy(self, score: float) -> str:
-        """Return the percentage of correct predictions that belongs to a score."""
         return percent(1 - (1 - score) * self._baseline())
 
     def _error(self, predicted: np.ndarray) -> float:

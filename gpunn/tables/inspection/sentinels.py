@@ -63,7 +63,7 @@ def marks_in(numbers: np.ndarray) -> list[float]:
 def finding_of(
     sample: Sample, name: str, numbers: np.ndarray, found: Sequence[float], texts: Sequence[str]
 ) -> Finding:
-    """`found` contains the column's sentinels, and `texts` their spellings."""
+    # `found` contains the column's sentinels, and `texts` their spellings.
     rows = np.flatnonzero(np.isin(numbers, found))
     first = row_name(sample.table, int(rows[0]))
     options = " ".join(f"--missing {text}" for text in texts)
@@ -77,7 +77,7 @@ def finding_of(
 
 
 def low_sentinels(values: np.ndarray) -> list[float]:
-    """In a column without other negative numbers, -1, -7, -8 and -9 are also sentinels."""
+    # In a column without other negative numbers, -1, -7, -8 and -9 are also sentinels.
     negative, others = values[values < 0], values[values >= 0]
     if len(negative) and len(others) >= MIN_OTHERS and set(negative) <= ANSWERS:
         return list(negative)

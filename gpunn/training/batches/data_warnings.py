@@ -55,11 +55,11 @@ from gpunn.training.batches.epoch_cursor import EpochPlan
 PACKAGE = str(Path(__file__).parents[1])
 
 MIN_STD, LARGEST_STD = 0.1, 100.0
-"""A network learns targets without scaling if their standard deviation is within these bounds."""
+"""Without scaling, a network can learn targets whose standard deviation is within these bounds."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
-"""A network learns targets without scaling up to this absolute mean, and up to this ratio of the
-mean to the standard deviation."""
+"""Without scaling, a network can learn targets up to this absolute mean, and up to this ratio of
+the mean to the standard deviation."""
 
 LOWEST = {
     GELU: -0.171,

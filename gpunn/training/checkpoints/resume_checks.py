@@ -79,8 +79,8 @@ def check_state(
             raise ModelFileError(f"{path}: the position within the epoch is damaged: {cursor}")
         if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
-                f"{path}: was written in the middle of an epoch with the metrics "
-                f"{cursor.plan.metric_names}, but this trainer has {trainer.metric_names}"
+                f"{path}: was written in the middle of an epoch that computes the metrics "
+                f"{cursor.plan.metric_names}; this trainer computes {trainer.metric_names}"
             )
         metrics, outputs = trainer.metrics, trainer.model.output_shape[0]
         separate_weights = has_metric_weight(state, metrics, outputs)

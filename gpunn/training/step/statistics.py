@@ -26,7 +26,7 @@ def state_shapes(
 def has_metric_weight(
     state: Mapping[str, np.ndarray], metrics: Sequence[Metric], outputs: int
 ) -> bool:
-    """A checkpoint contains the metrics' weight sum only if the metrics have separate weights."""
+    # A checkpoint contains the metrics' weight sum only if the metrics have separate weights.
     shape = state_shapes(metrics, outputs, True)["statistics.totals"]
     return "statistics.totals" in state and state["statistics.totals"].shape == shape
 
@@ -177,7 +177,7 @@ class Statistics:
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
-        """Only the first vector keeps the entries of the whole batch."""
+        # Only the first vector keeps the entries of the whole batch.
         rows = vector.reshape(-1, self._length)
         rows[1:, [1, 3, 4]] = 0
         return rows.reshape(-1)

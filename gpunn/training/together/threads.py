@@ -61,7 +61,7 @@ class Threads:
 
 
 def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -> int:
-    """OMP_NUM_THREADS does not limit a device."""
+    # OMP_NUM_THREADS does not limit a device.
     defaults = {backend.parallel_fits for backend in backends}
     requested = requested_threads(threads)
     if 1 in defaults:

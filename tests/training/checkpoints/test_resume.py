@@ -256,7 +256,7 @@ def test_other_figures(path):
     killed(fit, trainer(), path, 4)
     with pytest.raises(ArgumentError, match=r"with the metrics \['loss', 'accuracy'\]"):
         fit(trainer(metrics=[]), resume_from=path)
-    with pytest.raises(ModelFileError, match="in the middle of an epoch with the metrics"):
+    with pytest.raises(ModelFileError, match="in the middle of an epoch that computes the metrics"):
         trainer(metrics=[]).load_checkpoint(path)
 
 

@@ -16,7 +16,7 @@ from gpunn.expressions import Untraceable
 
 
 class ColumnKernel:
-    """A kernel that writes matrices, and sums of further matrices over their rows.
+    """A kernel that writes matrices, and the column sums of other matrices.
 
     For each pair (array, node) in `sums`, the array gets the sum. All arrays have the same number
     of columns. Raises an `Untraceable` with the reason if one kernel can't compute all results.

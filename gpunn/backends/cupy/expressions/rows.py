@@ -61,8 +61,6 @@ template <int N> __device__ bool grid_sums(T (&v)[N], T* partials, unsigned int*
 
 
 class RowKernel:
-    """Raises an `Untraceable` with the reason if one kernel can't compute all results."""
-
     def __init__(self, name: str, writes: Sequence[Write], dtype: np.dtype) -> None:
         self._body = body = Statements(writes, dtype)
         sums = [(body.place(base_of(each.args[0]).shape), each.args[0]) for each in body.totals]
@@ -99,7 +97,7 @@ class RowKernel:
     def _source(
         self, name: str, written: Sequence[Array], lines: Sequence[str], last: Sequence[str]
     ) -> str:
-        """Return the source: `lines` run for each row; `last` run in the block that ends last."""
+        # `lines` run for each row, and `last` runs in the thread block that ends last.
         body = self._body
         thread, threads = f"blockIdx.x * {THREADS}ll + threadIdx.x", f"gridDim.x * {THREADS}ll"
         if self._by_warps:

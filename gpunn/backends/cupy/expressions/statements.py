@@ -17,7 +17,7 @@ from gpunn.typing import Array, Shape
 
 
 class Place(NamedTuple):
-    """Which element of an array a statement uses: whether it depends on the row, and its column.
+    """The element of an array that a statement uses: its column, and whether it depends on the row.
 
     `column` is an expression of the loop's column j, or empty for an array without columns.
     """
@@ -72,7 +72,7 @@ class Statements:
     # ------------------------------------------------------------------ the kernel's parameters
 
     def pointers(self, written: Sequence[Array]) -> list[str]:
-        """Return declarations of arrays: `__restrict__`, since no two arrays share memory."""
+        # No two arrays share memory, so all pointers are `__restrict__`.
         changed = set(map(id, written))
         return [
             f"{'' if id(each) in changed else 'const '}{C_TYPES[each.dtype]}* __restrict__ {name}"

@@ -34,7 +34,7 @@ class NoFusedProduct:
 
 
 FusedProduct: TypeAlias = LtProduct | NoFusedProduct
-"""Matrix products with an epilogue (bias, ReLU or bias gradient), which `cublaslt` numbers."""
+"""Matrix products with an epilogue: a bias, ReLU or bias gradient (see `cublaslt`)."""
 
 
 class SelectedProduct:

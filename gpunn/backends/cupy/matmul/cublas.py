@@ -173,7 +173,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, which CUDA graphs can contain; `reason` describes them."""
+    """Matrix products by cublasGemmEx, which CUDA graphs can contain."""
 
     capturable = True
 

@@ -29,8 +29,8 @@ IN_A_ROW, LAUNCHES = 10, 5
 LONG = 0.5
 """If a product takes more milliseconds than this, the time to launch a graph is negligible."""
 
+# The key of the library's version and the device.
 MADE_BY = "made_by"
-"""Key of the library's version and the device in the dictionary of stored algorithms."""
 
 DIFFERS = "so results may differ in rounding from those of an uninterrupted run"
 
@@ -42,7 +42,7 @@ class Heuristic:
         return plan.candidates(1)[0]
 
     def stored(self) -> dict[str, str]:
-        """The heuristic repeats its choices, so nothing is stored."""
+        # The heuristic repeats its choices, so nothing is stored.
         return {}
 
     def restore(self, stored: Mapping[str, str]) -> None: ...
