@@ -24,20 +24,20 @@ LIGHTGBM = "LightGBM"
 """Its quantiles are the bounds of intervals; its variant "conformal" moves them as gpunn does."""
 
 
-def main(name: str, path: str, model: str, variant: str, seed: int, rows: int) -> dict[str, float]:
+def main(name: str, path: str, model: str, variant: str, split: int, rows: int) -> dict[str, float]:
     import gpunn.sklearn
 
     warnings.simplefilter("ignore")
-    parts = parts_of(name, Path(path))
+    parts = parts_of(name, Path(path), split)
     (frame, targets), validation, (X, y) = parts
-    chosen = np.random.default_rng(seed).permutation(len(targets))[:rows]
+    chosen = np.random.default_rng(0).permutation(len(targets))[:rows]
     parts = parts._replace(train=(frame.iloc[chosen], targets[chosen]))
     if model == LIGHTGBM:
         parts = Parts(*((without_dates(name, frame), y) for frame, y in parts))
-        return coverage(*lightgbm_bounds(parts, variant == "conformal", seed), y)
+        return coverage(*lightgbm_bounds(parts, variant == "conformal"), y)
     classes = TABLES[name].classes
     kind = getattr(gpunn.sklearn, model + ("Classifier" if classes else "Regressor"))
-    fitted = kind(backend="numpy", random_state=seed, **VARIANTS[variant])
+    fitted = kind(backend="numpy", random_state=0, **VARIANTS[variant])
     fitted.fit(*parts.train, X_val=validation[0], y_val=validation[1])
     if classes:
         sets = fitted.predict_sets(X, coverage=SETS)
@@ -55,12 +55,12 @@ def coverage(low: np.ndarray, high: np.ndarray, y: np.ndarray) -> dict[str, floa
     return {"coverage": float(inside.mean()), "size": float((high - low).mean())}
 
 
-def lightgbm_bounds(parts: Parts, conformal: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def lightgbm_bounds(parts: Parts, conformal: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return LightGBM's bounds for the test rows, from one model for each quantile."""
     from gpunn.intervals import bounds, fit_intervals
 
     models = [
-        lightgbm(parts, False, seed, True, objective="quantile", alpha=quantile)
+        lightgbm(parts, False, 0, True, objective="quantile", alpha=quantile)
         for quantile in QUANTILES
     ]
     outputs = np.column_stack([model(parts.test[0]) for model in models])
@@ -76,11 +76,11 @@ def lightgbm_bounds(parts: Parts, conformal: bool, seed: int) -> tuple[np.ndarra
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", help="Tables, separated by commas. Default: all.")
 @click.option("--models", default=f"RealMLP,TabM,{LIGHTGBM}", help="Models, separated by commas.")
-@click.option("--seeds", type=click.IntRange(1), default=1)
+@click.option("--splits", type=click.IntRange(1), default=1, help="Random splits of the rows.")
 @click.option("--rows", type=click.IntRange(1), default=3000, help="Largest number to train on.")
 @click.option("--threads", type=click.IntRange(1), default=1)
 def command(
-    folder: Path, only: str | None, models: str, seeds: int, rows: int, threads: int
+    folder: Path, only: str | None, models: str, splits: int, rows: int, threads: int
 ) -> None:
     """Measure prediction intervals of 90 % and prediction sets of 95 % on published tables.
 
@@ -96,10 +96,10 @@ def command(
             if model == LIGHTGBM:
                 variants = [] if classes else ["quantiles", "conformal"]
             for variant in variants:
-                for seed in range(seeds):
-                    arguments = name, str(file), model, variant, seed, rows
+                for split in range(splits):
+                    arguments = name, str(file), model, variant, split, rows
                     result = in_a_process("table_coverage", arguments, threads)
                     figures = f"{100 * result['coverage']:.1f}", f"{result['size']:.3f}"
-                    lines.append([name, f"{model} {variant}".strip(), str(seed), *figures])
+                    lines.append([name, f"{model} {variant}".strip(), str(split), *figures])
                     click.echo(" | ".join(lines[-1]), err=True)
-    click.echo(table(["table", "model", "seed", "coverage, %", "width or classes"], lines))
+    click.echo(table(["table", "model", "split", "coverage, %", "width or classes"], lines))
