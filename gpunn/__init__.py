@@ -76,8 +76,8 @@ _MODULES = {
 }
 
 
-# Not in `__all__`, since `from gpunn import *` must work without scikit-learn.
-# Subpackages that need an optional package, and the name of that package.
+# Subpackages that need an optional package, and its name. They are not in `__all__`, since
+# `from gpunn import *` must work without these packages.
 _OPTIONAL = {"sklearn": "sklearn"}
 
 

@@ -94,7 +94,7 @@ class Best:
         return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
-        # Return None if no row has a finite value.
+        # None means that no row has a finite value.
         search, best = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
@@ -125,7 +125,6 @@ def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
-    # If the metric is missing, raise an ArgumentError that suggests a similar name.
     if monitor not in logs:
         hint = " without validation data"
         raise ArgumentError(f"monitor: {missing_metric(monitor, logs, hint)}")

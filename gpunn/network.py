@@ -488,8 +488,8 @@ class Sequential(Described):
     def trained_layers(self) -> int:
         """The number of layers before the loss; `TargetScaling`, for example, follows the loss.
 
-        If all layers follow the loss, as in an ensemble, the number is that of all layers, since
-        the loss then uses the network's outputs.
+        If all layers follow the loss, as in an ensemble, all layers are counted, since the loss
+        then uses the network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 

@@ -50,7 +50,7 @@ REFUSED = {
     "logging step": r"\breport points?\b",
     "package, module": r"\brooms?\b",
     "tabular model": r"\bnetworks? for tables\b",
-    "the noun again": r"\bones? of (a|its|their|your)\b",
+    "the noun again": r"\bones? of (a|its|their|your)\b|\b(that|those) of\b|\btheirs\b",
     "the thing's name": r"\bwhat (it|they) (is|are|was|were)\b",
     "manually": r"\bby hand\b",
     "immediately; together": r"\bat once\b",

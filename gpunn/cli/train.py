@@ -207,7 +207,7 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    # Return the reason if training ended early, otherwise "".
+    # The result is the reason if training ended early, otherwise "".
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing

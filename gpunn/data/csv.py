@@ -242,7 +242,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        # Return None if numbers were expected and the target has text.
+        # None means that numbers were expected, but the target has text.
         # A bytearray grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []

@@ -109,7 +109,7 @@ def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
-    # Return None if the loss does not use classes.
+    # None means that the loss does not use classes.
     return loss.class_indices(targets_of(subset))
 
 

@@ -79,7 +79,7 @@ def warn_of_changes(
     changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
     for path, old, new in changes:
         LOG.warning(
-            "%s: the run had %r and resumes with %r, so its results will differ from those of an "
+            "%s: the run had %r and resumes with %r, so its results will differ from an "
             "uninterrupted run",
             path,
             old,

@@ -201,7 +201,6 @@ class FormulaTracer(Tracer):
         return node
 
     def result(self, value: Any) -> Node:
-        # Raise an error if the result has no axis of features.
         if not isinstance(value, StandIn):
             self.refuse(f"expected an array as the result; got {type(value).__name__}")
         node = self.with_rows(value, "the result")

@@ -90,7 +90,7 @@ def has_several(y: Any) -> bool:
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    # Return int64 of shape (rows, labels).
+    # The result has the shape (rows, labels).
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)

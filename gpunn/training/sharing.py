@@ -219,7 +219,7 @@ ACTIVE = Active()
 def sharing_programs() -> Iterator[None]:
     """Return a context in which each fit uses one thread, and fits share compiled programs.
 
-    Parameters and histories are bitwise identical to those of a backend with `threads=1`. Contexts
+    A backend with `threads=1` gives bitwise identical parameters and histories. Contexts
     can be nested and overlap.
     """
     with ACTIVE.lock:

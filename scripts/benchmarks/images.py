@@ -23,7 +23,7 @@ from benchmarks import fma, machine
 from benchmarks.competitors import THREAD_VARIABLES, version
 
 SIZES, BATCH, RATE = (28, 28, 1), 128, 1e-3
-"""Images as those of MNIST, rows of a batch, and Adam's learning rate."""
+"""Size of MNIST's images, rows of a batch, and Adam's learning rate."""
 
 EPOCHS = 8
 """Epochs of a turn: so many that preparing a network to train takes a small part of it."""

@@ -46,7 +46,7 @@ DISTRIBUTIONS = (
     *("lightgbm", "lightgbm[scikit-learn]", "xgboost", "catboost", "scikit-learn"),
     *("pytabkit", "tabm"),
 )
-"""The packages of the peers. gpunn's size is that of its wheel: the subcommand `wheel`."""
+"""The packages of the peers. The subcommand `wheel` measures gpunn's wheel instead."""
 
 SMALLER_IS_BETTER = ("rmse", "log_loss", "calibration_error")
 

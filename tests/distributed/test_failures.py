@@ -218,7 +218,7 @@ def test_ranks_that_have_drifted_apart_are_found():
         this.model.parameters.values[0] += communicator.rank
         step.check_state()
         step.statistics.collect()
-        with pytest.raises(DistributedError, match="rank 1 differ from those of rank 0"):
+        with pytest.raises(DistributedError, match="rank 1 and rank 0 have different parameters"):
             step.check_equal()
 
     run_threads(2, go)

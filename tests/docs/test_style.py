@@ -1,5 +1,7 @@
 """Pages, docstrings and messages are easy to read: no refused phrase, no long sentence."""
 
+import re
+
 import pytest
 from prose import ROOT, Sentence, sentences
 
@@ -13,6 +15,18 @@ def test_every_sentence_is_plain():
         for sentence in sentences(ROOT / name for name in TEXTS)
         for objection in sentence.objections()
     ]
+    assert not refused, "\n".join(refused)
+
+
+NO_SUMMARY = re.compile(
+    r':\n +"""(`[^`]*` (is|are|has|have|maps?|must|may|can|contains?)\b|(Return )?None\b).*'
+)
+
+
+def test_docstrings_begin_with_what_a_function_or_class_is_or_does():
+    """A fact about a parameter, or about None, follows the summary or is a comment."""
+    texts = {file: file.read_text("utf-8") for file in (ROOT / "gpunn").rglob("*.py")}
+    refused = [f"{file}{match[0]}" for file in texts for match in NO_SUMMARY.finditer(texts[file])]
     assert not refused, "\n".join(refused)
 
 

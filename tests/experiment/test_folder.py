@@ -420,7 +420,7 @@ def test_other_settings_are_said(tmp_path, clock, caplog, setting, said):
     else:
         (message,) = messages
         assert message.startswith(said)
-        assert message.endswith("so its results will differ from those of an uninterrupted run")
+        assert message.endswith("so its results will differ from an uninterrupted run")
 
 
 def test_another_schedule_is_said_by_its_name(tmp_path, clock, caplog):

@@ -216,7 +216,7 @@ def test_unusable_algorithms_are_reported_and_measured_again(device, changed, ex
     assert other.algorithms() == backend.algorithms()
     (message,) = caplog.messages
     assert re.search(expected, message)
-    assert message.count("differ in rounding from those of an uninterrupted run") == 1
+    assert message.count("differ in rounding from an uninterrupted run") == 1
 
 
 PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}

@@ -1,11 +1,9 @@
 """Translate (lower) each operation to one or a few kernel launches.
 
-For each operation with a kernel, `CupyLowerings` has a lowering: the conditions on the arrays, and
-the function in `kernels` that launches the kernel. If a lowering returns None, the operation's
-definition runs on the device. A lowering returns None for custom activations, losses, metrics and
-optimizers that can't be traced, for arrays of mixed types, and if a raw kernel would receive
-strided arrays. Matrix products are computed by cuBLAS. No call waits for the device. Once scratch
-memory has its final size, no call allocates memory.
+A lowering checks the arrays, and calls the function in `kernels` that launches the kernel. If a
+custom class can't be traced, or the arrays' types or strides don't fit, the lowering returns None,
+and the operation's definition runs on the device. No call waits for the device. Once scratch memory
+has its final size, no call allocates memory.
 """
 
 from __future__ import annotations

@@ -106,5 +106,5 @@ def flushed_turn() -> Iterator[None]:
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    # Return the name from a cache, because NumPy's own look-up takes long.
+    # Cached, because NumPy's own look-up takes long.
     return dtype.name

@@ -43,7 +43,7 @@ FORMS: Mapping[str, Form] = {
     "tanh_softplus": named(f"math.tanh({SOFTPLUS})"),
     "where": Form("{1} if {0} else {2}", CHOICE, COMPARISON, COMPARISON),
 }
-"""Functions such as `real` return NaN or infinity, as NumPy does; those of `math` raise errors."""
+"""Functions such as `real` return NaN or infinity, as NumPy does; `math` raises errors instead."""
 
 LIMITS = {"maximum": Form("max({0}, {1})"), "minimum": Form("min({0}, {1})")}
 """Shorter forms of functions whose second argument is a number: `max(nan, 0.0)` is NaN."""

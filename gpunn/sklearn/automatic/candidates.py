@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """If training failed, `networks` and `predictions` (for held-out rows) are empty."""
+    """A model, and its predictions for held-out rows; both are empty if training failed."""
 
     outcome: Outcome
     networks: list[Sequential] = field(default_factory=list)

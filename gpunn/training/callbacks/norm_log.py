@@ -144,7 +144,7 @@ def trained_names(trainer: TrainerProtocol) -> list[str]:
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    # Raise an ArgumentError if arrays are missing, or if their shapes don't fit the network.
+    # Arrays in a file may be missing, or their shapes may not fit the network.
     epochs = state.get("epochs")
     if not isinstance(epochs, np.ndarray) or epochs.ndim != 1 or epochs.dtype != np.int64:
         raise ArgumentError("epochs: expected a vector of integers")

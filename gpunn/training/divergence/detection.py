@@ -38,7 +38,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    # Wait for the device; change nothing.
+    # Waits for the device, and changes nothing.
     with np.errstate(over="ignore", invalid="ignore"):
         step.check_state()
     finite_steps, state_finite = step.statistics.peek()

@@ -138,7 +138,7 @@ class DistributedStep(TrainStep):
         different = [rank for rank, each in enumerate(checksums) if each != checksums[0]]
         if different:
             raise DistributedError(
-                f"the parameters of rank {different[0]} differ from those of rank 0. Change "
+                f"rank {different[0]} and rank 0 have different parameters. Change "
                 "parameters and settings of the training on all ranks, never on only one",
                 elsewhere=not self.ranks.first,
             )

@@ -1,9 +1,8 @@
-"""A kernel that computes rows of traced arrays, such as a loss and its gradient.
+"""A kernel that computes traced results row by row, such as a loss and its gradient.
 
-The kernel computes functions of elements, and sums and maxima of each row. At the end, it computes
-sums over all elements. The kernel cannot compute functions of sums over rows. If a row has sums or
-maxima, a warp computes the row in a loop over the columns. Otherwise, each thread computes an
-element or a row.
+The results are functions of elements, sums and maxima of rows, and sums over all elements. If a row
+has sums or maxima, a warp computes the row in a loop over the columns. Otherwise, each thread
+computes an element or a row.
 """
 
 from __future__ import annotations

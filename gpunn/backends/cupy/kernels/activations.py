@@ -181,9 +181,8 @@ def backward_with_bias(
 ) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    `dropped` is the mask of a dropout that is applied to the gradient first, with the mask's
-    arguments. `scaled` are x, factors and factors_gradient of a `scale_gradient` that is done
-    afterwards.
+    `dropped` is the mask, with its arguments, of a dropout that is first applied to the gradient.
+    `scaled` are x, factors and factors_gradient of a `scale_gradient` that follows.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -280,10 +279,10 @@ def gradient_source(
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
     `statements` are C code for element k of each matrix in `loaded`. In this code, own_z[n] is, for
-    example, element k of z. They add to `sum[0]`, `sum[1]`, ..., which the kernel stores in
-    `sums`, `sums_1`, ...
-    `__launch_bounds__` limits a thread's registers. Otherwise, blocks of some kernels would need
-    more registers than a multiprocessor has, and these kernels could not be launched.
+    example, element k of z. The statements add to `sum[0]`, `sum[1]`, ..., which the kernel stores
+    in `sums`, `sums_1`, ... `__launch_bounds__` limits a thread's registers. Otherwise, blocks of
+    some kernels would need more registers than a multiprocessor has, and these kernels could not be
+    launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -35,7 +35,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return a score that is the mean over j of a term, an expression of p[j] and t[j]."""
+    """Return the score: the mean over j of `term`, an expression of p[j] and t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;

@@ -90,7 +90,7 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks share a vector; only its size matters, for equal rounding."""
+    """Return how many blocks share a vector; only its size counts, so all devices round equally."""
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 

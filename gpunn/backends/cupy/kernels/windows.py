@@ -177,7 +177,7 @@ def max_pool(op: Arguments) -> Calls:
 
 
 def max_pool_gradient(op: Arguments) -> Calls:
-    """Add each window's gradient to the gradient of the first of the window's largest numbers."""
+    """Add each window's gradient at the first pixel that has the window's largest number."""
     inputs = [op.x, op.output, op.gradient]
     return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
 

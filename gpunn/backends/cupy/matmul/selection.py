@@ -32,7 +32,7 @@ LONG = 0.5
 # The key of the library's version and the device.
 MADE_BY = "made_by"
 
-DIFFERS = "so results may differ in rounding from those of an uninterrupted run"
+DIFFERS = "so results may differ in rounding from an uninterrupted run"
 
 
 class Heuristic:

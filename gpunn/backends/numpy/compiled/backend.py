@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 WORTHWHILE = 6.0
-"""Average microseconds per operation of a trace, above which threads share each operation."""
+"""If the operations of a trace take more microseconds than this on average, threads share them."""
 
 PIECE = 1 << 17
 """Bytes of images to process together, so that they are in the cache for the next operation."""

@@ -51,7 +51,7 @@ class Extent(NamedTuple):
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
-        """Return whether both extents are the same memory, with the same part for each thread.
+        """Return whether both extents are the same memory, divided among threads in the same way.
 
         The numbers of rows may differ if the number of threads divides both of them, for example
         for images and for the images' pixels.

@@ -68,7 +68,7 @@ class Instruction:
     writes: Sequence[np.ndarray] = ()
     """Arrays that the kernel reads or writes. They must exist as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
-    """The arrays of which each thread uses some rows, in every instruction the same (`partition`).
+    """Arrays that threads divide by rows; a thread has the same rows in every instruction.
     If two instructions divide an array by rows, threads need not wait for each other between
     them."""
     early: bool = False
@@ -86,7 +86,7 @@ class Instruction:
     in_pieces: bool = False
     """Whether each thread divides its rows into pieces, and runs the kernel on each piece."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """The arguments in all repetitions of a program except the final one, if they differ. Only the
+    """Other arguments for all repetitions of a program except the final one. Only the
     final repetition has to write results that are read after the program."""
 
     @property
@@ -166,7 +166,7 @@ class Program:
                         step()
 
     def parts(self, times: int) -> list[tuple[int, ...]] | None:
-        """Return None if the program uses several threads or calls Python."""
+        # None means that the program uses several threads or calls Python.
         if self._threads > 1 or len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
         earlier = times - 1 if self._non_final is not None else 0
@@ -218,7 +218,8 @@ def places_of(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield a table's column, the number of an argument in it, and the offset in its memory.
 
-    `memories` has arrays by their numbers; `numbers` maps the ids of numbers to theirs.
+    `memories` maps numbers of arguments to arrays, and `numbers` maps ids of floats to numbers of
+    arguments.
     """
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):

@@ -18,7 +18,7 @@ from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceab
 from gpunn.typing import Shape
 
 TILE = 1024
-"""Numbers in a tile. A tile fits into the cache, but starting a step for it costs little time."""
+"""Numbers in a tile: few enough for the cache, but starting a step takes relatively little time."""
 
 FAR = 1 << 20
 """Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Their
@@ -79,7 +79,7 @@ class Loop:
         return np.array(code, np.int64)
 
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
-        """`replaced` maps ids of arrays to the arrays that replace them."""
+        # `replaced` maps ids of arrays to the arrays that replace them.
         arrays = [replaced.get(id(each), each) for each in self._arrays]
         for parts, _ in self._sums:
             arrays[parts] = np.empty_like(arrays[parts])

@@ -197,7 +197,7 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def load_else(context: Any, dtype: Any, address: Any, index: Any, count: Any, other: Any) -> Any:
-    """Return a block as `load` does, but lanes from `count` on are those of the block `other`."""
+    """Return a block as `load` does, but take lanes from `count` on from the block `other`."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

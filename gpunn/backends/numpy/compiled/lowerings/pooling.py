@@ -94,7 +94,7 @@ class Pooling(Lowerings):
 
 
 def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    """Return None if the following instruction does not compute the gradient of the ReLU."""
+    # None means that the following instruction does not compute the gradient of the ReLU.
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
     x, gradient = pooling.reads[0], pooling.writes[0]
     expected = memory_of([x, gradient])
