@@ -122,11 +122,11 @@ CASES = {
 }
 """Options of `trained`, by what they try."""
 
-CONTAINED = (
-    *("class weights", "accumulation", "ranks without rows, streamed", "not shuffled", "drop_last"),
-    *("batch norm, ranks without rows", "standardization"),
+ESSENTIAL = (
+    *("plain", "weights, accumulation, streamed", "norms of parameters"),
+    *("blocks, ranks without rows", "frozen layers, ranks without rows"),
 )
-"""Cases whose kernels and exchanges others have, too; on devices they are for the full run."""
+"""Cases with the kernels and exchanges of all; on devices the others are for the full run."""
 
 
 def on_devices(case):

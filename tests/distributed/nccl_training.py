@@ -16,13 +16,15 @@ import cupy
 import cupy.cuda.nccl
 import emulated_cuda
 import numpy as np
+import pytest
 from gpu.launches import unhurried
-from worlds import CASES, CONTAINED, decaying, deep, history, on_devices, trained, values
+from worlds import CASES, ESSENTIAL, decaying, deep, history, on_devices, trained, values
 
 from gpunn.backends import get_backend
 from gpunn.backends.cupy import branches, capture
 from gpunn.backends.cupy.nccl import Calls, stream_now
 from gpunn.distributed import communicator
+from gpunn.errors import DistributedError, MissingPackageError
 from gpunn.layers import Dense
 from gpunn.layers.base import Layer
 from gpunn.training.step import gradient_overlap
@@ -58,15 +60,13 @@ def train(name, **options):
 
 
 def parity():
-    """Train most cases, one after the other, with one communicator."""
-    for case in CASES:
-        if case not in CONTAINED:
-            train(case, **on_devices(case))
+    """Train several cases, one after the other, with one communicator."""
+    for case in ESSENTIAL:
+        train(case, **on_devices(case))
 
 
-def contained():
-    """Train the other cases."""
-    for case in CONTAINED:
+def other_cases():
+    for case in [each for each in CASES if each not in ESSENTIAL]:
         train(case, **on_devices(case))
 
 
@@ -186,20 +186,29 @@ def lost():
     train("lost")
 
 
-def one_device(world=WORLD):
-    with emulated_cuda.counters() as counts:
-        this = trained(world, backend="cupy:0")
-    save("one_device", this, counts)
+def refused(name, backend):
+    """Leave the error with which all ranks refuse to train."""
+    with pytest.raises((DistributedError, MissingPackageError)) as found:
+        trained(WORLD, backend=backend)
+    elsewhere = getattr(found.value, "elsewhere", None)
+    Path(FOLDER, f"{name}.{WORLD.rank}.txt").write_text(f"{found.value} elsewhere: {elsewhere}")
+
+
+def one_device():
+    refused("one_device", "cupy:0")
 
 
 def one_device_by_auto():
-    one_device(communicator("auto", timeout=TIMEOUT))
+    with emulated_cuda.counters() as counts:
+        this = trained(communicator("auto", timeout=TIMEOUT), backend="cupy:0")
+    save("by_auto", this, counts)
 
 
 def no_library():
-    if PLANTED:
-        cupy.cuda.nccl.available = False
-    train("no_library")
+    with pytest.MonkeyPatch.context() as patch:
+        if PLANTED:
+            patch.setattr(cupy.cuda.nccl, "available", False)
+        refused("no_library", BACKEND)
 
 
 def replaced(name, function):

@@ -39,6 +39,7 @@ def test_without_mpi4py_several_processes_are_an_error(monkeypatch):
         match=r"\(PMI_SIZE\) has started 4 processes, and mpi4py .* '\.\[mpi\]'",
     ):
         gpunn.distributed.communicator()
+    assert gpunn.distributed.communicator("none").size == 1
 
 
 def test_an_mpi_that_is_not_the_launchers_is_an_error(monkeypatch):
