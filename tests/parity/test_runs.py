@@ -1,5 +1,6 @@
 """Compare training runs on every backend with the definitions on NumPy in float64."""
 
+import itertools
 import re
 
 import devices
@@ -35,37 +36,46 @@ EVERYTHING = Run(
 )
 TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "strict")]
 BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
-MOST = re.compile(
-    "loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels|tables.*"
-    "|blocks.*|images"
-)
-"""Every loss and optimizer, and ways of feeding and weighting; only the full run uses the rest."""
+ESSENTIAL = re.compile("accumulation of 3, weighted|pixels|tables|blocks|images")
+"""Layers of each kind, and the ways of feeding and weighting."""
 
-FLOAT64 = re.compile("(loss|optimizer) .*")
-"""Runs that are trained by default only in float64, which has the smaller tolerance.
+MOST = re.compile(f"{ESSENTIAL.pattern}|accumulation of 3|(tables|blocks), frozen|.* weights")
+"""Runs of every engine; the strict library has the essential ones by default."""
 
-`test_operations` computes each loss and update in float32, too. On a device, all runs are in
-float32, with a check that no kernel computes in double precision.
+EACH = re.compile("loss .*|optimizer .*clipping")
+"""Every loss and optimizer, by default only as programs of compiled kernels.
+
+`test_operations` computes each loss and update everywhere. On the host, these runs are in float64,
+which has the smaller tolerance. On a device, all runs are in float32, with a check that no kernel
+computes in double precision.
 """
 
+SPECIAL = re.compile(
+    "loss (softmax_cross_entropy|quantiles|soft targets|of members.*)"
+    "|optimizer (adam, decay|lamb, decay|frozen layers|factors.* 0.5|moving settings).*"
+)
+"""Those with targets, rates or norms of their own kind, which other backends have, too."""
 
-LESS = ("numpy-float32", "numpy:compiled-float64", "cuda-float64")
-"""Targets for the full run, since each backend has another, and `test_operations` has these."""
+
+TYPES = {"numpy": "float64", "numpy:compiled": "float32", "cuda": "float32"}
+"""The type in which each engine is tested by default. `test_operations` has the other, and those of
+other array libraries, which run the plain definitions."""
 
 
-def marks_of(target, in_float64=False):
-    name = "-".join(target)
-    less = name in LESS and not (in_float64 and target[1] == "float64")
-    return [pytest.mark.full] if less else devices.in_which_run(name)
+def runs_by_default(target, name):
+    backend, dtype = target
+    if backend not in TYPES:
+        return target == ("strict:no_float64", "float32") and ESSENTIAL.fullmatch(name)
+    if not EACH.fullmatch(name):
+        return dtype == TYPES[backend] and MOST.fullmatch(name)
+    chosen = EACH if backend == "numpy:compiled" else SPECIAL
+    return dtype == ("float32" if devices.DEVICE else "float64") and chosen.fullmatch(name)
 
 
 def cases():
-    for name, run in RUNS.items():
-        in_float64 = FLOAT64.fullmatch(name) is not None and not devices.DEVICE
-        for target in TARGETS:
-            default = MOST.fullmatch(name) and not (in_float64 and target[1] == "float32")
-            marks = marks_of(target, in_float64) if default else [pytest.mark.full]
-            yield pytest.param(target, run, id=f"{'-'.join(target)}-{name}", marks=marks)
+    for target, (name, run) in itertools.product(TARGETS, RUNS.items()):
+        marks = () if runs_by_default(target, name) else pytest.mark.full
+        yield pytest.param(target, run, id=f"{'-'.join(target)}-{name}", marks=marks)
 
 
 REPEATED = "pairs of runs agree bitwise: repeated, resumed, streamed, reported, seen by neighbors"
@@ -73,8 +83,11 @@ MOVED = "models and checkpoints go from NumPy's backend and back"
 
 
 @pytest.fixture(
-    params=[pytest.param(target, marks=marks_of(target)) for target in TARGETS],
-    ids=lambda target: "-".join(target),
+    params=[
+        pytest.param(each, marks=() if TYPES.get(each[0]) == each[1] else pytest.mark.full)
+        for each in TARGETS
+    ],
+    ids="-".join,
 )
 def target(request):
     name, dtype = request.param
