@@ -151,6 +151,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.full  # test_claims.py has workers
 def test_auto_warns_once_among_worker_processes(tmp_path):
     script = tmp_path / "search.py"
     script.write_text(SEARCH)

@@ -79,7 +79,8 @@ def test_the_environment_is_not_part_of_a_backend(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variable", "kernels"), [("GPUNN_THREADS", ""), ("OMP_NUM_THREADS", "off")]
+    ("variable", "kernels"),
+    [("GPUNN_THREADS", ""), pytest.param("OMP_NUM_THREADS", "off", marks=pytest.mark.full)],
 )
 def test_a_worker_keeps_to_its_threads(variable, kernels):
     """A library that starts processes sets the number of threads of each."""

@@ -47,16 +47,18 @@ def objects(tmp_path_factory, target):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory, target, objects):
-    folder = tmp_path_factory.mktemp("small")
-    files.write(folder, target, *linking.link(objects))
+def built(tmp_path_factory, target):
+    folder = tmp_path_factory.mktemp("built")
+    path = library.library().path
+    for each in (path, path.with_name(f"{target.name}.json")):
+        shutil.copy(each, folder)
     return folder
 
 
 @pytest.fixture
-def packaged(monkeypatch, tmp_path, small):
+def packaged(monkeypatch, tmp_path, built):
     """A copy of the folder that replaces the package's, in a process without a loaded library."""
-    folder = shutil.copytree(small, tmp_path / "package" / "built")
+    folder = shutil.copytree(built, tmp_path / "package" / "built")
     monkeypatch.setattr(files, "PACKAGED", folder)
     monkeypatch.setenv(files.VARIABLE, str(tmp_path / "cache"))
     library.library.cache_clear()
@@ -65,13 +67,13 @@ def packaged(monkeypatch, tmp_path, small):
 
 
 @pytest.fixture
-def builds(monkeypatch, small, target):
+def builds(monkeypatch, built, target):
     made = []
 
     def copied(target):
         folder = files.writable_folder()
         made.append(folder)
-        shutil.copytree(small, folder, dirs_exist_ok=True)
+        shutil.copytree(built, folder, dirs_exist_ok=True)
         return files.read(folder, target)[0]
 
     monkeypatch.setattr("gpunn.backends.numpy.compiled.building.build", copied)
@@ -106,6 +108,7 @@ def test_a_library_is_loaded_and_runs(packaged, target):
     assert (run(loaded) == 4).all()
 
 
+@pytest.mark.full  # compiling the objects takes seconds
 def test_without_a_linker_llvm_links_in_memory(objects, tmp_path, target, monkeypatch):
     monkeypatch.setattr(linking, "linkers", list)
     path = files.write(tmp_path, target, *linking.link(objects))
@@ -136,10 +139,10 @@ def test_a_kernel_that_calls_a_missing_function_raises_an_error(tmp_path, monkey
         linking.link([tmp_path / "fill.o"])
 
 
-def test_a_library_needs_no_new_c_library(small):
+def test_a_library_needs_no_new_c_library(built):
     if sys.platform != "linux":
         pytest.skip("only glibc has versions")
-    (path,) = small.glob("*.so")
+    (path,) = built.glob("*.so")
     names = set(path.read_bytes().split(b"\0"))
     assert {name for name in names if name.startswith(b"GLIBC_")} <= {b"GLIBC_2.2.5", b"GLIBC_2.17"}
 
@@ -345,13 +348,14 @@ def test_private_groups(monkeypatch, tmp_path, name, members, primary, is_privat
 
 
 @posix_only
-def test_what_is_written_is_read_whatever_the_umask_is(packaged, target, monkeypatch, objects):
+def test_what_is_written_is_read_whatever_the_umask_is(packaged, target, monkeypatch):
     monkeypatch.setattr(files, "is_private", lambda found: False)
+    content = files.read(packaged, target)[0].read_bytes()
     shutil.rmtree(packaged)
     before = os.umask(0)
     try:
         folder = files.writable_folder()
-        files.write(folder, target, *linking.link(objects))
+        files.write(folder, target, content, ".so")
     finally:
         os.umask(before)
     assert folder == packaged
