@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
 TESTS = Path(__file__).parents[1]
 MORE = (
-    *("64-32-16-10, ReLU, SGD", "64-32-16-10, ReLU, Adam"),
+    *("one dense layer, SGD", "64-32-16-10, ReLU, SGD", "64-32-16-10, ReLU, Adam"),
     *("the same with accuracy", "the same with dropout"),
     *("LeNet-5", "two 3x3 convolutions, batch norm, ReLU"),
 )
@@ -41,7 +41,13 @@ MORE = (
 HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 
 
-@pytest.mark.parametrize("graph", [True, False], ids=["recorded", "one by one"])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        pytest.param(True, marks=pytest.mark.full, id="recorded"),
+        pytest.param(False, id="one by one"),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     "steps",
@@ -60,9 +66,7 @@ def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, gra
     proved("kinds of steps make the host wait for nothing, copy nothing and allocate nothing")
 
 
-@pytest.mark.parametrize(
-    ("frozen", "kernels", "products"), [((), 5, 8), ((0,), 4, 6), ((0, 1), 3, 4), ((1,), 5, 7)]
-)
+@pytest.mark.parametrize(("frozen", "kernels", "products"), [((0,), 4, 6), ((1,), 5, 7)])
 def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
     """Three dense layers: gradients that frozen layers do not need are not computed."""
 
@@ -86,15 +90,13 @@ def test_a_step_with_layer_norm_has_few_nodes():
     assert (counted.kernels, counted.products) == (9, 11)
 
 
-@pytest.mark.parametrize(("adapters", "kernels"), [(False, 15), (True, 19)])
-def test_a_step_of_tabm_has_few_nodes(adapters, kernels):
+def test_a_step_of_tabm_has_few_nodes():
     """Clipping, dropout, and the factors of TabM-full are parts of other kernels."""
 
     def network():
         made = [layers.Members(8)]
         for number in range(3):
-            options = {"adapters": adapters, "input_adapter": number > 0}
-            made += [layers.MemberDense(8, "relu", **options), layers.Dropout(0.1)]
+            made += [layers.MemberDense(8, "relu", input_adapter=number > 0), layers.Dropout(0.1)]
         return [*made, layers.MemberDense(1, separate=True), layers.MeanOverMembers()]
 
     steps = Steps(
@@ -102,7 +104,7 @@ def test_a_step_of_tabm_has_few_nodes(adapters, kernels):
         targets=numbers,
     )
     counted = count(steps)
-    assert (counted.kernels, counted.products) == (kernels, 12)
+    assert (counted.kernels, counted.products) == (19, 12)
 
 
 @pytest.mark.full
@@ -125,7 +127,7 @@ def test_a_predicted_time_is_the_minimum_or_that_of_a_short_launch(bytes, operat
     assert predicted == pytest.approx([1e-6 * each for each in microseconds])
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.full), "float16"])
 def test_the_host_waits_once_a_logging_step(precision):
     import emulated_cuda
 
@@ -133,7 +135,7 @@ def test_the_host_waits_once_a_logging_step(precision):
 
     X, y = np.random.default_rng(0).standard_normal((8 * BATCH, 64)), np.arange(8 * BATCH) % 10
     waits = {}
-    for every in (1, 2, 4, 8):
+    for every in (1, 4):
         backend = CupyBackend(1, matmul_precision=precision)
         model = gpunn.Sequential([Dense(10)], 64, backend, seed=0)
         trainer = gpunn.Trainer(model, "softmax_cross_entropy", log_every=every)
@@ -141,4 +143,4 @@ def test_the_host_waits_once_a_logging_step(precision):
         with emulated_cuda.counters() as counts:
             trainer.fit(X, y, epochs=1, batch_size=BATCH, progress=False)
         waits[every] = counts.copies["device_to_host"]
-    assert waits == {1: 8, 2: 4, 4: 2, 8: 1}
+    assert waits == {1: 8, 4: 2}

@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 import pytest
 from gpu_graph.products import Amended, close, operands
-from parity.operations import CASES, check
+from parity.operations import CASES, LAYOUTS, check
 
 import gpunn
 from gpunn import get_backend, layers
@@ -341,7 +341,7 @@ def test_where_shapes_are_refused_results_are_those_of_the_base(seed, algorithms
     backend = CupyBackend(0, matmul_algorithms=algorithms)
     with emulator.refusals(seed), emulator.counters() as counts:
         for case in PRODUCTS:
-            check(backend, "float32", case)
+            check(backend, "float32", case, LAYOUTS[:1])
     assert counts.fused_matmuls
     for name in ("bias", "ReLU", "bias and ReLU", "bias gradient"):
         assert f"with {name} (status 15" in backend.describe()["fused_products"]

@@ -191,13 +191,16 @@ if devices.DEVICE == "cuda":
 
 RUNS = {run.name: run for run in TABLE}
 CONTAINED = {
-    # in "changed_batch_size", "class_weights" and "early_stopping"
-    *("whole_batches_only", "weights", "validation"),
-    *("sgd", "lion", "rmsprop"),  # test_loss_scale.py has a graph with each optimizer
+    # in "changed_batch_size", "class_weights", "early_stopping" and "streamed_weights"
+    *("whole_batches_only", "weights", "validation", "streamed"),
+    *("sgd", "lion", "rmsprop"),  # test_operations.py has each optimizer
 }
 """Trainings only for the full test run, because other trainings do the same and more."""
 
-ALSO_SEVERAL = {"float64", "pixels", "r2", "classes", "class_weights"}
+ALSO_SEVERAL = {
+    *("every_layer", "float64", "images", "pixels", "r2", "classes", "class_weights"),
+    *("custom_classes", "early_stopping"),
+}
 """Runs with several updates a launch, whose replay of single updates is for the full run."""
 
 
