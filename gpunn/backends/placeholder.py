@@ -272,14 +272,23 @@ def stand_in(array: Array) -> Array:
     return match
 
 
-def actual(value: Any) -> Any:
+def actual(value: Any, operation: str = "") -> Any:
+    """Replace placeholders by their arrays; for an operation's argument, refuse other arrays."""
     if isinstance(value, Placeholder):
         return value._gpunn_array
     if isinstance(value, list | tuple):
-        items = [actual(each) for each in value]
+        items = [actual(each, operation) for each in value]
         return value._make(items) if hasattr(value, "_make") else type(value)(items)
     if isinstance(value, dict):
-        return {key: actual(each) for key, each in value.items()}
+        return {key: actual(each, operation) for key, each in value.items()}
+    if operation and isinstance(value, FunctionType | partial):
+        return bound(value)
+    if operation and hasattr(value, "shape") and not isinstance(value, np.generic):
+        # Later training steps would not compute it again.
+        refuse(
+            f"passes {operation} an array that it created; use buffers of workspace.rows or "
+            "workspace.fixed, constants of workspace.constant, parameters of self.values"
+        )
     return value
 
 
@@ -290,33 +299,22 @@ def released(value: Any) -> Any:
 def operands(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    # An array that the caller has just created is refused: later training steps would not compute
-    # it again.
     if GUARD.known is None:
         return args, kwargs
-    signature = [described(name, each) for each in (*args, *kwargs.items())]
     if GUARD.notes is not None:
+        signature = [described(each) for each in (*args, *kwargs.items())]
         line = innermost_line(walk_stack(sys._getframe()))
         GUARD.notes.append(Note(name, signature, line, GUARD.custom))
-    functions = (FunctionType, partial)
-    args = tuple(bound(each) if isinstance(each, functions) else each for each in args)
-    return actual(args), actual(kwargs)
+    return actual(args, name), actual(kwargs, name)
 
 
-def described(name: str, value: Any) -> Any:
+def described(value: Any) -> Any:
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
-        return [described(name, each) for each in value]
+        return [described(each) for each in value]
     if isinstance(value, Mapping):
-        return {key: described(name, each) for key, each in value.items()}
-    if hasattr(value, "shape") and not isinstance(value, np.generic):
-        refuse(
-            f"passes {name} an array that it created; use buffers of workspace.rows or "
-            "workspace.fixed, constants of workspace.constant, parameters of self.values"
-        )
-    if GUARD.notes is None:  # nothing is compared
-        return None
+        return {key: described(each) for key, each in value.items()}
     if isinstance(value, FunctionType | partial):
         return type(value), [described_use(each) for each in used_by(value)]
     return type(value), repr(value) if isinstance(value, PLAIN) or is_dataclass(value) else ""

@@ -300,29 +300,25 @@ class RecordingCache:
         self._made.clear()
 
 
-def fields_of(part: object, known: dict[int, object] | None = None) -> list[tuple[object, str]]:
-    known = {} if known is None else known
-    result: list[tuple[object, str]] = []
-
-    def visit(part: object) -> None:
-        if part is None or isinstance(part, (str, float, int)) or id(part) in known:
-            return
-        if is_constant(type(part)):
-            return
+def fields_of(part: object) -> list[tuple[object, str]]:
+    known: dict[int, object] = {}
+    result, pending = list[tuple[object, str]](), [part]
+    while pending:
+        part = pending.pop()
+        cls = type(part)
+        if part is None or isinstance(part, (str, float, int)) or is_constant(cls):
+            continue
+        if id(part) in known:
+            continue
         known[id(part)] = part
         if isinstance(part, list | tuple):
-            for each in part:
-                visit(each)
-            return
-        cls = type(part)
+            pending += part
+            continue
         names = field_names(cls)
-        for name in names:
-            result.append((part, name))
-            visit(getattr(part, name))
+        result += [(part, name) for name in names]
+        pending += [getattr(part, name) for name in names]
         if isinstance(part, Configurable) and known.setdefault(id(cls), part) is part:
-            result.extend(variables_of(cls))  # once for a class
+            result += variables_of(cls)  # once for a class
         others = getattr(part, "recorded_attributes", tuple[str, ...])()
-        result.extend((part, name) for name in others if name not in names)
-
-    visit(part)
+        result += [(part, name) for name in others if name not in names]
     return result

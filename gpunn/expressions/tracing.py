@@ -25,7 +25,7 @@ class Shared(threading.local):
     traces: dict[Hashable, Any] | None = None
 
 
-SHARED = Shared()
+SHARED, MISSING = Shared(), object()
 
 
 @contextmanager
@@ -44,11 +44,12 @@ def shared_traces() -> Iterator[None]:
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
     """Return `make()`. Within `shared_traces`, equal keys share one result."""
-    if SHARED.traces is None:
+    traces = SHARED.traces
+    if traces is None:
         return make()
-    if key not in SHARED.traces:
-        SHARED.traces[key] = make()
-    result: T = SHARED.traces[key]
+    result: T = traces.get(key, MISSING)
+    if result is MISSING:
+        result = traces[key] = make()
     return result
 
 

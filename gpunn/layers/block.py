@@ -100,6 +100,7 @@ class Block(Layer):
 
     _formula: ClassVar[Any] = None
     """The subclass's method `forward`."""
+    _takes_xp: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Store the subclass's `forward`, from which both passes are computed."""
@@ -111,7 +112,7 @@ class Block(Layer):
                 "backward. For a layer with both passes, derive from gpunn.layers.Layer"
             )
         if method is not None:
-            cls._formula = method
+            cls._formula, cls._takes_xp = method, len(names) == 3
             cls.forward = forward_of(method)  # type: ignore[method-assign]
         super().__init_subclass__()
 
@@ -261,13 +262,12 @@ class Block(Layer):
         cls = type(self)
         if cls._formula is None:
             raise NotImplementedError(f"{cls.__name__} must define forward(self, x)")
-        takes_xp = len(inspect.signature(cls._formula).parameters) == 3
 
         def function(xp: Any, x: Any, values: Mapping[str, Any]) -> Any:
             traced = copy.copy(self)
             vars(traced)["values"] = values
             with kept_classes([self]):
-                result = cls._formula(traced, *([xp, x] if takes_xp else [x]))
+                result = cls._formula(traced, *([xp, x] if cls._takes_xp else [x]))
             if not same(attributes_of(traced, traces.inner), before):
                 raise Untraceable("the code changes attributes")
             return result
@@ -321,21 +321,17 @@ def names_of_class(layer: Layer) -> list[str]:
 
 
 def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
-    values, known = list[Any](), dict[int, object]()
+    values = list[Any]()
     for layer in (block, *inner):
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
         if is_built_in(type(layer)):
             continue
         values += [getattr(layer, name, None) for name in names_of_class(layer)]
         values += [value_of(*pair) for pair in variables_of(type(layer))]
-    values += elements(values)
-    inner = [
-        value_of(*pair)
-        for each in values
-        if isinstance(each, Configurable) and not isinstance(each, Layer)
-        for pair in fields_of(each, known)
-    ]
-    return [*values, *inner, *elements(inner)]
+    values = elements(values)
+    objects = [x for x in values if isinstance(x, Configurable) and not isinstance(x, Layer)]
+    inner = [value_of(*pair) for pair in fields_of(objects)]
+    return [*values, *elements(inner)]
 
 
 def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashable:

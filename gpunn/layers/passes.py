@@ -157,19 +157,20 @@ class Called:
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
     # A method of a custom class is called twice, to check that both calls request the same
     # operations.
-
-    def rehearsal(call: Callable[[], Any]) -> None:
-        passed, workspace.passed = workspace.passed, ignore
-        try:
-            record(call)
-        finally:
-            workspace.passed = passed
-
-    if is_checked(owner) and is_guarded():
+    checked = is_checked(owner)
+    if checked and is_guarded():
         return call()
     with guarded(what):
-        result = call() if is_checked(owner) else repeated(call, rehearsal)
+        result = call() if checked else repeated(call, partial(rehearse, workspace))
     return released(result)
+
+
+def rehearse(workspace: Workspace, call: Callable[[], Any]) -> None:
+    passed, workspace.passed = workspace.passed, ignore
+    try:
+        record(call)
+    finally:
+        workspace.passed = passed
 
 
 def is_checked(owner: object) -> bool:
@@ -220,12 +221,9 @@ def forward_by_operations(owner: object, workspace: Workspace) -> bool:
 def by_operations(owner: object, *names: str) -> bool:
     # Methods must be marked `operations_only`. A recorded step reads properties only once, so
     # classes that define properties or `__getattr__` are excluded.
-    return all(marked(owner, name) for name in names)
-
-
-def marked(owner: object, name: str) -> bool:
-    cls = type(owner)
-    return name not in vars(owner) and once(("marked", cls, name), lambda: is_marked(cls, name))
+    cls, own = type(owner), vars(owner)
+    marked = once(("marked", cls, names), lambda: all(is_marked(cls, name) for name in names))
+    return marked and own.keys().isdisjoint(names)
 
 
 def is_marked(owner: type, name: str) -> bool:

@@ -32,12 +32,12 @@ def known_addresses() -> Iterator[None]:
 
 def address(array: np.ndarray) -> int:
     known = KNOWN.addresses
-    if known is not None and id(array) in known:
-        return known[id(array)][1]
-    found = memory.address(array)
-    if known is not None:
-        known[id(array)] = array, found
-    return found
+    if known is None:
+        return memory.address(array)
+    found = known.get(id(array))
+    if found is None:
+        found = known[id(array)] = array, memory.address(array)
+    return found[1]
 
 
 class Extent(NamedTuple):
@@ -61,9 +61,8 @@ class Extent(NamedTuple):
         return self.rows == other.rows or self.rows % threads == other.rows % threads == 0
 
 
-def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
+def extent(array: np.ndarray, divided: bool = False) -> Extent:
     begin = address(array)
-    divided = bool(by_rows) and any(array is each for each in by_rows)
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
 
 

@@ -96,11 +96,15 @@ class Instruction:
 
     @cached_property
     def read_extents(self) -> list[Extent]:
-        return [extent(each, self.by_rows) for each in self.reads]
+        return self._extents(self.reads)
 
     @cached_property
     def written_extents(self) -> list[Extent]:
-        return [extent(each, self.by_rows) for each in self.writes]
+        return self._extents(self.writes)
+
+    def _extents(self, arrays: Sequence[np.ndarray]) -> list[Extent]:
+        divided = set(map(id, self.by_rows))
+        return [extent(each, id(each) in divided) for each in arrays]
 
 
 class Program:
@@ -183,7 +187,7 @@ class Program:
         if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
         tables = [table for table in (self._steps[0], self._non_final) if table is not None]
-        memories = {k: extent(e, ()) for k, e in enumerate(arguments) if isinstance(e, np.ndarray)}
+        memories = {k: extent(e) for k, e in enumerate(arguments) if isinstance(e, np.ndarray)}
         numbers = {id(each): k for k, each in enumerate(arguments) if k not in memories}
         cells: list[Cell] = []
         for number, instruction in enumerate(self._kept):
@@ -288,7 +292,7 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
     for position, one, number, array in unread:
-        if not uses.readers_of([extent(array, one.by_rows)]):
+        if not uses.readers_of([extent(array, any(array is each for each in one.by_rows))]):
             args = [0 if i == number else each for i, each in enumerate(one.args)]
             result[position] = replace(one, non_final=args)
     return result

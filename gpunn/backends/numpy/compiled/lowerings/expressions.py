@@ -59,7 +59,7 @@ class Expressions(Lowerings):
         if out.dtype not in (np.float32, np.float64):
             return None
         is_copy = same_kind(values, out) and values.shape == out.shape and out.size
-        if is_copy and out.ndim > 1 and not extent(values, ()).meets(extent(out, ())):
+        if is_copy and out.ndim > 1 and not extent(values).meets(extent(out)):
             rows, columns = len(out), out[0].size
             args = [values, 0, columns, out, 0, columns, rows, columns]
             return [Instruction("copy_columns", args, [values], [out], [values, out])]
@@ -85,7 +85,7 @@ class Expressions(Lowerings):
 
 def are_separate(arrays: Sequence[np.ndarray], dtype: np.dtype) -> bool:
     """Return whether the kernel can read all arrays, and no two different arrays share memory."""
-    used = sorted({(extent(each, ()), each.shape) for each in arrays})
+    used = sorted({(extent(each), each.shape) for each in arrays})
     return all(
         each.dtype in (dtype, np.int64) and each.flags.c_contiguous and each.size for each in arrays
     ) and all(one.end <= other.begin for (one, _), (other, _) in pairwise(used))
