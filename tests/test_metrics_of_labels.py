@@ -39,11 +39,10 @@ def test_auc_is_the_mean_over_labels(host_backend, labels):
     assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("labels", [2, 5])
-def test_auc_on_each_engine(backend, labels):
-    p, t, w = (array.astype(np.float32) for array in example(labels=labels))
-    metric = for_loss(metrics.AUC(), BinaryCrossEntropy(), labels)
-    summary = backend.zeros((metric.size(labels),), "float32")
+def test_auc_on_each_engine(backend):
+    p, t, w = (array.astype(np.float32) for array in example())
+    metric = for_loss(metrics.AUC(), BinaryCrossEntropy(), LABELS)
+    summary = backend.zeros((metric.size(LABELS),), "float32")
     arrays = [backend.from_host(array) for array in (p, t, w)]
     backend.metric(metric, *arrays, summary)
     expected = reference.roc_auc_score(t, p, average="macro", sample_weight=w)

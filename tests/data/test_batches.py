@@ -39,8 +39,8 @@ BACKENDS = [
 
 
 @pytest.mark.parametrize("make", BACKENDS)
-@pytest.mark.parametrize("targets", ["labels", "numbers"])
 @given(
+    targets=st.sampled_from(["labels", "numbers"]),
     rows=st.integers(1, 40),
     batch_size=st.integers(1, 12),
     piece_rows=st.integers(1, 20),

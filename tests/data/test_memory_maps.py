@@ -25,22 +25,22 @@ VIEWS = {
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("chosen", CHOICES, ids=str)
-def test_rows_of_a_map_are_those_of_the_array(mapped, mode, view, chosen):
+def test_rows_of_a_map_are_those_of_the_array(mapped, mode, view):
     array = np.random.default_rng(0).random((64, 5))
-    rows = rows_of(mapped(array, mode)[VIEWS[view]], chosen)
-    np.testing.assert_array_equal(rows, array[VIEWS[view]][chosen])
-    assert isinstance(chosen, slice) or not isinstance(rows, np.memmap)
+    everything = mapped(array, mode)[VIEWS[view]]
+    for chosen in CHOICES:
+        rows = rows_of(everything, chosen)
+        np.testing.assert_array_equal(rows, array[VIEWS[view]][chosen])
+        assert isinstance(chosen, slice) or not isinstance(rows, np.memmap)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (7, 0), (1,), (7,), (7, 1), (7, 3), (7, 2, 3)])
 @pytest.mark.parametrize(
     "dtype", ["?", "u1", "i1", "<i2", ">i2", "<i8", ">i8", "<u8", "<f2", ">f2", "<f4", ">f4", ">f8"]
 )
-def test_rows_of_maps_of_any_type_and_shape(mapped, dtype, shape, order):
+def test_rows_of_maps_of_any_type_and_shape(mapped, dtype, shape):
     array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
-    everything = mapped(np.asarray(array, order=order))
+    everything = mapped(np.asarray(array, order="F" if dtype[-1] in "2?" else "C"))
     for view in (np.s_[:], np.s_[1:], np.s_[::-1], np.s_[::2]):
         expected = array[view]
         backwards = np.arange(len(expected))[::-1]

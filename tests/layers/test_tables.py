@@ -258,11 +258,11 @@ def trained(network, backend):
     outputs = model.output_shape[0]
     targets = np.sin(X[:, :1] + X[:, 5:]) * np.ones(outputs)
     trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.AdamW(0.01))
-    trainer.fit(X, targets, epochs=4, batch_size=16, progress=False)
+    trainer.fit(X, targets, epochs=2, batch_size=16, progress=False)
     return trainer
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["realmlp", "tabm mini", "tabm packed"])
 def test_networks_learn_and_repeat_to_the_bit(backend, network):
     first, second = trained(network, backend), trained(network, backend)
     assert first.history["loss"][-1] < first.history["loss"][0]

@@ -145,7 +145,7 @@ def climbing():
     return trainer(lambda: SGD(3.0))
 
 
-@pytest.mark.parametrize("at", range(1, 16, 2))
+@pytest.mark.parametrize("at", [1, 5, 10, 15])
 def test_early_stopping_goes_on(at, tmp_path):
     stoppings = []
 
