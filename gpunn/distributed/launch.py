@@ -85,8 +85,8 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         )
     from gpunn.distributed.mpi import started_mpi
 
-    several = f", of the {expected} that {launcher} has started," if launcher else ""
-    MPI = started_mpi(timeout, f"start of MPI; a process{several} may have ended before")
+    one = f"one of the {expected} processes of {launcher}" if launcher else "a process"
+    MPI = started_mpi(timeout, f"start of MPI; {one} may have ended before")
     world = MPI.COMM_WORLD
     if world.Get_size() != expected and launcher:
         library = MPI.Get_library_version().splitlines()[0].strip()

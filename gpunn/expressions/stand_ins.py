@@ -134,7 +134,7 @@ class StandIn:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """The class, only for `isinstance` in gpunn; other code would expect an array's class."""
+        # `isinstance` in gpunn needs the class; other code would expect an array's class.
         self._require_gpunn("the class of an array is not supported")
         return StandIn
 

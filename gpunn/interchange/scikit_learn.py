@@ -28,10 +28,10 @@ NAMES: dict[type[Activation], str] = {
     Sigmoid: "logistic",
     Tanh: "tanh",
 }
-"""scikit-learn's name of each activation class of gpunn."""
+"""Maps gpunn's classes of activations to scikit-learn's names."""
 
 OUTPUTS = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity"}
-"""gpunn's name of each output activation of scikit-learn."""
+"""Maps scikit-learn's names of output activations to gpunn's names."""
 
 TASKS = ("classes", "labels", "numbers")
 

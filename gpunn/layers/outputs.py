@@ -276,7 +276,7 @@ class MeanOverMembers(OutputLayer):
     def advice(self, output_activation: str) -> str:
         if output_activation in COMBINATIONS:
             return f"set of={output_activation!r}"
-        return "members support only losses for numbers and losses for classes"
+        return "members support only losses whose targets are numbers or classes"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 2:

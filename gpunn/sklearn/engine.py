@@ -28,8 +28,8 @@ MAX_UNUSED = 16
 class Unused(threading.local):
     """Objects that later fits of this thread can use.
 
-    `networks`, None outside of `reused_networks`, has networks by their settings, and row orders by
-    the state of their generator.
+    `networks` maps settings to networks, and states of generators to row orders. Outside of
+    `reused_networks`, it is None.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None

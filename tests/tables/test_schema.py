@@ -132,7 +132,9 @@ def test_more_categories_than_the_type_can_number(monkeypatch):
     monkeypatch.setitem(Schema.encode.__globals__["LARGEST_CODE"], "float32", 2)
     schema = Schema.fit({"x": list("abc")})
     assert schema.encode({"x": ["c"]}, "float64").tolist() == [[3]]
-    with pytest.raises(DataError, match="'x' has 3 categories, more than float32 can number"):
+    with pytest.raises(
+        DataError, match="'x' has 3 categories, too many for exact codes in float32"
+    ):
         schema.encode({"x": ["c"]})
 
 

@@ -114,7 +114,7 @@ class Subset:
         return replace(self, indices=rows)
 
     def check_again(self, builder: DatasetBuilder) -> None:
-        """Raise a DataError unless the targets have the format for another loss or metrics."""
+        """Raise a DataError if the builder's loss needs the targets in another format."""
         if not np.array_equal(builder.check_targets(self.dataset.y), self.dataset.y):
             raise DataError(
                 f"loss: a callback has set {builder.loss.name}, which needs the targets in another "
