@@ -485,13 +485,16 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return training, Subset(source), lambda o: self._score_of(o, y_val, w_val)
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        check_is_fitted(self)
+        # scikit-learn's checks take longer than predicting some rows. Without names of columns,
+        # they only look for a matrix of finite floats.
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
         X = to_host(X)
-        X = validate_data(
-            self, X, accept_sparse=["csr", "csc"], reset=False, skip_check_array=is_checked(X)
-        )
+        named = hasattr(self, "feature_names_in_")
+        if named or not is_checked(X) or X.shape[1] != self.n_features_in_:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
