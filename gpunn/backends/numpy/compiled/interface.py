@@ -62,9 +62,8 @@ OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 
 EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("copy", "negative", "abs", "sqrt", "exp", "expm1", "log", "log1p"), 1),
-    **dict.fromkeys(
-        ("tanh", "sigmoid", "softplus", "tanh_softplus", "sin", "cos", "floor", "round", "sign"), 1
-    ),
+    **dict.fromkeys(("tanh", "sigmoid", "softplus", "tanh_softplus", "sin", "cos"), 1),
+    **dict.fromkeys(("floor", "round", "sign", "inverse"), 1),
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum"), 2),
     **dict.fromkeys(("greater", "at_least", "equal"), 2),
     **dict.fromkeys(("where", "multiply_add", "multiply_subtract", "subtract_product"), 3),

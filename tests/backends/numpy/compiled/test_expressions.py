@@ -1,5 +1,6 @@
 """Test that instructions of traced definitions compute what the definitions compute in NumPy."""
 
+import math
 from itertools import cycle
 
 import array_api_compat.numpy as xp
@@ -199,18 +200,58 @@ def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
     assert {one.args[10] for one in steps if divide in one.args[0][:, 0]} == divided
 
 
-@TYPES
-def test_rows_are_divided_by_the_largest_and_smallest_numbers(dtype):
-    def definition(backend, x, divisor, out):
+def extreme(dtype):
+    largest, tiny = np.finfo(dtype).max, np.finfo(dtype).tiny
+    finite = [largest, -largest / 3, 1.5 / tiny, 0.9 / tiny, 4 * tiny, -1.0]
+    return [*finite, np.inf, -np.inf, np.nan, 0.0, -0.0]
+
+
+def quotients(x, divisor, dtype, **options):
+    """Compare x / divisor, and a longer formula, with NumPy's; the divisor is computed."""
+
+    def definition(backend, x, divisor, out, other):
+        divisor = 2 * divisor
         out[...] = x / divisor
+        other[...] = backend.xp.abs(x * 0.5) / divisor * 0.25 - 1
+
+    numbers = {"x": x, "divisor": divisor / np.asarray(2, dtype)}
+    results = {"out": np.empty_like(x), "other": np.empty_like(x)}
+    compare(definition, Arguments(**numbers, **results), dtype, **options)
+
+
+@TYPES
+@pytest.mark.parametrize("shape", [(11, 1), (11,)])
+def test_rows_and_columns_are_divided_by_extreme_numbers(shape, dtype):
+    divisor = np.reshape(np.array(extreme(dtype)[: math.prod(shape)], dtype), shape)
+    x = np.linspace(0.5, 0.99, 121, dtype=dtype).reshape(11, 11)
+    x *= np.where(np.isfinite(divisor) & (divisor != 0), divisor, 1)
+    quotients(x, divisor, dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("shape", [(3000,), (6, 40)])
+def test_arrays_are_divided_by_extreme_numbers(shape, number, dtype):
+    divisor = np.array(extreme(dtype)[number : number + 1], dtype)
+    x = np.linspace(0.5, 0.99, math.prod(shape), dtype=dtype).reshape(shape)
+    x *= divisor if np.isfinite(divisor) and divisor else 1
+    quotients(x, divisor, dtype)
+
+
+@TYPES
+def test_later_loops_treat_subnormals_as_zero(dtype):
+    """The inverse of a large divisor is subnormal, but only its own loop may compute with it."""
+
+    def definition(backend, x, divisor, out, tiny, smaller):
+        out[...] = x / (2 * divisor)
+        smaller[...] = tiny * 0.25
 
     limits = np.finfo(dtype)
-    numbers = [limits.max, -limits.max / 3, np.inf, limits.tiny, -1.0]
-    divisor = np.array(numbers, dtype)[:, None]
-    x = np.linspace(1, 2, 20, dtype=dtype) * np.array([[0.5], [0.1], [1], [3], [2]], dtype)
-    x *= np.where(np.isfinite(divisor), divisor, 1)
-    x[3, 0] = 0
-    compare(definition, Arguments(x=x, divisor=divisor, out=np.empty_like(x)), dtype)
+    x, divisor = np.full(9, limits.max, dtype), np.array([limits.max / 2], dtype)
+    tiny, smaller = np.full(5, limits.tiny, dtype), np.ones(5, dtype)
+    numbers = {"x": x, "divisor": divisor, "out": np.zeros_like(x)}
+    compare(definition, Arguments(**numbers, tiny=tiny, smaller=smaller), dtype, threads=1)
+    assert not np.any(smaller)
 
 
 @TYPES

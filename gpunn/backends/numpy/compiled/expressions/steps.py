@@ -92,7 +92,10 @@ def exact_nodes(nodes: Sequence[Node]) -> set[int]:
 
 
 def with_inverses(steps: Sequence[Step]) -> list[Step]:
-    """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead."""
+    """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead.
+
+    If x is large, 1 / x is subnormal, so the kernel then computes with subnormal numbers.
+    """
     exact = exact_nodes([step.node for step in steps])
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
@@ -101,12 +104,12 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
         is_exact = id(step.node) in exact
         if step.function == "divide" and id(step.args[1]) in known and not is_exact:
             a, x = step.args
-            inverse = inverses.setdefault(id(x), Node("divide", (ONE, x), x.shape, "float"))
+            inverse = inverses.setdefault(id(x), Node("inverse", (x,), x.shape, "float"))
             step = replace(step, function="multiply", args=(a, inverse))
         others.append(step)
     return [
         *numbers,
-        *(Step(each, "divide", each.args, True) for each in inverses.values()),
+        *(Step(each, each.op, each.args, True) for each in inverses.values()),
         *others,
     ]
 

@@ -43,7 +43,13 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
-from gpunn.backends.numpy.compiled.kernels.pointers import integers, pointer
+from gpunn.backends.numpy.compiled.kernels.pointers import (
+    FLUSHING,
+    flush_subnormals,
+    integers,
+    pointer,
+    set_float_flags,
+)
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
 
@@ -98,6 +104,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "floor": lambda a: a.call("floor"),
     "round": rint,
     "sign": sign,
+    "inverse": lambda a: 1 / a,
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
@@ -123,6 +130,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "subtract_by_root": lambda a, b, c, d, e: e - divide_product_by_root(a, b, c, d),
 }
 
+INVERSE = [*EXPRESSION_FUNCTIONS].index("inverse")
 
 BY_VECTOR = (
     *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
@@ -238,6 +246,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     places = memory + thread * memory_bytes
     lanes = block_size(dtype)
     begin, end = partition(rows, multiple, thread, threads)
+    keeps_subnormals = False
     for top in range(begin, max(end, begin + 1), tile):
         many = min(tile, end - top)
         blocks, left = many * columns // lanes, many * columns % lanes
@@ -262,6 +271,11 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             (result,) = integers(pointer(args, places + out), 0, 1)
             (x,) = integers(pointer(args, places + operand), 0, 1)
             if function < ROW_SUM:
+                if function == INVERSE:
+                    inverse = largest_of(block_of(dtype, 1) / load(dtype, x, 0, lanes))
+                    if inverse == 0:  # it is subnormal, but products with it may be normal
+                        set_float_flags(flush_subnormals() & ~FLUSHING)
+                        keeps_subnormals = True
                 whole = left == 0 or k < once
                 table, first, stop = places, 0, 1 if k < once else blocks
                 for _ in range(1 if whole else 2):
@@ -288,3 +302,5 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         results[top + r] = extreme_of_row(
                             dtype, x, r * columns, columns, function == ROW_MAXIMUM
                         )
+    if keeps_subnormals:
+        flush_subnormals()
