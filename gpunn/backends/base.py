@@ -306,20 +306,22 @@ class Backend(Operations):
 
     # ------------------------------------------------------------------------------ recording
 
-    def permutation(self, seed: int, epoch: int, rows: int) -> HostArray:
-        """Return the result of `gpunn.randomness.permutation`, an array on the host.
+    def row_orders(self, seed: int, epochs: range, rows: int) -> HostArray:
+        """Return the results of `gpunn.randomness.permutation` for some epochs, on the host.
 
         Parameters
         ----------
-        seed, epoch, rows : int
-            The arguments of `gpunn.randomness.permutation`.
+        seed, rows : int
+            Arguments of `gpunn.randomness.permutation`.
+        epochs : range
+            Numbers of the epochs, at least one.
 
         Returns
         -------
-        ndarray of int64, shape (rows,)
+        ndarray of int64, shape (epochs, rows)
             Row numbers.
         """
-        return permutation(seed, epoch, rows)
+        return np.stack([permutation(seed, epoch, rows) for epoch in epochs])
 
     @property
     def joins_recordings(self) -> bool:

@@ -51,7 +51,10 @@ class EstimatorPolicy(TrainingPolicy):
         if self._convergence.early_stopping:
             self.best = trainer.snapshot()  # until an epoch has the best score
 
-    def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
+    def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
+        return np.stack([self._order(rows) for _ in range(epochs)])
+
+    def _order(self, rows: int) -> np.ndarray:
         drawn, self._drawn = self._drawn, self._drawn + 1
         if self._orders is None:
             return self._shuffle(rows)

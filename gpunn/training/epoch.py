@@ -102,7 +102,7 @@ class EpochByRequests:
         session, progress = self.session, self.progress
         plan = session.plan
         with session.memory:
-            order, settings = session.next_order(), session.next_settings()
+            orders, settings = session.next_orders(), session.next_settings()
         augmentation = session.augmentation
         if augmentation is not None:
             augmentation.epoch = progress.epoch
@@ -117,6 +117,7 @@ class EpochByRequests:
         step, training = session.step, session.training
         if isinstance(training, BatchStream):
             return BatchFeed(step, training, progress.epoch, settings, augmentation), bar
+        order = None if orders is None else orders[0]
         return Feed(step, training, order, settings, augmentation), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:

@@ -129,7 +129,7 @@ class EpochBlocks:
         # future epochs must be known.
         session, ranks = self.session, self.session.ranks
         rows, policy = (session.training, session.validation), type(self.trainer.policy)
-        own_order = policy.order is not TrainingPolicy.order
+        own_order = policy.orders is not TrainingPolicy.orders
         return (
             session.step.ops.joins_recordings
             and ranks.alone
@@ -199,59 +199,54 @@ class EpochBlocks:
         try:
             results = program.logs(epochs)
         except Exception:
-            results = [{}]  # training by requests finds the epoch in which a metric fails
-        for epoch, logs in enumerate(results):
-            if not logs:  # training by requests finds the cause
-                restore(state, program.state_after(epoch - 1) if epoch else before)
-                self.trainer.policy.undo_orders(epochs - epoch)
-                self._ended = True
-                return
-            if observed or (shared and epoch + 1 == epochs):
-                restore(state, program.state_after(epoch))
-            progress.updates += session.plan.updates
-            try:
-                end_epoch(self._completed(program, epoch, logs, settings[epoch]))
-            except BaseException:
-                if epoch + 1 < epochs:
-                    restore(state, program.state_after(epoch))
-                    self.trainer.policy.undo_orders(epochs - epoch - 1)
-                raise
-            if epoch + 1 < epochs and (
-                progress.stop_reason
-                or (changing and not np.array_equal(session.next_settings(), settings[epoch + 1]))
-            ):
-                restore(state, program.state_after(epoch))
-                self.trainer.policy.undo_orders(epochs - epoch - 1)
-                self._limit = max(1, self._limit // 2)
-                return
-        self._limit *= 2
+            results = []  # training by requests finds the epoch in which a metric fails
+        done = 0
+        try:
+            for done, logs in enumerate(results, 1):
+                if observed or (shared and done == epochs):
+                    restore(state, program.state_after(done - 1))
+                progress.updates += session.plan.updates
+                end_epoch(self._completed(program, done - 1, logs, settings[done - 1]))
+                if progress.stop_reason or done == epochs:
+                    break
+                if changing and not np.array_equal(session.next_settings(), settings[done]):
+                    break
+            else:
+                self._ended = True  # training by requests finds the cause
+        finally:
+            if done < epochs:
+                restore(state, program.state_after(done - 1) if done else before)
+                self.trainer.policy.undo_orders(epochs - done)
+        self._limit = self._limit * 2 if done == epochs else max(1, self._limit // 2)
 
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
-        session, progress, training = self.session, self.trainer.progress, self.session.training
+        session, training = self.session, self.session.training
         assert isinstance(training, Subset)
+        settings = self._next_settings(epochs)
         self.trainer.policy.mark_orders()
-        orders: list[np.ndarray | None] = []
+        orders, visited = session.next_orders(len(settings)), session.plan.visited
+        if orders is None:
+            orders = np.tile(np.arange(visited), (len(settings), 1))
+        orders = orders[:, : visited * session.plan.members]
+        if training.indices is not None:
+            orders = training.indices[orders]
+        program.load(orders, np.concatenate(settings), self._held)
+        return settings
+
+    def _next_settings(self, epochs: int) -> list[np.ndarray]:
+        session, progress = self.session, self.trainer.progress
+        if session.same_settings:
+            return [session.next_settings()] * epochs
         settings: list[np.ndarray] = []
-        first, constant = progress.epoch, session.same_settings
+        first = progress.epoch
         try:
             for progress.epoch in range(first, first + epochs):  # rules read `progress.epoch`
-                try:
-                    known = constant and settings
-                    settings.append(settings[0] if known else session.next_settings())
-                except Exception:
-                    if not settings:
-                        raise
-                    break  # raised again when this epoch begins
-                orders.append(session.next_order())
+                settings.append(session.next_settings())
+        except Exception:
+            if not settings:
+                raise  # otherwise raised again when this epoch begins
         finally:
             progress.epoch = first
-        visited = session.plan.visited * session.plan.members
-        order = np.concatenate(
-            [np.arange(visited) if each is None else each[:visited] for each in orders]
-        )
-        if training.indices is not None:
-            order = training.indices[order]
-        program.load(order, np.concatenate(settings), self._held)
         return settings
 
     @cached_property

@@ -53,7 +53,7 @@ class Log:
         self.tables.append()
         self._ops.fill(self._statistics.vector, 0.0)
 
-    def results(self, epochs: int) -> tuple[list[dict[str, float]], np.ndarray]:
+    def results(self, epochs: int) -> tuple[dict[str, list[float]], np.ndarray]:
         rows = self.tables.rows[0]
         shape = epochs, len(self.counts), rows.shape[1]
         return self._statistics.of_epochs(rows[: shape[0] * shape[1]].reshape(shape))
@@ -82,7 +82,9 @@ class EpochProgram:
         self.held = 0 if session.validation is None else session.validation.rows
         self.order, self.held_order = orders
         self.state = state_arrays(step)
-        self._states = Tables(step, [array[None, :] for array in self.state], epochs)
+        self._numbers = [array for array in self.state if array.dtype == self.state[0].dtype]
+        self._sums = ops.zeros((1, len(self._numbers)), step.model.dtype)
+        self._states = Tables(step, [*(array[None, :] for array in self.state), self._sums], epochs)
         self._log = Log(step, plan.updates, every, epochs)
         self._held_log = self._outputs = None
         if passes is not None:
@@ -128,7 +130,12 @@ class EpochProgram:
         yield from self._logged(
             self.step.recorded_update, self.plan.visited, self.plan.rows_per_update, self._log
         )
-        yield self._once("states", self._states.append), 1
+        yield self._once("states", self._append_state), 1
+
+    def _append_state(self) -> None:
+        for index, array in enumerate(self._numbers):
+            self._ops.sum(array, self._sums[0, index : index + 1])
+        self._states.append()
 
     def _validation(self) -> Iterator[RepeatedCall]:
         passes, log = self.passes, self._held_log
@@ -168,9 +175,10 @@ class EpochProgram:
 
     # --------------------------------------------------------------------------------- running
 
-    def load(self, order: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
+    def load(self, orders: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
+        """Load the rows of each epoch, shape (epochs, rows), and the settings of all updates."""
         ops = self._ops
-        ops.copy_from_host(order, self.order[: len(order)])
+        ops.copy_from_host(orders, self.order[: orders.size].reshape(orders.shape))
         self.step.load_settings(settings)
         if not np.array_equal(held, self._held):
             self._held = held
@@ -200,23 +208,27 @@ class EpochProgram:
         self._program(epochs * self._parts)
 
     def state_after(self, epoch: int) -> list[Array]:
-        return [table[epoch] for table in self._states.rows]
+        return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return each epoch's loss and metrics: {} if one is not finite, or all weights are 0."""
-        logs, finite = self._log.results(epochs)
-        sound = (finite == self.plan.updates) & [bool(log) for log in logs]
-        for number, table in enumerate(self._states.rows):
-            good = np.isfinite(np.add.reduce(table[:epochs], axis=1))
+        """Return each epoch's loss and metrics.
+
+        The list ends before an epoch with a number that is not finite, or with weights of 0 only.
+        """
+        columns, finite = self._log.results(epochs)
+        sound = finite == self.plan.updates
+        *tables, sums = (table[:epochs] for table in self._states.rows)
+        if not np.isfinite(sums).all():
+            sound &= np.isfinite(np.add.reduce(tables[0], axis=1))
             # Unlike parameters, buffers may contain the largest numbers, whose sum is infinite.
-            if number and not good.all():
-                good = np.isfinite(table[:epochs]).all(axis=1)
-            sound &= good
+            for table in tables[1:]:
+                sound &= np.isfinite(table).all(axis=1)
         if self._held_log is not None:
-            for log, held in zip(logs, self._held_log.results(epochs)[0], strict=True):
-                log |= {f"val_{name}": value for name, value in held.items()}
-            sound &= np.isfinite([log["val_loss"] for log in logs])
-        return [log if good else {} for log, good in zip(logs, sound.tolist(), strict=True)]
+            held, _ = self._held_log.results(epochs)
+            columns |= {f"val_{name}": values for name, values in held.items()}
+            sound &= np.isfinite(columns["val_loss"])
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values())]
+        return rows if sound.all() else rows[: int(sound.argmin())]
 
     def outputs(self, epoch: int) -> np.ndarray:
         assert self._outputs is not None

@@ -246,16 +246,18 @@ class TrainingSession:
             "validation data": self.validation and checksum_of(self.validation),
         }
 
-    def next_order(self) -> np.ndarray | None:
-        trainer, plan = self.trainer, self.plan
+    def next_orders(self, epochs: int = 1) -> np.ndarray | None:
+        """Return the orders of the rows in the next epochs, shape (epochs, rows * members)."""
+        trainer, plan, seed = self.trainer, self.plan, self.trainer.model.seed
         if plan.members > 1:
             # Row by row, and for each row member by member.
-            orders = permutations(trainer.model.seed, trainer.epoch, plan.rows, plan.members)
-            return orders.reshape(-1)
-        order: np.ndarray | None = (
-            trainer.policy.order(trainer, plan.rows) if plan.shuffle else None
-        )
-        return order
+            numbers = range(trainer.epoch, trainer.epoch + epochs)
+            each = [permutations(seed, n, plan.rows, plan.members) for n in numbers]
+            return np.reshape(each, (epochs, -1))
+        if not plan.shuffle:
+            return None
+        orders: np.ndarray = trainer.policy.orders(trainer, plan.rows, epochs)
+        return orders
 
     def next_settings(self) -> np.ndarray:
         trainer, last = self.trainer, self.trainer.progress.last_epoch

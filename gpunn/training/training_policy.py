@@ -36,16 +36,19 @@ class TrainingPolicy:
     def begin(self, trainer: TrainerProtocol) -> None:
         """Begin a call of `fit`, after the step is made and before any callback is called."""
 
-    def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
-        """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
-        model = trainer.model
-        order: np.ndarray = model.backend.permutation(model.seed, trainer.epoch, rows)
-        return order
+    def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
+        """Return the orders in which the next epochs visit the rows, for training with `shuffle`.
+
+        Their shape is (epochs, rows).
+        """
+        model, numbers = trainer.model, range(trainer.epoch, trainer.epoch + epochs)
+        orders: np.ndarray = model.backend.row_orders(model.seed, numbers, rows)
+        return orders
 
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `order` but not this method, even small networks train one epoch at a
+        If a subclass defines `orders` but not this method, even small networks train one epoch at a
         time.
         """
 

@@ -23,8 +23,8 @@ def trained(policy=None, X=X, Y=Y, **options):
 
 
 class Backwards(TrainingPolicy):
-    def order(self, trainer, rows):
-        return np.arange(rows)[::-1]
+    def orders(self, trainer, rows, epochs):
+        return np.tile(np.arange(rows)[::-1], (epochs, 1))
 
 
 class Halved(TrainingPolicy):

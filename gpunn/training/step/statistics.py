@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -131,28 +131,26 @@ class Statistics:
             self._metric_weight += rows[0, 1]
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
-    def of_epochs(self, vectors: np.ndarray) -> tuple[list[dict[str, float]], np.ndarray]:
+    def of_epochs(self, vectors: np.ndarray) -> tuple[dict[str, list[float]], np.ndarray]:
+        """Return columns of each epoch's `result`, and its number of steps with a finite loss."""
         # `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
-        # logging steps. There is one shard.
+        # logging steps. There is one shard. If all weights of an epoch are 0, the number is 0.
         rows = vectors.astype(np.float64)
         totals = np.zeros((len(rows), self._length))
         for step in range(rows.shape[1]):  # in the order of `collect`
             totals += rows[:, step]
-        summaries = [self._summaries(*each, rows, totals) for each in self._places()]
+        weighted = totals[:, 1] != 0
+        totals[~weighted] = 1.0  # without a result
         weights = totals[:, -1 if self._separate_weights else 1]
-        logs: list[dict[str, float]] = []
-        for epoch, (loss, weight, *_) in enumerate(totals.tolist()):
-            logs.append({"loss": loss / weight} if weight else {})
-            for metric, summary in zip(self._metrics, summaries, strict=True):
-                if weight:
-                    result = metric.result(summary[epoch], weights[epoch])
-                    logs[-1][metric.name] = as_number(metric, result)
-        return logs, rows[:, :, 2].sum(axis=1)
-
-    def _places(self) -> Iterator[tuple[Metric, int, int]]:
-        bounds = map(int, self._bounds)
-        for metric, (start, stop) in zip(self._metrics, pairwise(bounds), strict=True):
-            yield metric, start, stop
+        columns = {"loss": (totals[:, 0] / totals[:, 1]).tolist()}
+        for metric, (start, stop) in zip(self._metrics, pairwise(self._bounds), strict=True):
+            summaries = self._summaries(metric, start, stop, rows, totals)
+            if type(metric).result is Metric.result:
+                results = (summaries[:, 0] / weights).tolist()
+            else:
+                results = [as_number(metric, r) for r in map(metric.result, summaries, weights)]
+            columns[metric.name] = results
+        return columns, rows[:, :, 2].sum(axis=1) * weighted
 
     def _summaries(
         self, metric: Metric, start: int, stop: int, rows: np.ndarray, totals: np.ndarray

@@ -52,14 +52,17 @@ class CompiledBackend(NumpyBackend):
     def joins_recordings(self) -> bool:
         return library() is not None
 
-    def permutation(self, seed: int, epoch: int, rows: int) -> HostArray:
-        numbers = seeds(seed, "shuffle", epoch)
+    def row_orders(self, seed: int, epochs: range, rows: int) -> HostArray:
+        numbers = seeds(seed, "shuffle", epochs[-1])
         if not library() or not 0 <= min(numbers) <= max(numbers) < 1 << 32:
-            return super().permutation(seed, epoch, rows)
-        memory = np.empty(PERMUTATION_SEEDS + rows, np.int64)
-        memory[:4] = *numbers, 0
-        loaded_library().permutation(address(memory), rows)
-        return memory[PERMUTATION_SEEDS:]
+            return super().row_orders(seed, epochs, rows)
+        memory = np.empty((len(epochs), PERMUTATION_SEEDS + rows), np.int64)
+        memory[:, :4] = *numbers, 0
+        memory[:, len(numbers) - 1] = epochs
+        begin, permutation = address(memory), loaded_library().permutation
+        for number in range(len(epochs)):
+            permutation(begin + number * memory.strides[0], rows)
+        return memory[:, PERMUTATION_SEEDS:]
 
     def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
         if not library():
