@@ -26,6 +26,7 @@ from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.callbacks import Callback
 from gpunn.training.divergence.detection import HINTS, find_fault, hints
+from gpunn.training.divergence.recovery import Recovery
 from gpunn.training.session import TrainingSession
 from gpunn.training.training_policy import TrainingPolicy
 
@@ -112,13 +113,22 @@ class EpochByRequests:
             progress.cursor = EpochCursor(plan)
         if progress.cursor.done:
             bar.update(progress.cursor.rows_done)
-        if session.recovery is not None:
-            session.recovery.good.keep()
+        self._keep_good_state()
         step, training = session.step, session.training
         if isinstance(training, BatchStream):
             return BatchFeed(step, training, progress.epoch, settings, augmentation), bar
         order = None if orders is None else orders[0]
         return Feed(step, training, order, settings, augmentation), bar
+
+    def _keep_good_state(self) -> None:
+        session = self.session
+        if session.recovery is None and self.policy.finds_causes:
+            with session.memory:
+                session.recovery = Recovery.prepared(
+                    session.step, self.progress, self.trainer.on_divergence
+                )
+        if session.recovery is not None:
+            session.recovery.good.keep()
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         while self.cursor.logging_due(self.trainer.log_every):

@@ -58,8 +58,9 @@ class EpochBlocks:
 
     def _begin(self) -> None:
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
-        self._epochs, self._begun = self._max_epochs(), self._attributes()
-        self._ended = min(self._epochs, left) < 1 or not self._possible()
+        self._begun = self._attributes()
+        self._epochs = self._max_epochs() if left > 0 and self._possible() else 0
+        self._ended = not self._epochs
         if self._ended:
             return
         if shared_programs() and (kind := kind_of(self.session)):
@@ -148,7 +149,7 @@ class EpochBlocks:
         session, plan = self.session, self.session.plan
         step, validation = session.step, session.validation
         held = 0 if validation is None else validation.rows
-        size = sum(step.ops.nbytes(array) for array in state_arrays(step))
+        size = sum(array.nbytes for array in state_arrays(step))
         size += 8 * (plan.visited * plan.members + held + plan.updates)
         if size > MAX_EPOCH_BYTES:
             return 0

@@ -176,11 +176,6 @@ class TrainingSession:
                         with self.memory:
                             self.training.start(trainer.model)
                     self._share_initial_parameters()
-                    if trainer.policy.finds_causes:
-                        with self.memory:
-                            self.recovery = Recovery.prepared(
-                                self.step, progress, trainer.on_divergence
-                            )
                     yield
             except BaseException as error:
                 self.ranks.agreement.fail(error)
@@ -414,8 +409,7 @@ class TrainingSession:
         self._remember_meaning()
         trainer.log_names = trainer.log_names_of(self.validation is not None)
         trainer.history.larger_is_better |= trainer.larger_is_better
-        if self.recovery is not None:
-            self.recovery = Recovery.prepared(self.step, trainer.progress, trainer.on_divergence)
+        self.recovery = None
 
 
 def number_of_independent_members(model: Sequential) -> int:

@@ -82,7 +82,7 @@ class Statistics:
         self.state_finite, self.shown_loss_scale = True, 0.0
         self.parameters_differ = False
         self.select(0)
-        self.reset()
+        self._clear_totals()
 
     def select(self, shard: int) -> None:
         """Make the views refer to this shard's vector, for the operations recorded next."""
@@ -97,6 +97,9 @@ class Statistics:
 
     def reset(self) -> None:
         self._backend.fill(self.vector, 0.0)
+        self._clear_totals()
+
+    def _clear_totals(self) -> None:
         self._loss = self._weight = self._metric_weight = 0.0
         self._totals = self._zeros()
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.backends.operations import Trained, UpdateCounters
+from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.backends.recording import RecordingCache
 from gpunn.backends.thread_count import is_alone
 from gpunn.backends.turns import TURNS
@@ -93,12 +94,9 @@ class BatchPass:
         self.ops = model.backend
         self.workspace = Workspace(self.ops, model.dtype, self.max_rows(), training=self.training)
         self.workspace.independent_members = self.members > 1
-        self.statistics = self.make_statistics()
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
-        equal = np.full(self.rows_per_update * self.members, 1 / self.members)
-        self._equal_weights = self.ops.from_host(equal, model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[object, ...], Array] = {}
         self._recordings = RecordingCache(
@@ -109,6 +107,17 @@ class BatchPass:
 
     def max_rows(self) -> int:
         return self.batch_size
+
+    # A network that uses a shared program does not need these properties.
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        return self.make_statistics()
+
+    @cached_property
+    def _equal_weights(self) -> Array:
+        equal = np.full(self.rows_per_update * self.members, 1 / self.members)
+        return self.ops.from_host(equal, self.model.dtype)
 
     def make_statistics(self, **options: Any) -> Statistics:
         return Statistics(
@@ -283,12 +292,19 @@ class TrainStep(BatchPass):
         if recipe.accumulation > 1:
             self._accumulated = ops.zeros(parameters.values.shape, model.dtype)
         self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
-        self._segments = parameters.segments(optimizer.decay_all, optimizer.by_parameter)
-        self._decayed = parameters.decayed_by(optimizer.decay_all)
         self.scheduled = ScheduledSettings(
             ops, model.dtype, scheduled_settings(model.layers, self.loss, optimizer)
         )
         self.workspace.settings = self.scheduled.now
+
+    @cached_property
+    def _segments(self) -> list[Segment]:
+        optimizer = self.optimizer
+        return self.model.parameters.segments(optimizer.decay_all, optimizer.by_parameter)
+
+    @property
+    def _decayed(self) -> int:
+        return self.model.parameters.decayed_by(self.optimizer.decay_all)
 
     def _more_parts(self) -> list[object]:
         return [self.optimizer]
