@@ -328,18 +328,22 @@ class Backend(Operations):
         """Whether `sequence` can usually join recorded functions."""
         return False
 
-    def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
+    def sequence(
+        self, parts: Sequence[tuple[Callable[[int], None], int]], times: int = 1
+    ) -> Repeated | None:
         """Join several recorded functions, so that one call runs all of them.
 
         Parameters
         ----------
         parts : sequence of (function, int)
             Results of `recorded`, and how often to run each of them.
+        times : int
+            How often one call can run the parts, at most.
 
         Returns
         -------
         Repeated or None
-            A function of the number of parts to run, in order. Several threads can run different
+            A function of how often to run the parts, in order. Several threads can run different
             sequences at the same time. The result is None if the backend can't run all parts in one
             call. It is always None in the base class.
         """

@@ -59,8 +59,8 @@ class Performer(Protocol):
 
 
 class Repeated(Protocol):
-    def __call__(self, count: int) -> None:
-        """Run the first `count` functions, each with its number of repetitions."""
+    def __call__(self, times: int) -> None:
+        """Run the functions in order, each with its number of repetitions, `times` times."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.

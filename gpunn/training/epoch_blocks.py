@@ -10,7 +10,7 @@ restored, and requests train the remaining epochs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 
@@ -45,6 +45,10 @@ epoch."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
+
+
+EndEpochs = Callable[[Iterable[dict[str, float]]], None]
+"""A function that receives the logs of one epoch or more, until an epoch ends training."""
 
 
 class EpochBlocks:
@@ -168,16 +172,14 @@ class EpochBlocks:
     def _attributes(self) -> list[object]:
         return [self.trainer.log_every, *self.session.parts]
 
-    def run(self, until: int, end_epoch: Callable[[dict[str, float]], None]) -> None:
+    def run(self, until: int, end_epochs: EndEpochs) -> None:
         with self._program() as program:
             self._ended = program is None
             if program is not None:
                 with self.session.memory, np.errstate(over="ignore", invalid="ignore"):
-                    self._run(program, until, end_epoch)
+                    self._run(program, until, end_epochs)
 
-    def _run(
-        self, program: EpochProgram, until: int, end_epoch: Callable[[dict[str, float]], None]
-    ) -> None:
+    def _run(self, program: EpochProgram, until: int, end_epochs: EndEpochs) -> None:
         session, progress = self.session, self.trainer.progress
         wanted = int(SECONDS / self._seconds), self._limit, program.epochs
         epochs = max(1, min(until - progress.epoch, *wanted))
@@ -194,20 +196,22 @@ class EpochBlocks:
         began = time.perf_counter()
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
-        observed = (shared or epochs > 1) and self._observed
         if shared and session.callbacks:  # a callback may read `last_gradients`
             restore([session.step.gradients], [program.step.gradients])
         try:
             results = program.logs(epochs)
         except Exception:
             results = []  # training by requests finds the epoch in which a metric fails
-        done = 0
+        observed, begin = self._observed, progress.epoch
+        together = 1 if changing or observed else epochs
         try:
-            for done, logs in enumerate(results, 1):
-                if observed or (shared and done == epochs):
-                    restore(state, program.state_after(done - 1))
-                progress.updates += session.plan.updates
-                end_epoch(self._completed(program, done - 1, logs, settings[done - 1]))
+            for first in range(0, len(results), together):
+                rows = results[first : first + together]
+                end = first + len(rows)
+                if (observed and epochs > 1) or (shared and end == epochs):
+                    restore(state, program.state_after(end - 1))
+                end_epochs(self._completed(program, first, rows, settings))
+                done = progress.epoch - begin
                 if progress.stop_reason or done == epochs:
                     break
                 if changing and not np.array_equal(session.next_settings(), settings[done]):
@@ -215,6 +219,7 @@ class EpochBlocks:
             else:
                 self._ended = True  # training by requests finds the cause
         finally:
+            done = progress.epoch - begin
             if done < epochs:
                 restore(state, program.state_after(done - 1) if done else before)
                 self.trainer.policy.undo_orders(epochs - done)
@@ -258,17 +263,24 @@ class EpochBlocks:
         return np.arange(validation.rows) if validation.indices is None else validation.indices
 
     def _completed(
-        self, program: EpochProgram, epoch: int, logs: dict[str, float], settings: np.ndarray
-    ) -> dict[str, float]:
-        policy = self.trainer.policy
-        if self._held.size and policy.validation_metrics:
-            scores = policy.score(program.outputs(epoch))
-            logs |= {f"val_{name}": value for name, value in scores.items()}
-        if self.session.options.progress:
-            self._show(logs)
-        rate, seconds = float(settings[-1, 0]), self._seconds
-        timings = rate, seconds, self.session.plan.visited / seconds
-        return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
+        self,
+        program: EpochProgram,
+        first: int,
+        results: Sequence[dict[str, float]],
+        settings: Sequence[np.ndarray],
+    ) -> Iterator[dict[str, float]]:
+        """Yield the logs of each epoch, from the epoch `first` of the block."""
+        policy, seconds, plan = self.trainer.policy, self._seconds, self.session.plan
+        scored = self._held.size and policy.validation_metrics
+        for epoch, logs in enumerate(results, first):
+            self.trainer.progress.updates += plan.updates
+            if scored:
+                scores = policy.score(program.outputs(epoch))
+                logs |= {f"val_{name}": value for name, value in scores.items()}
+            if self.session.options.progress:
+                self._show(logs)
+            timings = float(settings[epoch][-1, 0]), seconds, plan.visited / seconds
+            yield {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _show(self, logs: dict[str, float]) -> None:
         with closing(self.session.progress_bar()) as bar:

@@ -94,7 +94,6 @@ class EpochProgram:
             self._outputs = Tables(step, [like], epochs * self.held)
         self._recorded: list[Callable[[int], None]] = []
         self._program: Repeated | None = None
-        self._parts = 0
         self._held = np.arange(0)
         self._small: dict[str, Callable[[int], None]] = {}
         # Replacing the table of learning rates later would invalidate recorded programs.
@@ -110,8 +109,7 @@ class EpochProgram:
             if recorded != self._recorded or self._program is None:
                 self._recorded = recorded
                 parts = [*self._training(), *self._validation()]
-                self._parts = len(parts)
-                self._program = self._ops.sequence(parts * self.epochs)
+                self._program = self._ops.sequence(parts, self.epochs)
         return self._program
 
     def unload(self) -> None:
@@ -205,7 +203,7 @@ class EpochProgram:
 
     def run(self, epochs: int) -> None:
         assert self._program is not None
-        self._program(epochs * self._parts)
+        self._program(epochs)
 
     def state_after(self, epoch: int) -> list[Array]:
         return [table[epoch] for table in self._states.rows[:-1]]

@@ -10,6 +10,7 @@ In outline::
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
@@ -129,22 +130,29 @@ class Fit:
             if self._epoch.interrupted:
                 self._end_interrupted()
             elif self._blocks.ready():
-                self._blocks.run(last, self._end_epoch)
+                self._blocks.run(last, self._end_epochs)
             elif logs := self._epoch.run():
                 self._blocks.observe_time(logs["seconds"])
-                self._end_epoch(logs)
+                self._end_epochs([logs])
         return progress.epoch >= progress.last_epoch or bool(progress.stop_reason)
 
-    def _end_epoch(self, logs: dict[str, float]) -> None:
+    def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
+        """Pass on the logs of epochs, one by one, until an epoch ends training."""
         trainer, progress = self.trainer, self.trainer.progress
-        progress.epoch += 1
-        progress.cursor = None
-        row = {"epoch": progress.epoch, **logs}
-        trainer.history.append(row)
-        trainer.optimizer.schedule.observe(row)
-        reason = trainer.policy.observe(trainer, row)
-        progress.stop_reason = reason or progress.stop_reason
-        self.session.call(lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1]))
+        for each in logs:
+            progress.epoch += 1
+            progress.cursor = None
+            row = {"epoch": progress.epoch, **each}
+            trainer.history.append(row)
+            trainer.optimizer.schedule.observe(row)
+            reason = trainer.policy.observe(trainer, row)
+            progress.stop_reason = reason or progress.stop_reason
+            if self.session.callbacks or not self.session.ranks.alone:
+                self.session.call(
+                    lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1])
+                )
+            if progress.stop_reason:
+                return
 
     def _end_interrupted(self) -> None:
         progress, interruption = self.trainer.progress, self.session.interruption

@@ -64,15 +64,17 @@ class CompiledBackend(NumpyBackend):
             permutation(begin + number * memory.strides[0], rows)
         return memory[:, PERMUTATION_SEEDS:]
 
-    def sequence(self, parts: Sequence[tuple[Callable[[int], None], int]]) -> Repeated | None:
+    def sequence(
+        self, parts: Sequence[tuple[Callable[[int], None], int]], times: int = 1
+    ) -> Repeated | None:
         if not library():
             return None
         with IMPORTING:
             from gpunn.backends.numpy.compiled.program import Program
             from gpunn.backends.numpy.compiled.sequence import ProgramSequence
 
-        programs = [(each, times) for each, times in parts if isinstance(each, Program)]
-        return ProgramSequence.of(programs) if len(programs) == len(parts) else None
+        programs = [(each, count) for each, count in parts if isinstance(each, Program)]
+        return ProgramSequence.of(programs, times) if len(programs) == len(parts) else None
 
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array

@@ -12,29 +12,31 @@ from gpunn.backends.numpy.compiled.program import Cell, Program, put
 
 
 class ProgramSequence:
-    """Programs in order, each with how often it runs. A call runs only the first `count` programs.
+    """Programs in order, each with how often it runs. A call repeats them up to `times` times.
 
     The call releases Python's lock (GIL).
     """
 
-    def __init__(self, programs: Sequence[Program], rows: Sequence[list[tuple[int, ...]]]) -> None:
+    def __init__(
+        self, programs: Sequence[Program], rows: Sequence[tuple[int, ...]], times: int
+    ) -> None:
         self._programs = list(dict.fromkeys(programs))
-        self._table = np.array([row for each in rows for row in each], np.int64)
-        self._ends = np.cumsum([len(each) for each in rows]).tolist()
+        self._length = len(rows)
+        self._table = np.tile(np.array(rows, np.int64), (times, 1))
         self._address = self._table.ctypes.data
         self._run = loaded_library().run_parts
         self._replacements: Sequence[Any] = ()
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Program, int]]) -> ProgramSequence | None:
-        rows = [program.parts(times) for program, times in parts]
-        found = [row for row in rows if row is not None]
-        if len(found) < len(rows) or not any(found):
+    def of(cls, parts: Sequence[tuple[Program, int]], times: int) -> ProgramSequence | None:
+        found = [program.parts(count) for program, count in parts]
+        rows = [row for each in found if each is not None for row in each]
+        if None in found or not rows:
             return None
-        return cls([program for program, _ in parts], found)
+        return cls([program for program, _ in parts], rows, times)
 
-    def __call__(self, count: int) -> None:
-        self._run(self._address, self._ends[count - 1])
+    def __call__(self, times: int) -> None:
+        self._run(self._address, times * self._length)
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         cells: list[Cell] = []
