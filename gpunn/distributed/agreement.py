@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from gpunn.distributed.communicator import Communicator
@@ -26,9 +27,6 @@ class Agreement:
     def __init__(self, communicator: Communicator) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.rank, communicator.size
-        self.watchdog = Watchdog(
-            communicator.timeout, communicator.abort, communicator.rank, communicator.trouble
-        )
         self._in_step = self._inside = False
         self.ended = False
         """Whether a rank has failed. After a failure, the ranks exchange no more messages."""
@@ -41,6 +39,11 @@ class Agreement:
             communicator.agreement = cls(communicator)
         agreement: Agreement = communicator.agreement
         return agreement
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        ranks = self.communicator
+        return Watchdog(ranks.timeout, ranks.abort, ranks.rank, ranks.trouble)
 
     @property
     def alone(self) -> bool:

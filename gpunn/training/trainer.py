@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -238,10 +238,11 @@ class Trainer:
                 f"{model.output_shape}. Add gpunn.layers.{add}"
             )
         self.model = model
-        self.loss = resolve(Loss, loss, "loss")
-        self.optimizer = Adam() if optimizer is None else resolve(Optimizer, optimizer, "optimizer")
-        self.metrics = checked_metrics(metrics)
-        self.validation_metrics = checked_metrics(validation_metrics, "validation_metrics")
+        # `__setattr__` replaces names by objects.
+        self.loss = cast("Loss", loss)
+        self.optimizer = Adam() if optimizer is None else cast("Optimizer", optimizer)
+        self.metrics = cast("list[Metric]", metrics)
+        self.validation_metrics = cast("list[Metric]", validation_metrics)
         self.gradient_accumulation = gradient_accumulation
         if report_every is not None:
             warnings.warn(RENAMED, DeprecationWarning, stacklevel=2)

@@ -33,9 +33,11 @@ class NumpyBackend(Backend):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}
-        requested = requested_threads(threads)
-        self._threads = requested or usable_cores()
-        self._has_thread_limit = requested is not None
+        self._requested = requested_threads(threads)
+
+    @functools.cached_property
+    def _threads(self) -> int:
+        return self._requested or usable_cores()
 
     @property
     def threads(self) -> int:
@@ -91,7 +93,7 @@ class NumpyBackend(Backend):
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:
-        limited = self._has_thread_limit or is_alone()
+        limited = self._requested is not None or is_alone()
         return limit_threads(self.threads) if limited else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
