@@ -82,8 +82,7 @@ class Schedule(Configurable):
             The result of `at` for the times of the updates.
         """
         time = epoch + (np.arange(updates) + self.time_of_update) / updates
-        rates = np.asarray(self.at(time, duration), np.float64)
-        return np.array(np.broadcast_to(rates, (updates,)))
+        return np.full(updates, self.at(time, duration), np.float64)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         """Return the learning rate at each time.

@@ -65,6 +65,8 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
+        The caller must keep the new arguments while the recorded functions can run.
+
         The arguments are separate arrays, which are found by their memory. Arguments may also be
         numbers of subclasses of float and int. These are found by identity, because equal plain
         numbers may be one object. The result is None if the recording uses an array by a table of

@@ -153,7 +153,7 @@ class EpochBlocks:
         session, plan = self.session, self.session.plan
         step, validation = session.step, session.validation
         held = 0 if validation is None else validation.rows
-        size = sum(array.nbytes for array in state_arrays(step))
+        size: int = sum(array.nbytes for array in state_arrays(step))
         size += 8 * (plan.visited * plan.members + held + plan.updates)
         if size > MAX_EPOCH_BYTES:
             return 0

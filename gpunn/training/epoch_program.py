@@ -225,7 +225,10 @@ class EpochProgram:
             held, _ = self._held_log.results(epochs)
             columns |= {f"val_{name}": values for name, values in held.items()}
             sound &= np.isfinite(columns["val_loss"])
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values())]
+        rows = [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
         return rows if sound.all() else rows[: int(sound.argmin())]
 
     def outputs(self, epoch: int) -> np.ndarray:

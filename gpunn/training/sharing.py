@@ -12,7 +12,7 @@ and penalty in a program can be replaced. Learning rates are loaded before each 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -23,7 +23,6 @@ import numpy as np
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
-from gpunn.expressions.objects import same
 from gpunn.forks import ForkableLock
 from gpunn.layers.base import Layer, family
 from gpunn.optimizers import Optimizer
@@ -86,31 +85,26 @@ class SharedProgram:
         self.program = EpochProgram(session, new_step(recipe), passes, epochs, (order, held_order))
         training, validation = rows_of(session)
         training, validation = stand_ins(training), validation and stand_ins(validation)
-        self._stand_ins = own_arguments(training, validation, layers, optimizer)
+        self._own = own_arguments(training, validation, layers, optimizer)
         self._replace: Callable[[Sequence[Any]], None] | None = None
         if found := self.program.prepare(training, validation):
-            self._replace = found.replacer(self._stand_ins)
+            self._replace = found.replacer(self._own)
         self.nbytes = self.program.nbytes + OBJECTS_BYTES
-        self._own: list[Any] = []
 
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
         # None means that other networks can't use the program.
         if self._replace is None:
             return None
         model, optimizer = session.trainer.model, session.trainer.optimizer
-        own = own_arguments(*rows_of(session), list(family(*model.layers)), optimizer)
-        if not same(own, self._own):
-            self._replace(own)
-        self._own = own
+        self._own = own_arguments(*rows_of(session), family(*model.layers), optimizer)
+        self._replace(self._own)
         # The state has the running averages among the buffers, but no frozen parameters.
         self.program.step.model.parameters.buffers[...] = model.parameters.buffers
         return self.program
 
     def release_rows(self) -> None:
         """Release the session's rows, which may need more memory than the program."""
-        if self._replace is not None:
-            self._replace(self._stand_ins)
-            self._own = self._stand_ins
+        self._own = []  # the program runs again only with other rows
 
 
 class SharedPrograms:
@@ -141,7 +135,7 @@ class SharedPrograms:
 
 
 def own_arguments(
-    training: Rows, validation: Rows | None, layers: Sequence[Layer], optimizer: Optimizer
+    training: Rows, validation: Rows | None, layers: Iterable[Layer], optimizer: Optimizer
 ) -> list[Any]:
     """Return what a network does not share: rows, keys of dropout masks, and L2 penalty."""
     rows = [each for each in (*training, *(validation or ())) if each is not None]

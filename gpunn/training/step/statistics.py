@@ -142,8 +142,10 @@ class Statistics:
         totals = np.zeros((len(rows), self._length))
         for step in range(rows.shape[1]):  # in the order of `collect`
             totals += rows[:, step]
-        weighted = totals[:, 1] != 0
-        totals[~weighted] = 1.0  # without a result
+        finite = rows[:, :, 2].sum(axis=1)
+        if not totals[:, 1].all():
+            empty = totals[:, 1] == 0
+            totals[empty], finite[empty] = 1.0, 0.0
         weights = totals[:, -1 if self._separate_weights else 1]
         columns = {"loss": (totals[:, 0] / totals[:, 1]).tolist()}
         for metric, (start, stop) in zip(self._metrics, pairwise(self._bounds), strict=True):
@@ -153,7 +155,7 @@ class Statistics:
             else:
                 results = [as_number(metric, r) for r in map(metric.result, summaries, weights)]
             columns[metric.name] = results
-        return columns, rows[:, :, 2].sum(axis=1) * weighted
+        return columns, finite
 
     def _summaries(
         self, metric: Metric, start: int, stop: int, rows: np.ndarray, totals: np.ndarray

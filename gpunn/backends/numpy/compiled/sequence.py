@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ class ProgramSequence:
         self._table = np.tile(np.array(rows, np.int64), (times, 1))
         self._address = self._table.ctypes.data
         self._run = loaded_library().run_parts
-        self._replacements: Sequence[Any] = ()
 
     @classmethod
     def of(cls, parts: Sequence[tuple[Program, int]], times: int) -> ProgramSequence | None:
@@ -45,9 +45,4 @@ class ProgramSequence:
             if found is None:
                 return None
             cells += found
-
-        def replace(values: Sequence[Any]) -> None:
-            put(cells, values)
-            self._replacements = values  # since the tables contain only addresses
-
-        return replace
+        return partial(put, cells)
