@@ -7,24 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_files import run_file
 
+from gpunn import Sequential, Trainer
+from gpunn.callbacks import LivePlot
 from gpunn.cli.predict import Sink
 from gpunn.experiment.predictions import interpret
+from gpunn.layers import Dense
 
 pytestmark = pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="a shell of POSIX, and a device that is full"
 )
 
 COMMAND = f"{sys.executable} -c 'from gpunn.cli import main; main()'"
-
-PYTHON = """
-import gpunn, sys
-sys.stdout = sys.stderr = None
-model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
-trainer = gpunn.Trainer(model, "mean_squared_error")
-trainer.fit([[1.0]], [1.0], epochs=1, callbacks=[gpunn.callbacks.LivePlot()], progress=True)
-model.save("final.safetensors")
-"""
 
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
@@ -39,8 +34,11 @@ def ran(command: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     "streams",
     [
-        *(">&- 2>&- <&-", ">/dev/full 2>/dev/full", "2>/dev/full | true"),
-        *(pytest.param(each, marks=pytest.mark.full) for each in (">/dev/full 2>&-", ">&-")),
+        *(">&- 2>&- <&-", "2>/dev/full | true"),
+        *(
+            pytest.param(each, marks=pytest.mark.full)
+            for each in (">/dev/full 2>/dev/full", ">/dev/full 2>&-", ">&-")
+        ),
     ],
 )
 def test_training_ends_and_keeps_its_files(digits, streams):
@@ -59,9 +57,11 @@ def test_an_answer_that_cant_be_written_is_an_error(run, command):
     status, _, said = ran(f"{COMMAND} {command} >/dev/full")
     assert status == 2
     assert said.splitlines()[-1].endswith("output: cannot be written: No space left on device")
-    status, answer, _ = ran(f"{COMMAND} {command} 2>/dev/full")
-    assert status == 0
-    assert answer
+
+
+def test_messages_may_be_lost():
+    status, answer, _ = ran(f"{COMMAND} --help 2>/dev/full")
+    assert (status, "Usage: " in answer) == (0, True)
 
 
 def test_an_answer_without_an_output_is_an_error():
@@ -72,7 +72,7 @@ def test_an_answer_without_an_output_is_an_error():
 
 
 def test_streams_of_an_exported_predictor(gpunn, run):
-    gpunn("export", "run", "--python", "predictor.py")
+    gpunn("export", "run", "--python", "predictor.py", "--pure")
     row = ",".join("1" * 64)
     Path("x.csv").write_text(f"{row}\n{row}\n1\n")
     command = f"{sys.executable} -W error predictor.py x.csv --skip-broken"
@@ -92,10 +92,13 @@ def test_streams_of_an_exported_predictor(gpunn, run):
     assert Path("y.csv").read_text() == answer
 
 
-def test_python_without_standard_streams_trains():
-    status, _, said = ran(f"{sys.executable} -c '{PYTHON}'")
-    assert status == 0, said
-    assert Path("final.safetensors").exists()
+def test_python_without_standard_streams_trains(monkeypatch):
+    model = Sequential([Dense(1)], 1, backend="numpy")
+    trainer = Trainer(model, "mean_squared_error")
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    trainer.fit([[1.0]], [1.0], epochs=1, callbacks=[LivePlot()], progress=True)
+    assert len(trainer.history["loss"]) == 1
 
 
 def test_no_text_of_a_file_commands_a_terminal(gpunn):
@@ -120,7 +123,7 @@ def test_no_text_of_a_file_commands_a_terminal(gpunn):
     assert r"a\x1b[2J" in said[0].stdout
     assert r"b\x07\u202e\nc" in said[0].stdout
     for rows in ("short.csv", "other.csv"):
-        _, _, told = ran(f"{sys.executable} predictor.py {rows} --output predictions.csv")
+        _, _, told = run_file("predictor.py", rows, "--output", "predictions.csv")
         assert r"a\x1b[2J" in told or r"q\x1b[31m" in told
         assert not CONTROLS.search(told), told
 

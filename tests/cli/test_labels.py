@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import run_python
+from exported_files import run_file
 from sklearn.metrics import roc_auc_score
 
 SMALL = ["--set", "training.epochs=4", "--set", "training.batch_size=32"]
@@ -73,8 +73,7 @@ def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
 
     for flavor in ([], ["--pure"]):
         gpunn("export", "run", "--python", "a.py", *flavor)
-        ran = run_python("-I", "a.py", table, "--probabilities")
-        names, exported = read(ran.stdout)
+        names, exported = read(run_file("a.py", table, "--probabilities")[1])
         assert names == header
         np.testing.assert_allclose(exported, found, atol=1e-5)
 

@@ -85,8 +85,8 @@ def test_one_run_for_all_commands(gpunn, table, tmp_path, no_drawings):
 
     with edited(tmp_path / "run" / "config.json") as config:
         assert config["model"]["parameters"] == {"time_limit": 24.0, "n_cv": 2}
-    resumed = gpunn("train", "run", "--resume", "--time", "5m").output
-    assert "training for 5 min" in resumed
+    resumed = gpunn("train", "run", "--resume", "--time", "2m").output
+    assert "training for 2 min" in resumed
     names, more = board["name"], pd.read_csv("run/leaderboard.csv")["name"]
     assert set(names) < set(more)
     other = gpunn("train", "run", "--resume", "--set", "seed=1", status=2).stderr

@@ -14,7 +14,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.reporting.findings import examine
 
-ROWS, COLUMNS = 30_000, 256
+ROWS, COLUMNS = 20_000, 256
 FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
 
 
@@ -28,9 +28,9 @@ def config(tmp_path, **data):
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
-    """Inputs of 30 MB and integer labels in files that are memory-mapped, however small."""
+    """Inputs of 20 MB and integer labels in files that are memory-mapped, however small."""
     monkeypatch.setattr("gpunn.experiment.data.load_npy", partial(load_npy, map_above=0))
-    monkeypatch.setattr(batches, "STREAM_BYTES", 2**20)
+    monkeypatch.setattr(batches, "STREAM_BYTES", 2**18)
     monkeypatch.setattr(preprocessing, "_CHUNK_ITEMS", 2**16)
     monkeypatch.setattr("gpunn.reporting.findings.CHUNK_ROWS", 512)
     X = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
@@ -43,7 +43,7 @@ def test_rows_set_aside_stay_in_the_file(tmp_path, mapped):
     described = config(tmp_path, **FRACTIONS)
     splits = load(described).split(described.data, SoftmaxCrossEntropy(), 2)
     found = (splits.training, splits.validation, splits.test)
-    assert [split.rows for split in found] == [18_000, 6_000, 6_000]
+    assert [split.rows for split in found] == [12_000, 4_000, 4_000]
     for split in found:
         assert isinstance(split.source_inputs, np.memmap)
         assert split.source_inputs is splits.training.source_inputs
@@ -67,7 +67,7 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
     few = {"path": "few.npy", "target_path": "few_y.npy"}
     run(config(tmp_path, standardize=True, **FRACTIONS, **few))  # which imports and compiles
     described = config(tmp_path, standardize=True, **FRACTIONS)
-    with peak_below(mapped.nbytes / 3):
+    with peak_below(mapped.nbytes / 2):
         splits, figures, confusion = run(described)
 
     # Copies of the same rows, in files of their own, give the same indices.

@@ -70,7 +70,7 @@ def test_breaking_changes_nothing_but_the_copy():
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("count", [50, pytest.param(600, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [30, pytest.param(600, marks=pytest.mark.full)])
 def test_broken_files(name, count, folder):
     rng = random.Random(name)
     count = count // 4 if name == "report" else count
@@ -97,7 +97,7 @@ def test_the_command(tmp_path):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_bytes_that_hypothesis_thinks_of(name, folder, data):
     """With a good file's beginning, or its end, or nothing of it."""
