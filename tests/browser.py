@@ -45,7 +45,7 @@ def command() -> str | None:
     return next(filter(None, map(shutil.which, COMMANDS)), None)
 
 
-@pytest.fixture(scope="module")  # while Playwright runs, nothing else may use asyncio
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     pytest.importorskip("playwright", reason="playwright is not installed")
     from playwright.sync_api import sync_playwright

@@ -154,7 +154,7 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     >>> from gpunn.sklearn import TabMClassifier
     >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
     >>> y = ["small", "small", "small", "large"] * 50
-    >>> classifier = TabMClassifier(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
+    >>> classifier = TabMClassifier(epochs=16, random_state=0, backend="numpy")
     >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "color": ["blue", None]})
     array(['small', 'large'], dtype='<U5')
     """
@@ -206,7 +206,7 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
     --------
     >>> from gpunn.sklearn import TabMRegressor
     >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
-    >>> regressor = TabMRegressor(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
+    >>> regressor = TabMRegressor(epochs=16, random_state=0, backend="numpy")
     >>> y = [10.0, 20.0, 10.0, 40.0] * 50
     >>> regressor.fit(X, y).score(X, y) > 0.9
     True
