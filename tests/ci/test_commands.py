@@ -29,6 +29,7 @@ case "$*" in
 esac
 """
 WORKS = INTERPRETER.format(look="echo 3.12")
+TOOLS = "bash", "cat", "cksum", "dirname", "env", "grep", "mktemp", "rm", "sleep", "uname"
 
 
 @pytest.fixture
@@ -39,18 +40,7 @@ def start(tmp_path):
         shutil.copytree(REPOSITORY / name, root / name, ignore=lambda *_: ["__pycache__", "runs"])
     shutil.copy(REPOSITORY / "pyproject.toml", root)
     tools.mkdir()
-    for tool in (
-        "bash",
-        "cat",
-        "cksum",
-        "dirname",
-        "env",
-        "grep",
-        "mktemp",
-        "rm",
-        "sleep",
-        "uname",
-    ):
+    for tool in TOOLS:
         (tools / tool).symlink_to(shutil.which(tool))
 
     def begin(command, interpreters, **variables):
@@ -71,14 +61,13 @@ def start(tmp_path):
     return begin
 
 
-@pytest.mark.parametrize("command", ["scripts/quickstart.sh", "ci/test.sh"])
 @pytest.mark.parametrize(
-    ("look", "variables", "said"),
+    ("command", "look", "variables", "said"),
     [
-        (None, {}, "python3: command not found"),
-        (None, {"PYTHON": "mine"}, "mine: command not found"),
-        ("echo 'is Python 3.9, which is too old'; exit 1", {}, "python3: is Python 3.9, which is"),
-        ("echo 'Error: No module named ensurepip'; exit 1", {}, "python3: No module named ensurep"),
+        ("ci/test.sh", None, {}, "python3: command not found"),
+        ("scripts/quickstart.sh", None, {"PYTHON": "mine"}, "mine: command not found"),
+        ("ci/test.sh", "echo 'is Python 3.9, too old'; exit 1", {}, "python3: is Python 3.9, too"),
+        ("scripts/quickstart.sh", "echo 'Error: No ensurepip'; exit 1", {}, "python3: No ensurep"),
     ],
 )
 def test_problems_of_python_are_reported(start, command, look, variables, said):
@@ -98,13 +87,12 @@ CHECKOUT = {
 }
 
 
-@pytest.mark.parametrize("failing", ["", "none", "emulated"])
 @pytest.mark.parametrize(
-    ("arguments", "passed_on"),
+    ("arguments", "passed_on", "failing"),
     [
-        ([], "-m not full"),
-        (["--full"], ""),
-        (["tests/gpu_graph", "-x"], "-m not full tests/gpu_gr"),
+        ([], "-m not full", "none"),
+        (["--full"], "", "emulated"),
+        (["tests/gpu_graph", "-x"], "-m not full tests/gpu_gr", ""),
     ],
 )
 def test_tests_run_with_and_without_a_device(start, failing, arguments, passed_on):

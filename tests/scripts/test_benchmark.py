@@ -4,27 +4,25 @@ No test depends on speed.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from processes import run_python
 
 from gpunn.data import load_digits
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def test_a_tiny_grid(tmp_path):
+def test_a_tiny_grid(load, monkeypatch, tmp_path):
+    """In processes of libraries; the machine's peak is left out."""
+    monkeypatch.setattr(load("session").Session, "fma_peak", lambda self, dtype: 50.0)
     path = tmp_path / "figures.json"
     tiny = ["--sizes", "6-5-3", "--batches", "8", "--seconds", "0.01", "--reps", "1"]
     options = ["--only", "gpunn-numpy", *tiny, "--extra", "0", "--threads", "1", "--json", path]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
-    done = run_python(SCRIPTS / "benchmark.py", "grid", *options, env=environment)
-    assert "| 6-5-3, 8 adam " in done.stdout
+    assert "| 6-5-3, 8 adam " in run(load, "commands", "grid", *options)
     document = json.loads(path.read_text())
     cells = {(row["cell"], row["competitor"]): row for row in document["modes"]["grid"]}
     names = "gpunn-numpy", "gemm"
@@ -157,7 +155,7 @@ def test_a_fit_in_a_new_process_is_the_same_fit(load):
 def test_both_libraries_fit_alike_and_a_long_run_can_be_divided(load, tmp_path):
     pytest.importorskip("sklearn.base", reason="needs scikit-learn, the extra 'sklearn'")
     scores, path = [], tmp_path / "fits.json"
-    for first, seeds in ((3, 2), (3, 1), (4, 1)):
+    for first, seeds in ((3, 2), (4, 1)):
         options = ("--first-seed", first, "--seeds", seeds, "--max-iter", 2, "--json", path)
         said = run(load, "estimators", "wine", "linnerud", *options)
         assert "| wine     |        124 × 13 |" in said
@@ -167,8 +165,7 @@ def test_both_libraries_fit_alike_and_a_long_run_can_be_divided(load, tmp_path):
                 assert one["epochs"] == other["epochs"]
                 assert one["score"] == pytest.approx(other["score"])
         scores.append([fit["score"] for fit in wine["fits"]["gpunn"]])
-    assert scores[0] == scores[1] + scores[2]
-    assert scores[1] != scores[2]
+    assert scores[0][1:] == scores[1] != scores[0][:1]
 
 
 def test_searches_are_measured(load, tmp_path, monkeypatch):
@@ -196,28 +193,6 @@ def write_table(folder, name, target, of_number):
 
 def credit_risk(folder):
     return write_table(folder, "credit_risk", "loan_status", lambda number: int(number > 0))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("network", "library"), [("RealMLP", "gpunn"), ("TabM", "tabm")])
-def test_epochs_of_tabular_models_are_timed(load, tmp_path, network, library):
-    for module in ("pandas", "sklearn.base", *(("tabm", "torch") if library == "tabm" else ())):
-        pytest.importorskip(module)
-    path = credit_risk(tmp_path)
-    arguments = "credit risk", str(path), network, library, 20
-    results = load("tables").in_a_process("table_epochs", arguments, 1)
-    assert results["rows"] == 57
-    assert results["cpu_seconds"] > 0
-
-
-@pytest.mark.full
-def test_predictions_of_raw_rows_are_timed(load, tmp_path):
-    for module in ("pandas", "sklearn.base"):
-        pytest.importorskip(module)
-    path = credit_risk(tmp_path)
-    arguments = "credit risk", str(path), "RealMLP", 90, 2
-    times = load("tables").in_a_process("table_predictions", arguments, 1)
-    assert min(times["ms"], times["encoding"], times["network"]) > 0
 
 
 @pytest.mark.full

@@ -178,27 +178,24 @@ def test_stretches_are_calibrated_and_the_first_ones_left_out(time_libraries, ca
     assert "250.0 / 125.0" in printed
 
 
-@pytest.mark.parametrize(
-    ("mode", "status", "failed", "said"),
-    [
-        ("skip", "passed", None, "not timed: other: is not here"),
-        ("error", "passed", [1024], "batch 1024, adam, float32: other: ValueError: of mine"),
-        ("dies", "passed", [128], "other: the process ended with exit status 7"),
-        ("ends", "passed", None, "other: failed: the process ended with exit status 3"),
-        ("wrong", "failed", [], "batch 128, adam, float32: other has a loss of 1.2000, not 1.0000"),
-    ],
-)
-def test_another_library_that_fails_is_one_column(
-    time_libraries, capsys, mode, status, failed, said
-):
+def test_another_library_that_fails_is_one_column(time_libraries, capsys):
     """gpunn's rows are complete; only a wrong loss is a failure."""
-    found, detail, rows, printed = time_libraries(capsys, gpunn="well", other=mode)
-    assert found == status
-    assert said in f"{printed}\n{detail}"
-    assert all("error" not in rows[batch, "gpunn"] for batch in (128, 1024))
-    others = [batch for batch, form in rows if form == "other"]
-    assert [b for b in others if "error" in rows[b, "other"]] == (failed or [])
-    assert len(others) == {"skip": 0, "ends": 0, "dies": 1}.get(mode, 2)
+    others = {name: name for name in ("skip", "error", "dies", "ends", "wrong")}
+    status, detail, rows, printed = time_libraries(capsys, gpunn="well", **others)
+    assert status == "failed"
+    batches = [f"64-32-10, batch {batch}, adam, float32: wrong" for batch in (128, 1024)]
+    assert detail == "; ".join(f"{batch} has a loss of 1.2000, not 1.0000" for batch in batches)
+    for said in (
+        "skip: is not here",
+        "batch 1024, adam, float32: error: ValueError: of mine",
+        "dies: the process ended with exit status 7",
+        "ends: failed: the process ended with exit status 3",
+    ):
+        assert said in printed
+    assert [key for key, row in rows.items() if "error" in row] == [(128, "dies"), (1024, "error")]
+    forms = [form for _, form in rows]
+    counts = {name: forms.count(name) for name in ("gpunn", *others)}
+    assert counts == {"gpunn": 2, "skip": 0, "error": 2, "dies": 1, "ends": 0, "wrong": 2}
 
 
 @pytest.mark.parametrize(
