@@ -108,15 +108,6 @@ def test_classes_that_are_text_in_one_part_only(train, tmp_path, y, y_t, problem
     assert problem in train(data, status=2).stderr
 
 
-def test_text_for_a_loss_of_numbers(train, tmp_path):
-    X, y = arrays(60)
-    np.savez(tmp_path / "a.npz", X=X, y=NAMES[y])
-    setting = "training.loss=mean_squared_error"
-    options = ["--set", setting, "--set", "training.metrics=[]", "--set", "model.layers.0.units=1"]
-    refused = train('dataset = "npz", path = "a.npz"', *options, status=2).stderr
-    assert "'mean_squared_error' needs numbers, but the target has classes" in refused
-
-
 def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
     parts = save_parts(_a=60, _b=15)
     parts["X_b"][0] = 1e100
@@ -165,18 +156,6 @@ def test_fractions_keep_the_classes_proportions_and_the_test_rows(train, tmp_pat
     assert np.array_equal(np.unique(together, axis=0), np.unique(arrays(60)[0], axis=0))
     assert np.array_equal(first.test.inputs(), other_seed.test.inputs())
     assert not np.array_equal(first.test.inputs(), other_split.test.inputs())
-
-
-def test_standardize_is_taken_from_the_training_rows_and_saved(train, tmp_path):
-    parts = save_parts(_a=60, _b=30, _c=15)
-    parts["X_b"] += 1000
-    np.savez(tmp_path / "a.npz", **parts)
-    names = 'X = "X_a", y = "y_a", X_validation = "X_b", y_validation = "y_b"'
-    train(f'dataset = "npz", path = "a.npz", {names}, standardize = true')
-    saved = weights(tmp_path / "run")
-    np.testing.assert_allclose(
-        saved["standardization_1.mean"], parts["X_a"].mean(axis=0), rtol=1e-5
-    )
 
 
 def test_standardize_flattens_images(train, tmp_path, gpunn):

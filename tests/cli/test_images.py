@@ -111,14 +111,6 @@ def test_files_that_cannot_be_predicted(gpunn, photos, change, message):
         assert status == 0 or message in gpunn(command, "runs/photos", given, status=2).stderr
 
 
-def test_an_augmentation_that_does_not_fit_keeps_the_earlier_run(gpunn, digits):
-    gpunn("train", digits, "--output", "run")
-    flip = ("--set", 'training.augment=["flip"]')
-    result = gpunn("train", digits, "--output", "run", "--overwrite", *flip, status=2)
-    assert "training.augment: 'flip' expects rows of shape (height, width" in result.stderr
-    assert Path("run/final.safetensors").exists()
-
-
 @pytest.mark.skipif(os.sep != "/", reason="names are always UTF-16")
 def test_a_path_that_is_not_utf_8(gpunn, photos):
     gpunn("train", photos, *FEW)

@@ -122,11 +122,6 @@ def test_numbers_far_from_all_others(gpunn):
     )
 
 
-def test_nothing_that_a_terminal_obeys_is_printed(gpunn):
-    Path("table.csv").write_text("a\x1b[2J,b\n\x1b[31mx,1\ny,2\n")
-    assert "\x1b" not in gpunn("inspect", "table.csv").stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -190,8 +190,3 @@ def test_what_cannot_be_predicted(gpunn, run, tmp_path, arguments, problem):
     before = sorted(tmp_path.iterdir())
     assert problem in gpunn("predict", "run", *arguments, status=2).stderr
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_no_run(gpunn):
-    result = gpunn("predict", "none", "--input", "x.npy", status=2)
-    assert "none: expected a folder that gpunn train wrote; there is no such" in result.stderr

@@ -310,15 +310,6 @@ def test_output_of_a_predictor_as_a_process(run):
     assert Path("y.csv").read_text() == Path("log").read_text().removeprefix("before\n")
 
 
-def test_gpunn_predict_keeps_a_link(gpunn, run):
-    Path("rows.csv").write_text(ROW)
-    Path("link.csv").symlink_to("y.csv")
-    Path("link.csv.part").symlink_to("rows.csv")
-    gpunn("predict", "run", "rows.csv", "--output", "link.csv")
-    assert Path("link.csv").is_symlink()
-    assert Path("y.csv").read_text() == gpunn("predict", "run", "rows.csv").stdout
-
-
 @NAMED_PIPES
 def test_a_named_pipe(gpunn, run):
     os.mkfifo("rows")

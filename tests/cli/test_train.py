@@ -460,30 +460,6 @@ def test_metrics_that_were_not_there_before(gpunn, digits, tmp_path):
     gpunn("train", "run", "--resume")
 
 
-LIMITED = """\
-import resource, sys
-sys.dont_write_bytecode = True  # which would be cut short, too
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-del sys.argv[1]
-from gpunn.cli import main
-main(prog_name="gpunn")
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
-@pytest.mark.parametrize(
-    "limit", [10_000, *(pytest.param(each, marks=pytest.mark.full) for each in (10, 1000))]
-)
-def test_files_that_must_not_grow_so_large(gpunn, run, digits, tmp_path, limit):
-    """The limits allow writing all except checkpoints, no file, or some files."""
-    before = everything(tmp_path / "run")
-    assert "File too large" in run_python("-c", LIMITED, limit, *LONGER, status=2).stderr
-    assert everything(tmp_path / "run") == before
-    gpunn("evaluate", "run")
-    gpunn(*LONGER)
-    assert len(history(tmp_path / "run")) == 5
-
-
 @pytest.mark.parametrize("kind", ["beginning", "epoch", "end"])
 def test_a_full_disk_while_a_finished_run_goes_on(
     gpunn, run_before, digits, tmp_path, monkeypatch, kind

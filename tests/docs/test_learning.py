@@ -121,21 +121,6 @@ def test_sums_and_derivatives_obey_the_chain_rule(recordings, name):
         np.testing.assert_allclose(derivatives[:, :hidden], behind, rtol=1e-10, atol=1e-14)
 
 
-def test_all_samples_of_the_plane_add_up(recordings):
-    lesson, arrays = recordings["points"]
-    for step in STEPS:
-        X, _ = batch(lesson, step)
-        z = arrays["sums"][step]
-        active = np.hstack([z[:, :6] > 0, np.ones((8, 1))])  # the output is linear
-        at_sums = arrays["derivatives"][step] * active
-        dW1, db1, dW2, db2 = parts(lesson, arrays["gradients"][step])
-        hidden = np.maximum(z[:, :6], 0)
-        np.testing.assert_allclose(dW1, X.T @ at_sums[:, :6], atol=1e-14)
-        np.testing.assert_allclose(db1, at_sums[:, :6].sum(axis=0), atol=1e-14)
-        np.testing.assert_allclose(dW2, hidden.T @ at_sums[:, 6:], atol=1e-14)
-        np.testing.assert_allclose(db2, at_sums[:, 6:].sum(axis=0), atol=1e-14)
-
-
 @pytest.mark.parametrize("name", LESSONS)
 def test_weights_follow_the_negative_gradient_until_the_network_is_good(recordings, name):
     lesson, arrays = recordings[name]
@@ -171,11 +156,6 @@ def test_the_file_contains_the_recording(recorder, recordings, folder, name):
         rows = [32 * number + sample for number in range(30) for sample in range(lesson.kept)]
         assert np.array_equal(pixels / 16, lesson.X[rows])
         assert held["labels"] == lesson.y[rows].tolist()
-
-
-def test_recording_again_gives_the_same_file(recorder, folder, tmp_path):
-    recorder.main(tmp_path / "again.js")
-    assert (tmp_path / "again.js").read_bytes() == (folder / "recording.js").read_bytes()
 
 
 def test_the_page_is_small(folder):
@@ -432,24 +412,6 @@ def test_running(browser, folder):
         assert where(page) == "Step 120 of 120, epoch 10: Update"
         assert page.locator("#run").inner_text() == "Run again"
         assert page.evaluate("document.getAnimations().length") == 0  # the page prefers less motion
-
-
-def test_phases_are_described(browser, folder, recordings):
-    _, arrays = recordings["points"]
-    with visit(browser, folder) as page:
-        says = page.locator("#says")
-        assert says.get_attribute("role") == "status"
-        shown = []
-        for _ in range(4):
-            shown.append(says.inner_text())
-            page.keyboard.press("ArrowRight")
-        prediction = f"{arrays['sums'][0, 0, 6]:.4f}".replace("-", "−")
-        assert shown[0].endswith(f"The network predicts p = {prediction}.")
-        assert f"cost C = {arrays['losses'][0]:.4f}." in shown[1]
-        assert "has the gradient" in shown[2]
-        assert shown[3].startswith(
-            "Every weight takes a step against its gradient: w − 0.1 · dC/dw"
-        )
 
 
 def test_a_screen_reader_finds_names_and_values(browser, folder, recordings):

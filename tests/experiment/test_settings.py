@@ -191,23 +191,6 @@ def test_a_number_changes_the_rate_of_a_schedule(folder, descriptions, name):
             assert changed_places(before, after) == [inner]
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "places"),
-    [
-        ("realmlp", ["training.optimizer.learning_rate.cycles=2"], ["learning_rate.cycles"]),
-        ("tabm", ["training.optimizer.learning_rate.name=cosine"], ["learning_rate.name"]),
-        ("tabm", ["training.optimizer.weight_decay=0.1", "training.epochs=5"], ["weight_decay"]),
-        ("tabm", ["training.optimizer.max_norm=3.5"], ["max_norm"]),
-    ],
-)
-def test_parts_of_an_optimizer(folder, descriptions, name, settings, places):
-    after = described(raw_of(name), folder, *settings)
-    found = changed_places(
-        descriptions[name]["training"]["optimizer"], after["training"]["optimizer"]
-    )
-    assert found == places
-
-
 def test_a_sweep_changes_only_what_it_names(folder, descriptions):
     space = {"training.optimizer.learning_rate": {"low": 0.01, "high": 0.1}}
     (folder / "sweep.json").write_text(

@@ -82,12 +82,6 @@ def test_links_are_followed_and_lead_nowhere_twice(folder, tmp_path_factory):
     assert names == ["again", "linked", "numbers", "tune-sweep/trial-0003"]
 
 
-def test_a_half_written_last_epoch_is_left_out(folder):
-    with open(folder / "digits" / HISTORY, "a") as file:
-        file.write('{"epoch": 4, "lo')
-    assert len(read_run(folder / "digits").history) == 3
-
-
 def test_no_folder(tmp_path):
     with pytest.raises(ConfigError, match="there is no such folder"):
         find_runs(tmp_path / "none")

@@ -4,7 +4,6 @@ import os
 import pickle
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,8 +14,7 @@ from equality import assert_same_bits
 from model_files import DAMAGED, contents, data, everything, rewritten, small, trained
 
 import gpunn
-from gpunn import layers, storage
-from gpunn.activations import Activation
+from gpunn import storage
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, BackendUnavailableError, ModelFileError
 from gpunn.storage.checksums import checksummed
@@ -76,15 +74,6 @@ def test_what_it_was_made_with_is_recorded(path):
     description = contents(path)[1]
     assert description["versions"] == {"gpunn": gpunn.__version__, "numpy": np.__version__}
     assert description["trained_on"]["backend"] == "numpy"
-
-
-def test_images_and_pixels(path):
-    model = gpunn.Sequential(
-        [layers.Rescaling(), layers.Flatten(), layers.Dense(2)], (4, 4), "numpy"
-    )
-    model.save(path)
-    X = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)
-    np.testing.assert_array_equal(gpunn.load_model(path, "numpy").predict(X), model.predict(X))
 
 
 def test_a_checkpoint_is_a_model_too(path):
@@ -248,29 +237,6 @@ def test_loading_imports_nothing(path, tmp_path, monkeypatch):
 def test_the_backend_is_asked_for_first(path):
     with pytest.raises((BackendUnavailableError, ArgumentError), match="nowhere"):
         gpunn.load_model(path, "nowhere")
-
-
-def test_layers_and_activations_of_ones_own(path):
-    @dataclass(frozen=True)
-    class Cube(Activation):
-        name = "cube_for_saving"
-
-        def value(self, xp, z):
-            return z * z * z
-
-        def derivative(self, xp, z, a):
-            return 3 * z * z
-
-    @dataclass(eq=False)
-    class Wide(layers.Dense):
-        name = "wide_for_saving"
-
-    model = gpunn.Sequential([Wide(4, Cube())], 3, "numpy")
-    model.save(path)
-    loaded = gpunn.load_model(path, "numpy")
-    assert type(loaded.layers[0]) is Wide
-    assert loaded.layers[0].f == Cube()
-    np.testing.assert_array_equal(loaded.predict([[1, 2, 3]]), model.predict([[1, 2, 3]]))
 
 
 def test_pickle_plays_no_part():

@@ -10,8 +10,6 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from processes import run_python
 from robustness.fuzz import mutate, readers
 
@@ -94,15 +92,3 @@ def test_the_command(tmp_path):
     figures = tmp_path / "figures.jsonl"
     run_python("-m", *arguments, figures, cwd=REPOSITORY)
     assert json.loads(figures.read_text())["crashes"] == 0
-
-
-@pytest.mark.parametrize("name", READERS)
-@settings(max_examples=10)
-@given(data=st.data())
-def test_bytes_that_hypothesis_thinks_of(name, folder, data):
-    """With a good file's beginning, or its end, or nothing of it."""
-    good = data.draw(st.sampled_from(reader_of(name).good))
-    cut = data.draw(st.integers(0, len(good)))
-    middle = data.draw(st.binary(max_size=40))
-    kept = data.draw(st.integers(0, len(good)))
-    check(name, good[:cut] + middle + good[kept:], folder)
