@@ -44,7 +44,10 @@ def renamed(second: str, first: str) -> None:
     Path("rare.csv").write_text(text.replace(",yes", f",{second}").replace(",no", f",{first}"))
 
 
-@pytest.fixture(params=LOSSES)
+EACH_LOSS = pytest.mark.parametrize("rare", LOSSES, indirect=True)
+
+
+@pytest.fixture
 def rare(request, tmp_path) -> Path:
     """The configuration of a table with 8 % frauds."""
     random = np.random.default_rng(0)
@@ -52,8 +55,8 @@ def rare(request, tmp_path) -> Path:
     truth = random.random(600) < 1 / (1 + np.exp(4.2 - 2.5 * a))
     lines = [f"{x},{y},{'yes' if t else 'no'}" for x, y, t in zip(a, b, truth, strict=True)]
     Path("rare.csv").write_text("\n".join(["a,b,fraud", *lines]))
-    text = TABLE
-    for word, value in zip(("UNITS", "LOSS", "METRIC"), LOSSES[request.param], strict=True):
+    text, loss = TABLE, getattr(request, "param", "softmax")
+    for word, value in zip(("UNITS", "LOSS", "METRIC"), LOSSES[loss], strict=True):
         text = text.replace(word, value)
     path = tmp_path / "rare.toml"
     path.write_text(text)
@@ -69,6 +72,7 @@ def truth() -> np.ndarray:
         return np.array([row["fraud"] == "yes" for row in csv.DictReader(file)])
 
 
+@EACH_LOSS
 def test_a_test_shows_what_an_imbalance_hides(gpunn, rare):
     said = gpunn("train", rare, "--output", "run").stdout
     test = said[said.index("Test: ") :].splitlines()
@@ -99,6 +103,7 @@ def load_columns() -> dict[str, list[str]]:
     return {name: [row[name] for row in rows] for name in ("a", "b")}
 
 
+@EACH_LOSS
 def test_a_threshold_is_kept_and_can_be_overridden(gpunn, rare):
     said = gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9").stdout
     threshold = load_model("run").threshold
@@ -136,6 +141,7 @@ def test_a_criterion_out_of_reach_is_said_once(gpunn, rare, caplog):
     assert load_model("run").threshold is not None
 
 
+@EACH_LOSS
 @pytest.mark.parametrize("flavor", [[], ["--pure"]], ids=["numpy", "pure"])
 def test_exported_python_decides_alike(gpunn, rare, flavor):
     gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
@@ -182,6 +188,7 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers, target):
     assert "0<=x<=1" in gpunn("predict", "run", path, "--threshold=3", status=2).stderr
 
 
+@EACH_LOSS
 @pytest.mark.parametrize("words", [("fraud", "ok"), ("False", "True")])
 def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
     """The same run, with the classes called otherwise, decides the same rows."""
@@ -266,6 +273,7 @@ def test_a_run_of_an_earlier_release_resumes_without_validation_metrics(gpunn, r
     assert "val_auc" not in Path("earlier/own.csv").read_text()
 
 
+@EACH_LOSS
 def test_a_report_decides_by_the_threshold(gpunn, rare):
     gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
     found = json.loads(gpunn("evaluate", "run", "--json").stdout)["decisions"]

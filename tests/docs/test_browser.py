@@ -64,9 +64,3 @@ def test_inaccessible_elements_are_named(browser, tmp_path, content, rule):
     with visit(browser, written(tmp_path, content)) as page:
         assert [fault.partition(":")[0] for fault in inaccessible(page)] == [rule]
         assert inaccessible(page, within="h1") == []
-
-
-def test_the_page_is_in_dark_mode(browser, tmp_path):
-    for dark in (False, True):
-        with visit(browser, written(tmp_path, ""), dark=dark) as page:
-            assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is dark

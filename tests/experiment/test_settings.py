@@ -137,13 +137,19 @@ FOLLOWS = {
 """What a network with a name decides by the number of rows to train on, and the like."""
 
 
+BY_DEFAULT = {
+    *(("realmlp", False), ("realmlp_s", False), ("tabm of numbers", False), ("layers", False)),
+    *(("tabm", True), ("layers", True)),
+}
+
+
 @pytest.mark.parametrize(
     ("name", "written"),
     [
         pytest.param(
             *(name, written),
             id=f"{name}, {'written out' if written else 'as a user writes it'}",
-            marks=pytest.mark.full if written and name not in ("tabm", "layers") else (),
+            marks=() if (name, written) in BY_DEFAULT else pytest.mark.full,
         )
         for name in NETWORKS
         for written in (False, True)

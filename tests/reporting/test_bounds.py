@@ -77,8 +77,8 @@ def write_figure(run, figure):
 
 @pytest.mark.filterwarnings("error")
 def test_figures_that_no_drawing_has_room_for(digits_run, tmp_path, draw_only):
-    """The tables have them. Charts of one kind are drawn for the first two runs alone."""
-    draw_only("compare-loss|run-[12]|run-.-(loss|gradients)")
+    """The tables have them. All charts are drawn for the first run alone."""
+    draw_only("compare-loss|run-1|run-.-(loss|gradients)")
     figures = [1e308, -1e308, 5e-324, 1e150, 1.7e151]
     runs = [shutil.copytree(digits_run, tmp_path / str(figure)) for figure in figures]
     for run, figure in zip(runs, figures, strict=True):

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 from equality import assert_arrays
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.numpy import load, save, save_file
@@ -42,6 +42,7 @@ def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place():
     assert hashlib.sha256(blank).hexdigest().encode() == given
 
 
+@settings(max_examples=15)
 @given(
     st.dictionaries(
         st.text(max_size=5),
