@@ -311,10 +311,12 @@ class Backend(Operations):
 
         Parameters
         ----------
-        seed, rows : int
-            Arguments of `gpunn.randomness.permutation`.
+        seed : int
+            The run's seed.
         epochs : range
             Numbers of the epochs, at least one.
+        rows : int
+            Number of rows.
 
         Returns
         -------
