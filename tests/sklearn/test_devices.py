@@ -205,6 +205,7 @@ OPEN = """
     """
 
 
+@pytest.mark.full
 @pytest.mark.tier(5)
 def test_pickles_made_on_a_device_open_without_one(tmp_path):
     numbers = sklearn.MLPClassifier(backend="cupy", **FAST).fit(X, y)

@@ -14,7 +14,7 @@ from gpunn.callbacks import ModelCheckpoint
 from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.losses import MeanAbsoluteError, MeanSquaredError
 from gpunn.metrics import RootMeanSquaredError
-from gpunn.optimizers import SGD, Adam, AdamW, RMSprop
+from gpunn.optimizers import SGD, Adam, RMSprop
 from gpunn.schedules import Schedule
 
 ROWS = 40
@@ -158,8 +158,13 @@ def without(inputs, *left_out):
     return this
 
 
-@pytest.mark.parametrize("log_every", [1, 3, 4, 100])
-@pytest.mark.parametrize("bad", [(0,), (3,), (9,), (2, 3), (0, 5, 9)])
+@pytest.mark.parametrize(
+    ("bad", "log_every"),
+    [
+        *(((0,), 1), ((0,), 100), ((3,), 3), ((3,), 4), ((9,), 1), ((9,), 4)),
+        *(((2, 3), 1), ((2, 3), 3), ((2, 3), 100), ((0, 5, 9), 3), ((0, 5, 9), 100)),
+    ],
+)
 def test_skipping_leaves_out_the_batch_alone(bad, log_every, caplog):
     inputs = poisoned(*(4 * step + 1 for step in bad))
     this = trainer(on_divergence="skip", log_every=log_every)
@@ -303,9 +308,8 @@ def targets(*rows):
     return bad
 
 
-@pytest.mark.parametrize("log_every", [1, 3, 100])
-def test_running_averages(backend, log_every):
-    this = with_averages(backend, log_every=log_every)
+def test_running_averages(backend):
+    this = with_averages(backend, log_every=3)
     this.model.feature_names = ["age", "income", "debt"]
     inputs = X.copy()
     inputs[13, 1] = SENTINEL
@@ -321,10 +325,9 @@ def test_running_averages(backend, log_every):
         assert np.isfinite(value).all(), "the network is as it was before that update"
 
 
-@pytest.mark.parametrize("optimizer", [Adam, AdamW, RMSprop])
-def test_the_state_of_an_optimizer(backend, optimizer):
+def test_the_state_of_an_optimizer(backend):
     """An infinite average of squares makes each further update 0."""
-    this = with_squares(optimizer(0.01), backend)
+    this = with_squares(RMSprop(0.01), backend)
     message = (
         r"optimizer: its 'square' of '(first|last)\.\w+' is not finite \(.*\) after step 4 of "
         r"epoch 1, although activations and gradients are finite; the largest gradient is .*e\+"
