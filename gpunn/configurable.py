@@ -1,14 +1,6 @@
 """Classes whose objects are built from a name or a configuration.
 
-Activations, initializers, layers, losses, metrics, optimizers, schedules and callbacks are
-dataclasses. `Configurable.config` returns the configuration of an object, in JSON types, for model
-files and run folders. `resolve` builds an object from a user's value: an object, a class, a name,
-or a name with parameters. A subclass needs no registration: its `name` is valid as soon as the
-class is defined.
-
-Built-in classes declare fields, and the limits of their values, with `number`, `integer` and
-`flag`. Custom classes may check their fields in `__post_init__`, with `Configurable.require_number`
-and similar methods.
+A subclass needs no registration: its `name` is valid as soon as the class is defined.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Record the modules of a network's custom classes in model files, and import such modules.
-
-A model file contains the names of all layers, activations and initializers. For a custom class, the
-file also contains the module, such as "mylayers:Residual".
-"""
+"""Record the modules of a network's custom classes in model files, and import such modules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keep locks and imports usable in forked processes.
 
-A forked process has only the thread that forked. In the child, a lock that another thread held
-would stay locked forever. So would Python's lock of a module that another thread was importing.
+A forked process has only the thread that forked, so locks of other threads would stay locked
+forever, including Python's locks of modules that other threads import.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Hints for users of other libraries: gpunn's name for each name in those libraries.
-
-Error messages show these hints. gpunn does not accept the other libraries' names.
-"""
+"""Hints in error messages: gpunn's name for each name of other libraries, which gpunn refuses."""
 
 from __future__ import annotations
 

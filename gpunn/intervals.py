@@ -1,11 +1,11 @@
 """Prediction intervals by split conformal prediction, from the errors of held-out rows.
 
-If new rows resemble the n held-out rows, at least 90 % of the 90 % intervals contain the true value
-of their row, on average and for any network. The held-out rows must not influence training (Lei et
-al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the score
-of a held-out row is its absolute error. With quantiles, the score is the distance from the true
-value to the interval between two predicted quantiles, negative inside the interval (Romano et al.
-2019, "Conformalized Quantile Regression")::
+If new rows resemble the n held-out rows, the 90 % interval contains the true value for at least 90
+% of the rows, on average. This holds for any network. The held-out rows must not influence training
+(Lei et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the
+score of a held-out row is its absolute error. With quantiles, the score is the distance from the
+true value to the interval between two predicted quantiles, negative inside the interval (Romano et
+al. 2019, "Conformalized Quantile Regression")::
 
     without quantiles   s_i = |t_i - p_i|                            [p - s, p + s]
     with quantiles      s_i = max(low_i - t_i, t_i - high_i)         [low - s, high + s]

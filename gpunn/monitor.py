@@ -1,8 +1,4 @@
-"""Select the best epoch by a metric, and decide whether larger or smaller is better.
-
-Callbacks, schedules, histories, run folders and reports all use this module, so that they select
-the same epoch.
-"""
+"""Select the best epoch by a metric, and decide whether larger or smaller is better."""
 
 from __future__ import annotations
 

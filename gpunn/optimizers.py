@@ -76,8 +76,8 @@ class Optimizer(Configurable):
         Names of the state vectors, such as moments. Each state vector has the parameters' shape and
         starts at zero.
     by_parameter : bool
-        Whether each call of `update` gets one named parameter, such as the weights of a layer, as
-        optimizers need that use norms of parameters. Every rank then updates all parameters.
+        Whether each call of `update` gets one named parameter, such as a layer's weights.
+        Optimizers that use norms of parameters need this. Every rank then updates all parameters.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""Parameters in flat vectors, and named views into these vectors.
-
-With one vector for all layers, an update is one pass over memory, and clipping is one dot product.
-The views have the layers' shapes and share the vectors' memory.
-"""
+"""Parameters in flat vectors, and named views into these vectors."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ the rows, on average. This holds for any network. The held-out rows must not inf
 set contains each class whose probability is at least a limit (Sadinle et al. 2019, "Least Ambiguous
 Set-Valued Classifiers With Bounded Error Levels"). For each held-out row, take the probability of
 the true class. The limit is the k-th largest of these n probabilities, with k = ceil((n + 1) *
-percent / 100). If the probabilities are right, all other sets that contain the true class as often
-have at least as many classes on average. The predicted class is always in the set.
+percent / 100). If the probabilities are right, no sets that are smaller on average contain the true
+class as often. The predicted class is always in the set.
 """
 
 from __future__ import annotations

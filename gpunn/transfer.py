@@ -103,7 +103,7 @@ def matched(
             why = difference(label, names, other[label], specs, source)
         if label == last or label in after_loss:
             if last in reinitialized and label in after_loss:
-                why = f"{last}, whose outputs it changes, is reinitialized"
+                why = f"it changes the outputs of {last}, which is reinitialized"
             elif not why and renamed(source.outputs, outputs):
                 why = f"{source.title} has other {renamed(source.outputs, outputs)}"
         elif why and label in other:

@@ -213,7 +213,7 @@ def test_target_scaling_is_reinitialized_with_the_last_layer():
     first, second, third = regression(1), regression(2), regression(1)
     gpunn.Trainer(first, "mean_squared_error").fit(X, X[:, :1], **OPTIONS)
     report = second.load_weights(first)
-    reason = "dense_2, whose outputs it changes, is reinitialized"
+    reason = "it changes the outputs of dense_2, which is reinitialized"
     assert report.reinitialized["target_scaling_1"] == reason
     assert not second.adapted
     gpunn.Trainer(second, "mean_squared_error").fit(2 * X, 100 * X[:, :2], **OPTIONS)

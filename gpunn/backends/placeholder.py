@@ -1,10 +1,7 @@
 """Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-A marked method is called once, before the arrays have values. Each training step repeats only the
-operations that the method calls. A `Placeholder` has the shape and type of an array, can be indexed
-and reshaped, and can be passed to operations. Code that is not an operation would run only once, so
-using a placeholder in such code raises an error that names the method and the line. Placeholders
-work with any array library, even if the library allows no subclasses.
+The method is called only once, so code that is not an operation raises an error that names the
+method and the line. Placeholders work with array libraries that allow no subclasses.
 """
 
 from __future__ import annotations

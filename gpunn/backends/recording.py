@@ -1,15 +1,9 @@
 """Record operations as a trace instead of running them, so that a backend can run them faster.
 
-A training step, the evaluation of a batch and a prediction are each a sequence of a backend's
-operations. Each repetition of the sequence uses the same arrays. `record` returns the operations
-that a function calls, a *trace*, without running them. A backend's `lower` turns a trace into a
-function that runs the operations a given number of times. The function runs the operations'
-definitions, NumPy, a compiled program or a CUDA graph.
-
-An *engine* is a way to run a trace, such as compiled programs or CUDA graphs. A *lowering* turns
-one operation into an engine's steps. A class has all lowerings of an engine, each a method with the
-name of its operation; `lower_operations` calls the methods. A lowering gets the operation's
-arguments as attributes of one object, so lowerings need not declare the parameters.
+A *trace* is the list of the operations that a function calls. An *engine* is a way to run a trace,
+such as compiled programs or CUDA graphs. A *lowering* turns one operation into an engine's steps;
+it is a method with the name of the operation. A lowering gets the operation's arguments as
+attributes of one object, so lowerings need not declare the parameters.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--interval",
     type=click.IntRange(1, 99),
     metavar="PERCENT",
-    help="For numbers: add columns with the bounds of prediction intervals. This percentage of the "
-    "intervals contains the true number.",
+    help="For numbers: add columns with the bounds of prediction intervals. PERCENT of the "
+    "intervals contain the true number.",
 )
 @click.option(
     "--sets",

@@ -1,8 +1,7 @@
 """Copy host arrays to the device: either all rows once, or in chunks (streaming).
 
-Streaming changes only the memory use: the batches are the same, and so are the results. The arrays
-on the device are allocated once and then overwritten, so a recorded training step always finds its
-rows at the same addresses, or at a few alternating addresses.
+The arrays on the device are allocated once and then overwritten, so a recorded training step always
+finds its rows at the same addresses, or at a few alternating addresses.
 """
 
 from __future__ import annotations

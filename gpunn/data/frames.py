@@ -1,7 +1,4 @@
-"""Columns of data frames of any library: their names, order and types.
-
-No data frame library is imported.
-"""
+"""Columns of data frames of any library (gpunn imports none): their names, order and types."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Rows of memory-mapped files, read without making the whole file resident in memory.
 
-If scattered rows are read through a memory map, many other rows become resident, because the system
-loads a block of the file around each page. If rows are read from the file without a map, only the
-rows that are read take memory.
+Reading scattered rows through a memory map makes many other rows resident, because the system loads
+a block of the file around each page.
 """
 
 from __future__ import annotations

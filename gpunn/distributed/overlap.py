@@ -1,9 +1,6 @@
 """Sum a vector over ranks, part by part, during the computation of later parts.
 
-A backward pass computes gradients from the last layer to the first. Like PyTorch's
-DistributedDataParallel, a step starts to sum finished gradients before it has computed all
-gradients (Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel
-Training").
+PyTorch's DistributedDataParallel also does this (Li et al. 2020, "PyTorch Distributed").
 """
 
 from __future__ import annotations

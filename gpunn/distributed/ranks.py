@@ -1,8 +1,7 @@
 """The processes (ranks) that train together.
 
-Only rank 0 calls callbacks, so files are written once, and callbacks need not handle other ranks.
-If a callback needs data that is divided among ranks, such as the optimizer's state, rank 0 asks the
-other ranks to take part.
+Only rank 0 calls callbacks. If a callback needs data that is divided among ranks, such as the
+optimizer's state, rank 0 asks the other ranks to take part.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Divide the rows of a batch and the parameters among processes.
 
 A batch of `rows` rows is cut into `shards` shards, by default one per process. Shard s has the rows
-from rows * s // shards to rows * (s + 1) // shards - 1. So the sizes of shards differ by at most
-one row, and a shard of a small batch may be empty. The shards of a process are adjacent.
+from rows * s // shards to rows * (s + 1) // shards - 1. The shards of a process are adjacent.
 """
 
 from __future__ import annotations

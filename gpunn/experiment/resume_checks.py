@@ -65,11 +65,13 @@ def check_same_data(
             ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
             for splits in (earlier, current)
         )
-        changed = "as many rows with other values or in another order" if old == new else new
+        if old == new:
+            change = "as many rows, but with other values, in another order or of another type"
+        else:
+            change = f"its rows were {old}; now they are {new}"
         raise ConfigError(
-            f"data: the run in {folder} was trained on other data: its rows were {old}; now they "
-            f"are {changed}. Restore the data and the loss, or start a new run in another "
-            "folder with --output"
+            f"data: the run in {folder} was trained on other data: {change}. Restore the data and "
+            "the loss, or start a new run in another folder with --output"
         )
 
 

@@ -56,7 +56,7 @@ def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.n
 def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
     if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and len(classes) > 2:
         raise ConfigError(
-            f"training.loss: {loss.name!r} on one output is for two classes, but the target has "
+            f"training.loss: {loss.name!r} with one output is for two classes, but the target has "
             f"{len(classes)}; choose 'softmax_cross_entropy' and a last layer of {len(classes)} "
             "units"
         )

@@ -1,8 +1,6 @@
 """Export to ONNX, for runtimes that predict without gpunn.
 
-The graph is for inference: it has no dropout, and uses the running averages of batch normalization.
-It accepts raw data, because it includes layers that scale inputs, and a schema's encoding of
-columns. The operators: https://onnx.ai/onnx/operators/.
+The operators are described in https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     ExportError
         As for `state_dict`.
     OSError
-        If the file can't be written. In this case, an existing file stays unchanged.
+        If the file can't be written; an existing file then stays unchanged.
 
     Examples
     --------

@@ -232,7 +232,7 @@ class Block(Layer):
         Returns
         -------
         Formula
-            The graph, and the steps that divide it, for arrays of these shapes.
+            The graph for arrays of these shapes, and the steps into which it is divided.
         """
         key = tuple(shape), rows, dtype
         if rows == ROWS:  # attributes don't change while the network is made

@@ -36,7 +36,7 @@ class Coded(Layer):
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError if a row does not have one code for each of the sizes.
+        """Raise an ArgumentError if rows do not have one code for each column.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """The forward pass of a `Block` as a formula: a graph, divided into parts by calls of layers.
 
 The graph consists of elementwise functions and sums over features. Calls of layers, matrix products
-and concatenations are `Step`s. Each step sets an array. The graph reads this array as it reads x
-and the parameters.
+and concatenations are `Step`s. Each step sets an array, which is an input of the graph, like x and
+the parameters.
 """
 
 from __future__ import annotations

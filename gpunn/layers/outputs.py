@@ -1,8 +1,6 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-The last layers of a network can come after the loss. The loss is then computed from the input of
-these layers, so no gradient passes through them. Predictions, metrics, files and exports use the
-output of the network's last layer.
+The loss is computed from the input of these layers, so no gradient passes through them.
 """
 
 from __future__ import annotations

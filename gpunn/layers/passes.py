@@ -1,11 +1,7 @@
 """Forward and backward passes through layers in sequence, including custom layers.
 
-The first call of a step records its operations as a trace; later steps repeat the trace. Methods
-marked `operations_only` are called only during recording, and add their operations to the trace.
-Any other method is recorded as one operation, `call`, which runs the method in every step. The
-method's result is copied into the buffer that the next operations read. In training, if `forward`
-or `backward` of a layer is not marked, both are treated as unmarked, because `forward` may keep
-arrays for `backward`.
+In training, if `forward` or `backward` of a layer is not marked `operations_only`, both are treated
+as unmarked, because `forward` may keep arrays for `backward`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,1 @@
-"""From bytes to rows, cells and predictions, with only the standard library.
-
-Training, evaluation, `gpunn predict` and exported Python files use these modules. Exports contain
-copies of their source.
-"""
+"""From bytes to rows, cells and predictions: exports copy this code, so it needs only Python."""

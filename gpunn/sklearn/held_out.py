@@ -66,8 +66,8 @@ def split_rows_by(
         raise DataError(f"{kind}s: {error}") from None
     if labels is not None and len(unlearned := np.setdiff1d(labels, labels[kept])):
         warnings.warn(
-            f"{kind}s: the training rows lack {len(unlearned)} of the classes of y, since all of "
-            "their rows are held out for validation",
+            f"{kind}s: the training rows lack {len(unlearned)} of the classes of y, since all rows "
+            "of these classes are held out for validation",
             GpunnWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Losses as in scikit-learn. They have no `name`, so configurations can't use them."""
+"""Losses as in scikit-learn. These classes have no `name`, so configurations can't use them."""
 
 from __future__ import annotations
 

@@ -142,9 +142,9 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         cell. For a single network, the bar shows the remaining time; for several networks, it shows
         how many are trained.
     class_weight : dict, "balanced" or None, default=None
-        Factors by class. They multiply the sample weights in the loss, and in the metrics of the
-        validation rows, so they affect the choice of the best epoch. Class weights distort the
-        predicted probabilities.
+        Factors by class, which multiply the sample weights in the loss, and in the metrics of the
+        validation rows. So class weights affect the choice of the best epoch. Class weights distort
+        the predicted probabilities.
     threshold_for : str or None, default=None
         The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see
@@ -175,8 +175,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     metric_ : str
         The metric that selected the best epoch.
     validation_score_ : float
-        Value of `metric_` on the validation rows at the best epoch. With several networks, it is
-        the metric of their averaged predictions. With several folds, it is the mean of
+        Value of `metric_` on the validation rows at the best epoch. With several networks, the
+        value is for the mean of their predictions. With several folds, the value is the mean of
         `cv_scores_`.
     temperature_ : float or list of float
         The number by which the logits were divided after training; 1 if scaling did not help. With
@@ -188,7 +188,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         not trained on this row. For a classifier, probabilities. Only with several folds.
     threshold_ : float
         The second of two classes is predicted if its probability is at least this threshold. With
-        several folds, it is selected on `oof_predictions_`.
+        several folds, the threshold is selected on `oof_predictions_`.
     best_epoch_, n_iter_ : int or list of int
         The epoch whose parameters were restored, and the number of trained epochs. With several
         networks, one number for each.

@@ -513,7 +513,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         OSError
-            If the file can't be written. In this case, an existing file is unchanged.
+            If the file can't be written; an existing file then stays unchanged.
         """
         check_is_fitted(self)
         classes = getattr(self, "classes_", None)

@@ -138,7 +138,7 @@ def together(threads: int | None = None) -> Iterator[None]:
     Notes
     -----
     On a CUDA device, the networks of different threads compute at the same time, on separate
-    streams (not run on a GPU).
+    streams. This has not been tested on a GPU.
 
     Examples
     --------

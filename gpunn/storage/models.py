@@ -1,8 +1,6 @@
-"""Model files, which contain a description in JSON and named arrays, but no code.
+"""Model files, which contain a description in JSON and named host arrays, but no code.
 
-A file is written atomically, with a checksum that is verified when it is read. Files contain host
-arrays for every backend, so that a model trained on a GPU loads on a machine without a GPU.
-`gpunn.load` builds a network from a description and arrays.
+A file is written atomically, with a checksum that is verified when it is read.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class Trials:
 
     @property
     def ranked(self) -> list[Trial]:
-        """All trials: first the complete trials, then all others, each from best to worst."""
+        """All trials: first the complete trials, then all others, both from best to worst."""
         sign = 1 if self.direction == "min" else -1
 
         def key(trial: Trial) -> tuple[bool, bool, float, int]:

@@ -1,4 +1,4 @@
-"""A schema in JSON types. It is checked when it is read, since files may be untrusted."""
+"""A schema in JSON types. Reading checks the record, since files may be untrusted."""
 
 from __future__ import annotations
 

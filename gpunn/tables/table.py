@@ -68,7 +68,7 @@ class Table:
     named : bool
         Whether the data has column names. Without names, the columns are numbered from 0.
     numbers : ndarray of int or None
-        Number by which messages call each row. None means that rows are counted from 0.
+        The number that messages use for each row. None means that rows are counted from 0.
     unit : {"row", "line"}
         Unit of `numbers`; "line" means the line of a file in which a row ends.
     title : str

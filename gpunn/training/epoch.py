@@ -1,4 +1,4 @@
-"""Run an epoch of training, or the rest of one, by requests to the backend.
+"""Run an epoch of training, or the rest of an epoch, by requests to the backend.
 
 In outline::
 

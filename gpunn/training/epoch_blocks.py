@@ -1,10 +1,8 @@
-"""Train a small network for some epochs at a time, without Python between the updates.
+"""Train a small network for some epochs (a block) at a time, as one program.
 
-Requests of a few updates (`EpochByRequests`) train the first epoch, to measure how long an epoch
-takes. Then the host loads row orders and settings of some epochs (a block), runs the block as one
-program, and reports its epochs one by one. If a rule ends training at an epoch of the block, the
-state after this epoch is restored. If a number is not finite, the state before its epoch is
-restored, and requests train the remaining epochs.
+The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes. If a rule
+ends training at an epoch of a block, the state after this epoch is restored. If a number is not
+finite, the state before its epoch is restored, and requests train the remaining epochs.
 """
 
 from __future__ import annotations

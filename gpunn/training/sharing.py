@@ -1,12 +1,8 @@
 """Share recorded programs between the fits of equal networks, which use them in turn.
 
-Within a context `sharing_programs`, a program is recorded for each kind of network, not for each
-network. A fit takes a program that no other fit uses. The fit copies its state into the program's
-arrays, runs some epochs, and copies the state back. So later networks of a kind need no recording,
-and there are buffers for each thread instead of each network.
-
-Each network has its own rows, learning rates, keys of dropout masks, and L2 penalty. The rows, keys
-and penalty in a program can be replaced. Learning rates are loaded before each epoch.
+A fit copies its state into the arrays of a program that no other fit uses, runs some epochs, and
+copies the state back. Rows, keys of dropout masks and L2 penalty of a program can be replaced;
+learning rates are loaded before each epoch.
 """
 
 from __future__ import annotations

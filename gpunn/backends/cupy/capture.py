@@ -1,9 +1,7 @@
 """Capture a sequence of kernel launches as a CUDA graph, which replaces the launches.
 
-Each launch takes the host some microseconds. One launch of a graph runs all its kernels. A graph
-stores the kernels' arguments, which are addresses of arrays and numbers. The capture fixes the
-arguments, so values that change must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA
-Graphs").
+A graph stores the kernels' arguments (addresses and numbers), so values that change must be in
+arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
 
-Each kernel costs a launch, and reads from memory what the previous kernel has written. A fused
-operation is a composite operation of `Operations`: its definition calls the two operations. If
-there is no kernel for the arguments, this definition runs the two operations.
+If there is no kernel for the arguments, the fused operation's definition calls the two operations.
 """
 
 from __future__ import annotations

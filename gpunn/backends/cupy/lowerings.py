@@ -1,9 +1,8 @@
 """Translate (lower) each operation to one or a few kernel launches.
 
-A lowering checks the arrays, and calls the function in `kernels` that launches the kernel. If a
-custom class can't be traced, or the arrays' types or strides don't fit, the lowering returns None,
-and the operation's definition runs on the device. No call waits for the device. Once scratch memory
-has its final size, no call allocates memory.
+If a custom class can't be traced, or the arrays' types or strides don't fit, a lowering returns
+None, and the operation's definition runs on the device. No call waits for the device. Once scratch
+memory has its final size, no call allocates memory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Compute gradients of weights on a second branch of a training step's graph.
+"""Compute gradients of weights on a second branch (lane) of a training step's graph.
 
-In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
-needs dL/dW. So `with_branch` moves the products dL/dW into a lane, a concurrent branch. Later
-operations of the pass wait for the lane only if they may conflict with the lane's operations. An
-operation conflicts if it uses arrays that the lane writes, or changes arrays that the lane reads.
+A later operation waits for the lane only if it may use an array that the lane writes, or change an
+array that the lane reads.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The backend for the CPU, which calls NumPy.
-
-NumPy's BLAS computes matrix products. An operation without a method in `NumpyLowerings` runs the
-definition in `operations`.
-"""
+"""The backend for the CPU, which calls NumPy."""
 
 from __future__ import annotations
 

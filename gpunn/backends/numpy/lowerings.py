@@ -1,9 +1,7 @@
 """Translate (lower) operations to NumPy calls, prepared once and repeated in each step.
 
 The lowerings use a faster NumPy call than the definition (`gpunn.backends.operations`), or process
-one chunk of the arrays at a time, so that intermediate results stay in the processor's cache. Each
-method receives the arguments of the operation of the same name, and returns functions to call in
-order, or None to run the definition.
+one chunk of the arrays at a time, so that intermediate results stay in the processor's cache.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Treat subnormal numbers as zero: many processors need a hundred times as long for them.
 
-Below 1.2e-38 in float32, and 2.2e-308 in float64, numbers lose digits one by one before they become
-zero (IEEE 754). Processor flags replace subnormal operands ("denormals are zero") and subnormal
-results ("flush to zero") by zero. Each thread has separate flags. The C library sets the flags as
-part of the floating-point environment.
+Processor flags replace subnormal operands ("denormals are zero") and subnormal results ("flush to
+zero") by zero. Each thread has separate flags, which are part of C's floating-point environment.
 """
 
 from __future__ import annotations

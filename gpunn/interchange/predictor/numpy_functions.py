@@ -1,8 +1,7 @@
 """The functions of a predictor with NumPy; exports copy the functions that a network uses.
 
 The first axis of each x is the axis of rows. Each function has the name of the step that it
-computes (`gpunn.interchange.steps`). Most functions also add the nodes of an ONNX graph
-(`gpunn.interchange.onnx_functions`).
+computes. Most functions also add the nodes of an ONNX graph (`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations

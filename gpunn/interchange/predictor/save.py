@@ -34,7 +34,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
         If a layer is a custom class other than a `Block`, if a custom activation can't be traced,
         or if a row of outputs is not a vector.
     OSError
-        If the file can't be written. In this case, an existing file stays unchanged.
+        If the file can't be written; an existing file then stays unchanged.
 
     See Also
     --------
@@ -83,7 +83,7 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
     ArgumentError
         If the prefix is not an identifier.
     OSError
-        If the file can't be written. In this case, an existing file stays unchanged.
+        If the file can't be written; an existing file then stays unchanged.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""Find columns that predict the target too well, probably because they are filled in after it."""
+"""Find columns that predict the target too well, probably since they contain later facts."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         raise ArgumentError(
             f"batch_size: layer {label!r} normalizes over the rows of a batch, but {few} has one "
             "row. So outputs would be the same for all rows, and earlier layers would not learn. "
-            f"Give batch_size={2 * shards} or more{' and more rows' if rows == 1 else ''}, or "
+            f"Give {'more rows, and ' if rows == 1 else ''}batch_size={2 * shards} or more, or "
             "replace the layer by 'layer_norm'"
         )
     if 0 < rows % batch_size < 2 * shards:

@@ -117,8 +117,8 @@ class Subset:
         """Raise a DataError if the builder's loss needs the targets in another format."""
         if not np.array_equal(builder.check_targets(self.dataset.y), self.dataset.y):
             raise DataError(
-                f"loss: a callback has set {builder.loss.name}, which needs the targets in another "
-                "format than the loss at the beginning; call fit with this loss"
+                f"loss: a callback has set {builder.loss.name}, which needs targets in another "
+                "format than the previous loss; call fit with the new loss"
             )
 
     def unload(self) -> None:

@@ -1,7 +1,6 @@
 """Make a checkpoint of a trainer, and read a checkpoint from a file.
 
-A checkpoint consists of a description in JSON types, and of host arrays by name. `gpunn.storage`
-writes and reads the files; this module defines what their contents mean.
+A checkpoint consists of a description in JSON types, and of host arrays by name.
 """
 
 from __future__ import annotations

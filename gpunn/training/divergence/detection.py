@@ -28,7 +28,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
         return f"loss: not a finite number since epoch {epoch}, step {first}", True
     if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
         return (
-            f"gradient: not finite by step {cursor.done} of epoch {epoch} even with the smallest "
+            f"gradient: not finite in step {cursor.done} of epoch {epoch}, even with the smallest "
             "loss scale, although the loss is finite",
             False,
         )

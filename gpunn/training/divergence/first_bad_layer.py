@@ -1,4 +1,4 @@
-"""Find the first layer with numbers that are not finite, in the batch of the divergence."""
+"""Find the first layer with numbers that are not finite, in the batch that diverged."""
 
 from __future__ import annotations
 

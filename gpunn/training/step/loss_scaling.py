@@ -1,13 +1,8 @@
 """Dynamic loss scaling for float16 products, whose range is too narrow for small gradients.
 
-A float16 can't represent numbers between 0 and 6e-8 or above 65504. So the gradient is computed
-from the loss times a scale; before use, the gradient is divided by the scale. The scale is as large
-as possible without overflow. If a gradient is not finite, the update is left out and the scale is
-halved. After 2000 finite updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed
-Precision Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers
-that become subnormal.
-
-The device adapts the scale; the host never waits for the result of an update.
+The rule is from Micikevicius et al. 2018, "Mixed Precision Training", sections 3.2 and 4.2. Scales
+are powers of two, so scaling only rounds numbers that become subnormal. The device adapts the
+scale; the host never waits for the result of an update.
 """
 
 from __future__ import annotations

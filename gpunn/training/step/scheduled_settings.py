@@ -1,8 +1,8 @@
 """Store the values of scheduled settings, such as a dropout rate, on the device.
 
-A recorded step looks up the values for its update in tables, so the recording stays valid when a
-learning rate, dropout rate, weight decay or label smoothing changes. The learning rates have a
-separate table, because a step looks up the learning rate when it counts the update.
+A recorded step looks up the values for its update in tables, so the recording stays valid when
+they change. The learning rates have a separate table, which the step reads when it counts the
+update.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """One training step: forward, loss, backward, update. A step allocates its buffers only once.
 
-The next row, the learning rate, and the numbers of the update and the pass change from step to
-step. Each of these numbers is a one-element array on the device, which the step itself changes. So
-each step is the same sequence of operations on the same buffers, which the backend records once and
-repeats. Evaluation records and repeats the operations of a batch in the same way.
+Numbers that change from step to step, such as the learning rate, are one-element arrays on the
+device, which the step itself changes. So the backend can record a step once and repeat it.
 """
 
 from __future__ import annotations

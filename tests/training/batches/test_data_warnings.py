@@ -176,7 +176,7 @@ LOCAL = {"shards": 4, "batch_norm": "local"}
     [
         (20, {"batch_size": 1}, r"each batch has one row.* Give batch_size=2 or more, or replace"),
         (20, {"batch_size": 1, "settings": {"gradient_accumulation": 4}}, "each batch has one"),
-        (1, {}, "each batch has one row.* Give batch_size=2 or more and more rows, or replace"),
+        (1, {}, "each batch has one row.* Give more rows, and batch_size=2 or more, or replace"),
         (20, {"batch_size": 1, "layers": [Chain([Dense(4), BatchNorm()]), Dense(1)]}, "'chain_1'"),
         (24, {"batch_size": 6, "settings": LOCAL}, r"a shard of each batch \(4 shards\) has one"),
         (0, {"given": [(X[:1], NUMBERS[:1])] * 3, "batch_size": 1}, "each batch has one row"),

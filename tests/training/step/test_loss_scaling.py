@@ -203,7 +203,7 @@ def test_where_no_scale_is_small_enough_training_ends_with_an_error():
     tried = set()
     this = trainer(Broken())
     before = this.model.parameters.to_host()
-    with pytest.raises(DivergenceError, match=r"gradient: not finite by step \d of .*bfloat16"):
+    with pytest.raises(DivergenceError, match=r"gradient: not finite in step \d of .*bfloat16"):
         fit(this, epochs=100)
     # Of 6 updates and 2 report points; 30 halve the scale from 2^16 to 2^-14, and the next fails.
     assert (this.epoch, this.updates) == (5, 33)

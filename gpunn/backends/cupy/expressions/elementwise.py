@@ -1,4 +1,4 @@
-"""Print custom activations as formulas, and custom optimizers as rules, for existing kernels."""
+"""Print custom activations and optimizers as CUDA C++, for existing kernels."""
 
 from __future__ import annotations
 

@@ -1,11 +1,8 @@
 """cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-An "epilogue" is an additional operation on a product's result while the result is still in
-registers. A separate kernel would have to read the result from memory.
-
-Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
-library's documentation, section "Using the cuBLASLt API". The constants in this module come from
-`cublasLt.h`; their names omit the prefix `CUBLASLT_`.
+An "epilogue" is an additional operation on a product's result while the result is in registers.
+Source: the cuBLAS library's documentation, section "Using the cuBLASLt API". The constants come
+from `cublasLt.h`; their names omit the prefix `CUBLASLT_`.
 """
 
 from __future__ import annotations
