@@ -36,8 +36,8 @@ def test_the_score_is_an_order_statistic(rows, percent, expected):
 def test_coverage(quantiles):
     """With n held-out rows, the expected coverage is from 90 % to 90 % + 1 / (n + 1)."""
     held_out, covered = 29, []
-    outputs = np.sort(RANDOM.normal(size=(400, 2 * held_out, max(1, len(quantiles)))))
-    targets = RANDOM.normal(size=(400, 2 * held_out)) * 2
+    outputs = np.sort(RANDOM.normal(size=(200, 2 * held_out, max(1, len(quantiles)))))
+    targets = RANDOM.normal(size=(200, 2 * held_out)) * 2
     for output, target in zip(outputs, targets, strict=True):
         fitted = fit_intervals(output[:held_out], target[:held_out], None, quantiles)
         ((_, low, high),) = bounds(output[held_out:].T, fitted, 90)

@@ -281,7 +281,7 @@ def test_prediction_in_several_threads():
     expected = [model.predict(x) for x in X]
 
     def wrong(index):
-        return sum(not np.array_equal(model.predict(X[index]), expected[index]) for _ in range(30))
+        return sum(not np.array_equal(model.predict(X[index]), expected[index]) for _ in range(10))
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(wrong, range(8))) == 8 * [0]

@@ -22,7 +22,7 @@ MAXIMIZED = {"precision": "recall", "recall": "precision"}
 def rows(seed, ties=False):
     """Return margins and truth of an imbalanced problem; with ties, margins have few values."""
     random = np.random.default_rng(seed)
-    truth = random.random(30) < 0.3
+    truth = random.random(60) < 0.2
     margin = random.normal(-2.0 + 2.5 * truth, 1.5)
     return (np.round(margin) if ties else margin), truth
 

@@ -139,7 +139,7 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
     long_blocks, recorded, monkeypatch
 ):
     one = gpunn.get_backend("numpy", threads=1)
-    tasks = [(kind, number) for number in (1, 2, 3) for kind in KINDS]
+    tasks = [(kind, number) for number in (1, 2) for kind in KINDS]
     left, actual = list(tasks), {}
 
     def work():
@@ -157,7 +157,7 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
     for task in tasks:
         np.testing.assert_equal(actual[task], fitted(*task, one), err_msg=str(task))
     assert all(recorded)
-    assert {actual["fails", n][3] for n in (1, 2, 3)} == {"failed"}
+    assert {actual["fails", n][3] for n in (1, 2)} == {"failed"}
 
 
 def test_edges_belong_to_a_network(long_blocks, recorded):

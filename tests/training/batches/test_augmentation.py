@@ -1,5 +1,6 @@
 """Batches that a function changes before each update."""
 
+import itertools
 from unittest.mock import Mock
 
 import numpy as np
@@ -46,8 +47,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize(("name", "accumulation"), list(zip(OPTIONS, itertools.cycle([3, 1]))))
 def test_a_function_that_changes_nothing(name, accumulation, monkeypatch):
     options = OPTIONS[name]
     monkeypatch.setattr(data_batches, "STREAM_BYTES", 600)

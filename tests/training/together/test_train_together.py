@@ -59,7 +59,7 @@ def test_networks_compute_at_the_same_time(alone, monkeypatch):
         assert_same(result.trainer, expected)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.full)])
 def test_more_fits_than_threads(count):
     tiny = {"epochs": 1, "validation_split": 0.0}
     with peak_below(4e6 + 60e3 * count):
