@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gpunn.backends.placeholder import stand_in
@@ -85,10 +85,13 @@ class Workspace:
     def passes(self, array: Array) -> None:
         self._passes = array
 
-    @contextmanager
-    def call(self, number: int | None) -> Iterator[None]:
+    def call(self, number: int | None) -> AbstractContextManager[None]:
         """Use the buffers of call `number` of a layer. None means that there is only one call."""
-        outer, self.calls = self.calls, self.calls if number is None else (*self.calls, number)
+        return nullcontext() if number is None else self._call(number)
+
+    @contextmanager
+    def _call(self, number: int) -> Iterator[None]:
+        outer, self.calls = self.calls, (*self.calls, number)
         try:
             yield
         finally:

@@ -261,7 +261,7 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
 def stand_in(array: Array) -> Array:
     """Return an array's placeholder while a marked method is recorded, else the array."""
     known = GUARD.known
-    if known is None or array is None or isinstance(array, Placeholder):
+    if known is None or array is None or type(array) is Placeholder:
         return array
     match = known.get(id(array))
     if match is None:
@@ -271,9 +271,9 @@ def stand_in(array: Array) -> Array:
 
 def actual(value: Any, operation: str = "") -> Any:
     """Replace placeholders by their arrays; for an operation's argument, refuse other arrays."""
-    if isinstance(value, Placeholder):
+    if type(value) is Placeholder:
         return value._gpunn_array
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         items = [actual(each, operation) for each in value]
         return value._make(items) if hasattr(value, "_make") else type(value)(items)
     if isinstance(value, dict):

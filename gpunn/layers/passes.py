@@ -54,8 +54,9 @@ def run_backward(
         wanted = wants_input_gradient or index > first
         x, y = outputs[index], outputs[index + 1]
         gradient = backward(layers[index], x, y, gradient, workspace, wanted)
-        with suspended():
-            workspace.passed(layers[index])
+        if workspace.passed is not ignore:
+            with suspended():
+                workspace.passed(layers[index])
     return gradient
 
 
@@ -69,6 +70,8 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
         return layer.forward(x, workspace)
     what = f"layer {layer.name!r}: forward"
     if forward_by_operations(layer, workspace):
+        if is_checked(layer) and is_guarded():
+            return layer.forward(stand_in(x), workspace)
         start = len(trace)
         y = watched(layer, what, lambda: layer.forward(stand_in(x), workspace), workspace)
         if not is_checked(layer):
@@ -101,11 +104,13 @@ def backward(
         start = len(trace)
         arguments = x, y, gradient
 
-        def watched_call() -> Array:
+        def by_layer() -> Array:
             a, b, c = map(stand_in, arguments)
             return layer.backward(a, b, c, workspace, wants_input_gradient)
 
-        dx = watched(layer, what, watched_call, workspace)
+        if is_checked(layer) and is_guarded():
+            return by_layer()
+        dx = watched(layer, what, by_layer, workspace)
         if is_checked(layer):
             return dx
         require_operations(workspace, what, layer.gradients.values(), [], trace[start:])
@@ -153,11 +158,8 @@ class Called:
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
     # A method of a custom class is called twice, to check that both calls request the same
     # operations.
-    checked = is_checked(owner)
-    if checked and is_guarded():
-        return call()
     with guarded(what):
-        result = call() if checked else repeated(call, partial(rehearse, workspace))
+        result = call() if is_checked(owner) else repeated(call, partial(rehearse, workspace))
     return released(result)
 
 
