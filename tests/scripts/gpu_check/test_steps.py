@@ -199,12 +199,6 @@ with {WITHOUT_PYTEST}:
 NO_DEVICE = ("NVRTC can't be loaded: RuntimeError: planted", "CUDA does not start: RuntimeError")
 NO_CUBLASLT = "patch.object(choice, 'load_cublaslt', fail_to_open)"
 BROKEN = [
-    # Products that cuBLASLt refuses take other kernels, which says nothing about a source. It comes
-    # first, for what a process has compiled isn't asked for again.
-    (
-        *("sources", "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"),
-        *("passed", "sources, equal to the sources on the emulated device"),
-    ),
     (
         *("doctor", "patch.object(cupy.cuda, 'nvrtc', types.SimpleNamespace(getVersion=fail))"),
         *("failed", NO_DEVICE[0]),
@@ -256,6 +250,15 @@ def test_what_is_here_and_broken_is_found(planted):
         assert line.startswith(f"{status} ")
         assert said in line
         assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
+
+
+@pytest.mark.full
+def test_products_that_are_refused_say_nothing_about_a_source(planted):
+    """They take other kernels."""
+    refused = "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"
+    (line,) = planted(f"with {refused}:\n    show('sources')")
+    assert line.startswith("passed ")
+    assert "sources, equal to the sources on the emulated device" in line
 
 
 @needs_mpi
