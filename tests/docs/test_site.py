@@ -229,7 +229,7 @@ SEARCHES = {
 }
 """What new users search for, and the page that must come first."""
 
-SEARCHED = ("early stopping", "uncertainty", "hyperparameter tuning", "NaN")
+SEARCHED = ("uncertainty", "hyperparameter tuning")
 """What the default run searches for in a browser."""
 
 
