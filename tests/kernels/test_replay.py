@@ -41,6 +41,16 @@ MANY_FORMULAS = (
 )
 """Operations with a kernel for each formula, whose threads otherwise do the same."""
 
+FORMULAS = {
+    "loss": ("softmax_cross_entropy", "softmax_focal", "huber", "gaussian_nll", "quantiles"),
+    "metric": ("accuracy", "top_k_accuracy", "auc", "f1", "log_loss", "r2"),
+    **dict.fromkeys(
+        ("update", "update_if_finite", "clipped_update", "counted_update"),
+        ("0", "2", "4", "sgd", "adam", "lamb", "lars"),
+    ),
+}
+"""What the default run replays of these operations: other formulas are in the same loops."""
+
 
 def selections():
     """Yield a sanitizer, an operation, its type, and whether to run all of its records."""
@@ -90,7 +100,11 @@ def chosen(recording, sanitizer, operation, dtype, everything):
     """Return the records to run under a sanitizer."""
     records = select(recording, operation, dtype)
     if not everything:
-        records = of_one_activation(recording, records)
+        records = [
+            record
+            for record in of_one_activation(recording, records)
+            if operation not in FORMULAS or record["case"].split("-")[1] in FORMULAS[operation]
+        ]
     if sanitizer == "address":
         return [r for r in records if everything or r["layout"] == "contiguous"]
     if operation not in COOPERATIVE or (not everything and operation in MANY_FORMULAS):
