@@ -86,8 +86,9 @@ class CompareEachEpoch(gpunn.training.StopRule):
 
 def test_threads_train_a_network_in_turn(alone, emulator):
     with emulator.watched_streams():
-        results = gpunn.train_together(different(), 2, stop=CompareEachEpoch(), progress=False)
-    check(results, alone)
+        fits = different()[1:4]
+        results = gpunn.train_together(fits, 2, stop=CompareEachEpoch(), progress=False)
+    check(results, alone[1:4])
 
 
 def test_networks_on_several_devices(alone):

@@ -37,10 +37,11 @@ EVERYTHING = Run(
 TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "strict")]
 BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
 ESSENTIAL = re.compile("accumulation of 3, weighted|pixels|tables|blocks|images")
-"""Layers of each kind, and the ways of feeding and weighting."""
+"""Layers of each kind and ways of feeding. A device has only these, since its graphs have tests
+with weights, and other array libraries run the plain definitions."""
 
 MOST = re.compile(f"{ESSENTIAL.pattern}|accumulation of 3|(tables|blocks), frozen|.* weights")
-"""Runs of every engine; the strict library has the essential ones by default."""
+"""Runs on NumPy, and as programs of compiled kernels."""
 
 EACH = re.compile("loss .*|optimizer .*clipping")
 """Every loss and optimizer, by default only as programs of compiled kernels.
@@ -67,7 +68,8 @@ def runs_by_default(target, name):
     if backend not in TYPES:
         return target == ("strict:no_float64", "float32") and ESSENTIAL.fullmatch(name)
     if not EACH.fullmatch(name):
-        return dtype == TYPES[backend] and MOST.fullmatch(name)
+        chosen = ESSENTIAL if devices.DEVICE else MOST
+        return dtype == TYPES[backend] and chosen.fullmatch(name)
     chosen = EACH if backend == "numpy:compiled" else SPECIAL
     return dtype == ("float32" if devices.DEVICE else "float64") and chosen.fullmatch(name)
 
