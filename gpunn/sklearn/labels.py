@@ -36,7 +36,14 @@ def most_probable(binarizer: LabelBinarizer, probabilities: np.ndarray) -> np.nd
     return labels
 
 
+def is_text(y: Any) -> bool:
+    if type(y) is not np.ndarray or y.ndim != 1 or not y.size:
+        return False
+    return y.dtype.kind == "U" or (y.dtype == object and {*map(type, y)} == {str})
+
+
 def accuracy(y: Any, labels: Any, weights: Any = None) -> float:
-    if weights is None and is_plain(y) and is_plain(labels) and y.shape == labels.shape:
+    alike = any(kind(y) and kind(labels) for kind in (is_plain, is_text))
+    if weights is None and alike and y.shape == labels.shape:
         return np.count_nonzero(y == labels) / len(y)
     return float(accuracy_score(y, labels, sample_weight=weights))
