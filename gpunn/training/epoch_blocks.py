@@ -45,18 +45,20 @@ MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
 
 
-EndEpochs = Callable[[Iterable[dict[str, float]]], None]
-"""A function that receives the logs of one epoch or more, until an epoch ends training."""
-
-
 class EpochBlocks:
-    def __init__(self, session: TrainingSession) -> None:
+    def __init__(
+        self,
+        session: TrainingSession,
+        end_epochs: Callable[[Iterable[dict[str, float]]], None],
+    ) -> None:
         self.session, self.trainer = session, session.trainer
+        self._end_epochs = end_epochs
         self._own: EpochProgram | None = None
         self._shared: SharedPrograms | None = None
         self._kind: Hashable | None = None
         self._begun: list[object] | None = None
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
+        self._done = 0
 
     def _begin(self) -> None:
         left = self.trainer.progress.last_epoch - self.trainer.progress.epoch
@@ -170,14 +172,14 @@ class EpochBlocks:
     def _attributes(self) -> list[object]:
         return [self.trainer.log_every, *self.session.parts]
 
-    def run(self, until: int, end_epochs: EndEpochs) -> None:
+    def run(self, until: int) -> None:
         with self._program() as program:
             self._ended = program is None
             if program is not None:
                 with self.session.memory, np.errstate(over="ignore", invalid="ignore"):
-                    self._run(program, until, end_epochs)
+                    self._run(program, until)
 
-    def _run(self, program: EpochProgram, until: int, end_epochs: EndEpochs) -> None:
+    def _run(self, program: EpochProgram, until: int) -> None:
         session, progress = self.session, self.trainer.progress
         wanted = int(SECONDS / self._seconds), self._limit, program.epochs
         epochs = max(1, min(until - progress.epoch, *wanted))
@@ -200,7 +202,7 @@ class EpochBlocks:
             results = program.logs(epochs)
         except Exception:
             results = []  # training by requests finds the epoch in which a metric fails
-        observed, begin = self._observed, progress.epoch
+        self._done, observed = 0, self._observed
         together = 1 if changing or observed else epochs
         try:
             for first in range(0, len(results), together):
@@ -208,16 +210,15 @@ class EpochBlocks:
                 end = first + len(rows)
                 if (observed and epochs > 1) or (shared and end == epochs):
                     restore(state, program.state_after(end - 1))
-                end_epochs(self._completed(program, first, rows, settings))
-                done = progress.epoch - begin
-                if progress.stop_reason or done == epochs:
+                self._end_epochs(self._completed(program, first, rows, settings))
+                if progress.stop_reason or self._done == epochs:
                     break
-                if changing and not np.array_equal(session.next_settings(), settings[done]):
+                if changing and not np.array_equal(session.next_settings(), settings[self._done]):
                     break
             else:
                 self._ended = True  # training by requests finds the cause
         finally:
-            done = progress.epoch - begin
+            done = self._done
             if done < epochs:
                 restore(state, program.state_after(done - 1) if done else before)
                 self.trainer.policy.undo_orders(epochs - done)
@@ -270,14 +271,14 @@ class EpochBlocks:
         """Yield the logs of each epoch, from the epoch `first` of the block."""
         policy, seconds, plan = self.trainer.policy, self._seconds, self.session.plan
         scored = self._held.size and policy.validation_metrics
-        for epoch, logs in enumerate(results, first):
+        for self._done, logs in enumerate(results, first + 1):
             self.trainer.progress.updates += plan.updates
             if scored:
-                scores = policy.score(program.outputs(epoch))
+                scores = policy.score(program.outputs(self._done - 1))
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             if self.session.options.progress:
                 self._show(logs)
-            timings = float(settings[epoch][-1, 0]), seconds, plan.visited / seconds
+            timings = float(settings[self._done - 1][-1, 0]), seconds, plan.visited / seconds
             yield {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _show(self, logs: dict[str, float]) -> None:

@@ -56,7 +56,8 @@ class Fit:
 
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
-        self._epoch, self._blocks = EpochByRequests(session), EpochBlocks(session)
+        self._epoch = EpochByRequests(session)
+        self._blocks = EpochBlocks(session, self._end_epochs)
         self._contexts = ExitStack()
         self._queue: AbstractContextManager[object] = nullcontext()
         self._exit_status: int | None = None
@@ -130,7 +131,7 @@ class Fit:
             if self._epoch.interrupted:
                 self._end_interrupted()
             elif self._blocks.ready():
-                self._blocks.run(last, self._end_epochs)
+                self._blocks.run(last)
             elif logs := self._epoch.run():
                 self._blocks.observe_time(logs["seconds"])
                 self._end_epochs([logs])
@@ -139,18 +140,15 @@ class Fit:
     def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
         """Pass on the logs of epochs, one by one, until an epoch ends training."""
         trainer, progress = self.trainer, self.trainer.progress
-        for each in logs:
+        for measured in logs:
             progress.epoch += 1
             progress.cursor = None
-            row = {"epoch": progress.epoch, **each}
+            row = {"epoch": progress.epoch, **measured}
             trainer.history.append(row)
             trainer.optimizer.schedule.observe(row)
             reason = trainer.policy.observe(trainer, row)
             progress.stop_reason = reason or progress.stop_reason
-            if self.session.callbacks or not self.session.ranks.alone:
-                self.session.call(
-                    lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1])
-                )
+            self.session.call(lambda each: each.on_epoch_end(trainer, trainer.history.rows[-1]))
             if progress.stop_reason:
                 return
 

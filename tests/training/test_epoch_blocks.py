@@ -1,6 +1,8 @@
 """Blocks of epochs give the same bits as epochs by requests, whatever ends or changes training."""
 
 import copy
+from contextlib import nullcontext
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from gpunn.errors import DivergenceError
 from gpunn.training import epoch_blocks
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.epoch_program import EpochProgram
+from gpunn.training.sharing import sharing_programs
+from gpunn.training.training_policy import TrainingPolicy
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(70, 4)).astype(np.float32)
@@ -119,6 +123,37 @@ def test_bits_are_those_of_requests(case, dtype, monkeypatch, caplog):
     assert (case == "weightless") == ("all updates of epoch 4" in expected[3])
     if case not in ("diverged", "skipped"):
         assert max(ran) == (1 if case == "changed" else 5)
+
+
+class Fails(TrainingPolicy):
+    """Its score fails in the seventh epoch."""
+
+    validation_metrics: ClassVar = {"calls": None}
+
+    def __init__(self):
+        self.calls = 0
+
+    def score(self, outputs):
+        self.calls += 1
+        return {"calls": 1 / (7 - self.calls)}
+
+
+@pytest.mark.parametrize("context", [nullcontext, sharing_programs])
+def test_a_score_that_fails_leaves_the_state_after_its_epoch(context, monkeypatch):
+    def trained(max_epochs):
+        monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", max_epochs)
+        model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.policy = Fails()
+        with pytest.raises(ZeroDivisionError), context():
+            trainer.fit(X, LABELS, epochs=14, validation_split=0.4, progress=False)
+        return model.parameters.to_host(), trainer.updates, trainer.history["val_calls"]
+
+    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
+    expected = trained(0)
+    np.testing.assert_equal(trained(64), expected)
+    np.testing.assert_equal(trained(3), expected)
 
 
 def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
