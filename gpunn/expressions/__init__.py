@@ -17,6 +17,7 @@ from gpunn.expressions.expression import (
 )
 from gpunn.expressions.graph import (
     ARRAY,
+    DISCONTINUOUS,
     ELEMENTARY,
     NUMBER,
     REDUCTIONS,
@@ -27,6 +28,15 @@ from gpunn.expressions.graph import (
 )
 from gpunn.expressions.stages import Stage, base_of, is_source, stages_of, used
 
-__all__ = ["ARRAY", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "Cotangents", "Expression"]
-__all__ += ["Node", "Stage", "Untraceable", "base_of", "expression_of", "gradients", "in_order"]
+__all__ = ["ARRAY", "DISCONTINUOUS", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "Cotangents"]
+__all__ += [
+    "Expression",
+    "Node",
+    "Stage",
+    "Untraceable",
+    "base_of",
+    "expression_of",
+    "gradients",
+    "in_order",
+]
 __all__ += ["is_source", "require_separate_rows", "stages_of", "substituted", "used"]

@@ -27,6 +27,9 @@ SLICES = ("columns", "placed")
 """Functions of adjacent columns. "columns" selects columns of an array. "placed" puts an array into
 a wider one, whose other columns are undefined; `where` must not choose them."""
 
+DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
+"""Functions that a rounding error may change: x / 49 >= 1 needs exact quotients."""
+
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
 
@@ -76,8 +79,14 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 
 
 class Graph:
-    def __init__(self) -> None:
+    def __init__(self, exact: bool = False) -> None:
         self._nodes: dict[Any, Node] = {}
+        self.exact = exact
+        """Whether no rule joins constants, because the result would be rounded differently."""
+        self.rounded: set[int] = set()
+        """The ids of nodes whose constants are joined."""
+        self.needs_exact = False
+        """Whether a discontinuous function depends on a node whose constants are joined."""
 
     def node(self, op: str, *args: Node, shape: Shape, kind: str, data: Any = None) -> Node:
         identity = id(data) if hasattr(data, "shape") else repr(data)
@@ -100,9 +109,13 @@ class Graph:
             args = args[::-1]
         if all(each.is_number() for each in args) and op in FOLDED:
             return self.number(float(FOLDED[op](*(each.data for each in args))))
+        if op in DISCONTINUOUS and self.rounded:
+            self.needs_exact |= any(id(each) in self.rounded for each in in_order(args))
         rule = RULES.get(op)
         rewritten = rule(self, *args) if rule else None
         if rewritten is not None:
+            if any(id(each) in self.rounded for each in args):
+                self.rounded.add(id(rewritten))
             return rewritten
         shape = np.broadcast_shapes(*(each.shape for each in args))
         return self.node(
@@ -161,7 +174,9 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
         limit = 1e3 if both else 1e30  # neither overflows nor underflows in float32
         if last.is_number() and 1 / limit < abs(factor.data * last.data) < limit:
             product = graph.call("multiply", x, b.args[0]) if both else x
-            return graph.call("multiply", product, graph.number(factor.data * last.data))
+            powers = [is_power_of_2(factor), is_power_of_2(last)]
+            is_exact = all(powers) if both else any(powers)
+            return scaled(graph, product, factor.data * last.data, is_exact)
     return None
 
 
@@ -178,8 +193,21 @@ def divide(graph: Graph, a: Node, b: Node) -> Node | None:
         quotient = graph.call("sigmoid", graph.call("negative", b.args[0].args[0]))
         return graph.call("multiply", a, quotient)
     if b.is_number() and 1e-30 < abs(b.data) < 1e30:
-        return graph.call("multiply", a, graph.number(1 / b.data))
+        return scaled(graph, a, 1 / b.data, is_power_of_2(b))
     return None
+
+
+def scaled(graph: Graph, a: Node, factor: float, is_exact: bool) -> Node | None:
+    if graph.exact and not is_exact:
+        return None
+    result = graph.call("multiply", a, graph.number(factor))
+    if not is_exact:
+        graph.rounded.add(id(result))
+    return result
+
+
+def is_power_of_2(number: Node) -> bool:
+    return number.is_number() and abs(math.frexp(number.data)[0]) == 0.5
 
 
 def tanh(graph: Graph, a: Node) -> Node | None:

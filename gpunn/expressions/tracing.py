@@ -75,7 +75,11 @@ def traces_of(
     # states of the random number generators are restored.
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
-        return [traced(each, tracer(graph, dtype)) for each in functions]
+        results = [traced(each, tracer(graph, dtype)) for each in functions]
+        if graph.needs_exact:
+            graph = Graph(exact=True)
+            results = [traced(each, tracer(graph, dtype)) for each in functions]
+        return results
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002

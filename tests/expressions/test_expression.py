@@ -52,6 +52,15 @@ def test_an_expression_in_a_trace_is_the_same_graph(name):
     assert inlined.node is FUNCTIONS[name](xp, x).node
 
 
+def test_constants_stay_apart_if_rounding_could_change_a_discontinuous_function():
+    def steps(xp, x):
+        return xp.floor(x / 49.0) + xp.round(-(x * 2.0 / 41.0)) + xp.floor(x * 0.1 * 10.0)
+
+    x = np.arange(-300.0, 300.0)
+    (result,) = expression_of(steps, {"x": (x.shape, "float")}, "float64")(np, x)
+    assert np.array_equal(result, steps(np, x))
+
+
 def test_several_results_and_constants():
     expression = expression_of(lambda xp, x: (2.0, x), {"x": ((2,), "float")}, "float32")
     constant, same = expression(np, np.ones(2, np.float32))

@@ -81,7 +81,7 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
             for index in wanted.get(id(node), ()):
                 for each in node.args:
                     wanted.setdefault(id(each), {})[index_of(node, each, index, divide)] = None
-    graph = Graph()
+    graph = Graph(exact=True)
     made: dict[tuple[int, str], Node] = {}
 
     def element(node: Node, index: str) -> Node:

@@ -90,7 +90,7 @@ class Rows:
         self._inputs = expression.inputs
         unused = np.empty(0)  # no variable is read
         self._values = [unused if each is None else each.astype(float) for each in values]
-        self._graph = Graph()
+        self._graph = Graph(exact=True)
         self._of_all: dict[tuple[int, bool], Node] = {}
         self.made: dict[int, Node] = {}
         self.arrays: list[int | np.ndarray] = []

@@ -63,7 +63,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
         raise Untraceable("an array changes before the last kernel reads it")
     if rest:
         made = {id(each): node_of_array(results[id(each)]) for each in sums if id(each) in results}
-        again = substituted(Graph(), [node for _, node in rest], made)
+        again = substituted(Graph(exact=True), [node for _, node in rest], made)
         kernels += kernels_of(name, list(map(Write, [each.array for each in rest], again)), dtype)
     return kernels
 

@@ -271,6 +271,34 @@ def test_discontinuous_functions_read_exact_quotients(function, axis, dtype):
     compare(definition, Arguments(x=x, divisor=divisor, out=np.empty_like(x)), dtype)
 
 
+@TYPES
+@pytest.mark.parametrize("function", ["floor", "round", "greater_equal"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x: x / 49.0,
+        lambda x: x / 0.1,
+        lambda x: -(x * 2.0 / 41.0),
+        lambda x: x * 0.1 * 10.0,
+        lambda x: (x * 0.1) * (x * 0.7),
+        lambda x: x * 0.7 - 7.0,
+        lambda x: 7.0 - x * 0.7,
+        lambda x: x * 0.1 + 0.2 * x,
+    ],
+)
+def test_discontinuous_functions_read_numbers_that_are_rounded_as_in_numpy(
+    function, formula, dtype
+):
+    def definition(backend, x, out, also):
+        xp, value = backend.xp, formula(x)
+        stepped = value >= 1 if function == "greater_equal" else getattr(xp, function)(value)
+        out[...] = xp.where(stepped, 1.0, 0.0) if function == "greater_equal" else stepped
+        also[...] = value
+
+    x = np.concatenate([np.arange(-50, 50) * each for each in (1, 49, 41, 0.5)]).astype(dtype)
+    compare(definition, Arguments(x=x, out=np.empty_like(x), also=np.empty_like(x)), dtype)
+
+
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
 SPECIAL += [3.3e3, -3.3e3, np.inf, -np.inf, np.nan]
 

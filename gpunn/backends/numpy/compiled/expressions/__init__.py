@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, allocated, roots_of
-from gpunn.backends.numpy.compiled.expressions.steps import Step, steps_of
+from gpunn.backends.numpy.compiled.expressions.steps import Step, exact_nodes, steps_of
 from gpunn.backends.numpy.compiled.expressions.totals import without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
@@ -34,7 +34,9 @@ def loops_of(nodes: Sequence[Node]) -> Loops:
     roots = roots_of(with_broadcasts(nodes))
     stages, stored = stages_of(roots)
     sources = [each for each in in_order(roots) if each.op == ARRAY]
-    return Loops(roots, stages, [steps_of(each, stored) for each in stages], stored, sources)
+    exact = exact_nodes(in_order(roots))
+    steps = [steps_of(each, stored, exact) for each in stages]
+    return Loops(roots, stages, steps, stored, sources)
 
 
 class Lowered:

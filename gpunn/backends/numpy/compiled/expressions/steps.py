@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.expressions import NUMBER, REDUCTIONS, Node, Stage, base_of, in_order
+from gpunn.expressions import DISCONTINUOUS, NUMBER, REDUCTIONS, Node, Stage, base_of, in_order
 
 NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_sum": interface.ROW_SUM,
@@ -38,7 +38,11 @@ the first function's result among the second function's arguments."""
 ONE = Node(NUMBER, (), (), "float", 1.0)
 
 
-DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
+ROUNDED_ONCE = (
+    *("multiply_add", "multiply_subtract", "subtract_product", "add_products"),
+    *("add_scaled_difference", "add_triple_product"),
+)
+"""Joined functions that round a product and a sum together."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,11 @@ class Step:
         return NUMBERS[self.function]
 
 
-def steps_of(stage: Stage, stored: set[int]) -> list[Step]:
+def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
+    """`stored` and `exact` have the ids of nodes with arrays, and of `exact_nodes`."""
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
-    return joined(with_inverses(without_copies(steps, stored)), stored)
+    return joined(with_inverses(without_copies(steps, stored), exact), stored, exact)
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
@@ -84,19 +89,15 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def exact_nodes(nodes: Sequence[Node]) -> set[int]:
-    """Return the ids of nodes that discontinuous functions depend on.
-
-    A rounding error may change a discontinuous function: x / max(x) >= 1 needs exact quotients.
-    """
+    """Return the ids of nodes that discontinuous functions depend on."""
     return {id(each) for each in in_order(each for each in nodes if each.op in DISCONTINUOUS)}
 
 
-def with_inverses(steps: Sequence[Step]) -> list[Step]:
+def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead.
 
     If x is large, 1 / x is subnormal, so the kernel then computes with subnormal numbers.
     """
-    exact = exact_nodes([step.node for step in steps])
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
@@ -114,12 +115,12 @@ def with_inverses(steps: Sequence[Step]) -> list[Step]:
     ]
 
 
-def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
+def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
     """Join functions if only the second function uses the result of the first function."""
     uses = Counter(id(base_of(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:
-        while (found := joinable(step, result, uses, stored)) is not None:
+        while (found := joinable(step, result, uses, stored, exact)) is not None:
             function, position = found
             first = result.pop(id(step.args[position]))
             others = step.args[:position] + step.args[position + 1 :]
@@ -129,7 +130,11 @@ def joined(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def joinable(
-    step: Step, earlier: Mapping[int, Step], uses: Mapping[int, int], stored: set[int]
+    step: Step,
+    earlier: Mapping[int, Step],
+    uses: Mapping[int, int],
+    stored: set[int],
+    exact: set[int],
 ) -> tuple[str, int] | None:
     """Return the function that joins a step with an earlier one, and the argument's position."""
     for position, argument in enumerate(step.args):
@@ -137,6 +142,8 @@ def joinable(
         if first is None or first.once != step.once or uses[id(argument)] > 1:
             continue
         function = JOINED.get((first.function, step.function, position))
+        if function in ROUNDED_ONCE and id(step.node) in exact:
+            continue
         if function is not None and id(argument) not in stored:
             return function, position
     return None
