@@ -64,7 +64,7 @@ def fit_intervals(
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """For each percentage, return the smallest score not exceeded by this percentage of the rows.
+    """For each percentage, return the smallest score that so many rows do not exceed.
 
     The rows include one new row, whose score counts as infinite. None stands for infinity.
     """

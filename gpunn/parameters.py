@@ -30,7 +30,7 @@ of a cache line. The fastest matrix products of CPU and GPU libraries need this 
 """
 
 SPARE = 1024
-"""Each parameter vector is followed by this many zeros. They fill its last block, so the vector
+"""Each parameter vector is followed by this many zeros, which fill its last block. So the vector
 splits into equal blocks without being copied."""
 
 

@@ -38,9 +38,10 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
 
     `kind` is `bool`, `int`, `float` (which accepts integers), `str`, `None`, `Any`,
     `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of
-    these types, or `T | U`. It may also be `Annotated[T, check]`: `check(path, value)` returns the
-    value or raises an `ArgumentError`. In a union of dataclasses, the first field of each must be a
-    `Literal`, which selects the dataclass. Errors begin with the path, such as "training.epochs".
+    these types, or `T | U`. `kind` may also be `Annotated[T, check]`: `check(path, value)` returns
+    the value or raises an `ArgumentError`. In a union of dataclasses, the first field of each must
+    be a `Literal`, which selects the dataclass. Errors begin with the path, such as
+    "training.epochs".
     """
     return _converter(kind, ignore_unknown)(path, value)
 

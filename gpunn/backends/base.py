@@ -347,7 +347,7 @@ class Backend(Operations):
         Repeated or None
             A function of how often to run the parts, in order. Several threads can run different
             sequences at the same time. The result is None if the backend can't run all parts in one
-            call. It is always None in the base class.
+            call; in the base class, it is always None.
         """
         return None
 

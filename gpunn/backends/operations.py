@@ -299,7 +299,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         function : function
-            A function without parameters, which must use the same arrays in each call. Its return
+            A function without parameters, which must use the same arrays in each call. The return
             value is ignored.
         """
         function()
@@ -781,8 +781,8 @@ class Operations(WindowOperations):
         ----------
         x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
             The members' outputs, the function whose values are averaged, and the mean prediction.
-            If `of` is "identity", out is the mean of x over the members. If it is "softmax" or
-            "sigmoid", x contains logits; their probabilities are averaged, and out contains the
+            If `of` is "identity", out is the mean of x over the members. If `of` is "softmax" or
+            "sigmoid", x contains logits; the probabilities are averaged, and out contains the
             logits of the averages.
         """
         xp = self.xp

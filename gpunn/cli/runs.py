@@ -83,7 +83,7 @@ def runs(
 def lines(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs. It shows differing settings as long as they fit into the width."""
+    """Return a table of runs, with as many of the differing settings as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 

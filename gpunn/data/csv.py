@@ -98,9 +98,9 @@ def load_csv(
         Name or number of the column to predict. Numbers count from 0, and negative numbers count
         from the end: -1 is the last column. None means that there is no target.
     header : bool or "auto"
-        Whether the first row has the column names. The value "auto" means True if `target` or one
-        of `features` is a name. It also means True if a cell of the first row is text and the
-        cell below is a number. If all column names are numbers, set `header` to True.
+        Whether the first row has the column names. The value "auto" means True in two cases:
+        `target` or one of `features` is a name, or a cell of the first row is text and the cell
+        below is a number. If all column names are numbers, set `header` to True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional

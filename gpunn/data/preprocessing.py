@@ -69,7 +69,7 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The result is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. It is
+    The standard deviation is the population value, `sqrt(sum_i (x_i - mean)^2 / rows)`; it is
     infinite or NaN for numbers that are not finite, or too large to be squared.
 
     The rows are visited in chunks, so a memory-mapped array is never loaded completely. Each

@@ -120,7 +120,7 @@ class Communicator:
         Parameters
         ----------
         block : array, shape (length,)
-            This rank's block. It may be the same memory as its row in `out`.
+            This rank's block; its memory may be the block's row in `out`.
         out : array, shape (size, length)
             The blocks of all ranks, written in place.
         """

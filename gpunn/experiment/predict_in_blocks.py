@@ -15,8 +15,8 @@ from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 
 BLOCK = 64
-"""Number of rows per block. It is fixed, so that a row's prediction is bitwise the same whatever
-rows arrive with it."""
+"""The fixed number of rows per block, so that a row's prediction is bitwise the same whatever rows
+arrive with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
@@ -25,8 +25,8 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that computes a network's outputs for rows of cells.
 
-    It also counts rows by column and unknown category; None means a value missing in a column
-    without missing values in training.
+    The function also counts rows by column and unknown category; None means a value missing in a
+    column without missing values in training.
     """
     schema = model.schema
 

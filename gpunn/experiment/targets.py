@@ -78,7 +78,7 @@ def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
     """If the numbers in `y` stand for classes, return the unique numbers, ascending; else None.
 
     Numbers stand for classes if a cross-entropy does not accept them directly. Softmax
-    cross-entropy accepts integers from 0 to outputs - 1, and binary cross-entropy on one output
+    cross-entropy accepts integers from 0 to outputs - 1, and binary cross-entropy with one output
     accepts numbers in [0, 1].
     """
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
@@ -152,10 +152,10 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        A cross-entropy has classes, any other loss numbers. Without a loss, strings and Booleans
-        are classes, and so are integers with at most `MAX_CLASSES` different values. Several target
-        columns are labels if all values are 0 and 1, else numbers. The class that `data.positive`
-        names comes second.
+        With a cross-entropy, targets are classes; with any other loss, they are numbers. Without a
+        loss, strings and Booleans are classes, and so are integers with at most `MAX_CLASSES`
+        different values. Several target columns are labels if all values are 0 and 1, else numbers.
+        The class that `data.positive` names comes second.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from gpunn.expressions.graph import NUMBER, Node, in_order
 
 Factor: TypeAlias = tuple[Hashable, bool]
-"""A node (or the sums of its rows), and whether the node or the sums are a row vector."""
+"""A node, or a node whose rows are summed, and whether the factor is a row vector."""
 
 Factors: TypeAlias = frozenset[tuple[Factor, int]]
 """A product of factors, each with its power."""

@@ -245,7 +245,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return g c x^(c - 1), the cotangent of x for y = x^c. It is also correct for x = 0."""
+    """Return g c x^(c - 1), the cotangent of x for y = x^c, also if x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))
@@ -312,5 +312,4 @@ RULES: Mapping[str, Rule] = {
 """Rules by function. Functions without a rule, such as `floor`, have the derivative 0."""
 
 RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
-"""Functions that don't broadcast their argument. Their rules return a cotangent in the argument's
-shape."""
+"""Functions that don't broadcast their argument, so their rules return a cotangent in its shape."""

@@ -139,7 +139,7 @@ class StandIn:
         return StandIn
 
     def _require_gpunn(self, reason: str) -> None:
-        """Refuse the trace unless gpunn's own code called the method that calls this one."""
+        """Refuse the trace if code outside gpunn called the method that calls this method."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back

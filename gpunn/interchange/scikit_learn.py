@@ -1,7 +1,7 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-Their matrices have the shape (inputs, units), as in `gpunn.layers.Dense`. Their output activation
-(softmax or logistic) is not part of a gpunn network, which outputs logits.
+As in `gpunn.layers.Dense`, matrices have the shape (inputs, units). scikit-learn's output
+activation (softmax or logistic) is not part of a gpunn network, which outputs logits.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def to_sklearn(
     Returns
     -------
     MLPClassifier or MLPRegressor
-        The estimator can predict, but has no results of training, such as `loss_curve_`. Its `fit`
-        starts from scratch.
+        The estimator can predict, but has no results of training, such as `loss_curve_`. The
+        estimator's `fit` starts from scratch.
 
     Raises
     ------

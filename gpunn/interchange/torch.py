@@ -56,7 +56,7 @@ COUNTER = "num_batches_tracked"
 
 
 def state_dict(model: Sequential) -> dict[str, np.ndarray]:
-    """Return a network's state dict. It fits the `torch.nn.Sequential` that `torch_code` writes.
+    """Return a network's state dict, which fits the `torch.nn.Sequential` of `torch_code`.
 
     `Rescaling` and `Standardization`, for which PyTorch has no module, are merged into the dense
     layer that follows.

@@ -319,7 +319,7 @@ class Layer(Configurable):
         indices : array of int64 or None
             The training rows, or None for all rows.
         dtype : {"float32", "float64"}
-            The network's dtype. It must be able to represent the values.
+            The network's dtype, which must be able to represent the values.
 
         Returns
         -------

@@ -65,9 +65,9 @@ class BatchNorm(Layer):
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     The layer uses the running averages without updating them, and dL/dx = scale * dL/dy /
     sqrt(running variance + epsilon). If the frozen layer used the batch's statistics, later layers
-    would train on other features than they get in inference. If it updated the averages, a few new
-    rows would replace the averages of the old data. PyTorch continues to update the averages of a
-    frozen layer unless the layer's module is in evaluation mode.
+    would train on other features than they get in inference. If the frozen layer updated the
+    averages, a few new rows would replace the averages of the old data. PyTorch continues to update
+    the averages of a frozen layer unless the layer's module is in evaluation mode.
 
     Parameters
     ----------

@@ -249,8 +249,8 @@ class MeanOverMembers(OutputLayer):
     Parameters
     ----------
     of : {"identity", "softmax", "sigmoid"}
-        The output activation of the loss (`Loss.output_activation`). It decides how predictions are
-        averaged.
+        The output activation of the loss (`Loss.output_activation`), which decides how predictions
+        are averaged.
 
     Examples
     --------

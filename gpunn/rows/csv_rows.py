@@ -105,9 +105,9 @@ def detect_delimiter(
 ) -> str:
     """Return a delimiter; if possible, it divides all of the first rows into equally many cells.
 
-    The first row must pass `fits`. If several delimiters remain, one between cells that are all
-    numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the one with which the first
-    row has the most cells is chosen.
+    The first row must pass `fits`. If several delimiters remain, a delimiter whose cells are all
+    numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the delimiter that gives the
+    first row the most cells is chosen.
     """
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:

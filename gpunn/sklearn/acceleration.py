@@ -141,7 +141,7 @@ def install(backend: str | None = None) -> Acceleration:
     Returns
     -------
     Acceleration
-        A context manager that calls `uninstall` at the end of its block. Its attribute `fits`
+        A context manager that calls `uninstall` at the end of its block. The attribute `fits`
         counts the calls of `fit` and `partial_fit` in this process, separately for "gpunn" and
         "scikit-learn".
 

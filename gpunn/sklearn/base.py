@@ -519,7 +519,7 @@ def is_finite(array: np.ndarray) -> bool:
 
 
 DEVICES: dict[tuple[str, str], str] = {}
-"""Names of devices. They are cached, because `Backend.describe` takes longer than some fits."""
+"""A cache of device names, because `Backend.describe` takes longer than some fits."""
 
 
 def device_of(backend: Backend) -> str:

@@ -165,8 +165,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         The kinds of the columns and their encoding. `schema_.describe()` lists the columns, and
         `schema_.problems` lists likely mistakes.
     network_ : gpunn.Sequential
-        The trained network or, with several networks, a network that averages their predictions. It
-        also accepts raw rows.
+        The trained network or, with several networks, a network that averages their predictions.
+        This network also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the trained networks: first all networks of the first fold, then of the second,
         and so on.
@@ -259,7 +259,7 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
 
     See Also
     --------
-    RealMLPClassifier : The estimator for classes. Its page describes each parameter.
+    RealMLPClassifier : The estimator for classes, whose page describes each parameter.
 
     Examples
     --------

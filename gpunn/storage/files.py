@@ -165,8 +165,8 @@ class FolderLock:
     """An exclusive lock on a folder. The lock ends with `release` or with the process.
 
     The lock is on the folder itself (`flock`), so a killed process leaves no lock. A forked process
-    does not hold it. On Windows, or a file system without locks, the lock has no effect. If it is
-    taken, a BlockingIOError is raised.
+    does not hold it. On Windows, or a file system without locks, the lock has no effect. If another
+    process holds the lock, a BlockingIOError is raised.
     """
 
     def __init__(self, folder: Path) -> None:

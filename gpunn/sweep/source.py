@@ -24,7 +24,7 @@ class Source:
     path : Path
         The file of the configuration.
     settings : tuple of str
-        Settings for all trials, as for `--set`. They override the configuration.
+        Settings for all trials, as for `--set`, which override the configuration.
     backend : str or None
         The backend; if given, it overrides the configuration's backend.
     allow_imports : bool

@@ -122,7 +122,7 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
-        """Remove an axis of length 1. By default, this turns a single column into a vector."""
+        """Remove an axis of length 1. By default, a single column becomes a vector."""
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:

@@ -24,14 +24,14 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     Parameters
     ----------
     networks : sequence of Sequential
-        Trained networks that have a schema, and have the same outputs. They are copied.
+        Trained networks that have a schema, and have the same outputs. The networks are copied.
     counts : sequence of int, optional
         How often each network counts in the average, by default once; see `Ensemble`.
 
     Returns
     -------
     Sequential
-        One network with an `Ensemble` layer, which can be saved or exported as one file. It can't
+        One network with an `Ensemble` layer, which can be saved or exported as one file, but can't
         be trained.
 
     Raises

@@ -53,7 +53,7 @@ class Recipe:
     Attributes
     ----------
     metrics, validation_metrics : list of str
-        Arguments of `Trainer`: the metrics to log. They include `metric`.
+        Arguments of `Trainer`: the metrics to log, including `metric`.
 
     See Also
     --------

@@ -152,8 +152,8 @@ def tabm(
         Rows per update. None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool
         Whether each member sees the rows in a separate order, as in the paper. Separate orders are
-        slightly better on some tables. They are slower, because the first layers are then computed
-        for each member.
+        slightly better on some tables, but slower, because the first layers are then computed for
+        each member.
     metric, target_transform, quantiles : as for `realmlp`
         The metric that selects the best epoch, and what to learn in regression.
 

@@ -210,8 +210,8 @@ class EpochByRequests:
 class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
-    The host shows progress and notices Ctrl-C only between two requests. It can request work faster
-    than a device does the work, so it calls `wait` at the end of a full request.
+    The host shows progress and notices Ctrl-C only between two requests. The host can request work
+    faster than a device does the work, so it calls `wait` at the end of a full request.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:

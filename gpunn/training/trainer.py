@@ -509,7 +509,7 @@ class Trainer:
             Indices of the rows of X to train on, in any order. None means all rows except
             `validation_rows`.
         validation_rows : array of int or None
-            Indices of the rows of X for validation. They replace `validation_data` and
+            Indices of the rows of X for validation, which replace `validation_data` and
             `validation_split`. If X is contiguous and has the network's dtype, fits of several
             folds can share X without copies. `sample_weight` has a weight for each row of X.
 

@@ -39,7 +39,7 @@ class TrainingPolicy:
     def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
         """Return the orders in which the next epochs visit the rows, for training with `shuffle`.
 
-        Their shape is (epochs, rows).
+        The result has the shape (epochs, rows).
         """
         model, numbers = trainer.model, range(trainer.epoch, trainer.epoch + epochs)
         orders: np.ndarray = model.backend.row_orders(model.seed, numbers, rows)

@@ -1,7 +1,7 @@
 """The same training in several libraries, timed in turn, and measurements of gpunn alone.
 
 Each competitor has its own process, so that libraries don't share thread pools. Only one works at a
-time. They take turns (A B C, A B C, ...). All cells of a table are measured once before any is
+time, in turns (A B C, A B C, ...). All cells of a table are measured once before any is
 measured again, so that a slow moment of the machine doesn't affect only one competitor.
 
 All train the same network from the same weights with the same number of threads. Data are in

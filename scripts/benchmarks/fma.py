@@ -1,7 +1,7 @@
 """The processor's FMA peak: the fastest rate at which it multiplies and adds, measured.
 
-Each thread repeats fused multiply-adds on vectors that stay in registers. They read no memory, so
-no matrix product and no training step can be faster.
+Each thread repeats fused multiply-adds on vectors that stay in registers, without reading memory.
+So no matrix product and no training step can be faster.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 VARIANTS: dict[str, dict[str, Any]] = {"": {}, "quantiles": {"quantiles": QUANTILES}}
 
 LIGHTGBM = "LightGBM"
-"""Its quantiles are the bounds of intervals; its variant "conformal" moves them as gpunn does."""
+"""LightGBM's quantiles bound intervals; the variant "conformal" moves the bounds as gpunn does."""
 
 
 def main(name: str, path: str, model: str, variant: str, split: int, rows: int) -> dict[str, float]:

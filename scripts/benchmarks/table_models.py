@@ -1,8 +1,8 @@
 """Models for tables: each gets the raw frame in the way that its documentation shows.
 
-A model is a function of `Parts` and a seed. It fits on the training rows, may use the validation
-rows, and returns a function from a frame to predictions: numbers, or probabilities of the classes.
-Models without support for dates get their parts as numbers.
+A model is a function of `Parts` and a seed. The model fits on the training rows, may use the
+validation rows, and returns a function from a frame to predictions: numbers, or probabilities of
+the classes. Models without support for dates get their parts as numbers.
 """
 
 from __future__ import annotations

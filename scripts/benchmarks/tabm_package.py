@@ -103,8 +103,8 @@ def validation_score(classes: bool, y: np.ndarray, predicted: np.ndarray) -> flo
 def tabm_columns(frame: Any, seed: int) -> Callable[[Any], tuple[Any, Any]]:
     """Return the function from a frame to the numbers and codes that the package tabm takes.
 
-    They follow its example, which has no missing values. A missing number becomes the median, and a
-    column of two categories marks it. A missing category becomes a separate category.
+    The code follows tabm's example, which has no missing values. A missing number becomes the
+    median, and a column of two categories marks it. A missing category becomes a separate category.
     """
     import torch
     from sklearn.preprocessing import OrdinalEncoder, QuantileTransformer

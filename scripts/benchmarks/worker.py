@@ -1,7 +1,7 @@
 """A competitor's process: python -m benchmarks.worker NAME
 
-It answers jobs, which are methods of `jobs.Jobs`. Questions and answers are pickled on standard
-input and output.
+The process answers jobs, which are methods of `jobs.Jobs`. Questions and answers are pickled on
+standard input and output.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python scripts/docs/draw_tutorial.py [FOLDER]
 
 writes SVG files to FOLDER, by default `docs/start/pictures`. Each has its own background, light or
-dark like the reader's system, so that it can be read on any page. Its title describes it in words.
+dark like the reader's system, so that it can be read on any page. Each file's title describes the
+image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The device that the check runs on, and its rehearsal.
 
 GPUNN_TEST_DEVICE means the same as in the tests (see docs/project/gpu_testing.md). With "emulated"
-the script runs on tests/emulated_cuda. That rehearses the script. It proves nothing about a GPU,
-and the report states that.
+the script runs on tests/emulated_cuda. That rehearses the script, but proves nothing about a GPU,
+and the report states this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Libraries that are compared: one process for each, and the requests to it.
 
-An adapter is a module of `adapters`. Its function `start(mode)` returns the library's name and
-version. Its function `train(mode, cell, ask)` trains as many epochs as `ask` returns, passes their
+An adapter is a module of `adapters`. The function `start(mode)` returns the library's name and
+version. The function `train(mode, cell, ask)` trains as many epochs as `ask` returns, passes their
 `Stretch` to `ask`, and ends if `ask` returns 0. An adapter that can't be used raises `SkipError`.
 """
 

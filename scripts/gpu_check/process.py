@@ -1,8 +1,8 @@
 """Run a step in a separate process, which sends rows while it runs and its outcome at the end.
 
 A step is a module of `steps` with a function `run`. The function receives a `Step`, and returns a
-status and one line with the result or the reason. If it raises an error, the step has failed. It
-prints tables and tracebacks for the reader.
+status and one line with the result or the reason. If it raises an error, the step has failed. The
+function prints tables and tracebacks for the reader.
 """
 
 from __future__ import annotations

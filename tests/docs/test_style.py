@@ -36,6 +36,7 @@ PLAIN, LONG = "word " * 30, "word " * 31
 @pytest.mark.parametrize(
     ("text", "count"),
     [
+        ("It runs.", 0),
         ("The run goes on anew.", 2),
         ("Of the rows 20 % are held out.", 1),
         ('Install it: pip install "gpunn[fast]"', 1),
@@ -46,6 +47,10 @@ PLAIN, LONG = "word " * 30, "word " * 31
 )
 def test_objections(text, count):
     assert len(list(Sentence("", "page", text).objections())) == count
+
+
+def test_no_sentence_of_a_docstring_begins_with_a_pronoun():
+    assert len(list(Sentence("", "docstring", "It runs.").objections())) == 1
 
 
 def test_sentences_of_a_page(tmp_path):

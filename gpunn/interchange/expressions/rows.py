@@ -24,7 +24,7 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 class RowFunction:
     """A function of variables, which hold rows, and of arrays, which all rows share.
 
-    `result` is the last node of a graph; all shapes in this graph are shapes of one row. Its nodes
+    `result` is the last node of a graph; all shapes in this graph are shapes of one row. The nodes
     `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
     "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
     sums over the last axes of its operand; only the other axes are axes of its node. `summary` is a

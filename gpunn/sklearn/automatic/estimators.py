@@ -53,8 +53,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         must be an integer.
     compare : list of str, default=()
         Libraries of boosted trees to compare with: "lightgbm", "catboost", "xgboost" or "sklearn".
-        Each library's trees are trained on the same folds, and get a row of the leaderboard. Their
-        time does not count.
+        Each library's trees are trained on the same folds, and get a row of the leaderboard. The
+        time limit does not include the training of trees.
     distill : bool or list of int, default=False
         Whether to train a RealMLP on the ensemble's predictions, and to use it instead of the
         ensemble. This RealMLP predicts fast, and its exported files are small. A list has the sizes

@@ -88,7 +88,7 @@ class NormLog(EpochLog):
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            What the method `state` returned. If it is empty, earlier epochs are read from the file.
+            What the method `state` returned; if empty, earlier epochs are read from the file.
 
         Returns
         -------

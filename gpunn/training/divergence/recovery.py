@@ -24,7 +24,7 @@ diverges once more, it ends.
 
 
 class GoodState:
-    """A copy, on the device, of everything that updates change, made when all was finite.
+    """A copy, on the device, of all that updates change, from a time when it was finite.
 
     Refreshing the copy does not wait for the device.
     """

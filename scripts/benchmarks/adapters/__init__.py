@@ -5,8 +5,8 @@ is a class without arguments and with one method::
 
     train(task, rows, seed, after_epoch)
 
-It trains a new network from `work.initial_weights(task, seed)` on NumPy arrays. After each epoch,
-outside the timing, it calls `after_epoch`, and ends when that returns true.
+This function trains a new network from `work.initial_weights(task, seed)` on NumPy arrays. After
+each epoch, outside the timing, it calls `after_epoch`, and ends when that returns true.
 """
 
 from __future__ import annotations

@@ -158,8 +158,8 @@ def optimizer_of(rule: Rule, parameters: Any, initial: Any, mode: str) -> Any:
 def captured(step: Any, parameters: Any, optimizer: Any) -> Any:
     """Return the replay of a step, with unchanged parameters and optimizer.
 
-    PyTorch's notes on CUDA graphs require some steps on a side stream first. They run only on row
-    0, because the order is zero, and their changes are undone.
+    PyTorch's notes on CUDA graphs require some steps on a side stream first. These steps
+    run only on row 0, because the order is zero, and their changes are undone.
     """
     before = {name: value.detach().clone() for name, value in parameters.items()}
     side = torch.cuda.Stream()

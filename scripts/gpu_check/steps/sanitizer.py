@@ -1,7 +1,7 @@
 """Run NVIDIA's compute-sanitizer on short training runs.
 
-It checks only gpunn's kernels. To prove that it checks them, it must first find an error that is
-planted in a kernel.
+The tool checks only gpunn's kernels. To prove that it checks them, it must first find an error that
+is planted in a kernel.
 """
 
 from __future__ import annotations

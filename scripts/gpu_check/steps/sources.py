@@ -1,8 +1,9 @@
 """Compare the CUDA sources that CuPy compiles here with the sources on the emulated device.
 
-Test tiers 3 and 4 compile and run sources from the emulated device. They prove something about a
-GPU only if CuPy generates the same sources there. Both tours turn fused products off: refused
-products use other kernels, and the real cuBLASLt may refuse other shapes than the emulated one.
+Test tiers 3 and 4 compile and run sources from the emulated device. These tiers prove something
+about a GPU only if CuPy generates the same sources there. Both tours turn fused products off:
+refused products use other kernels, and the real cuBLASLt may refuse other shapes than the emulated
+one.
 """
 
 from __future__ import annotations

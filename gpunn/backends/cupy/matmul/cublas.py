@@ -157,7 +157,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device. They exist as long as the thread."""
+    """The handles of a thread, by library and device; they exist as long as the thread."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make

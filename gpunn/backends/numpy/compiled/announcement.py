@@ -13,8 +13,8 @@ from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 LOGGER_NAME = "gpunn.compilation"
-"""The name of the logger for builds. It is separate, so that the command `gpunn` can show lines
-about builds but no other INFO lines."""
+"""The name of a separate logger for builds, so that the command `gpunn` can show lines about builds
+but no other INFO lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 

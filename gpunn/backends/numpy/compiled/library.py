@@ -49,7 +49,7 @@ ONE_THREAD = (
 class Library:
     """A loaded library of kernels.
 
-    Its functions have integer arguments and results. While a function runs, Python's lock (GIL) is
+    The functions have integer arguments and results. While a function runs, Python's lock (GIL) is
     released. An OSError is raised if the system can't load the library.
     """
 

@@ -66,7 +66,7 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads or writes. They must exist as long as the program."""
+    """Arrays that the kernel reads or writes, which must exist as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
     """Arrays that threads divide by rows; a thread has the same rows in every instruction.
     If two instructions divide an array by rows, threads need not wait for each other between

@@ -21,8 +21,8 @@ TILE = 1024
 """Numbers in a tile: few enough for the cache, but starting a step takes relatively little time."""
 
 FAR = 1 << 20
-"""Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Their
-tiles are smaller, so that the processor can read the next step's tile during a step."""
+"""Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Tiles of
+such vectors are smaller, so that the processor can read the next step's tile during a step."""
 
 
 class Loop:

@@ -65,7 +65,7 @@ class Lowerings:
         writes: Sequence[Array],
         by_rows: Sequence[Array] = (),
     ) -> Instruction:
-        """Return an instruction. It runs in pieces if threads divide its images by rows."""
+        """Return an instruction, which runs in pieces if threads divide its images by rows."""
         pieces = self.pieces_of(*by_rows)
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
