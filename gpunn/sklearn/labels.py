@@ -1,4 +1,4 @@
-"""Class labels without scikit-learn's checks, which would slow down short fits."""
+"""Class labels and weights without scikit-learn's checks, which would slow down short fits."""
 
 from __future__ import annotations
 
@@ -42,8 +42,21 @@ def is_text(y: Any) -> bool:
     return y.dtype.kind == "U" or (y.dtype == object and {*map(type, y)} == {str})
 
 
+def are_plain(weights: Any, y: np.ndarray) -> bool:
+    """Return whether sample weights are None, or float64 numbers >= 0, one for each row of y."""
+    if weights is None:
+        return True
+    if type(weights) is not np.ndarray or weights.dtype != np.float64:
+        return False
+    fits = weights.shape == y.shape[:1] and weights.min() >= 0
+    return bool(fits and 0 < weights.sum() < np.inf)
+
+
 def accuracy(y: Any, labels: Any, weights: Any = None) -> float:
     alike = any(kind(y) and kind(labels) for kind in (is_plain, is_text))
-    if weights is None and alike and y.shape == labels.shape:
-        return np.count_nonzero(y == labels) / len(y)
+    if alike and y.shape == labels.shape and are_plain(weights, y):
+        right = y == labels
+        if weights is None:
+            return np.count_nonzero(right) / len(y)
+        return float(np.average(right, weights=weights))
     return float(accuracy_score(y, labels, sample_weight=weights))

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from gpunn.configurable import resolve
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.sklearn.base import BasePerceptron
+from gpunn.sklearn.labels import are_plain
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
 from gpunn.sklearn.parameters import among, configurable, estimator, parameter
 
@@ -192,12 +193,16 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
 def r2(y: Any, predictions: Any, weights: Any = None) -> float:
     """Return `r2_score`, if possible without its checks, which can take longer than an epoch."""
-    plain = all(type(each) is np.ndarray and each.ndim == 1 for each in (y, predictions))
-    if plain and weights is None and y.dtype == np.float64 and y.shape == predictions.shape:
-        true = y[:, None]  # so that sums have scikit-learn's bits
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = np.sum((true - predictions[:, None]) ** 2, axis=0)[0]
-            total = np.sum((true - true.mean(axis=0)) ** 2, axis=0)[0]
-        if 0 < residual < np.inf and 0 < total < np.inf:
-            return float(1 - residual / total)
+    plain = all(type(each) is np.ndarray and each.size for each in (y, predictions))
+    if plain and y.dtype == np.float64 and y.shape == predictions.shape and are_plain(weights, y):
+        factors = 1.0 if weights is None else weights[:, None]
+        # Columns, so that sums have scikit-learn's bits.
+        true, predicted = (each.reshape(len(y), -1) for each in (y, predictions))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            residual = np.sum(factors * (true - predicted) ** 2, axis=0)
+            mean = np.average(true, axis=0, weights=weights)
+            total = np.sum(factors * (true - mean) ** 2, axis=0)
+            scores = 1 - residual / total
+        if all(np.all((each > 0) & (each < np.inf)) for each in (residual, total)):
+            return float(np.average(scores))
     return float(r2_score(y, predictions, sample_weight=weights))

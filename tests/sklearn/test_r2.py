@@ -11,14 +11,17 @@ RANDOM = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rows", [2, 7, 129, 5000])
-def test_has_the_bits_of_scikit_learn(rows, dtype, monkeypatch):
-    y, other = 1000 + RANDOM.normal(size=rows), RANDOM.normal(size=(2 * rows, 3))
-    predictions = (y + RANDOM.normal(size=rows)).astype(dtype)
-    strided = other[::2, 1], other[1::2, 2].astype(dtype)
-    expected = r2_score(y, predictions), r2_score(*strided)
+@pytest.mark.parametrize("shape", [(2,), (7,), (129,), (5000,), (40, 3), (3000, 2)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_has_the_bits_of_scikit_learn(shape, dtype, weighted, monkeypatch):
+    wide = RANDOM.normal(size=(2 * shape[0], *shape[1:]))
+    weights = RANDOM.random(shape[0]) if weighted else None
+    cases = [(1000 + wide[: shape[0]], wide[shape[0] :].astype(dtype)), (wide[::2], wide[1::2])]
+    if len(shape) == 2:
+        cases.append([np.asfortranarray(each) for each in cases[0]])
+    expected = [r2_score(*each, sample_weight=weights) for each in cases]
     monkeypatch.setattr(regressor, "r2_score", None)
-    assert (r2(y, predictions), r2(*strided)) == expected
+    assert [r2(*each, weights) for each in cases] == expected
 
 
 @pytest.mark.parametrize(
