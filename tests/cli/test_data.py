@@ -298,13 +298,9 @@ def labeled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data="")
     [
         (["1", "2", "3"], "softmax_cross_entropy"),
         (["-1", "1"], "softmax_cross_entropy"),
-        (["1.0", "2.0"], "softmax_cross_entropy"),
         (["0.0", "1.0"], "softmax_cross_entropy"),
         (["10", "9", "2"], "softmax_cross_entropy"),
-        (["0", "1", "2"], "softmax_cross_entropy"),
         (["-1", "1"], "binary_cross_entropy"),
-        (["1", "2"], "binary_cross_entropy"),
-        (["0", "1"], "binary_cross_entropy"),
     ],
 )
 def test_numbers_that_name_classes(gpunn, tmp_path, labels, loss):
@@ -324,7 +320,7 @@ def test_numbers_that_name_classes(gpunn, tmp_path, labels, loss):
     (tmp_path / "b.csv").write_text("\n".join([header, *other]) + "\n")
     files = [
         json.loads(gpunn("evaluate", "run", "--data-path", name, "--json").stdout)
-        for name in (["a.csv", "b.csv"] if labels != ["0", "1", "2"] else ["a.csv"])
+        for name in ("a.csv", "b.csv")
     ]
     assert all(found == files[0] for found in files)
     assert files[0]["loss"] < 0.7
