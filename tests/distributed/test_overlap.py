@@ -1,4 +1,4 @@
-"""When gradients are exchanged, and that each sum reaches the rank that owns it."""
+"""When gradients are exchanged, how they are added, and that each sum reaches its owner."""
 
 from itertools import pairwise
 
@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn.distributed import Communicator
+from gpunn.distributed.agreement import Agreement
+from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.overlap import cut, moves
 from gpunn.distributed.shares import ALIGNMENT, block_of
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
@@ -43,6 +46,17 @@ def test_each_sum_gets_to_the_owner_once(size, bounds, ranks):
             assert (owner[move.start : move.stop] == -1).all()
             owner[move.start : move.stop] = move.target
     assert owner.tolist() == [position // length for position in range(size)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 33])
+def test_sums_are_added_in_pairs(rows):
+    backend = gpunn.get_backend("numpy")
+    values = np.random.default_rng(0).normal(size=(rows, 5)).astype("f4")
+    pairs = list(values.copy())
+    while len(pairs) > 1:
+        pairs = [sum(pairs[k + 1 : k + 2], pairs[k]) for k in range(0, len(pairs), 2)]
+    total = Collectives(backend, Agreement.over(Communicator())).sum_in_tree(values)
+    np.testing.assert_array_equal(total, pairs[0])
 
 
 def network():

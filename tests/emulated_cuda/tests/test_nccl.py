@@ -81,41 +81,6 @@ def test_a_name_that_an_earlier_process_left():
         Path(f"/dev/shm{stem}-{number}").unlink()
 
 
-def test_all_gather_in_place():
-    def go(rank, communicator, stream):
-        out = cupy.zeros(4)
-        out[2 * rank : 2 * rank + 2] = rank + 1
-        all_gather(communicator, out[2 * rank : 2 * rank + 2], out, stream)
-        return out.get().tolist()
-
-    assert run(go) == [[1, 1, 2, 2]] * 2
-
-
-def test_all_to_all():
-    def go(rank, communicator, stream):
-        given, out = cupy.arange(4.0) + 10 * rank, cupy.zeros(4)
-        all_to_all(communicator, given, out, stream)
-        return out.get().tolist()
-
-    assert run(go) == [[0, 1, 10, 11], [2, 3, 12, 13]]
-
-
-def test_a_captured_call_is_done_by_each_launch():
-    def go(rank, communicator, stream):
-        given, out = data(rank)
-        graph = captured(stream, lambda: all_gather(communicator, given, out, stream))
-        before = out.get().tolist()
-        results = []
-        for _ in range(2):
-            given += 1
-            graph.launch()
-            results.append(out.get().tolist())
-        return before, results
-
-    zeros, results = [0] * 8, [[1, 2, 3, 4, 11, 12, 13, 14], [2, 3, 4, 5, 12, 13, 14, 15]]
-    assert run(go) == [(zeros, results)] * 2
-
-
 MISMATCHES = {
     "another call": lambda call, rank: call("gather") if rank else call("exchange"),
     "another size": lambda call, rank: call("gather", size=4 - rank),
