@@ -29,9 +29,18 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("layer_norm", [False, True], ids=["", "layer_norm"])
-@pytest.mark.parametrize("weights", [None, RANDOM.random(11)], ids=["", "weighted"])
-@pytest.mark.parametrize("case", CASES)
+WEIGHTS = RANDOM.random(11)
+
+
+@pytest.mark.parametrize(
+    ("case", "weights", "layer_norm"),
+    [
+        ("squares", None, True),
+        ("classes", WEIGHTS, False),
+        ("labels", WEIGHTS, True),
+        ("counts", None, False),
+    ],
+)
 def test_the_gradient_is_that_of_the_loss(host_backend, case, weights, layer_norm):
     model, f = objective(host_backend, *CASES[case], weights, layer_norm=layer_norm)
     vector = model.backend.to_host(model.parameters.values)

@@ -1,6 +1,7 @@
 """Blocks of epochs give the same bits as epochs by requests, whatever ends or changes training."""
 
 import copy
+import itertools
 from contextlib import nullcontext
 from typing import ClassVar
 
@@ -113,8 +114,9 @@ def epochs_of_blocks(monkeypatch):
     return ran
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "dtype"), list(zip(CASES, itertools.cycle(["float32", "float64"])))
+)
 def test_bits_are_those_of_requests(case, dtype, monkeypatch, caplog):
     expected, none = run(case, monkeypatch, 0, dtype)
     actual, ran = run(case, monkeypatch, 5, dtype)
