@@ -347,7 +347,7 @@ def test_a_replaced_loss_must_need_the_same_format_of_targets():
             return super().check_targets(y, outputs) - 1
 
     trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(1)], 4, seed=1), "mean_squared_error")
-    with pytest.raises(DataError, match="centered, which needs the targets in another format"):
+    with pytest.raises(DataError, match="centered, which needs targets in another format"):
         trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[Replace(1, "loss", Centered)])
 
 
