@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 VALIDATION = "val_"
-"""Prefix of the metrics of the validation data."""
+"""Prefix of metrics on validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 

@@ -52,6 +52,7 @@ REFUSED = {
     "tabular model": r"\bnetworks? for tables\b",
     "the noun again": r"\bones? of (a|its|their|your)\b|\b(that|those) of\b|\btheirs\b",
     "the thing's name": r"\bwhat (it|they) (is|are|was|were)\b",
+    "'s, or two sentences": r"\bof the (?!sums?|roots?|squares)[\w-]+ of the\b",
     "manually": r"\bby hand\b",
     "immediately; together": r"\bat once\b",
     "chart, image": r"\bpictures?\b",

@@ -148,8 +148,8 @@ def by_class(outcome: Classes) -> Table:
         "By class",
         ("class", "rows", "precision", "recall", "F1"),
         rows,
-        "Precision: of the rows that are predicted as the class, the fraction that belong to the "
-        "class. Recall: of the rows of the class, the fraction that are predicted as the class.",
+        "Precision: the fraction of correct predictions among rows that are predicted as the "
+        "class. Recall: the fraction of correct predictions among rows that are in the class.",
     )
 
 

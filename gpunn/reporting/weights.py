@@ -1,4 +1,4 @@
-"""Images of the weights of the first layer."""
+"""Images of the first layer's weights."""
 
 from __future__ import annotations
 

@@ -372,7 +372,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return self._returned(self._probabilities(X, "predict_proba"), X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Predict the logarithms of the probabilities of the classes or labels.
+        """Predict the logarithm of the probability of each class, or of each label.
 
         Parameters
         ----------

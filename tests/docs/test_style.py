@@ -37,6 +37,7 @@ PLAIN, LONG = "word " * 30, "word " * 31
     ("text", "count"),
     [
         ("It runs.", 0),
+        ("The end of the path of the file.", 1),
         ("The run goes on anew.", 2),
         ("Of the rows 20 % are held out.", 1),
         ('Install it: pip install "gpunn[fast]"', 1),

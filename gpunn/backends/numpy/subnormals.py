@@ -30,8 +30,8 @@ MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
 """x86 has two flags, here combined. ARM's flag FZ has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""Maps each processor to the index of the word of the floating-point environment that has the
-flags, and to the flags."""
+"""Maps each processor to the flags, after the index of their word in the floating-point
+environment."""
 
 
 class State:
