@@ -211,6 +211,12 @@ def no_library():
         refused("no_library", BACKEND)
 
 
+def clock():
+    """Let a rank reach a graph of several updates before the others."""
+    capture.UNROLLED, capture.UNROLL_AFTER = 2, (4 if PLANTED else 1000)
+    train("clock", epochs=4, log_every=4, batch_size=8)
+
+
 def kept_graph():
     """Keep graphs after the communicator has ended."""
     kept = []

@@ -200,12 +200,19 @@ def test_planted_bugs_end_all_ranks(scenario, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_rank_that_waits_for_too_long_ends_all(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("scenario", "waits"),
+    [
+        ("stopped", "rank 0 has waited 2 s"),
+        pytest.param("clock", "has waited 2 s for the other ranks", marks=pytest.mark.full),
+    ],
+)
+def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
     monkeypatch.setenv("TIMEOUT", "2")
-    status, output = run(2, "-c", PROGRAM, "stopped", tmp_path)
+    status, output = run(2, "-c", PROGRAM, scenario, tmp_path)
     assert status != 0
-    assert "rank 0 has waited 2 s" in output, output
+    assert waits in output, output
     assert "nranks 2 - Abort COMPLETE" in output  # of the rank that ends all
 
 

@@ -303,7 +303,7 @@ BUGS = (
         "gpunn/distributed/nccl.py", (NCCL, "-k", "graphs_are_destroyed"),
         "            graph.destroy()\n", "            pass\n"),
     Bug("several devices: NCCL's calls are not aborted", 5,
-        "gpunn/distributed/nccl.py", (NCCL, "-k", "planted_bugs and skipped"),
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "planted_bugs and error"),
         "            calls.communicator.abort()\n", "            pass\n"),
     Bug("several devices: abort before the graphs are destroyed", 5,
         "gpunn/distributed/nccl.py", (NCCL, "-k", "waits_for_too_long and clock", "-m", "full"),
