@@ -1,8 +1,4 @@
-"""The processes (ranks) that train together.
-
-Only rank 0 calls callbacks. If a callback needs data that is divided among ranks, such as the
-optimizer's state, rank 0 asks the other ranks to take part.
-"""
+"""The processes (ranks) that train together; only rank 0 calls callbacks."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""Array code as a graph of functions.
-
-A custom activation, loss, metric or optimizer is array-API code. If this code runs with `StandIn`s
-for arrays and a `Namespace` for `xp`, the result is a graph of elementwise functions and sums.
-`stages_of` divides a graph into loops over arrays of one shape. An `Expression` is a graph that
-any array library can compute, and `gradients` differentiates a graph.
-"""
+"""Array code, such as a custom activation or loss, as a graph of functions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Export to ONNX, for runtimes that predict without gpunn.
-
-The operators are described in https://onnx.ai/onnx/operators/.
-"""
+"""Export to ONNX (https://onnx.ai/onnx/operators/), for runtimes that predict without gpunn."""
 
 from __future__ import annotations
 

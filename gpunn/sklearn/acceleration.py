@@ -2,8 +2,7 @@
 
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
 The replacement trains the twin, an estimator of gpunn with the same parameters, and copies the
-twin's fitted attributes. Since estimators remain objects of scikit-learn, `isinstance`, `clone`,
-`get_params`, subclasses and earlier imports work as before, and pickles do not need gpunn.
+twin's fitted attributes, so that pickles do not need gpunn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Model files, which contain a description in JSON and named host arrays, but no code.
-
-A file is written atomically, with a checksum that is verified when it is read.
-"""
+"""Model files, which contain a description in JSON and named host arrays, but no code."""
 
 from __future__ import annotations
 

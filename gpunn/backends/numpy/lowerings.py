@@ -1,8 +1,4 @@
-"""Translate (lower) operations to NumPy calls, prepared once and repeated in each step.
-
-The lowerings use a faster NumPy call than the definition (`gpunn.backends.operations`), or process
-one chunk of the arrays at a time, so that intermediate results stay in the processor's cache.
-"""
+"""Translate (lower) operations to NumPy calls, prepared once and repeated in each step."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Make a checkpoint of a trainer, and read a checkpoint from a file.
-
-A checkpoint consists of a description in JSON types, and of host arrays by name.
-"""
+"""Make a checkpoint of a trainer, and read a checkpoint from a file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""One training step: forward, loss, backward, update. A step allocates its buffers only once.
-
-Numbers that change from step to step, such as the learning rate, are one-element arrays on the
-device, which the step itself changes. So the backend can record a step once and repeat it.
-"""
+"""One training step: forward, loss, backward, update. A step allocates its buffers only once."""
 
 from __future__ import annotations
 
