@@ -39,6 +39,7 @@ class EpochByRequests:
         self.policy: TrainingPolicy = trainer.policy
         self.batching = UpdatesPerRequest(trainer.model.backend.synchronize)
         self.ranks = trainer.ranks
+        self.recovery: Recovery | None = None
         self._agreed_signal = 0
 
     def run(self) -> dict[str, float]:
@@ -121,14 +122,12 @@ class EpochByRequests:
         return Feed(step, training, order, settings, augmentation), bar
 
     def _keep_good_state(self) -> None:
-        session = self.session
-        if session.recovery is None and self.policy.finds_causes:
-            with session.memory:
-                session.recovery = Recovery.prepared(
-                    session.step, self.progress, self.trainer.on_divergence
-                )
-        if session.recovery is not None:
-            session.recovery.good.keep()
+        step = self.session.step
+        if self.policy.finds_causes and (self.recovery is None or self.recovery.step is not step):
+            with self.session.memory:
+                self.recovery = Recovery.prepared(step, self.progress, self.trainer.on_divergence)
+        if self.recovery is not None:
+            self.recovery.good.keep()
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         while self.cursor.logging_due(self.trainer.log_every):
@@ -136,23 +135,23 @@ class EpochByRequests:
                 self._report(feed, bar)
 
     def _report(self, feed: Feed, bar: Any) -> None:
-        session, cursor, step = self.session, self.cursor, self.session.step
+        cursor, step = self.cursor, self.session.step
         step.check_state()
         step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
         step.check_equal()
         fault, repeatable = find_fault(step, cursor, finite, self.progress.epoch + 1)
-        if fault and repeatable and session.recovery is not None:
-            session.recovery.recover(feed, fault)
+        if fault and repeatable and self.recovery is not None:
+            self.recovery.recover(feed, fault)
             return
         if fault:
             self.policy.diverged(f"{fault}. {hints(step)}")
         cursor.reported, cursor.left_out = cursor.done, 0
-        if session.recovery is not None:
+        if self.recovery is not None:
             if finite:
                 self.progress.recoveries = 0
             if not cursor.finished:  # the next epoch makes its own copy
-                session.recovery.good.keep()
+                self.recovery.good.keep()
         bar.set_postfix(step.statistics.result(), refresh=False)
 
     def _may_stop_here(self) -> bool:

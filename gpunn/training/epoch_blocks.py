@@ -45,14 +45,13 @@ MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
 
 
+EndEpochs = Callable[[Iterable[dict[str, float]]], None]
+"""A function that receives the logs of one epoch or more, until an epoch ends training."""
+
+
 class EpochBlocks:
-    def __init__(
-        self,
-        session: TrainingSession,
-        end_epochs: Callable[[Iterable[dict[str, float]]], None],
-    ) -> None:
+    def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
-        self._end_epochs = end_epochs
         self._own: EpochProgram | None = None
         self._shared: SharedPrograms | None = None
         self._kind: Hashable | None = None
@@ -172,14 +171,14 @@ class EpochBlocks:
     def _attributes(self) -> list[object]:
         return [self.trainer.log_every, *self.session.parts]
 
-    def run(self, until: int) -> None:
+    def run(self, until: int, end_epochs: EndEpochs) -> None:
         with self._program() as program:
             self._ended = program is None
             if program is not None:
                 with self.session.memory, np.errstate(over="ignore", invalid="ignore"):
-                    self._run(program, until)
+                    self._run(program, until, end_epochs)
 
-    def _run(self, program: EpochProgram, until: int) -> None:
+    def _run(self, program: EpochProgram, until: int, end_epochs: EndEpochs) -> None:
         session, progress = self.session, self.trainer.progress
         wanted = int(SECONDS / self._seconds), self._limit, program.epochs
         epochs = max(1, min(until - progress.epoch, *wanted))
@@ -210,7 +209,7 @@ class EpochBlocks:
                 end = first + len(rows)
                 if (observed and epochs > 1) or (shared and end == epochs):
                     restore(state, program.state_after(end - 1))
-                self._end_epochs(self._completed(program, first, rows, settings))
+                end_epochs(self._completed(program, first, rows, settings))
                 if progress.stop_reason or self._done == epochs:
                     break
                 if changing and not np.array_equal(session.next_settings(), settings[self._done]):

@@ -56,8 +56,7 @@ class Fit:
 
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
-        self._epoch = EpochByRequests(session)
-        self._blocks = EpochBlocks(session, self._end_epochs)
+        self._epoch, self._blocks = EpochByRequests(session), EpochBlocks(session)
         self._contexts = ExitStack()
         self._queue: AbstractContextManager[object] = nullcontext()
         self._exit_status: int | None = None
@@ -98,6 +97,7 @@ class Fit:
     ) -> bool | None:
         self.trainer.model.exclusion.move()
         self._blocks.end()
+        self._epoch.recovery = None
         with self._queue:
             return self._contexts.__exit__(kind, error, traceback)
 
@@ -131,7 +131,7 @@ class Fit:
             if self._epoch.interrupted:
                 self._end_interrupted()
             elif self._blocks.ready():
-                self._blocks.run(last)
+                self._blocks.run(last, self._end_epochs)
             elif logs := self._epoch.run():
                 self._blocks.observe_time(logs["seconds"])
                 self._end_epochs([logs])

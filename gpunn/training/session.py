@@ -27,7 +27,6 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes_by_callbacks import Changes
 from gpunn.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
 from gpunn.training.checkpoints.restore import CallbackStates, resume
-from gpunn.training.divergence.recovery import Recovery
 from gpunn.training.interruption import Interruption
 from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.progress_bar import progress_bar
@@ -87,7 +86,6 @@ class TrainingSession:
         if not self.ranks.first:
             self.callbacks = []
         self.interruption = Interruption()
-        self.recovery: Recovery | None = None
         self.augmentation: Augmenter | None = None
         divided = not self.ranks.shares.whole
         if options.augment is not None and divided:
@@ -190,7 +188,6 @@ class TrainingSession:
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
-        ending.callback(setattr, self, "recovery", None)  # `train_together` keeps all sessions
         ending.callback(backend.release_memory)
         for subset in (self.training, self.validation):
             if subset is not None:
@@ -409,7 +406,6 @@ class TrainingSession:
         self._remember_meaning()
         trainer.log_names = trainer.log_names_of(self.validation is not None)
         trainer.history.larger_is_better |= trainer.larger_is_better
-        self.recovery = None
 
 
 def number_of_independent_members(model: Sequential) -> int:
