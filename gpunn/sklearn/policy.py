@@ -77,6 +77,8 @@ class EstimatorPolicy(TrainingPolicy):
             self._marked = self._random.get_state(), self._order_so_far, self._drawn
 
     def undo_orders(self, count: int) -> None:
+        if not self._drawn:  # with `shuffle=False`, no order is drawn
+            return
         self._drawn -= count
         if count and self._orders is None:
             assert self._order_so_far is not None
