@@ -27,6 +27,7 @@ from gpunn.sklearn.base import BasePerceptron
 from gpunn.training import epoch_blocks
 
 X, y = load_iris(return_X_y=True)
+WEIGHTS = np.arange(150) % 4 / 2
 RATES = {"learning_rate_init": [0.01, 0.1]}
 GRID = {"hidden_layer_sizes": [(4,), (6, 3)], **RATES}
 
@@ -80,6 +81,7 @@ TOOLS = [
     ("cross_validate", lambda: folds(mlp(random_state=np.random.RandomState(2)))),
     ("lbfgs", lambda: folds(mlp(solver="lbfgs"))),
     ("regression", lambda: folds(mlp(MLPRegressor, dtype="float32"), X[:, 0])),
+    ("weights", lambda: [mlp(early_stopping=k).fit(X, y, WEIGHTS) for k in (False, True)]),
 ]
 
 
@@ -107,6 +109,16 @@ def test_results_are_those_of_one_thread(name, run, monkeypatch):
     monkeypatch.setenv("GPUNN_THREADS", "1")
     with parallel_config("sequential"):
         assert actual == learned(run())
+
+
+def test_weighted_rows_train_in_blocks(monkeypatch):
+    runs, run = [], epoch_blocks.EpochBlocks.run
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(
+        epoch_blocks.EpochBlocks, "run", lambda self, *given: runs.append(1) or run(self, *given)
+    )
+    mlp(max_iter=9).fit(X, y, WEIGHTS)
+    assert runs
 
 
 def test_errors_and_warnings():

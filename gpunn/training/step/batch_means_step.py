@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from gpunn.expressions import expression_of
 from gpunn.training.step.train_step import TrainStep
 
 
@@ -17,17 +20,20 @@ class BatchMeansStep(TrainStep):
     """
 
     def _update(self, rows: int) -> None:
-        ops, sums = self.ops, self.statistics.vector[:2]
-        earlier = self.workspace.fixed(self, "earlier loss and weight", (2,))
+        ops, sums, count = self.ops, self.statistics.vector[:2], float(rows)
+        earlier, means = (self.workspace.fixed(self, name, (2,)) for name in ("earlier", "means"))
         ops.assign(sums, earlier)
         ops.fill(sums, 0.0)
         super()._update(rows)
-        xp, count = ops.xp, float(rows)
 
-        def count_rows() -> None:
-            """Turn this batch's sums into n_b L_b and n_b, and add the sums of earlier batches."""
-            weight = sums[1:]
+        def counted(xp: Any, loss: Any, weight: Any, losses: Any, counts: Any) -> tuple[Any, Any]:
+            """Return the sums of n_b L_b and of n_b over the batches so far."""
             divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
-            sums[...] = earlier + xp.where(weight > 0, count / divisor, 0.0 * weight) * sums
+            factor = xp.where(weight > 0, count / divisor, 0.0 * weight)
+            return losses + factor * loss, counts + factor * weight
 
-        ops.call(count_rows)
+        inputs = sums[:1], sums[1:], earlier[:1], earlier[1:]
+        names = dict.fromkeys(("loss", "weight", "losses", "counts"), ((1,), "float"))
+        expression = expression_of(counted, names, ops.dtype_name(sums))
+        ops.compute(expression, inputs, (means[:1], means[1:]))
+        ops.assign(means, sums)
