@@ -21,16 +21,25 @@ from gpunn.typing import Shape
 
 @dataclass
 class Stage:
-    """Nodes that one loop over rows and columns computes, in order.
+    """Nodes that one loop over rows computes, in order; their rows may have different lengths.
 
-    A reduction belongs to the stage of its argument; only later stages use its result. `once`
+    A loop may use the sum of a row, but only later stages use the sum of all rows. `once`
     contains the nodes of numbers, which are computed before the loop.
     """
 
     rows: int
-    columns: int
     nodes: list[Node] = field(default_factory=list)
     once: list[Node] = field(default_factory=list)
+
+    @property
+    def columns(self) -> int:
+        """The number of elements in the longest row."""
+        return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)
+
+
+def domain_of(node: Node) -> Shape:
+    """Return the shape of the elements that a node's function is called with."""
+    return node.args[0].shape if node.op in REDUCTIONS else node.shape
 
 
 def rows_and_columns(shape: Shape) -> tuple[int, int]:
@@ -50,31 +59,30 @@ def is_source(node: Node) -> bool:
 
 
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
-    # A node needs an array if it is a root or a reduction, or if another stage uses it.
-    keys: dict[int, tuple[int, int, int]] = {}
+    # A node needs an array if it is a root or a sum of all rows, or if another stage uses it.
+    keys: dict[int, tuple[int, int]] = {}
     ready: dict[int, int] = {}  # the first level that may use a node's array
     numbers: dict[int, Node] = {}
-    stages: dict[tuple[int, int, int], Stage] = {}
+    stages: dict[tuple[int, int], Stage] = {}
     order = in_order(roots)
     outputs = {id(base_of(root)) for root in roots}
     for node in order:
         if is_source(node) or node.op in VIEWS:
             ready[id(node)] = 0
             continue
-        domain = rows_and_columns(node.args[0].shape if node.op in REDUCTIONS else node.shape)
-        arguments = [used(each) for each in node.args]
         if is_number(node) and id(node) not in outputs:
             numbers[id(node)] = node
-            ready[id(node)] = max(ready[id(base)] for base, _ in arguments)
+            ready[id(node)] = max(ready[id(used(each))] for each in node.args)
             continue
         level = 0
-        for base, shape in arguments:
-            before = keys.get(id(base), (0,))[0]
-            in_loop = id(base) in keys and is_in_loop(base, shape, domain, keys[id(base)][1:])
-            level = max(level, before if in_loop else ready[id(base)])
-        keys[id(node)] = key = (level, *domain)
+        for argument in node.args:
+            base = id(used(argument))
+            in_loop = base in keys and is_by_rows(node, argument)
+            level = max(level, keys[base][0] if in_loop else ready[base])
+        rows, _ = rows_and_columns(domain_of(node))
+        keys[id(node)] = key = (level, rows)
         ready[id(node)] = level + 1
-        stages.setdefault(key, Stage(*domain)).nodes.append(node)
+        stages.setdefault(key, Stage(rows)).nodes.append(node)
     for stage in stages.values():
         stage.once = needed(stage.nodes, numbers)
     in_levels = [stages[key] for key in sorted(stages, key=lambda key: key[0])]
@@ -83,24 +91,28 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
     return merged, outputs | stored_by(merged)
 
 
-def is_in_loop(
-    base: Node, shape: tuple[int, int] | None, domain: tuple[int, int], own: tuple[int, ...]
-) -> bool:
-    return shape == domain == own and base.op not in REDUCTIONS
+def is_by_rows(node: Node, argument: Node) -> bool:
+    # Whether a row of a node depends only on the same row of the node that has the elements.
+    base, view, whole = used(argument), base_of(argument), domain_of(node)
+    rows, _ = rows_and_columns(whole)
+    shapes = [argument.shape, base.shape, *(each.shape for each in view.args if view is not base)]
+    if base.op == "column_sum" or view.op == "placed":
+        return False
+    if any(rows_and_columns(shape)[0] != rows for shape in shapes):
+        return False
+    is_matrix = rows_and_columns(argument.shape) == rows_and_columns(whole)
+    if rows == 1:  # a sum of the only row is a number, which is computed before loops
+        return is_matrix and view is base and base.op not in REDUCTIONS
+    return is_matrix or (len(argument.shape) == len(whole) and math.prod(argument.shape[1:]) == 1)
 
 
 def stored_by(stages: Sequence[Stage]) -> set[int]:
     owner = {id(node): stage for stage in stages for node in stage.nodes}
-    stored = {id(node) for stage in stages for node in stage.nodes if node.op in REDUCTIONS}
+    stored = {id(node) for stage in stages for node in stage.nodes if node.op == "column_sum"}
     for stage in stages:
-        domain = stage.rows, stage.columns
-        stored |= {
-            id(base)
-            for node in stage.nodes
-            for base, shape in map(used, node.args)
-            if id(base) in owner and (shape != domain or owner[id(base)] is not stage)
-        }
-        stored |= {id(used(each)[0]) for node in stage.once for each in node.args} & owner.keys()
+        bases = {id(used(each)) for node in stage.nodes for each in node.args}
+        stored |= {base for base in bases & owner.keys() if owner[base] is not stage}
+        stored |= {id(used(each)) for node in stage.once for each in node.args} & owner.keys()
     return stored
 
 
@@ -112,11 +124,10 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
         above.append(set(direct).union(*(above[k] for k in direct)))
     for later, stage in enumerate(stages):
         for earlier, other in enumerate(stages[:later]):
-            one_domain = (stage.rows, stage.columns) == (other.rows, other.columns)
             between = any(earlier in above[k] for k in before[later])
-            if not one_domain or between or before[later].get(earlier):
+            if stage.rows != other.rows or between or before[later].get(earlier):
                 continue
-            whole = Stage(stage.rows, stage.columns)
+            whole = Stage(stage.rows)
             for each in (other, stage):
                 whole.nodes += each.nodes
                 whole.once += [node for node in each.once if node not in whole.once]
@@ -133,15 +144,12 @@ def joined(stages: list[Stage], positions: Mapping[int, int]) -> list[Stage]:
 def dependencies(stage: Stage, stages: Sequence[Stage]) -> dict[int, bool]:
     owner = {id(node): k for k, each in enumerate(stages) for node in each.nodes}
     found: dict[int, bool] = {}
-    domain = stage.rows, stage.columns
     for node in (*stage.nodes, *stage.once):
-        for base, shape in map(used, node.args):
-            k = owner.get(id(base))
-            if k is None or stages[k] is stage:
-                continue
-            own = stages[k].rows, stages[k].columns
-            apart = node in stage.once or not is_in_loop(base, shape, domain, own)
-            found[k] = found.get(k, False) or apart
+        for argument in node.args:
+            k = owner.get(id(used(argument)))
+            if k is not None and stages[k] is not stage:
+                apart = node in stage.once or not is_by_rows(node, argument)
+                found[k] = found.get(k, False) or apart
     return found
 
 
@@ -153,16 +161,13 @@ def needed(nodes: Sequence[Node], numbers: dict[int, Node]) -> list[Node]:
     result: dict[int, Node] = {}
     for node in nodes:
         for argument in node.args:
-            base, _ = used(argument)
+            base = used(argument)
             if id(base) in numbers and id(base) not in result:
                 result |= {id(each): each for each in needed([base], numbers)}
                 result[id(base)] = base
     return list(result.values())
 
 
-def used(argument: Node) -> tuple[Node, tuple[int, int] | None]:
-    # A slice has no rows and columns of its own here.
+def used(argument: Node) -> Node:
     base = base_of(argument)
-    if base.op in SLICES:
-        return base_of(base.args[0]), None
-    return base, rows_and_columns(argument.shape)
+    return base_of(base.args[0]) if base.op in SLICES else base

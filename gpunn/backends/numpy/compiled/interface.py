@@ -76,31 +76,28 @@ EXPRESSION_FUNCTIONS = {
 """Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
 identifies a function by its index in this dictionary."""
 
-ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM = range(100, 104)
-"""Codes of the reductions in the kernel `expression`."""
-
-SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR, STRIDED = range(5)
-"""Kinds of an input of the kernel `expression`; the first two are the same for all tiles:
-
-* SCALAR: one number, for all elements.
-* COLUMN_VECTOR: one number for each column; ROW_VECTOR: one number for each row.
-* MATRIX: an array with the rows and columns of the loop.
-* STRIDED: an array that must be copied, because its rows are longer than a tile's, or it contains
-  integers.
-"""
+ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY = range(100, 105)
+"""Codes of the reductions in the kernel `expression`, and of a function that copies or repeats
+elements."""
 
 OPERANDS = max(EXPRESSION_FUNCTIONS.values())
 """Maximum number of operands of a step of the kernel `expression`."""
 
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (2 + OPERANDS), 8 * 6, 8 * 2
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (3 + OPERANDS), 8 * 6, 8 * 2
 """Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
 integers:
 
-* A step: function, and places of the result and of OPERANDS operands.
-* An input: kind, address, bytes from a row to the next, whether it has integers, its place, and the
-  offset of the place's memory.
+* A step: function, columns, and places of the result and of OPERANDS operands. The function COPY
+  has one operand. Then follow the bytes from a row to the next and from a column to the next, the
+  offset of the first element, and whether the elements are integers.
+* An input: whether it is an array by rows, its address, bytes from a row to the next, whether it
+  has integers, its place, and the offset of the place's memory.
 * A place: address, and whether there is a number for each element.
 """
+
+SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR = range(4)
+"""Kinds of an argument of a function of matrices: one number for all elements, one for each column,
+one for each element, or one for each row."""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
 """Functions of a member's outputs: an ensemble predicts the mean of one of these functions."""

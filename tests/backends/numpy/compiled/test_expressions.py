@@ -165,7 +165,7 @@ def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypat
     for far in (loop.FAR, 1):
         monkeypatch.setattr(loop, "FAR", far)
         (step,) = compare(averaged, Arguments(**names, **more), dtype)
-        *_, steps, once, _, _, _, _, tile, _ = step.args
+        *_, steps, once, _, _, _, tile, _ = step.args
         assert steps - once == 4  # one for each line
         tiles.append(tile)
     assert tiles == [loop.TILE, loop.TILE // 2]
@@ -196,8 +196,8 @@ def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
     x = positive((6, columns), dtype)
     x[0], x[1] = 1e-12, 1e15
     steps = compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype)
-    divide = NUMBERS["divide"]
-    assert {one.args[10] for one in steps if divide in one.args[0][:, 0]} == divided
+    code = [step for one in steps for step in one.args[0].tolist()]
+    assert {columns for number, columns, *_ in code if number == NUMBERS["divide"]} == divided
 
 
 def extreme(dtype):
@@ -483,11 +483,11 @@ def test_gradients_of_columns(columns, threads, dtype):
     expression = gradient_of(product, [x.shape], dtype)
     arguments = Arguments(expression=expression, inputs=[x], outs=[out])
     steps = compare(Operations.compute.definition, arguments, dtype, threads)
-    assert len(steps) == 2  # the halves, and all columns
+    assert len(steps) == (1 if columns == 2 else 2)  # halves of several columns come first
 
 
 @TYPES
-def test_loops_of_one_shape_are_joined_and_totals_have_a_kernel(dtype):
+def test_loops_of_the_same_rows_are_joined_and_totals_have_a_kernel(dtype):
     shape = 6, 4
     arguments = Arguments(
         loss=losses.Huber(),
@@ -499,8 +499,7 @@ def test_loops_of_one_shape_are_joined_and_totals_have_a_kernel(dtype):
         loss_sum=np.ones(1, dtype),
     )
     steps = compare(Operations.loss.definition, arguments, dtype)
-    kernels = [each.kernel for each in steps]  # weights, terms and slopes, their scale, the total
-    assert kernels == ["expression", "expression", "expression", "sum_up"]
+    assert [each.kernel for each in steps] == ["expression", "sum_up"]
 
 
 @TYPES

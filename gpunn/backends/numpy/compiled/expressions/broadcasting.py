@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gpunn.backends.numpy.compiled.expressions.loop import kind_of_input
-from gpunn.backends.numpy.compiled.expressions.steps import ONE, exact_nodes
+from gpunn.backends.numpy.compiled.expressions.steps import ONE, exact_nodes, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import NUMBER, REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
 
 MANY = 8
-"""Dividing rows with fewer columns takes less time than another loop, which computes inverses."""
+"""Dividing rows with fewer columns takes less time than computing inverses."""
 
 LARGE, SCALE = (Node(NUMBER, (), (), "float", number) for number in (2.0**100, 2.0**-30))
 

@@ -11,10 +11,11 @@ from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
-from gpunn.backends.numpy.compiled.expressions.steps import Step
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.expressions.steps import Step, kind_of_input
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
-from gpunn.expressions import NUMBER, REDUCTIONS, SLICES, Node, Stage, Untraceable, base_of
+from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
+from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
 
 TILE = 1024
@@ -42,41 +43,45 @@ class Loop:
     ) -> None:
         self._stage, self._memory, self._multiple = stage, memory, multiple
         self._threads, self._early = threads, early
-        rows, columns, itemsize = stage.rows, stage.columns, memory.dtype.itemsize
+        self._itemsize = memory.dtype.itemsize
+        rows, columns, itemsize = stage.rows, stage.columns, self._itemsize
         lanes = BLOCK_BYTES // itemsize
         unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
         least = unit if unit * columns <= 4 * TILE else 1
         self._tile = numbers // columns // unit * unit or least
-        self._places = Places(-(-min(self._tile, rows) * columns // lanes) * BLOCK_BYTES)
+        self._tile_rows = min(self._tile, rows)
+        self._places = Places()
         self._shared: dict[Input, int] = {}  # places of arrays that are only read
+        self._copies: dict[tuple[int, int, int], int] = {}  # places of copied arguments
         self._current: dict[int, int] = {}  # places of nodes that this loop has computed
-        self._free: list[int] = []
+        self._free: dict[int, list[int]] = {}  # registers that are not used any more, by columns
         self._arrays: list[np.ndarray] = []
         self._numbers: dict[int, int] = {}  # of arrays, by their ids
         self._reads: dict[int, None] = {}  # numbers of arrays, in order
         self._writes: dict[int, None] = {}
         self._by_rows: dict[int, None] = {}
         self._sums: list[tuple[int, int]] = []  # numbers of the threads' parts, and of their sum
-        self._code = self._code_of(steps)
-        self._code[:, 1:] *= PLACE_BYTES
-        self._once = sum(step.once for step in steps)
+        self._before: list[list[int]] = []  # the code that runs once
+        self._code: list[list[int]] = []
+        self._add(steps)
+        self._all_code = np.array(self._before + self._code, np.int64)
 
-    def _code_of(self, steps: Sequence[Step]) -> np.ndarray:
-        last_use = {id(base_of(each)): k for k, step in enumerate(steps) for each in step.args}
-        registers: set[int] = set()
-        code: list[list[int]] = []
+    def _add(self, steps: Sequence[Step]) -> None:
+        last_use = {id(used(each)): k for k, step in enumerate(steps) for each in step.args}
+        registers: dict[int, int] = {}  # the columns of nodes in registers
         for k, step in enumerate(steps):
-            operands = [self._operand(step.node, each) for each in step.args]
-            for key in {id(base_of(each)) for each in step.args} & registers:
+            copied = self._copy_of(step.node, step.args[0]) if step.function == "copy" else None
+            operands = copied or [self._operand(step.node, each) for each in step.args]
+            for key in {id(used(each)) for each in step.args} & registers.keys():
                 if last_use[key] == k:
-                    registers.remove(key)
-                    self._free.append(self._current.pop(key))
+                    self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
             if not step.once and not self._memory.is_stored(step.node):
-                registers.add(id(step.node))
-            empty = [0] * (interface.OPERANDS - len(operands))
-            code.append([step.number, self._result(step), *operands, *empty])
-        return np.array(code, np.int64)
+                registers[id(step.node)] = columns_of(step.node.shape)
+            function = interface.COPY if copied else step.number
+            columns = 0 if step.once else columns_of(domain_of(step.node))
+            code = self._before if step.once else self._code
+            code.append(record(function, columns, self._result(step), *operands))
 
     def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
         # `replaced` maps ids of arrays to the arrays that replace them.
@@ -84,14 +89,14 @@ class Loop:
         for parts, _ in self._sums:
             arrays[parts] = np.empty_like(arrays[parts])
         places = self._places.arguments(self._threads, [address(each) for each in arrays])
-        memory, inputs, size, fixed = places
+        memory, inputs, size, numbers = places
+        code = self._all_code
         args: list[int | np.ndarray] = [
-            *(self._code, inputs, memory, memory.shape[1], size, len(self._code), self._once),
-            *(len(inputs), fixed),
-            *(self._stage.rows, self._stage.columns, self._tile, self._multiple),
+            *(code, inputs, memory, memory.shape[1], size, len(code), len(self._before)),
+            *(len(inputs), numbers, self._stage.rows, self._tile, self._multiple),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
-        reads = [self._code, *(arrays[each] for each in self._reads)]
+        reads = [code, *(arrays[each] for each in self._reads)]
         writes = [arrays[each] for each in self._writes]
         by_rows = [arrays[each] for each in self._by_rows]
         instruction = Instruction("expression", args, reads, writes, by_rows, early=self._early)
@@ -104,34 +109,60 @@ class Loop:
         return number
 
     def _operand(self, node: Node, argument: Node) -> int:
-        base = base_of(argument)
-        if id(base) in self._current:
-            return self._current[id(base)]
-        if base.op == NUMBER:
-            number = self._number(self._memory.of(base))
-            self._reads[number] = None
-            self._current[id(base)] = self._places.at(number)
-            return self._current[id(base)]
-        shape = node.args[0].shape if node.op in REDUCTIONS else node.shape
-        kind, first, columns = kind_of_input(argument.shape, shape), 0, self._stage.columns
-        if base.op in SLICES:
-            (whole,) = base.args
-            first = base.data[0] if base.op == "columns" else -base.data
-            array, columns = self._memory.of(base_of(whole)), whole.shape[1]
-            if kind not in (interface.SCALAR, interface.MATRIX) or array.dtype.kind == "i":
-                raise Untraceable("columns of integers and broadcast columns are not supported")
-        else:
-            array = self._memory.of(base)
-        is_integer = array.dtype.kind == "i"
-        if kind == interface.MATRIX and (is_integer or base.op in SLICES):
-            kind = interface.STRIDED
+        columns, copied = columns_of(domain_of(node)), self._copy_of(node, argument)
+        if copied is None:
+            return self._input(argument, kind_of_input(argument.shape, domain_of(node)), columns)
+        key = id(base_of(argument)), copied[1], columns
+        if key not in self._copies:
+            self._copies[key] = self._places.register(self._tile_rows * columns * self._itemsize)
+            # Without bytes from row to row, all tiles share the rows.
+            code = self._code if copied[1] else self._before
+            code.append(record(interface.COPY, columns, self._copies[key], *copied))
+        return self._copies[key]
+
+    def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
+        """Return what the function COPY needs to make a matrix, or None if no copy is needed."""
+        kind, base = kind_of_input(argument.shape, domain_of(node)), base_of(argument)
+        source = used(argument)
+        is_slice = base is not source
+        is_integer = source.op == ARRAY and self._memory.of(source).dtype.kind == "i"
+        if kind == interface.SCALAR or (kind == interface.MATRIX and not is_slice | is_integer):
+            return None
+        if is_slice and (is_integer or kind == interface.COLUMN_VECTOR):
+            raise Untraceable("columns of integers and broadcast columns are not supported")
+        itemsize, columns = 8 if is_integer else self._itemsize, 1
+        if is_slice:
+            columns = base.args[0].shape[1]
+        elif kind == interface.MATRIX:
+            columns = columns_of(domain_of(node))
+        return [
+            self._input(argument, kind, columns),
+            0 if kind == interface.COLUMN_VECTOR else columns * itemsize,
+            0 if kind == interface.ROW_VECTOR else itemsize,
+            first_of(base) * itemsize,
+            int(is_integer),
+        ]
+
+    def _input(self, argument: Node, kind: int, columns: int) -> int:
+        """Return the place of an argument that this loop or an earlier one has computed."""
+        source = used(argument)
+        if id(source) in self._current:
+            return self._current[id(source)]
+        array = self._memory.of(source)
         number = self._number(array)
         self._reads[number] = None
-        steps = {interface.ROW_VECTOR: 1, interface.MATRIX: columns, interface.STRIDED: columns}
-        if kind in steps:
+        if source.op == NUMBER:
+            self._current[id(source)] = self._places.at(number)
+            return self._current[id(source)]
+        if kind == interface.COLUMN_VECTOR:
+            return self._places.at(number)
+        is_integer = array.dtype.kind == "i"
+        if kind == interface.SCALAR:
+            start = first_of(base_of(argument)) * array.itemsize
+            given = Input(False, number, start, 0, is_integer)
+        else:
             self._divide(array)
-        start, row_bytes = first * array.itemsize, steps.get(kind, 0) * array.itemsize
-        given = Input(kind, number, start, row_bytes, is_integer)
+            given = Input(True, number, 0, columns * array.itemsize)
         if given not in self._shared:
             self._shared[given] = self._places.input(given)
         return self._shared[given]
@@ -141,28 +172,30 @@ class Loop:
         if step.once:
             place = self._places.number()
         elif not self._memory.is_stored(node):
-            place = self._free.pop() if self._free else self._places.register()
-        elif node.op in REDUCTIONS:
-            return self._reduced(node)
+            columns = columns_of(node.shape)
+            free = self._free.get(columns)
+            size = self._tile_rows * columns * self._itemsize
+            place = free.pop() if free else self._places.register(size)
+        elif node.op == "column_sum":
+            return self._column_sum(node)
         else:
             out = self._memory.of(node)
             number = self._number(out)
             self._writes[number] = None
             self._divide(out)
-            row_bytes = self._stage.columns * out.itemsize
-            place = self._places.input(Input(interface.MATRIX, number, 0, row_bytes))
+            place = self._places.input(
+                Input(True, number, 0, columns_of(node.shape) * self._itemsize)
+            )
         self._current[id(node)] = place
         return place
 
-    def _reduced(self, node: Node) -> int:
-        """Return the place of a reduction's result; column sums have a row for each thread."""
+    def _column_sum(self, node: Node) -> int:
+        """Return the place of a sum of rows, which has memory for each thread."""
         out, thread_bytes = self._memory.of(node), 0
-        if node.op == "column_sum" and self._threads > 1:
+        if self._threads > 1:
             parts = np.empty((self._threads, out.size), out.dtype)
             self._sums.append((self._number(parts), self._number(out)))
             out, thread_bytes = parts, parts.strides[0]
-        elif node.op != "column_sum":
-            self._divide(out)
         self._writes[self._number(out)] = None
         return self._places.at(self._number(out), thread_bytes)
 
@@ -171,14 +204,14 @@ class Loop:
             self._by_rows[self._number(array)] = None
 
 
-def kind_of_input(shape: Shape, whole: Shape) -> int:
-    if math.prod(shape) == 1:
-        return interface.SCALAR
-    padded = (1,) * (len(whole) - len(shape)) + shape
-    if padded == whole:
-        return interface.MATRIX
-    if padded[0] == 1 and padded[1:] == whole[1:]:
-        return interface.COLUMN_VECTOR
-    if padded[0] == whole[0] and math.prod(padded[1:]) == 1:
-        return interface.ROW_VECTOR
-    raise Untraceable(f"broadcasting {shape} to {whole} is not supported")
+def record(*numbers: int) -> list[int]:
+    return [*numbers, *[0] * (STEP_BYTES // 8 - len(numbers))]
+
+
+def columns_of(shape: Shape) -> int:
+    return rows_and_columns(shape)[1]
+
+
+def first_of(base: Node) -> int:
+    """Return the first column of a slice, or 0."""
+    return -base.data if base.op == "placed" else base.data[0] if base.op == "columns" else 0

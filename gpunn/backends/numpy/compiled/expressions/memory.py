@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
-from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_source, used
+from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_by_rows, is_source, used
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
@@ -85,13 +85,13 @@ class Memory:
         for loop, own in enumerate(steps):
             for position, step in enumerate(own):
                 for argument in step.args:
-                    source, _ = used(argument)
+                    source = used(argument)
                     node = replaced.get(id(self.of(source))) if source.op == ARRAY else None
                     if node is None:
                         continue
-                    # A step may read the element that it writes, but no other element.
-                    in_place = argument is source and source.shape == step.node.shape
-                    when = (loop, position) if in_place else (loop, len(own))
+                    # A step may read the rows that it writes, but no other rows.
+                    by_rows = is_by_rows(step.node, argument)
+                    when = (loop, position) if by_rows else (loop, len(own))
                     if computed[id(node)] < when:
                         yield id(node)
 

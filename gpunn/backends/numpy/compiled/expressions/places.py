@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.memory import zeros
@@ -23,7 +22,8 @@ class Place(NamedTuple):
 
 
 class Input(NamedTuple):
-    kind: int
+    by_rows: bool
+    """Whether the input is an array, divided by rows; otherwise, it is a number."""
     array: int
     offset: int = 0
     row_bytes: int = 0
@@ -31,42 +31,39 @@ class Input(NamedTuple):
 
 
 class Places:
-    """The places of a loop, by number. A register has memory for the numbers of a tile."""
+    """The places of a loop, by their offsets in the table. A register has memory for a tile."""
 
-    def __init__(self, register_bytes: int) -> None:
-        self._register_bytes = register_bytes
+    def __init__(self) -> None:
         self._places: list[Place] = []
         self._inputs: list[tuple[Input, int]] = []
         self._own_bytes = 0
 
     def at(self, array: int, thread_bytes: int = 0) -> int:
-        self._places.append(Place(0, False, array, thread_bytes))
-        return len(self._places) - 1
+        return self._new(Place(0, False, array, thread_bytes))
 
     def number(self) -> int:
         return self._own(BLOCK_BYTES, moves=False)
 
-    def register(self) -> int:
-        return self._own(self._register_bytes, moves=True)
+    def register(self, size: int) -> int:
+        return self._own(-(-size // BLOCK_BYTES) * BLOCK_BYTES, moves=True)
 
     def input(self, given: Input) -> int:
-        if given.kind == interface.SCALAR:
-            place = self.number()
-        else:
-            copied = 0 if given.kind == interface.MATRIX else self._register_bytes
-            place = self._own(copied + BLOCK_BYTES, moves=True)
+        place = self._own(BLOCK_BYTES, moves=given.by_rows)
         self._inputs.append((given, place))
         return place
 
+    def _new(self, place: Place) -> int:
+        self._places.append(place)
+        return (len(self._places) - 1) * PLACE_BYTES
+
     def _own(self, size: int, moves: bool) -> int:
-        self._places.append(Place(self._own_bytes, moves))
         self._own_bytes += size
-        return len(self._places) - 1
+        return self._new(Place(self._own_bytes - size, moves))
 
     def arguments(
         self, threads: int, addresses: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, int, int]:
-        """Return all threads' memory, the inputs, a table's size, and the number of fixed inputs.
+        """Return all threads' memory, the inputs, a table's size, and how many inputs are numbers.
 
         The memory begins with two tables of places; see the kernel `expression`.
         """
@@ -82,12 +79,12 @@ class Places:
         inputs = np.array(
             [
                 (
-                    *(given.kind, addresses[given.array] + given.offset, given.row_bytes),
-                    *(given.is_integer, place * PLACE_BYTES, 2 * size + self._places[place].offset),
+                    *(given.by_rows, addresses[given.array] + given.offset, given.row_bytes),
+                    *(given.is_integer, place),
+                    2 * size + self._places[place // PLACE_BYTES].offset,
                 )
                 for given, place in sorted(self._inputs)
             ],
             np.int64,
         )
-        fixed = sum(given.kind <= interface.COLUMN_VECTOR for given, _ in self._inputs)
-        return memory, inputs, size, fixed
+        return memory, inputs, size, sum(not given.by_rows for given, _ in self._inputs)

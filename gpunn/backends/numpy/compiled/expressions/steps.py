@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.expressions import DISCONTINUOUS, NUMBER, REDUCTIONS, Node, Stage, base_of, in_order
+from gpunn.expressions import (
+    DISCONTINUOUS,
+    NUMBER,
+    REDUCTIONS,
+    Node,
+    Stage,
+    Untraceable,
+    base_of,
+    in_order,
+    used,
+)
+from gpunn.expressions.stages import domain_of
+from gpunn.typing import Shape
 
 NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_sum": interface.ROW_SUM,
@@ -67,25 +80,28 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     needed = stored | {
-        id(base_of(each))
+        id(used(each))
         for step in steps
         for each in step.args
-        if base_of(each) is not each or step.function in REDUCTIONS
+        if used(each) is not each or step.function in REDUCTIONS or repeats_slice(step, each)
     }
     result, sources = [], dict[int, Node]()
     for step in steps:
         args = tuple(sources.get(id(each), each) for each in step.args)
         source = args[0]
-        same = source.shape == step.node.shape and base_of(source).op != "columns"
-        if (
-            step.function == "copy"
-            and id(step.node) not in needed
-            and (same or source.op == NUMBER)
-        ):
+        same = source.shape == step.node.shape or source.op == NUMBER
+        if step.function == "copy" and id(step.node) not in needed and same:
             sources[id(step.node)] = source
         else:
             result.append(replace(step, args=args))
     return result
+
+
+def repeats_slice(step: Step, argument: Node) -> bool:
+    """Return whether a step needs the elements of a slice in another order than the slice's."""
+    kind = kind_of_input(argument.shape, domain_of(step.node))
+    is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
+    return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)
 
 
 def exact_nodes(nodes: Sequence[Node]) -> set[int]:
@@ -117,7 +133,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
     """Join functions if only the second function uses the result of the first function."""
-    uses = Counter(id(base_of(each)) for step in steps for each in step.args)
+    uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:
         while (found := joinable(step, result, uses, stored, exact)) is not None:
@@ -144,6 +160,20 @@ def joinable(
         function = JOINED.get((first.function, step.function, position))
         if function in ROUNDED_ONCE and id(step.node) in exact:
             continue
-        if function is not None and id(argument) not in stored:
+        alike = first.once or math.prod(first.node.shape) == math.prod(step.node.shape)
+        if function is not None and id(argument) not in stored and alike:
             return function, position
     return None
+
+
+def kind_of_input(shape: Shape, whole: Shape) -> int:
+    if math.prod(shape) == 1:
+        return interface.SCALAR
+    padded = (1,) * (len(whole) - len(shape)) + shape
+    if padded == whole:
+        return interface.MATRIX
+    if padded[0] == 1 and padded[1:] == whole[1:]:
+        return interface.COLUMN_VECTOR
+    if padded[0] == whole[0] and math.prod(padded[1:]) == 1:
+        return interface.ROW_VECTOR
+    raise Untraceable(f"broadcasting {shape} to {whole} is not supported")

@@ -71,7 +71,7 @@ def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> N
 
 define_operator(operator.add, "fadd", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.sub, "fsub", (SINGLE, DOUBLE, WIDENED))
-define_operator(operator.mul, "fmul", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.mul, "fmul", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.truediv, "fdiv", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.mul, "mul", BITS)
 define_operator(operator.xor, "xor", BITS)
@@ -214,6 +214,16 @@ def load_half(context: Any, dtype: Any, address: Any, index: Any, count: Any) ->
         return loaded(builder, half, *arguments[1:])
 
     return half(dtype, *[types.int64] * 3), generate
+
+
+@intrinsic
+def load_half_else(
+    context: Any, dtype: Any, address: Any, index: Any, count: Any, other: Any
+) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return loaded(builder, other, *arguments[1:])
+
+    return other(dtype, *[types.int64] * 3, other), generate
 
 
 @intrinsic

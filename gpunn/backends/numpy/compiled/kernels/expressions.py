@@ -19,14 +19,12 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
     COLUMN_SUM,
+    COPY,
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
-    MATRIX,
     OPERANDS,
     ROW_MAXIMUM,
     ROW_SUM,
-    ROW_VECTOR,
-    SCALAR,
     STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
@@ -36,11 +34,15 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_of,
     block_size,
     block_type,
+    filled_like,
     largest_of,
     load,
     load_else,
+    load_half,
+    load_half_else,
     maximum,
     store,
+    sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import (
@@ -57,6 +59,10 @@ HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
 """Numbers whose sum is 2 pi. HIGH and MIDDLE have few significant bits, so that their products with
 small integers are exact in float32."""
+
+
+NARROW = 8
+"""Rows with fewer numbers are copied number by number."""
 
 
 def turns(x: Number) -> Number:
@@ -140,20 +146,31 @@ computed a block at a time."""
 
 
 @intrinsic
+def apart(context: Any) -> Any:
+    """Keep a function out of its caller: else LLVM keeps the caller's numbers in registers."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return target.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
     """Compute blocks `begin` to `end - 1` of a step's result."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, step, places, begin, end = arguments
-        # Else LLVM keeps numbers of the caller, rather than of the loops, in registers.
-        builder.function.attributes.add("noinline")
+        # Unrolled loops would take longer, because most have few iterations.
+        builder.function.attributes.add("optsize")
 
         def number(address: Any, index: int) -> Any:
             location = builder.inttoptr(address, I64.as_pointer())
             return builder.load(builder.gep(location, [I64(index)]))
 
-        used = [builder.add(places, number(step, k)) for k in range(1, 2 + OPERANDS)]
+        used = [builder.add(places, number(step, k)) for k in range(2, 3 + OPERANDS)]
         moves = [I64(1), *(number(place, 1) for place in used[1:])]
         offset, blocks = builder.mul(begin, I64(BLOCK_BYTES)), builder.sub(end, begin)
         starts = [
@@ -187,31 +204,38 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
 
 @compiled
 def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
+    apart()
     run_step(dtype, step, places, begin, end)
 
 
 @compiled
+def number_at(dtype: Any, args: Any, address: int, is_integer: int) -> float:
+    return float(scalar(args, address)) if is_integer != 0 else float(scalar(dtype, address))
+
+
+@compiled
 def copy_rows(
-    dtype: Any, args: Any, given: Any, first: int, rows: int, columns: int, target: int
+    dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int
 ) -> None:
-    """Copy rows of an input, from row `first` on, to memory that ends with a spare block."""
-    lanes = block_size(dtype)
-    kind, source, row_bytes, is_integer, _, _ = given
-    for row in range(rows):
-        address, start = source + (first + row) * row_bytes, row * columns
-        if kind in (SCALAR, ROW_VECTOR):
-            number = float(scalar(dtype, address))
-            if is_integer != 0:
-                number = float(scalar(args, address))
-            for j in range(0, columns, lanes):
-                store(block_of(dtype, number), target, start + j, lanes)
-        elif is_integer != 0:
-            whole, numbers = vector(args, address, columns), vector(dtype, target, start + columns)
-            for j in range(columns):
-                numbers[start + j] = whole[j]
-        else:
-            for j in range(0, columns, lanes):
-                store(load(dtype, address, j, columns - j), target, start + j, lanes)
+    """Copy rows, or repeat one number of each row, if the bytes from column to column are 0."""
+    apart()
+    row_bytes, column_bytes, offset, is_integer = integers(pointer(args, step), 4, 4)
+    source, lanes = source + offset, block_size(dtype)
+    if columns < NARROW or is_integer * column_bytes != 0:
+        numbers = vector(dtype, target, rows * columns)
+        for j in range(columns):
+            for row in range(rows):
+                address = source + row * row_bytes + j * column_bytes
+                numbers[row * columns + j] = number_at(dtype, args, address, is_integer)
+        return
+    for j in range(0, columns, lanes):
+        for row in range(rows):
+            address = source + row * row_bytes
+            if column_bytes == 0:
+                some = block_of(dtype, number_at(dtype, args, address, is_integer))
+            else:
+                some = load(dtype, address, j, columns - j)
+            store(some, target, row * columns + j, columns - j)
 
 
 @compiled
@@ -226,66 +250,87 @@ def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: 
     return largest_of(best) * (1 if is_maximum else -1)
 
 
+@compiled
+def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, function: int) -> None:
+    apart()
+    results, is_maximum = vector(dtype, result, rows), function == ROW_MAXIMUM
+    is_narrow = columns <= block_size(dtype) // 2
+    for r in range(rows):
+        first = r * columns
+        if function == ROW_SUM:
+            if is_narrow:
+                results[r] = sum_of(load_half(dtype, x, first, columns))
+            else:
+                results[r] = sum_of_row(dtype, x, first, columns)
+        elif is_narrow:
+            one = filled_like(load_half(dtype, x, first, 1), vector(dtype, x, first + 1)[first])
+            sign = filled_like(one, 1 if is_maximum else -1)
+            best = sign * load_half_else(dtype, x, first, columns, one)
+            results[r] = largest_of(best) * (1 if is_maximum else -1)
+        else:
+            results[r] = extreme_of_row(dtype, x, first, columns, is_maximum)
+
+
 @kernel
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
 
-    A step has a function, a place for its result, and a place for each operand. A place is an
-    address and a stride. The stride is 1 if each element has a number, and 0 if all elements share
-    one number. An input is an array that is read at its own place or copied to another place. The
-    last block of a tile may be incomplete. For such a block, a second table has places whose memory
-    holds whole blocks.
+    A step has a function, a number of columns, a place for its result, and a place for each
+    operand. A place is an address and a stride. The stride is 1 if each element has a number, and 0
+    if all elements share one number. An input is an array, whose place moves from tile to tile, or
+    a number. The last block of a tile may be incomplete. For such a block, a second table has
+    places whose memory holds whole blocks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
     memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
-    numbers of steps, of steps before the loop (once), of inputs, and of inputs that all tiles share
-    (fixed). The last arguments are rows, columns, tile (rows), multiple (of a thread's rows).
+    numbers of steps, of steps before the loop (once), of inputs, and of inputs that are numbers.
+    The last arguments are rows, tile (rows), multiple (of a thread's rows).
     """
-    code, given, memory, memory_bytes, ends, steps, once, inputs, fixed = integers(args, 0, 9)
-    rows, columns, tile, multiple = integers(args, 9, 4)
+    code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
+    rows, tile, multiple = integers(args, 9, 3)
     places = memory + thread * memory_bytes
     lanes = block_size(dtype)
     begin, end = partition(rows, multiple, thread, threads)
-    keeps_subnormals = False
-    for top in range(begin, max(end, begin + 1), tile):
+    top, keeps_subnormals = begin, False
+    while top < end or top == begin:
         many = min(tile, end - top)
-        blocks, left = many * columns // lanes, many * columns % lanes
-        for k in range(0 if top == begin else fixed, inputs):
+        for k in range(0 if top == begin else numbers, inputs):
             one = integers(pointer(args, given + k * INPUT_BYTES), 0, 6)
-            kind, address, row_bytes, _, place, own = one
-            if kind == MATRIX:
+            by_rows, address, row_bytes, is_integer, place, own = one
+            if by_rows != 0:
                 address += top * row_bytes
-                at_end = places + own - blocks * BLOCK_BYTES
+                whole = many * row_bytes // BLOCK_BYTES * BLOCK_BYTES
+                at_end = places + own - whole
                 vector(args, places + place, 1)[0] = address
                 vector(args, places + ends + place, 1)[0] = at_end
-                if left != 0:
-                    last = load(dtype, address, blocks * lanes, left)
-                    store(last, at_end, blocks * lanes, lanes)
-            elif kind == SCALAR:
-                copy_rows(dtype, args, one, 0, 1, 1, places + own)
+                if many * row_bytes > whole:
+                    rest = (many * row_bytes - whole) // (BLOCK_BYTES // lanes)
+                    store(load(dtype, address + whole, 0, rest), at_end + whole, 0, lanes)
             else:
-                copy_rows(dtype, args, one, top, many, columns, places + own)
+                number = number_at(dtype, args, address, is_integer)
+                store(block_of(dtype, number), places + own, 0, lanes)
         for k in range(0 if top == begin else once, steps):
             step = code + k * STEP_BYTES
-            function, out, operand = integers(pointer(args, step), 0, 3)
+            function, columns, out, operand = integers(pointer(args, step), 0, 4)
             (result,) = integers(pointer(args, places + out), 0, 1)
+            (at_end,) = integers(pointer(args, places + ends + out), 0, 1)
             (x,) = integers(pointer(args, places + operand), 0, 1)
+            blocks, left = many * columns // lanes, many * columns % lanes
             if function < ROW_SUM:
                 if function == INVERSE:
                     inverse = largest_of(block_of(dtype, 1) / load(dtype, x, 0, lanes))
                     if inverse == 0:  # it is subnormal, but products with it may be normal
                         set_float_flags(flush_subnormals() & ~FLUSHING)
                         keeps_subnormals = True
-                whole = left == 0 or k < once
-                table, first, stop = places, 0, 1 if k < once else blocks
-                for _ in range(1 if whole else 2):
+                table, first, stop = places, 0, max(blocks, int(columns == 0))
+                for _ in range(1 if left == 0 else 2):
                     run(dtype, step, table, first, stop)
                     table, first, stop = places + ends, blocks, blocks + 1
-                (at_end,) = integers(pointer(args, places + ends + out), 0, 1)
-                if at_end != result and not whole:
+                if at_end != result and left != 0:
                     last = load(dtype, at_end, blocks * lanes, lanes)
                     store(last, result, blocks * lanes, left)
-            elif function == COLUMN_SUM:
+                continue
+            if function == COLUMN_SUM:
                 for j in range(0, columns, lanes):
                     total = block_of(dtype, 0)
                     if top > begin:
@@ -293,14 +338,15 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                     for r in range(many):
                         total = total + load(dtype, x, r * columns + j, columns - j)
                     store(total, result, j, columns - j)
+                continue
+            if function == COPY:
+                copy_rows(dtype, args, step, x, result, many, columns)
             else:
-                results = vector(dtype, result, rows)
-                for r in range(many):
-                    if function == ROW_SUM:
-                        results[top + r] = sum_of_row(dtype, x, r * columns, columns)
-                    else:
-                        results[top + r] = extreme_of_row(
-                            dtype, x, r * columns, columns, function == ROW_MAXIMUM
-                        )
+                blocks, left = many // lanes, many % lanes
+                reduce_rows(dtype, x, result, many, columns, function)
+            if at_end != result and left != 0:
+                last = load(dtype, result, blocks * lanes, left)
+                store(last, at_end, blocks * lanes, lanes)
+        top += tile
     if keeps_subnormals:
         flush_subnormals()
