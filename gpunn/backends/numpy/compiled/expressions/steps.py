@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.expressions import (
@@ -30,23 +31,30 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
 }
 
 
-JOINED = {
+Pair: TypeAlias = tuple[str, str, int]
+"""Two functions, and the position of the first one's result among the second one's arguments."""
+
+BY_ROOTS: Mapping[Pair, str] = {
+    ("sqrt", "add", 0): "add_to_root",
+    ("add_to_root", "divide", 1): "divide_by_root",
+    ("multiply", "divide_by_root", 2): "divide_product_by_root",
+    ("divide_product_by_root", "subtract", 1): "subtract_by_root",
+}
+"""Functions that compute two functions together."""
+
+JOINED: Mapping[Pair, str] = {
+    **BY_ROOTS,
     **{("multiply", "add", position): "multiply_add" for position in (0, 1)},
     ("multiply", "subtract", 0): "multiply_subtract",
     ("multiply", "subtract", 1): "subtract_product",
     **{("multiply", "multiply", position): "multiply_product" for position in (0, 1)},
     **{("subtract", "multiply", position): "multiply_difference" for position in (0, 1)},
-    ("sqrt", "add", 0): "add_to_root",
     ("add", "divide", 1): "divide_by_sum",
-    ("add_to_root", "divide", 1): "divide_by_root",
     **{("multiply_difference", "add", position): "add_scaled_difference" for position in (0, 1)},
     ("multiply", "multiply_add", 2): "add_products",
     ("multiply_product", "multiply_add", 2): "add_triple_product",
-    ("multiply", "divide_by_root", 2): "divide_product_by_root",
-    ("divide_product_by_root", "subtract", 1): "subtract_by_root",
 }
-"""Functions that compute two functions together. A key has the two functions, and the position of
-the first function's result among the second function's arguments."""
+"""All such functions. Steps by a root are joined first, since `joined` takes the first match."""
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
 
@@ -75,7 +83,10 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     """`stored` and `exact` have the ids of nodes with arrays, and of `exact_nodes`."""
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
-    return joined(with_inverses(without_copies(steps, stored), exact), stored, exact)
+    steps = with_inverses(without_copies(steps, stored), exact)
+    for rules in (BY_ROOTS, JOINED):
+        steps = joined(steps, stored, exact, rules)
+    return steps
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
@@ -131,12 +142,14 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     ]
 
 
-def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
+def joined(
+    steps: Sequence[Step], stored: set[int], exact: set[int], rules: Mapping[Pair, str]
+) -> list[Step]:
     """Join functions if only the second function uses the result of the first function."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:
-        while (found := joinable(step, result, uses, stored, exact)) is not None:
+        while (found := joinable(step, result, uses, stored, exact, rules)) is not None:
             function, position = found
             first = result.pop(id(step.args[position]))
             others = step.args[:position] + step.args[position + 1 :]
@@ -151,13 +164,14 @@ def joinable(
     uses: Mapping[int, int],
     stored: set[int],
     exact: set[int],
+    rules: Mapping[Pair, str],
 ) -> tuple[str, int] | None:
     """Return the function that joins a step with an earlier one, and the argument's position."""
     for position, argument in enumerate(step.args):
         first = earlier.get(id(argument))
         if first is None or first.once != step.once or uses[id(argument)] > 1:
             continue
-        function = JOINED.get((first.function, step.function, position))
+        function = rules.get((first.function, step.function, position))
         if function in ROUNDED_ONCE and id(step.node) in exact:
             continue
         alike = first.once or math.prod(first.node.shape) == math.prod(step.node.shape)

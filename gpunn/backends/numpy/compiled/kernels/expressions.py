@@ -89,14 +89,14 @@ def tanh_softplus(a: Number) -> Number:
 
 def divide_product_by_root(a: Number, b: Number, c: Number, d: Number) -> Number:
     """Return a b / (sqrt(c) + d), as in the updates of many optimizers."""
-    return mathematics.divided(a * b, c.call("sqrt") + d)
+    return mathematics.divided(a * b, mathematics.root(c) + d)
 
 
 FORMULAS: Mapping[str, Callable[..., Number]] = {
     "copy": lambda a: a,
     "negative": lambda a: -a,
     "abs": abs,
-    "sqrt": lambda a: a.call("sqrt"),
+    "sqrt": mathematics.root,
     "exp": mathematics.exp,
     "expm1": mathematics.expm1,
     "log": mathematics.log,
@@ -127,8 +127,8 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_product": lambda a, b, c: a * b * c,
     "multiply_difference": lambda a, b, c: (a - b) * c,
     "divide_by_sum": lambda a, b, c: c / (a + b),
-    "add_to_root": lambda a, b: a.call("sqrt") + b,
-    "divide_by_root": lambda a, b, c: mathematics.divided(c, a.call("sqrt") + b),
+    "add_to_root": lambda a, b: mathematics.root(a) + b,
+    "divide_by_root": lambda a, b, c: mathematics.divided(c, mathematics.root(a) + b),
     "add_products": lambda a, b, c, d: fma(c, d, a * b),
     "add_scaled_difference": lambda a, b, c, d: fma(a - b, c, d),
     "add_triple_product": lambda a, b, c, d, e: fma(d, e, a * b * c),

@@ -1,4 +1,4 @@
-"""Optimizers that divide by square roots round quotients as IEEE 754 requires.
+"""Optimizers that divide by square roots round both as IEEE 754 requires.
 
 With squared gradients of 0, RMSprop changes a parameter by rate * gradient / epsilon.
 """
@@ -8,8 +8,11 @@ import pytest
 
 pytest.importorskip("numba")
 
+from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.program import Instruction, Program
 from gpunn.backends.numpy.subnormals import FLUSHED
+from gpunn.backends.tracing import Write
+from gpunn.expressions.graph import Graph
 
 SIZE = 128
 
@@ -59,3 +62,36 @@ def test_quotients_that_overflow_or_are_tiny(d):
     g[:5] = 0.0, np.inf, -np.inf, np.nan, np.finfo(float).max
     for each in (g, *(np.full(SIZE, one) for one in (g[9], 2.0**-1000, g[4], np.inf))):
         np.testing.assert_array_equal(quotients(each, d), expected(each, d))
+
+
+def check_roots(x):
+    graph, root, by_root = Graph(), np.empty_like(x), np.empty_like(x)
+    a = graph.array(x, "float")
+    node = graph.call("sqrt", a)
+    quotient = graph.call("divide", a, graph.call("add", graph.call("sqrt", a), a))
+    writes = [Write(root, node), Write(by_root, quotient)]
+    for each in writes:
+        Program(instructions_of([each], x.dtype, 1), 1)(1)
+    with FLUSHED, np.errstate(all="ignore"):
+        expected = np.sqrt(x)
+        np.testing.assert_array_equal(root, expected)
+        np.testing.assert_array_equal(np.signbit(root), np.signbit(expected))
+        np.testing.assert_array_equal(by_root, x / (expected + x))
+
+
+def test_square_roots_of_all_fractions():
+    check_roots(np.arange(0x3F800000, 0x40800000, dtype=np.uint32).view(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_square_roots_of_special_numbers(dtype):
+    random, info = np.random.default_rng(2), np.finfo(dtype)
+    special = [0.0, -0.0, info.smallest_subnormal, -info.smallest_subnormal, info.tiny, info.max]
+    special = np.array([*special, np.inf, -np.inf, np.nan, -1.0], dtype)
+    ordinary = np.ldexp(random.random(4096), random.integers(-140, 120, 4096)).astype(dtype)
+    check_roots(ordinary)
+    for number in special:  # alone, in blocks of ordinary numbers
+        x = abs(random.normal(size=4096)).astype(dtype)
+        x[::97] = number
+        check_roots(x)
+        check_roots(np.full(100, number, dtype))
