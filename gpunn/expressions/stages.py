@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from gpunn.expressions.graph import (
     ARRAY,
@@ -31,7 +32,7 @@ class Stage:
     nodes: list[Node] = field(default_factory=list)
     once: list[Node] = field(default_factory=list)
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """The number of elements in the longest row."""
         return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)

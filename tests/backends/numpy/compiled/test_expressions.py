@@ -14,7 +14,7 @@ pytest.importorskip("numba")
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
-from gpunn.backends.numpy.compiled.program import Program
+from gpunn.backends.numpy.compiled.program import Program, table_of
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
@@ -430,6 +430,33 @@ def test_no_result_overwrites_what_is_read_later(definition, threads):
         x=normal(shape, "float32"), y=normal(shape, "float32", 1), sums=normal(40, "float32", 2)
     )
     compare(definition, arguments, "float32", threads)
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("shape", [(9, 6), (70, 40), (3, 1500)], ids=str)
+def test_functions_of_the_same_rows_are_one_loop(shape, threads, dtype):
+    def definition(backend, x, gate, labels, largest):
+        xp = backend.xp
+        e = xp.exp(gate - xp.max(gate, axis=1, keepdims=True))
+        e = e / xp.sum(e, axis=1, keepdims=True)
+        y = e[:, :1] * x + e[:, 1:2] * xp.abs(x) + xp.astype(labels, x.dtype)[:, None]
+        largest[...] = xp.max(y, axis=1) + xp.min(e[:, 1:], axis=1)
+        x[...] = y - largest[:, None] * xp.sum(gate * gate, axis=1)[:, None]
+
+    arrays = normal(shape, dtype), normal((shape[0], 3), dtype, 1), np.arange(shape[0]) % 5
+    names = dict(zip(("x", "gate", "labels"), arrays, strict=True))
+    arguments = Arguments(**names, largest=np.zeros(shape[0], dtype))
+    assert len(compare(definition, arguments, dtype, threads)) == 1
+
+
+def test_threads_wait_for_numbers_of_rows_that_are_numbers_of_columns_too():
+    def definition(backend, x, out):
+        largest = backend.xp.max(x, axis=1)
+        out[...] = largest[:, None] - largest[None, :]
+
+    x = normal((40, 40), "float32")
+    steps = compare(definition, Arguments(x=x, out=np.empty_like(x)), "float32", 3)
+    assert table_of(steps, 3)[:, 1].tolist() == [1, 1]
 
 
 @THREADS_AND_TYPES

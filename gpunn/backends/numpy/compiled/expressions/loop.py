@@ -61,6 +61,7 @@ class Loop:
         self._reads: dict[int, None] = {}  # numbers of arrays, in order
         self._writes: dict[int, None] = {}
         self._by_rows: dict[int, None] = {}
+        self._whole: set[int] = set()  # arrays of which each thread reads all elements
         self._sums: list[tuple[int, int]] = []  # numbers of the threads' parts, and of their sum
         self._before: list[list[int]] = []  # the code that runs once
         self._code: list[list[int]] = []
@@ -98,7 +99,7 @@ class Loop:
         # The first array read isn't a gradient, so no product calls this as its update.
         reads = [code, *(arrays[each] for each in self._reads)]
         writes = [arrays[each] for each in self._writes]
-        by_rows = [arrays[each] for each in self._by_rows]
+        by_rows = [arrays[each] for each in self._by_rows if each not in self._whole]
         instruction = Instruction("expression", args, reads, writes, by_rows, early=self._early)
         return [instruction, *(sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums)]
 
@@ -155,11 +156,12 @@ class Loop:
             self._current[id(source)] = self._places.at(number)
             return self._current[id(source)]
         if kind == interface.COLUMN_VECTOR:
+            self._whole.add(number)
             return self._places.at(number)
-        is_integer = array.dtype.kind == "i"
         if kind == interface.SCALAR:
+            self._whole.add(number)
             start = first_of(base_of(argument)) * array.itemsize
-            given = Input(False, number, start, 0, is_integer)
+            given = Input(False, number, start, 0, array.dtype.kind == "i")
         else:
             self._divide(array)
             given = Input(True, number, 0, columns * array.itemsize)
