@@ -126,8 +126,7 @@ def percent_of(argument: str, level: Any) -> int:
     percent = round(100 * level) if number and math.isfinite(level) else 0
     if percent not in PERCENTS or abs(100 * level - percent) > 1e-9:
         raise ValueError(
-            f"{argument}: expected a fraction of the rows in steps of 0.01, such as 0.9; got "
-            f"{level!r}"
+            f"{argument}: expected a fraction from 0.01 to 0.99 in steps of 0.01; got {level!r}"
         )
     return percent
 

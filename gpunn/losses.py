@@ -856,7 +856,7 @@ class Tweedie(ElementwiseLoss):
     Parameters
     ----------
     power : float
-        q, in (1, 2); 1.5 by default.
+        The exponent q, between 1 and 2; 1.5 by default.
 
     Examples
     --------

@@ -174,7 +174,7 @@ class Described:
         features, targets : list of str or None
             Names of the input columns and of the target columns.
         output_activation : str or None
-            The output activation of the loss.
+            The activation that turns the network's outputs into predictions.
         """
         if features is not None and self.feature_names is None:
             self.metadata |= {"features": features, "header": True}

@@ -538,8 +538,8 @@ class Sequential(Described):
         """Return the network's outputs for rows on the host, computed in batches.
 
         Several threads can call `predict` at the same time, even while another thread trains the
-        network. During training, each batch is predicted after an update and before the next, so
-        all of its rows are predicted with the same parameters.
+        network. During training, `predict` computes each of its batches between two updates, so
+        all rows of a batch are predicted with the same parameters.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Train on the bundled digits, or on MNIST, with gpunn's Python interface.
 
-The command `gpunn train scripts/configs/digits.toml` does the same from a configuration. It also
-keeps the run in a folder and can resume it.
+The command `gpunn train scripts/configs/digits.toml` does the same from a configuration,
+keeps the run in a folder and can resume the run.
 
     python scripts/train.py --backend numpy --epochs 30
     python scripts/train.py --mnist path/to/folder --units 512 --epochs 20 --batch-size 128

@@ -10,8 +10,8 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.2
-"""Seconds after which a waiting thread checks for Ctrl-C, because on Windows, Ctrl-C does not wake
-a thread."""
+"""Seconds between checks for Ctrl-C by a waiting thread, because on Windows, Ctrl-C does not wake a
+thread."""
 
 PATIENCE = 5.0
 """Maximum seconds that `close` waits until the thread has made its current item."""

@@ -95,7 +95,8 @@ class Tracer:
         if "int" in arrays and ("float" in arrays or kind == "float"):
             if self.dtype != np.float64:
                 self.refuse(
-                    f"{op} of integers is not supported, because the result has another type"
+                    f"{op} of integers is not supported, because the result is float64, not "
+                    f"{self.dtype}"
                 )
             nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)

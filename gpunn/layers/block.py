@@ -49,7 +49,7 @@ TRACES: WeakKeyDictionary[Layer, Traces] = WeakKeyDictionary()
 
 @dataclass(eq=False)
 class Block(Layer):
-    """A layer that is defined by its forward pass; gpunn finds the chain rule.
+    """A layer that is defined by its forward pass; gpunn derives the backward pass.
 
     A subclass defines `forward(self, x)`, or `forward(self, xp, x)` if it uses functions of the
     array-API namespace. The method calls inner layers like functions, and reads the layer's own

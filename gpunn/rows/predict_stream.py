@@ -1,6 +1,6 @@
 """Predicting from a stream of rows, CSV or JSON lines, while they arrive.
 
-A layout describes a network's inputs in JSON types:
+A layout is a dictionary of JSON types that describes a network's inputs:
 
 names : list of str or None
     Columns that the network uses, in the network's order; None if the columns have no names.

@@ -184,7 +184,7 @@ class EpochByRequests:
         logs = self.session.step.statistics.result()
         if not logs:
             raise DivergenceError(
-                f"loss: all updates of epoch {self.progress.epoch + 1} diverged and were left out. "
+                f"loss: all updates of epoch {self.progress.epoch + 1} diverged and were skipped. "
                 f"{HINTS}"
             )
         return logs

@@ -412,7 +412,7 @@ class Trainer:
         Returns
         -------
         History
-            The logs of all epochs so far, including earlier calls.
+            The logs of all epochs so far, including epochs of earlier calls.
 
         Raises
         ------

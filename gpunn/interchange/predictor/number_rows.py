@@ -1,4 +1,4 @@
-"""Reads cells as numbers in a predictor. Exports copy the source of this module."""
+"""Reads cells as numbers. Each exported predictor contains a copy of this module's source."""
 
 from __future__ import annotations
 

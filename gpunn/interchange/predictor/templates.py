@@ -39,7 +39,7 @@ class Template:
         return iter(self._definitions)
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the source of definitions and of all definitions that they use, in order."""
+        """Return the source of `wanted` and of all definitions that these use, in file order."""
         used: set[str] = set()
         waiting = list(wanted)
         while waiting:

@@ -45,7 +45,7 @@ def encode_parts(
 
 
 class Numeric(Encoder):
-    """Kinds whose cells have parts that are numbers: parts of a date, or the single part ""."""
+    """Columns of numbers or dates. A date has several parts; a number has one part, named ""."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
     """Maps each part to the function that computes the part from an array."""

@@ -23,8 +23,8 @@ NOISE = 1e-5
 """Noise that separates equal numbers has this fraction of the column's standard deviation."""
 
 MAX_DEVIATIONS = 100
-"""The standard deviation that scales the noise is at most this many interquartile ranges, so that
-outliers do not make the noise large."""
+"""The standard deviation that scales the noise is limited to this many interquartile ranges, so
+that outliers do not make the noise large."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 

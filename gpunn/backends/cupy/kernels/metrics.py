@@ -118,4 +118,4 @@ METRICS: dict[type[metrics.Metric], Launch] = {
     metrics.R2: combine_r2,
     metrics.Recall: count_classes,
 }
-"""The function that combines a metric's summary with the summary of a batch."""
+"""For each metric, the function that adds a batch's summary to the summary so far."""

@@ -11,7 +11,7 @@ from gpunn.backends.numpy.compiled.building.objects import parts
 
 
 def work(folder: str, only: Collection[str]) -> None:
-    """Build object files that no other worker builds. After each, print the number of all files."""
+    """Build files that no other worker builds. After each, print the total of all workers."""
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     for name, make in functions.items():

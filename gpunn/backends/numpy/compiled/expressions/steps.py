@@ -72,7 +72,7 @@ class Step:
     function: str
     args: tuple[Node, ...]
     once: bool
-    """Whether the step computes one number, before the loop."""
+    """Whether the step runs once, before the loop over the elements: its result is one number."""
 
     @property
     def number(self) -> int:
