@@ -493,7 +493,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         check_whole(X)
         X = to_host(X)
         named = hasattr(self, "feature_names_in_")
-        if named or not is_checked(X) or X.shape[1] != self.n_features_in_:
+        columns = getattr(self, "n_features_in_", None)  # missing if users set fitted attributes
+        if named or not is_checked(X) or X.shape[1] != columns:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 

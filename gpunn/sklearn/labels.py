@@ -57,6 +57,6 @@ def accuracy(y: Any, labels: Any, weights: Any = None) -> float:
     if alike and y.shape == labels.shape and are_plain(weights, y):
         right = y == labels
         if weights is None:
-            return np.count_nonzero(right) / len(y)
+            return float(np.count_nonzero(right) / len(y))
         return float(np.average(right, weights=weights))
     return float(accuracy_score(y, labels, sample_weight=weights))

@@ -245,7 +245,12 @@ def test_predictions_use_coefs():
     before = regressor.predict(X)
     regressor.coefs_[-1] *= 2
     regressor.intercepts_[-1] *= 2
-    np.testing.assert_allclose(regressor.predict(X), 2 * before)
+    doubled = regressor.predict(X)
+    np.testing.assert_allclose(doubled, 2 * before)
+    copied = MLPRegressor()
+    for name in ("coefs_", "intercepts_", "out_activation_"):
+        setattr(copied, name, getattr(regressor, name))
+    np.testing.assert_array_equal(copied.predict(X), doubled)
 
 
 def interrupt(monkeypatch, after):

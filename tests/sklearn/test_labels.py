@@ -47,7 +47,9 @@ def test_most_probable(y):
 def test_accuracy(y, weighted):
     weights = np.linspace(1, 2, len(y)) if weighted else None
     for labels in (y, y[::-1]):
-        assert accuracy(y, labels, weights) == accuracy_score(y, labels, sample_weight=weights)
+        found = accuracy(y, labels, weights)
+        assert found == accuracy_score(y, labels, sample_weight=weights)
+        assert type(found) is float
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         accuracy(y, y[:0], weights)
 
