@@ -259,6 +259,12 @@ def test_commands_of_the_repository_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for script in re.findall(r"\./((?:scripts|ci)/\w+\.sh)", text):
         assert os.access(ROOT / script, os.X_OK), script
+    for program in re.findall(r"(?<![\w/])((?:scripts|tests)/[\w/]+\.py)", text):
+        assert (ROOT / program).exists(), program
+    for module in re.findall(r"python -m (tests[\w.]+)", text):
+        program = ROOT / module.replace(".", "/")
+        program = program / "__main__.py" if program.is_dir() else program.with_suffix(".py")
+        assert 'if __name__ == "__main__":' in program.read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for extras in re.findall(r"(?:gpunn|\.)\[([\w,-]+)\]", text):
         assert set(extras.split(",")) <= set(project["optional-dependencies"])

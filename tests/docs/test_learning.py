@@ -414,6 +414,20 @@ def test_running(browser, folder):
         assert page.evaluate("document.getAnimations().length") == 0  # the page prefers less motion
 
 
+def test_phases_are_described(browser, folder, recordings):
+    _, arrays = recordings["points"]
+    with visit(browser, folder) as page:
+        shown = []
+        for _ in range(4):
+            shown.append(page.locator("#says[role=status]").inner_text())
+            page.keyboard.press("ArrowRight")
+    prediction = f"{arrays['sums'][0, 0, 6]:.4f}".replace("-", "−")
+    assert shown[0].endswith(f"The network predicts p = {prediction}.")
+    assert f"cost C = {arrays['losses'][0]:.4f}." in shown[1]
+    assert "has the gradient" in shown[2]
+    assert shown[3].startswith("Every weight takes a step against its gradient: w − 0.1 · dC/dw")
+
+
 def test_a_screen_reader_finds_names_and_values(browser, folder, recordings):
     _, arrays = recordings["points"]
     with visit(browser, folder) as page:

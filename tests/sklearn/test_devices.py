@@ -95,6 +95,7 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
             np.testing.assert_allclose(got, expected, 1e-2, 1e-3)
     assert here.loss_ == pytest.approx(there.loss_, rel=1e-3)
     assert type(here.predict(X)) is np.ndarray
+    assert b"cupy._core" not in pickle.dumps(here)
     if kind is sklearn.MLPClassifier:
         np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), 1e-2, 1e-3)
 

@@ -14,8 +14,14 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -71,6 +77,7 @@ TOOLS = [
             cv=2,
             random_state=0,
         ),
+        HalvingGridSearchCV(mlp(), RATES, cv=2, random_state=0, min_resources=60),
         StackingClassifier([("a", mlp()), ("b", mlp(batch_norm=True))], LogisticRegression(), cv=2),
         GridSearchCV(
             make_pipeline(StandardScaler(), BaggingClassifier(mlp(), 2, n_jobs=2, random_state=0)),
