@@ -148,7 +148,7 @@ BUGS = (
     Bug("a missing bias", 5, f"{KERNELS}/activations.py", (PARITY, "-k", "activate-relu"),
         '"const T z = a + bias; VALUE"', '"const T z = a; VALUE"'),
     Bug("an overload of the wrong type: float's tanh for double", 5,
-        f"{KERNELS}/activations.py", (PARITY, "-k", "activate-tanh"),
+        f"{KERNELS}/activations.py", (PARITY, "-k", "float64-activate-tanh", "-m", "full"),
         'activations.Tanh: Formula("a = tanh(z);"', 'activations.Tanh: Formula("a = tanhf(z);"'),
     Bug("a missing return: gradients within the norm are scaled too", 5,
         f"{KERNELS}/sums.py", (PARITY, "-k", "clip"),
@@ -252,7 +252,8 @@ BUGS = (
         f"{CUPY}/capture.py", (GRAPH, "-k", "other_threads"),
         "    with CAPTURING:\n        wait(*arguments)\n", "    wait(*arguments)\n"),
     Bug("a stream with the address of another: cuBLAS is not set to it", 5,
-        f"{CUPY}/matmul/cublas.py", (GRAPH, "-k", "several_updates and whole_batches_only"),
+        f"{CUPY}/matmul/cublas.py",
+        (GRAPH, "-k", "several_updates and whole_batches_only", "-m", "full"),
         '        check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n',
         '        if stream != getattr(self, "stream", None):\n'
         '            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n'
@@ -281,7 +282,7 @@ BUGS = (
         "gpunn/backends/recording.py", (GRAPH,),
         "if self._made and self._changed():\n", "if not self._made:\n"),
     Bug("a baked-in scalar: the same learning rate for every step", 5,
-        f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and float64"),
+        f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and optimizer"),
         '"rates[position[0]]"', '"rates[0]"'),
     Bug("several devices: a rank does not report that its capture failed", 5,
         f"{CUPY}/capture.py", (NCCL, "-k", "no_rank_has_a_graph"),
