@@ -28,6 +28,7 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.divergence.detection import HINTS, find_fault, hints
 from gpunn.training.divergence.recovery import Recovery
 from gpunn.training.session import TrainingSession
+from gpunn.training.step.train_step import TrainStep
 from gpunn.training.training_policy import TrainingPolicy
 
 
@@ -40,7 +41,11 @@ class EpochByRequests:
         self.batching = UpdatesPerRequest(trainer.model.backend.synchronize)
         self.ranks = trainer.ranks
         self.recovery: Recovery | None = None
+        self._recovers: TrainStep | None = None
         self._agreed_signal = 0
+
+    def end(self) -> None:
+        self.recovery = self._recovers = None
 
     def run(self) -> dict[str, float]:
         """Return the logs of the epoch, or {} if it is interrupted."""
@@ -123,7 +128,8 @@ class EpochByRequests:
 
     def _keep_good_state(self) -> None:
         step = self.session.step
-        if self.policy.finds_causes and (self.recovery is None or self.recovery.step is not step):
+        if self.policy.finds_causes and self._recovers is not step:
+            self._recovers = step  # once, also if memory is too small for a recovery
             with self.session.memory:
                 self.recovery = Recovery.prepared(step, self.progress, self.trainer.on_divergence)
         if self.recovery is not None:

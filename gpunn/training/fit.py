@@ -97,7 +97,7 @@ class Fit:
     ) -> bool | None:
         self.trainer.model.exclusion.move()
         self._blocks.end()
-        self._epoch.recovery = None
+        self._epoch.end()
         with self._queue:
             return self._contexts.__exit__(kind, error, traceback)
 

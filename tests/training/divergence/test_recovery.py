@@ -147,6 +147,11 @@ def test_no_memory_for_a_copy(monkeypatch):
         fit(trainer(), poisoned(13))
     with pytest.raises(ArgumentError, match="out of memory"):
         fit(trainer(on_divergence="skip"))
+    refuse.reset_mock()
+    prepared = trainer().prepare(X, Y, epochs=3, progress=False)
+    for runs in (1, 2):
+        prepared.run()
+        assert refuse.call_count == runs  # not once more for each epoch
 
 
 def without(inputs, *left_out):
