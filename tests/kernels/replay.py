@@ -180,22 +180,23 @@ class Recording:
             If the checker reports a fault, a kernel fails, or threads wait forever.
         """
         built = self.libraries(records, sanitizer, change)
+        program = driver(sanitizer)
         parts = [part for part in (records[k::WORKERS] for k in range(WORKERS)) if part]
         with ThreadPoolExecutor(WORKERS) as pool:
-            ran = list(pool.map(lambda part: self._run(part, built, sanitizer), parts))
+            ran = list(pool.map(lambda part: self._run(part, built, program), parts))
         after: list[Any] = [None] * len(records)
         for k, results in enumerate(ran):
             after[k::WORKERS] = results
         return after
 
     def _run(
-        self, records: list[dict[str, Any]], built: dict[Pair, Built], sanitizer: str
+        self, records: list[dict[str, Any]], built: dict[Pair, Built], program: Path
     ) -> list[dict[str, np.ndarray]]:
         lines = [line for record in records for line in job(record, built)]
         with tempfile.TemporaryDirectory() as folder:
             jobs, results = Path(folder, "jobs"), Path(folder, "results")
             jobs.write_text("\n".join(lines) + "\n")
-            command = [str(driver(sanitizer)), str(jobs), str(self.memory), str(results)]
+            command = [str(program), str(jobs), str(self.memory), str(results)]
             if shutil.which("setarch"):  # g++ 12's AddressSanitizer does not support every layout
                 command = ["setarch", os.uname().machine, "--addr-no-randomize", *command]
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -85,20 +86,23 @@ COUNTS = """extern "C" __global__ void gpunn_k(float* x, float* y) {
 }"""
 
 
-def of_one(text):
-    [(_, lines)] = lines_of([{"text": text, "options": (), "names": ()}])
-    return lines
+DISTINCT = re.sub(r"float\* ([xy])", r"float* __restrict__ \1", COPIES)
+
+
+@functools.cache
+def planted():
+    """Build all these sources together, since each process of the compiler imports CuPy."""
+    texts = ADDS, COPIES, COUNTS, DISTINCT
+    built = lines_of({"text": text, "options": (), "names": ()} for text in texts)
+    return {text: lines for text, (_, lines) in zip(texts, built, strict=True)}
 
 
 def test_a_sum_in_memory_is_seen():
-    assert adds_up_in_memory(of_one(ADDS))
-    assert not adds_up_in_memory(of_one(COPIES))
+    assert adds_up_in_memory(planted()[ADDS])
+    assert not adds_up_in_memory(planted()[COPIES])
 
 
 def test_a_load_that_waits_is_seen():
-    assert loads_that_wait(of_one(COPIES))
-    assert loads_that_wait(of_one(COUNTS)) == 1
-    distinct = COPIES.replace("float* x", "float* __restrict__ x").replace(
-        "float* y", "float* __restrict__ y"
-    )
-    assert not loads_that_wait(of_one(distinct))
+    assert loads_that_wait(planted()[COPIES])
+    assert loads_that_wait(planted()[COUNTS]) == 1
+    assert not loads_that_wait(planted()[DISTINCT])

@@ -231,12 +231,6 @@ extern "C" void __tsan_func_exit() {}
     races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
     return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                             \
   }                                                                                          \
-  extern "C" void __tsan_atomic##bits##_store(Bits##bits* a, Bits##bits v, int) {            \
-    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
-    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                \
-  }                                                                                          \
-  SEE_CHANGE(bits, exchange, __atomic_exchange_n)                                            \
-  SEE_CHANGE(bits, fetch_add, __atomic_fetch_add)                                            \
   extern "C" int __tsan_atomic##bits##_compare_exchange_strong(Bits##bits* a, Bits##bits* old, \
                                                                Bits##bits v, int, int) {     \
     races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
@@ -244,13 +238,6 @@ extern "C" void __tsan_func_exit() {}
         __atomic_compare_exchange_n(a, old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
     if (changed) races::synchronize(a);                                                      \
     return changed;                                                                          \
-  }
-#define SEE_CHANGE(bits, name, builtin)                                                      \
-  extern "C" Bits##bits __tsan_atomic##bits##_##name(Bits##bits* a, Bits##bits v, int) {     \
-    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
-    const Bits##bits before = builtin(a, v, __ATOMIC_SEQ_CST);                               \
-    races::synchronize(a);                                                                   \
-    return before;                                                                           \
   }
 SEE_ATOMIC(8)
 SEE_ATOMIC(32)

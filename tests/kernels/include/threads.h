@@ -3,8 +3,6 @@
 // As in CUDA, atomic operations alone order nothing. They are compiled here, so that the race checker (races.h)
 // observes them.
 #pragma once
-#include <atomic>
-
 #define atomicAdd emulated_add  // the shim's are ordinary accesses, which would be reported as races
 #define atomicExch emulated_exchange
 #define atomicInc emulated_increment
@@ -43,29 +41,32 @@ static T exchange(T value, int from) {
   return value;
 }
 
-constexpr auto relaxed = std::memory_order_relaxed;
+// Replaces a word atomically, and returns the earlier one. A thread may repeat this until another thread has
+// changed the word, so other threads run first.
+template <class T, class Change>
+static T replace(T* word, Change change) {
+  replay_let_others();
+  T old, next;
+  __atomic_load(word, &old, __ATOMIC_RELAXED);
+  do {
+    next = change(old);
+  } while (!__atomic_compare_exchange(word, &old, &next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return old;
+}
 
 }  // namespace replay
 
-// The other atomic functions are the shim's, whose use is reported as a race. A thread may repeat them until
-// another thread has changed the word, so other threads run first.
+// The other atomic functions are the shim's, whose use is reported as a race.
 template <class T>
 static T atomicExch(T* address, T value) {
-  replay_let_others();
-  return std::atomic_ref<T>(*address).exchange(value, replay::relaxed);
+  return replay::replace(address, [=](T) { return value; });
 }
 template <class T>
 static T atomicAdd(T* address, std::type_identity_t<T> value) {
-  replay_let_others();
-  return std::atomic_ref<T>(*address).fetch_add(value, replay::relaxed);
+  return replay::replace(address, [=](T old) { return old + value; });
 }
 static inline unsigned atomicInc(unsigned* address, unsigned limit) {
-  replay_let_others();
-  std::atomic_ref<unsigned> word(*address);
-  unsigned old = word.load(replay::relaxed);
-  while (!word.compare_exchange_strong(old, old >= limit ? 0 : old + 1, replay::relaxed)) {
-  }
-  return old;
+  return replay::replace(address, [=](unsigned old) { return old >= limit ? 0 : old + 1; });
 }
 
 static inline void __threadfence() { replay_fence(); }
