@@ -2,15 +2,19 @@
 
 import json
 import math
+import os
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from exported_networks import onnx_session as session_of
 from onnx.reference import ReferenceEvaluator
 
 import gpunn
+from gpunn.data import credit_risk_file
 from gpunn.errors import ArgumentError, DataError, ExportError
 from gpunn.interchange import to_onnx
 from gpunn.layers import Dense, Dropout, Members
@@ -22,6 +26,8 @@ from gpunn.thresholds import decide, margins
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 EPOCH = np.datetime64(0, "us")
+
+TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
 
 
 def encoder(schema: Schema, dtype: str = "float64") -> gpunn.Sequential:
@@ -325,3 +331,59 @@ def test_columns_with_odd_names():
     assert [each.name for each in session.get_inputs()] == list(rows)
     (output,) = session.run(["output"], fed(session, rows))
     np.testing.assert_allclose(output, schema.encode(rows, "float64"), 1e-12, 1e-12)
+
+
+# ------------------------------------------------------------------------------------ real tables
+
+
+def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
+    inputs = {}
+    for name, kind in kinds.items():
+        column = frame[name]
+        if kind == "category":
+            cells = column.fillna("").astype(str).str.strip().to_numpy(object)
+        elif kind == "datetime":
+            cells = (pd.to_datetime(column) - pd.Timestamp(0)) / pd.Timedelta("1s")
+            cells = cells.to_numpy(np.float64)
+        else:
+            cells = column.to_numpy(np.float64)
+        inputs[name] = cells[:, np.newaxis]
+    return inputs
+
+
+SETS = [
+    ("credit_risk.csv", "loan_status"),
+    ("ames.tsv", "SalePrice"),
+    ("bike_sharing.csv", "count"),
+    ("diamonds.csv", "price"),
+    ("dry_beans.csv", "Class"),
+    ("electricity.csv", "class"),
+    ("heart_2020.csv.gz", "HeartDisease"),
+    ("mushroom.csv", "class"),
+]
+
+
+@pytest.mark.parametrize(("name", "target"), [("", "loan_status"), *SETS])
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_real_tables(name, target):
+    """A schema of half of the rows; the others have new categories and more missing values."""
+    path = TABLES / name if name else credit_risk_file()
+    if not path.is_file():
+        pytest.skip(f"the variable GPUNN_DATA names no folder with tables/{name}")
+    separator = "\t" if path.suffix == ".tsv" else ","
+    options = {"keep_default_na": False, "na_values": ["", "NA", "?"]}
+    frame = pd.read_csv(path, sep=separator, **options).sample(n=800, random_state=0)
+    frame = frame.reset_index(drop=True)
+    schema = Schema.fit(frame[:400], drop=[target], scaling="quantile" if name else "robust")
+    layers = [Dense(16, "selu"), Dense(3)]
+    model = gpunn.Sequential(layers, schema.width, "numpy")
+    model.schema, model.output_activation = schema, "softmax"
+    session = session_of(to_onnx(model, probabilities="softmax"))
+    output, p = session.run(["output", "probabilities"], of_frame(session, frame))
+    expected = model.predict(frame)
+    size = max(1.0, float(np.abs(expected).max()))
+    assert np.abs(output - expected).max() <= 1e-5 * size
+    np.testing.assert_allclose(p, model.predict_proba(frame), 0, 1e-5)
+    matrix = session_of(to_onnx(encoder(schema))).run(["output"], of_frame(session, frame))[0]
+    np.testing.assert_allclose(matrix, schema.encode(frame, "float64"), 0, 1e-9)
