@@ -49,7 +49,8 @@ def are_plain(weights: Any, y: np.ndarray) -> bool:
     if type(weights) is not np.ndarray or weights.dtype != np.float64:
         return False
     fits = weights.shape == y.shape[:1] and weights.min() >= 0
-    return bool(fits and 0 < weights.sum() < np.inf)
+    with np.errstate(over="ignore"):
+        return bool(fits and 0 < weights.sum() < np.inf)
 
 
 def accuracy(y: Any, labels: Any, weights: Any = None) -> float:

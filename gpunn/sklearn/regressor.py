@@ -193,7 +193,10 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
 def r2(y: Any, predictions: Any, weights: Any = None) -> float:
     """Return `r2_score`, if possible without its checks, which can take longer than an epoch."""
-    plain = all(type(each) is np.ndarray and each.size for each in (y, predictions))
+    plain = all(
+        type(each) is np.ndarray and each.size and each.shape[:1] > (1,)
+        for each in (y, predictions)
+    )
     if plain and y.dtype == np.float64 and y.shape == predictions.shape and are_plain(weights, y):
         factors = 1.0 if weights is None else weights[:, None]
         # Columns, so that sums have scikit-learn's bits.
@@ -203,6 +206,6 @@ def r2(y: Any, predictions: Any, weights: Any = None) -> float:
             mean = np.average(true, axis=0, weights=weights)
             total = np.sum(factors * (true - mean) ** 2, axis=0)
             scores = 1 - residual / total
-        if all(np.all((each > 0) & (each < np.inf)) for each in (residual, total)):
+        if np.isfinite(scores).all() and np.all((total > 0) & (total < np.inf)):
             return float(np.average(scores))
     return float(r2_score(y, predictions, sample_weight=weights))

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 
 from gpunn.sklearn import regressor
@@ -49,3 +50,11 @@ def test_errors_are_those_of_scikit_learn(wrong):
         r2(y, np.ones(3))
     with pytest.raises(ValueError, match="inconsistent"):
         r2(np.ones(3), np.ones(2))
+
+
+def test_one_row():
+    """With rounding, the weighted mean of a row differs from the row."""
+    rows, weights = RANDOM.normal(size=(99, 1)), RANDOM.random((99, 1))
+    for row, weight in zip(rows, weights, strict=True):
+        with pytest.warns(UndefinedMetricWarning, match="less than two samples"):
+            assert np.isnan(r2(row, row + 1, weight))
