@@ -111,6 +111,28 @@ def test_one_row():
     trained(model, batch_size=len(X) - 1)
 
 
+def test_derivatives_of_the_largest_quotient():
+    """A maximum has the bits of one element, also if the derivative computes elements again."""
+
+    def forward(self, xp, x):
+        inside = x / (1 + xp.abs(xp.min(x, axis=1, keepdims=True)))
+        largest, least = (
+            xp.max(inside, axis=1, keepdims=True),
+            xp.min(inside, axis=1, keepdims=True),
+        )
+        return inside / (2 + largest * least)
+
+    rows = np.random.default_rng(0).normal(size=(40, 15))
+    weights = []
+    for backend in ("numpy", Backend(np)):
+        parts = [Dense(15), block(forward), Dense(2)]
+        model = gpunn.Sequential(parts, 15, backend, seed=1, dtype="float64")
+        trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(1.0))
+        trainer.fit(rows, rows[:, :2], epochs=1, batch_size=40, progress=False)
+        weights.append(values(model)["dense_1.weights"])
+    np.testing.assert_allclose(*weights, rtol=1e-9, atol=1e-9)
+
+
 OWN = []
 
 

@@ -116,8 +116,10 @@ def repeats_slice(step: Step, argument: Node) -> bool:
 
 
 def exact_nodes(nodes: Sequence[Node]) -> set[int]:
-    """Return the ids of nodes that discontinuous functions depend on."""
-    return {id(each) for each in in_order(each for each in nodes if each.op in DISCONTINUOUS)}
+    """Return the ids of nodes that discontinuous functions, maxima and minima depend on."""
+    # The derivative of a maximum compares it with elements that another loop may compute again.
+    ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
+    return {id(each) for each in in_order(each for each in nodes if each.op in ops)}
 
 
 def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
