@@ -278,7 +278,7 @@ def test_intervals_of_several_targets():
 @pytest.mark.parametrize(
     ("parameters", "interval", "message"),
     [
-        ({}, 90, "interval: expected a fraction of the rows"),
+        ({}, 90, "interval: expected a fraction from 0.01 to 0.99"),
         ({}, 0.99, "needs at least 99 held-out rows"),
         ({"quantiles": (0.1, 0.9)}, None, "quantiles: add 0.5"),
         ({"quantiles": (0.5, 0.1)}, None, "quantiles: expected ascending numbers"),
@@ -325,7 +325,7 @@ def test_prediction_sets(classifier, y, tmp_path):
 @pytest.mark.parametrize(
     ("y", "coverage", "message"),
     [
-        (CLASS, 90, "coverage: expected a fraction of the rows"),
+        (CLASS, 90, "coverage: expected a fraction from 0.01 to 0.99"),
         (CLASS, 0.99, "a set of 99 % needs at least 99 held-out rows"),
         (np.c_[AGE > 40, AGE > 30].astype(int), 0.9, "predict_sets: only for rows with one class"),
     ],
