@@ -116,6 +116,16 @@ class Squareplus(activations.Activation):
 
 
 @dataclass(frozen=True)
+class TanhSoft(activations.Activation):
+    """Biswas et al. 2021."""
+
+    name = "custom_tanh_soft"
+
+    def value(self, xp, z):
+        return xp.tanh(0.87 * z) * xp.log1p(xp.exp(z))
+
+
+@dataclass(frozen=True)
 class TanhExp(activations.Activation):
     """Liu & Di 2021."""
 
@@ -281,6 +291,7 @@ CLASSES: dict[str, tuple[str, Any, str]] = {
     "Gaussian by values": ("loss", Gaussian(), "mean_squared_error"),
     "squareplus": ("activation", Squareplus(), "softplus"),
     "tanh of exp": ("activation", TanhExp(), "mish"),
+    "tanh of softplus": ("activation", TanhSoft(), "mish"),
     "pseudo-Huber": ("loss", PseudoHuber(), "huber"),
     "cosine": ("loss", Cosine(), "mean_squared_error"),
     "absolute error": ("metrics", AbsoluteError(), "mean_absolute_error"),
@@ -349,6 +360,23 @@ class GatedUnits(layers.Block):
         return self.body(x) / (1 + xp.exp(-self.gate(x)))
 
 
+@dataclass(eq=False)
+class TwoExperts(layers.Block):
+    """A mixture of two experts with a softmax gate (Jacobs et al. 1991)."""
+
+    first: Sequence[layers.Layer]
+    second: Sequence[layers.Layer]
+    gate: Sequence[layers.Layer]
+
+    name = "custom_two_experts"
+
+    def forward(self, xp, x):
+        z = self.gate(x)
+        e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
+        p = e / xp.sum(e, axis=-1, keepdims=True)
+        return p[:, :1] * self.first(x) + p[:, 1:] * self.second(x)
+
+
 def two_layers(units: int) -> list[layers.Layer]:
     return [Dense(units, "relu"), Dense(units)]
 
@@ -364,6 +392,10 @@ LAYERS: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
     "gated units": (
         lambda units: [GatedUnits([Dense(units)], [Dense(units)])],
         lambda units: [Dense(units), Dense(units, "sigmoid")],
+    ),
+    "two experts": (
+        lambda units: [TwoExperts([Dense(units)], [Dense(units)], [Dense(2)])],
+        lambda units: [Dense(units), Dense(units)],
     ),
 }
 """Functions that return a custom layer and the nearest built-in layers, for a number of units."""
