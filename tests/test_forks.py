@@ -35,7 +35,7 @@ def forked(work):
             print(repr(error), file=sys.stderr)
             os._exit(1)
         os._exit(7)
-    for _ in range(2000):
+    for _ in range(10000):
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
