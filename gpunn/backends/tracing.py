@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -12,17 +12,20 @@ from gpunn.backends.recording import Arguments
 from gpunn.configurable import Configurable, is_built_in
 from gpunn.errors import GpunnError
 from gpunn.expressions.derived import needs_trace
-from gpunn.expressions.graph import ARRAY, Graph, Node, Untraceable, in_order
+from gpunn.expressions.graph import Node, Untraceable
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.objects import copied, described, kept_classes, same, state_of
-from gpunn.expressions.stand_ins import StandIn, Tracer
-from gpunn.expressions.tracing import explained, once, traced_twice
+from gpunn.expressions.stand_ins import StandIn, Tracer, require_readable
+from gpunn.expressions.tracing import explained, traced_twice
 from gpunn.expressions.variables import kept_if_refused
 from gpunn.typing import Array
 
 logger = logging.getLogger("gpunn")
 
 T = TypeVar("T")
+
+BytesOf: TypeAlias = Callable[[Any], Sequence[int]]
+"""Returns the first address of an array and the address after its end."""
 
 
 class Write(NamedTuple):
@@ -49,43 +52,25 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
         )
 
 
-class Traced(NamedTuple):
-    writes: list[Write]
-    arrays: Mapping[Node, Array]
-
-
-def shared_trace(definition: Any, arguments: Arguments, dtype: np.dtype) -> Traced:
-    known = Arrays(Tracer(Graph(), dtype))
-    key = definition, dtype, form_of(vars(arguments), known)
-    # The first trace keeps the objects whose ids are in the key.
-    first, writes, _ = once(
-        key, lambda: (known.arrays, trace_operation(definition, arguments, dtype), arguments)
-    )
-    own = {id(one): array for one, array in zip(first, known.arrays, strict=True)}
-    nodes = in_order([node for _, node in writes])
-    return Traced(
-        [Write(own[id(array)], node) for array, node in writes],
-        {node: own[id(node.data)] for node in nodes if node.op == ARRAY},
-    )
-
-
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a key; if two arguments have equal keys, they lead to equal traces.
+    """Return a key for arguments; if two operations have equal keys, they have equal traces.
 
     `known` numbers the arrays. For a list within an object, `known` is None, because stand-ins do
-    not replace arrays in such a list.
+    not replace arrays in such a list. Keys have ids of objects, which must be kept.
     """
+    if value is None or type(value) in (int, float, bool, str):
+        return type(value), repr(value)
+    if isinstance(value, list | tuple):
+        return type(value), *[form_of(each, known) for each in value]
     if known is not None and is_array(value):
         return known.number(value), value.shape, value.dtype.kind
-    if isinstance(value, list | tuple):
-        return type(value), *(form_of(each, known) for each in value)
-    if isinstance(value, Mapping):
-        return "mapping", *((key, form_of(each, known)) for key, each in value.items())
     if isinstance(value, Configurable):
-        attributes = vars(value).items()
-        return type(value), *(
-            (name, form_of(each, known if is_array(each) else None)) for name, each in attributes
-        )
+        return type(value), *[
+            (name, form_of(each, known if is_array(each) else None))
+            for name, each in vars(value).items()
+        ]
+    if isinstance(value, Mapping):
+        return "mapping", *[(key, form_of(each, known)) for key, each in value.items()]
     return described(value)
 
 
@@ -141,21 +126,23 @@ def bytes_of(array: Any) -> tuple[int, int]:
 
 
 class Arrays:
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+    """An operation's arrays; equal views count as one array."""
+
+    def __init__(self, dtype: np.dtype, bytes_of: BytesOf = bytes_of) -> None:
+        self._dtype, self._bytes_of = dtype, bytes_of
         self.arrays: list[Array] = []
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return the number of an array; equal views have the same number."""
-        self._tracer.kind_of(array)
-        start, stop = bytes_of(array)
+        """Return an array's position in `arrays`; refuse an array that overlaps with others."""
+        require_readable(array, self._dtype)
+        start, stop = self._bytes_of(array)[:2]
         for number, (first, end) in enumerate(self._bytes):
             if start < end and first < stop:
                 known = self.arrays[number]
                 if (start, array.shape, array.dtype) == (first, known.shape, known.dtype):
                     return number
-                self._tracer.refuse("arrays overlap")
+                raise Untraceable("arrays overlap")
         self.arrays.append(array)
         self._bytes.append((start, stop))
         return len(self.arrays) - 1
@@ -163,7 +150,7 @@ class Arrays:
 
 class Substitution:
     def __init__(self, tracer: Tracer) -> None:
-        self._tracer, self._known = tracer, Arrays(tracer)
+        self._tracer, self._known = tracer, Arrays(tracer.dtype)
         self.arrays: list[StandIn] = []
         self._objects: dict[int, tuple[Any, list[Any]]] = {}
 

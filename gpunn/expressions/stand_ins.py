@@ -35,7 +35,8 @@ class Tracer:
         raise Untraceable(reason)
 
     def array(self, array: np.ndarray) -> StandIn:
-        return StandIn(self, self.graph.array(array, self.kind_of(array)), array)
+        require_readable(array, self.dtype)
+        return StandIn(self, self.graph.array(array, KINDS[array.dtype.kind]), array)
 
     def input(self, name: str, shape: Shape, kind: str = "float") -> StandIn:
         return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
@@ -44,14 +45,6 @@ class Tracer:
         """Return a stand-in for an array that differs from all others of the trace."""
         self._variables += 1
         return self.input(f"variable {self._variables}", like.shape, like.kind)
-
-    def kind_of(self, array: np.ndarray) -> str:
-        """Return the kind of an array's elements; refuse an array that kernels can't read."""
-        if array.dtype != self.dtype and array.dtype != np.int64:
-            self.refuse(f"an array has type {array.dtype}, but others have {self.dtype}")
-        if not array.flags.c_contiguous or not array.size:
-            self.refuse("an array is empty or not contiguous")
-        return KINDS[array.dtype.kind]
 
     def full(self, value: float, shape: Shape, kind: str = "float") -> StandIn:
         number = self.graph.number(value)
@@ -109,6 +102,14 @@ class Tracer:
         if node.kind != "int" or node.op == NUMBER:
             return node
         return self.graph.node("copy", node, shape=node.shape, kind="float")
+
+
+def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
+    """Raise an `Untraceable` if kernels for `dtype` can't read an array."""
+    if array.dtype != dtype and array.dtype != np.int64:
+        raise Untraceable(f"an array has type {array.dtype}, but others have {dtype}")
+    if not array.flags.c_contiguous or not array.size:
+        raise Untraceable("an array is empty or not contiguous")
 
 
 class StandIn:

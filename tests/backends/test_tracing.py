@@ -9,10 +9,9 @@ import pytest
 
 from gpunn import activations
 from gpunn.backends.recording import Arguments
-from gpunn.backends.tracing import shared_trace, trace_operation
+from gpunn.backends.tracing import trace_operation
 from gpunn.expressions import Untraceable
 from gpunn.expressions.graph import in_order
-from gpunn.expressions.tracing import shared_traces
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 ROW, WEIGHTS = np.ones(3, np.float32), np.ones(4, np.float32)
@@ -191,53 +190,6 @@ def test_an_array_in_an_attribute_is_read_in_each_step():
     (write,) = trace_operation(definition, Arguments(f=activation, x=X, out=X.copy()), X.dtype)
     sources = [each.data for each in in_order([write.node]) if each.op == "array"]
     assert any(each is activation.factor for each in sources)
-
-
-@dataclass
-class Shifted(activations.Activation):
-    shift: float
-    name = "shifted"
-
-    def value(self, xp, z):
-        TRACED.append(self.shift)
-        return z + self.shift
-
-
-TRACED = []
-
-
-@pytest.mark.parametrize(
-    ("others", "traces"),
-    [
-        ({}, 1),
-        ({"f": Shifted(2.0)}, 2),
-        ({"f": Shifted(1)}, 2),
-        ({"f": [Shifted(1.0)]}, 2),
-        ({"x": np.ones((3, 3), np.float32)}, 2),
-        ({"out": None}, 2),
-    ],
-)
-def test_operations_with_equal_arguments_share_a_trace(others, traces):
-    """Arguments are equal if attributes and shapes are, and if the same arguments are one array."""
-
-    def definition(backend, f, x, out):
-        f = f[0] if isinstance(f, list) else f
-        out[...] = f.value(backend.xp, x) + 0.0
-
-    first = Arguments(f=Shifted(1.0), x=X.copy(), out=X.copy())
-    second = Arguments(f=Shifted(1.0), x=X.copy(), out=X.copy()).replace(**others)
-    if second.out is None:
-        second = second.replace(out=second.x)
-    elif second.x.shape != X.shape:
-        second = second.replace(out=np.empty(second.x.shape, np.float32))
-    TRACED.clear()
-    with shared_traces():
-        writes = [shared_trace(definition, each, X.dtype) for each in (first, second)]
-    assert len(TRACED) == 2 * traces
-    for arguments, ((write,), arrays) in zip((first, second), writes, strict=True):
-        assert write.array is arguments.out
-        (source,) = (each for each in in_order([write.node]) if each.op == "array")
-        assert arrays[source] is arguments.x
 
 
 def test_asarray_returns_the_array_itself():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.backends.numpy.compiled.conflicts import known_addresses
+from gpunn.backends.numpy.compiled.conflicts import known_extents
 from gpunn.backends.numpy.compiled.interface import PERMUTATION_SEEDS
 from gpunn.backends.numpy.compiled.library import library, loaded_library
 from gpunn.backends.numpy.memory import address
@@ -101,7 +101,7 @@ class CompiledBackend(NumpyBackend):
         return self.threads if is_worthwhile else 1
 
     @shared_traces()
-    @known_addresses()
+    @known_extents()
     def _program(self, trace: Trace) -> Program:
         with IMPORTING:
             from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings

@@ -12,34 +12,6 @@ import numpy as np
 from gpunn.backends.numpy import memory
 
 
-class Known(threading.local):
-    """Maps an array's id to the array and its address; the array keeps the id in use."""
-
-    addresses: dict[int, tuple[np.ndarray, int]] | None = None
-
-
-KNOWN = Known()
-
-
-@contextmanager
-def known_addresses() -> Iterator[None]:
-    outer, KNOWN.addresses = KNOWN.addresses, {}
-    try:
-        yield
-    finally:
-        KNOWN.addresses = outer
-
-
-def address(array: np.ndarray) -> int:
-    known = KNOWN.addresses
-    if known is None:
-        return memory.address(array)
-    found = known.get(id(array))
-    if found is None:
-        found = known[id(array)] = array, memory.address(array)
-    return found[1]
-
-
 class Extent(NamedTuple):
     """A contiguous array's memory; `rows` is the number of rows that threads divide, or 0."""
 
@@ -61,9 +33,42 @@ class Extent(NamedTuple):
         return self.rows == other.rows or self.rows % threads == other.rows % threads == 0
 
 
+class Known(threading.local):
+    """Maps an array's id to the array, which keeps the id in use, and to its extent."""
+
+    whole: dict[int, tuple[np.ndarray, Extent]] | None = None
+    divided: dict[int, tuple[np.ndarray, Extent]] | None = None
+
+
+KNOWN = Known()
+
+
+@contextmanager
+def known_extents() -> Iterator[None]:
+    outer = KNOWN.whole, KNOWN.divided
+    KNOWN.whole, KNOWN.divided = {}, {}
+    try:
+        yield
+    finally:
+        KNOWN.whole, KNOWN.divided = outer
+
+
 def extent(array: np.ndarray, divided: bool = False) -> Extent:
-    begin = address(array)
-    return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
+    known = KNOWN.divided if divided else KNOWN.whole
+    found = None if known is None else known.get(id(array))
+    if found is None:
+        begin = address(array) if divided else memory.address(array)
+        own = Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
+        if known is not None:
+            known[id(array)] = array, own
+        return own
+    return found[1]
+
+
+def address(array: np.ndarray) -> int:
+    known = KNOWN.whole
+    found = None if known is None else known.get(id(array))
+    return extent(array).begin if found is None else found[1].begin
 
 
 class MemoryUser(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -56,8 +56,6 @@ class Loop:
         self._copies: dict[tuple[int, int, int], int] = {}  # places of copied arguments
         self._current: dict[int, int] = {}  # places of nodes that this loop has computed
         self._free: dict[int, list[int]] = {}  # registers that are not used any more, by columns
-        self._arrays: list[np.ndarray] = []
-        self._numbers: dict[int, int] = {}  # of arrays, by their ids
         self._reads: dict[int, None] = {}  # numbers of arrays, in order
         self._writes: dict[int, None] = {}
         self._by_rows: dict[int, None] = {}
@@ -67,6 +65,8 @@ class Loop:
         self._code: list[list[int]] = []
         self._add(steps)
         self._all_code = np.array(self._before + self._code, np.int64)
+        self._layout = self._places.layout(threads)
+        self._divided = [number for number in self._by_rows if number not in self._whole]
 
     def _add(self, steps: Sequence[Step]) -> None:
         last_use = {id(used(each)): k for k, step in enumerate(steps) for each in step.args}
@@ -84,30 +84,23 @@ class Loop:
             code = self._before if step.once else self._code
             code.append(record(function, columns, self._result(step), *operands))
 
-    def instructions(self, replaced: Mapping[int, np.ndarray]) -> list[Instruction]:
-        # `replaced` maps ids of arrays to the arrays that replace them.
-        arrays = [replaced.get(id(each), each) for each in self._arrays]
-        for parts, _ in self._sums:
-            arrays[parts] = np.empty_like(arrays[parts])
-        places = self._places.arguments(self._threads, [address(each) for each in arrays])
-        memory, inputs, size, numbers = places
-        code = self._all_code
+    def instructions(
+        self, arrays: Sequence[np.ndarray], addresses: Sequence[int]
+    ) -> list[Instruction]:
+        # The arrays have the numbers of the loop's `Memory`.
+        code, layout = self._all_code, self._layout
+        memory = layout.memory(addresses)
         args: list[int | np.ndarray] = [
-            *(code, inputs, memory, memory.shape[1], size, len(code), len(self._before)),
-            *(len(inputs), numbers, self._stage.rows, self._tile, self._multiple),
+            *(code, address(memory) + layout.begin_of_inputs, memory, layout.thread_bytes),
+            *(layout.table_bytes, len(code), len(self._before), layout.inputs, layout.numbers),
+            *(self._stage.rows, self._tile, self._multiple),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
-        reads = [code, *(arrays[each] for each in self._reads)]
+        reads = [code, *[arrays[each] for each in self._reads]]
         writes = [arrays[each] for each in self._writes]
-        by_rows = [arrays[each] for each in self._by_rows if each not in self._whole]
+        by_rows = [arrays[each] for each in self._divided]
         instruction = Instruction("expression", args, reads, writes, by_rows, early=self._early)
-        return [instruction, *(sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums)]
-
-    def _number(self, array: np.ndarray) -> int:
-        number = self._numbers.setdefault(id(array), len(self._arrays))
-        if number == len(self._arrays):
-            self._arrays.append(array)
-        return number
+        return [instruction, *[sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums]]
 
     def _operand(self, node: Node, argument: Node) -> int:
         columns, copied = columns_of(domain_of(node)), self._copy_of(node, argument)
@@ -150,7 +143,7 @@ class Loop:
         if id(source) in self._current:
             return self._current[id(source)]
         array = self._memory.of(source)
-        number = self._number(array)
+        number = self._memory.number(array)
         self._reads[number] = None
         if source.op == NUMBER:
             self._current[id(source)] = self._places.at(number)
@@ -163,7 +156,7 @@ class Loop:
             start = first_of(base_of(argument)) * array.itemsize
             given = Input(False, number, start, 0, array.dtype.kind == "i")
         else:
-            self._divide(array)
+            self._divide(number)
             given = Input(True, number, 0, columns * array.itemsize)
         if given not in self._shared:
             self._shared[given] = self._places.input(given)
@@ -181,10 +174,9 @@ class Loop:
         elif node.op == "column_sum":
             return self._column_sum(node)
         else:
-            out = self._memory.of(node)
-            number = self._number(out)
+            number = self._memory.number(self._memory.of(node))
             self._writes[number] = None
-            self._divide(out)
+            self._divide(number)
             place = self._places.input(
                 Input(True, number, 0, columns_of(node.shape) * self._itemsize)
             )
@@ -194,16 +186,18 @@ class Loop:
     def _column_sum(self, node: Node) -> int:
         """Return the place of a sum of rows, which has memory for each thread."""
         out, thread_bytes = self._memory.of(node), 0
+        number = self._memory.number(out)
         if self._threads > 1:
-            parts = np.empty((self._threads, out.size), out.dtype)
-            self._sums.append((self._number(parts), self._number(out)))
-            out, thread_bytes = parts, parts.strides[0]
-        self._writes[self._number(out)] = None
-        return self._places.at(self._number(out), thread_bytes)
+            parts = self._memory.temporary((self._threads, out.size))
+            self._sums.append((parts, number))
+            number, thread_bytes = parts, out.nbytes
+        self._writes[number] = None
+        return self._places.at(number, thread_bytes)
 
-    def _divide(self, array: np.ndarray) -> None:
-        if self._multiple == 1 and array.shape[:1] == (self._stage.rows,):
-            self._by_rows[self._number(array)] = None
+    def _divide(self, number: int) -> None:
+        rows = self._memory.arrays[number].shape[:1]
+        if self._multiple == 1 and rows == (self._stage.rows,):
+            self._by_rows[number] = None
 
 
 def record(*numbers: int) -> list[int]:

@@ -12,6 +12,7 @@ from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_by_rows, is_source, used
+from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
@@ -32,10 +33,13 @@ class Memory:
 
     A result must not overwrite an array that a later step reads. Such a result is computed in a
     temporary array, and `copies` copies it to the result's own array at the end.
+
+    Arrays have numbers: their positions in `arrays`, which begins with the operation's arrays.
     """
 
     def __init__(
         self,
+        arrays: Sequence[np.ndarray],
         writes: Sequence[Write],
         steps: Sequence[Sequence[Step]],
         stored: set[int],
@@ -43,25 +47,52 @@ class Memory:
         given: Mapping[Node, np.ndarray],
     ) -> None:
         self.dtype, self._given = dtype, given
+        self.arrays: list[np.ndarray] = []
+        self._numbers: dict[int, int] = {}  # of arrays, by their ids
+        for each in arrays:
+            self.number(each)
         self.copies: list[Write] = []
-        self.temporary: list[tuple[np.ndarray, Node]] = []
+        self._temporary: dict[int, tuple[Shape, int]] = {}
         self._arrays: dict[int, np.ndarray] = {}
         self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
         unsafe = set(self._too_early(writes, steps))
         for array, node in writes:
             if id(node) in unsafe:
-                temporary = self._temporary(node)
+                temporary = self._allocate(node)
                 self.copies.append(Write(array, Node(ARRAY, (), node.shape, "float", temporary)))
             else:
                 self._arrays[id(node)] = array
         for step in (each for loop in steps for each in loop):
             if id(step.node) in stored and id(step.node) not in self._arrays:
-                self._temporary(step.node)
+                self._allocate(step.node)
 
-    def _temporary(self, node: Node) -> np.ndarray:
-        array = self._arrays[id(node)] = allocated(node, self.dtype)
-        self.temporary.append((array, node))
+    def number(self, array: np.ndarray) -> int:
+        number = self._numbers.setdefault(id(array), len(self.arrays))
+        if number == len(self.arrays):
+            self.arrays.append(array)
+        return number
+
+    def temporary(self, shape: Shape, margin: int = 0) -> int:
+        """Return the number of a temporary array with memory for `margin` numbers on both sides."""
+        return self.renewed(allocated(shape, margin, self.dtype), margin)
+
+    def renewed(self, array: np.ndarray, margin: int = 0) -> int:
+        """Return the number of an array that each instance gets anew."""
+        number = self.number(array)
+        self._temporary[number] = array.shape, margin
+        return number
+
+    def _allocate(self, node: Node) -> np.ndarray:
+        number = self.temporary(node.shape, node.data or 0)
+        array = self._arrays[id(node)] = self.arrays[number]
         return array
+
+    def replaced(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return all arrays, but with these arrays of the operation and new temporary arrays."""
+        result = [*arrays, *self.arrays[len(arrays) :]]
+        for number, (shape, margin) in self._temporary.items():
+            result[number] = allocated(shape, margin, self.dtype)
+        return result
 
     def is_stored(self, node: Node) -> bool:
         return id(node) in self._arrays
@@ -96,10 +127,11 @@ class Memory:
                         yield id(node)
 
 
-def allocated(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return an array for a node, with memory for `node.data` (or 0) numbers on both sides."""
-    size, margin = math.prod(node.shape), node.data or 0
-    return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(node.shape)
+def allocated(shape: Shape, margin: int, dtype: np.dtype) -> np.ndarray:
+    if not margin:
+        return np.empty(shape, dtype)
+    size = math.prod(shape)
+    return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(shape)
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:

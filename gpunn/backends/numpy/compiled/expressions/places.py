@@ -8,8 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import address
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PLACE_BYTES
 from gpunn.backends.numpy.memory import zeros
+
+NONE, MEMORY = -2, -1
+"""Positions after the addresses of arrays: 0, and the address of a loop's own memory."""
 
 
 class Place(NamedTuple):
@@ -60,31 +63,49 @@ class Places:
         self._own_bytes += size
         return self._new(Place(self._own_bytes - size, moves))
 
-    def arguments(
-        self, threads: int, addresses: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray, int, int]:
-        """Return all threads' memory, the inputs, a table's size, and how many inputs are numbers.
+    def layout(self, threads: int) -> Layout:
+        return Layout(self._places, sorted(self._inputs), self._own_bytes, threads)
 
-        The memory begins with two tables of places; see the kernel `expression`.
-        """
-        size = -(-len(self._places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
-        memory = zeros((threads, 2 * size + self._own_bytes), "uint8")
-        tables = memory[:, : 2 * size].view(np.int64).reshape(threads, 2, -1, 2)
+
+class Layout:
+    """The memory of a loop: each thread's two tables of places and registers, then the inputs.
+
+    See the kernel `expression`. Only addresses differ between loops over equal arrays.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        inputs: Sequence[tuple[Input, int]],
+        own_bytes: int,
+        threads: int,
+    ) -> None:
+        self.table_bytes = size = -(-len(places) * PLACE_BYTES // BLOCK_BYTES) * BLOCK_BYTES
+        self.thread_bytes = 2 * size + own_bytes
+        self.inputs, self.numbers = len(inputs), sum(not given.by_rows for given, _ in inputs)
+        self.begin_of_inputs = threads * self.thread_bytes
+        self._bytes = self.begin_of_inputs + self.inputs * INPUT_BYTES
+        words: list[tuple[int, int, int]] = []  # position, number of an address, what is added
         for thread in range(threads):
-            begin = address(memory) + thread * memory.shape[1] + 2 * size
-            tables[thread, :, : len(self._places)] = [
-                (begin + offset if array is None else addresses[array] + thread * step, moves)
-                for offset, moves, array, step in self._places
-            ]
-        inputs = np.array(
-            [
-                (
-                    *(given.by_rows, addresses[given.array] + given.offset, given.row_bytes),
-                    *(given.is_integer, place),
-                    2 * size + self._places[place // PLACE_BYTES].offset,
-                )
-                for given, place in sorted(self._inputs)
-            ],
-            np.int64,
-        )
-        return memory, inputs, size, sum(not given.by_rows for given, _ in self._inputs)
+            begin = thread * self.thread_bytes
+            for table in (begin, begin + size):
+                for k, (offset, moves, array, step) in enumerate(places):
+                    at = (table + k * PLACE_BYTES) // 8
+                    own = MEMORY, begin + 2 * size + offset
+                    words.append((at, *(own if array is None else (array, thread * step))))
+                    words.append((at + 1, NONE, moves))
+        for k, (given, place) in enumerate(inputs):
+            at = (self.begin_of_inputs + k * INPUT_BYTES) // 8
+            own_offset = 2 * size + places[place // PLACE_BYTES].offset
+            words.append((at + 1, given.array, given.offset))
+            rest = (0, given.by_rows), (2, given.row_bytes), (3, given.is_integer)
+            for position, value in (*rest, (4, place), (5, own_offset)):
+                words.append((at + position, NONE, value))
+        self._at, self._addresses, self._added = np.array(words, np.int64).reshape(-1, 3).T
+
+    def memory(self, addresses: Sequence[int]) -> np.ndarray:
+        """Return memory for arrays with these addresses."""
+        memory = zeros((self._bytes,), "uint8")
+        used = np.array([*addresses, 0, address(memory)])
+        memory.view(np.int64)[self._at] = used[self._addresses] + self._added
+        return memory

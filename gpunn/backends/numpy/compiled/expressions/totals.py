@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,27 +12,38 @@ from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, Node, base_of
 
 
+class Total(NamedTuple):
+    """An addition: total = total + the sum of `values`, or of their products with weights."""
+
+    values: np.ndarray
+    weights: np.ndarray | None
+    total: np.ndarray
+
+
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
-) -> tuple[list[Write], list[Instruction]]:
-    """Return all writes except totals, and instructions that add to the totals.
+) -> tuple[list[Write], list[Total]]:
+    """Return all writes except totals, writes of the totals' values, and the totals.
 
     `given` maps nodes to arrays, which replace the nodes' own arrays or names.
     """
     changed = [write.array for write in writes]
-    others, instructions = list[Write](), list[Instruction]()
+    others, totals = list[Write](), list[Total]()
     for write in writes:
         terms = terms_of(write, given)
         if terms is None:
             others.append(write)
             continue
-        values, weights = factors_of(terms, changed, given)
-        numbers = np.empty(math.prod(values.shape), dtype)
-        others.append(Write(numbers.reshape(values.shape), values))
-        read = [numbers, write.array, *([] if weights is None else [weights])]
-        args = [numbers, weights, numbers.size, write.array, 1]
-        instructions.append(Instruction("sum_up", args, read, [write.array]))
-    return others, instructions
+        node, weights = factors_of(terms, changed, given)
+        values = np.empty(node.shape, dtype)
+        others.append(Write(values, node))
+        totals.append(Total(values, weights, write.array))
+    return others, totals
+
+
+def addition(values: np.ndarray, weights: np.ndarray | None, total: np.ndarray) -> Instruction:
+    read = [values, total, *([] if weights is None else [weights])]
+    return Instruction("sum_up", [values, weights, values.size, total, 1], read, [total])
 
 
 def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:

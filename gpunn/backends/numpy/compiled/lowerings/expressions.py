@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import extent
-from gpunn.backends.numpy.compiled.expressions import instructions_of
+from gpunn.backends.numpy.compiled.expressions import Lowered
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments, arrays_in
-from gpunn.backends.tracing import Write, if_traceable, shared_trace, trace_operation
+from gpunn.backends.tracing import Arrays, Write, form_of, if_traceable, trace_operation
 from gpunn.configurable import Configurable
 from gpunn.expressions import ARRAY, Untraceable, in_order
+from gpunn.expressions.tracing import once
 
 
 class Expressions(Lowerings):
@@ -25,32 +25,48 @@ class Expressions(Lowerings):
 
         If a custom class can't be traced, log the reason once.
         """
-        if isinstance(definition, str):
-            definition = getattr(Operations, definition).definition
         arguments = list(vars(op).values())
         classes = [type(each) for each in arguments if isinstance(each, Configurable)]
         dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
         if not classes or not dtypes or dtypes[0].itemsize not in (4, 8):
             return None
 
-        def instructions() -> Steps:
-            writes, arrays = shared_trace(definition, op, dtypes[0])
-            return instructions_of(writes, dtypes[0], self.threads, early, arrays)
+        return if_traceable(lambda: self._traced(definition, op, dtypes[0], early), classes[0])
 
-        return if_traceable(instructions, classes[0])
+    def _traced(
+        self, definition: Any, op: Arguments, dtype: np.dtype, early: bool = False
+    ) -> list[Instruction]:
+        if isinstance(definition, str):
+            definition = getattr(Operations, definition).definition
+        known = Arrays(dtype, extent)
+        form = definition, form_of(vars(op), known)
+
+        def make() -> Lowered:
+            writes = trace_operation(definition, op, dtype)
+            return Lowered(known.arrays, writes, dtype, self.threads, early)
+
+        return self._once((form, dtype, early), op, make).instructions(known.arrays)
+
+    def _once(self, key: Hashable, kept: object, make: Callable[[], Lowered]) -> Lowered:
+        """Lower operations with equal keys once; the key has ids of `kept`."""
+        return once((key, self.threads), lambda: (make(), kept))[0]
 
     def compute(self, op: Arguments) -> Steps:
-        dtype, results = op.outs[0].dtype, op.expression.results
-        arrays = dict(zip(op.expression.inputs, op.inputs, strict=True))
-        whole = all(
-            out.shape == node.shape and node.kind == "float"
-            for out, node in zip(op.outs, results, strict=True)
-        )
-        if not whole or not are_separate([*op.inputs, *op.outs], dtype):
-            return self._functions("compute", op, dtype)
-        writes = list(map(Write, op.outs, results))
+        dtype, expression = op.outs[0].dtype, op.expression
+        known = Arrays(dtype, extent)
+
+        def make() -> Lowered:
+            given = dict(zip(expression.inputs, op.inputs, strict=True))
+            writes = [*map(Write, op.outs, expression.results)]
+            return Lowered(known.arrays, writes, dtype, self.threads, given=given)
+
         try:
-            return instructions_of(writes, dtype, self.threads, given=arrays)
+            numbers = [known.number(each) for each in (*op.inputs, *op.outs)]
+            for out, node in zip(op.outs, expression.results, strict=True):
+                if out.shape != node.shape or node.kind != "float":
+                    return self._traced("compute", op, dtype)
+            key = id(expression), *numbers, dtype
+            return self._once(key, expression, make).instructions(known.arrays)
         except Untraceable:  # such as a shape that can't be broadcast
             return None
 
@@ -63,12 +79,8 @@ class Expressions(Lowerings):
             rows, columns = len(out), out[0].size
             args = [values, 0, columns, out, 0, columns, rows, columns]
             return [Instruction("copy_columns", args, [values], [out], [values, out])]
-        return self._functions("assign", op, op.out.dtype)
-
-    def _functions(self, name: str, op: Arguments, dtype: np.dtype) -> Steps:
         try:
-            writes, arrays = shared_trace(getattr(Operations, name).definition, op, dtype)
-            return instructions_of(writes, dtype, self.threads, given=arrays)
+            return self._traced("assign", op, out.dtype)
         except Untraceable:  # such as an array that isn't contiguous
             return None
 
@@ -81,11 +93,3 @@ class Expressions(Lowerings):
             return set()
         nodes = in_order([each.node for each in writes])
         return {(each.op, repr(each.data)) for each in nodes if each.op != ARRAY}
-
-
-def are_separate(arrays: Sequence[np.ndarray], dtype: np.dtype) -> bool:
-    """Return whether the kernel can read all arrays, and no two different arrays share memory."""
-    used = sorted({(extent(each), each.shape) for each in arrays})
-    return all(
-        each.dtype in (dtype, np.int64) and each.flags.c_contiguous and each.size for each in arrays
-    ) and all(one.end <= other.begin for (one, _), (other, _) in pairwise(used))
