@@ -111,6 +111,12 @@ class SharedPrograms:
         self._free: list[tuple[Hashable, SharedProgram]] = []
         self.seconds: dict[Hashable, float] = {}
 
+    def seconds_per_epoch(self, kind: Hashable, session: TrainingSession, epochs: int) -> float:
+        if kind not in self.seconds:
+            with self.taken(kind, session, epochs) as program:
+                self.seconds[kind] = 0.0 if program is None else program.measure_epoch()
+        return self.seconds[kind]
+
     @contextmanager
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
