@@ -141,6 +141,14 @@ def test_one_problem_is_found(columns, target, expected):
     assert others == [] or expected.startswith(("row:", "zip:")), others
 
 
+@pytest.mark.parametrize(("shift", "advice"), [(1e-9, ""), (0, "add 1 to the target, and ")])
+def test_the_advice_for_a_skewed_target_fits_its_minimum(shift, advice):
+    incomes = np.exp(1.3 * NOISE)
+    found = problems("rent", {"rent": incomes - incomes.min() + shift}, ["let"], split="random")
+    option = "--set model.parameters.target_transform=log"
+    assert [each for each in found if f"matter, {advice}use {option}" in each], found
+
+
 def shuffled(columns, positions):
     return {name: np.asarray(cells)[positions] for name, cells in columns.items()}
 

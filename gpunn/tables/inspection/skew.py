@@ -43,14 +43,15 @@ def skewed_targets(sample: Sample) -> Iterator[Finding]:
         if share < LARGE:
             continue
         largest = int(rows[-1])
+        constant = "" if target.numbers[rows[0]] > 0 else "add 1 to the target, and "
         yield Finding(
             target.name,
             "the target is skewed: the largest 1 % of the values, such as "
             f"{spelled(target.numbers[largest])} ({row_name(sample.table, largest)}), make up "
-            f"{share:.0%} of the sum of all values",
+            f"{100 * share:.0f} % of the sum of all values",
             "A squared error then depends mostly on these rows.",
-            "If relative differences matter, make a column of logarithms the target; or use "
-            "--set training.loss=mean_absolute_error",
+            f"If relative differences matter, {constant}use "
+            "--set model.parameters.target_transform=log",
         )
 
 
