@@ -5,12 +5,15 @@ If new rows resemble the n held-out rows, the 90 % interval contains the true va
 (Lei et al. 2018, "Distribution-Free Predictive Inference for Regression"). Without quantiles, the
 score of a held-out row is its absolute error. With quantiles, the score is the distance from the
 true value to the interval between two predicted quantiles, negative inside the interval (Romano et
-al. 2019, "Conformalized Quantile Regression")::
+al. 2019, "Conformalized Quantile Regression"). If the network learns logarithms of targets, scores
+are relative, so bounds are positive, and an interval is wider if the prediction is larger::
 
     without quantiles   s_i = |t_i - p_i|                            [p - s, p + s]
     with quantiles      s_i = max(low_i - t_i, t_i - high_i)         [low - s, high + s]
+    relative            s_i = max(low_i / t_i, t_i / high_i)         [low / s, high * s]
 
-Here s is the k-th smallest score, with k = ceil((n + 1) * percent / 100).
+Here s is the k-th smallest score, with k = ceil((n + 1) * percent / 100). Without quantiles, low
+and high are p.
 """
 
 from __future__ import annotations
@@ -41,12 +44,13 @@ def fit_intervals(
     targets: np.ndarray,
     weights: np.ndarray | None = None,
     quantiles: Sequence[float] = (),
+    relative: bool = False,
 ) -> dict[str, Any]:
     """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
 
     `outputs` has a column for each target or, with `quantiles` and one target, for each quantile. A
     row with weight k counts as k rows, and a new row as a row of average weight. The score of a
-    percentage is None if there are too few rows.
+    percentage is None if there are too few rows. Relative scores need positive outputs and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -57,10 +61,16 @@ def fit_intervals(
         for percent in PERCENTS:
             low, high = pair = ends(quantiles, percent)
             if pair not in found:
-                distance = np.maximum(columns[target + low] - true, true - columns[target + high])
-                found[pair] = smallest(distance, weight)
+                outer = columns[target + low], columns[target + high]
+                found[pair] = smallest(scores_of(*outer, true, relative), weight)
         scores.append([found[ends(quantiles, percent)][percent - 1] for percent in PERCENTS])
-    return {"quantiles": list(quantiles), "scores": scores}
+    return {"quantiles": list(quantiles), "scores": scores, "relative": relative}
+
+
+def scores_of(low: np.ndarray, high: np.ndarray, true: np.ndarray, relative: bool) -> np.ndarray:
+    below, above = (low / true, true / high) if relative else (low - true, true - high)
+    scores: np.ndarray = np.maximum(below, above)
+    return scores
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
@@ -98,8 +108,10 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
         if score is None:
             raise too_few("an interval", percent)
         prediction = outputs[center + target]
-        below = prediction - outputs[low + target] + score
-        above = outputs[high + target] - prediction + score
+        lower, upper = outputs[low + target], outputs[high + target]
+        is_relative = intervals.get("relative")  # not in files of earlier releases
+        below = prediction - (lower / score if is_relative else lower - score)
+        above = (upper * score if is_relative else upper + score) - prediction
         # (x + |x|) / 2 is max(x, 0), of numbers as of arrays.
         below, above = (below + abs(below)) / 2, (above + abs(above)) / 2
         result.append((prediction, prediction - below, prediction + above))

@@ -41,6 +41,10 @@ def test_coverage(quantiles):
     for output, target in zip(outputs, targets, strict=True):
         fitted = fit_intervals(output[:held_out], target[:held_out], None, quantiles)
         ((_, low, high),) = bounds(output[held_out:].T, fitted, 90)
+        powers = np.exp(output)  # relative bounds of exponentials are exponentials of bounds
+        fitted = fit_intervals(powers[:held_out], np.exp(target)[:held_out], None, quantiles, True)
+        ((_, *relative),) = bounds(powers[held_out:].T, fitted, 90)
+        np.testing.assert_allclose(np.log(relative), (low, high), atol=1e-12)
         covered.append(np.mean((low <= target[held_out:]) & (target[held_out:] <= high)))
     assert np.mean(covered) == pytest.approx(0.9 + 0.5 / 30, abs=0.5 / 30 + 0.01)
 
@@ -53,9 +57,12 @@ def test_the_quantiles_of_an_interval(quantiles, percent, expected):
     assert ends(quantiles, percent) == expected
 
 
-def test_bounds_of_numbers_and_arrays():
+@pytest.mark.parametrize("relative", [False, True])
+def test_bounds_of_numbers_and_arrays(relative):
     outputs, targets = np.sort(RANDOM.normal(size=(50, 5))), 0.1 * RANDOM.normal(size=50)
-    fitted = fit_intervals(outputs, targets, None, QUANTILES)
+    if relative:
+        outputs, targets = np.exp(outputs), np.exp(targets)
+    fitted = fit_intervals(outputs, targets, None, QUANTILES, relative)
     for percent in (1, 50, 90):  # scores of 1 % are far below 0, so bounds would cross
         ((middle, low, high),) = bounds(outputs.T, fitted, percent)
         assert (low <= middle).all()

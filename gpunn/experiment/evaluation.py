@@ -150,7 +150,9 @@ def set_intervals(trainer: Trainer, validation: Subset) -> None:
         return
     targets, weights = targets_of(validation), weights_of(validation)
     targets = targets[:, :1] if quantiles else targets
-    model.intervals = fit_intervals(predicted(model, validation), targets, weights, quantiles)
+    relative = getattr(model.layers[-1], "log", False)
+    outputs = predicted(model, validation)
+    model.intervals = fit_intervals(outputs, targets, weights, quantiles, relative)
     if quantiles:
         model.remember(None, [str(each) for each in quantiles], model.output_activation)
 

@@ -827,7 +827,7 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
         quantiles = [] if self.quantiles is None else [float(each) for each in self.quantiles]
-        network.intervals = fit_intervals(outputs, *held, quantiles)
+        network.intervals = fit_intervals(outputs, *held, quantiles, self.target_transform == "log")
         if quantiles:
             network.remember(None, [str(each) for each in quantiles], network.output_activation)
 
@@ -844,8 +844,9 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
 
         Intervals are conformal: their width is computed from the errors on the validation rows.
         The validation rows have also selected the best epoch. If `times` were passed to `fit`, the
-        validation rows are the latest rows. Without `quantiles`, all intervals have the same width.
-        See `gpunn.intervals`.
+        validation rows are the latest rows. Without `quantiles`, all intervals have the same width
+        or, with `target_transform="log"`, the same ratio of upper to lower bound. See
+        `gpunn.intervals`.
 
         Parameters
         ----------

@@ -10,6 +10,7 @@ from exported_files import run_file
 TRAIN = ("train", "rows.csv", "--quiet", "--set", "training.epochs=2", "--target")
 KINDS = ("prediction", "lower", "upper")
 QUANTILES = ("--set", "model.parameters.quantiles=[0.05, 0.5, 0.95]")
+LOGARITHMS = ("--set", "model.parameters.target_transform=log")
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,7 @@ def rows():
     [
         (["y"], (), [*KINDS]),
         (["y"], QUANTILES, [*KINDS]),
+        (["y"], LOGARITHMS, [*KINDS]),
         (["y", "--target", "z"], (), [f"{kind}_{name}" for name in "yz" for kind in KINDS]),
     ],
 )
@@ -39,10 +41,12 @@ def test_bounds(gpunn, targets, options, columns):
         predicted, lower, upper = bounds.to_numpy().T[start : start + 3]
         assert (lower <= predicted).all()
         assert (predicted <= upper).all()
+        if options == LOGARITHMS:
+            np.testing.assert_allclose(upper / predicted, predicted / lower, rtol=1e-5)
     gpunn("export", "run", "--python", "a.py")
     assert run_file("a.py", "rows.csv", "--interval", 90, "--output", "b.csv")[0] == 0
     np.testing.assert_allclose(pd.read_csv("b.csv"), bounds, rtol=1e-5, atol=1e-5)
-    if options:
+    if options == QUANTILES:
         gpunn("predict", "run", "rows.csv", "--output", "c.csv")
         quantiles = pd.read_csv("c.csv")
         assert list(quantiles) == ["prediction_0.05", "prediction_0.5", "prediction_0.95"]

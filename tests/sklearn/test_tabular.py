@@ -230,17 +230,27 @@ def test_temperature_scaling(estimator, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "quantiles"), [(REGRESSORS[0], None), (REGRESSORS[1], (0.1, 0.5, 0.9))]
+    ("estimator", "quantiles", "transform"),
+    [
+        (REGRESSORS[0], None, None),
+        (REGRESSORS[0], None, "log"),
+        (REGRESSORS[1], (0.1, 0.5, 0.9), None),
+    ],
 )
-def test_intervals(estimator, quantiles, tmp_path):
-    regressor = clone(estimator).set_params(quantiles=quantiles, epochs=4)
+def test_intervals(estimator, quantiles, transform, tmp_path):
+    regressor = clone(estimator).set_params(
+        quantiles=quantiles, epochs=4, target_transform=transform
+    )
     rent = RENT + RANDOM.normal(0, 30, ROWS)
     fitted = regressor.fit(X[:60], rent[:60], X_val=X[60:], y_val=rent[60:])
     predicted, low, high = fitted.predict(X, interval=0.8)
     assert ((low <= predicted) & (predicted <= high)).all()
     assert np.mean(((low <= rent) & (rent <= high))[60:]) >= 0.8
     np.testing.assert_array_equal(predicted, fitted.predict(X))
-    assert fitted.metric_ == ("loss" if quantiles else "root_mean_squared_error")
+    assert fitted.metric_ == ("loss" if quantiles or transform else "root_mean_squared_error")
+    if transform:  # widths are ratios, so no bound is negative
+        np.testing.assert_allclose(high / predicted, predicted / low)
+        assert np.ptp(high / low) < 1e-9 < np.ptp(high - low)
     if quantiles:
         every = fitted.predict_quantiles(X)
         assert (np.diff(every, axis=1) >= 0).all()
