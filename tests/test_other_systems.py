@@ -3,7 +3,6 @@
 import os
 import sys
 
-import pytest
 from processes import run_python
 
 WITHOUT_POSIX = """
@@ -44,12 +43,10 @@ files.POSIX = False
 
 IMPORTS = """
 import importlib, pkgutil
-sys.modules["numba"] = sys.modules["llvmlite"] = None  # there are no compiled kernels
-import gpunn
 
 OPTIONAL = ("cupy", "llvmlite", "matplotlib", "mpi4py", "numba", "onnx", "sklearn")
 count = 0
-for module in pkgutil.walk_packages(gpunn.__path__, "gpunn."):
+for module in pkgutil.walk_packages(sys.modules["gpunn"].__path__, "gpunn."):
     try:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -61,6 +58,7 @@ print(count)
 """
 
 COMMANDS = """
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # there are no compiled kernels
 os.environ["GPUNN_KERNELS"] = "off"
 
 from pathlib import Path
@@ -93,23 +91,11 @@ gpunn("export", "loans", "--python", "predictor.py")
 """
 
 
-@pytest.fixture
-def said(tmp_path):
-    def ran(program):
-        variables = {"PYTHONPATH": os.pathsep.join(sys.path), "GPUNN_BACKEND": "numpy"}
-        program = WITHOUT_POSIX + program
-        done = run_python("-c", program, cwd=tmp_path, env=os.environ | variables)
-        return done.stdout.splitlines()[-1]
-
-    return ran
-
-
-def test_every_module_can_be_imported(said):
-    assert int(said(IMPORTS)) > 250
-
-
-def test_the_commands_do_their_work(said, tmp_path):
-    said(COMMANDS)
+def test_commands_do_their_work_and_every_module_can_be_imported(tmp_path):
+    variables = {"PYTHONPATH": os.pathsep.join(sys.path), "GPUNN_BACKEND": "numpy"}
+    program = WITHOUT_POSIX + COMMANDS + IMPORTS
+    done = run_python("-c", program, cwd=tmp_path, env=os.environ | variables)
+    assert int(done.stdout.splitlines()[-1]) > 250
     assert (tmp_path / "run/final.safetensors").exists()
     assert (tmp_path / "predictions.csv").read_text().count("\n") > 900
     assert (tmp_path / "predictor.py").exists()
