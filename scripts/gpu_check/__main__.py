@@ -1,7 +1,5 @@
 """Check gpunn on this machine's CUDA device; see docs/project/gpu_testing.md."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

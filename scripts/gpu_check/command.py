@@ -1,7 +1,5 @@
 """The command: select and run the steps, write the report, and print a summary."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Custom classes, as users write them: a layer by operations, and a loss on arrays."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ the script runs on tests/emulated_cuda. That rehearses the script, but proves no
 and the report states this.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ An adapter supplies the library's own functions, such as `linear` and `layer_nor
 `library`. Operators and methods that arrays of both libraries have are used directly.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ version. The function `train(mode, cell, ask)` trains as many epochs as `ask` re
 `Stretch` to `ask`, and ends if `ask` returns 0. An adapter that can't be used raises `SkipError`.
 """
 
-from __future__ import annotations
-
 import importlib
 import time
 import traceback
@@ -15,11 +13,26 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import device
-import training
 from process import Child, EndedError, Row, SkipError, first_line
 
 ANSWER = 90.0 * device.PATIENCE
 """Seconds after which a library without an answer is no longer timed."""
+
+
+class Cell(NamedTuple):
+    """A training to time: a network, and the precision of products.
+
+    The network is one of `networks.TIMED`, or widths of a ReLU network, such as 784-512-10.
+    """
+
+    network: str
+    batch: int
+    optimizer: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}, batch {self.batch}, {self.optimizer}, {self.precision}"
 
 
 class Stretch(NamedTuple):
@@ -119,6 +132,8 @@ def answer_for(connection: Any, library: Any, mode: str, cell: Any) -> None:
         if done is not None:
             row: Row = done._replace(predict=None)._asdict()
             if wants_accuracy:
+                import training  # with gpunn, which only its adapter needs before
+
                 data = training.mnist_or_synthetic()
                 row["accuracy"] = float((done.predict(data.X_test) == data.y_test).mean())
             connection.send(row)

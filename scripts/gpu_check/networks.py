@@ -1,7 +1,5 @@
 """Networks that the check trains, inspects and times, with random rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple

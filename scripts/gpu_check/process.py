@@ -5,8 +5,6 @@ status and one line with the result or the reason. If it raises an error, the st
 function prints tables and tracebacks for the reader.
 """
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """The operations of a training step, and the minimum cost of some: bytes and arithmetic."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from unittest.mock import patch

@@ -3,8 +3,6 @@
 Only the standard library is imported, because everything else may be missing.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """Short training runs that use most kernels, for steps that inspect kernels."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The training runs of all libraries: data, networks, initial weights and order of rows."""
 
-from __future__ import annotations
-
 import functools
 import math
 import os
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 
 import device
 import numpy as np
+from libraries import Cell
 from networks import TIMED, Network
 
 import gpunn
@@ -36,22 +35,6 @@ RULES = {"adam": Rule(Adam, 1e-3), "sgd": Rule(SGD, 0.02), "adamw": Rule(AdamW, 
 FEATURES, CLASSES = 784, 10
 ROWS = 160 if device.REHEARSAL else 60_000
 """The number of MNIST's training rows."""
-
-
-class Cell(NamedTuple):
-    """A training to time: a network, and the precision of products.
-
-    The network is one of `networks.TIMED`, or widths of a ReLU network, such as 784-512-10.
-    """
-
-    network: str
-    batch: int
-    optimizer: str
-    precision: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.network}, batch {self.batch}, {self.optimizer}, {self.precision}"
 
 
 class Data(NamedTuple):

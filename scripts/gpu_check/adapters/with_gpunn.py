@@ -1,16 +1,13 @@
 """gpunn as users train with it: Trainer.fit, with or without CUDA graphs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any
 
 import cupy
 import training
-from libraries import Ask, Stretch
+from libraries import Ask, Cell, Stretch
 from process import SkipError
-from training import Cell
 
 import gpunn
 from gpunn.backends import get_backend

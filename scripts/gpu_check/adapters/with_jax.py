@@ -7,8 +7,6 @@ For bfloat16, parameters and inputs are converted, so activations and gradients 
 bfloat16. The loss, the parameters and the optimizer's state stay float32.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from types import SimpleNamespace
@@ -17,9 +15,8 @@ from typing import Any
 import elsewhere
 import numpy as np
 import training
-from libraries import Ask, stretches
+from libraries import Ask, Cell, stretches
 from process import SkipError
-from training import Cell
 
 os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other libraries also use the device
 try:

@@ -7,8 +7,6 @@ contains a whole step: gathering rows, forward pass, backward pass and update. T
 is eager, with PyTorch's default precision, float32, and default kind of optimizer.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import shutil
@@ -17,9 +15,9 @@ from typing import Any
 
 import elsewhere
 import training
-from libraries import Ask, stretches
+from libraries import Ask, Cell, stretches
 from process import SkipError
-from training import Cell, Rule
+from training import Rule
 
 from gpunn.optimizers import SGD, AdamW
 

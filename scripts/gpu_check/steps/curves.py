@@ -1,7 +1,5 @@
 """Compare the same training on NumPy and on CuPy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

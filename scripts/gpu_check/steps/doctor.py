@@ -1,7 +1,5 @@
 """Run `gpunn doctor`, and find out whether there is a device to check."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import device

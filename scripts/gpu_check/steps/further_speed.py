@@ -1,7 +1,5 @@
 """Time the trainings that `speed` leaves out."""
 
-from __future__ import annotations
-
 from process import Outcome, Step
 from steps import speed
 

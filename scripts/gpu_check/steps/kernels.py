@@ -6,8 +6,6 @@ kernel profiler, and `cupyx.profiler.benchmark` times launches by the host, whic
 most kernels here. Only operations of dense networks have a known minimum time.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +16,9 @@ import device
 import numpy as np
 import step_cost
 import training
+from libraries import Cell
 from networks import INSPECTED, Make
 from process import PASSED, Outcome, Row, Step
-from training import Cell
 
 import gpunn
 from gpunn.backends import Backend, get_backend

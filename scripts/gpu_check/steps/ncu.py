@@ -4,8 +4,6 @@ Nsight Compute runs the kernels of a CUDA graph one by one. So times include no 
 and no overlap of branches.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import shutil

@@ -4,8 +4,6 @@ The tool checks only gpunn's kernels. To prove that it checks them, it must firs
 is planted in a kernel.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

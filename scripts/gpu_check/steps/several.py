@@ -1,7 +1,5 @@
 """Compare training on one device and on several, which exchange gradients by NCCL."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

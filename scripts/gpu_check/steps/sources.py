@@ -6,8 +6,6 @@ refused products use other kernels, and the real cuBLASLt may refuse other shape
 one.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor

@@ -12,8 +12,6 @@ kernels and allocates memory; the second, which determines the length of a stret
 stretch.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable
@@ -22,10 +20,9 @@ from itertools import product
 import device
 import process
 import training
-from libraries import Library, LibraryError
+from libraries import Cell, Library, LibraryError
 from networks import TIMED
 from process import FAILED, PASSED, STOPPED, Outcome, Row, SkipError, Step, printed_by
-from training import Cell
 
 NETWORKS = ("784-512-512-10", "784-128-10", "784-2048-2048-10", "64-32-10")
 NORMS, ENSEMBLE = "100-256x3-1, layer norm, GELU", "TabM-mini, 8 members, 3 x 192"

@@ -1,7 +1,5 @@
 """Run the tests for a CUDA device with pytest."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import importlib.util
@@ -24,7 +22,11 @@ NO_TESTS = 5
 
 SELECTED = ["tests"]
 if device.REHEARSAL:  # few, because ci/test.sh runs all of them on the emulated device
-    SELECTED = ["tests/test_workspace.py", "tests/test_optimizers.py", "tests/sklearn"]
+    SELECTED = [
+        "tests/test_workspace.py",
+        "tests/test_optimizers.py",
+        "tests/sklearn/test_devices.py",
+    ]
     SELECTED += ["-k", "test_workspace"]
 SEVERAL = ("tests/gpu/test_command.py", "tests/robustness/test_kill_and_resume.py")
 """Tests whose processes use the device while pytest uses it."""

@@ -1,7 +1,5 @@
 """Train several networks at the same time, and compare bits and time with separate trainings."""
 
-from __future__ import annotations
-
 import time
 
 import device

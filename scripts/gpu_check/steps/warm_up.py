@@ -3,8 +3,6 @@
 CuPy stores compiled kernels in a folder, from which the processes of later steps load them.
 """
 
-from __future__ import annotations
-
 import re
 
 import tour

@@ -16,7 +16,7 @@ def check_folder():
     return CHECK
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def emulator():
     """The test needs the emulated device, in separate processes."""
     from emulated_cuda import cupy_private
@@ -51,10 +51,10 @@ def run_step(load):
     return ran
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_emulated(emulator):
-    def ran(*command, **options):
-        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated"}
+    def ran(*command, **variables):
+        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated", **variables}
         return processes.run_python(*command, cwd=CHECK, env=environment, status=None)
 
     return ran

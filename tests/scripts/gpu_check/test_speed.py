@@ -8,9 +8,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-# ----------------------------------------------------------------------- other libraries
-
-
 NETWORKS = {
     "64-48-32-10": [(rule, to) for rule in ("adam", "sgd") for to in ("float32", "bfloat16")],
     "100-256x3-1, layer norm, GELU": [("adam", "float32")],

@@ -72,11 +72,28 @@ KERNELS = (
 )
 
 
+STEPS = "training on both backends", "networks at the same time", "kernels of a step"
+
+
+def trainings_and_kernels(trainings, together, steps):
+    assert [row["data"] for row in trainings] == ["digits", *NETWORKS]
+    assert [row["threads"] for row in together] == 2 * [0, 1, 3]
+    names = [each["operation"] for each in steps[0]["operations"]]
+    # The gradients of a layer with ReLU are separate operations.
+    layers = [*2 * ["dense"], "loss", "dense_gradient", "activation_gradient", "matmul"]
+    assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
+    for each in steps[0]["operations"]:
+        assert each["microseconds"] > each["least microseconds"] > 0
+    others = [each for row in steps[1:7] for each in row["operations"]]
+    assert {each["operation"] for each in others} >= OPERATIONS
+    assert all(each["microseconds"] > 0 for each in others)
+
+
 @pytest.mark.parametrize(
     "only",
     [
-        # Other tests run the programs of these steps, or what they share with others.
-        pytest.param("^(?!kernel sources|several|further|kernels in|compute)", id="in part"),
+        # Other tests run the other steps, their programs, or what they share with others.
+        pytest.param("^(doctor|warm-up|speed|tests)", id="in part"),
         pytest.param("", id="whole", marks=pytest.mark.full),
     ],
 )
@@ -101,7 +118,6 @@ def test_rehearsal(emulator, run, tmp_path, only):
     assert done.returncode == 0
     rows = {step["name"]: step["rows"] for step in report["steps"]}
     assert len(rows["warm-up"]) > 20
-    assert [row["data"] for row in rows["training on both backends"]] == ["digits", *NETWORKS]
     assert sum(row["outcome"] == "passed" for row in rows["tests on this device"]) >= 3
     reasons = {row["detail"] for row in rows["tests on this device"] if row["outcome"] == "skipped"}
     assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= reasons
@@ -110,18 +126,10 @@ def test_rehearsal(emulator, run, tmp_path, only):
         assert row["steps of a stretch"] == 10
     losses = [row["first loss"] for row in rows["speed"]]
     assert losses == pytest.approx(2 * [losses[0]] + 2 * [losses[2]])  # in graphs, and one by one
-    assert [row["threads"] for row in rows["networks at the same time"]] == 2 * [0, 1, 3]
-    assert only or len(rows["further speed"]) == 2
+    if not only:
+        assert len(rows["further speed"]) == 2
+        trainings_and_kernels(*(rows[name] for name in STEPS))
     assert "not timed: JAX, scan: a rehearsal: it can't use the emulated device" in done.stdout
-    names = [each["operation"] for each in rows["kernels of a step"][0]["operations"]]
-    # The gradients of a layer with ReLU are separate operations.
-    layers = [*2 * ["dense"], "loss", "dense_gradient", "activation_gradient", "matmul"]
-    assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
-    for each in rows["kernels of a step"][0]["operations"]:
-        assert each["microseconds"] > each["least microseconds"] > 0
-    others = [each for row in rows["kernels of a step"][1:7] for each in row["operations"]]
-    assert {each["operation"] for each in others} >= OPERATIONS
-    assert all(each["microseconds"] > 0 for each in others)
     compiled = " ".join(row["kernels"] for row in rows["warm-up"])
     assert [name for name in KERNELS if f"gpunn_{name}" not in compiled] == []
     assert report["emulated"]
@@ -133,11 +141,12 @@ def test_rehearsal(emulator, run, tmp_path, only):
 
 
 PLANTED = """
-import contextlib, ctypes, io, types
+import contextlib, ctypes, io, json, types
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 import device
 device.prepare()
+from steps import sources
 import cupy, importlib
 from gpunn import activations as a
 from gpunn.backends.cupy.kernels import activations as c
@@ -149,6 +158,7 @@ def show(module):
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
         status, detail = outcome_of(module, Step(False, (), float("inf"), rows.append))
     print(status, detail, [*rows, printed.getvalue()])
+    return rows
 
 def fail(*_):
     raise RuntimeError("planted")
@@ -164,10 +174,10 @@ class Amended:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def planted(run_emulated):
     def ran(code):
-        done = run_emulated("-c", PLANTED + code)
+        done = run_emulated("-c", PLANTED + code, CUPY_ACCELERATORS="cub")
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
@@ -237,36 +247,7 @@ BROKEN = [
 ]
 
 
-def test_what_is_here_and_broken_is_found(planted):
-    """Each step runs with a planted fault; the doctor describes the device if there is one."""
-    lines = planted(
-        "import tour\nfrom adapters import with_gpunn\n"
-        + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
-        + f"with {NO_CUBLASLT}:\n    try: with_gpunn.start('measured')\n"
-        "    except SkipError as reason: print(reason)\n"
-        "import step_alone; step_alone.BATCH = 16; print(step_alone.once('custom layer and loss'))"
-    )
-    assert int(lines.pop()) >= 10
-    assert "cuBLASLt can't be opened: planted" in lines.pop()
-    for (step, _, status, said), line in zip(BROKEN, lines, strict=True):
-        assert line.startswith(f"{status} ")
-        assert said in line
-        assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
-
-
-@pytest.mark.full
-def test_products_that_are_refused_say_nothing_about_a_source(planted):
-    """They take other kernels."""
-    refused = "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"
-    (line,) = planted(f"with {refused}:\n    show('sources')")
-    assert line.startswith("passed ")
-    assert "sources, equal to the sources on the emulated device" in line
-
-
-@needs_mpi
-def test_several_devices_are_compared_with_one(planted):
-    same, differ, absent, alone = planted(
-        """
+SEVERAL = """
 import cupy.cuda.nccl
 from steps import several
 seen, train = {}, several.trained
@@ -283,7 +264,66 @@ with patch("steps.several.importlib.util.find_spec", lambda name: None):
 with patch.object(cupy.cuda.runtime, "getDeviceCount", lambda: 1):
     show("several")
 """
-    )
+
+
+@pytest.fixture(scope="module")
+def lines(planted):
+    """What a process says: the lines of each test below, by names."""
+    parts = {
+        "accelerators": (
+            "from cupy import _core\n"
+            "print(_core.get_routine_accelerators(), _core.get_reduction_accelerators())"
+        ),
+        "broken": "import tour\nfrom adapters import with_gpunn\n"
+        + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
+        + f"with {NO_CUBLASLT}:\n    try: with_gpunn.start('measured')\n"
+        "    except SkipError as reason: print(reason)",
+        "a step": "import step_alone; step_alone.BATCH = 16; "
+        "print(step_alone.once('custom layer and loss'))",
+        "several": SEVERAL,
+        "rows": "print(json.dumps([show(step) for step in ('curves', 'together', 'kernels')]))",
+        "racecheck": "import sys; sys.argv[1:] = ['racecheck']; import tour_alone",
+    }
+    said = planted("".join(f"\nprint({f'== {name}'!r})\n{code}\n" for name, code in parts.items()))
+    marks = [said.index(f"== {name}") for name in parts]
+    ends = [*marks[1:], len(said)]
+    return {
+        name: said[start + 1 : end] for name, start, end in zip(parts, marks, ends, strict=True)
+    }
+
+
+def test_what_is_here_and_broken_is_found(lines):
+    """Each step runs with a planted fault; the doctor describes the device if there is one."""
+    *found, refused = lines["broken"]
+    assert "cuBLASLt can't be opened: planted" in refused
+    for (step, _, status, said), line in zip(BROKEN, found, strict=True):
+        assert line.startswith(f"{status} ")
+        assert said in line
+        assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
+
+
+def test_a_step_runs_alone(lines):
+    assert int(*lines["a step"]) >= 10
+
+
+def test_trainings_and_kernels(lines):
+    *steps, rows = lines["rows"]
+    assert [line.split()[0] for line in steps] == 3 * ["passed"]
+    trainings_and_kernels(*json.loads(rows))
+
+
+@pytest.mark.full
+def test_products_that_are_refused_say_nothing_about_a_source(planted):
+    """They take other kernels."""
+    refused = "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"
+    (line,) = planted(f"with {refused}:\n    show('sources')")
+    assert line.startswith("passed ")
+    assert "sources, equal to the sources on the emulated device" in line
+
+
+@needs_mpi
+def test_several_devices_are_compared_with_one(lines):
+    same, differ, absent, alone = lines["several"]
     assert same.startswith("passed losses within ")
     assert "'devices': 1, 'exchange': 'none'" in same
     assert "'devices': 2, 'exchange': 'nccl'" in same
@@ -292,24 +332,16 @@ with patch.object(cupy.cuda.runtime, "getDeviceCount", lambda: 1):
     assert alone.startswith("skipped needs several CUDA devices")
 
 
-def test_sources_are_generated_without_cub(run_emulated):
-    code = """
-import os, sys
-os.environ["CUPY_ACCELERATORS"] = "cub"
-sys.path[:0] = ["../..", "../../tests"]
-from steps import sources
-from cupy import _core
-print(_core.get_routine_accelerators(), _core.get_reduction_accelerators())
-"""
-    assert run_emulated("-c", code).stdout == "[] []\n"
+def test_sources_are_generated_without_cub(lines):
+    assert lines["accelerators"] == ["[] []"]
 
 
-def test_the_planted_kernels_build(run_emulated):
+def test_the_planted_kernels_build(run_emulated, lines):
     """The emulated device finds the access out of bounds, but does not look for races."""
     done = run_emulated("tour_alone.py", "memcheck")
     assert done.returncode != 0
     assert "wrote past the end of 256 bytes" in done.stderr
-    assert run_emulated("tour_alone.py", "racecheck").returncode == 0
+    assert lines["racecheck"] == []
 
 
 SUITE = """\
