@@ -16,8 +16,6 @@ An exchange of P numbers of 4 bytes is two collectives, in which each rank sends
     exchange = 2 (ranks - 1) latency + 2 (ranks - 1) / ranks * 4 P / bandwidth
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

@@ -7,8 +7,6 @@ keeps the run in a folder and can resume the run.
     python scripts/train.py --mnist path/to/folder --units 512 --epochs 20 --batch-size 128
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

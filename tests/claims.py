@@ -4,8 +4,6 @@ The folder `GPUNN_TEST_CLAIMS` has an empty file for each file of tests that a p
 process that finds some there starts at the other end, so that both end at about the same time.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What tests of several folders share: the backends to run on."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import os

@@ -8,8 +8,6 @@ The variable GPUNN_TEST_DEVICE says which CUDA device the process has:
 * "cuda": a real one. The same tests run, less those of what only the emulator counts.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Callable

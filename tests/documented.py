@@ -1,7 +1,5 @@
 """Tables in documents that tests compare with the code, each between two comments."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Exported Python files, run in this process as programs."""
 
-from __future__ import annotations
-
 import io
 import runpy
 import sys

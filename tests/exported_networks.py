@@ -1,7 +1,5 @@
 """Networks that exports are tested on: every built-in layer and activation, with odd numbers."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

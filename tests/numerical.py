@@ -1,7 +1,5 @@
 """Derivatives by finite differences."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a run left behind, for tests of the command."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -43,9 +43,6 @@ def everything(backend="numpy", dtype="float64"):
     )
 
 
-# ------------------------------------------------------------------------------------- construction
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -140,9 +137,6 @@ def test_configuration_makes_the_same_network():
     assert_arrays(again.parameters.to_host(), model.parameters.to_host())
 
 
-# ------------------------------------------------------------------------------------- given values
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -161,9 +155,6 @@ def test_values_that_do_not_fit(change, message):
     values = {name: value for name, value in values.items() if value is not None}
     with pytest.raises(ArgumentError, match=message):
         network(values=values)
-
-
-# ------------------------------------------------------------------------------------------- passes
 
 
 def test_backward_is_the_derivative_of_forward():
@@ -206,9 +197,6 @@ def test_backward_stops_below_the_first_trained_layer():
     outputs = model.forward(np.ones((5, 3), np.float32), workspace)
     model.backward(outputs, np.ones((5, 2), np.float32), workspace)
     assert asked == [True, False]
-
-
-# --------------------------------------------------------------------------------------- prediction
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 9, 4096])
@@ -318,9 +306,6 @@ def test_big_endian_pixels():
     np.testing.assert_array_equal(model.predict(X.astype(">u2")), model.predict(X.astype("u2")))
 
 
-# ------------------------------------------------------------------------- learning from the inputs
-
-
 def test_adapt_standardizes():
     model = everything()
     assert not model.adapted
@@ -341,8 +326,6 @@ def test_adapt_that_fails_changes_nothing():
     assert not model.adapted
     assert_arrays(model.parameters.to_host(), before)
 
-
-# ------------------------------------------------------------------------------------------ copying
 
 COPIES = {
     "copy": copy.copy,
@@ -404,9 +387,6 @@ def test_to_another_backend_and_back(device):
     back = other.to("numpy")
     assert_arrays(back.parameters.to_host(), model.parameters.to_host())
     assert copy.deepcopy(other).backend is backend
-
-
-# ------------------------------------------------------------------------------------------ memory
 
 
 @pytest.mark.parametrize("units", [10**15, 10**19])

@@ -1,7 +1,5 @@
 """What plain data is made into, and what is said of data that does not fit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from functools import partial

@@ -7,8 +7,6 @@ selects it. A test tells what it covered with the fixture `proved`; after all te
 counts are printed.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """All subcommands of scripts/benchmark.py."""
 
-from __future__ import annotations
-
 import click
 
 from benchmarks import (

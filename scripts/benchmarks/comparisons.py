@@ -1,7 +1,5 @@
 """The subcommands that compare libraries on MNIST."""
 
-from __future__ import annotations
-
 import click
 
 from benchmarks.figures import Figure, figures

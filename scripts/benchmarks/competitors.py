@@ -1,7 +1,5 @@
 """The competing libraries and their requirements, without importing any of them."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import shutil

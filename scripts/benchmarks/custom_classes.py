@@ -4,8 +4,6 @@ Each custom class is written as a user would write it. Times are processor times
 each is the minimum of several turns, in which the two networks alternate.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -5,8 +5,6 @@ seed. The data sets are scikit-learn's bundled ones, and MNIST with the network 
 scikit-learn's own benchmark ("MLP-adam").
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -1,7 +1,5 @@
 """From turns to figures, ratios and tables."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Each thread repeats fused multiply-adds on vectors that stay in registers, witho
 So no matrix product and no training step can be faster.
 """
 
-from __future__ import annotations
-
 import ctypes
 import time
 from collections.abc import Callable

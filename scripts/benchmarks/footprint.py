@@ -1,7 +1,5 @@
 """The subcommand that measures start, disk and memory."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

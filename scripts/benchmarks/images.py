@@ -3,8 +3,6 @@
 Each library has a process. The processes take turns, and the fastest turn of each counts.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import statistics

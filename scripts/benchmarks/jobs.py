@@ -1,7 +1,5 @@
 """The jobs of a competitor's process."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

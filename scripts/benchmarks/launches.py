@@ -4,8 +4,6 @@ JAX's compiler knows a GPU by its data sheet alone, so it compiles the step for 
 operations do not depend on the device.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Describe the machine; measure a process's peak memory and the size of packages."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import importlib.util
 import json

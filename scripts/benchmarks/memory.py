@@ -1,7 +1,5 @@
 """Peak memory of training, compared with the memory that data and parameters need."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

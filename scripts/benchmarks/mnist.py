@@ -1,7 +1,5 @@
 """Find MNIST and prepare it for the competitors. Only the command imports this, not its workers."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The options of the comparing subcommands, and the code they share."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,6 @@ the folder's methods and the copies. The second is the difference in wall-clock 
 exact under load.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import tempfile

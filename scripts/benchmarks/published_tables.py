@@ -1,7 +1,5 @@
 """Published tables with mixed columns, unchanged: with text, missing values and oddities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

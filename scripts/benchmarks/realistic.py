@@ -1,7 +1,5 @@
 """Typical networks."""
 
-from __future__ import annotations
-
 from benchmarks.work import Task
 
 # fmt: off

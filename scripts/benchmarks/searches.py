@@ -5,8 +5,6 @@
 starts for `n_jobs=2`.
 """
 
-from __future__ import annotations
-
 import json
 import time
 import warnings

@@ -1,7 +1,5 @@
 """The subcommands that time training steps, on synthetic data."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Callable, Sequence

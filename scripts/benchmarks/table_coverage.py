@@ -1,7 +1,5 @@
 """Measure how many prediction intervals and sets contain the truth, on published tables."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Time epochs of tabular models, and of the PyTorch programs that their authors published."""
 
-from __future__ import annotations
-
 import statistics
 import time
 import warnings

@@ -5,8 +5,6 @@ validation rows, and returns a function from a frame to predictions: numbers, or
 the classes. Models without support for dates get their parts as numbers.
 """
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable

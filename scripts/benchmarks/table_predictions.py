@@ -1,7 +1,5 @@
 """Measure the processor time of predictions for raw rows of published tables."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scores and ranks of the fits on published tables."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Every model gets the raw frame, without tuning. 64 % of the rows are for trainin
 validation, 20 % for testing. Each fit has its own process, one after the other.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

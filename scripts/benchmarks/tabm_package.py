@@ -3,8 +3,6 @@
 Columns and training follow its example, with gpunn's settings on a CPU.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """PyTorch's data-parallel training on a CPU (gloo), for the comparison of scripts/scaling.py."""
 
-from __future__ import annotations
-
 import socket
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Measure gpunn's wheel in an empty environment."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import subprocess

@@ -4,8 +4,6 @@ The process answers jobs, which are methods of `jobs.Jobs`. Questions and answer
 standard input and output.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import sys

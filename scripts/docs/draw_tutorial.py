@@ -7,8 +7,6 @@ dark like the reader's system, so that it can be read on any page. Each file's t
 image.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 import tomllib

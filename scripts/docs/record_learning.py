@@ -21,8 +21,6 @@ Activations follow from the sums, and the weights of later steps from the gradie
 recording of filters has other arrays; see `filters`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import sys

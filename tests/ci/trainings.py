@@ -3,8 +3,6 @@
 A separate program: it imports only the gpunn that its process finds, without numba.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

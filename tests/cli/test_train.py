@@ -170,9 +170,6 @@ def test_a_warning_is_one_line(gpunn, digits):
     assert line.startswith(said)
 
 
-# ------------------------------------------------------------------------- what can't be trained
-
-
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
@@ -272,9 +269,6 @@ def test_usage(gpunn, digits, tmp_path, arguments, problem):
     assert not (tmp_path / "runs").exists()
 
 
-# ------------------------------------------------------------------------------ folders in use
-
-
 def test_a_folder_in_use_is_refused(gpunn, digits, tmp_path):
     (tmp_path / "run").mkdir()
     gpunn("train", digits, "--output", "run")
@@ -314,8 +308,6 @@ def test_overwrite_with_a_wrong_configuration_keeps_the_run(gpunn, run, digits, 
     gpunn("train", digits, "--output", "run", "--overwrite", wrong, status=2)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
 
-
-# ------------------------------------------------------------------------------------- resuming
 
 PLATEAU = "training.optimizer.learning_rate={name='reduce_on_plateau', rate=0.01, patience=1}"
 STOPPING = "training.callbacks=[{name='early_stopping', monitor='val_loss', patience=2}]"
@@ -621,8 +613,6 @@ def test_callbacks_can_write_into_the_folder_alone(gpunn, digits, tmp_path, path
     assert "is outside the run folder run" in result.stderr
 
 
-# ------------------------------------------------------------------------ ends before the end
-
 DIVERGING = [
     "--set=training.optimizer={name='sgd', learning_rate=1e30}",
     "--set=model.layers=[{name='dense', units=8}, {name='dense', units=10}]",
@@ -699,8 +689,6 @@ def test_a_signal_keeps_what_was_trained(gpunn, digits, monkeypatch, number, sta
     assert "resuming after epoch 2" in gpunn("train", "run", "--resume").stdout
     assert len(history(run)) == 4
 
-
-# --------------------------------------------------------------------------- your own classes
 
 OWN = """\
 from dataclasses import dataclass
@@ -792,9 +780,6 @@ def test_your_own_classes_that_do_not_fit(gpunn, digits, own_module, layer, prob
     setting = f"model.layers.2={layer}"
     result = gpunn("train", digits, "--set", setting, "--allow-imports", status=2)
     assert problem in result.stderr
-
-
-# ------------------------------------------------------------------------------------ processes
 
 
 def test_as_a_process(digits, tmp_path):

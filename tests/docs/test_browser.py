@@ -1,7 +1,5 @@
 """The checks of pages find planted faults."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

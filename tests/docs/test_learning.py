@@ -1,7 +1,5 @@
 """The page on which a network learns: its recording is correct, and it shows the recording."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """The tutorial's images match the script's output, and are accessible."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import xml.etree.ElementTree as ET

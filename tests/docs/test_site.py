@@ -1,7 +1,5 @@
 """The site of the documentation: built without a warning, complete, readable on every device."""
 
-from __future__ import annotations
-
 import json
 import re
 import runpy

@@ -56,8 +56,6 @@ def fed(session, table) -> dict[str, np.ndarray]:
     return inputs
 
 
-# ---------------------------------------------------------------------------------- whole tables
-
 NAMES = ["Oslo", "Rome", "Bérn", "7", "New York", None]
 START = datetime(1999, 11, 3, 5, 7)
 ROWS = 60
@@ -120,9 +118,6 @@ def test_numbers_that_are_equal_in_float32():
     (output,) = session.run(["output"], fed(session, {"x": numbers}))
     assert len(np.unique(output)) == 30
     np.testing.assert_allclose(output, schema.encode({"x": numbers}), 1e-6, 1e-6)
-
-
-# ------------------------------------------------------------------------------- kinds of columns
 
 
 def test_every_day_of_four_centuries_and_dates_far_away():
@@ -206,9 +201,6 @@ def test_numbers_too_large_for_float32_are_refused(scaling):
     assert output[1] == schema.encode({"x": [2.0]})
 
 
-# ------------------------------------------------------------------------------------- the labels
-
-
 def classifier(outputs: int, activation: str, classes: list[str] | None) -> gpunn.Sequential:
     schema = Schema.fit({"a": [1.0, 2.0, 3.0], "b": [4.0, 1.0, 7.0]})
     model = gpunn.Sequential([Dense(outputs)], schema.width, "numpy", seed=1)
@@ -286,9 +278,6 @@ def test_labels_at_the_threshold_are_those_of_gpunn(outputs, activation, dtype):
         np.testing.assert_array_equal(label, decide(output, activation, threshold))
 
 
-# ------------------------------------------------------------------------------- encoded, errors
-
-
 class OwnScaling(RobustScaling):
     name = "robust"
 
@@ -331,9 +320,6 @@ def test_columns_with_odd_names():
     assert [each.name for each in session.get_inputs()] == list(rows)
     (output,) = session.run(["output"], fed(session, rows))
     np.testing.assert_allclose(output, schema.encode(rows, "float64"), 1e-12, 1e-12)
-
-
-# ------------------------------------------------------------------------------------ real tables
 
 
 def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -1,7 +1,5 @@
 """Runs to report on, trained once for all tests, and reports, of which each is drawn once."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -32,9 +32,6 @@ def other_page(all_pages) -> Page:
     return Page(all_pages[1])
 
 
-# ---------------------------------------------------------------------------- every page
-
-
 def test_it_needs_nothing_else(all_pages):
     for text in all_pages:
         assert not re.search(r"<(script|link|iframe|object|embed|base)\b", text)
@@ -110,9 +107,6 @@ def test_images_have_text_alternatives(all_pages):
             assert img.attributes["alt"] or id(img) in described
         for box in root.all("div", role="img"):
             assert box.attributes["aria-label"]
-
-
-# ------------------------------------------------------------------------------ one run
 
 
 def test_what_was_run_and_where(digits_page, digits_run):
@@ -222,9 +216,6 @@ def test_names_are_only_names(other_page):
     assert "Most confidently wrong" in other_page.cards()
 
 
-# --------------------------------------------------------------------------- several runs
-
-
 @pytest.mark.usefixtures("no_drawings")
 def test_several_runs(digits_run, wider_run):
     document = page(digits_run, wider_run)
@@ -258,9 +249,6 @@ def test_the_same_run_twice(digits_run, tmp_path):
     assert "Nothing: the configurations are the same." in document.root.text
     names = [row[0] for row in numbers(document.cards()["Runs"])]
     assert names == [f"{digits_run}, best", str(tmp_path / "digits")]  # the first of equal ones
-
-
-# ------------------------------------------------------------------------- what is missing
 
 
 @pytest.fixture
@@ -320,9 +308,6 @@ def test_figures_that_are_not_finite(copy, draw_only):
     assert numbers(charts["run-1-loss"])[1][2] == "–"
     assert {cell for row in numbers(charts["run-1-gradients-norms"]) for cell in row[1:]} == {"–"}
     assert "no finite values" in charts["run-1-gradients-norms"].text
-
-
-# ---------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,6 @@ def test_several_targets_may_be_sparse(kind, inputs, targets):
     same(first, kind(**FAST).fit(inputs, targets))
 
 
-# ------------------------------------------------------------------------------------- network
-
-
 @pytest.mark.parametrize(
     ("options", "minimum"),
     [
@@ -116,9 +113,6 @@ def test_dtype(dtype, solver):
     assert {array.dtype.name for array in arrays} == {dtype}
     assert classifier.predict_proba(X).dtype == dtype
     assert classifier.score(X, y) > 0.9
-
-
-# -------------------------------------------------------------------------------------- losses
 
 
 @pytest.mark.parametrize(
@@ -174,9 +168,6 @@ def test_label_smoothing(classes):
     smooth = MLPClassifier(label_smoothing=0.3, **FAST).fit(X[rows], y[rows])
     assert smooth.score(X[rows], y[rows]) > 0.9
     assert smooth.predict_proba(X[rows]).max(axis=1).mean() < certain.mean() - 0.05
-
-
-# ------------------------------------------------------------------------------------- weights
 
 
 @pytest.mark.parametrize("weights", ["balanced", {"setosa": 5.0, "virginica": 0.25}], ids=str)
@@ -292,9 +283,6 @@ def test_data_that_cannot_be_fitted(kind, parameters, given, message):
         kind(**parameters, **FAST).fit(**{"X": X, "y": y, **given})
 
 
-# ------------------------------------------------------------------------- optimizers, schedules
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("incremental", [False, True])
 def test_an_optimizer_that_cannot_change_weights_any_more_is_warned_of(incremental):
@@ -344,9 +332,6 @@ def test_partial_fit_follows_a_schedule_over_max_iter():
 def test_clipping():
     clipped = MLPClassifier(max_norm=1e-9, solver="sgd", alpha=10.0, **FAST).fit(X, y)
     assert np.ptp(clipped.loss_curve_) < 1e-6
-
-
-# ---------------------------------------------------------------------- validation and history
 
 
 def test_given_validation_rows():
@@ -432,9 +417,6 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
     MLPClassifier(progress=True, **{**FAST, "max_iter": 2}).fit(X, y)
     assert "Epoch 2/2" in shown.getvalue()
     assert not capsys.readouterr().out
-
-
-# ----------------------------------------------------------------------------------- arguments
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,6 @@ def column_of(cells, **options):
     return Schema.fit(frame, **options).columns[0]
 
 
-# -------------------------------------------------------------------------------------- encoding
-
-
 def test_matrix():
     schema = Schema.fit(PEOPLE, scaling="none")
     assert schema.numbers == [
@@ -142,9 +139,6 @@ def test_no_rows():
     assert Schema.fit(PEOPLE).encode({name: [] for name in PEOPLE}).shape == (0, 16)
 
 
-# ---------------------------------------------------------------------------------- unseen values
-
-
 def test_unknown_categories_are_counted():
     schema = Schema.fit(PEOPLE)
     new = {**PEOPLE, "city": ["Bern", "Rome", "Bern", "Graz"], "member": ["maybe", None, 1, 0]}
@@ -227,9 +221,6 @@ def test_too_large_for_the_type():
     assert schema.encode({"x": [1, 1e300]}, "float64")[1, 0] == 1e300
 
 
-# ------------------------------------------------------------------------------------------- kinds
-
-
 @pytest.mark.parametrize(
     ("cells", "kind"),
     [
@@ -301,9 +292,6 @@ def test_missing_values():
     for cells in ([1, 2, -999], [1, 2, -999.0], ["1", "2", "-999.0"]):
         schema = Schema.fit({"x": cells}, missing_values=["-999"], scaling="none")
         assert schema.encode({"x": [-999, 7]}).tolist() == [[1.5, 1], [7, 0]]
-
-
-# ------------------------------------------------------------------------------ what looks wrong
 
 
 NAMES = [f"user{number}" for number in range(30)]
@@ -594,9 +582,6 @@ def test_invalid_training_rows(frame, options, error, problem):
 def test_names_of_features_are_unique():
     schema = Schema.fit({"a": [1, None, 3], "a (missing)": [1, 2, 3]})
     assert schema.names == ["a", "a (missing)", "a (missing)'"]
-
-
-# ------------------------------------------------------------------------------------------ saving
 
 
 @pytest.mark.parametrize("scaling", ["robust", "quantile", "standard", "none"])

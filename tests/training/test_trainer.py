@@ -75,9 +75,6 @@ def assert_close(a, b, tolerance=1e-12):
     assert_arrays(found, expected, rtol=tolerance, atol=tolerance)
 
 
-# ------------------------------------------------------------------------------------- construction
-
-
 @dataclasses.dataclass(frozen=True)
 class CalledSeconds(Metric):
     name = "seconds"
@@ -110,9 +107,6 @@ def test_outputs_must_be_a_vector():
     model = network(layers.Rescaling(), input_shape=(2, 3))
     with pytest.raises(ArgumentError, match=r"got the output shape \(2, 3\). Add"):
         gpunn.Trainer(model, "mean_squared_error")
-
-
-# ---------------------------------------------------------------------------------------- arguments
 
 
 @pytest.mark.parametrize(
@@ -217,9 +211,6 @@ def test_no_epochs_change_nothing():
     assert_same(this, before)
 
 
-# ------------------------------------------------------------------------------------------ history
-
-
 def test_history():
     this = trainer()
     rows, labels, weights = held_out = *data(20, 1), np.linspace(0, 1, 20)
@@ -272,9 +263,6 @@ def test_a_further_call_goes_on():
     history = fit(parts, epochs=3)
     assert history["epoch"] == [1, 2, 3, 4, 5]
     assert_same(whole, parts)
-
-
-# -------------------------------------------------------------------------------------- determinism
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
@@ -356,9 +344,6 @@ def test_streaming_takes_little_memory(tmp_path, monkeypatch):
         this.evaluate(inputs, targets, batch_size=64)
         this.model.predict(inputs, batch_size=64)
     assert inputs.nbytes == 1 << 22
-
-
-# ------------------------------------------------------------------------------------- equivalences
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 49, 50, 51, 1000])
@@ -558,9 +543,6 @@ def test_a_batch_without_weight_moves_nothing():
     assert_close(this, other)
 
 
-# --------------------------------------------------------------------------------------- validation
-
-
 def test_validation_split_is_that_of_the_rows_set_aside():
     kept, held = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
     weights = np.random.default_rng(0).random(ROWS)
@@ -706,9 +688,6 @@ def test_evaluation_rejects(options, error, message):
         trainer().evaluate(**{"X": X, "y": Y, **options})
 
 
-# ------------------------------------------------------------------------ changes between two calls
-
-
 def test_data_of_other_types():
     """Buffers for pixels and labels don't serve numbers and probabilities."""
     pixels = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8)
@@ -797,9 +776,6 @@ def test_workspace_bytes():
     assert this.workspace_bytes() > only_training
 
 
-# --------------------------------------------------------------------------- copies and checkpoints
-
-
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda this: pickle.loads(pickle.dumps(this))}
 
 
@@ -817,9 +793,6 @@ def test_a_copied_trainer_goes_on(way, epochs):
     fit(duplicate, epochs=1)
     assert this.epoch == epochs + 2, "and it is separate"
     assert this.model is not duplicate.model
-
-
-# ---------------------------------------------------------------------------------------- callbacks
 
 
 class Recorder(Callback):
@@ -865,9 +838,6 @@ def test_a_callback_ends_training():
     assert (this.epoch, history.stopped) == (1, "enough")
     assert fit(this, epochs=2).stopped == ""
     assert this.epoch == 3
-
-
-# ------------------------------------------------------------------------------------- interruption
 
 
 def interrupt():
@@ -964,9 +934,6 @@ class TestInterruption:
         fit(best, epochs=1)
         fit(this, callbacks=[EarlyStopping("loss"), Interrupt(1)])
         np.testing.assert_array_equal(best.model.parameters.values, this.model.parameters.values)
-
-
-# --------------------------------------------------------------------------------------- divergence
 
 
 class Exploding(Schedule):
@@ -1093,15 +1060,9 @@ def test_rates_of_a_schedule_by_epoch(schedule, rates):
     assert fit(trainer(smooth(), SGD(schedule)), epochs=4)["learning_rate"] == rates
 
 
-# ------------------------------------------------------------------------------------------- others
-
-
 def test_there_is_no_snapshot_before_training():
     with pytest.raises(ArgumentError, match="training has not begun"):
         trainer().snapshot()
-
-
-# ----------------------------------------------------------------------------------------- memory
 
 
 @pytest.mark.parametrize("batch_size", [ROWS, 10**5, 10**15])

@@ -9,8 +9,6 @@ This function trains a new network from `work.initial_weights(task, seed)` on Nu
 each epoch, outside the timing, it calls `after_epoch`, and ends when that returns true.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping

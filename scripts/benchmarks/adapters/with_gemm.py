@@ -1,7 +1,5 @@
 """The lower bound: only a step's matrix products, called from Python."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial

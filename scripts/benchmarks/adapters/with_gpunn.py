@@ -1,7 +1,5 @@
 """gpunn's public interface, as in the README."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """JAX and optax: the step jitted with donated buffers, in a loop or a scan over the epoch."""
 
-from __future__ import annotations
-
 import functools
 import time
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Keras 3 on JAX: compiled, with several steps per call, its fastest mode on a CPU."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """scikit-learn's MLPClassifier; an epoch is a partial_fit, which keeps the optimizer's state."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """PyTorch: resident tensors, batches by index_select, fused optimizer."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

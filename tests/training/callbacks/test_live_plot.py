@@ -15,8 +15,6 @@ from gpunn.callbacks import LivePlot
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.training.callbacks import live_plot
 
-# ---------------------------------------------------------------------------------- notebooks
-
 
 @pytest.fixture
 def notebook(monkeypatch):
