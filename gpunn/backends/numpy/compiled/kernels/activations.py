@@ -111,6 +111,7 @@ def mish_derivative(z: Number, *_: Number) -> Number:
 
 def softplus(z: Number, *_: Number) -> Number:
     """Return log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)."""
+    # `mathematics.softplus` takes half the time, but would change the bits of trained networks.
     return where(z > 0, z, 0) + log1p(negative_exp(-abs(z)))
 
 

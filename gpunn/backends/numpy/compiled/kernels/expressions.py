@@ -28,7 +28,7 @@ from gpunn.backends.numpy.compiled.interface import (
     STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
-from gpunn.backends.numpy.compiled.kernels.activations import mish_parts, softplus
+from gpunn.backends.numpy.compiled.kernels.activations import mish_parts
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, rint, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_of,
@@ -104,7 +104,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "tanh": mathematics.tanh,
     "tanh_softplus": tanh_softplus,
     "sigmoid": mathematics.sigmoid,
-    "softplus": softplus,
+    "softplus": mathematics.softplus,
     "sin": lambda a: mathematics.sin_of_turns(turns(a)),
     "cos": lambda a: mathematics.cos_of_turns(turns(a)),
     "floor": lambda a: a.call("floor"),

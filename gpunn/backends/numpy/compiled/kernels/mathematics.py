@@ -180,6 +180,20 @@ def log1p(x: Number) -> Number:
     return where(x < -1, math.nan, result)
 
 
+@formula
+def softplus(x: Number) -> Number:
+    """Return log(1 + e^x) = max(x, 0) + log(1 + e), with e = e^-|x|; 0 if it would be subnormal.
+
+    With s = e / (2 + e), log(1 + e) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The term 2 s is
+    computed as e - s e. The largest error is 1.9 ulp in float32 and in float64.
+    """
+    e = negative_exp(-abs(x))
+    s = e / (2 + e)
+    square = s * s
+    series = [2 / (2 * k + 1) for k in range(6 if x.single else 15, 0, -1)]
+    return where(x > 0, x, 0) + fma(-s, fma(-square, polynomial(square, series), e), e)
+
+
 def sin_within_quarter(v: Number) -> Number:
     """Return sin(2 pi v) for |v| <= 1/4, from Taylor's series."""
     series = [
