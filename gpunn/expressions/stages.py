@@ -37,6 +37,12 @@ class Stage:
         """The number of elements in the longest row."""
         return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)
 
+    def only(self, nodes: Sequence[Node]) -> Stage:
+        """Return a stage without all nodes that are not in `nodes`."""
+        kept = set(map(id, nodes))
+        own = ([each for each in part if id(each) in kept] for part in (self.nodes, self.once))
+        return Stage(self.rows, *own)
+
 
 def domain_of(node: Node) -> Shape:
     """Return the shape of the elements that a node's function is called with."""

@@ -104,7 +104,7 @@ class CompiledBackend(NumpyBackend):
     @known_extents()
     def _program(self, trace: Trace) -> Program:
         with IMPORTING:
-            from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings
+            from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings, unread
             from gpunn.backends.numpy.compiled.product_plans import ProductPlans
             from gpunn.backends.numpy.compiled.program import Program
 
@@ -113,7 +113,7 @@ class CompiledBackend(NumpyBackend):
         images, pieces = images_and_pieces(trace, threads)
         vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(trace, vectors.panel), vectors)
-        lowerings = CompiledLowerings(threads, products, pieces, images)
+        lowerings = CompiledLowerings(threads, products, pieces, images, unread(trace, self))
 
         def otherwise(one: Operation) -> list[Instruction | Callable[[], None]]:
             traced = lowerings.traced(method_of(self, one), arguments_of(self, one))

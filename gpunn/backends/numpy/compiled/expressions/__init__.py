@@ -11,7 +11,7 @@ from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
-from gpunn.backends.numpy.compiled.expressions.steps import exact_nodes, steps_of
+from gpunn.backends.numpy.compiled.expressions.steps import steps_of_groups
 from gpunn.backends.numpy.compiled.expressions.totals import addition, without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
@@ -25,8 +25,8 @@ class Lowered:
     """Instructions that write results; `arrays` can be replaced by others of the same shapes.
 
     `arrays` has all arrays that are written and read, each once. `given` maps nodes to arrays; all
-    other nodes already refer to arrays. Raises an `Untraceable` if the kernel can't broadcast a
-    shape.
+    other nodes already refer to arrays. With `apart`, the first result has the bits that it would
+    have alone. Raises an `Untraceable` if the kernel can't broadcast a shape.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class Lowered:
         threads: int,
         early: bool = False,
         given: Mapping[Node, np.ndarray] = MappingProxyType({}),
+        apart: bool = False,
     ) -> None:
         writes, totals = without_totals(writes, dtype, given)
         roots = roots_of(with_broadcasts([write.node for write in writes]))
         writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
         stages, stored = stages_of(roots)
-        exact = exact_nodes(in_order(roots))
-        steps = [steps_of(each, stored, exact) for each in stages]
+        groups = [in_order(each) for each in ([[root] for root in roots] if apart else [roots])]
+        steps = [steps_of_groups(each, groups, stored) for each in stages]
         memory = self._memory = Memory(arrays, writes, steps, stored, dtype, given)
         of_rows = {stage.rows for stage in stages if stage.columns > 1}
         # Vectors are divided at cache lines, unless other loops divide the same rows.

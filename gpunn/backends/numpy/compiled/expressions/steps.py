@@ -79,6 +79,21 @@ class Step:
         return NUMBERS[self.function]
 
 
+def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
+    """Return the steps of all groups; a node of several groups has the first group's step.
+
+    Raises an `Untraceable` if a group needs a node's exact result, but an earlier group joins it.
+    """
+    found: dict[int, Step] = {}
+    for group in groups:
+        exact = exact_nodes(group)
+        for step in steps_of(stage.only(group), stored, exact):
+            known = found.setdefault(id(step.node), step)
+            if known.function != step.function and id(step.node) in exact:
+                raise Untraceable("a result is rounded in two ways")
+    return list(found.values())
+
+
 def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     """`stored` and `exact` have the ids of nodes with arrays, and of `exact_nodes`."""
     steps = [Step(node, node.op, node.args, True) for node in stage.once]

@@ -5,6 +5,7 @@ Each operation with compiled kernels has a method of the same name in a module o
 
 from __future__ import annotations
 
+from gpunn.backends.numpy.compiled.lowerings.activations import unread
 from gpunn.backends.numpy.compiled.lowerings.convolution import Convolution
 from gpunn.backends.numpy.compiled.lowerings.counters import Counters
 from gpunn.backends.numpy.compiled.lowerings.elementwise import Elementwise
@@ -14,7 +15,7 @@ from gpunn.backends.numpy.compiled.lowerings.optimizers import Optimizers
 from gpunn.backends.numpy.compiled.lowerings.pooling import Pooling
 from gpunn.backends.numpy.compiled.lowerings.tables import Tables
 
-__all__ = ["CompiledLowerings"]
+__all__ = ["CompiledLowerings", "unread"]
 
 
 class CompiledLowerings(

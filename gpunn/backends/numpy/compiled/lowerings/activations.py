@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from gpunn import activations
+from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
-from gpunn.backends.recording import Arguments
+from gpunn.backends.recording import Arguments, Performer, Trace, arguments_of, arrays_in
+from gpunn.expressions import Untraceable
 from gpunn.typing import Array
 
 NAMES = {
@@ -35,6 +39,52 @@ of slope 1."""
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
 
 
+def activate_with_slope(ops: Any, activation: Any, z: Array, out: Array) -> None:
+    value = activation.value(ops.xp, z)
+    slope = activation.derivative(ops.xp, z, value)
+    out[...], z[...] = value, slope
+
+
+def multiply_by_slope(ops: Any, z: Array, gradient: Array, bias_gradient: Array | None) -> None:
+    gradient *= z
+    if bias_gradient is not None:
+        bias_gradient[...] = ops.xp.sum(gradient, axis=0)
+
+
+def unread(trace: Trace, backend: Performer) -> set[int]:
+    """Return the ids of preactivations z that only custom activations of dense layers read.
+
+    In the trace, a layer's forward pass must come before its backward pass, since the backward pass
+    then needs no z of an earlier trace.
+    """
+    layers: dict[int, list[Arguments]] = {}
+    others = list[Array]()
+    for one in trace:
+        arguments: Any = one.args, one.kwargs
+        if one.name in ("dense", "dense_gradient"):
+            op = arguments_of(backend, one)
+            if kernel_arguments(op.activation) is None and not op.activation.from_output:
+                layers.setdefault(id(op.z), []).append(op)
+                arguments = [each for name, each in vars(op).items() if name != "z"]
+        others += (each for each in arrays_in(arguments) if isinstance(each, np.ndarray))
+    found = {key: ops[0].z for key, ops in layers.items() if is_forward_and_backward(ops)}
+    if not found:
+        return set()
+    others += (ops[0].z for ops in layers.values())
+    begins, ends = np.array([byte_bounds(each) for each in others]).T
+    return {
+        key
+        for key, z in found.items()
+        if np.count_nonzero((begins < address(z) + z.nbytes) & (address(z) < ends)) == 1
+    }
+
+
+def is_forward_and_backward(ops: Sequence[Arguments]) -> bool:
+    backward = [hasattr(each, "gradient") for each in ops]
+    usual = (each.activation is ops[0].activation and same_kind(*each.arrays) for each in ops)
+    return not backward[0] and any(backward) and all(usual)
+
+
 def selected(op: Arguments, names: tuple[str, ...]) -> Arguments:
     return Arguments(**{name: getattr(op, name) for name in names})
 
@@ -46,7 +96,7 @@ class Activations(Expressions):
         if not same_kind(*op.arrays) or not z.size:
             return None
         if kernel_args is None:
-            return self.traced("activate", op)
+            return self._with_slope(op) or self.traced("activate", op)
         number, *parameters = kernel_args
         by_rows: list[Array] = []
         shape = divided_columns(z)
@@ -56,9 +106,27 @@ class Activations(Expressions):
         writes = [out] if bias is None else [z, out]
         return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
+    def _with_slope(self, op: Arguments) -> Steps:
+        """If nothing else reads z, return steps that set out = f(z) and z = f'(z), else None.
+
+        So the functions that f and f' have in common are computed once.
+        """
+        if id(op.z) not in self.unread or op.bias is not None:
+            return None
+        own = selected(op, ("activation", "out", "z"))  # the first result is `out`
+        try:
+            steps = self._traced(activate_with_slope, own, op.z.dtype, apart=True)
+        except Untraceable:
+            return None
+        self.slopes.add(id(op.z))
+        return steps
+
     def activation_gradient(self, op: Arguments) -> Steps:
         gradient, bias_gradient = op.gradient, op.bias_gradient
         kernel_args, sums = kernel_arguments(op.activation), present(bias_gradient)
+        if id(op.z) in self.slopes:
+            own = selected(op, ("z", "gradient", "bias_gradient"))
+            return self._traced(multiply_by_slope, own, gradient.dtype)
         source = op.output if op.activation.from_output else op.z
         if not same_kind(source, gradient, *sums) or not source.size:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -33,13 +33,20 @@ def present(*arrays: Array | None) -> list[Array]:
 class Lowerings:
     """Base class of lowerings: each method translates the operation of the same name.
 
-    In a network of images, a thread divides its images into `pieces` pieces.
+    In a network of images, a thread divides its images into `pieces` pieces. `unread` has the ids
+    of arrays z that only f(z) and f'(z) read; after a forward pass, those in `slopes` store f'(z).
     """
 
     def __init__(
-        self, threads: int, products: ProductPlans, pieces: int = 1, images: int = 0
+        self,
+        threads: int,
+        products: ProductPlans,
+        pieces: int = 1,
+        images: int = 0,
+        unread: Collection[int] = (),
     ) -> None:
         self.threads, self.products, self.pieces, self.images = threads, products, pieces, images
+        self.unread, self.slopes = unread, set[int]()
 
     def pieces_of(self, *arrays: Array) -> int:
         parts = self.threads * self.pieces

@@ -34,7 +34,12 @@ class Expressions(Lowerings):
         return if_traceable(lambda: self._traced(definition, op, dtypes[0], early), classes[0])
 
     def _traced(
-        self, definition: Any, op: Arguments, dtype: np.dtype, early: bool = False
+        self,
+        definition: Any,
+        op: Arguments,
+        dtype: np.dtype,
+        early: bool = False,
+        apart: bool = False,
     ) -> list[Instruction]:
         if isinstance(definition, str):
             definition = getattr(Operations, definition).definition
@@ -43,7 +48,7 @@ class Expressions(Lowerings):
 
         def make() -> Lowered:
             writes = trace_operation(definition, op, dtype)
-            return Lowered(known.arrays, writes, dtype, self.threads, early)
+            return Lowered(known.arrays, writes, dtype, self.threads, early, apart=apart)
 
         return self._once((form, dtype, early), op, make).instructions(known.arrays)
 

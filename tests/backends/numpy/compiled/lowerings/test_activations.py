@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("numba")
 
+import gpunn
 from gpunn import activations
 from gpunn.backends.numpy.compiled.lowerings.activations import NAMES
 
@@ -62,3 +63,86 @@ def test_a_subclass_is_none_of_the_built_in_ones(encode):
     assert kernels(steps) == ["expression"]
     x, weights = arrays((6, 3), (3, 5))
     assert kernels(encode("dense", x, weights, None, Doubled(), z, z)) == ["product", "expression"]
+
+
+class GELU(activations.Activation):
+    """A function whose derivative reads z^2, which the function itself joins with a sum."""
+
+    name = "test_gelu"
+
+    def value(self, xp, z):
+        return 0.5 * z * (1 + xp.tanh(0.8 * (z + 0.05 * z**3)))
+
+
+class Bent(activations.Activation):
+    """A function whose derivative needs the exact sign of a sum of products."""
+
+    name = "test_bent"
+
+    def value(self, xp, z):
+        return xp.abs(xp.exp(z) * z + 0.2)
+
+
+class Layer:
+    """The arrays and operations of a dense layer."""
+
+    def __init__(self, f):
+        random = np.random.default_rng(0)
+        self.backend, self.f = gpunn.get_backend("numpy", threads=2), f
+        self.x, self.W, self.b = (
+            random.normal(size=size).astype(np.float32) for size in ((70, 3), (3, 40), 40)
+        )
+        self.z, self.a, self.gradient, self.dW, self.db = arrays(
+            (70, 40), (70, 40), (70, 40), (3, 40), 40
+        )
+
+    def forward(self, f=None):
+        self.backend.dense(self.x, self.W, self.b, f or self.f, self.z, self.a)
+
+    def backward(self):
+        self.backend.fill(self.gradient, 2.0)
+        changed = self.gradient, self.dW, self.db, None
+        self.backend.dense_gradient(self.x, self.W, self.f, self.z, self.a, *changed)
+
+    def check(self, *passes, keeps_z):
+        """Run the passes in one trace, and compare their results with the definitions."""
+        self.backend.recorded(lambda: [each() for each in passes])(2)
+        z = self.x @ self.W + self.b
+        slope = self.f.derivative(np, z, self.f.value(np, z))
+        np.testing.assert_allclose(self.z, z if keeps_z else slope, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(self.gradient, 2 * slope, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(self.db, 2 * slope.sum(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_forward_pass_stores_the_derivative_and_has_the_bits_of_a_prediction():
+    layer = Layer(GELU())
+    layer.backend.recorded(layer.forward)(1)
+    alone = layer.a.copy()
+    layer.check(layer.forward, layer.backward, keeps_z=False)
+    np.testing.assert_array_equal(layer.a, alone)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_z_is_kept_if_another_operation_reads_it(reads):
+    layer = Layer(GELU())
+    (other,) = arrays((70, 40))
+    part = layer.z.reshape(-1)[40:80] if reads else other
+
+    def read():
+        layer.backend.assign(part, np.zeros_like(part))
+
+    layer.check(layer.forward, read, layer.backward, keeps_z=reads)
+
+
+def test_z_is_kept_if_the_derivative_needs_an_exact_sum():
+    layer = Layer(Bent())
+    layer.check(layer.forward, layer.backward, keeps_z=True)
+
+
+def test_z_is_kept_for_a_backward_pass_without_its_forward_pass():
+    layer = Layer(GELU())
+    layer.backend.recorded(layer.forward)(1)
+    layer.check(layer.backward, layer.forward, keeps_z=True)
+    layer.check(
+        layer.forward, lambda: layer.forward(activations.Tanh()), layer.backward, keeps_z=True
+    )
