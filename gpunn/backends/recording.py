@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from gpunn.backends.placeholder import operands
 from gpunn.configurable import Configurable, field_names, is_constant
 from gpunn.errors import ArgumentError
-from gpunn.expressions.objects import elements, same
+from gpunn.expressions.objects import Snapshot
 from gpunn.expressions.tracing import shared_traces
 from gpunn.expressions.variables import value_of, variables_of
 
@@ -266,11 +266,10 @@ class RecordingCache:
         self._parts, self._size = parts, size
         self._made: dict[Hashable, Any] = {}
         self._fields: list[tuple[object, str]] = []
-        self._values: list[Any] = []
-        self._elements: list[tuple[Any, list[Any]]] = []
+        self._remembered = Snapshot(())
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        if self._made and self._changed():
+        if self._made and not self._remembered.equals(self._values()):
             self._made.clear()
         if key not in self._made:
             if self._size is not None and len(self._made) >= self._size:
@@ -282,15 +281,10 @@ class RecordingCache:
     def _remember(self) -> None:
         with shared_traces():
             self._fields = fields_of(tuple(self._parts))
-        self._values = [value_of(*pair) for pair in self._fields]
-        changeable = [each for each in self._values if isinstance(each, list | tuple | dict)]
-        self._elements = [(each, elements(each)) for each in changeable]
+        self._remembered = Snapshot(self._values())
 
-    def _changed(self) -> bool:
-        values = [value_of(*pair) for pair in self._fields]
-        if not same(values, self._values):
-            return True
-        return not all(same(elements(each), earlier) for each, earlier in self._elements)
+    def _values(self) -> list[Any]:
+        return [value_of(*pair) for pair in self._fields]
 
     def clear(self) -> None:
         self._made.clear()

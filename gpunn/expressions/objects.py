@@ -42,6 +42,20 @@ def equal(a: object, b: object) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
 
 
+class Snapshot:
+    """Values of attributes, and the elements of those values that are lists, tuples or dicts."""
+
+    def __init__(self, values: Sequence[object]) -> None:
+        self._values = values
+        self._elements = [(each, elements(each)) for each in values if isinstance(each, CONTAINERS)]
+
+    def equals(self, values: Sequence[object]) -> bool:
+        """Return whether attributes have the same values, and these have the same elements."""
+        return same(values, self._values) and all(
+            same(elements(each), earlier) for each, earlier in self._elements
+        )
+
+
 def described(value: object) -> Hashable:
     """Return a key that is equal for equal numbers and strings, and for identical other objects."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):

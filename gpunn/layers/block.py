@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 from gpunn.attributes import fixed_attribute
 from gpunn.backends.recording import fields_of
-from gpunn.configurable import Configurable, is_built_in, is_constant, known, resolve
+from gpunn.configurable import Configurable, is_constant, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
-from gpunn.expressions.objects import described, elements, inner_states, kept_classes, same
+from gpunn.expressions.objects import Snapshot, described, elements, inner_states, kept_classes
 from gpunn.expressions.tracing import CHANGES, once
 from gpunn.expressions.variables import value_of, variables_of
 from gpunn.layers.base import Layer, family, operations_only
@@ -38,10 +38,29 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    attributes: list[Any]
-    description: Hashable
+    """The traces of a block for the present attributes of the block and its inner layers."""
+
     inner: list[Layer]
+    pairs: list[tuple[object, str]]
+    """The fields of objects that are attributes."""
+    attributes: Snapshot
+    description: Hashable
+    layers: dict[str, Layer]
     formulas: dict[Any, Formula]
+
+    @classmethod
+    def of(cls, block: Block) -> Traces:
+        layers = [block, *family(*block.children().values())]
+        values = attributes_of(layers)
+        objects = [x for x in (*values, *elements(values)) if isinstance(x, Configurable)]
+        pairs = fields_of([x for x in objects if not isinstance(x, Layer)])
+        values += attributes_of((), pairs)
+        description = description_of(layers, [*values, *elements(values)])
+        return cls(layers[1:], pairs, Snapshot(values), description, inner_layers(block), {})
+
+    def attributes_of(self, block: Block) -> list[Any]:
+        """Return the attributes that `forward` may read."""
+        return attributes_of((block, *self.inner), self.pairs)
 
 
 TRACES: WeakKeyDictionary[Layer, Traces] = WeakKeyDictionary()
@@ -157,7 +176,7 @@ class Block(Layer):
 
     def recorded_attributes(self) -> list[str]:
         own = [name for name in vars(self) if name not in SET_BY_NETWORK]
-        return [*names_of_class(self), *own]
+        return [*of_class(self)[0], *own]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.traced(input_shape).result.shape[1:]
@@ -243,11 +262,8 @@ class Block(Layer):
         """Return the trace for the present attributes; equal blocks share their traces."""
         traces = TRACES.get(self)
         # The layers within the block are the same if no attribute has changed.
-        if traces is None or not same(traces.attributes, attributes_of(self, traces.inner)):
-            inner = list(family(*self.children().values()))
-            attributes = attributes_of(self, inner)
-            description = description_of([self, *inner], attributes)
-            traces = TRACES[self] = Traces(attributes, description, inner, {})
+        if traces is None or not traces.attributes.equals(traces.attributes_of(self)):
+            traces = TRACES[self] = Traces.of(self)
         if key not in traces.formulas:
             specs = [(spec.name, spec.shape) for spec in self.own_parameters(key[0])]
             description = traces.description, key, *specs
@@ -255,7 +271,7 @@ class Block(Layer):
             _, formula = once(description, lambda: (traces, self._trace(*key, traces)))
             if len(traces.formulas) >= SIZE:
                 traces.formulas.clear()
-            traces.formulas[key] = formula.with_layers(inner_layers(self))
+            traces.formulas[key] = formula.with_layers(traces.layers)
         return traces.formulas[key]
 
     def _trace(self, shape: Shape, rows: int, dtype: str, traces: Traces) -> Formula:
@@ -268,15 +284,15 @@ class Block(Layer):
             vars(traced)["values"] = values
             with kept_classes([self]):
                 result = cls._formula(traced, *([xp, x] if cls._takes_xp else [x]))
-            if not same(attributes_of(traced, traces.inner), before):
+            if not before.equals(traces.attributes_of(traced)):
                 raise Untraceable("the code changes attributes")
             return result
 
         try:
             plain = [getattr(self, name, None) for name in self.recorded_attributes()]
             inner_states(self, [x for x in elements(plain) if not isinstance(x, Layer)])
-            specs, before = self.own_parameters(shape), attributes_of(self, traces.inner)
-            names = {id(layer): name for name, layer in inner_layers(self).items()}
+            specs, before = self.own_parameters(shape), Snapshot(traces.attributes_of(self))
+            names = {id(layer): name for name, layer in traces.layers.items()}
 
             def traced(*numbers: int) -> list[Formula]:
                 shapes = [(rows, *shape) for rows in numbers]
@@ -315,23 +331,25 @@ def forward_of(formula: Any) -> Any:
     return forward
 
 
-def names_of_class(layer: Layer) -> list[str]:
-    names = once(("attributes", type(layer)), lambda: Configurable.recorded_attributes(layer))
-    return [name for name in names if name != "__dict__"]
+def of_class(layer: Layer) -> tuple[list[str], list[tuple[object, str]]]:
+    """Return the names of a custom class's attributes, and the variables that its methods read."""
+
+    def find() -> tuple[list[str], list[tuple[object, str]]]:
+        names = Configurable.recorded_attributes(layer)
+        return [name for name in names if name != "__dict__"], variables_of(type(layer))
+
+    return once(("attributes", type(layer)), find)
 
 
-def attributes_of(block: Block, inner: Sequence[Layer]) -> list[Any]:
+def attributes_of(layers: Sequence[Layer], pairs: Sequence[tuple[object, str]] = ()) -> list[Any]:
+    """Return the values of the layers' attributes and of `pairs` (owners and names)."""
     values = list[Any]()
-    for layer in (block, *inner):
+    for layer in layers:
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]
-        if is_built_in(type(layer)):
-            continue
-        values += [getattr(layer, name, None) for name in names_of_class(layer)]
-        values += [value_of(*pair) for pair in variables_of(type(layer))]
-    values = elements(values)
-    objects = [x for x in values if isinstance(x, Configurable) and not isinstance(x, Layer)]
-    inner = [value_of(*pair) for pair in fields_of(objects)]
-    return [*values, *elements(inner)]
+        names, variables = of_class(layer)
+        values += [getattr(layer, name, None) for name in names]
+        values += [value_of(*pair) for pair in variables]
+    return values + [value_of(*pair) for pair in pairs]
 
 
 def description_of(layers: Sequence[Layer], attributes: Sequence[Any]) -> Hashable:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.recording import fields_of
-from gpunn.expressions.objects import elements, same
+from gpunn.expressions.objects import Snapshot
 from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
@@ -37,8 +37,7 @@ class Changes:
         self._fields = [*((trainer, name) for name in REPLACEABLE), *fields_of(parts)]
         self._values, self._numbers = [], []
         if trainer.ranks.first:
-            values = (getattr(part, name) for part, name in self._fields)
-            self._values = [(value, elements(value)) for value in values]
+            self._values = [Snapshot([getattr(part, name)]) for part, name in self._fields]
             self._numbers = self._on_host()
 
     def _on_host(self) -> list[np.ndarray]:
@@ -50,9 +49,8 @@ class Changes:
     def changed(self) -> Changed:
         changed = {}
         for number, (part, name) in enumerate(self._fields):
-            value, (before, within) = getattr(part, name), self._values[number]
-            is_same = same([value], [before]) and same(elements(value), within)
-            if not is_same and not isinstance(value, Layer):
+            value = getattr(part, name)
+            if not self._values[number].equals([value]) and not isinstance(value, Layer):
                 changed[number] = value
         now = self._on_host()
         equal = all(map(np.array_equal, now, self._numbers))
