@@ -29,6 +29,10 @@ such as "phone", the limit is `MIN_NAMES`, because these values may be kinds of 
 SHARED = 0.1
 """In reported columns, at least this fraction of rows share an identifier with another row."""
 
+OFTEN_MISSING = 0.1
+"""A column with a larger fraction of missing values does not contain the times of the rows, but
+perhaps the date of an event that only some rows have, such as a return."""
+
 UNSURE = ", so the row can't be assigned to a split"
 
 
@@ -132,23 +136,26 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
         name = column.name
         if column.reported == ON_REQUEST or name not in table or table.rows < FEW:
             continue
+        complete = "remove the rows without a value, and " if column.missing else ""
         if has_times(table, column):
             advice.append(
                 f"{name}: rows have a time, and a random split trains on rows that are later than "
-                "validation rows. To predict later rows from earlier ones, use "
+                f"validation rows. To predict later rows from earlier ones, {complete}use "
                 f"--split time={quoted(name)}"
             )
         elif is_named_as_identifier(name) and (count := shared_values(table, name, markers)):
             advice.append(
                 f"{name}: {count:,} distinct values in {table.rows:,} rows, so rows with the same "
                 "value may belong together, and a random split separates them. To keep them "
-                f"together, use --split group={quoted(name)}"
+                f"together, {complete}use --split group={quoted(name)}"
             )
     return advice
 
 
 def has_times(table: Table, column: Column) -> bool:
     """Return whether a column has different dates, or has integers and a name that means a time."""
+    if column.missing > OFTEN_MISSING * table.rows:
+        return False
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
     return is_named_as_time(column.name) and has_integers(table, column.name)

@@ -103,6 +103,11 @@ NUMBERS = np.arange(ROWS)
         ("sold at", [f"2026-01-{1 + number % 28:02}" for number in NUMBERS], 'time="sold at"'),
         ("date", 20260101 + NUMBERS % 28, "time=date"),
         ("sold", ["2026-01-01"] * ROWS, None),
+        (
+            "returned",
+            [f"2026-01-{1 + number % 28:02}" if number % 3 else "" for number in NUMBERS],
+            None,
+        ),
         ("date", NUMBERS + 0.5, None),
         ("year", 1990 + NUMBERS % 28, None),
         ("patient", [f"P{number % 12}" for number in NUMBERS], "group=patient"),
@@ -127,3 +132,12 @@ def test_advice_if_a_random_split_may_leak(name, cells, advice):
     assert [line.rpartition("--split ")[2] for line in said] == ([advice] if advice else [])
     dropped = Schema.fit(table, drop=[name]).columns
     assert advice_on_splits(table, dropped, MARKERS) == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sold", "time"), ("patient_id", "group")])
+def test_advice_for_incomplete_columns_names_the_rows_that_a_split_refuses(name, kind):
+    prefix = "2026-01-" if kind == "time" else "P"
+    cells = ["", *(f"{prefix}{1 + number % 28:02}" for number in NUMBERS[1:])]
+    table = table_of({name: cells, "x": NUMBERS % 7})
+    (said,) = advice_on_splits(table, Schema.fit(table).columns, MARKERS)
+    assert said.endswith(f", remove the rows without a value, and use --split {kind}={name}")
