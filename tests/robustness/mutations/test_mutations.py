@@ -1,11 +1,13 @@
 """The planted bugs still fit the code, and README.md lists them and tests that exist."""
 
 import dataclasses
+import os
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes import run_python
 from robustness.mutations.__main__ import planted
 from robustness.mutations.bugs import BUGS, CUPY
 
@@ -21,9 +23,21 @@ def test_a_bug_can_still_be_planted(bug):
     compile(changed, bug.file, "exec")
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_its_tests_are_there(bug):
-    assert (REPOSITORY / bug.tests[0]).exists()
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("device", "marks"), [("", "not full"), ("emulated", "not full"), ("emulated", "full")]
+)
+def test_its_tests_are_there(device, marks):
+    """`-k` and `-m` select at least one test of the file."""
+    bugs = [bug for bug in BUGS if (bug.device, "full" in bug.tests) == (device, marks == "full")]
+    command = ("-m", "pytest", "--collect-only", "-q", "-m", marks, *{bug.tests[0] for bug in bugs})
+    environment = os.environ | {"GPUNN_TEST_DEVICE": device}
+    listed = run_python(*command, cwd=REPOSITORY, env=environment).stdout.lower().splitlines()
+    for file, *options in (bug.tests for bug in bugs):
+        own = [name for name in listed if name.startswith(f"{file}::")]
+        alternatives = options[1].lower().split(" or ") if options else [file]
+        wanted = [words.split(" and ") for words in alternatives]
+        assert any(all(word in name for word in words) for words in wanted for name in own), options
 
 
 def test_the_table_lists_every_bug_and_tests_that_exist():
