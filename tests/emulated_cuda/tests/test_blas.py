@@ -1,118 +1,97 @@
-"""Matrix products: CuPy's wrapper, and a separate handle, on the emulated cuBLAS."""
+"""What the emulated cuBLAS and cuBLASLt refuse: gpunn's calls, with one other argument."""
 
 import ctypes
+from contextlib import nullcontext
 
 import cupy
-import emulated_cuda
 import numpy as np
 import pytest
+from gpu_graph.products import Amended, operands
 
-pytestmark = pytest.mark.full  # what it computes changes with the emulator alone
+from gpunn.backends.cupy.matmul import cublas, cublaslt
+from gpunn.backends.cupy.matmul.lt_product import LtProduct
+from gpunn.backends.cupy.matmul.selection import Heuristic
+from gpunn.backends.cupy.scratch import Scratch
 
-HOST, DEVICE = 0, 1
+pytestmark = pytest.mark.full  # what it refuses changes with the emulator alone
 
-
-class Blas:
-    """A cuBLAS handle without CuPy's wrapper, which code needs to capture products."""
-
-    def __init__(self, stream=None, workspace=1 << 12):
-        from cuda.pathfinder import load_nvidia_dynamic_lib
-
-        self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
-        self.handle = ctypes.c_void_p()
-        assert self.library.cublasCreate_v2(ctypes.byref(self.handle)) == 0
-        if stream is not None:
-            pointer = ctypes.c_void_p(stream.ptr)
-            assert self.library.cublasSetStream_v2(self.handle, pointer) == 0
-        if workspace:
-            self.workspace = cupy.empty(workspace, "uint8")
-            status = self.library.cublasSetWorkspace_v2(
-                self.handle, ctypes.c_void_p(self.workspace.data.ptr), ctypes.c_size_t(workspace)
-            )
-            assert status == 0
-
-    def gemm(self, a, b, out, alpha=1.0, beta=0.0, lda=None, compute=68, scalars=None):
-        """out = alpha a b + beta out for C-contiguous float32 (out' = b' a', column-major)."""
-        (m, k), n = a.shape, b.shape[1]
-        hosts = (ctypes.c_float(alpha), ctypes.c_float(beta))
-        alpha, beta = scalars or map(ctypes.byref, hosts)
-        return self.library.cublasGemmEx(
-            *(self.handle, 0, 0, n, m, k, alpha),
-            *(ctypes.c_void_p(b.data.ptr), 0, n, ctypes.c_void_p(a.data.ptr), 0, lda or k),
-            *(beta, ctypes.c_void_p(out.data.ptr), 0, n, compute, -1),
-        )
+OTHER = cupy.zeros(99, "float32")[1:].data
+MULTIPLY = "cublasLtMatmul"
 
 
-def test_device_scalars_need_the_device_pointer_mode(rng, capsys):
-    a = cupy.asarray(rng.random((2, 2), dtype="float32"))
-    scalars = cupy.asarray(np.float32([3, 0]))
-    pointers = [ctypes.c_void_p(scalars[i:].data.ptr) for i in range(2)]
-    out, blas = cupy.empty((2, 2), "float32"), Blas()
-    assert blas.gemm(a, a, out, scalars=pointers) != 0
-    assert "pointer mode" in capsys.readouterr().err
-    assert blas.library.cublasSetPointerMode_v2(blas.handle, DEVICE) == 0
-    assert blas.gemm(a, a, out, scalars=pointers) == 0
-    np.testing.assert_allclose(out.get(), 3 * a.get() @ a.get(), rtol=1e-6)
+def amended(library, name, position, value):
+    def call(*given):
+        other = value(given) if callable(value) else value
+        return getattr(library, name)(*given[:position], other, *given[position + 1 :])
+
+    return Amended(library, **{name: call})
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "workspace", "status", "said"),
+    ("change", "status"),
     [
-        (4, {"lda": 2}, True, 7, "leading dimension"),
-        (2, {}, True, 13, "pass the end"),
-        (4, {}, False, 13, "float32, workspace: "),
+        (("cublasGemmEx", 9, 2), 7),  # a leading dimension
+        (("cublasGemmEx", 4, 1000), 13),  # rows
+        (("cublasGemmEx", 6, OTHER.ptr), 13),  # a factor on the device
+        (("cublasSetWorkspace_v2", 1, 4096), 13),  # an address outside all memory
     ],
-    ids=["a leading dimension too small", "an output too small", "a workspace given back"],
 )
-def test_what_is_refused(capfd, rows, options, workspace, status, said):
-    a, out, blas = cupy.ones((4, 4), "float32"), cupy.empty((rows, 4), "float32"), Blas()
-    if not workspace:
-        del blas.workspace
-    assert blas.gemm(a, a, out, **options) == status
-    assert said in capfd.readouterr().err
+def test_wrong_calls_of_cublas(change, status):
+    product = cublas.CublasProduct(amended(cublas.load_cublas(), *change), "float32", Scratch())
+    with pytest.raises(cublas.CublasError, match=f"status {status}"):
+        product(*operands(4, 5, 6)[:3], False, False)
 
 
-def test_tf32_is_seen_and_rounded(rng):
-    a = cupy.asarray(rng.random((16, 16), dtype="float32"))
-    single, tf32 = cupy.empty_like(a), cupy.empty_like(a)
-    with emulated_cuda.counters() as counts:
-        Blas().gemm(a, a, single)
-        Blas().gemm(a, a, tf32, compute=77)
-    assert counts.matmuls == {"float32": 1, "tf32": 1}
-    difference = abs(single - tf32).max() / abs(single).max()
-    assert 1e-6 < float(difference) < 1e-3
+@pytest.mark.parametrize(
+    ("change", "size", "status"),
+    [
+        ((MULTIPLY, 12, lambda given: given[12]), 5, None),
+        ((MULTIPLY, 12, lambda given: given[12]), None, 7),  # no bias
+        ((MULTIPLY, 12, lambda given: given[12]), 3, 13),  # a bias too short
+        ((MULTIPLY, 3, OTHER.ptr), 5, 7),  # a less aligned matrix
+        ((MULTIPLY, 9, lambda given: given[4]), 5, 7),  # the layout of C
+        ((MULTIPLY, 14, 0), 5, 7),  # bytes of the workspace
+        (("cublasLtMatmulDescSetAttribute", 3, 2), 5, 7),  # bytes of an attribute
+        (("cublasLtMatmulDescCreate", 1, 64), 5, 15),  # the type to compute in
+        (("cublasLtMatrixLayoutCreate", 2, 9), 5, 7),  # a number of columns
+    ],
+)
+def test_wrong_calls_of_cublaslt(change, size, status):
+    library = amended(cublaslt.load_cublaslt(), *change)
+    product = LtProduct(library, "float32", Scratch(), Heuristic())
+    vector = None if size is None else cupy.asarray(np.ones(size, "float32"))
+    try:
+        done, said = product(*operands(4, 5, 6)[:3], cublaslt.BIAS, vector), product.reason
+    except cublas.CublasError as error:
+        done, said = False, str(error)
+    assert done == (status is None)
+    assert done or f"status {status}" in said
 
 
-def test_cupys_own_wrapper_refuses_capture():
-    a = cupy.ones((2, 2), "float32")
+def test_a_stream_that_has_got_the_address_of_another_is_set_too():
+    library, seen = cublas.load_cublas(), set()
+
+    def set_once(handle, stream):
+        known = stream in seen
+        seen.add(stream)
+        return 0 if known else library.cublasSetStream_v2(handle, stream)
+
+    changed = Amended(library, cublasSetStream_v2=set_once)
+    product = cublas.CublasProduct(changed, "float32", Scratch())
+    a, b, out, _ = operands(4, 5, 6)
+    for expected in (nullcontext(), pytest.raises(cublas.CublasError, match="status 13")):
+        with cupy.cuda.Stream(), expected:
+            product(a, b, out, False, False)
+    assert len(seen) == 1
+
+
+def test_a_handle_that_is_destroyed_in_a_capture_spoils_it():
+    """Destroying a handle waits for the device."""
+    library, handle = cublas.load_cublas(), ctypes.c_void_p()
+    assert library.cublasCreate_v2(ctypes.byref(handle)) == 0
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
-        with pytest.raises(NotImplementedError):
-            a @ a
-        stream.end_capture()
-
-
-def test_a_handle_is_set_anew_to_a_stream_that_has_got_the_address_of_another(capfd):
-    a, out = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32")
-    stream = cupy.cuda.Stream()
-    blas, address = Blas(stream), stream.ptr
-    assert blas.gemm(a, a, out) == 0
-    del stream
-    again = cupy.cuda.Stream()
-    assert again.ptr == address
-    assert blas.gemm(a, a, out) != 0
-    assert "another one has got its address" in capfd.readouterr().err
-    assert blas.library.cublasSetStream_v2(blas.handle, ctypes.c_void_p(again.ptr)) == 0
-    assert blas.gemm(a, a, out) == 0
-
-
-def test_a_handle_that_is_destroyed_in_a_capture_spoils_it(capfd):
-    """Destroying a handle waits for the device."""
-    blas, stream = Blas(), cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        assert blas.library.cublasDestroy_v2(blas.handle) != 0
+        assert library.cublasDestroy_v2(handle) != 0
         with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="Invalidated"):
             stream.end_capture()
-    assert "StreamCaptureUnsupported" in capfd.readouterr().err

@@ -16,15 +16,6 @@ add_one = cupy.RawKernel(
 )
 
 
-@pytest.mark.parametrize(
-    "dtype", ["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
-)
-def test_round_trip(dtype, rng):
-    x = (rng.random((3, 5)) * 9).astype(dtype)
-    np.testing.assert_array_equal(cupy.asarray(x).get(), x)
-    np.testing.assert_array_equal(cupy.asarray(x[::-1, ::2].T).get(), x[::-1, ::2].T)
-
-
 def test_copy_between_devices(rng):
     x = rng.random(7, dtype="float32")
     on_first = cupy.asarray(x)
@@ -137,18 +128,6 @@ def test_stream_of_another_device_raises():
     x = cupy.zeros(2, "float32")
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="InvalidResourceHandle"):
         add_one((1,), (2,), (x, np.int32(2)), stream=stream)
-
-
-def test_owner_of_a_pointer_is_found():
-    with cupy.cuda.Device(1):
-        x = cupy.ones(3, "float32")
-    memory = cupy.cuda.UnownedMemory(x.data.ptr, x.nbytes, owner=x)
-    assert memory.device.id == 1
-
-
-def test_out_of_memory():
-    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
-        cupy.empty(3 << 30, "uint8")
 
 
 def test_pool_allocations_of_another_thread_are_watched():
