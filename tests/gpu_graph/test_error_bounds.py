@@ -4,6 +4,8 @@ The bound holds on any device and for any algorithm: it allows for rounded input
 any order.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -63,9 +65,13 @@ def test_products(operands, precision, shape):
     assert error <= bound(precision, shape[1])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("epilogue", cublaslt.NAMES, ids=cublaslt.NAMES.values())
-@pytest.mark.parametrize("precision", PRECISIONS)
+EACH = itertools.product(PRECISIONS, cublaslt.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("precision", "epilogue", "shape"),
+    [(*each, shape) for each, shape in zip(EACH, itertools.cycle(SHAPES), strict=False)],
+)
 def test_fused_products(operands, precision, epilogue, shape):
     """A bias adds one term; its gradient is a sum of the second matrix's rounded rows."""
     backend, multiply = get_backend("cupy"), choose_fused_product(True, precision, Scratch())

@@ -205,13 +205,16 @@ def frozen():
 ROWS_OF_DATA = 24
 TRAININGS = {
     "adapters": {},
-    "an adapter less": {"network": lambda: members(input_adapter=False)},
-    "frozen layer": {"network": frozen},
-    "two batches an update": {"gradient_accumulation": 2},
-    "sample weights": {"sample_weight": np.linspace(0.5, 1, ROWS_OF_DATA)},
-    "scaled loss": {"matmul_precision": "float16"},
+    "an adapter less, sample weights": {
+        "network": lambda: members(input_adapter=False),
+        "sample_weight": np.linspace(0.5, 1, ROWS_OF_DATA),
+    },
+    "frozen layer, two batches an update": {"network": frozen, "gradient_accumulation": 2},
+    "two learning rates, scaled loss": {
+        "network": lambda: members(learning_rate_factor=2.0),
+        "matmul_precision": "float16",
+    },
     "float64": {"dtype": "float64"},
-    "two learning rates": {"network": lambda: members(learning_rate_factor=2.0)},
 }
 
 

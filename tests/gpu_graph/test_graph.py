@@ -35,7 +35,7 @@ from gpunn.data import batches
 from gpunn.training import epoch
 from gpunn.training.callbacks import Callback
 
-ROWS, FEATURES, CLASSES = 50, 6, 3
+ROWS, FEATURES, CLASSES, EPOCHS = 50, 6, 3, 3
 _random = np.random.default_rng(0)
 LABELS = _random.integers(0, CLASSES, ROWS)
 INPUTS = (_random.normal(size=(ROWS, FEATURES)) + np.eye(CLASSES, FEATURES)[LABELS]).astype("f4")
@@ -72,7 +72,7 @@ class Run(runs.Run):
     def __call__(self, backend: CupyBackend) -> dict[str, np.ndarray]:
         trainer = self.make(backend, self.dtype)
         trainer.log_every = self.log_every
-        options = {"epochs": 4, "validation_split": 0.0, **self.options}
+        options = {"epochs": EPOCHS, "validation_split": 0.0, **self.options}
         for size in self.sizes:
             callbacks = [make() for make in self.callbacks]
             self.fit(trainer, **options | {"batch_size": size, "callbacks": callbacks})
@@ -369,7 +369,7 @@ def test_a_steady_epoch_is_replayed(name, shapes, emulator):
     run = RUNS[name]
     with emulator.counters() as counts:
         run(CupyBackend(0))
-    updates = 4 * -(-ROWS // run.sizes[0])
+    updates = EPOCHS * -(-ROWS // run.sizes[0])
     # Each shape of batch runs plainly once, and is recorded and launched the second time.
     assert counts.graph_launches == updates - shapes
     assert counts.captured["gpunn_adam_clipped"] == shapes

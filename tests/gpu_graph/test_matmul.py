@@ -117,11 +117,10 @@ def test_every_precision_has_its_compute_type():
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
-def test_training_in_lower_precision(emulator, precision):
+def test_training_in_lower_precision(emulator):
     X, y, *_ = gpunn.data.load_digits()
     losses = {}
-    for name in ("float32", precision):
+    for name in PRECISIONS:
         backend = get_backend("cupy", matmul_precision=name)
         model = gpunn.Sequential(
             [layers.Rescaling(1 / 16), layers.Dense(16, "relu"), layers.Dense(10)],
@@ -131,12 +130,12 @@ def test_training_in_lower_precision(emulator, precision):
         )
         trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
         with emulator.counters() as counts:
-            history = trainer.fit(X[:320], y[:320], epochs=5, batch_size=32, progress=False)
+            history = trainer.fit(X[:96], y[:96], epochs=2, batch_size=32, progress=False)
         assert set(counts.matmuls + counts.replayed_matmuls) == {name}
         assert model.parameters.values.dtype == np.float32
         losses[name] = np.array(history["loss"])
-    np.testing.assert_allclose(losses[precision], losses["float32"], rtol=1e-2)
-    assert losses[precision].tobytes() != losses["float32"].tobytes()
+        np.testing.assert_allclose(losses[name], losses["float32"], rtol=1e-2)
+    assert len({each.tobytes() for each in losses.values()}) == len(PRECISIONS)
 
 
 def test_a_pickled_network_keeps_its_options():

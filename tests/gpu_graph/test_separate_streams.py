@@ -33,7 +33,7 @@ def fit(*hidden, optimizer=None, seed=0, backend="cupy", epochs=4, **options):
 def different(**options):
     stopping = EarlyStopping("val_loss", patience=1, min_delta=0.1)
     return [
-        fit(Dense(8, "relu"), seed=1, epochs=14, **options),
+        fit(Dense(8, "relu"), seed=1, epochs=7, **options),
         fit(Dense(8, "relu"), seed=2, optimizer=SGD(0.05, momentum=0.9), **options),
         fit(Dense(5, "tanh"), Dropout(0.3), **options),
         fit(Dense(4), BatchNorm(), callbacks=[stopping], **options),

@@ -22,11 +22,10 @@ SPLIT += [name for each in NUMBERED for name in CASES if re.fullmatch(each, name
 @pytest.mark.parametrize("name", SPLIT)
 def test_the_order_of_blocks_does_not_change_a_bit(name, emulator):
     backend, host = gpunn.get_backend("cupy"), operations.inputs(CASES[name], "float32")
-    first, again = (operations.execute(backend, "float32", CASES[name], host) for _ in range(2))
+    first = operations.execute(backend, "float32", CASES[name], host)
     with emulator.reversed_threads():
         backwards = operations.execute(backend, "float32", CASES[name], host)
     for array, value in first.items():
-        np.testing.assert_array_equal(again[array], value, array)
         np.testing.assert_array_equal(backwards[array], value, array)
 
 

@@ -26,7 +26,7 @@ def test_all_operations_are_kernels_in_one_graph(name, monkeypatch):
     monkeypatch.setattr("gpunn.backends.cupy.backend.GraphExecutor", Watched)
     run = RUNS[name]
     in_graphs, one_by_one = (
-        run.results(run.fit(run.make(CupyBackend(0, graph=graph), "float32"), epochs=2))
+        run.results(run.fit(run.make(CupyBackend(0, graph=graph), "float32"), epochs=1))
         for graph in (True, False)
     )
     assert_same_bits(in_graphs, one_by_one)

@@ -136,9 +136,9 @@ def test_each_branch_has_partial_sums_and_tickets(emulator, monkeypatch):
         network = [Dense(8), *fused, Dense(7), layers.LayerNorm(), Dense(CLASSES)]
         model = gpunn.Sequential(network, (FEATURES,), CupyBackend(0, graph=graph), seed=0)
         trainer = gpunn.Trainer(model, "softmax_cross_entropy")
-        this = step_of(trainer, np.tile(INPUTS, (60, 1)), np.tile(LABELS, 60), 20 * ROWS)
+        this = step_of(trainer, np.tile(INPUTS, (27, 1)), np.tile(LABELS, 27), 9 * ROWS)
         for _ in range(3):
-            this.update(20 * ROWS)
+            this.update(9 * ROWS)
         return model.parameters.to_host()
 
     with emulator.refusals(1), emulator.counters() as counts:

@@ -1,5 +1,7 @@
 """Compare training runs on every backend with the definitions on NumPy in float64."""
 
+import dataclasses
+import functools
 import itertools
 import re
 
@@ -107,6 +109,18 @@ def backend(request):
     return devices.BACKENDS[request.param]()
 
 
+@functools.cache
+def trained(name, dtype):
+    return EVERYTHING.fit(EVERYTHING.make(devices.BACKENDS[name](), dtype))
+
+
+@pytest.fixture
+def finished(request):
+    """A trainer that has run EVERYTHING on this backend, and that no test changes."""
+    given = request.node.callspec.params
+    return trained(*given.get("target", (given.get("backend"), "float32")))
+
+
 @pytest.fixture(scope="module")
 def expected():
     kept = {}
@@ -153,101 +167,96 @@ def test_the_table_leaves_nothing_out(kind, used):
     assert set(builtin(kind)) - {layers.Ensemble} <= used  # which can't be trained
 
 
-def test_a_repeated_run_is_bitwise_identical(target, proved):
-    once, again = (EVERYTHING.results(EVERYTHING.fit(EVERYTHING.make(*target))) for _ in range(2))
-    assert_same_bits(again, once)
+def test_a_repeated_run_is_bitwise_identical(target, finished, proved):
+    again = EVERYTHING.fit(EVERYTHING.make(*target))
+    assert_same_bits(EVERYTHING.results(again), EVERYTHING.results(finished))
     proved(REPEATED)
 
 
-def test_a_resumed_run_is_bitwise_identical(target, proved, tmp_path):
+def test_a_resumed_run_is_bitwise_identical(target, finished, expected, proved, tmp_path):
+    """It continues on the same backend, and on the host."""
     path = tmp_path / "checkpoint.safetensors"
-    whole = EVERYTHING.fit(EVERYTHING.make(*target), epochs=4)
-    EVERYTHING.fit(EVERYTHING.make(*target), epochs=2).save_checkpoint(path)
-    resumed = EVERYTHING.make(*target)
-    resumed.load_checkpoint(path)
-    EVERYTHING.fit(resumed, epochs=2)
-    assert_same_bits(EVERYTHING.results(resumed), EVERYTHING.results(whole))
+    EVERYTHING.fit(EVERYTHING.make(*target), epochs=1).save_checkpoint(path)
+    here, there = EVERYTHING.make(*target), EVERYTHING.make("numpy", target[1])
+    for resumed in (here, there):
+        resumed.load_checkpoint(path)
+        EVERYTHING.fit(resumed, epochs=2)
+    assert_same_bits(EVERYTHING.results(here), EVERYTHING.results(finished))
+    assert_close(EVERYTHING.results(there), expected(EVERYTHING), target[1])
     proved(REPEATED)
+    proved(MOVED)
 
 
-@pytest.mark.parametrize(
-    ("accumulation", "weights"), [(1, None), (2, np.linspace(0, 1, len(LABELS)))]
-)
-def test_a_streamed_run_is_bitwise_identical(backend, proved, monkeypatch, accumulation, weights):
-    run = Run("streamed", every_layer, metrics=["accuracy"], accumulation=accumulation)
-    options = {"sample_weight": weights}
-    resident = run.results(run.fit(run.make(backend, "float32"), stream=False, **options))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_streamed_run_is_bitwise_identical(backend, finished, proved, monkeypatch, weighted):
+    run, resident = EVERYTHING, finished
+    if weighted:
+        options = {"sample_weight": np.linspace(0, 1, len(LABELS))}
+        run = dataclasses.replace(run, accumulation=2, options=options)
+        resident = run.fit(run.make(backend, "float32"), stream=False)
     monkeypatch.setattr(batches, "STREAM_BYTES", 600)
-    streamed = run.results(run.fit(run.make(backend, "float32"), stream=True, **options))
-    assert_same_bits(streamed, resident)
+    streamed = run.fit(run.make(backend, "float32"), stream=True)
+    assert_same_bits(run.results(streamed), run.results(resident))
     proved(REPEATED)
 
 
-def test_report_points_change_no_bits(backend, proved):
-    often, seldom = (EVERYTHING.make(backend, "float32") for _ in range(2))
-    often.log_every, seldom.log_every = 1, 1000
-    first, second = (EVERYTHING.fit(each).model.parameters.to_host() for each in (often, seldom))
-    assert_same_bits(first, second)
+def test_report_points_change_no_bits(backend, finished, proved):
+    for log_every in (1, 1000):
+        trainer = EVERYTHING.make(backend, "float32")
+        trainer.log_every = log_every
+        bits = EVERYTHING.fit(trainer).model.parameters.to_host()
+        assert_same_bits(bits, finished.model.parameters.to_host())
     proved(REPEATED)
 
 
-def test_networks_that_take_turns_do_not_disturb_one_another(backend, proved):
+def test_networks_that_take_turns_do_not_disturb_one_another(backend, finished, proved):
     """Buffers that operations share must hold nothing from one step to the next."""
-    alone = EVERYTHING.fit(EVERYTHING.make(backend, "float32"), epochs=3)
     other = Run("other", plain, optimizer=lambda: optimizers.Lion(0.001), batch_size=5)
     alternating, between = EVERYTHING.make(backend, "float32"), other.make(backend, "float32")
     for _ in range(3):
         EVERYTHING.fit(alternating, epochs=1)
         other.fit(between, epochs=1)
-    assert_same_bits(alternating.model.parameters.to_host(), alone.model.parameters.to_host())
+    assert_same_bits(alternating.model.parameters.to_host(), finished.model.parameters.to_host())
     proved(REPEATED)
 
 
-def test_saved_here_and_loaded_on_the_host(target, proved, tmp_path):
-    backend, dtype = target
-    path = tmp_path / "model.safetensors"
-    model = EVERYTHING.fit(EVERYTHING.make(backend, dtype)).model
-    model.save(path)
+def test_saved_here_and_loaded_on_the_host(target, finished, proved, tmp_path):
+    path, tolerance = tmp_path / "model.safetensors", TOLERANCES[target[1]]
+    finished.model.save(path)
     loaded = gpunn.load_model(path, backend="numpy")
-    assert_same_bits(loaded.parameters.to_host(), model.parameters.to_host())
-    actual, want = loaded.predict(INPUTS), model.predict(INPUTS)
-    np.testing.assert_allclose(actual, want, TOLERANCES[dtype], TOLERANCES[dtype])
+    assert_same_bits(loaded.parameters.to_host(), finished.model.parameters.to_host())
+    actual, want = loaded.predict(INPUTS), finished.model.predict(INPUTS)
+    np.testing.assert_allclose(actual, want, tolerance, tolerance)
     proved(MOVED)
 
 
-@pytest.mark.parametrize("first", ["here", "host"])
-def test_a_run_resumes_on_another_backend(target, expected, proved, tmp_path, first):
-    backend, dtype = target
+def test_a_run_of_the_host_resumes_here(target, expected, proved, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    backends = [backend, "numpy"] if first == "here" else ["numpy", backend]
-    EVERYTHING.fit(EVERYTHING.make(backends[0], dtype), epochs=1).save_checkpoint(path)
-    resumed = EVERYTHING.make(backends[1], dtype)
+    EVERYTHING.fit(EVERYTHING.make("numpy", target[1]), epochs=1).save_checkpoint(path)
+    resumed = EVERYTHING.make(*target)
     resumed.load_checkpoint(path)
     EVERYTHING.fit(resumed, epochs=2)
-    assert_close(EVERYTHING.results(resumed), expected(EVERYTHING), dtype)
+    assert_close(EVERYTHING.results(resumed), expected(EVERYTHING), target[1])
     proved(MOVED)
 
 
-def test_predictions_do_not_depend_on_the_size_of_batches(backend):
-    model = EVERYTHING.fit(EVERYTHING.make(backend, "float32")).model
-    whole = model.predict(INPUTS)
+def test_predictions_do_not_depend_on_the_size_of_batches(backend, finished):
+    whole = finished.model.predict(INPUTS)
     assert isinstance(whole, np.ndarray)
     assert whole.shape == (len(INPUTS), CLASSES)
-    np.testing.assert_allclose(model.predict(INPUTS, batch_size=7), whole, 1e-6, 1e-6)
+    np.testing.assert_allclose(finished.model.predict(INPUTS, batch_size=7), whole, 1e-6, 1e-6)
 
 
-def test_evaluation_uses_weights_and_streams(target, monkeypatch):
-    backend, dtype = target
-    trainer = EVERYTHING.fit(EVERYTHING.make(backend, dtype))
+def test_evaluation_uses_weights_and_streams(target, finished, monkeypatch):
     oracle = EVERYTHING.fit(EVERYTHING.make(ORACLE, "float64"))
     weights = np.arange(len(LABELS)) % 3
     resident, want = (
         each.evaluate(INPUTS, LABELS, sample_weight=weights, batch_size=7)
-        for each in (trainer, oracle)
+        for each in (finished, oracle)
     )
-    assert resident == pytest.approx(want, rel=TOLERANCES[dtype])
+    assert resident == pytest.approx(want, rel=TOLERANCES[target[1]])
     monkeypatch.setattr(batches, "STREAM_BYTES", 600)
-    streamed = trainer.evaluate(INPUTS, LABELS, sample_weight=weights, batch_size=7, stream=True)
+    streamed = finished.evaluate(INPUTS, LABELS, sample_weight=weights, batch_size=7, stream=True)
     assert streamed == resident
 
 
