@@ -1,10 +1,7 @@
 import logging
-import os
-import sys
 from unittest.mock import Mock
 
 import pytest
-from processes import run_python
 
 from gpunn.backends import Backend, choose_backend, get_backend, selection
 from gpunn.backends.cupy.options import PRECISIONS, CudaOptions
@@ -133,36 +130,6 @@ def test_invalid_options(devices, name, options, error, message):
 def test_no_silent_fallback(no_device, name):
     with pytest.raises(BackendUnavailableError, match="no CUDA device"):
         get_backend(name)
-
-
-SEARCH = """
-import joblib
-import gpunn
-
-
-def backend(number):
-    return gpunn.get_backend("auto").name
-
-
-if __name__ == "__main__":
-    with joblib.parallel_config("loky", n_jobs=2):
-        names = joblib.Parallel()(joblib.delayed(backend)(number) for number in range(4))
-    print(*names, backend(0))
-"""
-
-
-@pytest.mark.full  # test_claims.py has workers
-def test_auto_warns_once_among_worker_processes(tmp_path):
-    script = tmp_path / "search.py"
-    script.write_text(SEARCH)
-    environment = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    done = run_python(script, env=environment)
-    assert done.stdout.split() == ["numpy"] * 5
-    assert done.stderr.count("backend 'auto' chose 'numpy'") == 1, done.stderr
 
 
 @pytest.mark.parametrize("has_signs", [True, False])

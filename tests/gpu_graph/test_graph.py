@@ -140,15 +140,9 @@ TABLE = [
     Run("changed_batch_size", sizes=(8, 16, 8)),
     Run("accumulation", accumulation=3),
     Run("report_points", log_every=2),
-    Run("weights", options={"sample_weight": WEIGHTS}),
-    Run("validation", options={"validation_split": 0.3}),
-    Run("streamed", options={"stream": True}),
     Run("streamed_weights", options={"stream": True, "sample_weight": WEIGHTS}),
     Run("images", images, X=_random.normal(size=(ROWS, 6, 5, 2)).astype("f4")),
     Run("pixels", lambda: [layers.Rescaling(), *plain()], X=PIXELS),
-    Run("sgd", optimizer=lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True)),
-    Run("lion", optimizer=lambda: optimizers.Lion(1e-2)),
-    Run("rmsprop", optimizer=lambda: optimizers.RMSprop(1e-2)),
     Run("r2", loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
     Run(
         "custom_classes",
@@ -190,12 +184,8 @@ if devices.DEVICE == "cuda":
     )
 
 RUNS = {run.name: run for run in TABLE}
-CONTAINED = {
-    # in "changed_batch_size", "class_weights", "early_stopping" and "streamed_weights"
-    *("whole_batches_only", "weights", "validation", "streamed"),
-    *("sgd", "lion", "rmsprop"),  # test_operations.py has each optimizer
-}
-"""Trainings only for the full test run, because other trainings do the same and more."""
+CONTAINED = {"whole_batches_only"}
+"""Trainings only for the full test run, because "changed_batch_size" does the same and more."""
 
 ALSO_SEVERAL = {
     *("every_layer", "float64", "images", "pixels", "r2", "classes", "class_weights"),
@@ -239,7 +229,6 @@ REPORTED = "logs or calls a callback after fewer than eight updates"
 ONE_A_LAUNCH = {
     "accumulation": FEW,
     "one_batch": FEW,
-    "streamed": FEW,
     "streamed_weights": FEW,
     "report_points": REPORTED,
     "called_between": REPORTED,

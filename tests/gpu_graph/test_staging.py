@@ -6,14 +6,12 @@ from functools import partial
 import cupy
 import numpy as np
 import pytest
-from equality import assert_same_bits
 
 import gpunn
 from gpunn import layers
 from gpunn.backends.cupy import CupyBackend
 from gpunn.backends.cupy.staging import PinnedStager
 from gpunn.data import batches
-from gpunn.data.batches import Dataset
 
 
 @pytest.fixture
@@ -192,43 +190,3 @@ def test_memory_is_not_reused_while_an_interrupted_chunk_is_copied(
         monkeypatch.undo()
         gc.collect()
         run()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_a_source_streams_the_rows_in_their_order(backend, monkeypatch, weighted):
-    monkeypatch.setattr(batches, "STREAM_BYTES", 100)
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((23, 3)), rng.integers(0, 5, 23)
-    weights = rng.random(23) if weighted else None
-    order = rng.permutation(23)
-    source = Dataset(backend, X, y, weights, ("float64", "float64"), stream=True)
-    for _ in range(2):
-        seen = {"X": [], "y": [], "weights": []}
-        chunks = 0
-        for chunk in source.chunks(order, 2):
-            chosen = chunk.order[: chunk.rows]
-            for name, found in seen.items():
-                array = getattr(chunk, name)
-                if array is not None:
-                    found.extend(array[chosen].get())
-            chunks += 1
-        assert chunks > 3
-        np.testing.assert_array_equal(seen["X"], X[order])
-        np.testing.assert_array_equal(seen["y"], y[order])
-        if weights is not None:
-            np.testing.assert_array_equal(seen["weights"], weights[order])
-
-
-@pytest.mark.parametrize("graph", [False, True])
-def test_streamed_training_has_the_bits_of_resident_training(monkeypatch, graph):
-    monkeypatch.setattr(batches, "STREAM_BYTES", 1000)
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((70, 6)), rng.integers(0, 3, 70)
-    results = []
-    for stream in (False, True):
-        parts = [layers.Dense(8, "relu"), layers.Dropout(0.2), layers.Dense(3)]
-        model = gpunn.Sequential(parts, 6, CupyBackend(0, graph=graph), seed=1)
-        trainer = gpunn.Trainer(model, "softmax_cross_entropy")
-        trainer.fit(X, y, epochs=4, batch_size=8, progress=False, stream=stream)
-        results.append(model.parameters.to_host() | {"loss": np.array(trainer.history["loss"])})
-    assert_same_bits(*results)

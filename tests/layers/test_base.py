@@ -2,46 +2,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from layers.checking import check_chain_rule
 
 import gpunn
 from gpunn import layers
 from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
-
-
-@dataclass(eq=False)
-class Scale(Layer):
-    factor: float = 2.0
-
-    name = "test_scale"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.require_number("factor")
-
-    def forward(self, x, workspace):
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        y[...] = self.factor * x
-        return y
-
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        gradient *= self.factor
-        return gradient
-
-
-def test_custom_layer_obeys_the_chain_rule(host_backend):
-    check_chain_rule(Scale(3.0), (4,), host_backend)
-
-
-@pytest.mark.parametrize("layer", [Scale(3.0), {"name": "test_scale", "factor": 3.0}])
-def test_custom_layer_in_a_network(layer):
-    model = gpunn.Sequential([layer, layers.Dense(2, bias=False)], 3, backend="numpy")
-    X = np.ones((1, 3), np.float32)
-    W = np.asarray(model.layers[1].values["weights"])
-    np.testing.assert_allclose(model.predict(X), 3 * X @ W, rtol=1e-6)
-    assert model.config()["layers"][0] == {"name": "test_scale", "factor": 3.0}
 
 
 def test_a_layer_that_compares_by_value_is_refused():

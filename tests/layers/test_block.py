@@ -442,17 +442,6 @@ def test_copies_of_networks_compute_the_same():
             np.testing.assert_array_equal(values(other)[name], expected)
 
 
-def test_a_resumed_training_continues_with_the_same_bits(tmp_path):
-    whole, first = (network(*everything()) for _ in range(2))
-    trained(whole, epochs=4)
-    trained(first).save_checkpoint(tmp_path / "checkpoint")
-    trainer = trained(network(*everything()), epochs=0)
-    trainer.load_checkpoint(tmp_path / "checkpoint")
-    trainer.fit(X, Y, epochs=2, batch_size=16, progress=False)
-    for name, expected in values(whole).items():
-        np.testing.assert_array_equal(values(trainer.model)[name], expected)
-
-
 @pytest.mark.parametrize("trainable", [True, False])
 def test_equal_arguments_of_a_maximum_share_the_gradient(host_backend, trainable):
     """As if only one of both were there, since a scale of 1 is the identity."""

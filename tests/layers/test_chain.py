@@ -1,8 +1,5 @@
 """Layers within layers: names, shapes, copies, files."""
 
-import copy
-import pickle
-
 import numpy as np
 import pytest
 from layers.test_passes import Fresh, Residual
@@ -69,22 +66,6 @@ def test_parameters_are_named_by_the_way_to_them():
     ]
     assert "test_residual_1.body.chain_1.out.weights" in names
     assert "test_residual_1.body.batch_norm_1.running_mean" in names
-
-
-def test_copies_and_files_compute_the_same(tmp_path):
-    model = network()
-    trainer = gpunn.Trainer(model, "mean_squared_error")
-    trainer.fit(X, X[:, :2], epochs=2, batch_size=3, progress=False)
-    expected = model.predict(X)
-    model.save(tmp_path / "model.safetensors")
-    for again in (
-        copy.deepcopy(model),
-        pickle.loads(pickle.dumps(model)),
-        gpunn.load_model(tmp_path / "model.safetensors", backend="numpy"),
-    ):
-        np.testing.assert_array_equal(again.predict(X), expected)
-        again.parameters["dense_1.biases"] = np.ones(2)
-    np.testing.assert_array_equal(model.predict(X), expected)
 
 
 def test_masks_differ_from_layer_to_layer():

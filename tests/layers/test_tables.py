@@ -15,7 +15,6 @@ from gpunn.layers import (
     BatchNorm,
     ColumnGroups,
     Dense,
-    Dropout,
     Embedding,
     LayerNorm,
     MemberDense,
@@ -199,88 +198,6 @@ def test_trained_and_decayed_parameters():
         "biases": False,
         "weights": True,
     }
-
-
-def networks():
-    edges = [list(np.linspace(-2, 2, bins + 1)) for bins in (4, 1, 3)]
-    chunks = [3] * 3 + [1, 1, 4]
-    yield (
-        "realmlp",
-        [
-            ColumnGroups(
-                [
-                    {"columns": [0, 3], "layers": [PeriodicEmbedding(4)]},
-                    {"columns": [3, 4], "layers": [OneHot([3])]},
-                    {"columns": [4, 6], "layers": [Embedding([4, 9], 2)]},
-                ]
-            ),
-            Scale(),
-            Dense(8, parametrization="ntp"),
-            ParametricActivation("mish"),
-            Dropout(0.1),
-            Dense(2, parametrization="ntp"),
-        ],
-    )
-    numbers = {"columns": [0, 3], "layers": [PiecewiseLinearEmbedding(edges, 3)]}
-    codes = {"columns": [3, 6], "layers": [OneHot([3, 2, 4], binary_as_sign=False)]}
-    chunks = [3, 3, 3, 2, 1, 3]
-    hidden = {"adapters": [{"input_adapter": False}, {}], "mini": [{"adapters": False}] * 2}
-    hidden["packed"] = [{"separate": True}] * 2
-    for kind, options in hidden.items():
-        start = "fixed" if kind == "packed" else "normal"
-        yield (
-            f"tabm {kind}",
-            [
-                ColumnGroups([numbers, codes]),
-                Members(3, start, chunks),
-                MemberDense(6, "relu", **options[0]),
-                Dropout(0.1),
-                MemberDense(5, "relu", **options[1]),
-                MemberDense(2, separate=True),
-                gpunn.layers.Flatten(),
-            ],
-        )
-
-
-NETWORKS = dict(networks())
-
-
-def table_rows(rows=40):
-    g = np.random.default_rng(0)
-    codes = [g.integers(0, size, rows) for size in (3, 2, 4)]
-    return np.column_stack([g.standard_normal((rows, 3)), *codes]).astype("float32")
-
-
-def trained(network, backend):
-    fresh = [layer.config() for layer in NETWORKS[network]]
-    model = gpunn.Sequential(fresh, 6, backend, seed=1)
-    X = table_rows()
-    outputs = model.output_shape[0]
-    targets = np.sin(X[:, :1] + X[:, 5:]) * np.ones(outputs)
-    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.AdamW(0.01))
-    trainer.fit(X, targets, epochs=2, batch_size=16, progress=False)
-    return trainer
-
-
-@pytest.mark.parametrize("network", ["realmlp", "tabm mini", "tabm packed"])
-def test_networks_learn_and_repeat_to_the_bit(backend, network):
-    first, second = trained(network, backend), trained(network, backend)
-    assert first.history["loss"][-1] < first.history["loss"][0]
-    for name, value in first.model.parameters.to_host().items():
-        np.testing.assert_array_equal(value, second.model.parameters.to_host()[name], name)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_copies_and_files_compute_the_same(network, tmp_path):
-    model, X = trained(network, "numpy").model, table_rows()
-    expected = model.predict(X)
-    model.save(tmp_path / "model.safetensors")
-    for again in (
-        copy.deepcopy(model),
-        gpunn.load_model(tmp_path / "model.safetensors", backend="numpy"),
-    ):
-        assert again.config() == model.config()
-        np.testing.assert_array_equal(again.predict(X), expected)
 
 
 @pytest.mark.parametrize(

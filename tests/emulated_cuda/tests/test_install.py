@@ -6,11 +6,9 @@ from pathlib import Path
 
 import emulated_cuda
 import pytest
-from emulated_cuda import cupy_private
 from emulated_cuda.errors import EmulatorError
 from processes import run_python
 
-install = sys.modules["emulated_cuda.install"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -19,18 +17,33 @@ def run(code, **environment):
     return run_python("-c", code, env=os.environ | environment, status=None)
 
 
+REFUSED = """
+import emulated_cuda
+from emulated_cuda import cupy_private, errors
+
+def refused():
+    try:
+        emulated_cuda.install()
+    except errors.EmulatorError as error:
+        print(error)
+
+own, cupy_private.CUPY_VERSION = cupy_private.CUPY_VERSION, "14.1.9"
+refused()
+cupy_private.CUPY_VERSION = own
+import cupy
+refused()
+"""
+
+
 def test_refusals(monkeypatch):
-    result = run("import cupy, emulated_cuda\nemulated_cuda.install()")
-    assert result.returncode != 0
-    assert "before the first `import cupy`" in result.stderr
+    version, imported = run(REFUSED).stdout.splitlines()
+    assert "pinned to CuPy 14.1.9" in version
+    assert "before the first `import cupy`" in imported
     with pytest.raises(EmulatorError, match="with other settings"):
         emulated_cuda.install()
-    monkeypatch.setattr(install, "_installed", None)
+    monkeypatch.setattr(sys.modules["emulated_cuda.install"], "_installed", None)
     with pytest.raises(EmulatorError, match="devices must be at least 1"):
         emulated_cuda.install(devices=0)
-    monkeypatch.setattr(cupy_private, "CUPY_VERSION", "14.1.9")
-    with pytest.raises(EmulatorError, match=r"pinned to CuPy 14\.1\.9"):
-        emulated_cuda.install()
 
 
 USE = """

@@ -196,28 +196,6 @@ def test_so_is_one_of_members_with_metrics(made, of):
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
-class Doubling(Dense):
-    name = "test_doubling"
-
-    def forward(self, x, workspace):
-        y = super().forward(x, workspace)
-        y *= 2
-        return y
-
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        gradient *= 2
-        return super().backward(x, y, gradient, workspace, wants_input_gradient)
-
-
-def test_custom_layers_run_unchanged():
-    backend = CompiledBackend(2)
-    trainer, X = trained(backend, [Doubling(8)])
-    plain, _ = trained(gpunn.backends.numpy.NumpyBackend(), [Doubling(8)])
-    np.testing.assert_allclose(
-        trainer.model.predict(X), plain.model.predict(X), rtol=1e-3, atol=1e-4
-    )
-
-
 class Shared(CompiledBackend):
     """A backend whose threads share all work, even in small steps."""
 
@@ -246,28 +224,6 @@ def test_the_threads_are_an_option():
         gpunn.get_backend("numpy", threads=0)
     with pytest.raises(gpunn.errors.ArgumentError, match="threads"):
         gpunn.get_backend(backend, threads=2)
-
-
-def test_predictions_take_rows_as_they_come():
-    trainer, X = trained(CompiledBackend(2))
-    whole = trainer.model.predict(X)
-    np.testing.assert_allclose(trainer.model.predict(X[:1]), whole[:1], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(trainer.model.predict(X[::2]), whole[::2], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(trainer.model.predict(X, batch_size=7), whole, rtol=1e-5, atol=1e-6)
-    again = trainer.model.predict(X)
-    assert again is not whole
-    np.testing.assert_array_equal(again, whole)
-
-
-def test_predictions_follow_the_layers_settings():
-    rescaling = gpunn.layers.Rescaling(1.0)
-    model = gpunn.Sequential(
-        [rescaling, Dense(3, bias=False)], input_shape=(20,), backend=CompiledBackend(2)
-    )
-    X = np.ones((4, 20), np.float32)
-    before = model.predict(X)
-    rescaling.scale = 2.0
-    np.testing.assert_allclose(model.predict(X), 2 * before, rtol=1e-5)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

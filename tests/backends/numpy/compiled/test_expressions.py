@@ -7,11 +7,10 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from functions import FUNCTIONS, gradient_of
-from parity.operations import ORACLE, inputs, loss_cases, metric_cases, resolved
 
 pytest.importorskip("numba")
 
-from gpunn import activations, losses, metrics, optimizers
+from gpunn import activations, losses, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
 from gpunn.backends.numpy.compiled.program import Program, table_of
@@ -25,10 +24,6 @@ BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 
 TYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 THREADS_AND_TYPES = pytest.mark.parametrize(("threads", "dtype"), [(1, "float32"), (3, "float64")])
-MORE_TYPES = pytest.mark.parametrize(
-    "dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"]
-)
-"""Data types of tests of definitions that `tests/parity` already compares in float32."""
 
 SHAPES = [(32, 10), (7, 5), (40, 300), (3, 2100), (1, 1)]
 
@@ -71,12 +66,12 @@ def built_in(module, base):
     return [each for each in kinds if issubclass(each, base) and each.name]
 
 
-@MORE_TYPES
 @pytest.mark.parametrize(
     ("kind", "shape"),
     list(zip(built_in(activations, activations.Activation), cycle(SHAPES), strict=False)),
 )
-def test_activations(kind, shape, dtype):
+def test_activations(kind, shape):
+    dtype = "float64"  # `tests/parity` compares them in float32
     f, z = kind(), 2 * normal(shape, dtype)
     out = z if f.from_output else np.empty_like(z)
     arguments = Arguments(activation=f, z=z, bias=normal(shape[1], dtype), out=out)
@@ -85,40 +80,6 @@ def test_activations(kind, shape, dtype):
     gradient, sums = normal(shape, dtype, 1), np.zeros(shape[1], dtype)
     arguments = Arguments(activation=f, z=z, output=out, gradient=gradient, bias_gradient=sums)
     compare(Operations.activation_gradient.definition, arguments, dtype)
-
-
-LOSSES = [
-    case
-    for case in loss_cases()
-    if case.name.endswith(tuple(f"-{shape}-gradient" for shape in ("7x2", "70x1", "3x5462")))
-]
-
-
-@MORE_TYPES
-@pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
-def test_losses(case, dtype):
-    arguments = resolved(ORACLE, dtype, inputs(case, dtype))
-    compare(Operations.loss.definition, Arguments(**arguments), dtype)
-
-
-TRACED_METRICS = (
-    *(metrics.BinaryAccuracy, metrics.BrierScore, metrics.LogLoss),
-    *(metrics.MeanAbsoluteError, metrics.RootMeanSquaredError),
-)
-"""The others use functions such as argmax."""
-
-METRICS = [
-    case
-    for case in metric_cases()
-    if isinstance(inputs(case, "float64")["metric"], TRACED_METRICS)
-    and inputs(case, "float64")["predictions"].size
-]
-
-
-@MORE_TYPES
-@pytest.mark.parametrize("case", METRICS, ids=lambda case: case.name)
-def test_metrics(case, dtype):
-    compare(Operations.metric.definition, Arguments(**inputs(case, dtype)), dtype)
 
 
 @THREADS_AND_TYPES
