@@ -207,7 +207,9 @@ class EpochProgram:
         rows = min(self.plan.rows_per_update, self.plan.visited)
         program = self._ops.sequence([(self.step.recorded_update(rows), 1)])
         assert program is not None
+        self._ops.fill(self.order, 0)  # the only row of the arrays with which it was recorded
         for _ in range(2):  # the first run also loads memory into the cache
+            self.step.rewind()
             began = time.perf_counter()
             program(1)
         seconds = time.perf_counter() - began
