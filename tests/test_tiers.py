@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,25 +45,14 @@ def test_of_no_tier():
 """
 
 
-@pytest.fixture
-def run_suite(tmp_path):
-    """Run a small suite in a process of its own, with the project's plugins; return the output."""
+def test_each_tier_is_summed_up(tmp_path):
+    """In a process of its own, with the project's plugins."""
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\n")
     (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
     (tmp_path / "test_suite.py").write_text(SUITE)
     environment = {n: v for n, v in os.environ.items() if n != "GPUNN_TEST_DEVICE"}
-
-    def run(*arguments, **variables):
-        command = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        ended = run_python(*command, cwd=tmp_path, env=environment | variables, status=None)
-        return ended.returncode, ended.stdout + ended.stderr
-
-    return run
-
-
-def test_each_tier_is_summed_up(run_suite):
-    status, output = run_suite()
-    assert status == 1
+    command = ["-m", "pytest", "-p", "no:cacheprovider"]
+    output = run_python(*command, cwd=tmp_path, env=environment, status=1).stdout
     summary = output.partition("test tiers")[2]
     assert f"tier 1, portable: tests: {len(TARGETS) + len(BACKENDS)} passed\n" in summary
     assert re.search(rf"^ +{2 * len(TARGETS)} cases$", summary, re.MULTILINE)
@@ -75,10 +65,10 @@ def test_each_tier_is_summed_up(run_suite):
     assert "1 deselected" in output.splitlines()[-1]
 
 
-def test_a_device_that_there_is_none_of(run_suite):
-    status, output = run_suite(GPUNN_TEST_DEVICE="cuba")
-    assert status != 0
-    assert "GPUNN_TEST_DEVICE: expected 'emulated' or 'cuda', or nothing; got 'cuba'" in output
+def test_a_device_that_there_is_none_of(monkeypatch):
+    monkeypatch.setenv("GPUNN_TEST_DEVICE", "cuba")
+    with pytest.raises(ValueError, match="expected 'emulated' or 'cuda', or nothing; got 'cuba'"):
+        runpy.run_path(str(TESTS / "devices.py"))
 
 
 def test_a_file_that_is_not_read_on_a_device_has_no_test_for_it(request):
