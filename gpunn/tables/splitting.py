@@ -30,8 +30,8 @@ SHARED = 0.1
 """In reported columns, at least this fraction of rows share an identifier with another row."""
 
 OFTEN_MISSING = 0.1
-"""A column with a larger fraction of missing values does not contain the times of the rows, but
-perhaps the date of an event that only some rows have, such as a return."""
+"""A column with a larger fraction of missing values does not contain the times of all rows, but
+perhaps the dates of events such as returns."""
 
 UNSURE = ", so the row can't be assigned to a split"
 

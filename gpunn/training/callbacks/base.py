@@ -16,6 +16,9 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class Callback(Configurable):
     """Base class of callbacks. The methods do nothing; subclasses override some of them.
 
+    In a subclass, another method whose name begins with `on_`, such as `on_batch_end`, raises an
+    error, because it would never be called.
+
     Attributes
     ----------
     saves : bool
@@ -50,6 +53,16 @@ class Callback(Configurable):
     saves: ClassVar[bool] = False
     reads_only: ClassVar[bool] = False
     every_updates: int | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        called = [name for name in vars(Callback) if name.startswith("on_")]
+        for name in vars(cls):
+            if name.startswith("on_") and name not in called:
+                raise ArgumentTypeError(
+                    f"{cls.__name__}.{name}: a trainer never calls this method. Rename it; a "
+                    f"trainer calls {', '.join(called)}"
+                )
 
     def on_train_begin(self, trainer: Any) -> None:
         """Run before the first epoch of a call of `fit`.

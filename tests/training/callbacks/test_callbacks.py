@@ -82,3 +82,9 @@ def test_callbacks_are_known_by_name_to_a_trainer():
         "assert set(known(Callback)) == names, set(known(Callback)) - names\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("name", ["on_epoch_begin", "on_train_batch_end"])
+def test_a_method_that_would_never_be_called(name):
+    with pytest.raises(ArgumentTypeError, match=rf"Mine\.{name}: a trainer never calls this"):
+        type("Mine", (Callback,), {name: lambda self, trainer: None})

@@ -77,7 +77,7 @@ class Memory:
         return self.renewed(allocated(shape, margin, self.dtype), margin)
 
     def renewed(self, array: np.ndarray, margin: int = 0) -> int:
-        """Return the number of an array that each instance gets anew."""
+        """Return the number of an array; each instance gets a new array."""
         number = self.number(array)
         self._temporary[number] = array.shape, margin
         return number
