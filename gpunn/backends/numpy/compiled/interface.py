@@ -95,6 +95,12 @@ integers:
 * A place: address, and whether there is a number for each element.
 """
 
+COPY_ROWS, CLEAR, PRODUCT, FOLD = range(1, 5)
+"""Kinds of steps of the kernel `convolution`."""
+
+IMAGE_STEP = 21
+"""Number of 64-bit integers in a step of the kernel `convolution`."""
+
 SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR = range(4)
 """Kinds of an argument of a function of matrices: one number for all elements, one for each column,
 one for each element, or one for each row."""

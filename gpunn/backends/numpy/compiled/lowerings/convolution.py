@@ -1,23 +1,35 @@
-"""Instructions for convolution of images, and for its gradients."""
+"""Instructions for convolution of images, and for its gradients.
+
+Each operation is one instruction, whose table lists the steps for an image.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
+    CLEAR,
+    COPY_ROWS,
+    FOLD,
+    IMAGE_STEP,
+    PRODUCT,
+    Vectors,
+)
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
 from gpunn.backends.numpy.compiled.lowerings.depthwise import Depthwise
+from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by, readers_of
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window, groups_of, is_depthwise
-from gpunn.typing import Array
+from gpunn.typing import Array, HostArray
 
 TERMS = 128
 """A product for the weights' gradient adds this number of pixels at a time: their gradients then
@@ -32,9 +44,12 @@ ROWS = 8
 stays cached."""
 
 
-SPAN, BUFFER = 64, 1 << 17
+SPAN, BUFFER_BYTES = 64, 1 << 17
 """A buffer has the products of at least SPAN pixels of a row, or of more pixels if they fit into
-BUFFER bytes."""
+BUFFER_BYTES bytes."""
+
+X, WEIGHTS, Y, BUFFER, INITIAL, ZERO = range(8, 26, 3)
+"""Indices of the kernel's memories in its arguments."""
 
 
 class Convolution(Depthwise, Dense):
@@ -58,19 +73,37 @@ class Convolution(Depthwise, Dense):
     ) -> list[Instruction]:
         if is_depthwise(x.shape[3], weights, window):
             return self.depthwise(window, x, weights, out, bias, floor)
+        of = Geometry(window, x, weights, out, self.products.vectors)
         patch, units = weights.shape
-        groups = groups_of(x.shape[3], weights, window)
-        columns = units // groups
-        packed = [Packed(weights, 0, (patch, columns), (units, 1), groups, columns)]
-        packing, panels = self._panels(packed)
-        x, out = flattened(window, x, out)
-        wide, buffer = self._padded(window, x, out)
+        packing, panels = self._panels(weights, [0], (patch, of.units), False, of.groups, of.units)
+        copies, buffer, source, line = self._padded(of)
+        # A product adds all rows of the kernel, or else one row, whose pixels are apart.
+        taps, step, gap = of.taps, 1, of.right_gap * of.pixel
+        if taps == 1:
+            step, gap = of.kernel_h, of.down_gap * line
+        group, column, start, row = np.ogrid[
+            : of.groups, 0 : of.units * of.size : of.panel, 0 : of.kernel_h : step, : of.rows
+        ]
+        _, count, first = inside(read_by(window, 0, of.rows), of.height).T
+        ky, end = np.maximum(first, start), np.minimum(first + count, start + step)
+        nowhere = (count == 0) & (start == 0)  # All of the patch is padding.
+        at = group * of.units * of.size + column
+        place = (row * of.down - of.top + ky * of.down_gap) * line + group * of.channels * of.size
+        panel = group * panels.nbytes // of.groups + column * patch
+        products = steps(
+            PRODUCT * (nowhere | (ky < end)),
+            *(Y, row * of.columns * of.y_pixel + at),
+            *(np.where(nowhere, ZERO, source), place * ~nowhere),
+            *(WEIGHTS, panel + ky * (patch // of.kernel_h) * of.panel),
+            *(of.columns, of.tile(of.columns), of.numbers(of.units, column), of.y_pixel),
+            *(of.right * of.pixel * ~nowhere, of.size * ~nowhere),
+            *((gap - of.terms * of.size) * ~nowhere, of.panel, 0),
+            *(of.terms, np.maximum(end - ky, nowhere) * taps),
+            *(INITIAL * (ky <= first), at, nowhere | (end == first + count)),
+        )
         zero = np.zeros(units, x.dtype)
-        initial = zero if bias is None else bias
-        args = self._arguments(window, groups, x, panels, out, buffer)
-        args += [wide, initial, zero, floor, self.pieces_of(x, out)]
-        read = [x, panels, buffer, initial, zero]
-        return [*packing, self.instruction("convolution", args, read, [out], [x, out])]
+        memories = [of.x, panels, of.y, buffer, zero if bias is None else bias, zero]
+        return [*packing, self._run([*copies, products], memories, of, of.y, floor=floor)]
 
     def convolution_weights(self, op: Arguments) -> Steps:
         window, out = op.window, op.out
@@ -79,23 +112,48 @@ class Convolution(Depthwise, Dense):
         self.products.gradients.append(out)
         if is_depthwise(op.x.shape[3], out, window):
             return self.depthwise_weights(window, op.x, op.gradient, out)
-        groups = groups_of(op.x.shape[3], out, window)
-        x, gradient = flattened(window, op.x, op.gradient)
-        rows, columns, units = gradient.shape[1:]
-        span = min(columns, TERMS)
-        block, images = min(rows, TERMS // span), 1
-        if rows * columns < TERMS and out.size > WEIGHTS_PER_PIXEL * rows * columns:
-            block, images = 1, min(TERMS // span, len(x))
-        panel = self.products.vectors.panel
-        copies = units * x.itemsize > panel
-        copied = max(block, images) * span * panel if copies else 0
-        wide, buffer = self._padded(window, x, gradient, images, copied)
+        of = Geometry(window, op.x, out, op.gradient, self.products.vectors)
+        span = min(of.columns, TERMS)
+        block, images = min(of.rows, TERMS // span), 1
+        if of.rows * of.columns < TERMS and out.size > WEIGHTS_PER_PIXEL * of.rows * of.columns:
+            block, images = 1, min(TERMS // span, len(of.x))
+        is_copied = of.y_pixel > of.panel
+        more = max(block, images) * span * of.panel * is_copied
+        copies, buffer, source, line = self._padded(of, images, more)
+        row, pixel, group, column, ky, tap = np.ix_(
+            *(range(0, of.rows, block), range(0, of.columns, span), range(of.groups)),
+            *(range(0, of.units * of.size, of.panel), range(of.kernel_h), range(of.taps)),
+        )
+        rows, terms = np.minimum(block, of.rows - row), np.minimum(span, of.columns - pixel)
+        at, numbers = group * of.units * of.size + column, of.numbers(of.units, column)
+        b, b_row = (row * of.columns + pixel) * of.y_pixel + at, of.y_pixel
+        jump, x_jump, right = of.columns * b_row, of.down * line, of.right * of.pixel
+        if images > 1:
+            jump, x_jump = of.rows * jump, of.height * line
+        panel = images * of.height * line * (source == BUFFER)
+        copied = steps(
+            *(COPY_ROWS * is_copied, BUFFER, panel, Y, b, 0, 0, rows * terms, numbers),
+            *(b_row, of.panel, terms * of.panel),
+        )
+        if is_copied:
+            b, b_row, jump = panel, of.panel, terms * of.panel
+        # The rows of y that read a row of the image as row ky of their windows
+        _, count, first = inside(read_by(window, 0, of.rows).T, of.height).T[..., None]
+        begin, end = np.maximum(first, row), np.minimum(first + count, row + rows)
+        place = (begin * of.down + ky * of.down_gap - of.top) * line + pixel * right
+        products = steps(
+            PRODUCT * (begin < end),
+            *(WEIGHTS, (ky * of.taps + tap) * of.terms * of.y_pixel + at),
+            *(source, place + tap * of.right_gap * of.pixel + group * of.channels * of.size),
+            *(BUFFER if is_copied else Y, b + (begin - row) * jump),
+            *(of.terms, of.tile(of.terms), numbers, of.y_pixel, of.size, right),
+            *(x_jump - terms * right, b_row, jump - terms * b_row, terms, end - begin),
+        )
+        parts = joined(copied.size // IMAGE_STEP, copied, products)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
-        args = self._arguments(window, groups, x, sums, gradient, buffer)
-        args += [wide, images, block, span, copies, self.pieces_of(x, gradient)]
-        read = [x, gradient, buffer]
-        steps = [self.instruction("convolution_weights", args, read, [sums], [x, gradient])]
-        return steps if sums is out else [*steps, sum_rows(sums, out)]
+        memories = [of.x, sums, of.y, buffer]
+        step = self._run([*copies, parts], memories, of, sums, together=images, cleared=out.size)
+        return [step] if sums is out else [step, sum_rows(sums, out)]
 
     def convolution_inputs(self, op: Arguments) -> Steps:
         weights, window = op.weights, op.window
@@ -103,77 +161,159 @@ class Convolution(Depthwise, Dense):
             return None
         if is_depthwise(op.out.shape[3], weights, window):
             return self.depthwise_inputs(window, op.gradient, weights, op.out)
-        out, gradient = flattened(window, op.out, op.gradient)
-        height, width, every = out.shape[1:]
-        units, groups, size = weights.shape[1], groups_of(every, weights, window), out.itemsize
-        channels, (_, kernel_width) = every // groups, window.kernel
-        taps, block, span, bytes_of_row = kernel_width, min(ROWS, height), width, 0
-        if groups == 1 < kernel_width and window.dilation[1] == 1 and folds(channels * size):
-            taps, channels = 1, kernel_width * channels
-            span = min(width, max(SPAN, BUFFER // (channels * size)))
-            bytes_of_row = ((span + kernel_width - 2) // window.strides[1] + 1) * channels * size
-            block = max(1, min(block, BUFFER // bytes_of_row))
-        shape, matrices = (units // groups, channels), window.kernel[0] * taps
-        packing, panels = self._panels(
-            [
-                Packed(weights, group * shape[0], shape, (1, units), matrices, channels * units)
-                for group in range(groups)
-            ]
+        of = Geometry(window, op.out, weights, op.gradient, self.products.vectors)
+        # A row of the kernel has a product for each pixel, which adds to x; or one for all pixels,
+        # which writes to a buffer that is folded.
+        taps, patch, reach, block = of.kernel_w, of.channels, 1, min(ROWS, of.height)
+        span, c_row, bytes_of_row = of.width, of.right * of.pixel, 0
+        if of.taps == 1 < of.kernel_w and folds(of.pixel):
+            taps, patch, reach, c_row = 1, of.terms, of.kernel_w, of.terms * of.size
+            span = min(span, max(SPAN, BUFFER_BYTES // c_row))
+            bytes_of_row = ((span + reach - 2) // of.right + 1) * c_row
+            block = max(1, min(block, BUFFER_BYTES // bytes_of_row))
+        adds, line = bytes_of_row == 0, of.width * of.pixel
+        matrices, units = of.kernel_h * taps, of.groups * of.units
+        firsts, shape = range(0, units, of.units), (of.units, patch)
+        packing, panels = self._panels(weights, firsts, shape, True, matrices, patch * units)
+        start, pixel, group, tap, column, i = np.ix_(
+            *(range(0, of.height, block), range(0, of.width, span), range(of.groups)),
+            *(range(taps), range(0, patch * of.size, of.panel), range(block)),
         )
+        pixels, first = np.minimum(span, of.width - pixel), tap * of.right_gap - of.left - pixel
+        # The columns of y whose windows have some of the pixels
+        begin = np.maximum(0, -((first + reach - 1) // of.right))
+        end = np.maximum(begin, np.minimum(of.columns, -((first - pixels) // of.right)))
+        row = np.minimum(start + i, of.height - 1)
+        is_row = start + i < of.height
+        bottom, runs, ky = inside(readers_of(window, 0, of.height), of.rows).T[:, row]
+        common, tap_bytes = math.gcd(of.down, of.down_gap), panels.nbytes // of.groups // matrices
+        place = row * line + (begin * of.right + first) * of.pixel + group * patch * of.size
+        products = steps(
+            PRODUCT * (is_row & (runs > 0) & (begin < end)),
+            *((X, place + column) if adds else (BUFFER, i * bytes_of_row + column)),
+            *(Y, (bottom * of.columns + begin) * of.y_pixel + group * of.units * of.size),
+            *(WEIGHTS, (group * matrices + ky * taps + tap) * tap_bytes + column * of.units),
+            *(end - begin, of.tile(end - begin), of.numbers(patch, column), c_row),
+            *(of.y_pixel, of.size),
+            -(of.down_gap // common) * of.columns * of.y_pixel - of.units * of.size,
+            *(of.panel, of.down // common * taps * tap_bytes - of.units * of.panel),
+            *(of.units, runs, 0 if adds else INITIAL, 0),
+        )
+        if adds:
+            numbers = np.minimum(block, of.height - start) * (line // of.size)
+            parts = [steps(CLEAR, X, start * line, 0, 0, 0, 0, numbers), products]
+        else:
+            folded = steps(
+                *(FOLD * is_row, X, row * line + pixel * of.pixel, BUFFER, i * bytes_of_row, 0, 0),
+                *(of.channels, reach, of.right, begin, np.where(runs > 0, end, begin)),
+                *(pixel + of.left, pixels),
+            )
+            parts = [products, folded]
         buffer = zeros((self.threads, block * bytes_of_row), "uint8")
-        args = self._arguments(window, groups, out, panels, gradient, buffer)
-        args[-2:] = [taps, channels]
-        (down, _), (gap, _) = window.strides, window.dilation
-        steps = gap // math.gcd(down, gap), down // math.gcd(down, gap)
-        initial = np.zeros(self.products.vectors.panel // size, out.dtype)
-        args += [*steps, block, span, initial, self.pieces_of(gradient, out)]
-        read = [gradient, panels, buffer, initial]
-        by_rows = [gradient, out]
-        return [*packing, self.instruction("convolution_inputs", args, read, [out], by_rows)]
+        memories = [of.x, panels, of.y, buffer, np.zeros(of.panel // of.size, of.x.dtype)]
+        return [*packing, self._run([joined(start.size * pixel.size, *parts)], memories, of, of.x)]
 
-    def _panels(self, parts: Sequence[Packed]) -> tuple[list[Instruction], Array]:
-        panel = self.products.vectors.panel
-        (rows, columns), size = parts[0].shape, parts[0].weights.itemsize
-        needed = parts[0].matrices * rows * -(-columns * size // panel) * panel
-        panels = zeros((len(parts), needed), "uint8")
+    def _run(
+        self,
+        tables: Sequence[HostArray],
+        memories: Sequence[Array],
+        of: Geometry,
+        written: Array,
+        floor: float = -math.inf,
+        together: int = 1,
+        cleared: int = 0,
+    ) -> Instruction:
+        table = np.concatenate([each.reshape(-1, IMAGE_STEP) for each in tables])
+        table = table[table[:, 0] > 0]
+        args: list[Any] = [len(of.x), together, self.pieces_of(of.x, of.y), of.size, floor]
+        args += [table, len(table), cleared]
+        for each in memories:
+            is_images = each is of.x or each is of.y
+            own = not is_images and (each is written or each is memories[3])
+            args += [each, each.nbytes // len(of.x) * is_images, each.nbytes // self.threads * own]
+        read = [each for each in memories if each is not written]
+        return self.instruction("convolution", args, read, [written], [of.x, of.y])
+
+    def _panels(
+        self,
+        weights: Array,
+        firsts: Sequence[int],
+        shape: tuple[int, int],
+        transposed: bool,
+        matrices: int,
+        step: int,
+    ) -> tuple[list[Instruction], Array]:
+        # For each of `firsts`, which are indices of weights, a row of the result has the panels of
+        # some matrices; the weights of a matrix are `step` after those of the one before.
+        panel, size, (rows, columns) = self.products.vectors.panel, weights.itemsize, shape
+        needed = matrices * rows * -(-columns * size // panel) * panel
+        panels, strides = zeros((len(firsts), needed), "uint8"), [weights.shape[1] * size, size]
         instructions = []
-        for part, target in zip(parts, panels, strict=True):
-            start = part.weights.reshape(-1)[part.first :]
-            strides = [stride * size for stride in part.strides]
-            args = [size, rows, columns, start, *strides, target, part.matrices, part.step * size]
-            instructions.append(Instruction("pack", args, [part.weights], [target], early=True))
+        for first, target in zip(firsts, panels, strict=True):
+            start = weights.reshape(-1)[first:]
+            args = [size, *shape, start, *strides[:: -1 if transposed else 1], target]
+            args += [matrices, step * size]
+            instructions.append(Instruction("pack", args, [weights], [target], early=True))
         return instructions, panels
 
     def _padded(
-        self, window: Window, x: Array, y: Array, images: int = 1, more: int = 0
-    ) -> tuple[int, Array]:
-        """Return the width of padded rows, and each thread's buffer for images and `more` bytes."""
-        left, width, (_, needed) = window.padding[1], x.shape[2], window.span(y.shape)
-        wide = width if left == 0 and needed <= width else max(left + width, needed)
-        padded = images * x[0].nbytes // width * wide if wide > width else 0
-        # The padding stays zero, since the kernels write only between it.
-        return wide, zeros((self.threads, -(-(padded + more) // 64) * 64), "uint8")
-
-    def _arguments(
-        self, window: Window, groups: int, x: Array, weights: Array, y: Array, buffer: Array
-    ) -> list[float | Array]:
-        kernel_width, channels = window.kernel[1], x.shape[3] // groups
-        of_groups = [channels, y.shape[3] // groups, groups]
-        sizes = [*x.shape[:3], *of_groups, *y.shape[1:3], *window.kernel, *window.strides]
-        arrays = [x, weights, y, buffer, buffer.nbytes // self.threads]
-        is_run = groups == 1 and window.dilation[1] == 1  # Is a row of the kernel a run?
-        parts = [1, kernel_width * channels] if is_run else [kernel_width, channels]
-        return [*sizes, *window.padding, *window.dilation, x.itemsize, *arrays, *parts]
+        self, of: Geometry, images: int = 1, more: int = 0
+    ) -> tuple[list[HostArray], Array, int, int]:
+        # A step that copies images, whose padding stays zero; each thread's buffer, with `more`
+        # bytes; the memory of the images, and the bytes of their rows.
+        width, (_, needed) = of.width, of.window.span(of.y.shape)
+        if of.left == 0 and needed <= width:
+            return [], zeros((self.threads, -(-more // 64) * 64), "uint8"), X, width * of.pixel
+        line = max(of.left + width, needed) * of.pixel
+        size = -(-(images * of.height * line + more) // 64) * 64
+        numbers, jump = width * of.pixel // of.size, of.height * line
+        copies = steps(
+            *(COPY_ROWS, BUFFER, of.left * of.pixel, X, 0, 0, 0),
+            *(of.height, numbers, width * of.pixel, line, jump),
+        )
+        return [copies], zeros((self.threads, size), "uint8"), BUFFER, line
 
 
-class Packed(NamedTuple):
-    weights: Array
-    first: int
-    shape: tuple[int, int]
-    strides: tuple[int, int]
-    matrices: int
-    """The number of matrices; `step` is the distance from a matrix to the next."""
-    step: int
+class Geometry:
+    """The sizes of a convolution; distances between pixels are in bytes."""
+
+    def __init__(
+        self, window: Window, x: Array, weights: Array, y: Array, vectors: Vectors
+    ) -> None:
+        self.window, self.groups = window, groups_of(x.shape[3], weights, window)
+        self.x, self.y = x, y = flattened(window, x, y)
+        _, self.height, self.width, channels = x.shape
+        _, self.rows, self.columns, units = y.shape
+        self.channels, self.units = channels // self.groups, units // self.groups
+        self.size, self.panel, self._tile_rows = x.itemsize, vectors.panel, vectors.tile_rows
+        self.pixel, self.y_pixel = channels * self.size, units * self.size
+        (self.kernel_h, self.kernel_w), (self.down, self.right) = window.kernel, window.strides
+        (self.top, self.left), (self.down_gap, self.right_gap) = window.padding, window.dilation
+        self.taps, self.terms = self.kernel_w, self.channels
+        if self.groups == self.right_gap == 1:  # A row of the kernel is a run.
+            self.taps, self.terms = 1, self.kernel_w * channels
+
+    def tile(self, rows: Any) -> Any:
+        """Return the height of tiles that divide rows into nearly equal parts."""
+        tiles = np.maximum(1, -(-rows // self._tile_rows))
+        return -(-rows // tiles)
+
+    def numbers(self, columns: int, first: HostArray) -> HostArray:
+        """Return the columns in the panel that begins `first` bytes after the first column."""
+        return np.minimum(self.panel, columns * self.size - first) // self.size
+
+
+def steps(*numbers: Any) -> HostArray:
+    """Return steps of the kernel `convolution`, whose numbers are along the last axis."""
+    result = np.zeros((*np.broadcast_shapes(*map(np.shape, numbers)), IMAGE_STEP), np.int64)
+    for index, each in enumerate(numbers):
+        result[..., index] = each
+    return result
+
+
+def joined(count: int, *parts: HostArray) -> HostArray:
+    """Return, for each of `count` parts of an image, its steps in order."""
+    return np.concatenate([each.reshape(count, -1, IMAGE_STEP) for each in parts], 1)
 
 
 def flattened(window: Window, *images: Array) -> Sequence[Array]:

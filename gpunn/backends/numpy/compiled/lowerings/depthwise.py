@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings
-from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
+from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by, readers_of
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, HostArray
@@ -46,10 +46,7 @@ class Depthwise(Lowerings):
     ) -> list[Instruction]:
         axes = []
         for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
-            from_start = np.arange(out.shape[1 + axis])[:, None] + window.padding[axis]
-            distances = from_start - np.arange(window.kernel[axis]) * gap
-            positions = np.where(distances % stride == 0, distances // stride, -1)
-            common = math.gcd(stride, gap)
+            common, positions = math.gcd(stride, gap), readers_of(window, axis, out.shape[1 + axis])
             table = inside(positions, gradient.shape[1 + axis])
             axes.append(Axis(table, -gap // common, stride // common))
         return self._sums(gradient, weights, out, axes, window.kernel[1], 1)

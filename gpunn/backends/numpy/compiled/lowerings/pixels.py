@@ -14,6 +14,17 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
+def readers_of(window: Window, axis: int, size: int) -> HostArray:
+    """Return an array (positions, pixels) of the windows that read each position as each pixel.
+
+    If there is none, the number is -1.
+    """
+    from_start = np.arange(size)[:, None] + window.padding[axis]
+    distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
+    stride = window.strides[axis]
+    return np.where(distances % stride == 0, distances // stride, -1)
+
+
 def inside(positions: HostArray, size: int) -> HostArray:
     """Return the part of each window that is in an image with `size` pixels along the axis.
 
