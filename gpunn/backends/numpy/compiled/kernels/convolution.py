@@ -84,7 +84,7 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def place(args: Any, memory: int, image: int, owner: int) -> int:
-    return args[memory] + image * args[memory + 1] + owner * args[memory + 2]  # type: ignore[no-any-return]
+    return args[memory] + image * args[memory + 1] + owner * args[memory + 2]
 
 
 @compiled
