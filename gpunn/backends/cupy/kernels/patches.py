@@ -173,7 +173,7 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
         return forward(Arguments(f=f, activation=activation, z=z, bias=bias, out=z))
 
     if is_depthwise(op.x.shape[3], op.weights, op.window):
-        return [*depthwise(op), *after(pixels, None)]
+        return [*depthwise[op.bias is not None](op), *after(pixels, None)]
     patches = Patches(launches, op.x, op.weights, op.window, op.out)
     weights, z = patches.by_groups(op.weights), patches.by_pixels(op.out)
     epilogue = EPILOGUES.get((type(activation), op.bias is not None))
@@ -212,7 +212,7 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
 def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
     """Set `out` to the gradient of the images, by a product and a gather for each part."""
     if is_depthwise(out.shape[3], op.weights, op.window):
-        return depthwise_inputs(op, out)
+        return depthwise_inputs(op.replace(out=out))
     patches = Patches(launches, out, op.weights, op.window, op.gradient)
     gradient, weights = patches.by_pixels(op.gradient), patches.by_groups(op.weights)
 

@@ -7,8 +7,10 @@ the input's gradient, as a sum over all windows that read this number. Arrays ha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import cupy
@@ -96,13 +98,41 @@ def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
 
 
-MAX_POOL = window_kernel(
+def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
+    pairs = outputs.shape[1:3], window.kernel, window.strides, window.padding, window.dilation
+    return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
+
+
+def over_images(
+    name: str, inputs: str, loop: str, *statements: str
+) -> Callable[[Arguments], Calls]:
+    """Return a lowering to a kernel, which is named and described as in `window_kernel`.
+
+    The inputs have the names of the operation's arguments. Each launch processes images with at
+    most MOST numbers.
+    """
+    kernel = window_kernel(name, inputs, loop, *statements)
+    arguments = attrgetter("out", *re.findall(r"raw T (\w+)", inputs))
+
+    def calls(op: Arguments) -> Calls:
+        images, outputs = (op.x, op.out) if loop is OF_WINDOW else (op.out, op.gradient)
+        step = max(MOST // max(math.prod(each.shape[1:]) for each in (images, outputs)), 1)
+        sizes, result = geometry(images, op.window, outputs), Calls()
+        for k in range(0, len(images), step):
+            out, *given = (each[k : k + step] if each.ndim == 4 else each for each in arguments(op))
+            result.append(partial(kernel, *given, *sizes, out))
+        return result
+
+    return calls
+
+
+max_pool = over_images(
     *("gpunn_max_pool", "raw T x", OF_WINDOW, "T largest = 0; bool none = true;"),
     "largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
     "largest",
 )
 # In each window, the first of the largest numbers gets the gradient.
-MAX_POOL_GRADIENT = window_kernel(
+max_pool_gradient = over_images(
     *("gpunn_max_pool_gradient", "raw T x, raw T output, raw T gradient", FROM_WINDOWS),
     "const T own = x[i]; T sum = 0;",
     """const int to = pixel * channels + channel;
@@ -116,19 +146,19 @@ MAX_POOL_GRADIENT = window_kernel(
         if (first) sum += gradient[to];""",
     "sum",
 )
-AVERAGE_POOL = window_kernel(
+average_pool = over_images(
     *("gpunn_average_pool", "raw T x", OF_WINDOW, "T sum = 0; int count = 0;"),
     *("sum += x[at]; ++count;", "sum / count"),
 )
-AVERAGE_POOL_GRADIENT = window_kernel(
+average_pool_gradient = over_images(
     *("gpunn_average_pool_gradient", "raw T gradient", FROM_WINDOWS, "T sum = 0;"),
     """sum += gradient[pixel * channels + channel]
                / (taps_inside(a, taps_down, stride_down, pad_down, gap_down, height)
                   * taps_inside(b, taps_right, stride_right, pad_right, gap_right, width));""",
     "sum",
 )
-DEPTHWISE = {
-    biased: window_kernel(
+depthwise = {
+    biased: over_images(
         "gpunn_depthwise" + "_biased" * biased,
         "raw T x, raw T weights" + ", raw T bias" * biased,
         *(OF_WINDOW, "T sum = 0;"),
@@ -137,70 +167,12 @@ DEPTHWISE = {
     )
     for biased in (False, True)
 }
-DEPTHWISE_INPUTS = window_kernel(
+depthwise_inputs = over_images(
     *("gpunn_depthwise_inputs", "raw T gradient, raw T weights", FROM_WINDOWS, "T sum = 0;"),
     """sum += gradient[pixel * channels + channel]
                * weights[(k * taps_right + l) * channels + channel];""",
     "sum",
 )
-
-
-def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
-    pairs = outputs.shape[1:3], window.kernel, window.strides, window.padding, window.dilation
-    return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
-
-
-def calls(
-    kernel: Any,
-    window: Window,
-    images: Array,
-    outputs: Array,
-    inputs: Sequence[Array],
-    out: Array,
-    shared: Sequence[Array] = (),
-) -> Calls:
-    """Return the launches of a kernel; a launch processes images with at most MOST numbers.
-
-    `inputs` and `out` have an entry for each image; all images use the arrays `shared`.
-    """
-    sizes = geometry(images, window, outputs)
-    step = max(MOST // max(math.prod(each.shape[1:]) for each in (images, outputs)), 1)
-    parts = [slice(k, k + step) for k in range(0, len(images), step)]
-    return [
-        partial(kernel, *(each[part] for each in inputs), *shared, *sizes, out[part])
-        for part in parts
-    ]
-
-
-def max_pool(op: Arguments) -> Calls:
-    return calls(MAX_POOL, op.window, op.x, op.out, [op.x], op.out)
-
-
-def max_pool_gradient(op: Arguments) -> Calls:
-    """Add each window's gradient at the first pixel that has the window's largest number."""
-    inputs = [op.x, op.output, op.gradient]
-    return calls(MAX_POOL_GRADIENT, op.window, op.x, op.output, inputs, op.out)
-
-
-def average_pool(op: Arguments) -> Calls:
-    return calls(AVERAGE_POOL, op.window, op.x, op.out, [op.x], op.out)
-
-
-def average_pool_gradient(op: Arguments) -> Calls:
-    """Divide the gradient of each window equally among the window's pixels in the image."""
-    return calls(AVERAGE_POOL_GRADIENT, op.window, op.out, op.gradient, [op.gradient], op.out)
-
-
-def depthwise(op: Arguments) -> Calls:
-    """Convolve groups of one channel and one unit each."""
-    shared = [op.weights] if op.bias is None else [op.weights, op.bias]
-    return calls(DEPTHWISE[op.bias is not None], op.window, op.x, op.out, [op.x], op.out, shared)
-
-
-def depthwise_inputs(op: Arguments, out: Array) -> Calls:
-    """Compute the gradient of the images, for groups of one channel and one unit each."""
-    gradient, shared = op.gradient, [op.weights]
-    return calls(DEPTHWISE_INPUTS, op.window, out, gradient, [gradient], out, shared)
 
 
 def multiply_channels(op: Arguments) -> Calls:
