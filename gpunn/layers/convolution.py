@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gpunn.activations import SELU, Activation
+from gpunn.activations import Activation
 from gpunn.backends.windows import Window
-from gpunn.configurable import check_choice, flag, integer, resolve
+from gpunn.configurable import check_choice, flag, integer
 from gpunn.errors import ArgumentError
-from gpunn.initializers import Initializer, Uniform, Zeros
+from gpunn.initializers import Initializer
 from gpunn.layers.base import Layer, operations_only
-from gpunn.layers.dense import default_initializer
+from gpunn.layers.dense import resolve_parts, weights_and_biases
 from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, windowed
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
@@ -46,14 +46,7 @@ class Convolution(Layer):
             raise ArgumentError(
                 f"groups: expected a divisor of filters={self.filters}; got {self.groups}"
             )
-        self.f = self.activation = resolve(Activation, self.activation, "activation")
-        if self.initializer == "auto":
-            self.initializer = default_initializer(self.f)
-        self.initializer = resolve(Initializer, self.initializer, "initializer")
-        if self.bias_initializer == "auto" and isinstance(self.f, SELU):
-            self.bias_initializer = Zeros()
-        if self.bias_initializer != "auto":
-            self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
+        self.f = resolve_parts(self)
 
     def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
@@ -71,12 +64,7 @@ class Convolution(Layer):
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         patch = math.prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[arg-type]
-        bias_initializer = self.bias_initializer
-        if bias_initializer == "auto":
-            bias_initializer = Uniform(1 / math.sqrt(patch))
-        W = ParameterSpec("weights", (patch, self.filters), self.initializer)  # type: ignore[arg-type]
-        b = ParameterSpec("biases", (self.filters,), bias_initializer, decay=False)  # type: ignore[arg-type]
-        return [W, b] if self.bias else [W]
+        return weights_and_biases(self, patch, self.filters)
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:

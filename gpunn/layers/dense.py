@@ -88,30 +88,15 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_integer("units")
-        self.f = self.activation = resolve(Activation, self.activation, "activation")
         check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
-        ntp = self.parametrization == "ntp"
-        if self.initializer == "auto":
-            self.initializer = Normal(1.0) if ntp else default_initializer(self.f)
-        self.initializer = resolve(Initializer, self.initializer, "initializer")
-        # Otherwise "auto" needs the number of inputs.
-        if self.bias_initializer == "auto" and (ntp or isinstance(self.f, SELU)):
-            self.bias_initializer = Normal(1.0) if ntp else Zeros()
-        if self.bias_initializer != "auto":
-            self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
+        self.f = resolve_parts(self, ntp=self.parametrization == "ntp")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         only_vectors(self, input_shape)
         return (self.units,)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        inputs = input_shape[0]
-        bias_initializer = self.bias_initializer
-        if bias_initializer == "auto":
-            bias_initializer = Uniform(1 / math.sqrt(inputs))
-        W = ParameterSpec("weights", (inputs, self.units), self.initializer)  # type: ignore[arg-type]
-        b = ParameterSpec("biases", (self.units,), bias_initializer, decay=False)  # type: ignore[arg-type]
-        return [W, b] if self.bias else [W]
+        return weights_and_biases(self, input_shape[0], self.units)
 
     def config(self) -> dict[str, Any]:
         described = super().config()
@@ -184,6 +169,29 @@ class Dense(Layer):
         if self.parametrization == "ntp" and dW is not None:
             ops.rescale(dW, self.weight_factor(x.shape[1]), 0.0, dW)
         return gradient if input_gradient is None else input_gradient
+
+
+def resolve_parts(layer: Any, ntp: bool = False) -> Activation:
+    """Set the activation and the initializers of W and b from names, and return the activation."""
+    layer.activation = f = resolve(Activation, layer.activation, "activation")
+    if layer.initializer == "auto":
+        layer.initializer = Normal(1.0) if ntp else default_initializer(f)
+    layer.initializer = resolve(Initializer, layer.initializer, "initializer")
+    # Otherwise "auto" needs the number of inputs.
+    if layer.bias_initializer == "auto" and (ntp or isinstance(f, SELU)):
+        layer.bias_initializer = Normal(1.0) if ntp else Zeros()
+    if layer.bias_initializer != "auto":
+        layer.bias_initializer = resolve(Initializer, layer.bias_initializer, "bias_initializer")
+    return f
+
+
+def weights_and_biases(layer: Any, inputs: int, units: int) -> list[ParameterSpec]:
+    bias_initializer = layer.bias_initializer
+    if bias_initializer == "auto":
+        bias_initializer = Uniform(1 / math.sqrt(inputs))
+    W = ParameterSpec("weights", (inputs, units), layer.initializer)
+    b = ParameterSpec("biases", (units,), bias_initializer, decay=False)
+    return [W, b] if layer.bias else [W]
 
 
 def default_initializer(activation: Activation) -> Initializer:
