@@ -29,10 +29,10 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps of a table on each of a thread's images.
 
-    Arguments: images; how many images to process together; the number of pieces into which each
-    thread divides its images; size (bytes per number); floor (float); table_ptr (steps,
-    IMAGE_STEP), steps; how many numbers of the second memory each thread first sets to 0. Then
-    follow memories: address, bytes of an image, and bytes of a thread.
+    Arguments: images, images to process together, pieces, size (bytes per number), floor (float),
+    table_ptr (steps, IMAGE_STEP), steps, cleared. Each thread divides its images into `pieces`
+    pieces, and first sets `cleared` numbers of the second memory to 0. The other arguments are
+    memories: address, bytes of an image, and bytes of a thread.
 
     In a step, a place is the index of a memory's address in the arguments, and an offset. A step
     begins with its kind and with the places of C, A and B. For several images, a product has a run
