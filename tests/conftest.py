@@ -79,7 +79,10 @@ def pytest_pycollect_makemodule(module_path, parent):
 # No test depends on a clock, on chance, or on what failed before: `too_slow` is a clock, too.
 with suppress(ModuleNotFoundError):
     import hypothesis
+    from hypothesis.internal.conjecture import providers
 
+    # Hypothesis would add constants of the modules that happen to be imported, and parse them all.
+    providers.is_local_module_file = lambda path: False
     hypothesis.settings.register_profile(
         "gpunn",
         max_examples=40,

@@ -56,15 +56,16 @@ def pytest_report_header() -> str:
     return "CUDA device: none; tests that need one are left out (see docs/project/gpu_testing.md)"
 
 
+EVERY_BACKEND = {id(value) for value in (*BACKENDS.values(), *TARGETS)}
+
+
 def takes_backend(item: pytest.Item) -> bool:
     """Return whether a test is run once for each backend."""
     callspec = getattr(item, "callspec", None)
-    parameters = {} if callspec is None else callspec.params
-    return any(
-        any(value is make for make in BACKENDS.values())
+    return callspec is not None and any(
+        id(value) in EVERY_BACKEND
         or (name == "backend" and isinstance(value, str) and value in BACKENDS)
-        or any(value is target for target in TARGETS)
-        for name, value in parameters.items()
+        for name, value in callspec.params.items()
     )
 
 
@@ -87,19 +88,6 @@ def is_in(path: Path, folders: tuple[str, ...]) -> bool:
     return any(TESTS / folder in path.parents for folder in folders)
 
 
-def may_run_on_a_device(item: pytest.Item) -> bool:
-    """Return whether a test needs a device, or is run on every backend, the strict one included."""
-    every = takes_backend(item) and "strict" in item.nodeid.partition("::")[2]
-    return bool(every or tier_of(item) == 5 or item.get_closest_marker("emulated"))
-
-
-def runs_here(item: pytest.Item) -> bool:
-    """Return whether a test belongs to a process with this device."""
-    if is_in(item.path, EMULATOR) or item.get_closest_marker("emulated"):
-        return DEVICE == "emulated"
-    return (tier_of(item) == 5) == bool(DEVICE)
-
-
 @functools.cache
 def may_have_tests_of_devices(path: Path) -> bool:
     if not path.is_relative_to(TESTS):
@@ -117,22 +105,29 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen, others = [], []
     for item in items:
-        if may_run_on_a_device(item) and not may_have_tests_of_devices(item.path):
+        tier = tier_of(item)
+        emulated = item.get_closest_marker("emulated")
+        # A test that is run on every backend is run on the strict one, too.
+        every = "strict" in item.nodeid.partition("::")[2] and takes_backend(item)
+        if (every or emulated or tier == 5) and not may_have_tests_of_devices(item.path):
             raise pytest.UsageError(
                 f"{item.nodeid} runs on a device, too, where its file is not read; add the file to "
                 "WITH_TESTS_OF_DEVICES in tests/tiers.py"
             )
-    chosen = [item for item in items if runs_here(item)]
-    if len(chosen) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if not runs_here(item)])
-        items[:] = chosen
-    for item in items:
-        tier = tier_of(item)
+        if emulated or is_in(item.path, EMULATOR):
+            here = DEVICE == "emulated"
+        else:
+            here = (tier == 5) == bool(DEVICE)
+        (chosen if here else others).append(item)
         if tier is not None:
             item.user_properties.append(("tier", tier))
         if tier == 5:
             item.add_marker("device")
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = chosen
 
 
 @pytest.fixture
