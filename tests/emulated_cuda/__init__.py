@@ -22,7 +22,7 @@ from .errors import (
     UnsupportedError,
     WrongDeviceError,
 )
-from .install import install, late_errors, watched_streams, without_peer_access
+from .install import install, late_errors, watched_streams
 from .kernels import Source, reversed_threads, sources
 
 __all__ = [
@@ -42,5 +42,4 @@ __all__ = [
     "reversed_threads",
     "sources",
     "watched_streams",
-    "without_peer_access",
 ]

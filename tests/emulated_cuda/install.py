@@ -38,14 +38,6 @@ def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     _installed = runtime
 
 
-def without_peer_access() -> AbstractContextManager[None]:
-    """Return a context in which no device can access another device's memory.
-
-    By default it can, as on most machines with several devices, and CuPy lets kernels do so.
-    """
-    return installed().without_peer_access()
-
-
 def watched_streams() -> AbstractContextManager[None]:
     """Return a context in which no stream may write what another stream uses at the same time.
 

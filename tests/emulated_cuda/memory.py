@@ -100,7 +100,6 @@ class Memory:
         self.order = Order()
         self.capacity = bytes_per_device
         self.used = [0] * devices
-        self.peers: set[tuple[int, int]] = set()  # (device, the one whose memory it may touch)
         self._table = _Table()
         self._freed: deque[Allocation] = deque()
         self._freed_bytes = 0
@@ -171,7 +170,7 @@ class Memory:
                 state = "given back" if self._was_freed(address) else "outside every allocation"
                 raise InvalidAccessError(f"{what}: device memory at {address:#x} is {state}")
             owner = device if allocation.pinned else allocation.device
-            if device is not None and device != owner and (device, owner) not in self.peers:
+            if device is not None and device != owner:
                 raise WrongDeviceError(
                     f"{what}: the memory at {address:#x} belongs to device {owner}, but the "
                     f"operation runs on device {device}, which has no access to it"

@@ -6,8 +6,7 @@ import atexit
 import ctypes
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from . import kernels
@@ -48,7 +47,6 @@ class Runtime:
 
     def __init__(self, devices: int, bytes_per_device: int):
         self.devices = devices
-        self.peer_access = True
         self._thread = threading.local()
         self.memory = Memory(devices, bytes_per_device)
         self.scheduler = Scheduler(self.memory, self.get_device)
@@ -102,28 +100,10 @@ class Runtime:
         }
 
     def can_access_peer(self, device: int, peer: int) -> int:
-        return int(self.peer_access and device != peer)
-
-    def enable_peer_access(self, peer: int, flags: int = 0) -> None:
-        device = self.get_device()
-        if not self.can_access_peer(device, peer):
-            raise cuda_error(PEER_ACCESS_UNSUPPORTED)
-        if (device, peer) in self.memory.peers:
-            raise cuda_error(PEER_ACCESS_ALREADY_ENABLED)
-        self.memory.peers.add((device, peer))
+        return 0
 
     def ensure_peer_access(self, peer: int) -> None:
-        """CuPy's function: enable peer access unless it is enabled."""
-        if (self.get_device(), peer) not in self.memory.peers:
-            self.enable_peer_access(peer)
-
-    @contextmanager
-    def without_peer_access(self) -> Iterator[None]:
-        peers, self.memory.peers, self.peer_access = self.memory.peers, set(), False
-        try:
-            yield
-        finally:
-            self.memory.peers, self.peer_access = peers, True
+        raise cuda_error(PEER_ACCESS_UNSUPPORTED)
 
     def synchronize_device(self) -> None:
         self.scheduler.refuse_in_any_capture()
@@ -278,7 +258,6 @@ class Runtime:
             "getDeviceProperties": self.device_properties,
             "deviceGetPCIBusId": lambda device: f"0000:{device:02x}:00.0",
             "deviceCanAccessPeer": self.can_access_peer,
-            "deviceEnablePeerAccess": self.enable_peer_access,
             "_deviceEnsurePeerAccess": self.ensure_peer_access,
             "deviceSynchronize": self.synchronize_device,
             "profilerStart": lambda: None,  # there is no profiler

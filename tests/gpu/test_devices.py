@@ -156,7 +156,6 @@ CASES = list(operations(NumpyBackend(), NumpyBackend()))
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("case", CASES)
 def test_arrays_of_another_device_are_refused(proved, case, number):
-    """CUDA itself accepts them here, because the devices can access each other's memory."""
     here, there = get_backend(f"cupy:{number}"), get_backend(f"cupy:{1 - number}")
     argument, call = operations(here, there)[case]
     with pytest.raises(ArgumentError) as caught:

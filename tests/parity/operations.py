@@ -208,11 +208,14 @@ MOST_CLASSES = 547
 """Maximum classes of AUC there: with more, the emulated device needs several seconds."""
 
 EXTREMES = {
-    "infinite": (math.inf, 1.0, -1.0),
-    "minus_infinite": (0.5, -math.inf, -1.0),
-    "all_minus_infinite": (-math.inf, -math.inf, -math.inf),
-    "nan": (1.0, 2.0, math.nan),
-    "large": (60.0, -60.0, 3.0),
+    kind: np.array([row, (0.5, 0.0, -0.5)])
+    for kind, row in {
+        "infinite": (math.inf, 1.0, -1.0),
+        "minus_infinite": (0.5, -math.inf, -1.0),
+        "all_minus_infinite": (-math.inf, -math.inf, -math.inf),
+        "nan": (1.0, 2.0, math.nan),
+        "large": (60.0, -60.0, 3.0),
+    }.items()
 }
 """Predictions of a diverging network, which is detected by its non-finite loss."""
 
@@ -844,13 +847,19 @@ def loss_cases() -> Iterator[Case]:
     ]
 
     def arguments(
-        g: np.random.Generator, loss: Any, form: str, p: np.ndarray, gradient: bool
+        g: np.random.Generator,
+        loss: Any,
+        form: str,
+        p: Any,
+        gradient: bool = True,
+        weighted: bool = True,
     ) -> dict[str, Any]:
+        p = drawn(p, g)
         if isinstance(loss, losses.GaussianNLL):
             p = np.hstack([p, p])  # two outputs for each target
         if isinstance(loss, losses.Quantiles):
             p = np.resize(p, (len(p), len(loss.quantiles)))
-        w = g.random(len(p))
+        w = weighted * g.random(len(p))
         near = np.where(np.isfinite(p), p, 0)
         return {
             "loss": loss,
@@ -862,18 +871,6 @@ def loss_cases() -> Iterator[Case]:
             "loss_sum": np.array([2.0]),
         }
 
-    def batch(
-        g: np.random.Generator, loss: Any, form: str, shape: tuple[int, int], gradient: bool
-    ) -> dict[str, Any]:
-        return arguments(g, loss, form, normal(g, *shape), gradient)
-
-    def diverging(
-        g: np.random.Generator, loss: Any, form: str, kind: str, weighted: bool = True
-    ) -> dict[str, Any]:
-        p = np.array([EXTREMES[kind], (0.5, 0.0, -0.5)])
-        kwargs = arguments(g, loss, form, p, True)
-        return kwargs if weighted else kwargs | {"weights": np.zeros(2), "normalizer": np.zeros(1)}
-
     for index, loss in enumerate(every):
         built_in = loss.of if isinstance(loss, Moving) else loss
         softmax = isinstance(built_in, losses.SoftmaxCrossEntropy)
@@ -883,13 +880,12 @@ def loss_cases() -> Iterator[Case]:
             if type(built_in) not in WITH_KERNELS:
                 shapes = *BATCHES[:1], *BATCHES[-3:]
             for shape, gradient in itertools.product(shapes, (True, False)):
-                at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
-                kwargs = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
+                at = joined(shape) + ("-gradient" if gradient else "-value")
+                kwargs = partial(arguments, loss=loss, form=form, p=shape, gradient=gradient)
                 yield Case(f"{name}-{at}", "loss", kwargs, terms=max(shape))
-            for kind in EXTREMES:
-                kwargs = partial(diverging, loss=loss, form=form, kind=kind)
-                yield Case(f"{name}-{kind}", "loss", kwargs)
-            kwargs = partial(diverging, loss=loss, form=form, kind="nan", weighted=False)
+            for kind, p in EXTREMES.items():
+                yield Case(f"{name}-{kind}", "loss", partial(arguments, loss=loss, form=form, p=p))
+            kwargs = partial(arguments, loss=loss, form=form, p=EXTREMES["nan"], weighted=False)
             yield Case(f"{name}-unweighted", "loss", kwargs)
 
 
@@ -899,7 +895,8 @@ def metric_cases() -> Iterator[Case]:
     default = len(every)
     every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5), metrics.Recall(threshold=0.5)]
 
-    def arguments(g: np.random.Generator, metric: Any, form: str, p: np.ndarray) -> dict[str, Any]:
+    def arguments(g: np.random.Generator, metric: Any, form: str, p: Any) -> dict[str, Any]:
+        p = drawn(p, g)
         rows, outputs = p.shape
         labels = g.integers(0, outputs, rows)
         return {
@@ -910,18 +907,9 @@ def metric_cases() -> Iterator[Case]:
             "summary": g.random(metric.size(outputs)),
         }
 
-    def batch(
-        g: np.random.Generator, metric: Any, form: str, shape: tuple[int, int]
-    ) -> dict[str, Any]:
-        rows, outputs = shape
-        p = normal(g, *shape)
-        if isinstance(metric, metrics.AUC):
-            # Few scores, since with many, one would be so near a bin's limit that rounding decides.
-            p = np.round(2 * normal(g, 5, outputs))[g.integers(0, 5, rows)] / 2
-        return arguments(g, metric, form, p)
-
-    def diverging(g: np.random.Generator, metric: Any, form: str, kind: str) -> dict[str, Any]:
-        return arguments(g, metric, form, np.array([EXTREMES[kind], (0.5, 0.0, -0.5)]))
+    def few_scores(g: np.random.Generator, rows: int, outputs: int) -> np.ndarray:
+        """Return few numbers: of many, one would be so near a bin's limit that rounding decides."""
+        return np.round(2 * normal(g, 5, outputs))[g.integers(0, 5, rows)] / 2
 
     for index, metric in enumerate(every):
         of_classes = isinstance(metric, metrics.ClassMetric)
@@ -938,12 +926,12 @@ def metric_cases() -> Iterator[Case]:
                     continue  # the trainer never uses a batch without rows
                 if isinstance(metric, metrics.AUC) and EMULATED:
                     shape = shape[0], min(shape[1], MOST_CLASSES)
-                kwargs = partial(batch, metric=metric, form=form, shape=shape)
-                yield Case(
-                    f"{name}-{'x'.join(map(str, shape))}", "metric", kwargs, terms=max(shape)
-                )
-            for kind in EXTREMES:
-                kwargs = partial(diverging, metric=metric, form=form, kind=kind)
+                auc = isinstance(metric, metrics.AUC)
+                p = partial(few_scores, rows=shape[0], outputs=shape[1]) if auc else shape
+                kwargs = partial(arguments, metric=metric, form=form, p=p)
+                yield Case(f"{name}-{joined(shape)}", "metric", kwargs, terms=max(shape))
+            for kind, p in EXTREMES.items():
+                kwargs = partial(arguments, metric=metric, form=form, p=p)
                 yield Case(f"{name}-{kind}", "metric", kwargs)
 
 

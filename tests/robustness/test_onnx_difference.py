@@ -5,23 +5,24 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from processes import run_python
-
-from gpunn.cli import main
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from gpunn.cli import main
+from robustness import onnx_difference
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_a_run_on_digits(tmp_path):
+def test_a_run_on_digits(tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     config = str(REPOSITORY / "scripts" / "configs" / "digits.toml")
     arguments = ["train", config, "--backend", "numpy"]
     arguments += ["--output", str(run), "--quiet", "--set", "training.epochs=3"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    said = run_python("-m", "tests.robustness.onnx_difference", run, cwd=REPOSITORY)
-    figures = json.loads(said.stdout)
+    monkeypatch.setattr("sys.argv", ["onnx_difference", str(run)])
+    assert onnx_difference.main() == 0
+    figures = json.loads(capsys.readouterr().out)
     assert figures["rows"] == 360
     assert figures["rows_with_another_class"] == 0
     pairs = {name: each for name, each in figures.items() if isinstance(each, dict)}

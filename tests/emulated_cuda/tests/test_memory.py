@@ -105,21 +105,10 @@ def apart():
         (lambda a, b: a @ b, Exception),  # a cuBLAS status is all that can come back
     ],
 )
-def test_operand_on_another_device_raises_without_peer_access(operation, error, apart):
-    with emulated_cuda.without_peer_access(), pytest.raises(error):
+def test_operand_on_another_device_raises(operation, error, apart):
+    with pytest.raises(error):
         operation(*apart)
     np.testing.assert_array_equal(apart[1].get(), np.ones((2, 2)))
-
-
-def test_kernels_reach_into_another_device_once_cupy_has_enabled_it(apart):
-    """As on most machines with several devices, CuPy enables access automatically."""
-    a, b = apart
-    with pytest.warns(Warning, match="Peer access has been activated automatically"):
-        assert float((a + b)[0, 0]) == 2
-    add_one((1,), (2,), (b, np.int32(2)))
-    assert (a @ b).get().tolist() == [[3.0, 3.0], [3.0, 3.0]]
-    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="PeerAccessAlreadyEnabled"):
-        cupy.cuda.runtime.deviceEnablePeerAccess(1)
 
 
 def test_stream_of_another_device_raises():
