@@ -17,7 +17,7 @@ from layers.test_passes import Unrecorded
 
 import gpunn
 from gpunn.errors import ArgumentError
-from gpunn.layers import BatchNorm, Chain, Dense, Dropout, Layer, operations_only
+from gpunn.layers import BatchNorm, Chain, Dense, Dropout, operations_only
 
 X = np.random.default_rng(0).normal(size=(40, 4))
 Y = np.random.default_rng(1).normal(size=(40, 4))
@@ -343,42 +343,6 @@ RIGHT = {
         *(by_views, by_kept_arrays, by_constant, by_numbers),
     )
 }
-
-
-@dataclass(eq=False)
-class Faded(Layer):
-    """y = factor * x, with a factor that is not a field."""
-
-    name = "test_faded"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.factor = 1.0
-
-    @operations_only
-    def forward(self, x, workspace):
-        self.rows = x.shape[0]
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        workspace.backend.rescale(x, self.factor, 0.0, y)
-        return y
-
-    @operations_only
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        workspace.backend.rescale(gradient, self.factor, 0.0, gradient)
-        return gradient
-
-
-def test_an_attribute_that_changes_is_recorded_again():
-    layer, made = Faded(), []
-    model = gpunn.Sequential([layer], 4, next(iter(BACKENDS.values()))())
-    original = model.backend.recorded_function
-    model.backend.recorded_function = lambda *given: made.append(1) or original(*given)
-    expected = model.predict(X, batch_size=16)
-    for _ in range(3):  # alternate full batches and a smaller last one
-        np.testing.assert_array_equal(model.predict(X, batch_size=16), expected)
-    assert len(made) == 2
-    layer.factor = 3.0
-    np.testing.assert_array_equal(model.predict(X, batch_size=16), 3 * expected)
 
 
 def values_of(model):

@@ -73,17 +73,3 @@ def test_another_process_may_remove_one_meanwhile(cache, monkeypatch):
 def test_an_error_is_the_compilers(header):
     with pytest.raises(toolchain.CompilationError, match="error:"):
         toolchain.build(SOURCE, FLAGS, header)
-
-
-@pytest.mark.parametrize(
-    ("source", "included"),
-    [
-        ("", ""),
-        ("int x;\n#include <a.h>\n", ""),
-        ("#include <a.h>\n#include <b/c.cuh>  // d\n\n int x;\n", 2),
-        ("\n  #include <a.h>\n#define X\n#include <b.h>\n", 2),
-    ],
-)
-def test_leading_includes(source, included):
-    expected = "".join(source.splitlines(keepends=True)[:included]) if included else ""
-    assert toolchain.leading_includes(source) == expected

@@ -280,7 +280,7 @@ BUGS = (
         "product.writes"),
     Bug("a baked-in scalar: a changed number is not recorded again", 5,
         "gpunn/backends/recording.py", (GRAPH,),
-        "if self._made and self._changed():\n", "if not self._made:\n"),
+        "if self._made and not self._remembered.equals(self._values()):\n", "if not self._made:\n"),
     Bug("a baked-in scalar: the same learning rate for every step", 5,
         f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and optimizer"),
         '"rates[position[0]]"', '"rates[0]"'),
