@@ -16,6 +16,7 @@ from gpunn.forks import ForkableLock
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
+from gpunn.sklearn.policy import Orders
 from gpunn.training.trainer import Trainer
 
 PREDICT_ROWS = 1024
@@ -63,18 +64,19 @@ def seeded(random_state: Any) -> np.random.RandomState:
 
 def reused_orders(
     random: np.random.RandomState, rows: int, epochs: int
-) -> tuple[np.random.RandomState, list[np.ndarray] | None]:
-    # Outside of `reused_networks`, or if the orders need more than 4 MiB, there is no list.
+) -> tuple[np.random.RandomState, Orders | None]:
+    # Outside of `reused_networks`, or if the orders need more than 4 MiB, the result has None.
     if UNUSED.networks is None or rows * epochs > 1 << 19:
         return random, None
     if len(UNUSED.networks) >= MAX_UNUSED:
         UNUSED.networks.clear()
     state = random.get_state(legacy=False)["state"]
-    key = state["key"].tobytes(), state["pos"], rows
-    found: tuple[np.random.RandomState, list[np.ndarray]]
-    found = UNUSED.networks.setdefault(key, (random, []))
-    if found[0] is not random:
+    key = state["key"].tobytes(), state["pos"], rows, epochs
+    if key in UNUSED.networks:
         UNUSED.generator = random
+    else:
+        UNUSED.networks[key] = random, Orders(np.empty((epochs, rows), np.int64))
+    found: tuple[np.random.RandomState, Orders] = UNUSED.networks[key]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,14 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.training.training_policy import TrainingPolicy
 
 Score = Callable[[np.ndarray], float]
+
+
+@dataclass
+class Orders:
+    """The orders drawn so far from a generator: the first `drawn` rows of `table`."""
+
+    table: np.ndarray
+    drawn: int = 0
 
 
 class EstimatorPolicy(TrainingPolicy):
@@ -36,9 +45,8 @@ class EstimatorPolicy(TrainingPolicy):
         random: np.random.RandomState,
         score: Score | None,
         weighted: bool,
-        orders: list[np.ndarray] | None = None,
+        orders: Orders | None = None,
     ) -> None:
-        # `orders` are the orders drawn so far from `random`.
         self.batch_means, self._orders = weighted, orders
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
@@ -52,16 +60,14 @@ class EstimatorPolicy(TrainingPolicy):
             self.best = trainer.snapshot()  # until an epoch has the best score
 
     def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
-        return np.stack([self._order(rows) for _ in range(epochs)])
-
-    def _order(self, rows: int) -> np.ndarray:
-        drawn, self._drawn = self._drawn, self._drawn + 1
-        if self._orders is None:
-            return self._shuffle(rows)
-        if drawn == len(self._orders):
-            self._order_so_far = self._orders[-1] if drawn else None
-            self._orders.append(self._shuffle(rows))
-        return self._orders[drawn]
+        first, self._drawn, kept = self._drawn, self._drawn + epochs, self._orders
+        if kept is None:
+            return np.stack([self._shuffle(rows) for _ in range(epochs)])
+        for number in range(kept.drawn, self._drawn):
+            self._order_so_far = kept.table[number - 1] if number else None
+            kept.table[number] = self._shuffle(rows)
+            kept.drawn = number + 1
+        return kept.table[first : self._drawn]
 
     def _shuffle(self, rows: int) -> np.ndarray:
         # Each epoch shuffles the order of the previous epoch, as `sklearn.utils.shuffle` does.
