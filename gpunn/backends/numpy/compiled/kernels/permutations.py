@@ -116,15 +116,17 @@ def permutation(seeds_ptr: int, rows: int) -> None:
         mask = mask << 1 | 1
     is_half, word = False, 0
     while last > 0:
-        if is_half:
-            word = word >> 32
-        else:
-            high, low = next_state(high, low, more_high, more_low)
-            word = rotated(high ^ low, high)
-        is_half = not is_half
-        drawn = word & mask
-        accepted = drawn <= last
-        other = drawn if accepted else last
-        out[last], out[other] = out[other], out[last]
-        last -= accepted
-        mask = mask >> 1 if last <= mask >> 1 else mask
+        half = mask >> 1
+        while last > half:
+            if is_half:
+                word = word >> 32
+            else:
+                high, low = next_state(high, low, more_high, more_low)
+                word = rotated(high ^ low, high)
+            is_half = not is_half
+            drawn = word & mask
+            accepted = drawn <= last
+            other = drawn if accepted else last
+            out[last], out[other] = out[other], out[last]
+            last -= accepted
+        mask = half
