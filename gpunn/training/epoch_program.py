@@ -204,16 +204,16 @@ class EpochProgram:
 
     def measure_epoch(self) -> float:
         """Estimate the seconds per epoch from an update, which changes the program's arrays."""
-        rows = min(self.plan.rows_per_update, self.plan.visited)
-        program = self._ops.sequence([(self.step.recorded_update(rows), 1)])
+        step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
+        program = self._ops.sequence([(step.recorded_update(rows), 1)])
         assert program is not None
-        self._ops.fill(self.order, 0)  # the only row of the arrays with which it was recorded
         for _ in range(2):  # the first run also loads memory into the cache
-            self.step.rewind()
+            step.rewind()
+            self._ops.fill(step.scheduled.position, 0)
             began = time.perf_counter()
             program(1)
         seconds = time.perf_counter() - began
-        self._ops.fill(self.step.statistics.vector, 0.0)
+        self._ops.fill(step.statistics.vector, 0.0)
         return seconds * (self.plan.visited + self.held) / rows
 
     def run(self, epochs: int) -> None:

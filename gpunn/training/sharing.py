@@ -87,6 +87,9 @@ class SharedProgram:
             self._replace = found.replacer(self._own)
         self.nbytes = self.program.nbytes + OBJECTS_BYTES
 
+    def measure_epoch(self) -> float:
+        return 0.0 if self._replace is None else self.program.measure_epoch()
+
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
         # None means that other networks can't use the program.
         if self._replace is None:
@@ -113,8 +116,8 @@ class SharedPrograms:
 
     def seconds_per_epoch(self, kind: Hashable, session: TrainingSession, epochs: int) -> float:
         if kind not in self.seconds:
-            with self.taken(kind, session, epochs) as program:
-                self.seconds[kind] = 0.0 if program is None else program.measure_epoch()
+            with self.taken(kind, session, epochs):
+                pass  # it is made and measured
         return self.seconds[kind]
 
     @contextmanager
@@ -128,6 +131,7 @@ class SharedPrograms:
         if shared is None:
             with TURNS:
                 shared = SharedProgram(session, epochs)
+            self.seconds.setdefault(kind, shared.measure_epoch())
         yield shared.use_for(session)
         shared.release_rows()
         with self._lock:  # after an error, the program is lost

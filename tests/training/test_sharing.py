@@ -387,14 +387,3 @@ def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
             tracemalloc.stop()
         _, *added = [program.nbytes for _, program in sharing.shared_programs()._free]
         assert sum(added) / 10 < allocated < sum(added)
-
-
-def test_a_program_that_another_fit_has_used_is_measured_on_the_rows_it_was_recorded_with():
-    """Rows of the other fit would be beyond the end of these."""
-    with sharing_programs():
-        trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4, "numpy"), LOSS)
-        trainer.fit(X, LABELS, epochs=6, batch_size=10, progress=False)
-        ((_, shared),) = sharing.shared_programs()._free
-        assert shared.program.order.any()
-        assert shared.program.measure_epoch() > 0
-        assert not shared.program.order.any()
