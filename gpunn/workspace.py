@@ -87,7 +87,7 @@ class Workspace:
 
     def call(self, number: int | None) -> AbstractContextManager[None]:
         """Use the buffers of call `number` of a layer. None means that there is only one call."""
-        return nullcontext() if number is None else self._call(number)
+        return ONLY_CALL if number is None else self._call(number)
 
     @contextmanager
     def _call(self, number: int) -> Iterator[None]:
@@ -170,3 +170,6 @@ class Workspace:
 
 
 def ignore(layer: object) -> None: ...
+
+
+ONLY_CALL = nullcontext()

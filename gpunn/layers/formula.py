@@ -7,6 +7,7 @@ the parameters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -46,10 +47,16 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call(Step):
-    """A call of a layer. `name` is the layer's name within the block, such as "body.dense_1"."""
+    """A call of a layer. `name` is the layer's name within the block, such as "body.dense_1".
+
+    If the layer is called several times, `number` counts the calls from 0, and `is_last` is true
+    for the last one; else `number` is None.
+    """
 
     layer: Layer
     name: str
+    number: int | None = None
+    is_last: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +85,7 @@ class Formula:
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         steps = [
-            Call(step.inputs, step.output, layers[step.name], step.name)
-            if isinstance(step, Call)
-            else step
+            replace(step, layer=layers[step.name]) if isinstance(step, Call) else step
             for step in self.steps
         ]
         return replace(self, steps=steps)
@@ -259,7 +264,7 @@ def formulas_of(
             result = tracer.result(function(Namespace(tracer), x, Declared(values)))
             if [x.node, *(each.node for each in values.values())] != [source, *own.values()]:
                 tracer.refuse("the code changes x or parameters")
-        steps = used(tracer.steps, result)
+        steps = numbered(used(tracer.steps, result))
         read = [each for step in steps for each in step.inputs if reads_rows(each)]
         require_separate_rows([*read, result], [source, *(step.output for step in steps)])
         return Formula(tracer.graph, source, own, steps, result)
@@ -274,3 +279,16 @@ def used(steps: Sequence[Step], result: Node) -> list[Step]:
             needed |= {id(each) for each in in_order(step.inputs)}
             chosen.insert(0, step)
     return chosen
+
+
+def numbered(steps: Sequence[Step]) -> list[Step]:
+    """Number the calls of layers that are called several times."""
+    totals = Counter(step.name for step in steps if isinstance(step, Call))
+    counts, result = Counter[str](), list[Step]()
+    for step in steps:
+        if isinstance(step, Call) and totals[step.name] > 1:
+            number = counts[step.name]
+            counts[step.name] += 1
+            step = replace(step, number=number, is_last=number == totals[step.name] - 1)
+        result.append(step)
+    return result

@@ -20,7 +20,7 @@ from gpunn.layers.base import Layer
 from gpunn.layers.chain import Chain
 from gpunn.layers.dense import Dense
 from gpunn.layers.formula import Call, Concatenation, Formula, Product, Step
-from gpunn.layers.passes import backward, forward
+from gpunn.layers.passes import run_backward, run_forward
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
@@ -115,11 +115,14 @@ def arrays_of(nodes: Sequence[Node]) -> list[Node]:
 
 def overwrites_gradient(step: Step) -> bool:
     """Return whether the backward pass of a step may change its argument dL/d(output)."""
-    layer = step.layer if isinstance(step, Call) else None
-    while type(layer) is Chain:
-        *_, layer = layer
+    layer = layers_of(step.layer)[-1] if isinstance(step, Call) else None
     is_linear = type(layer) is Dense and type(layer.f) is Identity
     return layer is not None and not is_linear
+
+
+def layers_of(layer: Layer) -> list[Layer]:
+    """Return the layers that a chain of layers calls in sequence, or the layer itself."""
+    return [each for own in layer for each in layers_of(own)] if type(layer) is Chain else [layer]
 
 
 class Passes:
@@ -127,13 +130,8 @@ class Passes:
         self._layer, self._formula, self._workspace = layer, formula, workspace
         self._ops, self._rows = workspace.backend, formula.x.shape[0]
         self._arrays: dict[Node, Array] = {}
-        calls = formula.calls()
-        layers = [id(call.layer) for call in calls]
-        self._numbers = {
-            call: layers[:index].count(id(call.layer))
-            for index, call in enumerate(calls)
-            if layers.count(id(call.layer)) > 1
-        }
+        self._outputs: dict[Call, list[Array]] = {}
+        """The input of each called layer, and the outputs of the layers within it."""
 
     # ---------------------------------------------------------------------------------- arrays
 
@@ -153,14 +151,14 @@ class Passes:
 
     def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
         """Return the arrays of nodes; one operation computes all arrays that are not known yet."""
-        arrays = list(map(self._held, nodes))
-        if any(each is None for each in arrays):
-            unknown = {each: f"{name} {k}" for k, each in enumerate(nodes) if arrays[k] is None}
-            outs = {each: self._buffer(each, name) for each, name in unknown.items()}
-            self._compute(outs)
-            self._arrays.update(outs)
-            arrays = list(map(self._held, nodes))
-        return [each for each in arrays if each is not None]
+        outs = {
+            each: self._buffer(each, f"{name} {k}")
+            for k, each in enumerate(nodes)
+            if self._held(each) is None
+        }
+        self._compute(outs)
+        self._arrays.update(outs)
+        return [self._arrays.get(each, self._held(each)) for each in nodes]
 
     def _compute(self, outs: Mapping[Node, Array]) -> None:
         if outs:
@@ -192,8 +190,9 @@ class Passes:
 
     def _output(self, step: Step, inputs: Sequence[Array]) -> Array:
         if isinstance(step, Call):
-            with self._workspace.call(self._numbers.get(step)):
-                y = forward(step.layer, inputs[0], self._workspace)
+            with self._workspace.call(step.number):
+                outputs = run_forward(layers_of(step.layer), inputs[0], self._workspace)
+            self._outputs[step], y = outputs, outputs[-1]
             if tuple(y.shape) != step.output.shape:
                 raise ArgumentError(
                     f"layer {step.name!r}: expected an output of shape {step.output.shape}; got "
@@ -253,24 +252,20 @@ class Passes:
         return out
 
     def _through_layer(self, call: Call, planned: BackwardStep, gradient: Array) -> None:
-        (node,), (result,) = call.inputs, planned.results
-        x, y = self._get([node], "")[0], self._arrays[call.output]
-        number = self._numbers.get(call)
+        (result,), number = planned.results, call.number
+        layers, outputs = layers_of(call.layer), self._outputs[call]
         with self._workspace.call(number):
-            dx = backward(call.layer, x, y, gradient, self._workspace, result is not None)
+            dx = run_backward(layers, outputs, gradient, self._workspace, result is not None)
         if result is not None:
             self._arrays[result] = dx
         if number is None:
             return
-        is_first = number == max(
-            self._numbers[each] for each in self._numbers if each.layer is call.layer
-        )
         for name in call.layer.gradients:
             of_call = call.layer.gradients[name]
             total = self._workspace.fixed(
                 self._layer, f"gradient of {call.name}.{name}", of_call.shape
             )
-            if is_first:
+            if call.is_last:  # the first one in the backward pass
                 self._ops.assign(of_call, total)
             elif number:
                 self._ops.accumulate(of_call, total)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from gpunn import activations
-from gpunn.backends.numpy.compiled.conflicts import address
+from gpunn.backends.numpy.compiled.conflicts import address, extent
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.expressions import Expressions
@@ -36,6 +36,7 @@ NAMES = {
 of slope 1."""
 
 
+DENSE = "dense", "dense_gradient"
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
 
 
@@ -57,21 +58,32 @@ def unread(trace: Trace, backend: Performer) -> set[int]:
     In the trace, a layer's forward pass must come before its backward pass, since the backward pass
     then needs no z of an earlier trace.
     """
+    dense = [one for one in trace if one.name in DENSE]
+    classes = {type(each) for one in dense for each in (*one.args, *one.kwargs.values())}
+    if not any(issubclass(each, activations.Activation) and each not in NAMES for each in classes):
+        return set()
     layers: dict[int, list[Arguments]] = {}
-    others = list[Array]()
+    others = dict[int, Array]()
     for one in trace:
-        arguments: Any = one.args, one.kwargs
-        if one.name in ("dense", "dense_gradient"):
+        values = (*one.args, *one.kwargs.values())
+        if one.name in DENSE:
             op = arguments_of(backend, one)
+            values = tuple(vars(op).values())
             if kernel_arguments(op.activation) is None and not op.activation.from_output:
                 layers.setdefault(id(op.z), []).append(op)
-                arguments = [each for name, each in vars(op).items() if name != "z"]
-        others += (each for each in arrays_in(arguments) if isinstance(each, np.ndarray))
+                values = tuple(each for name, each in vars(op).items() if name != "z")
+        for value in values:
+            if isinstance(value, np.ndarray):
+                others[id(value)] = value
+            elif value is not None:
+                arrays = (each for each in arrays_in(value) if isinstance(each, np.ndarray))
+                others |= {id(each): each for each in arrays}
     found = {key: ops[0].z for key, ops in layers.items() if is_forward_and_backward(ops)}
     if not found:
         return set()
-    others += (ops[0].z for ops in layers.values())
-    begins, ends = np.array([byte_bounds(each) for each in others]).T
+    every = [*others.values(), *(ops[0].z for ops in layers.values())]
+    bounds = [extent(x)[:2] if x.flags.c_contiguous else byte_bounds(x) for x in every]
+    begins, ends = np.array(bounds).T
     return {
         key
         for key, z in found.items()
