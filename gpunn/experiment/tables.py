@@ -129,7 +129,6 @@ def learned_schema(config: Config, data: TableFile, training: Split, scaling: st
             drop=data.left_out,
             missing_values=data.missing_values,
             scaling=scaling if data.scaling == "auto" else data.scaling,
-            seed=config.seed,
             every=every,
         )
     except (ArgumentError, ArgumentTypeError) as error:

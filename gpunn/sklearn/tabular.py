@@ -324,7 +324,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
-        schema = self._learn_schema(folds, seed)
+        schema = self._learn_schema(folds)
         fitted, outputs = self._train_networks(folds, schema, seed)
         self._decide_from(combined([each.network for each in fitted]), folds, outputs)
         self.metric_ = fitted[0].metric
@@ -341,7 +341,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             scores = self._scoring(folds).scores(self._averaged(np.concatenate(outputs)))
         self._set_scores(folds, scores, self._predictions(np.concatenate(outputs)))
 
-    def _learn_schema(self, folds: Sequence[Fold], seed: int) -> Schema:
+    def _learn_schema(self, folds: Sequence[Fold]) -> Schema:
         # With several folds, the schema is learned from the rows of all folds. It never depends on
         # targets.
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
@@ -351,7 +351,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             columns={name: kind for name, kind in chosen.items() if kind != DROP},
             drop=[name for name, kind in chosen.items() if kind == DROP],
             scaling=self._scaling,
-            seed=seed,
             every=every,
             **markers,
         )

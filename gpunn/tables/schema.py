@@ -11,10 +11,9 @@ from typing import Any, Self
 import numpy as np
 
 from gpunn.backends.thread_count import requested_threads, usable_cores
-from gpunn.configurable import check_choice, check_integer
+from gpunn.configurable import check_choice
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.meaning import plural
-from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
 from gpunn.rows.formats import DATE_FORMATS
@@ -136,7 +135,6 @@ class Schema:
         drop: Sequence[str] = (),
         missing_values: Sequence[str] = (),
         scaling: str = "robust",
-        seed: int = 0,
         every: Any = None,
     ) -> Self:
         """Learn a schema from training rows.
@@ -160,8 +158,6 @@ class Schema:
             "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
         scaling : {"robust", "quantile", "standard", "none"}
             How numbers are scaled; see `gpunn.tables.scaling`.
-        seed : int
-            Seed of the noise that "quantile" adds before it computes quantiles.
         every : data frame, array, dict, list or None
             The training rows and all rows that are held out for validation or tests. All of these
             rows decide whether a column contains numbers, dates, categories or an identifier. So
@@ -191,7 +187,6 @@ class Schema:
         ['age', 'age (missing)', 'name']
         """
         check_choice("scaling", scaling, SCALINGS)
-        seed = check_integer("seed", seed, at_least=0)
         missing_values = checked_strings("missing_values", missing_values)
         table = table_of(frame)
         all_rows = table if every is None else table_of(every)
@@ -231,7 +226,6 @@ class Schema:
         learned = SCALINGS[scaling].fit(
             [scaled[feature] for feature in scaled_features(fitted)],
             table.rows,
-            generator(seed, "quantiles"),
         )
         return cls(fitted, learned, missing_values, table.named)
 

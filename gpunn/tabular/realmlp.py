@@ -252,6 +252,6 @@ def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
         else:
             columns += [(code == category).astype(np.float64) for category in range(1, size)]
             unscaled += [np.array([0.0, 1.0, 0.0])] * (size - 1)
-    scaling = RobustScaling.fit(columns, len(codes), np.random.default_rng(0))
+    scaling = RobustScaling.fit(columns, len(codes))
     off, on, second = scaling.transform(np.array(unscaled).T, slice(None)).tolist()
     return replace(layer, off=off, on=on, second=second)

@@ -570,7 +570,6 @@ def test_a_chosen_kind_keeps_an_identifier():
         ({"a": [1]}, {"drop": "a"}, ArgumentTypeError, "drop: expected a list of strings; got 'a'"),
         ({"a": [1]}, {"missing_values": "a"}, ArgumentTypeError, "missing_values: expected a list"),
         ({"a": [1]}, {"scaling": "minmax"}, ArgumentError, "scaling: .*'minmax'"),
-        ({"a": [1]}, {"seed": -1}, ArgumentError, "seed: "),
     ],
     ids=str,
 )

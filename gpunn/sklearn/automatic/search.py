@@ -137,7 +137,7 @@ class TabularSearch(TabularEstimator):
             with warnings.catch_warnings():
                 if schemas:
                     warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first
-                schemas[family] = self._estimator(family, {})._learn_schema(folds, seed)
+                schemas[family] = self._estimator(family, {})._learn_schema(folds)
         plan = Plan(folds, schemas, seed, scoring, limit)
         rows = [*self._reference_rows(plan, BASELINES, "baseline")]
         candidates, interrupted = self._train_candidates(plan)

@@ -33,10 +33,10 @@ class Scaling(ABC):
     median: np.ndarray
 
     @classmethod
-    def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
+    def fit(cls, columns: Sequence[np.ndarray], rows: int) -> Self:
         # `rows` also counts rows without a number.
-        learned = [cls.statistics(column, rows, random) for column in columns]
-        shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
+        learned = [cls.statistics(column, rows) for column in columns]
+        shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows)]
         return cls(
             *(
                 np.array([each[field] for each in learned]).reshape(len(columns), *shape)
@@ -46,7 +46,7 @@ class Scaling(ABC):
 
     @staticmethod
     @abstractmethod
-    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+    def statistics(x: np.ndarray, rows: int) -> Entries:
         """Return the statistics of a column's numbers, one for each field."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ class NoScaling(Scaling):
     number = staticmethod(unscaled)
 
     @staticmethod
-    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+    def statistics(x: np.ndarray, rows: int) -> Entries:
         return (median_of(x),)
 
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:

@@ -34,7 +34,7 @@ class RobustScaling(Scaling):
     factor: np.ndarray
 
     @staticmethod
-    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+    def statistics(x: np.ndarray, rows: int) -> Entries:
         q25, median, q75 = np.quantile(x / 2, [0.25, 0.5, 0.75])  # half, so that nothing overflows
         half = q75 - q25
         if half == 0:

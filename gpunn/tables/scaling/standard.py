@@ -35,7 +35,7 @@ class StandardScaling(Scaling):
     deviation: np.ndarray
 
     @staticmethod
-    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+    def statistics(x: np.ndarray, rows: int) -> Entries:
         return median_of(x), *mean_and_deviation(x)
 
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
