@@ -286,7 +286,7 @@ RULES: Mapping[str, Rule] = {
     "multiply": lambda call, g, y, a, b: [call("multiply", g, b), call("multiply", g, a)],
     "divide": lambda call, g, y, a, b: [
         call("divide", g, b),
-        call("negative", call("multiply", g, call("divide", y, b))),
+        call("negative", call("multiply", call("divide", g, b), y)),
     ],
     "maximum": lambda call, g, y, a, b: [
         choice(call, g, a, b, "maximum"),
