@@ -7,6 +7,7 @@ the parameters.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import numpy as np
 from gpunn.errors import ArgumentError, suggest
 from gpunn.expressions import (
     ARRAY,
+    ELEMENTARY,
     REDUCTIONS,
     Expression,
     Node,
@@ -35,6 +37,11 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Shape
 
 PARAMETER = "values_"
+
+SLOW = (*ELEMENTARY, "sigmoid", "divide")
+
+FEW = 8
+"""An array is narrow if its rows have at most 1 / FEW of the numbers in a row of x."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class Formula:
     """Backward passes, by the gradients that they compute."""
     expressions: dict[Any, tuple[Expression, list[Node]]] = field(default_factory=dict)
     sums: dict[Node, Node] = field(default_factory=dict)
-    """Sums, maxima and minima of rows, and the nodes of the arrays in which passes keep them."""
+    """Nodes such as sums of rows, and the nodes of the arrays in which passes keep them."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         steps = [
@@ -93,16 +100,12 @@ class Formula:
     def expression(
         self, results: tuple[Node, ...], kept: tuple[Node, ...], keeps: bool
     ) -> tuple[Expression, list[Node]]:
-        # The expression reads sums of rows that are already `kept` in arrays. With `keeps`, it also
-        # sets arrays of the other sums that it computes.
+        # The expression reads results that are already `kept` in arrays. With `keeps`, it also sets
+        # arrays of the other results to keep.
         key = results, kept, keeps
         if key not in self.expressions:
             replaced = {id(node): array for node, array in self.sums.items() if array in kept}
-            sums = [
-                each
-                for each in in_order(results if keeps else ())
-                if each.op in REDUCTIONS and each.shape == self.x.shape[:1]
-            ]
+            sums = [each for each in in_order(results if keeps else ()) if self.is_kept(each)]
             nodes = substituted(self.graph, [*results, *sums], replaced)
             roots, arrays = nodes[: len(results)], list[Node]()
             needed, known = in_order(roots), [*map(base_of, roots), *kept]
@@ -117,6 +120,13 @@ class Formula:
             inputs = [each for each in in_order(roots) if each.op == ARRAY]
             self.expressions[key] = Expression(tuple(inputs), tuple(roots)), arrays
         return self.expressions[key]
+
+    def is_kept(self, node: Node) -> bool:
+        """Return whether passes keep a node: sums of rows, and slow functions of few columns."""
+        if node.op in REDUCTIONS:
+            return node.shape == self.x.shape[:1]
+        is_narrow = FEW * math.prod(node.shape) <= math.prod(self.x.shape)
+        return node.op in SLOW and is_narrow and node.shape[:1] == self.x.shape[:1]
 
     def calls(self) -> list[Call]:
         return [step for step in self.steps if isinstance(step, Call)]

@@ -1,8 +1,8 @@
 """Forward and backward passes of a `Formula`, by operations of the backend.
 
 Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
-pass computes functions again from x, the parameters and the outputs of steps; only sums, maxima and
-minima of rows are kept.
+pass computes functions again from x, the parameters and the outputs of steps. Only sums, maxima and
+minima of rows are kept, and slow functions of few columns, such as the softmax of a gate.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gpunn.activations import Identity
 from gpunn.errors import ArgumentError
@@ -43,9 +44,13 @@ class BackwardStep:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A backward pass: its steps, then dL/dx and dL/d(parameter); None means 0."""
+    """A backward pass: its steps, then dL/dx and dL/d(parameter); None means 0.
+
+    Before each step, one operation computes the gradients of the steps in the step's group.
+    """
 
     steps: Sequence[BackwardStep]
+    groups: Sequence[Sequence[BackwardStep]]
     last: Mapping[str, Node | None]
 
 
@@ -94,7 +99,27 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     for each in reversed(planned):
         steps.insert(0, replace(each, spare=each.array not in read))
         read += arrays_of([] if each.gradient is None else [each.gradient])
-    return Plan(steps, last)
+    return Plan(steps, groups_of(steps), last)
+
+
+def groups_of(steps: Sequence[BackwardStep]) -> list[list[BackwardStep]]:
+    """Divide steps into groups: a gradient is computed when no later step sets its arguments.
+
+    So the gradients of branches share the functions that they have in common.
+    """
+    left = [each for each in steps if each.gradient not in (None, each.array)]
+    groups = list[list[BackwardStep]]()
+    for k, step in enumerate(steps):
+        unknown = {result for each in steps[k:] for result in each.results}
+        unknown |= {each.array for each in steps[k:] if each.gradient is not each.array}
+        group: dict[Node, BackwardStep] = {}
+        for each in left if step in left else ():
+            assert each.gradient is not None
+            if unknown.isdisjoint(arrays_of([each.gradient])):
+                group.setdefault(each.gradient, each)
+        groups.append([*group.values()])
+        left = [each for each in left if each not in groups[-1]]
+    return groups
 
 
 def seed_of(formula: Formula) -> Node:
@@ -160,7 +185,7 @@ class Passes:
         self._arrays.update(outs)
         return [self._arrays.get(each, self._held(each)) for each in nodes]
 
-    def _compute(self, outs: Mapping[Node, Array]) -> None:
+    def _compute(self, outs: Mapping[Any, Array]) -> None:
         if outs:
             kept = tuple(each for each in self._formula.sums.values() if each in self._arrays)
             keeps = self._workspace.training
@@ -227,7 +252,8 @@ class Passes:
         plan: Plan = formula.plans[key]
         targets = {node: name for name, node in plan.last.items() if name != X and node is not None}
         self._arrays[seed_of(formula)] = gradient
-        for planned in plan.steps:
+        for planned, group in zip(plan.steps, plan.groups, strict=True):
+            self._compute({one.gradient: self._gradient_buffer(one) for one in group})
             step = formula.steps[planned.position]
             array = self._gradient_of(step, planned)
             if isinstance(step, Call):
@@ -240,16 +266,18 @@ class Passes:
         known = planned.gradient is planned.array
         if known and (planned.spare or not overwrites_gradient(step)):
             return self._arrays[planned.array]
-        out = self._buffer(planned.array, f"gradient of {step.output.data}")
+        out = self._gradient_buffer(planned)
         if planned.gradient is None:
             self._ops.fill(out, 0.0)
         elif known:
             self._ops.assign(self._arrays[planned.array], out)
-        else:
-            self._compute({planned.gradient: out})
         if not known:
             self._arrays[planned.array] = out
         return out
+
+    def _gradient_buffer(self, planned: BackwardStep) -> Array:
+        output = self._formula.steps[planned.position].output
+        return self._buffer(planned.array, f"gradient of {output.data}")
 
     def _through_layer(self, call: Call, planned: BackwardStep, gradient: Array) -> None:
         (result,), number = planned.results, call.number

@@ -310,6 +310,27 @@ def test_sums_of_rows_are_computed_once(host_backend):
     assert functions.count("row_sum") == 2  # of the softmax, and of its chain rule
 
 
+def two_experts(self, xp, x):
+    z = self.gate(x)
+    power = xp.exp(z - xp.max(z, axis=1, keepdims=True))
+    share = power / xp.sum(power, axis=1, keepdims=True)
+    return share[:, :1] * self.a(x) + share[:, 1:] * self.b(x)
+
+
+def test_gradients_of_branches_are_computed_together_and_narrow_softmaxes_once(host_backend):
+    layer = block(two_experts, a=Dense(16), b=Dense(16), gate=Dense(2))
+    recorded = operations(layer, (16,), host_backend)
+    names = [one.name for one in recorded]
+    assert names == ["dense"] * 3 + ["compute"] * 2 + ["dense_gradient"] * 3 + ["compute"]
+    functions = [
+        node.op
+        for one in recorded
+        if one.name == "compute"
+        for node in in_order(one.args[0].results)
+    ]
+    assert functions.count("exp") == 1
+
+
 def test_only_what_is_needed_is_computed(host_backend):
     def of(layer, **options):
         return trace(layer, (4,), host_backend, **options)
