@@ -103,7 +103,7 @@ class Convolution(Depthwise, Dense):
         )
         zero = np.zeros(units, x.dtype)
         memories = [of.x, panels, of.y, buffer, zero if bias is None else bias, zero]
-        return [*packing, self._run([*copies, products], memories, of, of.y, floor=floor)]
+        return [*packing, self._run([copies, products], memories, of, of.y, floor=floor)]
 
     def convolution_weights(self, op: Arguments) -> Steps:
         window, out = op.window, op.out
@@ -152,7 +152,7 @@ class Convolution(Depthwise, Dense):
         parts = joined(copied.size // IMAGE_STEP, copied, products)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
         memories = [of.x, sums, of.y, buffer]
-        step = self._run([*copies, parts], memories, of, sums, together=images, cleared=out.size)
+        step = self._run([copies, parts], memories, of, sums, together=images, cleared=out.size)
         return [step] if sums is out else [step, sum_rows(sums, out)]
 
     def convolution_inputs(self, op: Arguments) -> Steps:
@@ -258,20 +258,19 @@ class Convolution(Depthwise, Dense):
 
     def _padded(
         self, of: Geometry, images: int = 1, more: int = 0
-    ) -> tuple[list[HostArray], Array, int, int]:
-        # A step that copies images, whose padding stays zero; each thread's buffer, with `more`
-        # bytes; the memory of the images, and the bytes of their rows.
-        width, (_, needed) = of.width, of.window.span(of.y.shape)
-        if of.left == 0 and needed <= width:
-            return [], zeros((self.threads, -(-more // 64) * 64), "uint8"), X, width * of.pixel
-        line = max(of.left + width, needed) * of.pixel
-        size = -(-(images * of.height * line + more) // 64) * 64
-        numbers, jump = width * of.pixel // of.size, of.height * line
+    ) -> tuple[HostArray, Array, int, int]:
+        # A step that copies padded images, and each thread's buffer for these images and for `more`
+        # bytes, in which the padding stays zero; where the images are, and the bytes of their rows.
+        width = of.width * of.pixel
+        line = max(of.left + of.width, of.window.span(of.y.shape)[1]) * of.pixel
+        padded = line > width
+        buffer_bytes = -(-(images * of.height * line * padded + more) // 64) * 64
         copies = steps(
-            *(COPY_ROWS, BUFFER, of.left * of.pixel, X, 0, 0, 0),
-            *(of.height, numbers, width * of.pixel, line, jump),
+            *(COPY_ROWS * padded, BUFFER, of.left * of.pixel, X, 0, 0, 0),
+            *(of.height, width // of.size, width, line, of.height * line),
         )
-        return [copies], zeros((self.threads, size), "uint8"), BUFFER, line
+        buffer = zeros((self.threads, buffer_bytes), "uint8")
+        return copies, buffer, BUFFER if padded else X, line
 
 
 class Geometry:
