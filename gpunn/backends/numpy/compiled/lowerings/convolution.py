@@ -160,7 +160,7 @@ class Convolution(Depthwise, Dense):
         if not same_kind(op.gradient, weights, op.out) or not op.out.size:
             return None
         if is_depthwise(op.out.shape[3], weights, window):
-            return self.depthwise_inputs(window, op.gradient, weights, op.out)
+            return self.depthwise(window, op.gradient, weights, op.out, is_gradient=True)
         of = Geometry(window, op.out, weights, op.gradient, self.products.vectors)
         # A row of the kernel has a product for each pixel, which adds to x; or one for all pixels,
         # which writes to a buffer that is folded.

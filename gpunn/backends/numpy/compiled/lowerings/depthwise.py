@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +12,6 @@ from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by, read
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, HostArray
-
-
-class Axis(NamedTuple):
-    table: HostArray
-    """For each result: its first pixel, its number of terms, and its first weight, from
-    `inside`."""
-    step: int
-    """Distance between two terms, in pixels."""
-    skip: int
-    """Distance between the weights of two terms."""
 
 
 class Depthwise(Lowerings):
@@ -33,47 +23,32 @@ class Depthwise(Lowerings):
         out: Array,
         bias: Array | None = None,
         floor: float = -math.inf,
+        is_gradient: bool = False,
     ) -> list[Instruction]:
-        """Return an instruction for out = max(bias + convolution of x, floor)."""
-        axes = [
-            Axis(inside(read_by(window, axis, out.shape[1 + axis]), x.shape[1 + axis]), gap, 1)
-            for axis, gap in enumerate(window.dilation)
-        ]
-        return self._sums(x, weights, out, axes, window.kernel[1], window.strides[1], bias, floor)
+        """Return an instruction for out = max(bias + convolution of x, floor).
 
-    def depthwise_inputs(
-        self, window: Window, gradient: Array, weights: Array, out: Array
-    ) -> list[Instruction]:
-        axes = []
-        for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
-            common, positions = math.gcd(stride, gap), readers_of(window, axis, out.shape[1 + axis])
-            table = inside(positions, gradient.shape[1 + axis])
-            axes.append(Axis(table, -gap // common, stride // common))
-        return self._sums(gradient, weights, out, axes, window.kernel[1], 1)
-
-    def _sums(
-        self,
-        x: Array,
-        weights: Array,
-        out: Array,
-        axes: list[Axis],
-        kernel_width: int,
-        stride: int,
-        bias: Array | None = None,
-        floor: float = -math.inf,
-    ) -> list[Instruction]:
-        """Return an instruction that multiplies pixels of x by weights and sums the products.
-
-        Neighboring results with the same weights read pixels at a distance of `stride`.
+        If `is_gradient`, x is the gradient of a convolution's result, and out that of its images.
         """
-        (down, across), channels = axes, x.shape[3]
-        line, weights_line = x.shape[2] * channels, kernel_width * channels
-        initial = np.zeros(channels, x.dtype) if bias is None else bias
+        tables, distances = [], []
+        for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
+            size, distance, skip = out.shape[1 + axis], gap, 1
+            positions = read_by(window, axis, size)
+            if is_gradient:
+                positions, common = readers_of(window, axis, size), math.gcd(stride, gap)
+                distance, skip = -gap // common, stride // common
+            tables.append(inside(positions, x.shape[1 + axis]))
+            distances.append((distance, skip))  # between two terms, and between their weights
+        tables[1] = with_fours(tables[1])
+        (down, skip_down), (across, skip_across) = distances
+        # Neighboring results with the same weights read pixels at this distance.
+        stride = 1 if is_gradient else window.strides[1]
+        (*_, width, channels), weights_line = x.shape, window.kernel[1] * x.shape[3]
+        line, initial = width * channels, np.zeros(channels, x.dtype) if bias is None else bias
         args: list[Any] = [x, weights, initial, out, len(x), x[0].size, line, channels]
-        for axis, table in (down, down.table), (across, with_fours(across.table)):
-            args += [table, len(axis.table)]
-        args += [down.step * line, across.step * channels]
-        args += [down.skip * weights_line, across.skip * channels, weights_line]
+        for table in tables:
+            args += [table, len(table)]
+        args += [down * line, across * channels]
+        args += [skip_down * weights_line, skip_across * channels, weights_line]
         args += [stride * channels, floor]
         return [self.instruction("depthwise", args, [x, weights, initial], [out], [x, out])]
 
