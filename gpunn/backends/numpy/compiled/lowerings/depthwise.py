@@ -27,7 +27,8 @@ class Depthwise(Lowerings):
     ) -> list[Instruction]:
         """Return an instruction for out = max(bias + convolution of x, floor).
 
-        If `is_gradient`, x is the gradient of a convolution's result, and out that of its images.
+        If `is_gradient`, x is the gradient of a convolution's result, and out is the gradient of
+        the images.
         """
         tables, distances = [], []
         for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
