@@ -55,7 +55,6 @@ def read_by(node, functions):
 
 
 def cuda_lowerings():
-    """Yield each operation of the table, and the arguments that its lowering reads."""
     tops = parsed(CUDA_LOWERINGS)
     conditions = {top.name: top for top in tops if isinstance(top, ast.FunctionDef)}
     functions = functions_of("cuda") | conditions

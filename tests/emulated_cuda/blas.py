@@ -90,12 +90,10 @@ class Matrix:
 
     @property
     def bytes(self) -> int:
-        """The bytes from the first element to the end of the last."""
         rows, columns = self.shape
         return (self.ld * (columns - 1) + rows) * self.dtype.itemsize if rows and columns else 0
 
     def view(self, offset: int) -> NDArray[Any]:
-        """The matrix ``offset`` elements later, as a NumPy array."""
         size = self.dtype.itemsize
         memory = (ctypes.c_char * self.bytes).from_address(self.address + offset * size)
         flat: NDArray[Any] = np.frombuffer(memoryview(memory), self.dtype)
@@ -210,8 +208,6 @@ def submit(runtime: Runtime, name: str, stream: int, work: Work) -> None:
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under cuBLAS's name, and make it call ``runtime``."""
-
     def serial(stream: int | None) -> int:
         return runtime.scheduler.stream(stream or 0).serial
 

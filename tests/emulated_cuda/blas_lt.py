@@ -119,7 +119,6 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under cuBLASLt's name, and make it call ``runtime``."""
     global _library
     _library = opened("blas_lt.cpp", cupy_private.CUBLASLT_SONAME)
     _library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]

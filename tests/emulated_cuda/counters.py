@@ -66,7 +66,6 @@ _open: list[Counts] = []
 
 @contextmanager
 def counters() -> Iterator[Counts]:
-    """Count all events on the emulated devices within the block, on any thread."""
     counts = Counts()
     with _lock:
         _open.append(counts)
@@ -78,7 +77,6 @@ def counters() -> Iterator[Counts]:
 
 
 def count(name: str, key: str | None = None, amount: int = 1) -> None:
-    """Add ``amount`` to one field, or to one key of a Counter field, of every open block."""
     with _lock:
         for counts in _open:
             if key is None:

@@ -48,7 +48,6 @@ ERROR_VALUES_BY_NAME = {"deviceGetLimit": "-1", "funcGetAttribute": "-2"}
 
 
 def check() -> None:
-    """Raise an error unless CuPy has the supported release and has not been imported yet."""
     if "cupy" in sys.modules:
         raise EmulatorError("call emulated_cuda.install() before the first `import cupy`")
     version = installed_version()
@@ -68,7 +67,6 @@ def installed_version() -> str | None:
 
 
 def installed() -> bool:
-    """Whether the supported release of CuPy and g++ are installed."""
     return installed_version() == CUPY_VERSION and shutil.which("g++") is not None
 
 

@@ -255,7 +255,6 @@ class Scheduler:
         self.host_waits(self._left_behind.pop(device, {}))
 
     def capturing(self, handle: int) -> bool:
-        """Whether work submitted to this stream becomes part of a graph."""
         return self.stream(handle).capture is not None
 
     def any_capture(self) -> bool:
@@ -269,7 +268,6 @@ class Scheduler:
         return stream.capture
 
     def check_legacy(self, device: int) -> None:
-        """Raise if the legacy stream would have to wait for a capturing (blocking) stream."""
         for other in tuple(self._streams.values()):  # other threads may create streams
             if other.capture and other.device == device and not other.flags & NON_BLOCKING:
                 other.capture.invalid = True

@@ -132,7 +132,6 @@ class Kernel:
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
     def read_arguments(self, address: int) -> list[bytes]:
-        """Copy the argument values to which ``kernelParams`` of cuLaunchKernel points."""
         count = len(self.parameters)
         if count == 0:
             return []
@@ -149,7 +148,6 @@ class Kernel:
         block: tuple[int, int, int],
         shared_bytes: int,
     ) -> None:
-        """Run the whole grid, one thread after another."""
         buffers = [
             ctypes.create_string_buffer(raw, (len(raw) + 15) // 16 * 16) for raw in arguments
         ]
@@ -188,7 +186,6 @@ _images: dict[bytes, Module] = {}
 
 
 def module_of(image: bytes) -> Module | None:
-    """The module that `compile_source` returned this image for."""
     return _images.get(image)
 
 

@@ -30,7 +30,6 @@ def opened(file: str, soname: str, *flags: str, stubs: str = "") -> Any:
 
 
 def connected(connect: Callable[..., Any], *callbacks: Any) -> None:
-    """Set the function that a library calls."""
     connect(*callbacks)
     _kept_alive.append(callbacks)
 
@@ -50,8 +49,6 @@ def stubs(file: str, module: str, status: int) -> str:
 def answering(
     function: Callable[..., int | None], statuses: Mapping[type[Exception], int], library: str
 ) -> Callable[..., int]:
-    """Return the function with errors as statuses and on stderr."""
-
     def call(*arguments: Any) -> int:
         try:
             return function(*arguments) or SUCCESS

@@ -90,7 +90,6 @@ class _Table:
         return self._regions.get(address)
 
     def below(self, address: int) -> Any:
-        """The region with the largest start not above ``address``, or None."""
         place = bisect.bisect_right(self._addresses, address)
         return self._regions[self._addresses[place - 1]] if place else None
 
@@ -107,7 +106,6 @@ class Memory:
         self._lock = threading.RLock()
 
     def allocate(self, size: int, device: int, *, pinned: bool = False) -> int:
-        """cudaMalloc, or cudaHostAlloc: poisoned bytes."""
         with self._lock:
             if not pinned and self.used[device] + size > self.capacity:
                 raise cuda_error(MEMORY_ALLOCATION_ERROR)
@@ -155,7 +153,6 @@ class Memory:
         return found is not None and not found.pinned
 
     def device_of(self, address: int) -> int:
-        """The device that owns the address; -1 for host memory."""
         found = self.find(address)
         return -1 if found is None or found.pinned else found.device
 
@@ -251,13 +248,11 @@ class Memory:
     # ---- what CuPy's pools tell --------------------------------------------------------------
 
     def pool_took(self, address: int) -> None:
-        """CuPy's pool got an allocation from CUDA."""
         allocation = self._table.get(address)
         if allocation is not None:
             allocation.pooled = True
 
     def pool_gave(self, address: int, size: int, chunk_bytes: int) -> None:
-        """CuPy's pool handed out ``size`` bytes."""
         allocation = self.find(address)
         if allocation is None or not allocation.pooled:
             return

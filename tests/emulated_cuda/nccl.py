@@ -71,7 +71,6 @@ def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, call
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under NCCL's name, and make it call ``runtime``."""
     refusing = stubs("nccl.cpp", "nccl", INVALID_USAGE)
     library = opened("nccl.cpp", cupy_private.NCCL_SONAME, "-pthread", stubs=refusing)
     library.emulated_nccl_run.argtypes = [

@@ -20,7 +20,6 @@ Clock: TypeAlias = dict[int, int]
 
 
 def merge(clock: Clock, other: Clock) -> None:
-    """Add the known work of ``other`` to ``clock``."""
     for stream, number in dict(other).items():  # a copy, since other threads may add to it
         if clock.get(stream, 0) < number:
             clock[stream] = number

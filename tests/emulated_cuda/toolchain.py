@@ -116,7 +116,6 @@ def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
 
 
 def modified(path: Path) -> float:
-    """Return when a file was modified, or 0 if another process has removed it."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

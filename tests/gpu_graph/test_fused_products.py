@@ -54,7 +54,6 @@ def operands(m, n, k, transpose_a=False, offset=0):
 
 
 def multiplied(multiply, *arguments, **options):
-    """Compute a product; skip the test if a real cuBLASLt refuses it."""
     if not multiply(*arguments, **options):
         assert devices.DEVICE == "cuda", multiply.reason
         pytest.skip(multiply.reason)

@@ -136,7 +136,6 @@ def toolkit() -> str:
 
 
 def build_sources(sources: Iterable[dict[str, Any]], architecture: str) -> list[Built | str]:
-    """Build recorded sources; return the result or errors of each."""
     jobs = [
         Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
         for source in sources

@@ -74,7 +74,6 @@ ATOMIC = re.compile(r"\batomic[A-Z]\w+")
 
 
 def cooperative(source: str) -> bool:
-    """Return whether a kernel's threads share memory or wait for each other."""
     return any(pattern.search(source) for pattern in (NEEDS_FIBERS, ATOMIC))
 
 
@@ -101,7 +100,6 @@ def translate(sources: dict[int, str], kernels: Iterable[Pair]) -> str:
 
 @cache
 def driver(sanitizer: str) -> Path:
-    """Build and return the program that runs launches."""
     source = OWN / "driver.cpp"
     flags = ("-std=c++20", "-O1", "-g1", "-rdynamic", *DRIVERS[sanitizer])
     text = source.read_text() + header_text("races.h") + header_text("team.h")
@@ -250,7 +248,6 @@ def report(errors: str) -> str:
 
 
 def read_results(content: bytes, records: list[dict[str, Any]]) -> list[dict[str, np.ndarray]]:
-    """Return the arrays in the buffers' contents."""
     position, after = 0, []
     for record in records:
         buffers = []

@@ -58,7 +58,6 @@ def assert_built(sources, built):
 
 
 def assert_fits(kernel, resources, threads):
-    """Assert that a kernel uses no local memory, and that a block of these threads can start."""
     assert resources.frame == 0, f"{kernel}: {resources.frame} bytes of local memory a thread"
     taken = -(-resources.registers // REGISTERS_ALLOCATED_BY) * REGISTERS_ALLOCATED_BY
     assert taken * threads <= REGISTERS_OF_A_BLOCK, f"{kernel}: {resources}, {threads} threads"

@@ -86,7 +86,6 @@ def multiplies_and_adds(lines: list[str]) -> int:
 
 
 def lines_of(sources):
-    """Return the PTX of each kernel of the project, by name and source."""
     return [
         (name, [line.strip() for line in ptx.splitlines()])
         for built in build_sources(sources, ARCHITECTURE)

@@ -19,7 +19,6 @@ ROWS = 6
 def attached(
     layer: Layer, shape: tuple[int, ...], backend: Backend, dtype: str = "float64"
 ) -> Parameters:
-    """Attach random parameters to a layer, none of them 0 or 1."""
     specs = {f"it.{spec.name}": spec for spec in layer.declared(shape)}
     parameters = Parameters(specs, backend, dtype, seed=0)
     g = np.random.default_rng(1)

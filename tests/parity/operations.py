@@ -107,7 +107,6 @@ def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def inputs(case: Case, dtype: str) -> dict[str, Any]:
-    """Return a case's arguments on the host, with numbers that `dtype` can represent."""
     generator = np.random.default_rng(zlib.crc32(case.name.encode()))
     return to_backend(ORACLE, case.arguments(generator), dtype, "contiguous")
 

@@ -280,7 +280,6 @@ def same_arrays(one: Path, other: Path) -> bool:
 
 
 def facts(path: Path) -> list[Any]:
-    """Return a file's figures, less the times."""
     lines = path.read_text().splitlines()
     rows = (
         [json.loads(line) for line in lines]

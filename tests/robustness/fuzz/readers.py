@@ -638,7 +638,6 @@ def model_of_run() -> tuple[dict[str, Any], bytes]:
 
 
 def with_metadata(metadata: Any) -> bytes:
-    """Return the network's file with other metadata, and the right checksum."""
     header, data = model_of_run()
     described = {**header["__metadata__"]["gpunn"], "metadata": metadata}
     return repacked({**header, "__metadata__": {"gpunn": described}}, data)

@@ -79,7 +79,6 @@ def inaccessible(array):
 
 
 def placed(each):
-    """Return a case's arguments in memory maps, and the arrays among them by name."""
     arguments = to_backend(BACKEND, inputs(each, "float32"), "float32", "contiguous")
     return arguments, dict(flatten(arguments))
 

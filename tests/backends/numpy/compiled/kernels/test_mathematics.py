@@ -91,7 +91,6 @@ def sine_or_cosine(name, turns):
 
 
 def worst_error(name, x):
-    """Return the largest error in units in the last place, and the x that has it."""
     found = errors(computed(name, x), exact(name, x), name in FLUSHING)
     return found.max(), x[found.argmax()]
 

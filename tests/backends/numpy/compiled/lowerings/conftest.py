@@ -11,7 +11,6 @@ from gpunn.backends.recording import Operation, arguments_of
 
 @pytest.fixture
 def encode():
-    """Return a function from an operation's name and arguments to its instructions, or None."""
     lowerings = CompiledLowerings(2, ProductPlans(2, 1 << 16, library().vectors))
     backend = CompiledBackend(2)
 
