@@ -216,7 +216,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             For a classifier, classes as strings, numbers or Booleans, or an indicator matrix of
             several labels, each 0 or 1. For a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
-            Weights in the loss and the metric. Rows with a weight of 0 are not held out.
+            Weights in the loss and the metric. Rows with a weight of 0 are not held out, except
+            with `groups`, `times` or several folds.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Validation rows, on which the best epoch is selected. Without `X_val`, validation rows
             are held out: a fraction `validation_fraction` of the rows or, if `n_cv` is larger than
