@@ -12,7 +12,6 @@ from exported_files import run_file
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import TunedThresholdClassifierCV
 
 import gpunn
 from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
@@ -735,11 +734,3 @@ def test_a_threshold_is_chosen_on_validation_rows_and_kept(tmp_path):
 def test_thresholds_that_cannot_be_chosen(y, threshold_for, problem):
     with pytest.raises(InvalidParameterError, match=problem):
         RealMLPClassifier(threshold_for=threshold_for, backend="numpy").fit(RARE_X, y)
-
-
-def test_scikit_learn_chooses_thresholds():
-    classifier = RealMLPClassifier(epochs=1, random_state=0, hidden_layer_sizes=(8,))
-    tuned = TunedThresholdClassifierCV(classifier, scoring="balanced_accuracy", cv=2)
-    tuned.fit(RARE_X, RARE_Y)
-    chance = tuned.predict_proba(RARE_X)[:, 1]
-    np.testing.assert_array_equal(tuned.predict(RARE_X) == "yes", chance >= tuned.best_threshold_)

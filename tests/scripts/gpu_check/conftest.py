@@ -53,8 +53,8 @@ def run_step(load):
 
 @pytest.fixture(scope="session")
 def run_emulated(emulator):
-    def ran(*command, **variables):
-        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated", **variables}
+    def ran(*command):
+        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated"}
         return processes.run_python(*command, cwd=CHECK, env=environment, status=None)
 
     return ran
