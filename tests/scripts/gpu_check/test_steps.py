@@ -72,12 +72,11 @@ KERNELS = (
 )
 
 
-STEPS = "training on both backends", "networks at the same time", "kernels of a step"
+STEPS = "training on both backends", "kernels of a step"
 
 
-def trainings_and_kernels(trainings, together, steps):
+def trainings_and_kernels(trainings, steps):
     assert [row["data"] for row in trainings] == ["digits", *NETWORKS]
-    assert [row["threads"] for row in together] == 2 * [0, 1, 3]
     names = [each["operation"] for each in steps[0]["operations"]]
     # The gradients of a layer with ReLU are separate operations.
     layers = [*2 * ["dense"], "loss", "dense_gradient", "activation_gradient", "matmul"]
@@ -93,7 +92,7 @@ def trainings_and_kernels(trainings, together, steps):
     "only",
     [
         # Other tests run the other steps, their programs, or what they share with others.
-        pytest.param("^(doctor|warm-up|speed|tests)", id="in part"),
+        pytest.param("^(doctor|warm-up|speed|tests|networks)", id="in part"),
         pytest.param("", id="whole", marks=pytest.mark.full),
     ],
 )
@@ -126,6 +125,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
         assert row["steps of a stretch"] == 10
     losses = [row["first loss"] for row in rows["speed"]]
     assert losses == pytest.approx(2 * [losses[0]] + 2 * [losses[2]])  # in graphs, and one by one
+    assert [row["threads"] for row in rows["networks at the same time"]] == 2 * [0, 1, 3]
     if not only:
         assert len(rows["further speed"]) == 2
         trainings_and_kernels(*(rows[name] for name in STEPS))
@@ -276,7 +276,7 @@ def lines(planted):
         "a step": "import step_alone; step_alone.BATCH = 16; "
         "print(step_alone.once('custom layer and loss'))",
         "several": SEVERAL,
-        "rows": "print(json.dumps([show(step) for step in ('curves', 'together', 'kernels')]))",
+        "rows": "print(json.dumps([show(step) for step in ('curves', 'kernels')]))",
         "racecheck": "import sys; sys.argv[1:] = ['racecheck']; import tour_alone",
     }
     said = planted("".join(f"\nprint({f'== {name}'!r})\n{code}\n" for name, code in parts.items()))
@@ -303,7 +303,7 @@ def test_a_step_runs_alone(lines):
 
 def test_trainings_and_kernels(lines):
     *steps, rows = lines["rows"]
-    assert [line.split()[0] for line in steps] == 3 * ["passed"]
+    assert [line.split()[0] for line in steps] == 2 * ["passed"]
     trainings_and_kernels(*json.loads(rows))
 
 
