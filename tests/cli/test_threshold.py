@@ -141,8 +141,9 @@ def test_a_criterion_out_of_reach_is_said_once(gpunn, rare, caplog):
     assert load_model("run").threshold is not None
 
 
-@EACH_LOSS
-@pytest.mark.parametrize("flavor", [[], ["--pure"]], ids=["numpy", "pure"])
+@pytest.mark.parametrize(
+    ("rare", "flavor"), [("softmax", []), ("sigmoid", ["--pure"])], indirect=["rare"]
+)
 def test_exported_python_decides_alike(gpunn, rare, flavor):
     gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
     gpunn("export", "run", "--python", "a.py", *flavor)
@@ -188,8 +189,11 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers, target):
     assert "0<=x<=1" in gpunn("predict", "run", path, "--threshold=3", status=2).stderr
 
 
-@EACH_LOSS
-@pytest.mark.parametrize("words", [("fraud", "ok"), ("False", "True")])
+@pytest.mark.parametrize(
+    ("rare", "words"),
+    [("softmax", ("fraud", "ok")), ("sigmoid", ("False", "True"))],
+    indirect=["rare"],
+)
 def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
     """The same run, with the classes called otherwise, decides the same rows."""
     gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")

@@ -151,9 +151,9 @@ def test_a_trial_that_fails_is_not_the_end(config, key, values, bad, state, reas
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "error", "moment"),
+    [(signal.SIGINT, KeyboardInterrupt, "training"), (signal.SIGTERM, SystemExit, "building")],
 )
-@pytest.mark.parametrize("moment", ["building", "training"])
 def test_a_signal_ends_the_worker(config, monkeypatch, number, error, moment):
     place = (Source, "build") if moment == "building" else (Evaluator, "evaluate")
     original = getattr(*place)
