@@ -52,10 +52,10 @@ class Traces(NamedTuple):
     def of(cls, block: Block) -> Traces:
         layers = [block, *family(*block.children().values())]
         values = attributes_of(layers)
-        objects = [x for x in (*values, *elements(values)) if isinstance(x, Configurable)]
+        objects = [x for x in elements(values) if isinstance(x, Configurable)]
         pairs = fields_of([x for x in objects if not isinstance(x, Layer)])
         values += attributes_of((), pairs)
-        description = description_of(layers, [*values, *elements(values)])
+        description = description_of(layers, elements(values))
         return cls(layers[1:], pairs, Snapshot(values), description, inner_layers(block), {})
 
     def attributes_of(self, block: Block) -> list[Any]:
