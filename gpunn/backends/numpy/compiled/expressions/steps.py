@@ -18,6 +18,7 @@ from gpunn.expressions import (
     Untraceable,
     base_of,
     in_order,
+    is_source,
     used,
 )
 from gpunn.expressions.stages import domain_of
@@ -82,15 +83,17 @@ class Step:
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
     """Return the steps of all groups; a node of several groups has the first group's step.
 
-    Raises an `Untraceable` if a group needs a node's exact result, but an earlier group joins it.
+    Raises an `Untraceable` if a later group needs exact results that the first group may round.
     """
     found: dict[int, Step] = {}
+    first = exact_nodes(groups[0])
     for group in groups:
         exact = exact_nodes(group)
+        computed = (each for each in group if not is_source(each) and each.op not in DISCONTINUOUS)
+        if any(id(each) in exact - first for each in computed):
+            raise Untraceable("a derivative needs exact results")
         for step in steps_of(stage.only(group), stored, exact):
-            known = found.setdefault(id(step.node), step)
-            if known.function != step.function and id(step.node) in exact:
-                raise Untraceable("a result is rounded in two ways")
+            found.setdefault(id(step.node), step)
     return list(found.values())
 
 
