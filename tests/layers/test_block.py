@@ -551,6 +551,25 @@ def test_equal_blocks_share_a_trace():
         assert np.array_equal(value, results[1][name])
 
 
+class Viewed(Block):
+    name = "test_viewed"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.flat = layers.Flatten()
+
+    def forward(self, xp, x):
+        return xp.tanh(self.flat(x)) * x
+
+
+def test_equal_blocks_may_read_views_of_their_input():
+    backends = "numpy", Backend(np)
+    models = [network(Viewed(), Dense(4), Viewed(), backend=each) for each in backends]
+    for model in models:
+        trained(model, batch_size=20)
+    np.testing.assert_allclose(*(each.predict(X) for each in models), rtol=1e-4, atol=1e-6)
+
+
 def test_masks_of_two_calls_differ(host_backend):
     made = block(lambda self, xp, x: xp.concat([self.a(x), self.a(x)], axis=1), a=layers.Dropout())
     _, workspace = prepared(host_backend, made, (30,))

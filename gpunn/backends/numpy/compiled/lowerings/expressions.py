@@ -59,14 +59,15 @@ class Expressions(Lowerings):
     def compute(self, op: Arguments) -> Steps:
         dtype, expression = op.outs[0].dtype, op.expression
         known = Arrays(dtype, extent)
-
-        def make() -> Lowered:
-            given = dict(zip(expression.inputs, op.inputs, strict=True))
-            writes = [*map(Write, op.outs, expression.results)]
-            return Lowered(known.arrays, writes, dtype, self.threads, given=given)
-
         try:
             numbers = [known.number(each) for each in (*op.inputs, *op.outs)]
+            arrays = [known.arrays[number] for number in numbers]  # one object for equal views
+
+            def make() -> Lowered:
+                given = dict(zip(expression.inputs, arrays, strict=False))
+                writes = [*map(Write, arrays[len(given) :], expression.results)]
+                return Lowered(known.arrays, writes, dtype, self.threads, given=given)
+
             for out, node in zip(op.outs, expression.results, strict=True):
                 if out.shape != node.shape or node.kind != "float":
                     return self._traced("compute", op, dtype)
