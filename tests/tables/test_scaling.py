@@ -47,10 +47,12 @@ def test_standard():
 
 
 def test_quantiles():
-    """The same as scikit-learn's."""
+    """The same as scikit-learn's, from the same noisy column."""
     scaling = fitted(QuantileScaling, COLUMN)
+    scale = np.minimum(COLUMN.std(), COLUMN)
+    noise = np.random.default_rng(0).normal(0, 1e-5, 2000) * scale
     reference = QuantileTransformer(n_quantiles=2000 // 30, output_distribution="normal")
-    reference.fit(COLUMN[:, None])
+    reference.fit((COLUMN + noise)[:, None])
     new = np.concatenate([COLUMN, [-5.0, 1e300]])
     np.testing.assert_allclose(
         transformed(scaling, new, 0), reference.transform(new[:, None])[:, 0], atol=1e-9
@@ -64,6 +66,15 @@ def test_a_number_that_equals_several_quantiles():
     assert transformed(scaling, np.array([1.5]), 0) == pytest.approx(
         normal_quantiles(np.array([1 / 12]))
     )
+
+
+def test_numbers_that_many_rows_have_may_be_rounded():
+    """As float32, 1.1 is larger than the column's largest number."""
+    x = np.arange(1, 12).repeat(200) / 10
+    scaling = fitted(QuantileScaling, x)
+    z = transformed(scaling, x, 0)
+    np.testing.assert_allclose(transformed(scaling, x.astype("float32"), 0), z, atol=0.01)
+    np.testing.assert_allclose(transformed(scaling, x + 1e-9, 0), z, atol=0.01)
 
 
 def test_quantiles_of_numbers_from_tiny_to_huge():

@@ -12,12 +12,20 @@ import numpy as np
 
 from gpunn.errors import ArgumentError
 from gpunn.tables.onnx_nodes import Value, where
-from gpunn.tables.scaling.base import Entries, Numbers, Scaling, median_of
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation, median_of
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
 INTERPOLATED = 8e307
 """Numbers are clipped to this absolute value, so that differences in the interpolation are
 finite."""
+
+NOISE = 1e-5
+"""Noise that separates equal numbers has this fraction of the column's standard deviation, or of
+the number if this is less, so that numbers from tiny to huge do not drown in it."""
+
+MAX_DEVIATIONS = 100
+"""The standard deviation that scales the noise is limited to this many interquartile ranges, so
+that outliers do not make the noise large."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
@@ -63,10 +71,11 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
-    The ranks of the column's quantiles are 0, 1/(m-1), ..., 1. The number of quantiles, m, is rows
-    / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. A number that
-    equals several quantiles has the mean of the first and last of their ranks. The absolute value
-    of z is at most 5.199.
+    First, noise is added to the column, so that z is the same for numbers that differ by rounding,
+    such as float32 and float64. Then the column's quantiles at 0, 1/(m-1), ..., 1 are computed. The
+    number of quantiles, m, is rows / 30, but at least 10 and at most 1,000. Between two quantiles,
+    p is linear. A number that equals several quantiles has the mean of the first and last of their
+    ranks. The absolute value of z is at most 5.199.
     """
 
     name = "quantile"
@@ -78,7 +87,9 @@ class QuantileScaling(Scaling):
     def statistics(x: np.ndarray, rows: int) -> Entries:
         count = max(min(rows // ROWS_A_QUANTILE, MAX_QUANTILES), MIN_QUANTILES)
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
-        quantiles = np.quantile(x, np.linspace(0, 1, count))
+        scale = np.minimum(deviation_without_outliers(x), np.abs(x))
+        noisy = x + np.random.default_rng(0).normal(0, NOISE, len(x)) * scale
+        quantiles = np.quantile(noisy, np.linspace(0, 1, count))
         # Rounding in the interpolation may change the order.
         return median_of(x), np.maximum.accumulate(quantiles)
 
@@ -142,3 +153,14 @@ class Search:
         left, right = (self._knots.take(knot, axis=0) for knot in (lower, lower + 1))
         part = (self._x - left) / (right - left)
         return ((count - 1).astype("float64") + part) / (self._count - 1)
+
+
+def deviation_without_outliers(x: np.ndarray) -> float:
+    # Otherwise, an outlier such as 999999999 for an unknown value would make the noise larger than
+    # all differences between the other numbers.
+    _, deviation = mean_and_deviation(x)
+    q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
+    distance = q75 - q25 or q95 - q05
+    if 0 < distance < deviation / MAX_DEVIATIONS:
+        return float(MAX_DEVIATIONS * distance)
+    return deviation
