@@ -21,7 +21,7 @@ finite."""
 
 NOISE = 1e-5
 """Noise that separates equal numbers has this fraction of the column's standard deviation, or of
-the number if this is less, so that numbers from tiny to huge do not drown in it."""
+the number if that is less. So small numbers of a column with huge numbers remain distinct."""
 
 MAX_DEVIATIONS = 100
 """The standard deviation that scales the noise is limited to this many interquartile ranges, so
