@@ -22,3 +22,12 @@ def test_one_worker_claims_what_its_parent_has_not_claimed(method):
             pool.close()
             pool.join()
         assert len({process for claimed, process in answers if claimed}) == 1
+
+
+@pytest.mark.full
+def test_workers_of_joblib_see_the_claims_of_their_parent():
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    assert claim("parent of joblib")
+    with joblib.parallel_config("loky", n_jobs=2):
+        answers = joblib.Parallel()(joblib.delayed(ask)("parent of joblib") for _ in range(4))
+    assert all(process != os.getpid() and not claimed for claimed, process in answers)

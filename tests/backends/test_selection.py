@@ -132,18 +132,19 @@ def test_no_silent_fallback(no_device, name):
         get_backend(name)
 
 
-@pytest.mark.parametrize("has_signs", [True, False])
-def test_auto_falls_back_and_warns_once_if_there_are_signs_of_a_gpu(
-    no_device, caplog, monkeypatch, has_signs
+@pytest.mark.parametrize(("has_signs", "claimed"), [(True, True), (True, False), (False, True)])
+def test_auto_falls_back_and_one_process_warns_once_if_there_are_signs_of_a_gpu(
+    no_device, caplog, monkeypatch, has_signs, claimed
 ):
     monkeypatch.setattr(selection, "has_signs_of_gpu", lambda: has_signs)
+    monkeypatch.setattr(selection, "claim", lambda subject: claimed)
     with caplog.at_level(logging.WARNING, "gpunn"):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)
     assert [record.getMessage() for record in caplog.records] == [
         "gpunn: backend 'auto' chose 'numpy': no CUDA device. To use a GPU, run: gpunn doctor. "
         "To hide this warning, set GPUNN_BACKEND=numpy"
-    ][: int(has_signs)]
+    ][: int(has_signs and claimed)]
 
 
 @pytest.mark.parametrize(
