@@ -118,6 +118,11 @@ def unordered_branch():
 
 def sharded():
     train("sharded", shards=2, dtype="float32", layers=deep)
+    blocks = cupy.arange(3.0 * WORLD.size).reshape(-1, 3) + 100 * WORLD.rank
+    out = cupy.empty_like(blocks)
+    WORLD.all_to_all(blocks, out)
+    expected = [[100 * rank + 3 * WORLD.rank + i for i in range(3)] for rank in range(WORLD.size)]
+    assert out.tolist() == expected
 
 
 @dataclass(eq=False)
