@@ -42,6 +42,18 @@ def test_wrong_calls_of_cublas(change, status):
         product(*operands(4, 5, 6)[:3], False, False)
 
 
+SIZES = [
+    (
+        f"cublasLtMatmul{kind}SetAttribute",
+        3,
+        lambda given, at=at: given[3] // (1 + (given[1] == at)),
+    )
+    for kind, attributes in (("Desc", (3, 4, 7, 8)), ("Preference", (1, 3, 5, 6, 7, 8)))
+    for at in attributes
+]
+"""Half of the bytes of one attribute."""
+
+
 @pytest.mark.parametrize(
     ("change", "size", "status"),
     [
@@ -51,8 +63,10 @@ def test_wrong_calls_of_cublas(change, status):
         ((MULTIPLY, 3, OTHER.ptr), 5, 7),  # a less aligned matrix
         ((MULTIPLY, 9, lambda given: given[4]), 5, 7),  # the layout of C
         ((MULTIPLY, 14, 0), 5, 7),  # bytes of the workspace
-        (("cublasLtMatmulDescSetAttribute", 3, 2), 5, 7),  # bytes of an attribute
+        (("cublasLtMatmulDescSetAttribute", 1, 99), 5, 7),  # an attribute
+        *((change, 5, 7) for change in SIZES),
         (("cublasLtMatmulDescCreate", 1, 64), 5, 15),  # the type to compute in
+        (("cublasLtMatrixLayoutCreate", 1, 1), 5, 15),  # float64
         (("cublasLtMatrixLayoutCreate", 2, 9), 5, 7),  # a number of columns
     ],
 )
