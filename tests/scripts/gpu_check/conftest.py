@@ -51,15 +51,6 @@ def run_step(load):
     return ran
 
 
-@pytest.fixture(scope="session")
-def run_emulated(emulator):
-    def ran(*command):
-        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated"}
-        return processes.run_python(*command, cwd=CHECK, env=environment, status=None)
-
-    return ran
-
-
 SITE = """\
 import os, sys
 from importlib.machinery import PathFinder
@@ -75,20 +66,40 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 """
 
 
+@pytest.fixture(scope="session")
+def optional():
+    """What a bare machine lacks, as modules and as packages; it has pytest."""
+    return (
+        *("array_api_strict", "array-api-strict", "hypothesis", "jax", "jinja2", "matplotlib"),
+        *("numba", "onnx", "onnxruntime", "optax", "pandas", "PIL", "pillow", "scikit-learn"),
+        *("scipy", "sklearn", "tensorboardX", "torch"),
+    )
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Return the variables of a process that lacks packages."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(SITE)
+    left_out = ("GPUNN_TEST_DEVICE", "GPUNN_DATA")
+    own = {name: value for name, value in os.environ.items() if name not in left_out}
+    own |= {"PYTHON": sys.executable, "PYTHONPATH": str(site)}
+    return lambda absent=(), **variables: {**own, "ABSENT": " ".join(absent), **variables}
+
+
+@pytest.fixture(scope="session")
+def run_emulated(emulator, environment, optional):
+    def ran(*command):
+        bare = environment(optional, GPUNN_TEST_DEVICE="emulated")
+        return processes.run_python(*command, cwd=CHECK, env=bare, status=None)
+
+    return ran
+
+
 @pytest.fixture
-def run(tmp_path):
-    def ended(*arguments, absent=(), **variables):
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
-        left_out = ("GPUNN_TEST_DEVICE", "GPUNN_DATA")
-        environment = {
-            **{name: value for name, value in os.environ.items() if name not in left_out},
-            "PYTHON": sys.executable,
-            "PYTHONPATH": str(tmp_path / "site"),
-            "ABSENT": " ".join(absent),
-            **variables,
-        }
-        script = CHECK.with_suffix(".sh")
-        return processes.run(script, *arguments, cwd=tmp_path, env=environment, status=None)
+def run(tmp_path, environment):
+    def ended(*arguments, **variables):
+        script, own = CHECK.with_suffix(".sh"), environment(**variables)
+        return processes.run(script, *arguments, cwd=tmp_path, env=own, status=None)
 
     return ended
