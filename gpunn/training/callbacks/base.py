@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,8 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class Callback(Configurable):
     """Base class of callbacks. The methods do nothing; subclasses override some of them.
 
-    In a subclass, another method whose name begins with `on_`, such as `on_batch_end`, raises an
-    error, because it would never be called.
+    In a subclass, another method whose name begins with `on_` and ends with `_begin`, `_start` or
+    `_end`, such as `on_batch_end`, raises an error, because it would never be called.
 
     Attributes
     ----------
@@ -57,8 +58,9 @@ class Callback(Configurable):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         called = [name for name in vars(Callback) if name.startswith("on_")]
-        for name in vars(cls):
-            if name.startswith("on_") and name not in called:
+        for name, value in vars(cls).items():
+            like_a_call = name.startswith("on_") and name.endswith(("_begin", "_start", "_end"))
+            if like_a_call and isfunction(value) and name not in called:
                 raise ArgumentTypeError(
                     f"{cls.__name__}.{name}: a trainer never calls this method. Rename it; a "
                     f"trainer calls {', '.join(called)}"

@@ -88,3 +88,18 @@ def test_callbacks_are_known_by_name_to_a_trainer():
 def test_a_method_that_would_never_be_called(name):
     with pytest.raises(ArgumentTypeError, match=rf"Mine\.{name}: a trainer never calls this"):
         type("Mine", (Callback,), {name: lambda self, trainer: None})
+
+
+def test_other_names_are_free():
+    class Mine(Callback):
+        name = "mine_in_test"
+        on_error, on_last_end = "raise", 3
+
+        def on_improvement(self):
+            """Called by `on_epoch_end`."""
+
+        @property
+        def on_resume_start(self):
+            return True
+
+    assert Mine().on_resume_start
