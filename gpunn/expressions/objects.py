@@ -39,7 +39,11 @@ def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
 
 
 def equal(a: object, b: object) -> bool:
-    return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
+    if a is b:
+        return True
+    if type(a) is not type(b) or not isinstance(a, int | float | str) or a != b:
+        return False
+    return a != 0 or repr(a) == repr(b)  # 0.0 and -0.0 differ
 
 
 class Snapshot:

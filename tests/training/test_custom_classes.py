@@ -166,6 +166,17 @@ class Slope(gpunn.activations.Activation):
         return xp.full_like(z, self.factor())
 
 
+class Signed(Slope):
+    name = "signed"
+
+    def __init__(self):
+        super().__init__()
+        self.zero = 0.0
+
+    def factor(self):
+        return math.copysign(1.0, self.zero)
+
+
 class Holder(Slope):
     """A class whose attribute is an object that a callback changes."""
 
@@ -242,6 +253,7 @@ class Steeper(gpunn.callbacks.Callback):
         (Slope, lambda activation: setattr(activation, "in_slot", 1.5)),
         (Slope, lambda activation: setattr(activation, "later", 1.5)),
         (Slope, change_element),
+        (Signed, lambda activation: setattr(activation, "zero", -0.0)),
         (Holder, lambda activation: setattr(activation.held, "factor", 1.5)),
         (of_new_class, lambda activation: setattr(activation.held, "factor", 1.5)),
         (of_new_class, lambda activation: setattr(type(activation), "pair", (1.5, 1.0))),
