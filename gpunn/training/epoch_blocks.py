@@ -1,9 +1,8 @@
 """Train a small network for some epochs (a block) at a time, as one program.
 
-The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes; a shared
-program measures one update instead. If a rule ends training at an epoch of a block, the state after
-this epoch is restored. If a number is not finite, the state before its epoch is restored, and
-requests train the remaining epochs.
+The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes. If a rule
+ends training at an epoch of a block, the state after this epoch is restored. If a number is not
+finite, the state before its epoch is restored, and requests train the remaining epochs.
 """
 
 from __future__ import annotations
@@ -67,9 +66,10 @@ class EpochBlocks:
         self._ended = not self._epochs
         if self._ended:
             return
-        if (shared := shared_programs()) and (kind := kind_of(self.session)):
-            self._shared, self._kind = shared, kind
-            self._seconds = shared.seconds_per_epoch(kind, self.session, self._epochs)
+        if shared_programs() and (kind := kind_of(self.session)):
+            self._shared, self._kind = shared_programs(), kind
+        if self._shared is not None:
+            self._seconds = self._shared.seconds.get(self._kind, 0.0)
         elif left > MIN_EPOCHS:
             self._epochs = min(self._epochs, left - 1)
             self._orders = self._reserve()
@@ -270,17 +270,15 @@ class EpochBlocks:
         """Yield the logs of each epoch, from the epoch `first` of the block."""
         policy, seconds, plan = self.trainer.policy, self._seconds, self.session.plan
         scored = self._held.size and policy.validation_metrics
-        updates, measured = plan.updates, (seconds, plan.visited / seconds)
         for self._done, logs in enumerate(results, first + 1):
-            self.trainer.progress.updates += updates
+            self.trainer.progress.updates += plan.updates
             if scored:
                 scores = policy.score(program.outputs(self._done - 1))
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             if self.session.options.progress:
                 self._show(logs)
-            rate = float(settings[self._done - 1][-1, 0])
-            logs.update(zip(TIMINGS, (rate, *measured), strict=True))
-            yield logs
+            timings = float(settings[self._done - 1][-1, 0]), seconds, plan.visited / seconds
+            yield {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _show(self, logs: dict[str, float]) -> None:
         with closing(self.session.progress_bar()) as bar:

@@ -87,9 +87,6 @@ class SharedProgram:
             self._replace = found.replacer(self._own)
         self.nbytes = self.program.nbytes + OBJECTS_BYTES
 
-    def measure_epoch(self) -> float:
-        return 0.0 if self._replace is None else self.program.measure_epoch()
-
     def use_for(self, session: TrainingSession) -> EpochProgram | None:
         # None means that other networks can't use the program.
         if self._replace is None:
@@ -114,12 +111,6 @@ class SharedPrograms:
         self._free: list[tuple[Hashable, SharedProgram]] = []
         self.seconds: dict[Hashable, float] = {}
 
-    def seconds_per_epoch(self, kind: Hashable, session: TrainingSession, epochs: int) -> float:
-        if kind not in self.seconds:
-            with self.taken(kind, session, epochs):
-                pass  # it is made and measured
-        return self.seconds[kind]
-
     @contextmanager
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
@@ -131,7 +122,6 @@ class SharedPrograms:
         if shared is None:
             with TURNS:
                 shared = SharedProgram(session, epochs)
-            self.seconds.setdefault(kind, shared.measure_epoch())
         yield shared.use_for(session)
         shared.release_rows()
         with self._lock:  # after an error, the program is lost
