@@ -1532,7 +1532,10 @@ class Operations(WindowOperations):
 
     @operation
     def clip(self, gradients: Array, max_norm: float) -> None:
-        """Set gradients = gradients * min(1, max_norm / ||gradients||).
+        """Set gradients = gradients * min(1, max_norm / ||gradients||), if the norm is not NaN.
+
+        A factor of NaN would also reach the padding between parameters, and stay there: no later
+        step computes it.
 
         Parameters
         ----------
@@ -1542,7 +1545,7 @@ class Operations(WindowOperations):
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
         limit = xp.full_like(norm, max_norm)
-        gradients *= limit / xp.maximum(norm, limit)
+        gradients *= limit / xp.where(norm > limit, norm, limit)
 
     @operation
     def sum_of_squares(self, values: Array, out: Array) -> None:
@@ -1570,7 +1573,7 @@ class Operations(WindowOperations):
             total = total + squares[part : part + 1]
         norm = xp.sqrt(total)
         limit = xp.full_like(norm, max_norm)
-        gradients *= limit / xp.maximum(norm, limit)
+        gradients *= limit / xp.where(norm > limit, norm, limit)
 
     @operation
     def l2_penalty(

@@ -152,7 +152,7 @@ BUGS = (
         'activations.Tanh: Formula("a = tanh(z);"', 'activations.Tanh: Formula("a = tanhf(z);"'),
     Bug("a missing return: gradients within the norm are scaled too", 5,
         f"{KERNELS}/sums.py", (PARITY, "-k", "clip"),
-        "  if (norm <= limit) return;  // false for NaN, which must spread\n", ""),
+        "  if (!(norm > limit)) return;  // also for NaN, which would stay in the padding\n", ""),
     Bug("a wrong mask key: all layers drop the same", 5,
         f"{KERNELS}/dropout.py", (PARITY, "-k", "dropout"),
         "u ^ key);", "u);"),

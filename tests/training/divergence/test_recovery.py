@@ -55,6 +55,17 @@ def test_the_first_layer_that_goes_bad(backend):
     assert this.updates == 3
 
 
+def test_clipped_gradients_that_are_not_finite_leave_nothing_behind(backend):
+    """No step computes the gradients' padding, so it must not become NaN."""
+    this = trainer(backend=backend, optimizer=SGD(1e38, max_norm=1.0))
+    good = this.model.parameters.snapshot()
+    with pytest.raises(DivergenceError):
+        fit(this, epochs=2)
+    this.model.parameters.restore(good)
+    this.optimizer = SGD(0.01, max_norm=1.0)
+    fit(this, epochs=2)
+
+
 def test_the_loss_alone():
     message = r"not a finite number at step 1 .*, although all activations are finite; .* up to"
     with pytest.raises(DivergenceError, match=message):

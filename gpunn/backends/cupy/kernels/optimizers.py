@@ -255,7 +255,7 @@ CLIPPED = replace(
     suffix="_clipped",
     parameters=COUNTED.parameters + ", const T* partials, long long parts, T limit",
     loaded=f"""{NORM}
-  const bool clipped = !(norm <= limit);  // true for NaN, which must spread
+  const bool clipped = norm > limit;  // false for NaN, which would stay in the padding
   const T shrink = limit / norm;""",
     clip="if (clipped) gradients[i] = g = product(g, shrink);",
     gradients="T*",

@@ -51,7 +51,7 @@ extern "C" __global__ void gpunn_shrink(
     T* x, const T* partials, long long parts, T limit, long long size) {{
   const long long step = (long long)gridDim.x * blockDim.x;
   {NORM}
-  if (norm <= limit) return;  // false for NaN, which must spread
+  if (!(norm > limit)) return;  // also for NaN, which would stay in the padding
   const T factor = limit / norm;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size;
        k += EACH * step) {{

@@ -226,7 +226,7 @@ def clip(dtype: Any, args: Any, thread: int, threads: int) -> None:
     g_ptr, size, sums_ptr = integers(args, 0, 3)
     (max_norm,) = floats(args, 3, 1)
     norm = math.sqrt(sum_of_squares(args, sums_ptr, threads))
-    if not norm <= max_norm:  # so that NaN spreads, as on other backends
+    if norm > max_norm:  # a factor of NaN would stay in the padding, which no step computes
         begin, end = partition(size, LANES, thread, threads)
         g = slice_of(dtype, g_ptr, size, begin, end)
         factor = g.dtype.type(max_norm / norm)
