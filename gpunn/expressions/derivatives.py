@@ -27,8 +27,9 @@ def gradients(
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
     result depends on the input. `others` are further arrays that are not constants. If both
-    arguments of a maximum are equal arrays, each gets half of the gradient; an array that equals a
-    constant gets 0.
+    arguments of a maximum are equal arrays, each gets half of the gradient. An array that equals a
+    constant gets 0, or half if the results also need the absolute difference of both. The halves
+    are right for max(z, 0) + log(1 + e^-|z|), which is smooth.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -59,6 +60,7 @@ class Cotangents:
             dependent(nodes, found) for found in (inputs, (*inputs, *others))
         )
         self.order = [each for each in nodes if self.matters(each) and id(each) not in given]
+        self._sizes = {id(each.args[0]) for each in nodes if each.op == "abs"}
         self._found: dict[int, Node] = {}
 
     def matters(self, node: Node) -> bool:
@@ -84,7 +86,7 @@ class Cotangents:
         while node.op not in RESHAPING and (mask := mask_of(inner)):
             inner = chosen(inner, mask)
             masks += [mask] if mask not in masks else []
-        call = Call(self._graph, lambda node: id(node) in self._varying)
+        call = Call(self._graph, self._varying, self._sizes)
         arguments, rule = power_of(node) or (node.args, RULES.get(node.op))
         parts = rule(call, inner, node, *arguments) if rule else []
         for argument, part in zip(arguments, parts, strict=False):
@@ -170,8 +172,17 @@ def signed(graph: Graph, node: Node) -> tuple[int, Node]:
 class Call:
     """Adds functions of nodes and Python numbers to a graph."""
 
-    def __init__(self, graph: Graph, varies: Callable[[Node], bool]) -> None:
-        self.graph, self.varies = graph, varies
+    def __init__(self, graph: Graph, varying: set[int], sizes: set[int]) -> None:
+        # The ids of nodes that aren't constant, and of nodes whose absolute values are computed.
+        self.graph, self._varying, self._sizes = graph, varying, sizes
+
+    def halves(self, a: Node, b: Node) -> bool:
+        """Return whether the maximum of two equal arrays depends on both, each with slope 1/2."""
+        if {id(a), id(b)} <= self._varying:
+            return True
+        difference = self("subtract", a, b)
+        same = difference, self("negative", difference), self("subtract", b, a)
+        return any(id(each) in self._sizes for each in same)
 
     def __call__(self, op: str, *operands: Node | float, kind: str = "float") -> Node:
         nodes = [self.graph.number(x) if isinstance(x, int | float) else x for x in operands]
@@ -191,12 +202,9 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
-    """Return the part of the cotangent `g` of max(a, b) or min(a, b) that `a` gets.
-
-    If `a` equals `b`, `a` gets half of `g`; if `b` is a constant, `a` gets 0.
-    """
+    """Return the part of the cotangent `g` of max(a, b) or min(a, b) that `a` gets."""
     above, below = (a, b) if chosen == "maximum" else (b, a)
-    if not (call.varies(a) and call.varies(b)):
+    if not call.halves(a, b):
         return call("where", call("greater", above, below, kind="bool"), g, 0.0)
     half = call("where", call("equal", a, b, kind="bool"), 0.5, 1.0)
     one_of_both = call("at_least", above, below, kind="bool")

@@ -79,6 +79,9 @@ def slope(function, x, dtype="float64"):
         (lambda xp, x: xp.maximum(x, 3 * x), 2.0),  # each gets half
         (lambda xp, x: xp.minimum(x, 3 * x), 2.0),
         (lambda xp, x: abs(x), 0.0),
+        (lambda xp, x: xp.logaddexp(x, xp.zeros_like(x)), 0.5),  # smooth, so halves
+        (lambda xp, x: xp.maximum(x, 0.0) - x + xp.log1p(xp.exp(-abs(x))), -0.5),
+        (lambda xp, x: xp.minimum(0.0, -x) - xp.log1p(xp.exp(-abs(x))), -0.5),
         (lambda xp, x: xp.where(x > 0, xp.sqrt(x), 0.0), 0.0),  # not 0 * infinity
         (lambda xp, x: xp.where(x > 0, 2 * xp.sqrt(x) + 1, x), 1.0),
         (lambda xp, x: xp.where(x > 0, xp.sum(xp.log(x)[:, None], axis=1), 2.0), 0.0),
