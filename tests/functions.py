@@ -37,7 +37,10 @@ FUNCTIONS = {
     "root_if_positive": lambda xp, x: xp.where(x > 0, xp.sqrt(xp.maximum(x, 0.0)), 0.0),
     "log_if_positive": lambda xp, x: xp.where(x > 1, xp.log(xp.abs(x)), 0.0),
     "isru": lambda xp, x: x / xp.sqrt(1 + 0.5 * x * x),
-    "arcsinh": lambda xp, x: xp.sign(x) * xp.log1p(xp.abs(x) + xp.sqrt(x * x + 1) - 1),
+    "tan": lambda xp, x: xp.tan(x / 8),
+    "inverse_hyperbolic": lambda xp, x: (
+        xp.asinh(x) + xp.acosh(1.5 + xp.abs(x)) + xp.atanh(x / (2 + xp.abs(x)))
+    ),
     "elish": lambda xp, x: xp.where(x >= 0, x, xp.exp(x) - 1) / (1 + xp.exp(-x)),
     "logish": lambda xp, x: x * xp.log1p(1 / (1 + xp.exp(-x))),
     "log_of_cosh": lambda xp, x: xp.logaddexp(x, -x),

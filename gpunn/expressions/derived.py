@@ -97,7 +97,10 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
         shape = next((shapes[id(each)] for each in node.args if id(each) in shapes), None)
         if shape is not None:
             if node.shape != shape:
-                raise Untraceable("the code is not elementwise")
+                raise Untraceable(
+                    "the code is not elementwise; a function of whole rows is a layer, "
+                    "gpunn.layers.Block"
+                )
             shapes[id(node)] = shape
 
 

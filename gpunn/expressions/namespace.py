@@ -93,6 +93,22 @@ class Namespace:
         large = 0.5 * half * half - 0.5 * other * other
         return self.where(abs(a) < 1, 0.5 * (m + m / (m + 1)), large)
 
+    def tan(self, a: StandIn) -> StandIn:
+        return self.sin(a) / self.cos(a)
+
+    def asinh(self, a: StandIn) -> StandIn:
+        sign = self.where(a >= 0, 1.0, -1.0)
+        size = sign * a
+        small = self.minimum(size, 1e18)  # the square of a larger number may overflow
+        return sign * self.log1p(size + size * (small / (1 + self.sqrt(small * small + 1))))
+
+    def acosh(self, a: StandIn) -> StandIn:
+        above = a - 1
+        return self.log1p(above + self.sqrt(above) * self.sqrt(above + 2))
+
+    def atanh(self, a: StandIn) -> StandIn:
+        return 0.5 * (self.log1p(a) - self.log1p(-a))
+
     def ceil(self, a: StandIn) -> StandIn:
         return -self.floor(-a)
 
@@ -238,6 +254,34 @@ class Namespace:
     def min(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self._reduced(a, "minimum", axis, keepdims)
 
+    def all(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        return self.min(self.astype(a != 0, self.tracer.dtype), axis, keepdims) > 0
+
+    def any(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        return self.max(self.astype(a != 0, self.tracer.dtype), axis, keepdims) > 0
+
+    def count_nonzero(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
+        return self.sum(a != 0, axis, keepdims)
+
+    def argmax(self, a: StandIn, axis: int | None = None, keepdims: Any = False) -> StandIn:
+        return self._first(a, "max", axis, keepdims)
+
+    def argmin(self, a: StandIn, axis: int | None = None, keepdims: Any = False) -> StandIn:
+        return self._first(a, "min", axis, keepdims)
+
+    def _first(self, a: StandIn, name: str, axis: int | None, keepdims: Any) -> StandIn:
+        # The position of a row's first maximum or minimum.
+        if axis not in (-1, a.ndim - 1):
+            self.tracer.refuse(f"xp.arg{name} is only supported along the last axis")
+        extreme = getattr(self, name)(a, axis, keepdims=True)
+        positions = self.arange(a.shape[-1], dtype=self.tracer.dtype)
+        found = self.where(a == extreme, positions, float(a.shape[-1]))
+        return self._integers(self.min(found, axis, keepdims))
+
+    def _integers(self, a: StandIn) -> StandIn:
+        node = self.tracer.graph.node("copy", a.node, shape=a.shape, kind="int")
+        return StandIn(self.tracer, node)
+
     def _axes(self, a: StandIn, axis: Axes) -> tuple[int, ...]:
         axes = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         if any(not -a.ndim <= each < a.ndim for each in axes):
@@ -246,8 +290,11 @@ class Namespace:
 
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
         node = self.tracer.node_of(a)
+        if node.kind == "bool" and name == "sum":
+            numbers = self.astype(a, self.tracer.dtype)
+            return self._integers(self._reduced(numbers, name, axis, keepdims))
         if node.kind != "float":
-            self.tracer.refuse("sums, maxima and minima of integers or Booleans are not supported")
+            self.tracer.refuse(f"the {name} of integers or Booleans is not supported")
         try:
             result = reduced(self.tracer.graph, node, name, self._axes(a, axis), bool(keepdims))
         except Untraceable as error:

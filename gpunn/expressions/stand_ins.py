@@ -396,7 +396,9 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
         if node.kind == "int":  # such as the number of an update
             node = tracer.graph.node("copy", node, shape=node.shape, kind="float")
         return tracer.call("exp", math.log(base) * StandIn(tracer, node))
-    tracer.refuse("a power with a variable exponent is not supported")
+    tracer.refuse(
+        "a power with a variable exponent is not supported; use xp.exp(exponent * xp.log(base))"
+    )
 
 
 def product_of(base: StandIn, count: int) -> StandIn:

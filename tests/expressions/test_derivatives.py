@@ -87,6 +87,7 @@ def slope(function, x, dtype="float64"):
         (lambda xp, x: xp.where(x > 0, xp.sum(xp.log(x)[:, None], axis=1), 2.0), 0.0),
         (lambda xp, x: abs(x) ** 1.5 + x**2.5, 0.0),
         (lambda xp, x: xp.sinh(x) + xp.cosh(x), 1.0),
+        (lambda xp, x: xp.asinh(x) + xp.atanh(x) + xp.tan(x), 3.0),
         (lambda xp, x: xp.floor(x) + xp.sign(x) + xp.round(x), 0.0),
     ],
 )

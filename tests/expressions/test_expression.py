@@ -43,6 +43,27 @@ def test_labels_conditions_and_columns_are_computed(xp, dtype):
     np.testing.assert_allclose(np.asarray(result), np.asarray(labels(xp, x, t)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("xp", [np, array_api_strict], ids=["numpy", "strict"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x: xp.argmax(x, axis=1) * 2,
+        lambda xp, x: xp.argmin(x, axis=-1, keepdims=True),
+        lambda xp, x: xp.count_nonzero(x > 0, axis=1) < 2,
+        lambda xp, x: xp.count_nonzero(x, axis=0),
+        lambda xp, x: xp.all(x > -2, axis=1, keepdims=True),
+        lambda xp, x: xp.any(x > 2) | xp.all(x, axis=1),
+    ],
+)
+def test_positions_and_counts_are_integers(function, dtype, xp):
+    x = xp.asarray(np.round(X), dtype=getattr(xp, dtype))  # some rows have two maxima
+    (result,) = expression_of(function, SHAPES, dtype)(xp, x)
+    expected = function(xp, x)
+    assert (result.dtype, result.shape) == (expected.dtype, expected.shape)
+    assert np.array_equal(np.asarray(result), np.asarray(expected))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_expression_in_a_trace_is_the_same_graph(name):
     expression = expression_of(FUNCTIONS[name], SHAPES, "float64")

@@ -340,6 +340,9 @@ ROWS, COLUMNS = 9, 6
         lambda xp, x, row, column, labels: xp.stack([xp.sum(x), xp.max(x), xp.sum(column)]),
         lambda xp, x, row, column, labels: xp.stack([column, x[:, 2], xp.sum(x, axis=1)], axis=1),
         lambda xp, x, row, column, labels: xp.concat([xp.max(x, axis=1), column]) * 2,
+        lambda xp, x, row, column, labels: xp.where(xp.argmax(x, axis=1) == labels, column, 0.0),
+        lambda xp, x, row, column, labels: xp.where(xp.sum(x > row, axis=1) < 3, column, 0.0),
+        lambda xp, x, row, column, labels: xp.where(xp.all(x < 1, axis=1)[:, None], x, row),
     ],
 )
 def test_shapes(function, dtype):
