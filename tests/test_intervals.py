@@ -34,19 +34,23 @@ def test_the_score_is_an_order_statistic(rows, percent, expected):
 
 @pytest.mark.parametrize("quantiles", [[], [0.1, 0.5, 0.9], QUANTILES])
 def test_coverage(quantiles):
-    """With n held-out rows, the expected coverage is from 90 % to 90 % + 1 / (n + 1)."""
-    held_out, covered = 29, []
-    outputs = np.sort(RANDOM.normal(size=(200, 2 * held_out, max(1, len(quantiles)))))
-    targets = RANDOM.normal(size=(200, 2 * held_out)) * 2
-    for output, target in zip(outputs, targets, strict=True):
-        fitted = fit_intervals(output[:held_out], target[:held_out], None, quantiles)
-        ((_, low, high),) = bounds(output[held_out:].T, fitted, 90)
-        powers = np.exp(output)  # relative bounds of exponentials are exponentials of bounds
-        fitted = fit_intervals(powers[:held_out], np.exp(target)[:held_out], None, quantiles, True)
-        ((_, *relative),) = bounds(powers[held_out:].T, fitted, 90)
-        np.testing.assert_allclose(np.log(relative), (low, high), atol=1e-12)
-        covered.append(np.mean((low <= target[held_out:]) & (target[held_out:] <= high)))
-    assert np.mean(covered) == pytest.approx(0.9 + 0.5 / 30, abs=0.5 / 30 + 0.01)
+    """Intervals from n of n + 1 rows contain the last row for exactly k of its n + 1 choices."""
+    rows = 35
+    outputs = np.sort(RANDOM.normal(size=(rows, max(1, len(quantiles)))))
+    targets = RANDOM.normal(size=rows) * 2
+    powers = np.exp(outputs)
+    covered = dict.fromkeys((50, 90), 0)
+    for row, target in enumerate(targets):
+        others = np.delete(np.arange(rows), row)
+        fitted = fit_intervals(outputs[others], targets[others], None, quantiles)
+        ratios = fit_intervals(powers[others], np.exp(targets[others]), None, quantiles, True)
+        for percent in covered:
+            ((_, low, high),) = bounds(outputs[row], fitted, percent)
+            # Relative bounds of exponentials are exponentials of bounds.
+            ((_, *relative),) = bounds(powers[row], ratios, percent)
+            np.testing.assert_allclose(np.log(relative), (low, high), atol=1e-12)
+            covered[percent] += int(low <= target <= high)
+    assert covered == {50: 18, 90: 32}
 
 
 @pytest.mark.parametrize(

@@ -37,16 +37,16 @@ def test_no_rows():
 
 
 def test_coverage():
-    """With n held-out rows, the expected coverage is at least 90 %, even of bad probabilities."""
-    held_out, covered = 29, []
-    for _ in range(400):
-        p = RANDOM.dirichlet([0.5] * 4, 2 * held_out)
-        shares = np.cumsum((p + 0.25) / 2, axis=1)
-        classes = (shares < RANDOM.random((2 * held_out, 1))).sum(axis=1).clip(max=3)
-        sets = fit_sets(p[:held_out], classes[:held_out])
-        found = classes_in_sets(p[held_out:], p[held_out:].argmax(axis=1), sets, 90)
-        covered.append(found[np.arange(held_out), classes[held_out:]].mean())
-    assert 0.89 < np.mean(covered) < 0.95
+    """Sets from n of n + 1 rows contain the last row's class for exactly k of its n + 1 choices."""
+    rows, covered = 35, 0
+    p = RANDOM.dirichlet([0.5] * 4, rows)
+    shares = np.cumsum((p + 0.25) / 2, axis=1)
+    classes = (shares < RANDOM.random((rows, 1))).sum(axis=1).clip(max=3)
+    for row in range(rows):
+        sets = fit_sets(np.delete(p, row, axis=0), np.delete(classes, row))
+        found = classes_in_sets(p[row : row + 1], p[row : row + 1].argmax(axis=1), sets, 90)
+        covered += int(found[0, classes[row]])
+    assert covered == 32
 
 
 def test_sets_of_one_row_and_of_many():
