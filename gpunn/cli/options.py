@@ -106,7 +106,8 @@ TABLE_OPTIONS = (
         metavar="NAME=KIND",
         multiple=True,
         help="Kind of a column: number, category, boolean or datetime; day/month/year or "
-        "month/day/year for dates that are written in this order. Can be repeated.",
+        "month/day/year for dates that are written in this order; hour:minute for times of day. "
+        "Can be repeated.",
     ),
     click.option(
         "--missing",

@@ -437,8 +437,8 @@ class TableFile(SplitDataSet):
         Columns to leave out.
     columns : mapping of str to str, or "auto"
         Kinds of columns: "number", "category", "boolean" or "datetime"; "day/month/year" or
-        "month/day/year" for dates that are written in this order. For a column that is not in the
-        mapping, the kind is detected.
+        "month/day/year" for dates that are written in this order; "hour:minute" for times of day.
+        For a column that is not in the mapping, the kind is detected.
     missing_values : list of str
         Further strings that mark missing values; see `gpunn.tables.Schema.fit`.
     scaling : {"auto", "robust", "quantile", "standard", "none"}

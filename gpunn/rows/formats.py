@@ -1,7 +1,8 @@
-"""Formats of cells: numbers with a unit, and dates with the year last; exports copy this source.
+"""Formats of cells: numbers with a unit, dates with the year last, times; exports copy this source.
 
 For a column of numbers with a unit, the format is the spelling of zero, such as "$0.0" or "0,0 kg".
-The mark between the two zeros is the decimal mark. The format of dates is one of `DATE_FORMATS`.
+The mark between the two zeros is the decimal mark. The format of dates or times is one of
+`DATE_FORMATS`.
 Other columns have the format "".
 """
 
@@ -11,7 +12,7 @@ import re
 
 from gpunn.rows.cells import date_of, number_of
 
-DATE_FORMATS = ("day/month/year", "month/day/year")
+DATE_FORMATS = ("day/month/year", "month/day/year", "hour:minute")
 
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 
@@ -24,8 +25,11 @@ AMOUNT = re.compile(
 )
 """Matches a sign, a unit, a number, and a unit after it, such as kg, km/h, m2 or a degree sign."""
 
-LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d\d?)(:.*))?", re.ASCII)
+LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d.*))?", re.ASCII)
 """Matches a date with the year last, and possibly a time."""
+
+TIME = re.compile(r"(\d\d?)(:\d\d.*?)?(?: ?([ap])\.?m\.?)?", re.ASCII | re.IGNORECASE)
+"""Matches a time of day such as 9:30, 21:30:15, 9:30 pm and 9 a.m., and also a number of hours."""
 
 GROUPED = {
     mark: re.compile(
@@ -43,7 +47,8 @@ def in_standard_form(cell: str, form: str) -> str | None:
     unit. None means that a number has another unit.
     """
     if form in DATE_FORMATS:
-        return with_year_first(cell, form)
+        plain = with_year_first(cell, form)
+        return cell if date_of(plain) is None else plain
     amount = None if number_of(cell) is not None else AMOUNT.fullmatch(cell)
     if amount is None or not (amount[2] or amount[4]):
         return cell
@@ -68,12 +73,26 @@ def without_groups(number: str, mark: str) -> str | None:
 
 
 def with_year_first(cell: str, form: str) -> str:
-    """Return a date with the year last as ISO 8601, and other cells unchanged."""
+    """Return a date with the year last, or a time of day, as ISO 8601; other cells unchanged."""
+    if form == "hour:minute":
+        return f"1970-01-01 {time}" if (time := with_24_hours(cell)) else cell
     date = LATE_YEAR.fullmatch(cell)
     if date is None:
         return cell
-    first, _, second, year, hour, rest = date.groups()
+    first, _, second, year, time = date.groups()
     day, month = (first, second) if form == DATE_FORMATS[0] else (second, first)
-    time = f" {hour:0>2}{rest}" if hour else ""
-    plain = f"{year}-{month:0>2}-{day:0>2}{time}"
-    return cell if date_of(plain) is None else plain
+    plain = f"{year}-{month:0>2}-{day:0>2}"
+    return plain if time is None else f"{plain} {with_24_hours(time)}"
+
+
+def with_24_hours(text: str) -> str | None:
+    """Return a time of day as ISO 8601, or None if the text has another format."""
+    time = TIME.fullmatch(text)
+    hour, rest, half = time.groups() if time else ("", None, None)
+    if not (rest or half):
+        return None
+    if half and 1 <= int(hour) <= 12:
+        hour = f"{int(hour) % 12 + 12 * (half in 'pP')}"
+    elif half:
+        return None
+    return f"{hour:0>2}{rest or ':00'}"

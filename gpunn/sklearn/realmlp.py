@@ -111,9 +111,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out for validation, if `fit` gets no `X_val` and `n_cv` is 1.
     columns : mapping of str to str or None, default=None
-        Kinds of columns whose detected kind is wrong: "number", "category", "boolean" or
-        "datetime"; "day/month/year" or "month/day/year" for dates in this order. "drop" leaves a
-        column out.
+        Kinds of columns whose detected kind is wrong, as for `gpunn.tables.Schema.fit`. "drop"
+        leaves a column out.
     missing_values : list of str or None, default=None
         Additional strings that mark a missing value, besides "", "NA", "?" and similar text; see
         `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.

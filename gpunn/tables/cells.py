@@ -6,7 +6,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -181,4 +181,6 @@ def moment_of(value: Any) -> np.datetime64 | datetime | None:
         return value.replace(tzinfo=None)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
+    if isinstance(value, time):
+        return datetime.combine(datetime(1970, 1, 1), value.replace(tzinfo=None))
     return None

@@ -22,7 +22,11 @@ TIMES = frozenset(("date", "datetime", "timestamp"))
 PERIODS = TIMES | {"year", "quarter", "month", "week", "day"}
 """Last words of names of columns whose numbers are times or parts of times."""
 
-CODES = frozenset(("zip", "zipcode", "postal", "postcode", "postalcode", "pincode", "plz", "cep"))
+CODES = frozenset(
+    ("code", "codes", "zip", "zipcode", "postal", "postcode", "postalcode", "pincode")
+)
+"""Last words of names of columns whose integers are codes. The last word counts, because a column
+zip_count contains no codes."""
 
 
 def words_of(name: str) -> list[str]:
@@ -47,7 +51,7 @@ def is_named_as_period(name: str) -> bool:
 
 def is_named_as_code(name: str) -> bool:
     words = words_of(name)
-    return words[-1] in ("code", "codes") or not CODES.isdisjoint(words)
+    return words[-1] in CODES or not {"plz", "cep"}.isdisjoint(words)
 
 
 def quoted(name: str) -> str:

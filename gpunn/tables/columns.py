@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from gpunn.rows.formats import parts_of_format
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
 
-ColumnType: TypeAlias = Literal[Kind, "day/month/year", "month/day/year"]
-"""What a user can choose for a column: its kind, or the order of day and month in its dates."""
+ColumnType: TypeAlias = Literal[Kind, "day/month/year", "month/day/year", "hour:minute"]
+"""What a user can choose for a column: its kind, or the format of its dates or times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class Column:
     format : str
         The format of the cells. For numbers with a unit, the format is the number 0.0 as the cells
         would spell it, such as "$0.0" or "0,0 kg". For dates with the year last, the format is
-        "day/month/year" or "month/day/year". For other columns, it is "".
+        "day/month/year" or "month/day/year", and for times of day "hour:minute". For other columns,
+        it is "".
     reported : str
         A problem with the column, or the reason why it was dropped; "" if there is none.
 
@@ -70,11 +71,15 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The choice that gives a column this column's kind and, for dates, this order."""
-        for order in ("day/month/year", "month/day/year"):
-            if self.format == order:
-                return order
+        """The choice that gives a column this column's kind and, for dates or times, its format."""
+        if self.kind == "datetime" and self.format:
+            return cast(ColumnType, self.format)
         return self.kind
+
+    @property
+    def is_time_of_day(self) -> bool:
+        """Whether the column has times, and the dates are the same in all rows."""
+        return self.parts == ("hour",)
 
     @property
     def unit(self) -> str:

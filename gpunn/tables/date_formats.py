@@ -1,4 +1,4 @@
-"""Formats of dates in text with the year last."""
+"""Formats of dates in text with the year last, and of times of day."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import re
 from collections.abc import Sequence
 
 from gpunn.rows.cells import date_of
-from gpunn.rows.formats import DATE_FORMATS, LATE_YEAR, in_standard_form
+from gpunn.rows.formats import DATE_FORMATS, LATE_YEAR, in_standard_form, with_24_hours
 
 DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.pattern}", re.ASCII)
 
 
 def format_of_dates(texts: Sequence[str]) -> str:
-    """Return the format of dates; "" if it is ambiguous, or if a string is not a date."""
+    """Return the format of dates or times; "" if it is ambiguous, or if a string is neither."""
     late = late_parts(texts)
-    if sum(late) != 1:
+    if sum(late) == 1:
+        form = DATE_FORMATS[late.index(True)]
+    elif texts and all(map(with_24_hours, texts)):
+        form = "hour:minute"
+    else:
         return ""
-    form = DATE_FORMATS[late.index(True)]
     return form if all(date_of(in_standard_form(text, form) or "") for text in texts) else ""
 
 

@@ -25,7 +25,7 @@ class Reading(NamedTuple):
 
 
 def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None) -> Reading:
-    if chosen == "day/month/year" or chosen == "month/day/year":
+    if chosen == "day/month/year" or chosen == "month/day/year" or chosen == "hour:minute":
         return Reading("datetime", chosen)
     kind = chosen or kind_of(cells, markers)
     if isinstance(cells, np.ndarray) or cells.categorical:

@@ -145,11 +145,12 @@ class Schema:
             The training rows, of any type that `gpunn.tables.table_of` accepts.
         columns : mapping of str to str or None
             Kinds of columns: "number", "category", "boolean" or "datetime"; "day/month/year" or
-            "month/day/year" for dates that are written in this order. The kinds of other columns
-            are detected. A text column contains numbers (or dates) if every value in it is a number
-            (or a date). All numbers may have the same unit, such as "12 kg" or "$1,200". Other text
-            columns are categories, but are dropped if all values differ. A column that contains a
-            code, such as "007" (digits after a leading zero), is a category.
+            "month/day/year" for dates that are written in this order; "hour:minute" for times of
+            day. The kinds of other columns are detected. A text column contains numbers (or dates,
+            or times) if every value in it is a number (or a date, or a time). All numbers may have
+            the same unit, such as "12 kg" or "$1,200". Other text columns are categories, but are
+            dropped if all values differ. A column that contains a code, such as "007" (digits after
+            a leading zero), is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str

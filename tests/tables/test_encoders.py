@@ -211,6 +211,8 @@ def date(year: int, day: int, weekday: int, hour: float) -> tuple[float, ...]:
     return (year, day, weekday, hour, *waves, 0)
 
 
+SIX = (6, *date(0, 0, 0, 6)[6:])
+
 Case = tuple[str, list[str], dict[str, Any]]
 
 CASES: dict[str, Case] = {
@@ -279,6 +281,15 @@ CASES: dict[str, Case] = {
             **dict.fromkeys(["6/10/2020 6:00", "6/10/2020T06:00:00"], date(2020, 10, 2, 6)),
             **dict.fromkeys(["", "NaT", "-999"], (2021, 7, 2, 0, 0, 0, 0, 0, 1)),
             **dict.fromkeys(["13/6/2020", "6/31/2020", "6/10/20", "6/10-2020", "x", "7"]),
+        },
+    ),
+    "times of day": (
+        "datetime",
+        ["0:00", "4:30 pm", "21:00:00", ""],
+        {
+            **dict.fromkeys(["6:00", "06:00:00", " 6 am ", "6:00 A.M.", "2020-06-10 06:00"], SIX),
+            **dict.fromkeys(["", "NaT", "-999"], (16.5, 0, 0, 1)),
+            **dict.fromkeys(["24:00", "6", "13 pm", "0 am", "6.30", "6:3", "x"]),
         },
     ),
     "booleans": (
@@ -366,9 +377,10 @@ POOLS = {
     ],
     "u": ["1 kg", "2.5 kg", "-3kg", "1,200 kg", " 4 kg ", "", "999 kg", "NA", "5 kg"],
     "m": ["1/2/2020", "10/13/2020", "12/31/2021 23:59", "2/3/2021 4:30", "", "10-14-2020", "NaT"],
+    "h": ["9:30", "9:30 pm", "23:59:59.5", "0:00", "12 a.m.", "08:15", "", "NA"],
 }
 
-ODD = {"u": ["6", "7 lb", "$8", "1,5 kg"], "m": ["2020-01-02", "13/1/2020", "999"]}
+ODD = {"u": ["6", "7 lb", "$8", "1,5 kg"], "m": ["2020-01-02", "13/1/2020", "999"], "h": ["24:00"]}
 """Further cells of rows that are not training rows."""
 
 
@@ -376,7 +388,7 @@ def drawn(seed: int) -> tuple[Schema, Rows]:
     """Return the schema of a random table, or several schemas of its rows; and other rows."""
     draw = random.Random(seed)
     while True:
-        names = [f"{draw.choice('ntcbduum')}{place}" for place in range(draw.randint(1, 4))]
+        names = [f"{draw.choice('ntcbduumh')}{place}" for place in range(draw.randint(1, 4))]
         pools = {name: draw.sample(POOLS[name[0]], k=draw.randint(2, 6)) for name in names}
         every = {name: draw.choices(pool, k=48) for name, pool in pools.items()}
         options = {

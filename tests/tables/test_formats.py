@@ -1,5 +1,6 @@
-"""Columns of numbers with a unit, and of dates with the year last."""
+"""Columns of numbers with a unit, of dates with the year last, and of times."""
 
+import datetime as dt
 from dataclasses import replace
 
 import numpy as np
@@ -78,6 +79,14 @@ def late(text):
         (["10/13/2014", "13/10/2014"], "category", "", late("10/13/2014")),
         (["10/13/14", "10/14/14"], "category", "", late("10/13/14")),
         (["2/31/2014", "2/1/2014"], "category", "", late("2/31/2014")),
+        (["3/13/2020 1:05 PM", "3/14/2020 12:30 am"], "datetime", "month/day/year", ""),
+        # times
+        (["9:30", "21:05:15", "00:00"], "datetime", "hour:minute", ""),
+        (["12:30 am", "1:05pm", "9 P.M."], "datetime", "hour:minute", ""),
+        ([dt.time(9, 30), dt.time(21, 5)], "datetime", "", ""),
+        (["16:9", "4:3"], "category", "", ""),
+        (["59:30", "75:00"], "category", "", ""),
+        (["13:00 pm", "1:00 pm"], "category", "", ""),
     ],
     ids=str,
 )
@@ -98,12 +107,26 @@ def test_detected_formats(cells, kind, form, reported):
         (["10/11/2014", "11/12/2014"], "day/month/year", "day/month/year"),
         (["10/13/2014", "2014-10-14"], "datetime", "month/day/year"),
         (["10/13/2014", "10/14/2014"], "category", ""),
+        (["9:30", "2026-05-31 10:00"], "datetime", "hour:minute"),
     ],
 )
 def test_chosen_kinds(cells, chosen, form):
     column = column_of(cells, columns={"x": chosen})
     assert (column.format, column.reported) == (form, "")
     assert column.kind == ("datetime" if "/" in chosen else chosen)
+
+
+def test_hours_of_times():
+    """Also of times in another form than in training; a date before a time is ignored."""
+    cells = ["9:30", "21:00:36", None, "0:00"]
+    for times in (cells, [each and f"2026-05-31 {each:0>5}" for each in cells]):
+        schema = Schema.fit({"t": cells}, scaling="none")
+        assert schema.names[0] == "t (hour)"
+        assert schema.encode({"t": times}, "float64")[:, 0].tolist() == [9.5, 21.01, 9.5, 0]
+    rows = {"t": ["12:15 am", "12:30 PM", "1 pm", dt.time(23, 45)]}
+    assert schema.encode(rows, "float64")[:, 0].tolist() == [0.25, 12.5, 13, 23.75]
+    with pytest.raises(DataError, match=r"expected a date such as .*; got '24:00'"):
+        schema.encode({"t": ["24:00"] * 2})
 
 
 def test_held_out_rows_also_decide():

@@ -58,6 +58,7 @@ def test_nothing_is_found_in_a_table_without_problems():
 RENT = FLATS["rent"]
 LET = FLATS["let"]
 SINCE = dates("2026-01-01", GROUPS)
+PAID = list(zip(SINCE, (60 * RENT).astype(int), strict=True))
 SECOND = np.where(LET == "yes", DRAW.choice(["mail", "phone"], ROWS), "")
 NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a", "b"))
 
@@ -88,6 +89,21 @@ NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a",
             {"all": RENT * FLATS["rooms"]},
             "rent",
             "rent: the target is a ratio of 'rooms' and 'all'",
+        ),
+        (
+            {"base": RENT - FLATS["area"] * FLATS["rooms"]},
+            "rent",
+            "rent: the target is the sum of 'base' and 'area' * 'rooms' in all 600 compared rows. ",
+        ),
+        (
+            {"from": SINCE, "to": [str(np.datetime64(day, "s") + each) for day, each in PAID]},
+            "rent",
+            "rent: the target is a linear function of 'from' and 'to' in all 600 compared rows. ",
+        ),
+        (
+            {"tests": FLATS["rooms"] - NOISE, "let": np.where(NOISE > 0.3, "yes", "no")},
+            "let",
+            "let: the difference of 'rooms' and 'tests' predicts 100 % of 300 rows",
         ),
         ({"paid": RENT * (1 + NOISE / 100)}, "rent", "paid: the column alone explains 99 % of the"),
         ({"way": SECOND}, "let", "way: the column alone predicts 100 % of 300 rows correctly. "),
@@ -204,6 +220,8 @@ def test_what_all_rows_of_a_group_have_in_common_is_no_leak():
         ({"a": np.where(FEW, 1e308, NOISE), "rent": 3e307 * NOISE}, "rent"),
         ({"a": np.where(FEW, np.nan, NOISE), "b": np.full(ROWS, np.nan)}, "rent"),
         ({"built": dates("1990-01-01", GROUPS)}, "rent"),
+        ({"viewing": [f"{hour}:{hour:02} pm" for hour in GROUPS % 12 + 1]}, "rent"),
+        ({"zip_count": 100 + GROUPS}, "rent"),
     ],
 )
 def test_usual_columns_are_no_problem(columns, target):

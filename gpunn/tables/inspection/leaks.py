@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -41,6 +42,22 @@ MAX_OTHERS, BINS = 60, 16
 """The score of all other columns together is computed from the `MAX_OTHERS` best of these columns.
 Each column is divided into `BINS` intervals with equally many rows."""
 
+PAIRS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "sum": np.add,
+    "difference": np.subtract,
+    "product": np.multiply,
+    "ratio": np.divide,
+}
+"""Formulas of two columns that may decide a class, such as a score of at least 50 in two tests."""
+
+FIRST_ROWS, BEST_PAIRS = 200, 5
+"""In `FIRST_ROWS` rows, sorted by such a formula, the class changes rarely if the formula decides
+it. The `BEST_PAIRS` formulas with the fewest changes are compared on all rows."""
+
+CLEARLY = 5
+"""A formula of two columns is reported only if its error is at most the error of the better column
+divided by this number."""
+
 FREQUENT = 100
 """Number of the most frequent classes that are distinguished; all other classes count as one."""
 
@@ -62,7 +79,7 @@ class Comparison:
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:
-        self.sample, self.rows = sample, rows
+        self.sample, self.target, self.rows = sample, target, rows
         self.answers = answers_of(target, rows)
         self.is_numbers = self.answers.shape[1] == 1
         draw = generator(0, "inspection of columns")
@@ -79,6 +96,8 @@ class Comparison:
             return
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
         scores = {name: self.score_of(*each) for name, each in positions.items()}
+        if not self.is_numbers:
+            yield from self.thresholds(scores)
         for name, score in scores.items():
             good = GOOD_FOR_NUMBERS if self.is_numbers else GOOD_FOR_CLASSES
             if score < good or name == self.group:
@@ -91,6 +110,38 @@ class Comparison:
                 if score < BETTER * others:
                     continue
             yield self.finding(name, score, others)
+
+    def thresholds(self, scores: Mapping[str, float]) -> Iterator[Finding]:
+        """Yield two columns whose sum, difference, product or ratio decides the class."""
+        every = {name: each[self.rows] for name, each in self.sample.measures()}
+        names = [name for name in every if scores[name] < PERFECT]
+        names = [name for name in names if not np.isnan(every[name]).any()]
+        best = sorted(names, key=lambda name: -scores[name])[:MAX_OTHERS]
+        pairs = list(itertools.combinations(sorted(best, key=names.index), 2))
+        some = np.linspace(0, len(self.rows) - 1, min(len(self.rows), FIRST_ROWS)).astype(np.int64)
+        classes = self.answers[some].argmax(axis=1)
+        found = list[tuple[int, str, tuple[str, str]]]()
+        for form, combine in PAIRS.items():
+            for pair in pairs:
+                with np.errstate(all="ignore"):
+                    order = np.argsort(combine(*(every[name][some] for name in pair)))
+                changes = int(np.count_nonzero(np.diff(classes[order])))
+                found.append((changes, form, pair))
+        for _, form, pair in sorted(found)[:BEST_PAIRS]:
+            with np.errstate(all="ignore"):
+                score = self.score_of(PAIRS[form](*(every[name] for name in pair)), True)
+            error = 1 - max(scores[name] for name in pair)
+            if score >= PERFECT and 1 - score <= error / CLEARLY:
+                listed = " and ".join(map(repr, pair))
+                yield Finding(
+                    self.target.name,
+                    f"the {form} of {listed} predicts {self.accuracy(score)} of "
+                    f"{plural(int(self.held.sum()), 'row')} correctly",
+                    "The network then learns nothing but this formula.",
+                    "If these columns are unknown at prediction time, use "
+                    + " ".join(f"--drop {quoted(name)}" for name in pair),
+                )
+                return
 
     def finding(self, name: str, score: float, others: float | None) -> Finding:
         rows = plural(int(self.held.sum()), "row")
@@ -119,10 +170,10 @@ class Comparison:
         # tells whether the time is present. If rows of similar times have similar targets, the time
         # is not a leak, but a reason for a split by time.
         name = column.name
-        if column.kind == "datetime" or is_named_as_period(name):
+        if not column.is_time_of_day and (column.kind == "datetime" or is_named_as_period(name)):
             return (self.sample.codes(name)[self.rows] >= 0).astype(np.float64), False
-        if column.kind == "number":
-            numbers = self.sample.numbers(name)[self.rows]
+        if column.kind == "number" or column.is_time_of_day:
+            numbers = dict(self.sample.measures())[name][self.rows]
             return np.where(np.isnan(numbers), -np.inf, numbers), True
         return self.sample.codes(name)[self.rows].astype(np.float64), False
 

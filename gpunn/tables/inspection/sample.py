@@ -43,6 +43,13 @@ class Sample:
             if column.kind == "number":
                 yield column.name, self.numbers(column.name)
 
+    def measures(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the columns of numbers, and the columns of dates as microseconds."""
+        yield from self.columns_of_numbers()
+        for column in self.inputs:
+            if column.kind == "datetime":
+                yield column.name, self.dates(column.name)
+
     def dates(self, name: str) -> np.ndarray:
         """Return a column of dates as microseconds since 1970, with NaN for missing dates."""
         dates = valid_dates(self.table, name, self.markers)

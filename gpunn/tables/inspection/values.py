@@ -26,7 +26,8 @@ def values_of(table: Table, column: Column, markers: Markers) -> str:
     if column.kind == "datetime":
         dates = valid_dates(table, column.name, markers)
         dates = dates[~np.isnat(dates)]
-        return f"{dates.min().item()} to {dates.max().item()}" if len(dates) else ""
+        ends = [dates.min().item(), dates.max().item()] if len(dates) else []
+        return " to ".join(str(end.time() if column.is_time_of_day else end) for end in ends)
     cells = coded(table.column(column.name))
     counts = counted(cells, category_names(cells.values, markers))
     shown = [f"{text!r:.30} {percentage(count, table.rows)}" for text, count in counts[:SHOWN]]
