@@ -18,11 +18,12 @@ from gpunn.expressions.graph import (
     SLICES,
     Node,
     Untraceable,
+    exact_nodes,
     in_order,
 )
 from gpunn.expressions.stages import Stage, base_of, is_by_rows, is_source, stages_of, used
 
 __all__ = ["ARRAY", "DISCONTINUOUS", "ELEMENTARY", "NUMBER", "REDUCTIONS", "SLICES", "Cotangents"]
-__all__ += ["Expression", "Node", "Stage", "Untraceable", "base_of", "expression_of", "gradients"]
-__all__ += ["in_order", "is_by_rows", "is_source", "require_separate_rows", "stages_of"]
-__all__ += ["substituted", "used"]
+__all__ += ["Expression", "Node", "Stage", "Untraceable", "base_of", "exact_nodes"]
+__all__ += ["expression_of", "gradients", "in_order", "is_by_rows", "is_source"]
+__all__ += ["require_separate_rows", "stages_of", "substituted", "used"]

@@ -33,6 +33,14 @@ DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
 
+OF_SIGNS = (
+    *("multiply", "divide", "negative", "abs", "sqrt", "maximum", "minimum", "where", "copy"),
+    *VIEWS,
+)
+"""Functions such that the sign of the result depends only on the signs of the arguments."""
+
+NOT_NEGATIVE = ("sqrt", "abs", "exp", "sigmoid", "softplus")
+
 
 class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code as it is
     """Array code that can't be traced; the message is the reason."""
@@ -78,6 +86,40 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
     return list(order.values())
 
 
+def exact_nodes(nodes: Iterable[Node]) -> set[int]:
+    """Return the ids of nodes that discontinuous functions, maxima and minima depend on.
+
+    A comparison with 0 needs only a sign. The sign of a product or quotient does not depend on
+    rounding, so factors that are sums must be exact, but factors that are products need not be.
+    """
+    # The derivative of a maximum compares it with elements that another loop may compute again.
+    ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
+    exact, signs = set[int](), set[int]()
+    stack = [(each, False) for each in nodes if each.op in ops]
+    while stack:
+        node, needs_sign = stack.pop()
+        if needs_sign and is_positive(node):
+            continue
+        needs_sign = needs_sign and node.op in OF_SIGNS
+        known = signs if needs_sign else exact
+        if id(node) not in known:
+            known.add(id(node))
+            stack += [(each, needs_sign or compares_signs(node)) for each in node.args]
+    return exact
+
+
+def is_positive(node: Node) -> bool:
+    """Return whether a node is a sum or maximum of a positive number, such as sqrt(x) + 1e-8."""
+    if node.op not in ("add", "maximum") or not node.args[1].is_number() or node.args[1].data <= 0:
+        return False
+    return node.op == "maximum" or node.args[0].op in NOT_NEGATIVE
+
+
+def compares_signs(node: Node) -> bool:
+    is_comparison = node.op in ("greater", "at_least", "equal")
+    return node.op == "sign" or (is_comparison and any(each.is_number(0) for each in node.args))
+
+
 class Graph:
     def __init__(self, exact: bool = False) -> None:
         self._nodes: dict[Any, Node] = {}
@@ -109,8 +151,6 @@ class Graph:
             args = args[::-1]
         if all(each.is_number() for each in args) and op in FOLDED:
             return self.number(float(FOLDED[op](*(each.data for each in args))))
-        if op in DISCONTINUOUS and self.rounded:
-            self.needs_exact |= any(id(each) in self.rounded for each in in_order(args))
         rule = RULES.get(op)
         rewritten = rule(self, *args) if rule else None
         if rewritten is not None:
@@ -118,9 +158,11 @@ class Graph:
                 self.rounded.add(id(rewritten))
             return rewritten
         shape = np.broadcast_shapes(*(each.shape for each in args))
-        return self.node(
-            op, *(self.broadcastable(each, shape) for each in args), shape=shape, kind=kind
-        )
+        args = tuple(self.broadcastable(each, shape) for each in args)
+        result = self.node(op, *args, shape=shape, kind=kind)
+        if op in DISCONTINUOUS and self.rounded:
+            self.needs_exact |= not self.rounded.isdisjoint(exact_nodes([result]))
+        return result
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
         """Return an argument, or a copy of it if it is a slice of columns and must be broadcast."""

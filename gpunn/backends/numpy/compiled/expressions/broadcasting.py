@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gpunn.backends.numpy.compiled.expressions.steps import ONE, exact_nodes, kind_of_input
+from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
-from gpunn.expressions import NUMBER, REDUCTIONS, Node, Untraceable, base_of, in_order, is_source
+from gpunn.expressions import (
+    NUMBER,
+    REDUCTIONS,
+    Node,
+    Untraceable,
+    base_of,
+    exact_nodes,
+    in_order,
+    is_source,
+)
 from gpunn.expressions.graph import VIEWS
 from gpunn.typing import Shape
 

@@ -17,7 +17,7 @@ from gpunn.expressions import (
     Stage,
     Untraceable,
     base_of,
-    in_order,
+    exact_nodes,
     is_source,
     used,
 )
@@ -131,13 +131,6 @@ def repeats_slice(step: Step, argument: Node) -> bool:
     kind = kind_of_input(argument.shape, domain_of(step.node))
     is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
     return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)
-
-
-def exact_nodes(nodes: Sequence[Node]) -> set[int]:
-    """Return the ids of nodes that discontinuous functions, maxima and minima depend on."""
-    # The derivative of a maximum compares it with elements that another loop may compute again.
-    ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
-    return {id(each) for each in in_order(each for each in nodes if each.op in ops)}
 
 
 def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
