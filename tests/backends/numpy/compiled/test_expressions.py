@@ -13,11 +13,14 @@ pytest.importorskip("numba")
 from gpunn import activations, losses, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
+from gpunn.backends.numpy.compiled.interface import STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Program, table_of
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
 from gpunn.expressions import Untraceable, expression_of
+
+FUNCTION_OF = {number: function for function, number in NUMBERS.items()}
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""
@@ -260,6 +263,25 @@ def test_discontinuous_functions_read_numbers_that_are_rounded_as_in_numpy(
     compare(definition, Arguments(x=x, out=np.empty_like(x), also=np.empty_like(x)), dtype)
 
 
+@TYPES
+@pytest.mark.parametrize("mask", ["u * g > 0", "sign(u) == sign(g)", "u / (number + 1) >= 0"])
+def test_only_sums_are_exact_below_masks_of_signs(mask, dtype):
+    def definition(backend, m, g, number, out):
+        sqrt, sign = backend.xp.sqrt, backend.xp.sign
+        m[...] = 0.7 * m + 0.1 * g  # 0 for some elements, but only if each product is rounded
+        u = m / (2 * number) / (sqrt(0.5 * g * g + 0.3) + 1e-8)
+        chosen = eval(mask, {"u": u, "g": g, "number": number, "sign": sign})
+        out[...] = backend.xp.where(chosen, 1.0, 0.0)
+
+    g = np.repeat(np.arange(-49, 50), 99).astype(dtype)
+    m = np.tile(np.arange(-49, 50), 99).astype(dtype) / np.asarray(7, dtype)
+    number = np.array([0.15], dtype)
+    arguments = Arguments(m=m, g=g, number=number, out=np.empty_like(m))
+    (step,) = compare(definition, arguments, dtype)
+    functions = [FUNCTION_OF[code[0]] for code in step.args[0].reshape(-1, STEP_BYTES // 8)]
+    assert "divide" not in functions
+
+
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
 SPECIAL += [3.3e3, -3.3e3, np.inf, -np.inf, np.nan]
 
@@ -386,14 +408,34 @@ def twice(backend, x, y, sums):
     sums -= x[:, 1].shape[0]
 
 
-@pytest.mark.parametrize("definition", [shift, swap, by_column, twice])
+def sum_of_rows(backend, x, y, sums):
+    """A column's sum replaces a number of a row that later tiles read."""
+    old = sums + 0
+    sums[...] = backend.xp.sum(x, axis=0)
+    y[...] = x * old[:, None]
+
+
+@pytest.mark.parametrize("definition", [shift, swap, by_column, twice, sum_of_rows])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_no_result_overwrites_what_is_read_later(definition, threads):
-    shape = (50, 40)
+    shape = (50, 40) if definition is not sum_of_rows else (40, 40)
     arguments = Arguments(
         x=normal(shape, "float32"), y=normal(shape, "float32", 1), sums=normal(40, "float32", 2)
     )
     compare(definition, arguments, "float32", threads)
+
+
+@THREADS_AND_TYPES
+def test_results_that_are_read_as_they_were_are_stored_by_the_same_loop(threads, dtype):
+    def compensated(backend, x, y, sums):  # Kahan 1965
+        total = x + y
+        y[...] = (x - total) + y
+        x[...] = total
+        sums[...] = sums + x[:, 0] - y[:, 1]
+
+    arrays = {"x": normal((40, 70), dtype), "y": normal((40, 70), dtype, 1) / 100}
+    arguments = Arguments(**arrays, sums=normal(40, dtype, 2))
+    assert len(compare(compensated, arguments, dtype, threads)) == 1
 
 
 @THREADS_AND_TYPES

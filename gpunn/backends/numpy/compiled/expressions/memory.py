@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,10 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step reads. Such a result is computed in a
-    temporary array, and `copies` copies it to the result's own array at the end.
+    A result must not overwrite an array that a later step reads. If only steps of the same loop
+    read the array, each at its own rows, the loop copies the result to its array as the last step
+    for these rows. Else, the result is computed in a temporary array, and `copies` copies it at the
+    end.
 
     Arrays have numbers: their positions in `arrays`, which begins with the operation's arrays.
     """
@@ -41,7 +43,7 @@ class Memory:
         self,
         arrays: Sequence[np.ndarray],
         writes: Sequence[Write],
-        steps: Sequence[Sequence[Step]],
+        steps: Sequence[list[Step]],
         stored: set[int],
         dtype: np.dtype,
         given: Mapping[Node, np.ndarray],
@@ -55,11 +57,17 @@ class Memory:
         self._temporary: dict[int, tuple[Shape, int]] = {}
         self._arrays: dict[int, np.ndarray] = {}
         self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
-        unsafe = set(self._too_early(writes, steps))
+        loops = {id(step.node): own for own in steps for step in own}
+        early, apart = self._too_early(writes, steps)
         for array, node in writes:
-            if id(node) in unsafe:
+            if id(node) in early & apart:
                 temporary = self._allocate(node)
                 self.copies.append(Write(array, Node(ARRAY, (), node.shape, "float", temporary)))
+            elif id(node) in early:
+                last = Step(Node("copy", (node,), node.shape, "float"), "copy", (node,), False)
+                loops[id(node)].append(last)
+                stored.remove(id(node))
+                self._arrays[id(last.node)] = array
             else:
                 self._arrays[id(node)] = array
         for step in (each for loop in steps for each in loop):
@@ -106,25 +114,35 @@ class Memory:
             self._arrays[id(node)] = constant(node, self.dtype)
         return self._arrays[id(node)]
 
-    def _too_early(self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]) -> Iterator[int]:
+    def _too_early(
+        self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]
+    ) -> tuple[set[int], set[int]]:
+        """Return the ids of results before whose arrays are read, and of nodes for other loops."""
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)
             for position, step in enumerate(own)
         }
         replaced = {id(array): node for array, node in writes}
+        early, apart = set[int](), set[int]()
         for loop, own in enumerate(steps):
             for position, step in enumerate(own):
                 for argument in step.args:
                     source = used(argument)
+                    if computed.get(id(source), (loop,))[0] != loop:
+                        apart.add(id(source))
                     node = replaced.get(id(self.of(source))) if source.op == ARRAY else None
                     if node is None:
                         continue
-                    # A step may read the rows that it writes, but no other rows.
-                    by_rows = is_by_rows(step.node, argument)
+                    # A step may read the rows that it writes, but no other rows. A sum of all rows
+                    # changes with each tile.
+                    by_rows = is_by_rows(step.node, argument) and node.op != "column_sum"
                     when = (loop, position) if by_rows else (loop, len(own))
                     if computed[id(node)] < when:
-                        yield id(node)
+                        early.add(id(node))
+                    if not by_rows or computed[id(node)][0] != loop:
+                        apart.add(id(node))
+        return early, apart
 
 
 def allocated(shape: Shape, margin: int, dtype: np.dtype) -> np.ndarray:
