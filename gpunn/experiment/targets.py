@@ -17,7 +17,7 @@ from gpunn.tables.encoders.base import check_complete, wrong_cell
 from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.formats import reading_of
-from gpunn.tables.inspection import MAX_CLASSES, class_names
+from gpunn.tables.inspection import DATES, MAX_CLASSES, class_names, why_no_classes
 
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
@@ -210,7 +210,7 @@ class TargetColumn:
             return None
         title = f"{self.table.title}: the target {self.name!r}"
         if self.kind == "datetime":
-            raise DataError(f"{title} contains dates; choose a column of numbers or classes")
+            raise DataError(f"{title} contains {DATES}")
         texts = self.names(self.kind == "boolean")
         names = {text for text in texts if text is not None}
         numbers = [number for text in names if (number := number_of(text)) is not None]
@@ -218,10 +218,8 @@ class TargetColumn:
             integers = all(number % 1 == 0 for number in numbers)
             if not integers or len(names) > MAX_CLASSES:
                 return None
-        if loss is None and len(names) > MAX_CLASSES and 2 * len(numbers) > len(names):
-            self.refuse_text("as in most rows")
-        if loss is None and len(names) > MAX_CLASSES and self.form:
-            self.refuse_text("without a unit")
+        if loss is None and (expected := why_no_classes(names, self.form)):
+            self.refuse_text(expected)
         for value, text in enumerate(texts):
             if text is not None and len(text) > MAX_NAME:
                 raise DataError(
@@ -258,17 +256,17 @@ class TargetColumn:
         if self.kind == "boolean":
             yes = [name == "True" for name in self.names(True)]
             return self.cells.take(np.array(yes, dtype=np.float64), np.nan)
-        self.refuse_text("" if loss is None else f"because of the loss {loss.name!r}", advice)
+        why = "" if loss is None else f", because of the loss {loss.name!r}"
+        self.refuse_text(f"the target must be a number{why}", advice)
         return finite_numbers(self.table, self.name, self.markers)
 
     def names(self, booleans: bool) -> list[str | None]:
         texts = class_names(self.cells.values, self.markers)
         return [boolean_text(text) if booleans and text else text for text in texts]
 
-    def refuse_text(self, why: str, advice: str = CLASSES) -> None:
+    def refuse_text(self, expected: str, advice: str = CLASSES) -> None:
         _, others = numbers_of(self.read, self.markers)
         if others:
-            expected = f"the target must be a number{f', {why}' if why else ''}"
             advice = f"Correct the cell, or {advice}"
             raise wrong_cell(self.table, self.name, self.cells, others, expected, advice)
 

@@ -55,9 +55,20 @@ def remarks_on_categories(
                 is_other = True
     spelled = [texts[position] or "" for position in named]
     marked = remark_on_dates(spelled) or remark_on_marks(spelled)
-    if marked:
-        remarks.append(marked)
+    remarks += filter(None, (marked, remark_on_case(spelled)))
     return remarks, is_other or bool(marked)
+
+
+def remark_on_case(texts: Sequence[str]) -> str:
+    first: dict[str, str] = {}
+    for text in texts:
+        other = first.setdefault(text.casefold(), text)
+        if other != text:
+            return (
+                f"{other!r:.40} and {text!r:.40} differ only in upper and lower case, but are "
+                "different categories: spell them in the same way"
+            )
+    return ""
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:

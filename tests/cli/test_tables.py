@@ -287,7 +287,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=left --column=city", "--column: expected NAME=KIND"),
         ("--target=left --model=tabn", "model.name: there is no model 'tabn'; did you mean 'tabm'"),
         ("--target=id", "the target 'id' has a different class in every row, such as 'user0'"),
-        ("--target=since", "the target 'since' contains dates; choose a column"),
+        ("--target=since", "the target 'since' contains dates or times; choose a column"),
         ("--target=city", "line 3, column 'city': the target is missing here, and in 9 other"),
         ("--target=left --target=rent", "line 2, column 'left': the target must be a num"),
         ("--target=rent --target=left", "or train a separate network for this target: several"),

@@ -22,6 +22,7 @@ from gpunn.losses import (
     SoftmaxCrossEntropy,
 )
 from gpunn.tables import table_of
+from gpunn.tables.inspection import inspect
 
 SOFTMAX, BINARY = SoftmaxCrossEntropy(), BinaryCrossEntropy()
 
@@ -95,15 +96,24 @@ def test_what_is_no_target(cells, classes, problem):
 @pytest.mark.parametrize(
     ("spelled", "problem"),
     [
-        ("${}", "row 0, column 'y': the target must be a number, without a unit; got '$1' (and 21"),
-        ("10/{}/2020", "the target 'y' contains dates"),
+        ("${}", "separators or decimal commas; got '$1' (and 21"),
+        (
+            "{}.000,5",
+            "row 0, column 'y': the target must be a number, without a unit, separators or",
+        ),
+        ("10/{}/2020", "the target 'y' contains dates or times"),
+        ("{}:30", "the target 'y' contains dates or times"),
     ],
 )
 def test_many_classes_that_are_not(spelled, problem):
     table = table_of({"y": [spelled.format(k) for k in [*range(1, 22), 1]]})
-    with pytest.raises(DataError) as error:
-        TableTargets(table, of("y")).classes(None)
-    assert problem in str(error.value)
+    for refuse in (
+        lambda: TableTargets(table, of("y")).classes(None),
+        lambda: inspect(table, ["y"]),
+    ):
+        with pytest.raises(DataError) as error:
+            refuse()
+        assert problem in str(error.value)
 
 
 def test_a_dropped_category_of_some_rows_is_no_class():

@@ -145,6 +145,16 @@ NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a",
             "let",
             "let: 1 class of the target has fewer than 10 rows, such as 'maybe' with 5 rows. ",
         ),
+        (
+            {"let": np.where(FEW, "Yes", LET)},
+            "let",
+            "let: 'yes' and 'Yes' differ only in upper and",
+        ),
+        (
+            {"pets": np.where(FEW, "NO", "no")},
+            "rent",
+            "pets: 'no' and 'NO' differ only in upper and",
+        ),
         ({"rent": np.exp(1.3 * NOISE)}, "rent", "rent: the target is skewed: the largest 1 % of "),
     ],
 )

@@ -2,6 +2,16 @@
 
 from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.report import Inspection, findings, inspect
-from gpunn.tables.inspection.targets import MAX_CLASSES, class_names
+from gpunn.tables.inspection.targets import DATES, MAX_CLASSES, class_names, why_no_classes
 
-__all__ = ["MAX_CLASSES", "ROWS", "Finding", "Inspection", "class_names", "findings", "inspect"]
+__all__ = [
+    "DATES",
+    "MAX_CLASSES",
+    "ROWS",
+    "Finding",
+    "Inspection",
+    "class_names",
+    "findings",
+    "inspect",
+    "why_no_classes",
+]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpunn.errors import DataError
 from gpunn.meaning import plural
-from gpunn.rows.cells import Markers
+from gpunn.rows.cells import Markers, number_of
 from gpunn.rows.predictions import text_of_cell
 from gpunn.tables.cells import category_names, coded, numbers_of
-from gpunn.tables.encoders import kind_of
+from gpunn.tables.encoders.base import wrong_cell
 from gpunn.tables.encoders.number import finite_numbers
+from gpunn.tables.formats import reading_of
 from gpunn.tables.inspection.values import counted, extremes
+from gpunn.tables.remarks import remark_on_case, remark_on_marks
 from gpunn.tables.table import Coded, Table, row_name
 
 MAX_CLASSES = 20
@@ -22,6 +24,11 @@ MAX_CLASSES = 20
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 """Maps the text of a label to its value; labels are several targets that are true or false."""
+
+
+DATES = "dates or times; choose a column of numbers or classes"
+
+ADVICE = "Write plain numbers, such as 1200.5, or choose another column"
 
 
 @dataclass(frozen=True)
@@ -93,14 +100,17 @@ class Target:
                 f"{name}: with several targets, each must hold numbers, or labels 0 and 1; this "
                 "target is text"
             )
+        if remark := remark_on_case([text for text, _ in self.counts]):
+            problems.append(f"{name}: {remark}")
         return problems
 
 
 def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool) -> Target:
     cells = table.column(name)
-    kind = kind_of(cells, markers)
+    kind, form, _ = reading_of(cells, markers)
     if kind == "datetime":
-        raise DataError(f"{table.title}: the target {name!r} contains dates; choose another column")
+        raise DataError(f"{table.title}: the target {name!r} contains {DATES}")
+    kind = "category" if form else kind
     # Codes such as 007 count as numbers if there are too many of them for classes.
     are_codes = kind == "category" and not numbers_of(cells, markers)[1]
     numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
@@ -114,8 +124,22 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
         distinct = len(counts)
     else:
         present, distinct = ~np.isnan(unnamed), len(values.values)
+    if numbers is None and (expected := why_no_classes({*texts} - {None}, form)):
+        raise wrong_cell(table, name, cells, numbers_of(cells, markers)[1], expected, ADVICE)
     is_text, several = kind == "category" and numbers is None, is_one_of_several
     return Target(name, values, texts, numbers, present, counts, distinct, is_text, several)
+
+
+def why_no_classes(names: Collection[str | None], form: str) -> str:
+    """Return what is expected instead of many classes that are numbers in text, or ""."""
+    numbers = sum(number_of(name or "") is not None for name in names)
+    if len(names) <= MAX_CLASSES or numbers == len(names):
+        return ""
+    if 2 * numbers > len(names):
+        return "the target must be a number, as in most rows"
+    if form or remark_on_marks([name or "" for name in names]):
+        return "the target must be a number, without a unit, separators or decimal commas"
+    return ""
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
