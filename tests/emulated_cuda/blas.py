@@ -5,8 +5,6 @@ unchanged. A program that opens cuBLAS itself (``ctypes``, ``cuda.pathfinder``) 
 library. Its products can be captured; CuPy's wrapper refuses that.
 """
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 from collections.abc import Callable

@@ -8,8 +8,6 @@ algorithms round differently. One result is marked as invalid, as the real heuri
 algorithm changes the order of its parts in each run, unless reductions in place are excluded.
 """
 
-from __future__ import annotations
-
 import ctypes
 import itertools
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Counts of events between the host and the emulated devices."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Iterator

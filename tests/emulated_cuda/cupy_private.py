@@ -6,8 +6,6 @@ of the CUDA runtime and driver modules before ``import cupy`` therefore replaces
 CuPy's own host code, which stays as its authors compiled it.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.metadata

@@ -5,8 +5,6 @@ float32 kernel never calls. And ``x * 0.5`` is double precision without the word
 the GIMPLE listing of g++ has one typed variable for each computed value.
 """
 
-from __future__ import annotations
-
 import re
 
 FUNCTION = re.compile(r"^;; Function .*?\((\S+), funcdef_no=", re.M)

@@ -4,8 +4,6 @@ Work runs immediately, in the order of submission. If its stream is capturing, i
 a graph with its current argument values, and runs at each launch of the graph.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import itertools

@@ -1,7 +1,5 @@
 """Replace CUDA with the emulated devices, once in a process."""
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractContextManager
 

@@ -1,7 +1,5 @@
 """CUDA kernels as C++: built by g++, described by their own types, run thread after thread."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import itertools

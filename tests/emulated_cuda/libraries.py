@@ -1,7 +1,5 @@
 """Build, open and serve shared libraries with the names of NVIDIA's libraries."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import subprocess

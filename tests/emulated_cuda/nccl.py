@@ -6,8 +6,6 @@ copies. All ranks get an error if requests do not match, if only some ranks repl
 their graphs differ in the number of calls. A GPU would wait forever or compute wrong numbers.
 """
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 from typing import Any

@@ -5,8 +5,6 @@ to have finished before some point. Such a point is the next work of a stream, a
 host's next call (Mattern 1989, "Virtual Time and Global States of Distributed Systems").
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import TypeAlias

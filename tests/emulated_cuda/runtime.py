@@ -1,7 +1,5 @@
 """The CUDA runtime and driver functions that CuPy calls, on emulated devices."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import itertools

@@ -3,8 +3,6 @@
 Reading headers takes longer than compiling a kernel, so headers are precompiled.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

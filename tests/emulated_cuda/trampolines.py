@@ -4,8 +4,6 @@ ctypes callbacks only print an exception and continue. These functions pass it t
 error is raised where CuPy would raise it. They are generated from the C signatures in the table.
 """
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import re

@@ -1,7 +1,5 @@
 """Fixtures of tests on a CUDA device."""
 
-from __future__ import annotations
-
 import devices
 import pytest
 

@@ -1,7 +1,5 @@
 """Request many updates at a time, independent of the clock, and count updates in each launch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

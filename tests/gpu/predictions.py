@@ -3,8 +3,6 @@
 `gpu.steps` writes the tables. docs/explanation/gpu.md describes the prediction.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ writes these tables, and the tables of `predictions` and `kernels.registers`. Wi
 command only prints these tables and the tables of `predictions`.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence

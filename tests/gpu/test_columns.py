@@ -5,8 +5,6 @@
 writes the table in tests/kernels/README.md.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 

@@ -3,8 +3,6 @@
 `watch` needs a separate process, because it does not see kernels that were built earlier.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from collections import Counter

@@ -3,8 +3,6 @@
 They need a process with GPUNN_TEST_DEVICE set; see tests/devices.py.
 """
 
-from __future__ import annotations
-
 import devices
 import pytest
 

@@ -1,7 +1,5 @@
 """Custom classes run in as many kernels as the nearest built-in classes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A failed device: CUDA reports it in some later call, and then in every call."""
 
-from __future__ import annotations
-
 import json
 import logging
 from contextlib import suppress

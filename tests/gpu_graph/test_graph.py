@@ -1,7 +1,5 @@
 """A step that a CUDA graph replays is bitwise identical to kernels launched one by one."""
 
-from __future__ import annotations
-
 import functools
 import gc
 import itertools

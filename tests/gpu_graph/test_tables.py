@@ -1,7 +1,5 @@
 """A step of a tabular model, or of blocks, is one graph, like a step of a dense network."""
 
-from __future__ import annotations
-
 import math
 
 import cupy

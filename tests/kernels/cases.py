@@ -1,7 +1,5 @@
 """The cases of the parity tests, with shapes small enough to run each device thread on the host."""
 
-from __future__ import annotations
-
 from itertools import chain
 from unittest import mock
 

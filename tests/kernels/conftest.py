@@ -1,7 +1,5 @@
 """Recorded launches of the CuPy backend, for tiers 3 and 4 of docs/project/gpu_testing.md."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

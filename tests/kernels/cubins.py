@@ -5,8 +5,6 @@ driver. It is a separate process because it imports CuPy without the emulator, w
 install first. Reading headers takes longer than building most kernels, so a program has many.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

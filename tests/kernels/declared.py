@@ -1,7 +1,5 @@
 """The names of the project's kernels, read from the source of the CuPy backend."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator

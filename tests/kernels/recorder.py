@@ -11,8 +11,6 @@ folder. It is a separate process because the emulator applies to a whole process
 `replay` runs such launches again, and `cubins` compiles the sources.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import itertools

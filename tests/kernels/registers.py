@@ -1,7 +1,5 @@
 """Count the kernels' registers in NVRTC's cubins, for tests/kernels/README.md; see `gpu.steps`."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from importlib import metadata

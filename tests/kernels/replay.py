@@ -15,8 +15,6 @@ The threads of a block run until they wait for each other. If a kernel's threads
 run one after the other.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Tier 3: every CUDA source that training uses builds for real devices, without spills."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Tier 3: loops add up in registers, loads wait for no store, and fusion rounds."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tier 4: each kernel of the project, from CuPy's source, as C++ against the reference."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import re

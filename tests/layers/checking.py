@@ -1,7 +1,5 @@
 """Check the chain rule of a layer by finite differences of inputs and parameters."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

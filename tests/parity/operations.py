@@ -5,8 +5,6 @@ the same numbers: on the oracle, and on the tested backend in its type and memor
 arrays are compared, both those that should change and those that should not.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math

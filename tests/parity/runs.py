@@ -7,8 +7,6 @@ Tolerances are relative to each number, or to an array's largest number: 1e-9 in
 in float32. Training amplifies rounding errors, so they are larger than for single operations.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Cases of the operations on windows: convolution and pooling."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import astuple
 from typing import Any

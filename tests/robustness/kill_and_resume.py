@@ -19,8 +19,6 @@ shards of each batch, and the signal goes to one of the ranks by chance. All ran
 within a minute, or it counts as a hang. What they are compared with was trained by one process.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

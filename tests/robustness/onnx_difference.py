@@ -6,8 +6,6 @@ The reference is the same network, from the same float32 parameters, computed by
 Also compared are gpunn's predictions in batches of another size: what float32 itself leaves open.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -9,8 +9,6 @@ beyond a mebibyte, as a multiple of the file's size. The files made to take much
 tried first, and their figures are reported by themselves.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

@@ -8,8 +8,6 @@ the first answer that is neither an object nor an InvalidFileError. Files with a
 the right one, or nothing behind it would be reached.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from contextlib import suppress

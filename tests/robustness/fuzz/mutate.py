@@ -1,7 +1,5 @@
 """Ways to break a file: of bytes, of text, of JSON."""
 
-from __future__ import annotations
-
 import copy
 import json
 import random

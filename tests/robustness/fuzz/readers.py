@@ -1,7 +1,5 @@
 """Every reader of files, with good files to break and files made to take much from little."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

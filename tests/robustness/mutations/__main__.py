@@ -6,8 +6,6 @@ Each bug is planted in a copy of the repository, where the tests of one tier mus
 must first pass without the bug. This needs no GPU, the packages of ci/test.sh, and some minutes.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

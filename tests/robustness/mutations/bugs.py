@@ -1,7 +1,5 @@
 """Realistic bugs in the CuPy backend: each replaces text in one file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 PARITY = "tests/parity/test_operations.py"
