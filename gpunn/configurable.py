@@ -171,19 +171,14 @@ class Configurable:
 
 def number(default: float, **limits: float) -> Any:
     """Declare a dataclass field that must be a number within limits."""
-
-    def check(argument: str, value: Any) -> float:
-        return check_number(argument, value, **limits)
-
-    return dataclasses.field(default=default, metadata={"check": check})
+    return dataclasses.field(
+        default=default, metadata={"check": lambda name, value: check_number(name, value, **limits)}
+    )
 
 
 def integer(default: int, *, at_least: int = 1) -> Any:
     """Declare a dataclass field that must be an integer of at least `at_least`."""
-
-    def check(argument: str, value: Any) -> int:
-        return check_integer(argument, value, at_least=at_least)
-
+    check = functools.partial(check_integer, at_least=at_least)
     return dataclasses.field(default=default, metadata={"check": check})
 
 

@@ -217,7 +217,8 @@ class Sequential(Described):
         if values is not None:
             check_values(declarations, values)
         try:
-            check_addressable(declarations)
+            if sum(math.prod(spec.shape) for spec in declarations.values()) >= 2**59:
+                raise MemoryError("more bytes than 64-bit addresses allow")
             with self.backend.device_errors():
                 self.parameters = Parameters(
                     declarations, self.backend, self.dtype, self.seed, values
@@ -1138,11 +1139,6 @@ def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[
         rows = [("...", f"{omitted} more"), *rows[-LAYERS_SHOWN:]]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"    {label:<{width}}  {shape}" for label, shape in rows)
-
-
-def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
-    if sum(math.prod(spec.shape) for spec in specs.values()) >= 2**59:
-        raise MemoryError("more bytes than 64-bit addresses allow")
 
 
 def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str:

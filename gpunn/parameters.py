@@ -131,7 +131,10 @@ class Parameters:
         self.count = self.frozen + sum(math.prod(specs[name].shape) for name in trainable)
         self._unread: dict[str, Array] = {}
 
-        self._views = {name: self._view(name, self._vector(name)) for name in specs}
+        self._views = {
+            name: self._view(name, self.values if spec.trainable else self.buffers)
+            for name, spec in specs.items()
+        }
         self._gradient_views = {name: self._view(name, self.gradients) for name in trainable}
         for position, (name, spec) in enumerate(specs.items()):
             if values is not None:
@@ -184,9 +187,6 @@ class Parameters:
             elements = math.prod(self.specs[name].shape)
             offset += -(-elements // ALIGNMENT) * ALIGNMENT
         return offset
-
-    def _vector(self, name: str) -> Array:
-        return self.values if self.specs[name].trainable else self.buffers
 
     def _view(self, name: str, vector: Array) -> Array:
         shape, offset = self.specs[name].shape, self._offsets[name]

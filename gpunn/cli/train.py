@@ -29,7 +29,6 @@ from gpunn.terminal import is_terminal
 if TYPE_CHECKING:
     from gpunn.config import Config
     from gpunn.experiment import Experiment, RunFolder
-    from gpunn.experiment.evaluation import Evaluation
     from gpunn.training.callbacks import Callback
     from gpunn.training.checkpoints.checkpoint import Checkpoint
 
@@ -242,7 +241,8 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
         tell(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
     if table := summary_table(history.rows, folder.best_epoch, metrics):
         tell(f"\n{table}\n")
-    tell(_ending(metrics))
+    test = "The data has no test split." if metrics is None else f"Test: {evaluation_text(metrics)}"
+    tell(test)
     tell(f"\n{listing(folder.path)}")
     if "Ctrl-C" in history.stopped:
         tell(f"\nTo continue: gpunn train {folder.path} --resume")
@@ -313,7 +313,3 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     if folder.resume:
         return f"no earlier run in {folder.path}; starting a new one"
     return ""
-
-
-def _ending(result: Evaluation | None) -> str:
-    return "The data has no test split." if result is None else f"Test: {evaluation_text(result)}"

@@ -64,7 +64,8 @@ def load_mnist(
     gpunn.errors.DataFileError: no/such/folder: there is no such folder; it must contain ...
     """
     folder = Path(folder)
-    paths = {name: _find(folder, name) for name in _FILES}
+    files = {name: (folder / name, folder / f"{name}.gz") for name in _FILES}
+    paths = {name: next(filter(Path.is_file, both), None) for name, both in files.items()}
     missing = [name for name, path in paths.items() if path is None]
     if missing:
         problem = "lacks" if folder.is_dir() else "there is no such folder; it must contain"
@@ -85,11 +86,6 @@ def load_mnist(
     if flatten:
         X, X_test = (each.reshape(len(each), math.prod(each.shape[1:])) for each in (X, X_test))
     return X, y, X_test, y_test
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    candidates = (folder / name, folder / f"{name}.gz")
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -73,7 +73,8 @@ def interpret(
     if classes is not None:
         check_class_count(classes, count, "classes")
     codes = decide(outputs, activation, threshold)
-    return Predictions(_named(codes, classes), p, _labels(classes, p.shape[1]))
+    named = codes if classes is None else np.array(classes)[codes]
+    return Predictions(named, p, _labels(classes, p.shape[1]))
 
 
 def with_bounds(
@@ -107,7 +108,3 @@ def with_sets(
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:
     return [str(number) for number in range(count)] if classes is None else list(classes)
-
-
-def _named(codes: np.ndarray, classes: Sequence[str] | None) -> np.ndarray:
-    return codes if classes is None else np.array(classes)[codes]

@@ -198,10 +198,6 @@ class MemberDense(Layer):
             if getattr(self, each) != "auto":
                 self._keep(each, resolve(Initializer, getattr(self, each), each))
 
-    @property
-    def _adapted(self) -> bool:
-        return self.adapters and not self.separate
-
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 2:
             raise ArgumentError(
@@ -218,7 +214,7 @@ class MemberDense(Layer):
         biases = near_zero if self.bias_initializer == "auto" else self.bias_initializer
         axis = (members,) if self.separate else ()
         W = ParameterSpec("weights", (*axis, inputs, units), weights)  # type: ignore[arg-type]
-        if not self._adapted:
+        if self.separate or not self.adapters:
             return [W, ParameterSpec("biases", (*axis, units), biases, decay=False)]  # type: ignore[arg-type]
         r = ParameterSpec("input_adapter", (members, inputs), Ones())
         s = ParameterSpec("output_adapter", (members, units), Ones())

@@ -51,11 +51,6 @@ class Classes:
         pairs = self.truth * count + self.predicted
         return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
-    @property
-    def confidently_wrong(self) -> np.ndarray:
-        wrong = np.flatnonzero(self.truth != self.predicted)
-        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
-
 
 @dataclass(frozen=True)
 class Labels:

@@ -128,7 +128,9 @@ def report_html(
     if sweep is not None:
         folders = [] if sweep.best is None else [sweep.best]
     records = [read_run(folder) for folder in folders]
-    names = distinct_names(records)
+    names = [record.name for record in records]
+    if len(set(names)) < len(names):
+        names = [str(record.path) for record in records]
     views = [
         view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
@@ -187,12 +189,6 @@ def template_and_style() -> tuple[Any, str]:
     files = resources.files(__package__)
     template = environment.from_string((files / "template.html").read_text(encoding="utf-8"))
     return template, (files / "style.css").read_text(encoding="utf-8")
-
-
-def distinct_names(records: Sequence[Record]) -> list[str]:
-    names = [record.name for record in records]
-    paths = [str(record.path) for record in records]
-    return names if len(set(names)) == len(names) else paths
 
 
 def view(

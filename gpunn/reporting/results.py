@@ -58,8 +58,8 @@ def results(findings: Findings, key: str) -> Results:
 
 
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
-    wrong = outcome.confidently_wrong
-    shown = wrong[:WORST]
+    wrong = np.flatnonzero(outcome.truth != outcome.predicted)
+    shown = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:WORST]
     content = Results(wrong=len(wrong))
     if len(outcome.names) <= LARGEST_MATRIX:
         content.charts.append(confusion_matrix(outcome, findings.split, key))

@@ -246,7 +246,8 @@ class TabularSearch(TabularEstimator):
         left = plan.limit.left
         if left < math.inf:
             count = len(folds) * self.n_ens
-            threads = min(count, self._threads())
+            available = 1 if is_alone() else number_of_threads([get_backend(self.backend)])
+            threads = min(count, available)
             share = TimeShare(left / 2 if half else left, count, threads)
             estimator.callbacks = [*self.callbacks, Deadline(share)]
         return self._trained(estimator, key, parameters, folds, plan)
@@ -281,9 +282,6 @@ class TabularSearch(TabularEstimator):
         )
         # Copies have no buffers of activations, which are larger than many networks.
         return Candidate(outcome, copy.deepcopy(networks), self._averaged(np.concatenate(outputs)))
-
-    def _threads(self) -> int:
-        return 1 if is_alone() else number_of_threads([get_backend(self.backend)])
 
     def _show(self, row: Mapping[str, Any]) -> None:
         if self.progress:

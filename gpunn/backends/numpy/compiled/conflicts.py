@@ -57,7 +57,7 @@ def extent(array: np.ndarray, divided: bool = False) -> Extent:
     known = KNOWN.divided if divided else KNOWN.whole
     found = None if known is None else known.get(id(array))
     if found is None:
-        begin = address(array) if divided else memory.address(array)
+        begin = extent(array).begin if divided else memory.address(array)
         own = Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
         if known is not None:
             known[id(array)] = array, own
@@ -66,9 +66,7 @@ def extent(array: np.ndarray, divided: bool = False) -> Extent:
 
 
 def address(array: np.ndarray) -> int:
-    known = KNOWN.whole
-    found = None if known is None else known.get(id(array))
-    return extent(array).begin if found is None else found[1].begin
+    return extent(array).begin
 
 
 class MemoryUser(Protocol):
