@@ -24,9 +24,14 @@ LARGEST = 16
 def is_zero(node: Node) -> bool:
     # If the result is False, the node may still be zero.
     sums: dict[int, Sum] = {}
-    for each in in_order([node]):
+    order = in_order([node])
+    for each in order:
         sums[id(each)] = expanded(each, [sums[id(argument)] for argument in each.args])
-    return not sums[id(node)]
+    result = sums[id(node)]
+    for each in reversed(order):
+        if each.op == "divide":  # a divisor's own divisors come earlier
+            result = without_divisor(result, factor_of(each.args[1]), sums[id(each.args[1])])
+    return not result
 
 
 def expanded(node: Node, args: Sequence[Sum]) -> Sum:
@@ -36,7 +41,11 @@ def expanded(node: Node, args: Sequence[Sum]) -> Sum:
         found = EXPANDED[node.op](node, *args)
         if found is not None and len(found) <= LARGEST:
             return found
-    return {frozenset([((id(node), is_row_vector(node)), 1)]): 1.0}
+    return {frozenset([(factor_of(node), 1)]): 1.0}
+
+
+def factor_of(node: Node) -> Factor:
+    return id(node), is_row_vector(node)
 
 
 def is_expanded(node: Node) -> bool:
@@ -73,12 +82,29 @@ def multiplied(a: Sum, b: Sum) -> Sum:
     return total((times(x, y), p * q) for (x, p), (y, q) in pairs)
 
 
-def divided(a: Sum, b: Sum) -> Sum | None:
+def divided(node: Node, a: Sum, b: Sum) -> Sum:
+    """Return a / b; a divisor of several terms is one factor, which `without_divisor` removes."""
     if len(b) != 1:
-        return None
+        return multiplied(a, {frozenset([(factor_of(node.args[1]), -1)]): 1.0})
     ((factors, coefficient),) = b.items()
     inverse = frozenset((factor, -power) for factor, power in factors)
     return multiplied(a, {inverse: 1 / coefficient})
+
+
+def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
+    """Multiply a sum by a power of a divisor, and expand the remaining powers."""
+    least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
+    if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
+        return a
+    result = list[tuple[Factors, float]]()
+    for factors, coefficient in a.items():
+        powers = dict(factors)
+        power = powers.pop(divisor, 0) - least
+        product: Sum = {frozenset(powers.items()): coefficient}
+        for _ in range(power):
+            product = multiplied(product, terms)
+        result += product.items()
+    return total(result)
 
 
 def summed(node: Node, a: Sum) -> Sum:
@@ -109,7 +135,7 @@ EXPANDED: Mapping[str, Callable[..., Sum | None]] = {
     "add": lambda node, a, b: total([*a.items(), *b.items()]),
     "subtract": lambda node, a, b: total([*a.items(), *((x, -y) for x, y in b.items())]),
     "multiply": lambda node, a, b: multiplied(a, b),
-    "divide": lambda node, a, b: divided(a, b),
+    "divide": divided,
     "where": chosen,
     "row_sum": summed,
 }

@@ -201,14 +201,24 @@ class Call:
 Parts: TypeAlias = Sequence[Node | None]
 
 
-def choice(call: Call, g: Node, a: Node, b: Node, chosen: str) -> Node:
-    """Return the part of the cotangent `g` of max(a, b) or min(a, b) that `a` gets."""
-    above, below = (a, b) if chosen == "maximum" else (b, a)
-    if not call.halves(a, b):
-        return call("where", call("greater", above, below, kind="bool"), g, 0.0)
-    half = call("where", call("equal", a, b, kind="bool"), 0.5, 1.0)
-    one_of_both = call("at_least", above, below, kind="bool")
-    return call("where", one_of_both, call("multiply", g, half), 0.0)
+def larger(call: Call, g: Node, y: Node, a: Node, b: Node) -> Parts:
+    return shares(call, g, (a, b), (a, b))
+
+
+def smaller(call: Call, g: Node, y: Node, a: Node, b: Node) -> Parts:
+    return shares(call, g, (a, b), (b, a))
+
+
+def shares(call: Call, g: Node, arguments: Sequence[Node], above: Sequence[Node]) -> Parts:
+    """Divide the cotangent g of a maximum or minimum: `arguments[k]` gets g if above[k] is larger."""
+    orders = (above, above[::-1])
+    if not call.halves(*arguments):
+        return [call("where", call("greater", *each, kind="bool"), g, 0.0) for each in orders]
+    if is_zero(g):  # a maximum that only prevents overflow, as in a softmax of two arrays
+        return []
+    half = call("where", call("equal", *arguments, kind="bool"), 0.5, 1.0)
+    g = call("multiply", g, half)
+    return [call("where", call("at_least", *each, kind="bool"), g, 0.0) for each in orders]
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
@@ -296,14 +306,8 @@ RULES: Mapping[str, Rule] = {
         call("divide", g, b),
         call("negative", call("multiply", call("divide", g, b), y)),
     ],
-    "maximum": lambda call, g, y, a, b: [
-        choice(call, g, a, b, "maximum"),
-        choice(call, g, b, a, "maximum"),
-    ],
-    "minimum": lambda call, g, y, a, b: [
-        choice(call, g, a, b, "minimum"),
-        choice(call, g, b, a, "minimum"),
-    ],
+    "maximum": larger,
+    "minimum": smaller,
     "where": lambda call, g, y, c, a, b: [
         None,
         call("where", c, g, 0.0),

@@ -72,6 +72,9 @@ def line(xp):
         (lambda xp, x, r: total(xp, x * x) - total(xp, x) ** 2, False),
         (lambda xp, x, r: total(xp, x * xp.sin(x)) - total(xp, xp.sin(x)), False),
         (lambda xp, x, r: r / (r + 1) - 1, False),
+        (lambda xp, x, r: r / (r + 1) + 1 / (r + 1) - 1, True),
+        (lambda xp, x, r: 1 / (1 + 1 / (r + 2)) - (r + 2) / (r + 3), True),
+        (lambda xp, x, r: 1 / (1 + 1 / (r + 2)) - (r + 2) / (r + 4), False),
     ],
 )
 def test_zeros_are_recognized(function, expected):
