@@ -164,6 +164,22 @@ def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
     assert {columns for number, columns, *_ in code if number == NUMBERS["divide"]} == divided
 
 
+@TYPES
+def test_roots_and_sums_of_a_softmax_are_inverted_without_a_scale(dtype):
+    def definition(backend, x, root, softmax):
+        xp = backend.xp
+        root[...] = x / (xp.sqrt(xp.sum(x, axis=1, keepdims=True)) + 1e-6)
+        power = xp.exp(x - xp.max(x, axis=1, keepdims=True))
+        softmax[...] = power / xp.sum(power, axis=1, keepdims=True)
+
+    limits = np.finfo(dtype)
+    x = np.array([limits.max / 50, 1.0, limits.tiny], dtype)[:, None] * positive((3, 40), dtype)
+    results = {"root": np.empty_like(x), "softmax": np.empty_like(x)}
+    steps = compare(definition, Arguments(x=x, **results), dtype)
+    code = [step for one in steps for step in one.args[0].tolist()]
+    assert NUMBERS["greater"] not in [number for number, *_ in code]
+
+
 def extreme(dtype):
     largest, tiny = np.finfo(dtype).max, np.finfo(dtype).tiny
     finite = [largest, -largest / 3, 1.5 / tiny, 0.9 / tiny, 4 * tiny, -1.0]

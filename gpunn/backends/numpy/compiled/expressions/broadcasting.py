@@ -36,7 +36,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     last become rows.
     """
     made: dict[int, Node] = {}
-    inverses: dict[int, tuple[Node, Node]] = {}
+    inverses: dict[int, Sequence[Node]] = {}
     order = in_order(nodes)
     exact = exact_nodes(order)
     for node in order:
@@ -63,14 +63,31 @@ def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
     return many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
 
 
-def inverse_of(x: Node) -> tuple[Node, Node]:
-    """Return s and 1 / (s x). If x is large, s is small, because 1 / x may be subnormal, thus 0."""
+def inverse_of(x: Node) -> Sequence[Node]:
+    """Return s and 1 / (s x). If x is large, s is small, because 1 / x may be subnormal, thus 0.
+
+    If x is never so large, such as a root or the sum of a softmax, there is no s.
+    """
 
     def call(op: str, *args: Node) -> Node:
         return Node(op, args, x.shape, "bool" if op == "greater" else "float")
 
+    if is_small(x):
+        return [call("divide", ONE, x)]
     scale = call("where", call("greater", call("abs", x), LARGE), SCALE, ONE)
-    return scale, call("divide", ONE, call("multiply", scale, x))
+    return [scale, call("divide", ONE, call("multiply", scale, x))]
+
+
+def is_small(x: Node) -> bool:
+    """Return whether a node is known to be at most about `LARGE`."""
+    if x.op == NUMBER:
+        return abs(x.data) <= LARGE.data
+    if x.op in ("add", "maximum"):
+        return all(is_small(base_of(each)) for each in x.args)
+    if x.op == "row_sum" and x.args[0].op == "exp" and x.args[0].args[0].op == "subtract":
+        z, largest = map(base_of, x.args[0].args[0].args)
+        return largest.op == "row_maximum" and base_of(largest.args[0]) is z
+    return x.op == "sqrt"
 
 
 def fits(argument: Node, shape: Shape) -> bool:
