@@ -210,7 +210,7 @@ def smaller(call: Call, g: Node, y: Node, a: Node, b: Node) -> Parts:
 
 
 def shares(call: Call, g: Node, arguments: Sequence[Node], above: Sequence[Node]) -> Parts:
-    """Divide the cotangent g of a maximum or minimum: `arguments[k]` gets g if above[k] is larger."""
+    """Divide the cotangent g of an extremum: `arguments[k]` gets g if `above[k]` is larger."""
     orders = (above, above[::-1])
     if not call.halves(*arguments):
         return [call("where", call("greater", *each, kind="bool"), g, 0.0) for each in orders]

@@ -40,8 +40,8 @@ PARAMETER = "values_"
 
 SLOW = (*ELEMENTARY, "sigmoid", "divide")
 
-FEW = 8
-"""An array is narrow if its rows have at most 1 / FEW of the numbers in a row of x."""
+FEW, SMALL = 8, 1 << 14
+"""A small array has at most SMALL numbers, which stay in a core's cache, or 1 / FEW of x's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +122,11 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether passes keep a node: sums of rows, and slow functions of few columns."""
+        """Return whether passes keep a node: sums of rows, and slow functions of small arrays."""
         if node.op in REDUCTIONS:
             return node.shape == self.x.shape[:1]
-        is_narrow = FEW * math.prod(node.shape) <= math.prod(self.x.shape)
-        return node.op in SLOW and is_narrow and node.shape[:1] == self.x.shape[:1]
+        limit = max(SMALL, math.prod(self.x.shape) // FEW)
+        return node.op in SLOW and math.prod(node.shape) <= limit
 
     def calls(self) -> list[Call]:
         return [step for step in self.steps if isinstance(step, Call)]

@@ -2,7 +2,7 @@
 
 Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
 pass computes functions again from x, the parameters and the outputs of steps. Only sums, maxima and
-minima of rows are kept, and slow functions of few columns, such as the softmax of a gate.
+minima of rows are kept, and slow functions of small arrays, such as the softmax of a gate.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import Any
 
 from gpunn.activations import Identity
 from gpunn.errors import ArgumentError
 from gpunn.expressions import ARRAY, Node, gradients, in_order
+from gpunn.expressions.graph import Graph
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.layers import views
 from gpunn.layers.base import Layer
 from gpunn.layers.chain import Chain
 from gpunn.layers.dense import Dense
-from gpunn.layers.formula import Call, Concatenation, Formula, Product, Step
+from gpunn.layers.formula import SLOW, Call, Concatenation, Formula, Product, Step
 from gpunn.layers.passes import run_backward, run_forward
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -46,11 +48,12 @@ class BackwardStep:
 class Plan:
     """A backward pass: its steps, then dL/dx and dL/d(parameter); None means 0.
 
-    Before each step, one operation computes the gradients of the steps in the step's group.
+    Before each step, one operation computes the nodes in the step's group. A group maps nodes to
+    the arrays that store them, or to names of parameters, whose gradients they are.
     """
 
     steps: Sequence[BackwardStep]
-    groups: Sequence[Sequence[BackwardStep]]
+    groups: Sequence[Mapping[Node, Node | str]]
     last: Mapping[str, Node | None]
 
 
@@ -94,31 +97,69 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
         planned.append(BackwardStep(position, gradient, array, tuple(results), spare=False))
     found = gradients(graph, ends, seeds, [leaves[name] for name in wanted], varying)
     last = dict(zip(wanted, found, strict=True))
+    early: list[tuple[Node, Node | str]] = [
+        (node, name) for name, node in last.items() if name != X and node is not None
+    ]
+    if (dx := last.get(X)) is not None:
+        last[X], local = divided(graph, dx, unknown_from(planned))
+        early += local
+    groups = groups_of(planned, early)
     read = arrays_of([each for each in last.values() if each is not None])
     steps: list[BackwardStep] = []
     for each in reversed(planned):
         steps.insert(0, replace(each, spare=each.array not in read))
         read += arrays_of([] if each.gradient is None else [each.gradient])
-    return Plan(steps, groups_of(steps), last)
+    return Plan(steps, groups, last)
 
 
-def groups_of(steps: Sequence[BackwardStep]) -> list[list[BackwardStep]]:
-    """Divide steps into groups: a gradient is computed when no later step sets its arguments.
+def divided(
+    graph: Graph, node: Node, unknown: set[Node | None]
+) -> tuple[Node, list[tuple[Node, Node | str]]]:
+    """Return a sum in which an array replaces the slow terms that read no `unknown` arrays.
 
-    So the gradients of branches share the functions that they have in common.
+    These terms, if there are any, are returned with their array.
     """
-    left = [each for each in steps if each.gradient not in (None, each.array)]
-    groups = list[list[BackwardStep]]()
+    terms = terms_of(node)
+    known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
+    if len(known) == len(terms) or not any(each.op in SLOW for each in in_order(known)):
+        return node, []
+    array = graph.node(ARRAY, shape=node.shape, kind="float", data="part of input gradient")
+    others = [each for each in terms if each not in known]
+    total = partial(graph.call, "add")
+    return reduce(total, [*others, array]), [(reduce(total, known), array)]
+
+
+def terms_of(node: Node) -> list[Node]:
+    return [term for each in node.args for term in terms_of(each)] if node.op == "add" else [node]
+
+
+def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
+    """Return the arrays that these steps set."""
+    results = {result for each in steps for result in each.results}
+    return results | {each.array for each in steps if each.gradient is not each.array}
+
+
+def groups_of(
+    steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
+) -> list[dict[Node, Node | str]]:
+    """Divide gradients of steps, and `early` nodes, into groups, in which they share functions.
+
+    A node is computed when no later step sets the arrays that it reads.
+    """
+    left: list[tuple[Node, Node | str]] = [
+        (each.gradient, each.array)
+        for each in steps
+        if each.gradient is not None and each.gradient is not each.array
+    ]
+    left += early
+    groups = list[dict[Node, Node | str]]()
     for k, step in enumerate(steps):
-        unknown = {result for each in steps[k:] for result in each.results}
-        unknown |= {each.array for each in steps[k:] if each.gradient is not each.array}
-        group: dict[Node, BackwardStep] = {}
-        for each in left if step in left else ():
-            assert each.gradient is not None
-            if unknown.isdisjoint(arrays_of([each.gradient])):
-                group.setdefault(each.gradient, each)
-        groups.append([*group.values()])
-        left = [each for each in left if each not in groups[-1]]
+        unknown, group = unknown_from(steps[k:]), dict[Node, Node | str]()
+        for node, target in left if any(each is step.array for _, each in left) else ():
+            if unknown.isdisjoint(arrays_of([node])):
+                group.setdefault(node, target)
+        groups.append(group)
+        left = [(node, target) for node, target in left if group.get(node) is not target]
     return groups
 
 
@@ -161,9 +202,12 @@ class Passes:
     # ---------------------------------------------------------------------------------- arrays
 
     def _buffer(self, node: Node, name: str) -> Array:
+        # The kept arrays of batches with other numbers of rows may have other shapes.
         if node.shape[:1] == (self._rows,):
-            return self._workspace.rows(self._layer, name, self._rows, node.shape[1:])
-        return self._workspace.fixed(self._layer, f"{name} of parameters", node.shape)
+            shape = node.shape[1:]
+            return self._workspace.rows(self._layer, f"{name} {shape}", self._rows, shape)
+        name = f"{name} of parameters {node.shape}"
+        return self._workspace.fixed(self._layer, name, node.shape)
 
     def _held(self, node: Node) -> Array | None:
         if node in self._arrays:
@@ -253,7 +297,10 @@ class Passes:
         targets = {node: name for name, node in plan.last.items() if name != X and node is not None}
         self._arrays[seed_of(formula)] = gradient
         for planned, group in zip(plan.steps, plan.groups, strict=True):
-            self._compute({one.gradient: self._gradient_buffer(one) for one in group})
+            outs = {node: self._target(target) for node, target in group.items()}
+            self._compute(outs)
+            for node, target in group.items():
+                self._arrays[node if isinstance(target, str) else target] = outs[node]
             step = formula.steps[planned.position]
             array = self._gradient_of(step, planned)
             if isinstance(step, Call):
@@ -264,20 +311,20 @@ class Passes:
 
     def _gradient_of(self, step: Step, planned: BackwardStep) -> Array:
         known = planned.gradient is planned.array
-        if known and (planned.spare or not overwrites_gradient(step)):
-            return self._arrays[planned.array]
-        out = self._gradient_buffer(planned)
         if planned.gradient is None:
+            out = self._arrays[planned.array] = self._target(planned.array)
             self._ops.fill(out, 0.0)
-        elif known:
+        elif not known or planned.spare or not overwrites_gradient(step):
+            out = self._arrays[planned.array]
+        else:
+            out = self._buffer(planned.array, f"gradient of {step.output.data}")
             self._ops.assign(self._arrays[planned.array], out)
-        if not known:
-            self._arrays[planned.array] = out
         return out
 
-    def _gradient_buffer(self, planned: BackwardStep) -> Array:
-        output = self._formula.steps[planned.position].output
-        return self._buffer(planned.array, f"gradient of {output.data}")
+    def _target(self, target: Node | str) -> Array:
+        if isinstance(target, str):
+            return self._layer.gradients[target]
+        return self._buffer(target, str(target.data))
 
     def _through_layer(self, call: Call, planned: BackwardStep, gradient: Array) -> None:
         (result,), number = planned.results, call.number

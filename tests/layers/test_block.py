@@ -331,6 +331,54 @@ def test_gradients_of_branches_are_computed_together_and_narrow_softmaxes_once(h
     assert functions.count("exp") == 1
 
 
+class FeatureGates(Block):
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("scale", input_shape, Ones())]
+
+    def forward(self, xp, x):
+        a, b = self.a(x), self.b(x)
+        largest = xp.maximum(a, b)
+        first, second = xp.exp(a - largest), xp.exp(b - largest)
+        return (first * x + second * xp.tanh(x)) / (first + second) * self.values["scale"]
+
+
+def test_all_gradients_are_computed_with_those_of_branches(host_backend):
+    layer = FeatureGates()
+    layer.a, layer.b = Dense(4), Dense(4)
+    recorded = operations(layer, (4,), host_backend)
+    computed = [one.args[0].results for one in recorded if one.name == "compute"]
+    assert {node.op for node in in_order(computed[-1])} == {"array", "add"}
+    functions = [node.op for results in computed for node in in_order(results)]
+    assert functions.count("exp") == 2
+    assert functions.count("tanh") == 1
+    # The largest logit only prevents overflow, so it has no gradient.
+    assert "where" not in functions
+
+
+class Weighted(Block):
+    """Features times a softmax of parameters; with x of one row, other arrays are kept."""
+
+    name = "test_weighted"
+
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("w", input_shape, Ones())]
+
+    def forward(self, xp, x):
+        power = xp.exp(self.values["w"] - xp.max(self.values["w"]))
+        return x * (power / xp.sum(power)) * xp.exp(x) / xp.sum(xp.exp(x), axis=1, keepdims=True)
+
+
+def test_batches_with_other_numbers_of_rows_keep_other_arrays(host_backend):
+    models = [network(Weighted(), backend=host_backend) for _ in range(2)]
+    for model, rows in zip(models, (17, 16), strict=True):
+        trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
+        trainer.fit(X[:rows], Y[:rows], epochs=1, batch_size=8, shuffle=False, progress=False)
+    last = gpunn.Trainer(models[1], "mean_squared_error", gpunn.optimizers.SGD(0.1))
+    last.fit(X[16:17], Y[16:17], epochs=1, batch_size=8, progress=False)
+    outputs = [model.predict(X) for model in models]
+    np.testing.assert_allclose(*outputs, rtol=1e-5)
+
+
 def test_only_what_is_needed_is_computed(host_backend):
     def of(layer, **options):
         return trace(layer, (4,), host_backend, **options)

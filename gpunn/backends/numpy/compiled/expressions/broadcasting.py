@@ -81,7 +81,7 @@ def inverse_of(x: Node) -> Sequence[Node]:
 def is_small(x: Node) -> bool:
     """Return whether a node is known to be at most about `LARGE`."""
     if x.op == NUMBER:
-        return abs(x.data) <= LARGE.data
+        return bool(abs(x.data) <= LARGE.data)
     if x.op in ("add", "maximum"):
         return all(is_small(base_of(each)) for each in x.args)
     if x.op == "row_sum" and x.args[0].op == "exp" and x.args[0].args[0].op == "subtract":
