@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from gpunn.expressions.algebra import is_zero
-from gpunn.expressions.graph import NUMBER, VIEWS, Graph, Node, in_order
+from gpunn.expressions.graph import NUMBER, SLOPE, VIEWS, Graph, Node, in_order
 from gpunn.expressions.shapes import columns_of, expanded, placed, reduced, reshaped
 from gpunn.typing import Shape
 
@@ -180,13 +180,14 @@ class Call:
         """Return whether the maximum of two equal arrays depends on both, each with slope 1/2."""
         if {id(a), id(b)} <= self._varying:
             return True
-        difference = self("subtract", a, b)
-        same = difference, self("negative", difference), self("subtract", b, a)
-        return any(id(each) in self._sizes for each in same)
+        both = self("subtract", a, b), self("subtract", b, a)
+        return any(id(each) in self._sizes for one in both for each in (one, self("negative", one)))
 
-    def __call__(self, op: str, *operands: Node | float, kind: str = "float") -> Node:
+    def __call__(
+        self, op: str, *operands: Node | float, kind: str = "float", data: str | None = None
+    ) -> Node:
         nodes = [self.graph.number(x) if isinstance(x, int | float) else x for x in operands]
-        return self.graph.call(op, *nodes, kind=kind)
+        return self.graph.call(op, *nodes, kind=kind, data=data)
 
     def view(self, node: Node, shape: Shape, reshape: Shape) -> Node:
         # A `where` stays outermost, so that `propagate` can apply the mask after the multiplication
@@ -201,24 +202,19 @@ class Call:
 Parts: TypeAlias = Sequence[Node | None]
 
 
-def larger(call: Call, g: Node, y: Node, a: Node, b: Node) -> Parts:
-    return shares(call, g, (a, b), (a, b))
+def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
+    """Return the cotangents of a and b for max(a, b), and of b and a for min(a, b)."""
 
+    def compared(op: str, *pair: Node) -> Node:
+        return call(op, *pair, kind="bool", data=SLOPE)
 
-def smaller(call: Call, g: Node, y: Node, a: Node, b: Node) -> Parts:
-    return shares(call, g, (a, b), (b, a))
-
-
-def shares(call: Call, g: Node, arguments: Sequence[Node], above: Sequence[Node]) -> Parts:
-    """Divide the cotangent g of an extremum: `arguments[k]` gets g if `above[k]` is larger."""
-    orders = (above, above[::-1])
-    if not call.halves(*arguments):
-        return [call("where", call("greater", *each, kind="bool"), g, 0.0) for each in orders]
-    if is_zero(g):  # a maximum that only prevents overflow, as in a softmax of two arrays
-        return []
-    half = call("where", call("equal", *arguments, kind="bool"), 0.5, 1.0)
-    g = call("multiply", g, half)
-    return [call("where", call("at_least", *each, kind="bool"), g, 0.0) for each in orders]
+    exceeds = "greater"
+    if call.halves(a, b):
+        if is_zero(g):  # a maximum that only prevents overflow, as in a softmax of two arrays
+            return []
+        exceeds, half = "at_least", call("where", compared("equal", a, b), 0.5, 1.0)
+        g = call("multiply", g, half)
+    return [call("where", compared(exceeds, *pair), g, 0.0) for pair in ((a, b), (b, a))]
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
@@ -277,7 +273,7 @@ of the result, the result y, and the arguments."""
 RULES: Mapping[str, Rule] = {
     "copy": lambda call, g, y, a: [g],
     "negative": lambda call, g, y, a: [call("negative", g)],
-    "abs": lambda call, g, y, a: [call("multiply", g, call("sign", a))],
+    "abs": lambda call, g, y, a: [call("multiply", g, call("sign", a, data=SLOPE))],
     "sqrt": lambda call, g, y, a: [call("divide", call("multiply", g, 0.5), y)],
     "exp": lambda call, g, y, a: [call("multiply", g, y)],
     "expm1": lambda call, g, y, a: [call("multiply", g, call("add", y, 1.0))],
@@ -306,8 +302,8 @@ RULES: Mapping[str, Rule] = {
         call("divide", g, b),
         call("negative", call("multiply", call("divide", g, b), y)),
     ],
-    "maximum": larger,
-    "minimum": smaller,
+    "maximum": lambda call, g, y, a, b: choice(call, g, a, b),
+    "minimum": lambda call, g, y, a, b: choice(call, g, b, a),
     "where": lambda call, g, y, c, a, b: [
         None,
         call("where", c, g, 0.0),

@@ -132,7 +132,7 @@ def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         args = [graph.broadcastable(args[0], node.shape)]
     if node.op in ("copy", "placed", *REDUCTIONS) or not args:
         return graph.node(node.op, *args, shape=node.shape, kind=node.kind, data=node.data)
-    return graph.call(node.op, *args, kind=node.kind)
+    return graph.call(node.op, *args, kind=node.kind, data=node.data)
 
 
 def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> None:

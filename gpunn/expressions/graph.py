@@ -30,6 +30,10 @@ a wider one, whose other columns are undefined; `where` must not choose them."""
 DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
 """Functions that a rounding error may change: x / 49 >= 1 needs exact quotients."""
 
+SLOPE = "slope"
+"""The `data` of a discontinuous function that a derivative needs, such as the sign for |x|. The
+arguments may be rounded, because both slopes are right where the function changes."""
+
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
 
@@ -50,8 +54,9 @@ class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code a
 class Node:
     """A node of a graph: an array, a number, or a function of other nodes.
 
-    `kind` is "float", "int" or "bool". `data` is the array, the number, or a range of columns. The
-    function "interval" is a row vector of Booleans that are true in a range of columns.
+    `kind` is "float", "int" or "bool". `data` is the array, the number, a range of columns, or
+    `SLOPE`. The function "interval" is a row vector of Booleans that are true in a range of
+    columns.
     """
 
     op: str
@@ -95,7 +100,7 @@ def exact_nodes(nodes: Iterable[Node]) -> set[int]:
     # The derivative of a maximum compares it with elements that another loop may compute again.
     ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
     exact, signs = set[int](), set[int]()
-    stack = [(each, False) for each in nodes if each.op in ops]
+    stack = [(each, False) for each in nodes if each.op in ops and each.data != SLOPE]
     while stack:
         node, needs_sign = stack.pop()
         if needs_sign and is_positive(node):
@@ -145,7 +150,7 @@ class Graph:
         kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
         return self.node(NUMBER, shape=(), kind=kind, data=float(value))
 
-    def call(self, op: str, *args: Node, kind: str = "float") -> Node:
+    def call(self, op: str, *args: Node, kind: str = "float", data: Any = None) -> Node:
         # The rewritten forms overflow less often, or need fewer exponentials and divisions.
         if op in COMMUTATIVE and (args[0].is_number() or is_scalar(args[0]) > is_scalar(args[1])):
             args = args[::-1]
@@ -159,7 +164,7 @@ class Graph:
             return rewritten
         shape = np.broadcast_shapes(*(each.shape for each in args))
         args = tuple(self.broadcastable(each, shape) for each in args)
-        result = self.node(op, *args, shape=shape, kind=kind)
+        result = self.node(op, *args, shape=shape, kind=kind, data=data)
         if op in DISCONTINUOUS and self.rounded:
             self.needs_exact |= not self.rounded.isdisjoint(exact_nodes([result]))
         return result

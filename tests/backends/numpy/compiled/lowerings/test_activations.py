@@ -75,12 +75,24 @@ class GELU(activations.Activation):
 
 
 class Bent(activations.Activation):
-    """A function whose derivative needs the exact sign of a sum of products."""
+    """A function whose derivative needs the sign of a sum of products, but not the exact sign."""
 
     name = "test_bent"
 
+    def inner(self, xp, z):
+        return 0.3 * (0.7 * xp.exp(z) * z) + 0.2
+
     def value(self, xp, z):
-        return xp.abs(0.3 * (0.7 * xp.exp(z) * z) + 0.2)
+        return xp.abs(self.inner(xp, z))
+
+
+class WrittenBent(Bent):
+    """A function whose derivative reads the exact sign of a sum of products."""
+
+    name = "test_written_bent"
+
+    def derivative(self, xp, z, a):
+        return xp.sign(self.inner(xp, z)) * 0.21 * xp.exp(z) * (z + 1)
 
 
 class Layer:
@@ -134,9 +146,10 @@ def test_z_is_kept_if_another_operation_reads_it(reads):
     layer.check(layer.forward, read, layer.backward, keeps_z=reads)
 
 
-def test_z_is_kept_if_the_derivative_needs_an_exact_sum():
-    layer = Layer(Bent())
-    layer.check(layer.forward, layer.backward, keeps_z=True)
+@pytest.mark.parametrize("f", [Bent(), WrittenBent()], ids=["derived", "written"])
+def test_z_is_kept_if_a_written_derivative_reads_an_exact_sign(f):
+    layer = Layer(f)
+    layer.check(layer.forward, layer.backward, keeps_z=isinstance(f, WrittenBent))
 
 
 def test_z_is_kept_for_a_backward_pass_without_its_forward_pass():
