@@ -1,7 +1,5 @@
 """Errors for attributes that can't be set; the messages say what to do instead."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

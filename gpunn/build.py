@@ -1,7 +1,5 @@
 """The command `python -m gpunn.build`, which builds the CPU kernels before the first training."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 

@@ -1,7 +1,5 @@
 """Record the modules of a network's custom classes in model files, and import such modules."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import re

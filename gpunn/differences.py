@@ -1,7 +1,5 @@
 """Compare values of JSON types, such as the configurations of networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any

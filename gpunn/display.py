@@ -1,7 +1,5 @@
 """Networks and histories in notebooks: HTML tables and plots."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any

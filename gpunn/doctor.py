@@ -1,7 +1,5 @@
 """Describe this machine for `gpunn doctor` and for the record of a run."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """A lock that lets only one thread at a time train or evaluate a network."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ A forked process has only the thread that forked, so locks of other threads woul
 forever, including Python's locks of modules that other threads import.
 """
 
-from __future__ import annotations
-
 import concurrent.futures.thread  # noqa: F401  # import these two before the registration below
 import logging  # noqa: F401
 import os

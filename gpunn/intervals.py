@@ -16,8 +16,6 @@ Here s is the k-th smallest score, with k = ceil((n + 1) * percent / 100). Witho
 and high are p.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Select the best epoch by a metric, and decide whether larger or smaller is better."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Optional packages, imported when they are first used."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -9,8 +9,6 @@ percent / 100). If the probabilities are right, no sets that are smaller on aver
 class as often. The predicted class is always in the set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Safe output to a terminal. Exports copy `escaped`, so only the standard library is used."""
 
-from __future__ import annotations
-
 import sys
 import unicodedata
 from contextlib import suppress

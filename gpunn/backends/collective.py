@@ -1,7 +1,5 @@
 """Calls in a recorded training step that exchange arrays between processes or run concurrently."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

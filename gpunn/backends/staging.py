@@ -1,7 +1,5 @@
 """Copy chunks of host data to the device, one after the other."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import numpy as np

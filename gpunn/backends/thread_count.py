@@ -1,7 +1,5 @@
 """The number of threads: from an argument, an environment variable, or the number of cores."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -1,7 +1,5 @@
 """A fair lock, so that only one thread of a process computes at a time."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Windows: the parts of images that convolutions and pooling read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

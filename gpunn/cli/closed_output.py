@@ -1,7 +1,5 @@
 """Standard output and standard error, which may be closed, missing or full."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

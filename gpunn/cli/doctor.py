@@ -1,7 +1,5 @@
 """`gpunn doctor`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """`gpunn evaluate`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`gpunn example`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

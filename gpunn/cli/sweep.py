@@ -1,7 +1,5 @@
 """`gpunn sweep`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

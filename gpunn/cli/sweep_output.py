@@ -1,7 +1,5 @@
 """What `gpunn sweep` prints."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any

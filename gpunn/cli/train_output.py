@@ -1,7 +1,5 @@
 """What `gpunn train` prints while it trains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from gpunn.cli.text import epoch_text, say

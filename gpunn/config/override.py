@@ -1,7 +1,5 @@
 """`--set key.key=value`: changes one value of a configuration before it is checked."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

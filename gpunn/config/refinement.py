@@ -1,7 +1,5 @@
 """Changes parts of a tabular model's default settings (its recipe), or of a schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ The arrays on the device are allocated once and then overwritten, so a recorded 
 finds its rows at the same addresses, or at a few alternating addresses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The format of rows in a text file: the settings that the user chose."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal

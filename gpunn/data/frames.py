@@ -1,7 +1,5 @@
 """Columns of data frames of any library (gpunn imports none): their names, order and types."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads image files with Pillow, as arrays of the same size, either all gray or all in color."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Reading scattered rows through a memory map makes many other rows resident, beca
 a block of the file around each page.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import sys

@@ -1,7 +1,5 @@
 """An iterator whose next items are made in advance by a thread."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator

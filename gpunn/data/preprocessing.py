@@ -1,7 +1,5 @@
 """Column statistics and row splits, computed on the host before training."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator

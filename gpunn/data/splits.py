@@ -1,7 +1,5 @@
 """Splits that keep future rows, or all rows of a group, out of the training rows."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.configurable import check_integer

@@ -1,7 +1,5 @@
 """Open text files as rows of cells, and convert cells to numbers."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 

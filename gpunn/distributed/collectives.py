@@ -1,7 +1,5 @@
 """Calls that all ranks make together (collective calls), as operations of a training step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The communicator of processes that MPI connects through mpi4py."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import os

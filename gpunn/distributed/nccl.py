@@ -1,7 +1,5 @@
 """The communicator of processes that each use one CUDA device, and exchange arrays by NCCL."""
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

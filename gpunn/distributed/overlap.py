@@ -3,8 +3,6 @@
 PyTorch's DistributedDataParallel also does this (Li et al. 2020, "PyTorch Distributed").
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias

@@ -1,7 +1,5 @@
 """End a process that has waited too long for the other processes."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 A white background makes the images readable in light and dark notebooks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape

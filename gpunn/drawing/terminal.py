@@ -1,7 +1,5 @@
 """Draws curves of a history as text, with Braille characters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from gpunn.drawing.panels import Panel, panels

@@ -1,7 +1,5 @@
 """The model "auto": as many networks as the time allows, combined by a tabular estimator."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Saves a run of the model "auto" in a folder, with the same files as other runs."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Evaluates a trained network on a split: loss, metrics, base rate, and predicted classes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any

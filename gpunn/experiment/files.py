@@ -1,7 +1,5 @@
 """The files of a run folder: the run's own files, and the files that callbacks write."""
 
-from __future__ import annotations
-
 import shutil
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Image folders of a configuration, and predictions for image files."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

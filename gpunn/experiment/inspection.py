@@ -1,7 +1,5 @@
 """Warns of a table's problems before training."""
 
-from __future__ import annotations
-
 import logging
 
 from gpunn.config import Config, TableFile

@@ -1,7 +1,5 @@
 """Checks a model file's metadata about the training data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Selects the metric that decides which epoch is the best."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Makes the layers and training settings of a named tabular model from a schema."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Makes the objects that a configuration names: layers, loss, optimizer, metrics, callbacks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Converts a network's outputs to classes, probabilities or numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Refuses `--resume` with other data, network, seed or dtype; warns if results will differ."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path

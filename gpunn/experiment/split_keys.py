@@ -1,7 +1,5 @@
 """The column of times or groups by which the setting `data.split` splits rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType

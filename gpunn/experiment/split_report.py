@@ -1,7 +1,5 @@
 """Describes how a table's rows were split, and warns about likely mistakes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.config import SplitDataSet, TableFile

@@ -1,7 +1,5 @@
 """Decides whether the targets of tables, CSV files and arrays are numbers or classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ By default, a step's NumPy function is called with `Value`s instead of arrays; e
 it, or `Value` does not support it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

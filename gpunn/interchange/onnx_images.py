@@ -1,7 +1,5 @@
 """Images in an ONNX graph: its operators expect float32, and the channels before the pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The outputs of an ONNX graph: numbers, probabilities, and class names."""
 
-from __future__ import annotations
-
 import math
 
 from gpunn.errors import ArgumentError

@@ -1,7 +1,5 @@
 """A table's columns as inputs of an ONNX graph, and their encoding by the schema."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain

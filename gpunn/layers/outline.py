@@ -1,7 +1,5 @@
 """The blocks that a drawing of a network shows for its layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Reshape arrays without copying if possible."""
 
-from __future__ import annotations
-
 from gpunn.backends.placeholder import Placeholder
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape

@@ -1,7 +1,5 @@
 """Sizes of windows, and shapes of outputs, for convolution and pooling."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gpunn.backends.windows import Window

@@ -1,7 +1,5 @@
 """Charts of training by epoch: metrics, learning rate, speed and norms."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A trained network's predictions on its data, together with the true values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

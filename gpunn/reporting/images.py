@@ -1,7 +1,5 @@
 """Converts arrays to small PNG images inside the page."""
 
-from __future__ import annotations
-
 import base64
 import io
 

@@ -1,7 +1,5 @@
 """The leaderboard of a run of the model "auto", as a table of text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The quality of probabilities: ROC, precision-recall and calibration curves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

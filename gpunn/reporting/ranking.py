@@ -1,7 +1,5 @@
 """Ranks several runs by validation."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

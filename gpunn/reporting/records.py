@@ -1,7 +1,5 @@
 """Reads a run folder for a report."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property

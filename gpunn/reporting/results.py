@@ -1,7 +1,5 @@
 """Charts, tables and images of a trained network's predictions and errors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report's content about a sweep: its trials, compared by validation."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

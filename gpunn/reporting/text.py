@@ -1,7 +1,5 @@
 """Formats numbers and settings for a report."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Images of the first layer's weights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`python -m gpunn.sklearn script.py`: let gpunn train the scikit-learn perceptrons of a script."""
 
-from __future__ import annotations
-
 import argparse
 import runpy
 import sys

@@ -1,7 +1,5 @@
 """Class weights, which multiply the sample weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

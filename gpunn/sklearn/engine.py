@@ -1,7 +1,5 @@
 """Build an estimator's network and trainer from its fitted attributes when needed."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Divide rows into folds: each row is held out once, and groups stay together."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

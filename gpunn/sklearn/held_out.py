@@ -1,7 +1,5 @@
 """Hold out validation rows in estimators: whole groups, or the latest rows."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Class labels and weights without scikit-learn's checks, which would slow down short fits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Convert an estimator's parameters to layers, and its `coefs_` to or from a network's arrays."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """scikit-learn's rules for the order of rows, learning rates, stopping and divergence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar

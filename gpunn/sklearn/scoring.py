@@ -1,7 +1,5 @@
 """The metric of averaged predictions for the held-out rows of each fold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

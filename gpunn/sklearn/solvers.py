@@ -1,7 +1,5 @@
 """Make the optimizer and schedule from an estimator's parameters."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Mapping

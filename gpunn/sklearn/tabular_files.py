@@ -1,7 +1,5 @@
 """Files of the tabular estimators: model files whose metadata describes the estimator."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Check inputs and targets of the tabular estimators: raw rows, and classes or numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ Safetensors itself checks, before it allocates memory, that the header is valid 
 declared arrays fill the file exactly.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Model files, which contain a description in JSON and named host arrays, but no code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

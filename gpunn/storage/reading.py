@@ -4,8 +4,6 @@ A path may lead to an endless device, a pipe without a writer, or a sparse file 
 reader in gpunn opens its file with this module.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """A folder that belongs to one training, so that the same call can resume it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Self
 

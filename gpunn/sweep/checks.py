@@ -1,7 +1,5 @@
 """Checks all values before the first trial, and finds the metric that compares trials."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

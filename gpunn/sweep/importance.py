@@ -1,7 +1,5 @@
 """Estimates the importance of each parameter of a sweep with Optuna."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The file of a study: a journal of JSON lines that several processes write without a server."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Identifies the processes of a sweep, and checks whether they still run."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """Converts the ranges of a sweep to Optuna's distributions, and values to a trial's settings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any

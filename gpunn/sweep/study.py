@@ -1,7 +1,5 @@
 """A sweep's study: its trials, the values of the next trial, and how each trial ended."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

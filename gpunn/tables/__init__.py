@@ -4,8 +4,6 @@ A `Schema` describes the columns, and is learned from the training rows. A netwo
 as `Sequential.schema`.
 """
 
-from __future__ import annotations
-
 from gpunn.tables.columns import Column, EncodedCategory, Kind
 from gpunn.tables.files import read_table
 from gpunn.tables.frames import table_of

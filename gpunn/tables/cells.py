@@ -1,7 +1,5 @@
 """Reading cells as numbers, strings and dates; each distinct value is read only once."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re

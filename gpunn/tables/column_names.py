@@ -1,7 +1,5 @@
 """What the names of columns reveal about their values."""
 
-from __future__ import annotations
-
 import re
 import shlex
 

@@ -1,7 +1,5 @@
 """Formats of dates in text with the year last, and of times of day."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The features: the columns of the encoded matrix, and their order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum

@@ -1,7 +1,5 @@
 """Detecting the format of a column's cells, and reading cells in this format."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

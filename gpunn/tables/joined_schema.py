@@ -1,7 +1,5 @@
 """One schema for several schemas that were learned from different rows of a table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

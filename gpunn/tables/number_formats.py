@@ -1,7 +1,5 @@
 """Formats of numbers in text: decimal commas, thousands separators, units."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

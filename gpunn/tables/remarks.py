@@ -1,7 +1,5 @@
 """Remarks on problems with a column of the training rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The first difference between two schemas that encode rows differently."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.tables.columns import Column

@@ -1,7 +1,5 @@
 """A schema in JSON types. Reading checks the record, since files may be untrusted."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any

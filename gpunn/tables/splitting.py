@@ -1,7 +1,5 @@
 """Splits by a column of times or groups, and advice if a random split may leak."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any

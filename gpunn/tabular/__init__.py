@@ -5,8 +5,6 @@
 `gpunn.sklearn` contains estimators of these models, which accept raw tables.
 """
 
-from __future__ import annotations
-
 from gpunn.tabular.calibration import scale_temperature
 from gpunn.tabular.columns import NUMBER_EMBEDDINGS
 from gpunn.tabular.edges import quantile_edges, tree_edges

@@ -1,7 +1,5 @@
 """The first layers of a tabular model: separate layers for each kind of column."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple

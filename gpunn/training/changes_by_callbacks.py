@@ -1,7 +1,5 @@
 """Detect what callbacks of rank 0 have changed, and apply the same changes on other ranks."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any, NamedTuple
 

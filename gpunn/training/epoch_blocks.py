@@ -5,8 +5,6 @@ ends training at an epoch of a block, the state after this epoch is restored. If
 finite, the state before its epoch is restored, and requests train the remaining epochs.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager

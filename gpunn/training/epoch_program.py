@@ -1,7 +1,5 @@
 """Several epochs of training and validation as one program, without Python between the updates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np

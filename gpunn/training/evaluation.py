@@ -1,7 +1,5 @@
 """Compute loss and metrics over a data set, without changing the network."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from typing import Protocol
 

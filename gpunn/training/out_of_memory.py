@@ -1,7 +1,5 @@
 """Explain a lack of memory for the buffers of a pass."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.errors import ArgumentError, GpunnError

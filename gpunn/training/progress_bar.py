@@ -1,7 +1,5 @@
 """Progress bars for an epoch, or for training many networks, in terminals and notebooks."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

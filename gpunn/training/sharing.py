@@ -5,8 +5,6 @@ copies the state back. Rows, keys of dropout masks and L2 penalty of a program c
 learning rates are loaded before each epoch.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

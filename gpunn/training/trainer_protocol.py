@@ -1,7 +1,5 @@
 """The trainer's attributes that other modules use without importing the trainer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Decisions of training that a subclass can change, such as learning rates and when to end."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

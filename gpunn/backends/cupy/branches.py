@@ -1,7 +1,5 @@
 """Run operations on a second stream, which becomes a parallel branch of a captured graph."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

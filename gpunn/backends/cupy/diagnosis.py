@@ -3,8 +3,6 @@
 This module imports CuPy only during a check, so it also works on a machine without CuPy.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 If there is no kernel for the arguments, the fused operation's definition calls the two operations.
 """
 
-from __future__ import annotations
-
 from operator import attrgetter
 
 import cupy

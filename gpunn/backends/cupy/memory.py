@@ -1,7 +1,5 @@
 """Translate errors of the device, such as too little memory, and release unused memory."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Collective calls of NVIDIA's NCCL on CuPy arrays, through `cupy.cuda.nccl`."""
 
-from __future__ import annotations
-
 import platform
 import warnings
 from collections.abc import Sequence

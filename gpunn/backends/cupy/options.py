@@ -1,7 +1,5 @@
 """The options of the CUDA backend. This module does not import CuPy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gpunn.configurable import check_flag

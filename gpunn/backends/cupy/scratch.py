@@ -1,7 +1,5 @@
 """Device memory for intermediate results, allocated once and reused by every step."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Detect, without CUDA, signs of an NVIDIA GPU or of a user who wants to use one."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

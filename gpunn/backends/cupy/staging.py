@@ -1,7 +1,5 @@
 """Transfer data from page-locked memory to the device while kernels run on another stream."""
 
-from __future__ import annotations
-
 import weakref
 from contextlib import suppress
 from typing import Any

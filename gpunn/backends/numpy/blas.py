@@ -1,7 +1,5 @@
 """Limit the number of threads of NumPy's BLAS."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Allocate arrays; large arrays are in large memory pages."""
 
-from __future__ import annotations
-
 import ctypes
 import mmap
 import sys

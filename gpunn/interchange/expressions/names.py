@@ -1,7 +1,5 @@
 """Names of generated functions."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection
 

@@ -1,7 +1,5 @@
 """Functions of rows: graphs that compute with one row, so their shapes lack the axis of rows."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

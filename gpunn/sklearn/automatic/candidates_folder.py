@@ -1,7 +1,5 @@
 """The folder of candidates, from which a killed training resumes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """The leaderboard: a row for the ensemble, and for each candidate, baseline and library."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import math

@@ -1,7 +1,5 @@
 """Encoders of each kind of column for NumPy, plain Python, ONNX and C; tests compare results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from operator import attrgetter
 

@@ -1,7 +1,5 @@
 """The interface of a kind of column: how it is learned, and its encoders."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Columns of Booleans, encoded as the codes 2 for true and 1 for false."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any

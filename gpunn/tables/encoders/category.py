@@ -1,7 +1,5 @@
 """Columns of categories, which are encoded as codes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 

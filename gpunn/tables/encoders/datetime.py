@@ -1,7 +1,5 @@
 """Columns of dates and times, encoded as their parts, and as sine and cosine of periodic parts."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Sequence
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Columns of numbers."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The encoder of number columns, and of date columns, whose parts are numbers."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from abc import abstractmethod

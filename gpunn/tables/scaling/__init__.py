@@ -1,7 +1,5 @@
 """Scalings of number columns for NumPy, plain Python and ONNX; for C, see `c_rows.h`."""
 
-from __future__ import annotations
-
 from gpunn.tables.scaling.base import Scaling
 from gpunn.tables.scaling.none import NoScaling
 from gpunn.tables.scaling.quantile import QuantileScaling

@@ -1,7 +1,5 @@
 """The interface of scalings of number columns, learned from the training rows in float64."""
 
-from __future__ import annotations
-
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Numbers without scaling."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Quantiles of the normal distribution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

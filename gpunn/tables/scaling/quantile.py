@@ -1,7 +1,5 @@
 """Map numbers to a normal distribution with the quantiles of the training rows."""
 
-from __future__ import annotations
-
 import bisect
 import math
 import statistics

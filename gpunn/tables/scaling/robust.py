@@ -1,7 +1,5 @@
 """Numbers scaled by their median and quartiles, smoothly clipped."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Numbers scaled to mean 0 and standard deviation 1."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Feed a step with the rows, learning rates and other scheduled settings of an epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training data from a function or an iterable that supplies batches, instead of from arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import closing
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Combine sample weights and class weights into one weight per row."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Warn before training about networks and data that probably contain a mistake."""
 
-from __future__ import annotations
-
 import math
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """The position within an epoch, from which training resumes as if it had never stopped."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

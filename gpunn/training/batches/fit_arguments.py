@@ -1,7 +1,5 @@
 """Turn the arguments of `Trainer.fit` and `evaluate` into data sets and streams of batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

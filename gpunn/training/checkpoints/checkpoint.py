@@ -1,7 +1,5 @@
 """Make a checkpoint of a trainer, and read a checkpoint from a file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Restore a trainer from a checkpoint, and resume an interrupted call of `Trainer.fit`."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path

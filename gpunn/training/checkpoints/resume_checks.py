@@ -1,7 +1,5 @@
 """Check that a checkpoint fits the trainer and the resuming call of `fit`."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Detect a loss, parameter or other state that is not finite (NaN or infinite)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.training.batches.epoch_cursor import EpochCursor

@@ -1,7 +1,5 @@
 """Find the first layer with numbers that are not finite, in the batch that diverged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

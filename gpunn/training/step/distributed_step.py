@@ -14,8 +14,6 @@ given number of shards, results are bitwise identical on any number of processes
 number.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from zlib import crc32
 

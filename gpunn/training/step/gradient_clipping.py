@@ -1,7 +1,5 @@
 """Gradient clipping: scale gradients down if their norm exceeds the optimizer's `max_norm`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from gpunn.backends import Backend

@@ -1,7 +1,5 @@
 """Exchange gradients between ranks while the gradients of earlier layers are being computed."""
 
-from __future__ import annotations
-
 from gpunn.backends.recording import current_trace
 from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.overlap import OverlappedSum, Span

@@ -5,8 +5,6 @@ are powers of two, so scaling only rounds numbers that become subnormal. The dev
 scale; the host never waits for the result of an update.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

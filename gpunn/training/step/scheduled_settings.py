@@ -5,8 +5,6 @@ they change. The learning rates have a separate table, which the step reads when
 update.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass

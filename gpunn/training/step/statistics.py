@@ -1,7 +1,5 @@
 """Sums of loss and metrics over batches: the device adds, and the host reads at logging steps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """Kernels whose source is printed from the definition of a custom class."""
 
-from __future__ import annotations
-
 from gpunn.backends.cupy.expressions.elementwise import traced_function, traced_rule
 from gpunn.backends.cupy.expressions.kernels import kernels_of
 from gpunn.backends.cupy.expressions.printer import identifier

@@ -1,7 +1,5 @@
 """A kernel that computes traced arrays, and sums some of them over the rows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

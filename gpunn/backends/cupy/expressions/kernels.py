@@ -1,7 +1,5 @@
 """Divide the graph of an operation into kernels."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence

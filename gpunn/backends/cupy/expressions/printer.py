@@ -1,7 +1,5 @@
 """Print functions of a graph as CUDA C++."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The statements of a kernel, which compute elements of traced arrays."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Each output, or each row of an embedding table, belongs to a column of codes. An
 device stores the index of this column.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from itertools import accumulate
 

@@ -1,7 +1,5 @@
 """Sums over the rows of a matrix: how thread blocks divide the matrix, and shared CUDA code."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

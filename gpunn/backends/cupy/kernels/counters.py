@@ -1,7 +1,5 @@
 """A kernel with one thread that counts an update if the kernel of the update does not count it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import cupy

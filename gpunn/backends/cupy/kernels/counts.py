@@ -5,8 +5,6 @@ second kernel adds the rows' weights in a fixed order and without atomics, so ev
 identical. The mathematics is in `gpunn.metrics`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dropout: the kernels of both passes compute the mask with a hash function, and never store it."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Loss scaling: the device stores the scale, and a flag for whether the gradient is finite."""
 
-from __future__ import annotations
-
 import cupy
 
 SCALE_LOSS = cupy.ElementwiseKernel(

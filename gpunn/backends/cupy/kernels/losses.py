@@ -5,8 +5,6 @@ the outputs; for each loss, `TERMS` has the term and its derivative. The mathema
 `gpunn.losses`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass

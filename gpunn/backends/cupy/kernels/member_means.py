@@ -4,8 +4,6 @@ Means of probabilities are computed from log-probabilities, minus the largest lo
 far. So a mean is accurate even if a member's probability is too small for float32.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import cupy

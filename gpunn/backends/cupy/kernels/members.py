@@ -1,7 +1,5 @@
 """Parametric activations, and factors of features; the factors may differ between members."""
 
-from __future__ import annotations
-
 import functools
 from functools import partial
 

@@ -3,8 +3,6 @@
 The mathematics is in `gpunn.metrics`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Kernels of sums over rows compute nothing else, because several blocks may share
 `gpunn.backends.operations` defines formulas and shapes.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import cupy

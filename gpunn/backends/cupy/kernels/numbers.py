@@ -4,8 +4,6 @@ Angles are in turns. Whole turns are subtracted from an angle before its cosine 
 computed.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import cupy

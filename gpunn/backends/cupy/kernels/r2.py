@@ -1,7 +1,5 @@
 """The coefficient of determination, in one kernel. The mathematics is in `gpunn.metrics`."""
 
-from __future__ import annotations
-
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch

@@ -1,7 +1,5 @@
 """Compiles and launches raw kernels, and has the CUDA functions that all raw kernels can call."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

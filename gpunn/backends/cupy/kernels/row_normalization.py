@@ -6,8 +6,6 @@ the compiler would round product and sum only once, and the results would differ
 separate kernels.
 """
 
-from __future__ import annotations
-
 import functools
 from functools import partial
 from typing import Any

@@ -4,8 +4,6 @@ The rows of a block, and the order in which partial sums are added, depend only 
 is bitwise identical in every run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

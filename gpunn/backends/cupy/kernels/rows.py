@@ -1,7 +1,5 @@
 """Gather rows of a data set; one-element arrays on the device select the next rows."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Each kernel loops over the vector: thread k handles elements k, k + threads, k +
 block writes one partial sum.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from gpunn.backends.cupy.kernels.raw import raw_kernel

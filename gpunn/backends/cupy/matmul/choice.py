@@ -1,7 +1,5 @@
 """Choose the implementation of matrix products, and record the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 

@@ -5,8 +5,6 @@ Source: the cuBLAS library's documentation, section "Using the cuBLASLt API". Th
 from `cublasLt.h`; their names omit the prefix `CUBLASLT_`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from typing import Any

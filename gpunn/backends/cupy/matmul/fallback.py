@@ -1,7 +1,5 @@
 """Products by `cupy.matmul`, which work with all versions of CuPy, but not in CUDA graphs."""
 
-from __future__ import annotations
-
 import cupy
 
 from gpunn.typing import Array

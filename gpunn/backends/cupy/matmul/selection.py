@@ -4,8 +4,6 @@ Algorithms sum in different orders, so they round differently. Measured choices 
 of the training state, which checkpoints store and restore.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

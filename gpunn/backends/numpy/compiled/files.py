@@ -7,8 +7,6 @@ The owner of a library must be this user. In the package's folder, the owner may
 owner of the package's modules.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

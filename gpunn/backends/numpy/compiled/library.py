@@ -1,7 +1,5 @@
 """The library with the kernels' machine code, which is built in advance or at first use."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import importlib.util

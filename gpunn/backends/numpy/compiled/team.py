@@ -6,8 +6,6 @@ a counter in a loop (spins) until all threads have arrived. A thread without a p
 while, waiting for a program in the mailbox, and then sleeps.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 

@@ -3,8 +3,6 @@
 Each operation with compiled kernels has a method of the same name in a module of this package.
 """
 
-from __future__ import annotations
-
 from gpunn.backends.numpy.compiled.lowerings.activations import unread
 from gpunn.backends.numpy.compiled.lowerings.convolution import Convolution
 from gpunn.backends.numpy.compiled.lowerings.counters import Counters

@@ -1,7 +1,5 @@
 """The base class and helper functions of all lowerings to compiled kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """Instructions that fill, add and gather arrays, and count updates and passes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import address

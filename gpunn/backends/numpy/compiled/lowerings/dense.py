@@ -1,7 +1,5 @@
 """Instructions for matrix products, and for forward and backward passes of dense layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

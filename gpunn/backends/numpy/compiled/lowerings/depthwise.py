@@ -1,7 +1,5 @@
 """Instructions for depthwise convolution, and for its gradients."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Instructions for dropout, rescaling and standardization."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.backends.hashing import MASK_32

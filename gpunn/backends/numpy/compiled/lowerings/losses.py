@@ -1,7 +1,5 @@
 """Instructions for losses, gradients of losses, and mean predictions of ensemble members."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

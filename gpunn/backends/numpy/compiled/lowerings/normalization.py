@@ -1,7 +1,5 @@
 """Instructions for batch and layer normalization."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

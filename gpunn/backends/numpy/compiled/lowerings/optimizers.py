@@ -1,7 +1,5 @@
 """Instructions for optimizers, gradient clipping and penalties."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Any

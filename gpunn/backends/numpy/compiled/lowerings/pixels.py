@@ -1,7 +1,5 @@
 """Find the pixels that windows read along one axis of an image."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gpunn.backends.windows import Window

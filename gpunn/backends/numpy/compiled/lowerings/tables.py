@@ -1,7 +1,5 @@
 """Instructions for layers of tabular models: embeddings, one-hot codes, ensemble members."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
