@@ -215,15 +215,10 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
     if b.is_number(1):
         return a
-    if a.op == "multiply" and a.args[1].is_number():
-        (x, factor), both = a.args, b.op == "multiply" and b.args[1].is_number()
-        last = b.args[1] if both else b
-        limit = 1e3 if both else 1e30  # neither overflows nor underflows in float32
-        if last.is_number() and 1 / limit < abs(factor.data * last.data) < limit:
-            product = graph.call("multiply", x, b.args[0]) if both else x
-            powers = [is_power_of_2(factor), is_power_of_2(last)]
-            is_exact = all(powers) if both else any(powers)
-            return scaled(graph, product, factor.data * last.data, is_exact)
+    if a.op == "multiply" and a.args[1].is_number() and b.is_number():
+        (x, factor), product = a.args, a.args[1].data * b.data
+        if 1e-30 < abs(product) < 1e30:  # neither overflows nor underflows in float32
+            return scaled(graph, x, product, is_power_of_2(factor) or is_power_of_2(b))
     return None
 
 

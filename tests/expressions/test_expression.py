@@ -82,6 +82,16 @@ def test_constants_stay_apart_if_rounding_could_change_a_discontinuous_function(
     assert np.array_equal(result, steps(np, x))
 
 
+@pytest.mark.parametrize(("x", "factor"), [(1e20, 0.02), (1e-20, 50.0)])
+def test_factors_of_products_are_multiplied_first_as_written(x, factor):
+    def squared(xp, x):
+        return (factor * x) * (factor * x)
+
+    array = np.array([x], np.float32)
+    (result,) = expression_of(squared, {"x": ((1,), "float")}, "float32")(np, array)
+    assert result == squared(np, array)  # x^2 would overflow or be subnormal
+
+
 def test_several_results_and_constants():
     expression = expression_of(lambda xp, x: (2.0, x), {"x": ((2,), "float")}, "float32")
     constant, same = expression(np, np.ones(2, np.float32))
