@@ -46,13 +46,24 @@ ELSEWHERE = {
         "remove 'loss', which is always reported": "loss",
     },
     "Layer": {
-        LIMITS: "conv3d lstm gru rnn simplernn attention multiheadattention transformer",
+        "gpunn has no layers for volumes": "conv3d maxpool3d maxpooling3d averagepooling3d",
+        LIMITS: "lstm gru rnn simplernn attention multiheadattention transformer",
         "use 'conv_2d' for images, 'conv_1d' for signals": "conv convolution",
         "use 'conv_2d' with one group per channel": "depthwiseconv2d depthwiseconv",
+        "use 'conv_2d' with one group per channel, then 'conv_2d' with kernel_size = 1": (
+            "separableconv2d"
+        ),
+        "use 'max_pool_2d' with the size of the image, then 'flatten'": (
+            "globalmaxpool2d globalmaxpooling2d adaptivemaxpool2d"
+        ),
+        "set the parameter augment of Trainer.fit": (
+            "randomflip randomrotation randomtranslation randomzoom randomcrop"
+        ),
         "use 'up_sampling_2d' before 'conv_2d'": "conv2dtranspose convtranspose2d",
         "use 'conv_2d' with padding = 'same'": "zeropadding2d zeropad2d",
         "max_pool_2d": "maxpool maxpooling maxpooling2d",
         "average_pool_2d": "avgpool2d averagepooling2d",
+        "global_average_pool_2d": "globalaveragepooling2d adaptiveavgpool2d",
         "dense": "linear fc fullyconnected",
         "batch_norm": "batchnorm1d batchnormalization",
         "layer_norm": "layernormalization",
@@ -115,6 +126,7 @@ ELSEWHERE = {
         "set only the units; the number of inputs comes from the previous layer": (
             "infeatures inputdim"
         ),
+        "remove the parameter; channels are last": "dataformat",
         "set input_shape of the network, gpunn.Sequential": "inputshape",
         "set l2_penalty or weight_decay of the optimizer": "kernelregularizer",
         "remove the parameter; predictions are always logits": "fromlogits",

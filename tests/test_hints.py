@@ -58,6 +58,9 @@ def test_names(kind, name, advised):
     ("module", "name", "advised"),
     [
         (gpunn.layers, "MultiHeadAttention", "no recurrence and no attention"),
+        (gpunn.layers, "Conv3D", "has no layers for volumes"),
+        (gpunn.layers, "GlobalMaxPool2D", "use 'max_pool_2d' with the size of the image, then"),
+        (gpunn.layers, "RandomFlip", "set the parameter augment of Trainer.fit"),
         (gpunn.layers, "Linear", "use 'Dense'"),
         (gpunn.layers, "BatchNormalization", "use 'BatchNorm'"),
         (gpunn.losses, "MSELoss", "use 'MeanSquaredError'"),

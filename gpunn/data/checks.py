@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     try:
         host = np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:
+        check_equal_shapes(array, argument)
         raise DataError(
             f"{argument}: expected an array on the host; got {name}, which NumPy can't convert "
             f"({error}). First copy an array on a GPU to the host, with CuPy by .get()"
@@ -36,6 +38,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     if host.dtype == object:
         if (numbers := numbers_of(array)) is not None:
             return numbers
+        check_equal_shapes(array, argument)
         hint = (
             "convert it to a dense array with .toarray()"
             if hasattr(array, "toarray")
@@ -46,6 +49,16 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
         source = f"columns {', '.join(odd[:5])}" if odd else name
         raise DataError(f"{argument}: expected numbers; got Python objects ({source}); {hint}")
     return host
+
+
+def check_equal_shapes(rows: Any, argument: str) -> None:
+    if isinstance(rows, list | tuple | np.ndarray):
+        shapes = sorted({row.shape for row in rows if isinstance(row, np.ndarray)})
+        if len(shapes) > 1:
+            raise DataError(
+                f"{argument}: expected rows of the same shape; got {shapes[0]} and {shapes[-1]}. "
+                "Resize images, for example with gpunn.data.load_images"
+            )
 
 
 def check_inputs(

@@ -121,7 +121,13 @@ def class_names(folder: Path, at_least: int = 2) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    return [path.name for path in entries(folder, folder) if path.is_dir()]
+    # The folder of runs that `gpunn train .` wrote is no class.
+    folders = [path for path in entries(folder, folder) if path.is_dir()]
+    return [
+        path.name
+        for path in folders
+        if is_image_folder(path) or not any(path.glob("*/config.json"))
+    ]
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

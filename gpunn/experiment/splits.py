@@ -169,8 +169,8 @@ class Splits:
                 names = self.metadata.get("classes")
                 raise DataError(
                     f"data.{key}: the class {rare if names is None else names[rare]!r} has only "
-                    "one row, which cannot be in both splits; remove the row, or put the "
-                    "splits into separate files"
+                    "one row left, which cannot be in both splits; add rows, remove the class, or "
+                    "put the splits into separate files"
                 ) from error
             return split.take(kept), split.take(held)
 

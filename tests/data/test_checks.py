@@ -29,6 +29,8 @@ class Sparse:
         (OnAnotherDevice(), r"X: expected an array on the host; got OnAnotherDevice.*\.get\(\)"),
         (Sparse(), r"X: expected numbers; got Python objects \(Sparse\).*\.toarray\(\)"),
         ([[1, 2], [3]], "X: expected an array on the host; got list"),
+        (np.array([np.zeros((2, 2)), np.zeros(3)], object), r"same shape; got \(2, 2\) and \(3,\)"),
+        ([np.zeros((2, 2, 1)), np.zeros((3, 2, 1))], r"got \(2, 2, 1\) and \(3, 2, 1\). Resize"),
         ([[1, None]], r"X: expected numbers; got Python objects \(list\).*numpy.unique"),
         (np.ma.masked_equal([1, 2], 2), r"X: got a masked array.*\.filled\(\)"),
     ],

@@ -46,6 +46,8 @@ def test_classes_order_and_files(photos, caplog):
     (photos / ".cache").mkdir()
     (photos / "b" / "notes.txt").write_text("not an image")
     (photos / "b" / "0.png").symlink_to("2.png")
+    (photos / "runs" / "photos").mkdir(parents=True)
+    (photos / "runs" / "photos" / "config.json").write_text("a run of gpunn train")
     (photos / "list.csv").write_text("outside of the classes")
     (photos / "loose.png").write_text("outside of the classes")
     X, y, classes, paths = load_images(photos)
