@@ -558,12 +558,14 @@ class Operations(WindowOperations):
             The function f.
         z, output, gradient : array, shape (rows, ...)
             The argument z of f, the value f(z), and dL/d(output), which becomes dL/dz.
-        bias_gradient : array, shape of a row, or None
-            The bias's gradient, or None to not compute it.
+        bias_gradient : array, shape of the last axes, or None
+            The bias's gradient, or None to not compute it. For images, the shape is (channels,),
+            and each pixel counts as a row.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
-            bias_gradient[...] = self.xp.sum(gradient, axis=0)
+            axes = tuple(range(gradient.ndim - bias_gradient.ndim))
+            bias_gradient[...] = self.xp.sum(gradient, axis=axes)
 
     @composite
     def dense(
@@ -648,42 +650,6 @@ class Operations(WindowOperations):
         """
         self.convolution(x, weights, bias, window, z)
         self.activate(activation, z, None, out)
-
-    @composite
-    def convolve_gradient(
-        self,
-        x: Array,
-        weights: Array,
-        activation: Activation,
-        window: Window,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        weight_gradient: Array | None,
-        bias_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> None:
-        """Compute the gradients of `convolve` from dL/d(output), which `gradient` contains.
-
-        `gradient` becomes dL/dz = gradient * f'(z). From dL/dz, `convolution_weights`,
-        `sum_channels` and `convolution_inputs` compute the other gradients.
-
-        Parameters
-        ----------
-        x, weights, activation, window, z, output : array, Activation, Window
-            Arguments of `convolve`, and its results z and output.
-        gradient : array, shape (rows, output height, output width, units)
-            dL/d(output), which becomes dL/dz.
-        weight_gradient, bias_gradient, input_gradient : array or None
-            The gradients of weights, bias and x, or None if a gradient is not needed.
-        """
-        self.activation_gradient(activation, z, output, gradient, None)
-        if bias_gradient is not None:
-            self.sum_channels(gradient, bias_gradient)
-        if weight_gradient is not None:
-            self.convolution_weights(x, gradient, window, weight_gradient)
-        if input_gradient is not None:
-            self.convolution_inputs(gradient, weights, window, input_gradient)
 
     @operation
     def dropout(

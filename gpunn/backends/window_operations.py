@@ -85,17 +85,6 @@ class WindowOperations:
         out[...] = window.inside(total, out.shape)
 
     @operation
-    def sum_channels(self, values: Array, out: Array) -> None:
-        """Set out to the sum of each channel over all pixels of all images.
-
-        Parameters
-        ----------
-        values, out : array, shapes (rows, height, width, channels) and (channels,)
-            The images, and the sums.
-        """
-        out[...] = self.xp.sum(values, axis=(0, 1, 2))
-
-    @operation
     def multiply_channels(self, x: Array, factors: Array, out: Array) -> None:
         """Set out[n, i, j, c] = x[n, i, j, c] * factors[n, c].
 

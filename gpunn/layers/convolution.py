@@ -85,21 +85,15 @@ class Convolution(Layer):
     ) -> Array:
         rows, (window, _) = x.shape[0], self._window(x.shape[1:])
         _, z = image_buffer(self, "preactivation", rows, y.shape[1:], workspace)
-        dx = dx_images = None
+        ops, images = workspace.backend, as_images(self, x, workspace)
+        dz = as_images(self, gradient, workspace)  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
+        db, dW, dx = self.gradients.get("biases"), self.gradients.get("weights"), None
+        ops.activation_gradient(self.f, z, as_images(self, y, workspace), dz, db)
+        if dW is not None:
+            ops.convolution_weights(images, dz, window, dW)
         if wants_input_gradient:
             dx, dx_images = image_buffer(self, "input_gradient", rows, x.shape[1:], workspace)
-        workspace.backend.convolve_gradient(
-            as_images(self, x, workspace),
-            self.values["weights"],
-            self.f,
-            window,
-            z,
-            as_images(self, y, workspace),
-            as_images(self, gradient, workspace),  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
-            self.gradients.get("weights"),
-            self.gradients.get("biases"),
-            dx_images,
-        )
+            ops.convolution_inputs(dz, self.values["weights"], window, dx_images)
         return gradient if dx is None else dx
 
 

@@ -82,9 +82,11 @@ def test_what_a_convolution_launches(name, emulator, monkeypatch):
         backend.convolve(x, W, b, relu, window, z, z)
     assert counts.kernels == forward
     assert (counts.matmuls.total(), counts.fused_matmuls) == (products, fused)
-    gradients = cupy.ones_like(z), cupy.empty_like(W), cupy.empty_like(b), cupy.empty_like(x)
+    dz, dW, db, dx = cupy.ones_like(z), cupy.empty_like(W), cupy.empty_like(b), cupy.empty_like(x)
     with emulator.counters() as counts:
-        backend.convolve_gradient(x, W, relu, window, z, z, *gradients)
+        backend.activation_gradient(relu, z, z, dz, db)
+        backend.convolution_weights(x, dz, window, dW)
+        backend.convolution_inputs(dz, W, window, dx)
     own = {kernel: n for kernel, n in counts.kernels.items() if kernel.startswith("gpunn_")}
     assert own == {GRADIENT: 1, **backward}
     assert counts.matmuls.total() == back

@@ -22,13 +22,12 @@ OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNEL
 
 COOPERATIVE = (
     *("activation_gradient", "activation_scale_gradient", "batch_norm", "batch_norm_gradient"),
-    *("clip", "clipped_update", "compute", "convolution_weights", "convolve_gradient"),
+    *("clip", "clipped_update", "compute", "convolution_weights"),
     "counted_update",
     *("dropout_activation_gradient", "dropout_activation_scale_gradient", "embed_gradient"),
     *("l2_penalty", "layer_norm", "layer_norm_activate", "layer_norm_activation_gradient"),
     *("layer_norm_gradient", "loss", "mean_over_members", "metric", "next_batch"),
     *("parametric_activation_gradient", "periodic_gradient", "scale_gradient", "sum"),
-    "sum_channels",
     *("unscale", "update", "update_if_finite"),
 )
 """Operations with kernels whose threads share memory or wait for each other."""

@@ -102,9 +102,8 @@ def composites(
         z, Of("z", value),
     )  # fmt: skip
     yield case(
-        f"{name}-{f.name}", "convolve_gradient", terms=terms,
-        x=x, weights=weights, activation=f, window=window, z=z, output=output, gradient=y,
-        weight_gradient=weights, bias_gradient=draw(units), input_gradient=x,
+        f"{name}-{f.name}", "activation_gradient", terms=terms, activation=f, z=z, output=output,
+        gradient=y, bias_gradient=draw(units),
     )  # fmt: skip
 
 
@@ -137,7 +136,10 @@ def pools() -> Iterator[Case]:
         yield case(name, "upsample", exact=True, x=shape, out=out)
     for shape in ((3, 4, 5, 6), (1, 1, 7, 1), (5, 9, 9, 33)):
         name = "x".join(map(str, shape))
-        yield case(name, "sum_channels", terms=405, values=shape, out=shape[3:])
+        yield case(
+            name, "activation_gradient", terms=405, activation=activations.Identity(), z=shape,
+            output=Same("z"), gradient=shape, bias_gradient=shape[3:],
+        )  # fmt: skip
         yield case(
             name, "multiply_channels", exact=True, x=shape, factors=(shape[0], shape[3]), out=shape
         )

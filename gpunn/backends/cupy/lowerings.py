@@ -224,7 +224,6 @@ class CupyLowerings:
     average_pool = prepared(windows.average_pool, strided())
     average_pool_gradient = prepared(windows.average_pool_gradient, strided())
     multiply_channels = prepared(windows.multiply_channels, strided())
-    sum_channels = launched(activations.sum_channels)
     upsample = prepared(windows.upsample, strided())
 
     copy_columns = prepared(categories.copy_columns, strided())
@@ -386,7 +385,10 @@ class CupyLowerings:
         return patches.convolution(self, op, Identity()) if filled(op) else None
 
     def convolution_weights(self, op: Arguments) -> Calls | None:
-        return [patches.weights_gradient(self, op, op.out)] if filled(op) else None
+        if not filled(op):
+            return None
+        call = patches.weights_gradient(self, op, op.out)
+        return [WeightGradient(call, [op.x, op.gradient], [op.out])]
 
     def convolution_inputs(self, op: Arguments) -> Calls | None:
         return patches.inputs_gradient(self, op, op.out) if filled(op) else None
@@ -399,20 +401,6 @@ class CupyLowerings:
             if type(f) is ReLU and in_place and filled(op)
             else None
         )
-
-    @activated
-    def convolve_gradient(self, op: Arguments) -> Calls | None:
-        if not filled(op):
-            return None
-        calls: Calls = [partial(activations.backward_with_bias, op, self.scratch)]
-        if op.bias_gradient is None:
-            calls = activations.backward(op)
-        if op.weight_gradient is not None:
-            gradient = patches.weights_gradient(self, op, op.weight_gradient)
-            calls.append(WeightGradient(gradient, [op.x, op.gradient], [op.weight_gradient]))
-        if op.input_gradient is not None:
-            calls += patches.inputs_gradient(self, op, op.input_gradient)
-        return calls
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:

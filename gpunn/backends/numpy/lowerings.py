@@ -98,7 +98,8 @@ class NumpyLowerings:
             for rows in row_blocks(z):
                 gradient[rows] *= derivative(xp, z[rows], output[rows])
             if bias_gradient is not None:
-                np.add.reduce(gradient, axis=0, out=bias_gradient)
+                axes = tuple(range(gradient.ndim - bias_gradient.ndim))
+                np.add.reduce(gradient, axis=axes, out=bias_gradient)
 
         return [run]
 

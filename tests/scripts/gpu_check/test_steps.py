@@ -53,7 +53,7 @@ NETWORKS = (
     *("images of 28x28, 5x5 to 8 and 16", "TabM, 8 members, 3 x 192", "RealMLP, 3 x 256"),
 )
 OPERATIONS = {
-    *("accumulate", "convolve_gradient", "embed", "embed_gradient"),
+    *("accumulate", "convolution_weights", "embed", "embed_gradient"),
     *("layer_norm_activation_gradient", "max_pool_gradient"),
     *("mean_over_members", "one_hot", "periodic_gradient"),
     *("parametric_activation_gradient", "piecewise_linear", "scale_gradient"),

@@ -193,12 +193,6 @@ def backward_with_bias(
     over_columns(raw_kernel(*source, T=dtype), shape, arguments, 1 + is_scaled, scratch)
 
 
-def sum_channels(op: Arguments, scratch: Scratch) -> None:
-    f, values = function_of(activations.Identity()), op.values
-    given = Arguments(f=f, z=values, output=values, gradient=values, bias_gradient=op.out)
-    backward_with_bias(given, scratch)
-
-
 def dropout_of(op: Arguments) -> tuple[Mask, Sequence[Any]]:
     return mask_of(op), mask_arguments(op, op.gradient.dtype.type)
 

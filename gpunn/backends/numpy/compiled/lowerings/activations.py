@@ -35,6 +35,8 @@ NAMES = {
 """Maps each activation class to its name in `ACTIVATIONS`. The identity is computed as a leaky ReLU
 of slope 1."""
 
+JOINED = 512
+"""Maximum number of columns of joined pixels, unless a pixel has more channels."""
 
 DENSE = "dense", "dense_gradient"
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
@@ -134,6 +136,13 @@ class Activations(Expressions):
         return steps
 
     def activation_gradient(self, op: Arguments) -> Steps:
+        images, bias_gradient = op.gradient, op.bias_gradient
+        if bias_gradient is None or images.ndim == bias_gradient.ndim + 1:
+            return self._activation_gradient(op)
+        steps = self._activation_gradient(op.replace(bias_gradient=None))
+        return None if steps is None else steps + self._sums_of_pixels(images, bias_gradient)
+
+    def _activation_gradient(self, op: Arguments) -> Steps:
         gradient, bias_gradient = op.gradient, op.bias_gradient
         kernel_args, sums = kernel_arguments(op.activation), present(bias_gradient)
         if id(op.z) in self.slopes:
@@ -161,6 +170,20 @@ class Activations(Expressions):
         read, changed = [source, gradient], [gradient, *sums]
         new = Instruction if sums else self.instruction
         return [new("activation_gradient", args, read, changed, by_rows), *afterwards]
+
+    def _sums_of_pixels(self, images: Array, out: Array) -> list[Instruction]:
+        # Sums over several pixels first, since few channels would leave lanes empty.
+        *_, width, channels = images.shape
+        wanted = max(1, min(width, JOINED // channels))
+        joined = max(n for n in range(1, wanted + 1) if width % n == 0)
+        lines = images.reshape(-1, joined * channels)
+        parts = self.parts_of(lines) * joined
+        sums = np.zeros((parts, channels), images.dtype)  # for threads without rows
+        shape = [*lines.shape, -self.rows_per_image(lines)]
+        [lines] = self.by_images(lines)
+        args = [lines, sums, *shape]
+        summing = self.instruction("column_sums", args, [lines], [sums], [lines, sums])
+        return [summing, sum_rows(sums, out)]
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:

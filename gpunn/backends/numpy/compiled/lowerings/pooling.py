@@ -13,13 +13,10 @@ from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.lowerings.pixels import inside, read_by
-from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
 from gpunn.typing import Array, Shape
-
-JOINED = 512
-"""Maximum number of columns of joined pixels, unless a pixel has more channels."""
 
 RELU = ACTIVATIONS.index("relu")
 
@@ -64,22 +61,6 @@ class Pooling(Lowerings):
         (images, height, width, channels), read = op.x.shape, [op.x, op.factors]
         args = [*read, op.out, images, height * width, channels]
         return self._by_images("multiply_channels", args, read, op.out)
-
-    def sum_channels(self, op: Arguments) -> Steps:
-        values, (*_, width, channels) = op.values, op.values.shape
-        if not same_kind(values, op.out) or not values.size:
-            return None
-        # Sums over several pixels first, since few channels would leave lanes empty.
-        wanted = max(1, min(width, JOINED // channels))
-        joined = max(n for n in range(1, wanted + 1) if width % n == 0)
-        lines = values.reshape(-1, joined * channels)
-        parts = self.parts_of(lines) * joined
-        sums = np.zeros((parts, channels), values.dtype)  # for threads without rows
-        shape = [*lines.shape, -self.rows_per_image(lines)]
-        [lines] = self.by_images(lines)
-        args = [lines, sums, *shape]
-        summing = self.instruction("column_sums", args, [lines], [sums], [lines, sums])
-        return [summing, sum_rows(sums, op.out)]
 
     def _by_images(self, kernel: str, args: list[Any], read: list[Array], out: Array) -> Steps:
         if not same_kind(*read, out) or not out.size:
