@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 from gpunn.expressions.algebra import is_zero
@@ -131,12 +132,24 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
         x, y = chosen(a, one), chosen(b, other)
         if one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
             return graph.call("where", one[0], *((x, y) if one[1] else (y, x)))
-        if one[0].op == other[0].op == "interval" and one[1] and other[1]:
-            (start, stop), (begin, end) = one[0].data, other[0].data
-            if stop <= begin or end <= start:  # other columns
-                everywhere = stop - start + end - begin == one[0].shape[0]
-                return graph.call("where", one[0], x, y if everywhere else b)
-    return graph.call("add", a, b)
+    parts = [*slices_of(a), *slices_of(b)]
+    ranges = sorted(each.data for each, _ in parts)
+    if not (slices_of(a) and slices_of(b)) or any(x[1] > y[0] for x, y in pairwise(ranges)):
+        return graph.call("add", a, b)
+    everywhere = sum(stop - start for start, stop in ranges) == parts[0][0].shape[0]
+    result = parts.pop()[1] if everywhere else graph.number(0.0)
+    for inside, part in reversed(parts):
+        result = graph.call("where", inside, part, result)
+    return result
+
+
+def slices_of(node: Node) -> list[tuple[Node, Node]]:
+    """Return ranges of columns and their values, if a node is 0 in all other columns, else []."""
+    found = list[tuple[Node, Node]]()
+    while node.op == "where" and node.args[0].op == "interval":
+        found.append((node.args[0], node.args[1]))
+        node = node.args[2]
+    return found if node.is_number(0) else []
 
 
 def chosen(node: Node, mask: Mask) -> Node:
