@@ -34,6 +34,10 @@ SLOPE = "slope"
 """The `data` of a discontinuous function that a derivative needs, such as the sign for |x|. The
 arguments may be rounded, because both slopes are right where the function changes."""
 
+JOINED = "joined"
+"""The function that an engine may use for columns side by side: its arguments are arrays of rows,
+and its `data` has the first column of each. It has no rule."""
+
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
 

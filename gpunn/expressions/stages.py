@@ -9,6 +9,7 @@ from functools import cached_property
 
 from gpunn.expressions.graph import (
     ARRAY,
+    JOINED,
     NUMBER,
     REDUCTIONS,
     SLICES,
@@ -44,8 +45,13 @@ class Stage:
         return Stage(self.rows, *own)
 
 
-def domain_of(node: Node) -> Shape:
-    """Return the shape of the elements that a node's function is called with."""
+def domain_of(node: Node, argument: Node | None = None) -> Shape:
+    """Return the shape of the elements that a node's function is called with.
+
+    If it is called for each argument, return the shape for this argument.
+    """
+    if node.op == JOINED and argument is not None:
+        return argument.shape
     return node.args[0].shape if node.op in REDUCTIONS else node.shape
 
 
@@ -100,10 +106,10 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
 
 def is_by_rows(node: Node, argument: Node) -> bool:
     # Whether a row of a node depends only on the same row of the node that has the elements.
-    base, view, whole = used(argument), base_of(argument), domain_of(node)
+    base, view, whole = used(argument), base_of(argument), domain_of(node, argument)
     rows, _ = rows_and_columns(whole)
     shapes = [argument.shape, base.shape, *(each.shape for each in view.args if view is not base)]
-    if base.op == "column_sum" or view.op == "placed":
+    if base.op == "column_sum":
         return False
     if any(rows_and_columns(shape)[0] != rows for shape in shapes):
         return False

@@ -76,9 +76,9 @@ EXPRESSION_FUNCTIONS = {
 """Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
 identifies a function by its index in this dictionary."""
 
-ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY = range(100, 105)
-"""Codes of the reductions in the kernel `expression`, and of a function that copies or repeats
-elements."""
+ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY, PUT = range(100, 106)
+"""Codes of the reductions in the kernel `expression`, of a function that copies or repeats
+elements, and of one that copies rows into some columns of longer rows."""
 
 OPERANDS = max(EXPRESSION_FUNCTIONS.values())
 """Maximum number of operands of a step of the kernel `expression`."""
@@ -89,7 +89,8 @@ integers:
 
 * A step: function, columns, and places of the result and of OPERANDS operands. The function COPY
   has one operand. Then follow the bytes from a row to the next and from a column to the next, the
-  offset of the first element, and whether the elements are integers.
+  offset of the first element, and whether the elements are integers. The function PUT has one
+  operand, then the bytes of a row of the result, and the offset of its first column.
 * An input: whether it is an array by rows, its address, bytes from a row to the next, whether it
   has integers, its place, and the offset of the place's memory.
 * A place: address, and whether there is a number for each element.

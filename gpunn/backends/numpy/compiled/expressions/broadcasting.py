@@ -17,7 +17,7 @@ from gpunn.expressions import (
     in_order,
     is_source,
 )
-from gpunn.expressions.graph import VIEWS
+from gpunn.expressions.graph import JOINED, VIEWS
 from gpunn.typing import Shape
 
 MANY = 8
@@ -33,7 +33,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     divided by a number of its row is multiplied by the number's inverse. But the quotient is exact
     if a discontinuous function reads it. If an argument has no rows, it is copied until it has the
     shape of a row. If an argument has rows, such as a sum over the last axis, all axes except the
-    last become rows.
+    last become rows. Columns that are placed side by side become arguments of one function.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Sequence[Node]] = {}
@@ -41,6 +41,11 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     exact = exact_nodes(order)
     for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
+        if parts := parts_of(node, 0, node.shape[-1]) if is_wider(node) else ():
+            sources = tuple(made.get(id(each), each) for each, _ in parts)
+            starts = tuple(start for _, start in parts)
+            made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
+            continue
         elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
         if elementwise and not all(fits(each, node.shape) for each in args):
             made[id(node)] = rewritten(node, args)
@@ -55,6 +60,34 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
         elif any(each is not before for each, before in zip(args, node.args, strict=True)):
             made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
     return [made.get(id(node), node) for node in nodes]
+
+
+def is_wider(node: Node) -> bool:
+    """Return whether a matrix has columns of other arrays."""
+    is_choice = node.op == "where" and node.args[0].op == "interval"
+    return len(node.shape) == 2 and (is_choice or node.op == "placed")
+
+
+def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
+    """Return the arrays that are the columns `first` to `end - 1` of a matrix, and their starts.
+
+    Return an empty list if these columns are not only arrays side by side.
+    """
+    if node.op == "placed":
+        (source,), start = node.args[0].args, node.data
+        whole = first <= start and start + source.shape[1] <= end
+        return [(source, start)] if whole else []
+    if not is_wider(node):
+        return [(node, first)] if node.shape[1:] == (1,) and end - first == 1 else []
+    (start, stop), found = node.args[0].data, list[tuple[Node, int]]()
+    ranges = (first, min(end, start)), (max(first, start), min(end, stop)), (max(first, stop), end)
+    for each, columns in zip((2, 1, 2), ranges, strict=True):
+        if columns[0] < columns[1]:
+            parts = parts_of(node.args[each], *columns)
+            if not parts:
+                return []
+            found += parts
+    return found
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:

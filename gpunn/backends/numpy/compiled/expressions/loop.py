@@ -15,6 +15,7 @@ from gpunn.backends.numpy.compiled.expressions.steps import Step, kind_of_input
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
+from gpunn.expressions.graph import JOINED
 from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
 
@@ -79,10 +80,16 @@ class Loop:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
             if not step.once and not self._memory.is_stored(step.node):
                 registers[id(step.node)] = columns_of(step.node.shape)
-            function = interface.COPY if copied else step.number
             columns = 0 if step.once else columns_of(domain_of(step.node))
-            code = self._before if step.once else self._code
-            code.append(record(function, columns, self._result(step), *operands))
+            code, result = self._before if step.once else self._code, self._result(step)
+            if step.function == JOINED:
+                width = columns * self._itemsize
+                for each, start, place in zip(step.args, step.node.data, operands, strict=True):
+                    given = place, width, start * self._itemsize
+                    code.append(record(interface.PUT, columns_of(each.shape), result, *given))
+            else:
+                function = interface.COPY if copied else step.number
+                code.append(record(function, columns, result, *operands))
 
     def instructions(
         self, arrays: Sequence[np.ndarray], addresses: Sequence[int]
@@ -103,9 +110,10 @@ class Loop:
         return [instruction, *[sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums]]
 
     def _operand(self, node: Node, argument: Node) -> int:
-        columns, copied = columns_of(domain_of(node)), self._copy_of(node, argument)
+        domain = domain_of(node, argument)
+        columns, copied = columns_of(domain), self._copy_of(node, argument)
         if copied is None:
-            return self._input(argument, kind_of_input(argument.shape, domain_of(node)), columns)
+            return self._input(argument, kind_of_input(argument.shape, domain), columns)
         key = id(base_of(argument)), copied[1], columns
         if key not in self._copies:
             self._copies[key] = self._places.register(self._tile_rows * columns * self._itemsize)
@@ -116,7 +124,8 @@ class Loop:
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
         """Return what the function COPY needs to make a matrix, or None if no copy is needed."""
-        kind, base = kind_of_input(argument.shape, domain_of(node)), base_of(argument)
+        domain, base = domain_of(node, argument), base_of(argument)
+        kind = kind_of_input(argument.shape, domain)
         source = used(argument)
         is_slice = base is not source
         is_integer = source.op == ARRAY and self._memory.of(source).dtype.kind == "i"
@@ -128,7 +137,7 @@ class Loop:
         if is_slice:
             columns = base.args[0].shape[1]
         elif kind == interface.MATRIX:
-            columns = columns_of(domain_of(node))
+            columns = columns_of(domain)
         return [
             self._input(argument, kind, columns),
             0 if kind == interface.COLUMN_VECTOR else columns * itemsize,
@@ -210,4 +219,4 @@ def columns_of(shape: Shape) -> int:
 
 def first_of(base: Node) -> int:
     """Return the first column of a slice, or 0."""
-    return -base.data if base.op == "placed" else base.data[0] if base.op == "columns" else 0
+    return int(base.data[0]) if base.op == "columns" else 0

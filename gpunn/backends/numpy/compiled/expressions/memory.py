@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,7 +53,7 @@ class Memory:
         for each in arrays:
             self.number(each)
         self.copies: list[Write] = []
-        self._temporary: dict[int, tuple[Shape, int]] = {}
+        self._temporary: dict[int, Shape] = {}
         self._arrays: dict[int, np.ndarray] = {}
         self._kept: list[Any] = [steps]  # nodes, so that no other node gets the same id
         loops = {id(step.node): own for own in steps for step in own}
@@ -80,26 +79,26 @@ class Memory:
             self.arrays.append(array)
         return number
 
-    def temporary(self, shape: Shape, margin: int = 0) -> int:
-        """Return the number of a temporary array with memory for `margin` numbers on both sides."""
-        return self.renewed(allocated(shape, margin, self.dtype), margin)
+    def temporary(self, shape: Shape) -> int:
+        """Return the number of a temporary array."""
+        return self.renewed(np.empty(shape, self.dtype))
 
-    def renewed(self, array: np.ndarray, margin: int = 0) -> int:
+    def renewed(self, array: np.ndarray) -> int:
         """Return the number of an array; each instance gets a new array."""
         number = self.number(array)
-        self._temporary[number] = array.shape, margin
+        self._temporary[number] = array.shape
         return number
 
     def _allocate(self, node: Node) -> np.ndarray:
-        number = self.temporary(node.shape, node.data or 0)
+        number = self.temporary(node.shape)
         array = self._arrays[id(node)] = self.arrays[number]
         return array
 
     def replaced(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return all arrays, but with these arrays of the operation and new temporary arrays."""
         result = [*arrays, *self.arrays[len(arrays) :]]
-        for number, (shape, margin) in self._temporary.items():
-            result[number] = allocated(shape, margin, self.dtype)
+        for number, shape in self._temporary.items():
+            result[number] = np.empty(shape, self.dtype)
         return result
 
     def is_stored(self, node: Node) -> bool:
@@ -143,13 +142,6 @@ class Memory:
                     if not by_rows or computed[id(node)][0] != loop:
                         apart.add(id(node))
         return early, apart
-
-
-def allocated(shape: Shape, margin: int, dtype: np.dtype) -> np.ndarray:
-    if not margin:
-        return np.empty(shape, dtype)
-    size = math.prod(shape)
-    return np.empty(size + 2 * margin, dtype)[margin : margin + size].reshape(shape)
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:

@@ -128,7 +128,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 def repeats_slice(step: Step, argument: Node) -> bool:
     """Return whether a step needs the elements of a slice in another order than the slice's."""
-    kind = kind_of_input(argument.shape, domain_of(step.node))
+    kind = kind_of_input(argument.shape, domain_of(step.node, argument))
     is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
     return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)
 

@@ -23,6 +23,7 @@ from gpunn.backends.numpy.compiled.interface import (
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
     OPERANDS,
+    PUT,
     ROW_MAXIMUM,
     ROW_SUM,
     STEP_BYTES,
@@ -215,18 +216,27 @@ def number_at(dtype: Any, args: Any, address: int, is_integer: int) -> float:
 
 @compiled
 def copy_rows(
-    dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int
+    dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy rows, or repeat one number of each row, if the bytes from column to column are 0."""
+    """Copy rows, or repeat one number of each row, if the bytes from column to column are 0.
+
+    A row of the target has `width` numbers.
+    """
     apart()
     row_bytes, column_bytes, offset, is_integer = integers(pointer(args, step), 4, 4)
-    source, lanes = source + offset, block_size(dtype)
+    lanes = block_size(dtype)
+    if width > columns:  # the function PUT
+        target += column_bytes
+        column_bytes, is_integer = BLOCK_BYTES // lanes, 0
+        row_bytes = columns * column_bytes
+    else:
+        source += offset
     if columns < NARROW or is_integer * column_bytes != 0:
-        numbers = vector(dtype, target, rows * columns)
+        numbers = vector(dtype, target, rows * width)
         for j in range(columns):
             for row in range(rows):
                 address = source + row * row_bytes + j * column_bytes
-                numbers[row * columns + j] = number_at(dtype, args, address, is_integer)
+                numbers[row * width + j] = number_at(dtype, args, address, is_integer)
         return
     for j in range(0, columns, lanes):
         for row in range(rows):
@@ -235,7 +245,7 @@ def copy_rows(
                 some = block_of(dtype, number_at(dtype, args, address, is_integer))
             else:
                 some = load(dtype, address, j, columns - j)
-            store(some, target, row * columns + j, columns - j)
+            store(some, target, row * width + j, columns - j)
 
 
 @compiled
@@ -339,8 +349,13 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         total = total + load(dtype, x, r * columns + j, columns - j)
                     store(total, result, j, columns - j)
                 continue
-            if function == COPY:
-                copy_rows(dtype, args, step, x, result, many, columns)
+            if function >= COPY:
+                width = columns
+                if function == PUT:
+                    (row_bytes,) = integers(pointer(args, step), 4, 1)
+                    width = row_bytes // (BLOCK_BYTES // lanes)
+                    blocks, left = many * width // lanes, many * width % lanes
+                copy_rows(dtype, args, step, x, result, many, columns, width)
             else:
                 blocks, left = many // lanes, many % lanes
                 reduce_rows(dtype, x, result, many, columns, function)
