@@ -219,10 +219,14 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
     if b.is_number(1):
         return a
-    if a.op == "multiply" and a.args[1].is_number() and b.is_number():
-        (x, factor), product = a.args, a.args[1].data * b.data
-        if 1e-30 < abs(product) < 1e30:  # neither overflows nor underflows in float32
-            return scaled(graph, x, product, is_power_of_2(factor) or is_power_of_2(b))
+    if a.op != "multiply" or not a.args[1].is_number():
+        return None
+    x, factor = a.args
+    if b.is_number() and 1e-30 < abs(factor.data * b.data) < 1e30:  # a float32
+        is_exact = is_power_of_2(factor) or is_power_of_2(b)
+        return scaled(graph, x, factor.data * b.data, is_exact)
+    if b.op == "multiply" and b.args[1].is_number(1 / factor.data) and is_power_of_2(factor):
+        return graph.call("multiply", x, b.args[0])
     return None
 
 
