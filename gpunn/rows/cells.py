@@ -103,14 +103,18 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     """Return the date and time in a cell; None if the cell is not a date.
 
     The date may be in ISO 8601, have slashes and the year first, or have the month's English name,
-    such as December 26th, 2013, or 26 Dec 2013 14:30. The result has the local hour: an offset from
-    UTC is dropped unless `keep_offset` is True.
+    such as December 26th, 2013, or 26 Dec 2013 14:30. A month or quarter, such as 2013-12, Dec 2013
+    or 2013-Q4, means its first day. The result has the local hour: an offset from UTC is dropped
+    unless `keep_offset` is True.
     """
     text = cell.strip()
     if text[4:5] not in ("-", "/") and text[-1:].isdecimal():
         text = with_number_of_month(text)
     if text[4:5] == "/":
         text = text.replace("/", "-")
+    if len(text) == 7:
+        quarter = text[5] in "Qq" and text[6] in "1234"
+        text = f"{text[:5]}{3 * int(text[6]) - 2:02}-01" if quarter else f"{text}-01"
     if text[4:5] != "-" or text[10:11] not in SEPARATORS:
         return None
     try:
@@ -123,6 +127,8 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
 def with_number_of_month(text: str) -> str:
     """Return a date with a named month as ISO 8601, and other strings unchanged."""
     words = [word.strip(".,").lower() for word in text.replace("-", " ").split()]
+    if len(words) == 2:
+        words.insert(0, "1")
     if len(words) not in (3, 4):
         return text
     day, name, year = words[1::-1] + words[2:3] if words[0].isalpha() else words[:3]
