@@ -148,6 +148,7 @@ class TabularSearch(TabularEstimator):
             raise SystemExit(late.exit_status)
         if late.requested:
             self.stopped_ = INTERRUPTED
+        warn_of_better(rows, self.leaderboard_[0], scoring)
         if self.distill is not False:
             self._distill(plan, chosen, predictions)
         if not self.stopped_:
@@ -426,6 +427,23 @@ class TabularSearch(TabularEstimator):
 
 def finished(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [each for each in candidates if not each.outcome.error]
+
+
+def warn_of_better(
+    baselines: Sequence[Mapping[str, Any]], ensemble: Mapping[str, Any], scoring: Scoring
+) -> None:
+    # Few rows, or few seconds, may be enough for a linear model, but not for networks.
+    sign = -1 if scoring.larger_is_better else 1
+    scored = [row for row in (*baselines, ensemble) if row["score"] is not None]
+    best = min(scored, key=lambda row: sign * row["score"])
+    if best["kind"] == "baseline" and best["score"] != ensemble["score"]:
+        warnings.warn(
+            f"the {best['name']} predicts the held-out rows better than the ensemble: its score is "
+            f"{best['score']:.5g}, and the ensemble's is {ensemble['score']:.5g}. Train with more "
+            "rows or more time, or use such a model",
+            GpunnWarning,
+            stacklevel=5,
+        )
 
 
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
