@@ -31,7 +31,8 @@ class Namespace:
             return lambda *operands: self._call(op, operands, kind)
         if name.startswith("__"):
             raise AttributeError(name)
-        self.tracer.refuse(f"xp.{name} is not supported")
+        remedy = f"; write {INSTEAD[name]}" if name in INSTEAD else ""
+        self.tracer.refuse(f"xp.{name} is not supported{remedy}")
 
     def _call(self, op: str, operands: Sequence[Any], kind: str) -> StandIn:
         if kind == "same":
@@ -139,7 +140,9 @@ class Namespace:
         kind = self._kind(dtype)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if isinstance(value, StandIn) or type(value) not in (bool, int, float):
-            self.tracer.refuse("an array can only be filled with a number")
+            self.tracer.refuse(
+                "an array can only be filled with a number; compute others from xp.arange"
+            )
         return self.tracer.full(value, shape, kind)
 
     def zeros(self, shape: Any, **options: Any) -> StandIn:
@@ -301,6 +304,16 @@ class Namespace:
             self.tracer.refuse(str(error))
         return StandIn(self.tracer, result)
 
+
+INSTEAD = {
+    **dict.fromkeys(("split", "array_split"), "slices such as x[:, :2]"),
+    **dict.fromkeys(("dot", "vecdot", "einsum"), "x @ W, or xp.sum(a * b, axis=-1)"),
+    "linalg": "xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True)) for a norm",
+    "softmax": "xp.exp(x - xp.max(x, axis=-1, keepdims=True)), divided by its sum",
+    "hstack": "xp.concat([a, b], axis=-1)",
+    "concatenate": "xp.concat([a, b], axis=-1)",
+}
+"""What to write instead of functions that are not in the array API, or can't be traced."""
 
 OF_REALS = ("divide", *ELEMENTARY)
 

@@ -60,6 +60,8 @@ class Tracer:
         if type(value) in (bool, int, float):
             return self.graph.number(value)
         remedy = "; convert the number by float or int" if isinstance(value, np.number) else ""
+        if isinstance(value, np.ndarray):
+            remedy = "; compute the array with functions of xp, such as xp.arange"
         kind = type(value).__name__
         self.refuse(f"an operand of type {kind} is not an argument of the code{remedy}")
 
@@ -192,7 +194,9 @@ class StandIn:
             self._require_gpunn(f"the attribute {name} of an array is not supported")
         if name.startswith("__"):
             raise AttributeError(name)
-        self.tracer.refuse(f"the attribute {name} of an array is not supported")
+        is_function = hasattr(np, name) and hasattr(np.ndarray, name)
+        remedy = f"; use xp.{name}(array, ...)" if is_function else ""
+        self.tracer.refuse(f"the attribute {name} of an array is not supported{remedy}")
 
     # ----------------------------------------------------------------------- views and writes
 

@@ -182,11 +182,15 @@ class FormulaTracer(Tracer):
         return self._step(name, Call, (node,), (self.rows, *shape), layer, name)
 
     def matmul(self, a: Any, b: Any) -> StandIn:
-        first = self.with_rows(a, "the first factor of a matrix product")
+        remedy = "; write x @ U @ V instead of x @ (U @ V), and x @ W.T instead of W @ x"
+        first = self.with_rows(a, "the first factor of a matrix product", remedy)
         transposed = isinstance(b, Transposed)
         second = self.node_of(b.matrix if isinstance(b, Transposed) else b)
         if len(first.shape) < 2 or len(second.shape) != 2 or reads_rows(second):
-            self.refuse("a matrix product must be x @ W with rows x and a matrix W of parameters")
+            self.refuse(
+                "a matrix product must be x @ W with rows x, and parameters W of shape (inputs, "
+                "units)"
+            )
         inputs, units = second.shape[::-1] if transposed else second.shape
         if first.shape[-1] != inputs:
             raise self._wrong_shapes("matmul", first, second)
@@ -209,10 +213,10 @@ class FormulaTracer(Tracer):
         width = sum(each.shape[-1] for each in nodes)
         return self._step("concat", Concatenation, nodes, (*first[:-1], width))
 
-    def with_rows(self, value: Any, what: str) -> Node:
+    def with_rows(self, value: Any, what: str, remedy: str = "") -> Node:
         node = self.node_of(value)
         if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
-            self.refuse(f"{what} is not an array of numbers with rows")
+            self.refuse(f"{what} is not an array of numbers with rows{remedy}")
         return node
 
     def result(self, value: Any) -> Node:
