@@ -237,7 +237,7 @@ def divided(n: Number, d: Number) -> Number:
     builder = n.builder
     if TARGET.name != "x86-64-v4" or n.single:
         return n / d
-    y = estimated("rcp14.pd", d)
+    y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
     for _ in range(2):
         y = fma(fma(-d, y, 1), y, y)
     q = n * y
@@ -256,24 +256,26 @@ def divided(n: Number, d: Number) -> Number:
 def root(x: Number) -> Number:
     """Return the square root of x, rounded as IEEE 754 requires, for blocks in code that divides.
 
-    With AVX-512, a square root of 16 float32 takes 12 cycles, and a division 10, in the same unit.
-    So this function multiplies: Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g), then a
-    correction g + (x - g^2) h, which rounds correctly: a test compares all fractions. The processor
-    takes the roots of a block with a remainder x - g^2 that may underflow, and of a block with
-    infinity, NaN or negative numbers. It also takes the roots of float64, because `divided`
-    multiplies.
+    With AVX-512, a square root of 16 float32 takes 12 cycles, and a division 10, in the same unit,
+    and the other units would wait. So the processor takes the roots of half of a block, and this
+    function multiplies for the other half: Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g),
+    then a correction g + (x - g^2) h, which rounds correctly: a test compares all fractions. The
+    processor also takes the roots if a remainder x - g^2 may underflow, or if the half contains
+    infinity, NaN or negative numbers. It takes all roots of float64, because `divided` multiplies.
     """
     if TARGET.name != "x86-64-v4" or not x.single:
         return x.call("sqrt")
-    y = estimated("rsqrt14.ps", x)
-    is_zero = x.equals(0)
+    first, second = halves(x)
+    y = estimated("rsqrt14.ps", first)
+    is_zero = first.equals(0)
     y = where(is_zero, 1.0, y)  # else x * y would be NaN
-    g, h = x * y, 0.5 * y
+    g, h = first * y, 0.5 * y
     r = fma(-g, h, 0.5)
     g, h = fma(g, r, g), fma(h, r, h)
-    g = fma(fma(-g, g, x), h, g)
-    normal = x.builder.and_(x >= 2.0**-76, x < math.inf)
-    return if_safe(x.builder.or_(normal, is_zero), g, lambda: x.call("sqrt"))
+    g = fma(fma(-g, g, first), h, g)
+    normal = x.builder.and_(first >= 2.0**-76, first < math.inf)
+    safe = x.builder.or_(normal, is_zero)
+    return joined(if_safe(safe, g, lambda: first.call("sqrt")), second.call("sqrt"))
 
 
 def if_safe(safe: Any, fast: Number, exact: Callable[[], Number]) -> Number:
@@ -289,12 +291,21 @@ def if_safe(safe: Any, fast: Number, exact: Callable[[], Number]) -> Number:
 
 
 def estimated(name: str, x: Number) -> Number:
-    """Return AVX-512's estimate for each half of a block; its relative error is at most 2^-14."""
-    builder, lanes = x.builder, x.kind.count // 2
-    half, mask = ir.VectorType(x.kind.element, lanes), ir.IntType(lanes)
-    function = declared(builder.module, f"llvm.x86.avx512.{name}.512", half, [half, half, mask])
-    halves = [
-        builder.shuffle_vector(x.value, x.value, lane_numbers(lanes, first)) for first in (0, lanes)
+    """Return AVX-512's estimate for each lane of a vector; its relative error is at most 2^-14."""
+    mask = ir.IntType(x.kind.count)
+    kinds = [x.kind, x.kind, mask]
+    function = declared(x.builder.module, f"llvm.x86.avx512.{name}.512", x.kind, kinds)
+    return Number(x.builder, x.builder.call(function, [x.value, x.value, mask(-1)]))
+
+
+def halves(x: Number) -> list[Number]:
+    lanes = x.kind.count // 2
+    return [
+        Number(x.builder, x.builder.shuffle_vector(x.value, x.value, lane_numbers(lanes, first)))
+        for first in (0, lanes)
     ]
-    parts = [builder.call(function, [each, each, mask(-1)]) for each in halves]
-    return Number(builder, builder.shuffle_vector(*parts, lane_numbers(2 * lanes)))
+
+
+def joined(first: Number, second: Number) -> Number:
+    lanes = lane_numbers(2 * first.kind.count)
+    return Number(first.builder, first.builder.shuffle_vector(first.value, second.value, lanes))

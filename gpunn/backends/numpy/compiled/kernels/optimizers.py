@@ -22,7 +22,6 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     load,
     multiply_add,
-    square_root,
     store,
     sum_of,
     widened,
@@ -36,7 +35,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     vector,
 )
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
-from gpunn.backends.numpy.compiled.kernels.mathematics import divided, expm1
+from gpunn.backends.numpy.compiled.kernels.mathematics import divided, expm1, root
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 10
@@ -46,8 +45,8 @@ LANES = 32
 """The width of a float32 panel; the size of a thread's slice is a multiple of this number."""
 
 
-quotient = lanewise(divided)
-"""Divides a block by another block, element by element."""
+quotient, root_of = lanewise(divided), lanewise(root)
+"""The quotient of two blocks, and a block's square roots, element by element."""
 
 
 @partial(compiled, inline=True)
@@ -118,7 +117,7 @@ def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
         g = load(dtype, gradients, i, left)
         square = rho * load(dtype, squares, i, left) + rest * g * g
         store(square, squares, i, left)
-        change = quotient(rates * g, square_root(square) + epsilon)
+        change = quotient(rates * g, root_of(square) + epsilon)
         store(kept * load(dtype, values, i, left) - change, values, i, left)
 
 
@@ -152,7 +151,7 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
         square = beta2 * load(dtype, squares, i, left) + rest2 * g * g
         store(mean, means, i, left)
         store(square, squares, i, left)
-        change = quotient(rate * mean, square_root(square) + epsilon)
+        change = quotient(rate * mean, root_of(square) + epsilon)
         store(kept * load(dtype, values, i, left) - change, values, i, left)
 
 
