@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.blocks import block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.columns import move
 from gpunn.backends.numpy.compiled.kernels.kernel import (
     kernel,
     partition,
@@ -31,30 +32,36 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     (rows, ...), rows, row_bytes. Source and out may have any type, but must have the same type.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
-    first = scalar(args, start_ptr)
-    order = vector(args, order_ptr, first + rows)
     begin, end = partition(rows, 1, thread, threads)
-    if row_bytes == 8:  # such as labels
-        words, copied = vector(args, source_ptr, 1), vector(args, out_ptr, rows)
-        for row in range(begin, end):
-            copied[row] = words[order[first + row]]
-        return
-    # Vectors take less time than a call of memcpy. They copy the bits of any type.
+    count, out_ptr = end - begin, out_ptr + begin * row_bytes
+    order = vector(args, order_ptr + 8 * (scalar(args, start_ptr) + begin), count)
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes
+    if row_bytes == size:  # such as targets
+        for row in range(count):
+            move(dtype, source_ptr + order[row] * size, out_ptr + row * size)
+        return
+    if row_bytes == 8:  # such as labels
+        for row in range(count):
+            move(args, source_ptr + order[row] * 8, out_ptr + row * 8)
+        return
+    # Vectors take less time than a call of memcpy. They copy the bits of any type.
     numbers = quotient(row_bytes, size)
-    for row in range(begin, end):
-        if row + AHEAD < end:
-            coming = source_ptr + order[first + row + AHEAD] * row_bytes
+    whole = quotient(numbers, lanes) * lanes
+    left = numbers - whole
+    for row in range(count):
+        if row + AHEAD < count:
+            coming = source_ptr + order[row + AHEAD] * row_bytes
             for line in range(0, row_bytes, LINE):
                 prefetch(coming + line)
-        source, out = source_ptr + order[first + row] * row_bytes, out_ptr + row * row_bytes
+        source, out = source_ptr + order[row] * row_bytes, out_ptr + row * row_bytes
         if numbers * size != row_bytes:
             copy_bytes(out, source, row_bytes)
             continue
-        for i in range(0, numbers, lanes):
-            left = numbers - i
-            store(load(dtype, source, i, left), out, i, left)
+        for i in range(0, whole, lanes):
+            store(load(dtype, source, i, lanes), out, i, lanes)
+        if left > 0:
+            store(load(dtype, source, whole, left), out, whole, left)
 
 
 @kernel
