@@ -149,6 +149,10 @@ def by_index(formulas: Mapping[str, Formula]) -> Any:
     return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
+SMALL = 1 << 13
+"""If a thread's part of a gradient has at most this many elements, it stays in the L1 cache, so the
+rows need not be read in order. Then sums of columns stay in registers."""
+
 value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 
@@ -199,8 +203,9 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     lanes, one = block_size(dtype), block_of(dtype, 1)
     first_row, last_row, begin, end = thread_part(rows, columns, multiple, thread, threads)
     sums = thread * columns if multiple < 0 else 0
-    for top in range(first_row, last_row, ROWS):
-        bottom = min(top + ROWS, last_row)
+    together = max(rows, ROWS) if rows * (end - begin) <= SMALL else ROWS
+    for top in range(first_row, last_row, together):
+        bottom = min(top + together, last_row)
         for column in range(begin, end, lanes):
             left = end - column
             total = block_of(dtype, 0)
