@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
-from gpunn.backends.numpy.compiled.kernels.vectors import I32, VECTOR_BYTES, Lanes
+from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES, Lanes
 
 
 @kernel
@@ -33,18 +33,31 @@ def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @intrinsic
 def transpose_square(
-    context: Any, dtype: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
+    context: Any,
+    dtype: Any,
+    source: Any,
+    source_row: Any,
+    rows: Any,
+    columns: Any,
+    target_address: Any,
+    target_row: Any,
 ) -> Any:
-    """Transpose n x n numbers, where n is the length of a vector; row strides are in bytes."""
+    """Transpose a matrix with at most n rows and columns; row strides are in bytes.
+
+    n is the length of a vector. Numbers outside the matrix are neither read nor written.
+    """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, source, source_row, out, out_row = arguments
+        _, source, source_row, row_count, columns, out, out_row = arguments
         lanes = Lanes(builder.module, target.get_data_type(dtype.dtype))
         n = lanes.count
+        used, written = lanes.first(builder, columns), lanes.first(builder, row_count)
         rows = []
-        for _ in range(n):
-            rows.append(lanes.load(builder, source, 0))
-            source = builder.add(source, source_row)
+        for number in range(1, n + 1):
+            rows.append(lanes.load(builder, source, 0, used))
+            # After the last row, read this row again.
+            more = builder.icmp_signed("<", I64(number), row_count)
+            source = builder.select(more, builder.add(source, source_row), source)
         # Interleave rows i and i + n/2 to rows 2i and 2i + 1. After log2(n) times it is transposed.
         low = [half for lane in range(n // 2) for half in (lane, n + lane)]
         high = [half + n // 2 for half in low]
@@ -52,12 +65,18 @@ def transpose_square(
         for _ in range(n.bit_length() - 1):
             pairs = zip(rows[: n // 2], rows[n // 2 :], strict=True)
             rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
-        for row in rows:
-            lanes.store(builder, row, out, 0)
+        done = builder.append_basic_block("done")
+        for number, row in enumerate(rows, 1):
+            lanes.store(builder, row, out, 0, written)
+            following = builder.append_basic_block("row")
+            builder.cbranch(builder.icmp_signed("<", I64(number), columns), following, done)
+            builder.position_at_end(following)
             out = builder.add(out, out_row)
+        builder.branch(done)
+        builder.position_at_end(done)
         return target.get_dummy_value()
 
-    return types.void(dtype, *[types.int64] * 4), generate
+    return types.void(dtype, *[types.int64] * 6), generate
 
 
 @intrinsic
@@ -84,17 +103,14 @@ def transpose_matrix(
 ) -> None:
     """Copy the transpose of a matrix (rows, columns); row strides are in bytes."""
     lanes = VECTOR_BYTES // size
-    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
-    for row in range(0, whole_rows, lanes):
-        for column in range(0, whole_columns, lanes):
+    for row in range(0, rows, lanes):
+        for column in range(0, columns, lanes):
             transpose_square(
                 dtype,
                 source + row * source_row + column * size,
                 source_row,
+                rows - row,
+                columns - column,
                 target + column * target_row + row * size,
                 target_row,
             )
-    for row in range(rows):
-        for column in range(whole_columns if row < whole_rows else 0, columns):
-            address = source + row * source_row + column * size
-            move(dtype, address, target + column * target_row + row * size)
