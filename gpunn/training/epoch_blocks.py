@@ -1,8 +1,9 @@
 """Train a small network for some epochs (a block) at a time, as one program.
 
-The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes. If a rule
-ends training at an epoch of a block, the state after this epoch is restored. If a number is not
-finite, the state before its epoch is restored, and requests train the remaining epochs.
+The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes; a shared
+program measures one update instead. If a rule ends training at an epoch of a block, the state after
+this epoch is restored. If a number is not finite, the state before its epoch is restored, and
+requests train the remaining epochs.
 """
 
 import time
@@ -64,15 +65,26 @@ class EpochBlocks:
         self._ended = not self._epochs
         if self._ended:
             return
-        if shared_programs() and (kind := kind_of(self.session)):
-            self._shared, self._kind = shared_programs(), kind
-        if self._shared is not None:
-            self._seconds = self._shared.seconds.get(self._kind, 0.0)
+        if (shared := shared_programs()) and (kind := kind_of(self.session)):
+            self._shared, self._kind = shared, kind
+            if kind not in shared.seconds:
+                self._measure(shared, kind)
+            self._seconds = shared.seconds[kind]
         elif left > MIN_EPOCHS:
             self._epochs = min(self._epochs, left - 1)
             self._orders = self._reserve()
         else:
             self._ended = True
+
+    def _measure(self, shared: SharedPrograms, kind: Hashable) -> None:
+        session, seconds = self.session, 0.0
+        with session.memory, shared.taken(kind, session, self._epochs) as program:
+            if program is not None:
+                restore(program.state, state_arrays(session.step))
+                assert isinstance(session.training, Subset)
+                indices = session.training.indices
+                seconds = program.measure_epoch(0 if indices is None else int(indices[0]))
+        shared.seconds.setdefault(kind, seconds)
 
     def look_again(self) -> None:
         # A callback may have changed a setting that decides which networks share a program.
