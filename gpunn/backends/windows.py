@@ -19,11 +19,11 @@ class Window:
     at the right.
     """
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
+    kernel: Shape
+    strides: Shape = (1, 1)
+    padding: Shape = (0, 0)
     """Rows of padding above the image, and columns of padding on the left of the image."""
-    dilation: tuple[int, int] = (1, 1)
+    dilation: Shape = (1, 1)
 
     def padded(self, xp: Namespace, x: Array, out: Shape, value: float) -> Array:
         rows, height, width, channels = x.shape
@@ -35,15 +35,14 @@ class Window:
         result[:, top : top + height, left : left + width, :] = x
         return result
 
-    def span(self, out: Shape) -> tuple[int, int]:
+    def span(self, out: Shape) -> Shape:
         """Return the height and width, including padding, that an output of this shape reads."""
-        height, width = (
+        return tuple(
             (size - 1) * stride + (kernel - 1) * dilation + 1
             for size, stride, kernel, dilation in zip(
                 out[1:3], self.strides, self.kernel, self.dilation, strict=True
             )
         )
-        return height, width
 
     def taps(self, out: Shape) -> Iterator[tuple[slice, slice, slice, slice]]:
         """For each position in a window, yield a slice with that pixel of all windows."""

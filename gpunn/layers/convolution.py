@@ -48,7 +48,7 @@ class Convolution(Layer):
             )
         self.f = resolve_parts(self)
 
-    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+    def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
         return windowed(self, input_shape, *sizes, argument="kernel_size")  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ class Reduction(Layer):
     axes: ClassVar[int]
     operation: ClassVar[str] = "average_pool"
 
-    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+    def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
         raise NotImplementedError
 
     @operations_only
@@ -55,7 +55,7 @@ class Pooling(Reduction):
         self.strides = as_sizes("strides", strides, self.axes)
         check_choice("padding", self.padding, PADDINGS)
 
-    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+    def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
         sizes = self.pool_size, self.strides, self.padding
         return windowed(self, input_shape, *sizes, argument="pool_size")  # type: ignore[arg-type]
 
@@ -169,7 +169,7 @@ class AveragePool1D(Pooling):
 
 @dataclass(eq=False)
 class GlobalAveragePool(Reduction):
-    def _window(self, input_shape: Shape) -> tuple[Window, tuple[int, int]]:
+    def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
         size = image_shape(self, input_shape, self.axes)[:2]
         return Window(size, size), (1, 1)
 

@@ -26,7 +26,7 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
     return tuple(check_integer(argument, each) for each in values)
 
 
-def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, int]:
+def image_shape(layer: Layer, input_shape: Shape, axes: int) -> Shape:
     """Return (height, width, channels) of a row; the height is 1 if windows move along one axis."""
     if len(input_shape) != axes + 1:
         lacks = len(input_shape) == axes
@@ -35,8 +35,7 @@ def image_shape(layer: Layer, input_shape: Shape, axes: int) -> tuple[int, int, 
             f"{layer.name}: expected rows of shape {AXES[axes]}; got rows of shape "
             f"{input_shape}{hint}"
         )
-    height, width, channels = image_of(input_shape)
-    return height, width, channels
+    return image_of(input_shape)
 
 
 def windowed(
@@ -48,7 +47,7 @@ def windowed(
     dilation: tuple[int, ...] = (1, 1),
     *,
     argument: str,
-) -> tuple[Window, tuple[int, int]]:
+) -> tuple[Window, Shape]:
     # With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an
     # odd number of pixels, the end gets one pixel more than the start, as in Keras.
     axes = len(kernel)
@@ -72,17 +71,11 @@ def windowed(
                     "or padding='same'"
                 )
         outputs.append(count)
-    window = Window(pair(kernels), pair(steps), pair(starts), pair(gaps))
-    return window, pair(outputs)
+    return Window(kernels, steps, tuple(starts), gaps), tuple(outputs)
 
 
 def given(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
     return sizes[0] if len(set(sizes)) == 1 else sizes
-
-
-def pair(values: Any) -> tuple[int, int]:
-    first, second = values
-    return int(first), int(second)
 
 
 def as_images(layer: Layer, x: Array, workspace: Workspace) -> Array:

@@ -63,8 +63,8 @@ class Depthwise(Lowerings):
 
 def with_fours(table: HostArray) -> HostArray:
     """Append a column: whether a row and the next three rows have the same weights."""
-    same = [True] * max(len(table) - 3, 0) + [False] * min(len(table), 3)
-    for shift in (1, 2, 3):
-        for i, (one, other) in enumerate(zip(table[:, 1:], table[shift:, 1:], strict=False)):
-            same[i] &= bool((one == other).all())
-    return np.column_stack((table, same)).astype(np.int64)
+    same = np.zeros(len(table), np.int64)
+    if len(table) > 3:
+        fours = np.lib.stride_tricks.sliding_window_view(table[:, 1:], 4, axis=0)
+        same[:-3] = (fours == fours[..., :1]).all(axis=(1, 2))
+    return np.column_stack((table, same))
