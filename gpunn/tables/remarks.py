@@ -21,8 +21,8 @@ FEW = 20
 ROUNDED = "numbers so large that they are rounded; if the column contains codes, make it a category"
 
 ADVICE = (
-    "correct these cells, leave them empty, or declare them missing values (missing_values, "
-    "--missing)"
+    "correct these cells, leave them empty, declare them missing values (missing_values, "
+    "--missing), or choose --column NAME=category"
 )
 
 NAMELESS = re.compile(r"Unnamed: \d+")

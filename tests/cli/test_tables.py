@@ -238,8 +238,8 @@ def test_kinds_are_what_inspect_says_however_the_rows_are_divided(gpunn, tmp_pat
     rows = [{**row, "spent": "oops" if row["id"] == "user7" else row["spent"]} for row in people()]
     write(tmp_path / "a.csv", rows)
     remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9): "
-    remark += "correct these cells, leave them empty, or declare them missing values "
-    remark += "(missing_values, --missing)"
+    remark += "correct these cells, leave them empty, declare them missing values "
+    remark += "(missing_values, --missing), or choose --column NAME=category"
     assert remark in gpunn("inspect", "a.csv", "--target=left").stdout
     gpunn("train", "a.csv", "--target=left", *FAST, "--set", f"data.split_seed={seed}")
     (warning,) = [message for message in caplog.messages if "column spent" in message]

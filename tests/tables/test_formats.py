@@ -104,6 +104,7 @@ def test_detected_formats(cells, kind, form, reported):
         (["2 doors", "4 doors"], "number", "0.0 doors"),
         (["07 kg", "8"], "number", "0.0 kg"),
         (["1 kg", "2 kg", "3 kg"], "category", ""),
+        (["1", "2", "3+"], "category", ""),
         (["10/11/2014", "11/12/2014"], "day/month/year", "day/month/year"),
         (["10/13/2014", "2014-10-14"], "datetime", "month/day/year"),
         (["10/13/2014", "10/14/2014"], "category", ""),

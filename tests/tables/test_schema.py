@@ -303,8 +303,8 @@ TOO_LARGE = (
 
 
 MEND = (
-    "correct these cells, leave them empty, or declare them missing values (missing_values, "
-    "--missing)"
+    "correct these cells, leave them empty, declare them missing values (missing_values, "
+    "--missing), or choose --column NAME=category"
 )
 
 
@@ -312,6 +312,12 @@ MEND = (
     ("cells", "dropped", "reported"),
     [
         ([1, 2, 2], False, ""),
+        (
+            [20260500 + day for day in range(1, 32)],
+            False,
+            "integers such as 20260501 look like dates, but are read as numbers: write dates such "
+            "as 2026-05-31",
+        ),
         ([3, 3, 3], True, f"dropped: {SAME}"),
         (["a"] * 3, True, f"dropped: {SAME}"),
         ([None] * 3, True, "dropped: no row has a value"),

@@ -72,7 +72,7 @@ class Category(Encoder):
             missing=len(cells) - present,
             constant=constant,
             dropped=dropped,
-            doubtful=is_other and not (rows.chosen or dropped),
+            doubtful=is_other and not dropped,
             reported=remarks.text,
         )
         return column, {}
@@ -81,18 +81,18 @@ class Category(Encoder):
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
         """Return remarks, whether most values are not text, and whether all values differ."""
-        if cells.categorical:
+        if cells.categorical or rows.chosen:
             return [], False, False
         if rows.every is not rows.table:
             cells = coded(rows.every.column(rows.name))
             texts = self.named(cells, rows.markers)
         remarks, is_other = remarks_on_categories(rows.every, rows.name, cells, texts, rows.markers)
         code = next((text for text in texts if text is not None and is_code(text)), None)
-        if code is not None and not (rows.chosen or remarks):  # a remark means other text
+        if code is not None and not remarks:  # a remark means other text
             remarks.append(CODES.format(code))
         present = int(cells.take(are_named(texts), False).sum())
         all_differ = present >= FEW and len(set(texts) - {None}) == present
-        return remarks, is_other, all_differ and not (rows.chosen or is_other)
+        return remarks, is_other, all_differ and not is_other
 
     def features(self, column: Column) -> list[Feature]:
         return [Feature(column.name, "", Group.CODE)]

@@ -75,7 +75,12 @@ class Number(Numeric):
         cells = rows.table.column(rows.name)
         if not (constant or rows.chosen):
             remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
-        if count := identifiers(rows.name, present):
+        if are_dates(present):
+            remarks.add(
+                f"integers such as {present[0]:.0f} look like dates, but are read as numbers: "
+                "write dates such as 2026-05-31"
+            )
+        elif count := identifiers(rows.name, present):
             what = "every row has a different integer"
             if count < len(present):
                 what = f"{count:,} different integers in {len(present):,} rows"
@@ -112,6 +117,15 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
         return False
     is_float = isinstance(cells, np.ndarray) and cells.dtype.kind == "f"
     return is_float or len(coded(cells).values) > 1
+
+
+def are_dates(numbers: np.ndarray) -> bool:
+    """Return whether all numbers are dates such as 20260531, from 1900 to 2099."""
+    years, months, days = numbers // 10000, numbers // 100 % 100, numbers % 100
+    return len(numbers) >= FEW and bool(
+        ((years >= 1900) & (years < 2100) & (months >= 1) & (months <= 12)).all()
+        and ((days % 1 == 0) & (days >= 1) & (days <= 31)).all()
+    )
 
 
 def identifiers(name: str, numbers: np.ndarray) -> int:
