@@ -382,17 +382,16 @@ class StandIn:
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
-    """Return base^exponent: by products for small integer exponents, else by exp and log."""
+    """Return base^exponent: by squares and roots for simple exponents, else by exp and log."""
     if isinstance(base, StandIn) and type(exponent) in (int, float):
         if base.node.kind != "float":
             tracer.refuse("a power of integers is not supported")
-        if exponent in (0.5, -0.5):
-            root = tracer.call("sqrt", base)
-            return root if exponent > 0 else 1 / root
-        if float(exponent).is_integer():
-            if abs(exponent) > 16:  # products would round too often; log needs a positive base
-                tracer.refuse("an integer power above 16 is not supported")
-            result = product_of(base, abs(int(exponent)))
+        whole = float(exponent).is_integer()
+        if whole and abs(exponent) > 16:  # products would round too often; log needs base > 0
+            tracer.refuse("an integer power above 16 is not supported")
+        # Not x^1.5: the derivative of x sqrt(x) is NaN for 0.
+        if whole or exponent == -0.5 or (0 < exponent < 1 and float(8 * exponent).is_integer()):
+            result = product_of(base, abs(exponent))
             return result if exponent >= 0 else 1 / result
         return tracer.call("exp", exponent * tracer.call("log", base))
     if type(base) in (int, float) and isinstance(exponent, StandIn) and base > 0:
@@ -400,18 +399,21 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
         if node.kind == "int":  # such as the number of an update
             node = tracer.graph.node("copy", node, shape=node.shape, kind="float")
         return tracer.call("exp", math.log(base) * StandIn(tracer, node))
-    tracer.refuse(
-        "a power with a variable exponent is not supported; use xp.exp(exponent * xp.log(base))"
-    )
+    tracer.refuse("a power with a variable exponent is not supported")
 
 
-def product_of(base: StandIn, count: int) -> StandIn:
-    result: StandIn | None = None
-    square = base
+def product_of(base: StandIn, exponent: float) -> StandIn:
+    """Return base^exponent, for a multiple of 1/8, as the product of some squares and roots."""
+    factors: list[StandIn] = []
+    square, root, count, rest = base, base, int(exponent), exponent % 1
     while count:
-        if count % 2:
-            result = square if result is None else result * square
+        factors += [square] if count % 2 else []
         count //= 2
-        if count:
-            square = square * square
-    return base.tracer.full(1.0, base.shape) if result is None else result
+        square = square * square if count else square
+    while rest:
+        root, rest = base.tracer.call("sqrt", root), 2 * rest
+        factors += [root] if rest >= 1 else []
+        rest %= 1
+    return (
+        math.prod(factors[1:], start=factors[0]) if factors else base.tracer.full(1.0, base.shape)
+    )

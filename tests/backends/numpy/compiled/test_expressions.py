@@ -319,6 +319,7 @@ SPECIAL += [3.3e3, -3.3e3, np.inf, -np.inf, np.nan]
         lambda xp, x: xp.astype(x != x, x.dtype) + (x <= 1) * 2.0,
         lambda xp, x: xp.logaddexp(x, 0 * x),
         lambda xp, x: x**2 + x**-1,
+        lambda xp, x: xp.abs(x) ** 0.125 - xp.abs(x) ** 0.75 + xp.maximum(x, 0.1) ** -0.5,
     ],
     ids=lambda each: each if isinstance(each, str) else "formula",
 )
