@@ -67,11 +67,11 @@ EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum"), 2),
     **dict.fromkeys(("greater", "at_least", "equal"), 2),
     **dict.fromkeys(("where", "multiply_add", "multiply_subtract", "subtract_product"), 3),
-    **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum"), 3),
+    **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum", "clip"), 3),
     "add_to_root": 2,
-    "divide_by_root": 3,
-    **dict.fromkeys(("add_products", "add_scaled_difference", "divide_product_by_root"), 4),
-    **dict.fromkeys(("add_triple_product", "subtract_by_root"), 5),
+    **dict.fromkeys(("add_products", "add_rounded_products", "add_scaled_difference"), 4),
+    **dict.fromkeys(("add_triple_product", "divide_by_scaled_root"), 5),
+    "subtract_by_scaled_root": 6,
 }
 """Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
 identifies a function by its index in this dictionary."""

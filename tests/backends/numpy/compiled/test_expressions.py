@@ -137,6 +137,30 @@ def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypat
 
 
 @TYPES
+def test_usual_updates_by_hand_have_few_steps(dtype):
+    """Corrections scale the root, and clip takes one step."""
+
+    def adam(backend, x, gradient, mean, square, step):
+        t = backend.xp.astype(step, x.dtype)
+        gradient = backend.xp.clip(gradient, -1.0, 1.0)
+        mean[...] = 0.9 * mean + 0.1 * gradient
+        square[...] = 0.99 * square + 0.01 * gradient * gradient
+        root = backend.xp.sqrt(square / (1 - 0.99**t))
+        x -= 0.01 * (mean / (1 - 0.9**t)) / (root + 1e-8)
+
+    n = 5003
+    arrays = [normal(n, dtype), 2 * normal(n, dtype, 1), normal(n, dtype, 2)]
+    names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
+    more = {"square": positive(n, dtype, 3), "step": np.array([3])}
+    (step,) = compare(adam, Arguments(**names, **more), dtype)
+    code = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
+    functions = [FUNCTION_OF[each[0]] for each in code]
+    assert "divide" not in functions
+    assert {"clip", "subtract_by_scaled_root"} <= set(functions)
+    assert len(functions) == 5
+
+
+@TYPES
 @pytest.mark.parametrize("columns", [1, 10, 32, 100])
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extremes_of_rows(name, columns, dtype):

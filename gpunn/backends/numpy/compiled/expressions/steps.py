@@ -40,8 +40,16 @@ BY_ROOTS: Mapping[Pair, str] = {
     ("add_to_root", "divide", 1): "divide_by_root",
     ("multiply", "divide_by_root", 2): "divide_product_by_root",
     ("divide_product_by_root", "subtract", 1): "subtract_by_root",
+    ("multiply", "divide_product_by_root", 2): "divide_by_scaled_root",
+    ("divide_by_scaled_root", "subtract", 1): "subtract_by_scaled_root",
 }
 """Functions that compute two functions together."""
+
+EXACT: Mapping[Pair, str] = {
+    **{("multiply", "add", position): "add_rounded_product" for position in (0, 1)},
+    ("multiply", "add_rounded_product", 2): "add_rounded_products",
+}
+"""Functions that round products as the code does, which discontinuous functions need."""
 
 JOINED: Mapping[Pair, str] = {
     **BY_ROOTS,
@@ -51,6 +59,7 @@ JOINED: Mapping[Pair, str] = {
     **{("multiply", "multiply", position): "multiply_product" for position in (0, 1)},
     **{("subtract", "multiply", position): "multiply_difference" for position in (0, 1)},
     ("add", "divide", 1): "divide_by_sum",
+    ("maximum", "minimum", 0): "clip",
     **{("multiply_difference", "add", position): "add_scaled_difference" for position in (0, 1)},
     ("multiply", "multiply_add", 2): "add_products",
     ("multiply_product", "multiply_add", 2): "add_triple_product",
@@ -59,6 +68,14 @@ JOINED: Mapping[Pair, str] = {
 
 ONE = Node(NUMBER, (), (), "float", 1.0)
 
+WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
+    "add_rounded_product": ("add_rounded_products", (2, None, 0, 1)),
+    "divide_by_root": ("divide_by_scaled_root", (0, None, 2, None, 1)),
+    "divide_product_by_root": ("divide_by_scaled_root", (2, None, 0, 1, 3)),
+    "subtract_by_root": ("subtract_by_scaled_root", (2, None, 0, 1, 3, 4)),
+}
+"""Functions that the kernel computes by functions of more arguments: the positions of the
+arguments, and None for the number 1."""
 
 ROUNDED_ONCE = (
     *("multiply_add", "multiply_subtract", "subtract_product", "add_products"),
@@ -104,7 +121,15 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     steps = with_inverses(without_copies(steps, stored), exact)
     for rules in (BY_ROOTS, JOINED):
         steps = joined(steps, stored, exact, rules)
-    return steps
+    return [with_one(step) for step in steps]
+
+
+def with_one(step: Step) -> Step:
+    if step.function not in WITH_ONE:
+        return step
+    function, positions = WITH_ONE[step.function]
+    args = tuple(ONE if k is None else step.args[k] for k in positions)
+    return replace(step, function=function, args=args)
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
@@ -184,9 +209,10 @@ def joinable(
         first = earlier.get(id(argument))
         if first is None or first.once != step.once or uses[id(argument)] > 1:
             continue
-        function = rules.get((first.function, step.function, position))
-        if function in ROUNDED_ONCE and id(step.node) in exact:
-            continue
+        pair = first.function, step.function, position
+        function = rules.get(pair)
+        if id(step.node) in exact and (pair in EXACT or function in ROUNDED_ONCE):
+            function = EXACT.get(pair)
         alike = first.once or math.prod(first.node.shape) == math.prod(step.node.shape)
         if function is not None and id(argument) not in stored and alike:
             return function, position

@@ -88,9 +88,9 @@ def tanh_softplus(a: Number) -> Number:
     return n / d
 
 
-def divide_product_by_root(a: Number, b: Number, c: Number, d: Number) -> Number:
-    """Return a b / (sqrt(c) + d), as in the updates of many optimizers."""
-    return mathematics.divided(a * b, mathematics.root(c) + d)
+def divide_by_scaled_root(a: Number, b: Number, c: Number, d: Number, e: Number) -> Number:
+    """Return c d / (sqrt(a b) + e), as in the updates of many optimizers."""
+    return mathematics.divided(c * d, mathematics.root(a * b) + e)
 
 
 FORMULAS: Mapping[str, Callable[..., Number]] = {
@@ -128,13 +128,14 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_product": lambda a, b, c: a * b * c,
     "multiply_difference": lambda a, b, c: (a - b) * c,
     "divide_by_sum": lambda a, b, c: c / (a + b),
+    "clip": lambda a, b, c: a.call("maximum", b).call("minimum", c),
     "add_to_root": lambda a, b: mathematics.root(a) + b,
-    "divide_by_root": lambda a, b, c: mathematics.divided(c, mathematics.root(a) + b),
     "add_products": lambda a, b, c, d: fma(c, d, a * b),
+    "add_rounded_products": lambda a, b, c, d: c * d + a * b,
     "add_scaled_difference": lambda a, b, c, d: fma(a - b, c, d),
     "add_triple_product": lambda a, b, c, d, e: fma(d, e, a * b * c),
-    "divide_product_by_root": divide_product_by_root,
-    "subtract_by_root": lambda a, b, c, d, e: e - divide_product_by_root(a, b, c, d),
+    "divide_by_scaled_root": divide_by_scaled_root,
+    "subtract_by_scaled_root": lambda *args: args[5] - divide_by_scaled_root(*args[:5]),
 }
 
 INVERSE = [*EXPRESSION_FUNCTIONS].index("inverse")
