@@ -138,12 +138,12 @@ def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypat
 
 @TYPES
 def test_usual_updates_by_hand_have_few_steps(dtype):
-    """Corrections scale the root, and clip takes one step."""
+    """Corrections scale the root, clip takes one step, and no number divides each element."""
 
     def adam(backend, x, gradient, mean, square, step):
         t = backend.xp.astype(step, x.dtype)
         gradient = backend.xp.clip(gradient, -1.0, 1.0)
-        mean[...] = 0.9 * mean + 0.1 * gradient
+        mean[...] = 0.9 * mean + 0.1 * gradient / t
         square[...] = 0.99 * square + 0.01 * gradient * gradient
         root = backend.xp.sqrt(square / (1 - 0.99**t))
         x -= 0.01 * (mean / (1 - 0.9**t)) / (root + 1e-8)

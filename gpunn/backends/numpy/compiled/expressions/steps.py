@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.expressions import (
+    ARRAY,
     DISCONTINUOUS,
     NUMBER,
     REDUCTIONS,
@@ -21,6 +22,7 @@ from gpunn.expressions import (
     is_source,
     used,
 )
+from gpunn.expressions.graph import is_scalar
 from gpunn.expressions.stages import domain_of
 from gpunn.typing import Shape
 
@@ -159,7 +161,7 @@ def repeats_slice(step: Step, argument: Node) -> bool:
 
 
 def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
-    """If a divisor x is a number that is computed before the loop, multiply by 1 / x instead.
+    """If a divisor x is a number that is known before the loop, multiply by 1 / x instead.
 
     If x is large, 1 / x is subnormal, so the kernel then computes with subnormal numbers.
     """
@@ -167,8 +169,9 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
     for step in steps[len(numbers) :]:
-        is_exact = id(step.node) in exact
-        if step.function == "divide" and id(step.args[1]) in known and not is_exact:
+        divisor = step.args[-1]
+        is_known = id(divisor) in known or (used(divisor).op == ARRAY and is_scalar(divisor))
+        if step.function == "divide" and is_known and id(step.node) not in exact:
             a, x = step.args
             inverse = inverses.setdefault(id(x), Node("inverse", (x,), x.shape, "float"))
             step = replace(step, function="multiply", args=(a, inverse))
