@@ -277,6 +277,40 @@ class Yogi(optimizers.Optimizer):
         values -= rate * mean / (xp.sqrt(square) + self.epsilon)
 
 
+@dataclass(eq=False)
+class CautiousAdam(optimizers.Adam):
+    """Liang et al. 2024."""
+
+    name = "custom_cautious_adam"
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        mean, square = slots["mean"], slots["square"]
+        t = xp.astype(step, values.dtype)
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients**2
+        root = xp.sqrt(square / (1 - self.beta2**t)) + self.epsilon
+        change = mean / (1 - self.beta1**t) / root
+        values -= learning_rate * change * xp.astype(change * gradients > 0, values.dtype)
+
+
+@dataclass(eq=False)
+class DiffGrad(optimizers.Adam):
+    """Dubey et al. 2019."""
+
+    name = "custom_diff_grad"
+    slots = ("mean", "square", "before")
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        mean, square, before = slots["mean"], slots["square"], slots["before"]
+        t = xp.astype(step, values.dtype)
+        friction = 1 / (1 + xp.exp(-xp.abs(before - gradients)))
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients**2
+        before[...] = gradients
+        root = xp.sqrt(square / (1 - self.beta2**t)) + self.epsilon
+        values -= learning_rate * friction * (mean / (1 - self.beta1**t)) / root
+
+
 CLASSES: dict[str, tuple[str, Any, str]] = {
     "SiLU": ("activation", CustomSiLU(), "silu"),
     "Mish": ("activation", CustomMish(), "mish"),
@@ -297,6 +331,8 @@ CLASSES: dict[str, tuple[str, Any, str]] = {
     "AdaBelief": ("optimizer", AdaBelief(), "adam"),
     "Lion": ("optimizer", Lion(), "adam"),
     "Yogi": ("optimizer", Yogi(), "adam"),
+    "Cautious Adam": ("optimizer", CautiousAdam(), "adam"),
+    "DiffGrad": ("optimizer", DiffGrad(), "adam"),
 }
 """What each class is, an object of the class, and the nearest built-in class."""
 
