@@ -240,9 +240,8 @@ def is_constant(cls: type) -> bool:
 def _has_only_numbers(cls: type) -> bool:
     parameters = getattr(cls, "__dataclass_params__", None)
     frozen = parameters is not None and parameters.frozen
-    return frozen and all(
-        each.type in ("float", "int", "bool", "str") for each in dataclasses.fields(cls)
-    )
+    numbers = (float, int, bool, str, "float", "int", "bool", "str")
+    return frozen and all(each.type in numbers for each in dataclasses.fields(cls))
 
 
 def _is_data(value: object) -> bool:
