@@ -36,7 +36,7 @@ arguments may be rounded, because both slopes are right where the function chang
 
 JOINED = "joined"
 """The function that an engine may use for columns side by side: its arguments are arrays of rows,
-and its `data` has the first column of each. It has no rule."""
+and its `data` has the first column of each. Derivatives have no rule for this function."""
 
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
