@@ -399,7 +399,9 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
         if node.kind == "int":  # such as the number of an update
             node = tracer.graph.node("copy", node, shape=node.shape, kind="float")
         return tracer.call("exp", math.log(base) * StandIn(tracer, node))
-    tracer.refuse("a power with a variable exponent is not supported")
+    tracer.refuse(
+        "a power with a variable exponent is not supported; use xp.exp(exponent * xp.log(base))"
+    )
 
 
 def product_of(base: StandIn, exponent: float) -> StandIn:
@@ -414,6 +416,5 @@ def product_of(base: StandIn, exponent: float) -> StandIn:
         root, rest = base.tracer.call("sqrt", root), 2 * rest
         factors += [root] if rest >= 1 else []
         rest %= 1
-    return (
-        math.prod(factors[1:], start=factors[0]) if factors else base.tracer.full(1.0, base.shape)
-    )
+    first = factors[0] if factors else base.tracer.full(1.0, base.shape)
+    return math.prod(factors[1:], start=first)
