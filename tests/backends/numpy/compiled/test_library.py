@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 from unittest.mock import Mock
@@ -415,6 +416,25 @@ def test_a_failing_worker_is_reported(tmp_path, target, monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(BuildError, match="No module named"):
         builder.make_objects(target, tmp_path, lambda *counts: None, KERNELS)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_fork_of_a_worker_that_ends_is_reported(tmp_path, monkeypatch):
+    from gpunn.backends.numpy.compiled.building import worker
+
+    own = os.getpid()
+
+    def make():
+        if os.getpid() != own:
+            os._exit(3)
+        while len([*tmp_path.iterdir()]) < 2:
+            time.sleep(0.01)
+        return b""
+
+    monkeypatch.setattr(worker, "parts", lambda only: {"a": make, "b": make})
+    monkeypatch.setattr(worker.gc, "disable", lambda: None)
+    with pytest.raises(SystemExit, match="a worker ended with exit status 3"):
+        worker.work(str(tmp_path), (), 2)
 
 
 def test_off_uses_plain_numpy(packaged, monkeypatch, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,32 +73,27 @@ def make_objects(
     start = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from gpunn.backends.numpy.compiled.building.worker import work\n"
-        f"work({str(folder)!r}, {sorted(only)!r})"
+        f"work({str(folder)!r}, {sorted(only)!r}, {min(usable_cores(), MAX_WORKERS)})"
     )
-    reading, writing = os.pipe()
-    workers: list[subprocess.Popen[bytes]] = []
-    try:
-        with open(reading, encoding="utf-8") as lines, open(writing, "wb") as output:
-            for number in range(min(usable_cores(), MAX_WORKERS)):
-                with open(folder / f"errors-{number}", "wb") as errors:
-                    command = [sys.executable, "-c", start]
-                    workers.append(
-                        subprocess.Popen(  # noqa: S603 - this interpreter, without a shell
-                            command,
-                            env={**settings, VARIABLE: target.name},
-                            stdin=subprocess.DEVNULL,
-                            stdout=output,
-                            stderr=errors,
-                        )
-                    )
-            output.close()  # so that the loop ends with the last worker
-            for done, line in enumerate(lines, 1):
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(  # noqa: S603 - this interpreter, without a shell
+            [sys.executable, "-c", start],
+            env={**settings, VARIABLE: target.name},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        ) as worker,
+    ):
+        assert worker.stdout is not None
+        try:
+            for done, line in enumerate(worker.stdout, 1):
                 progress(done, int(line))
-        for number, worker in enumerate(workers):
             if status := worker.wait():
-                message = (folder / f"errors-{number}").read_text(errors="replace").strip()
+                errors.seek(0)
+                message = errors.read().decode(errors="replace").strip()
                 raise BuildError(message[-MAX_SHOWN:] or f"exit status {status}")
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)  # it and the workers that it forked

@@ -1,19 +1,30 @@
-"""The worker process that builds object files."""
+"""The worker processes that build object files."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
 from gpunn.backends.numpy.compiled.building.objects import parts
 
 
-def work(folder: str, only: Collection[str]) -> None:
-    """Build files that no other worker builds. After each, print the total of all workers."""
+def work(folder: str, only: Collection[str], workers: int) -> None:
+    """Build files in this process and in forks of it, so that only one imports numba.
+
+    Each file is built by the first process to reach it, which then prints the number of all files.
+    """
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
+    forks = list[int]()
+    for _ in range(workers - 1):
+        fork = os.fork()
+        if not fork:
+            forks.clear()
+            break
+        forks.append(fork)
     for name, make in functions.items():
         path = Path(folder, f"{name}.o")
         try:
@@ -22,3 +33,6 @@ def work(folder: str, only: Collection[str]) -> None:
             continue
         path.write_bytes(make())
         os.write(1, f"{len(functions)}\n".encode())  # in one call, since others also write there
+    for fork in forks:
+        if status := os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]):
+            sys.exit(f"a worker ended with exit status {status}")
