@@ -16,11 +16,17 @@ DATE_FORMATS = ("day/month/year", "month/day/year", "hour:minute")
 
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 
+CURRENCIES = (
+    *("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "AUD", "CAD", "NZD", "SEK", "NOK", "DKK"),
+    *("PLN", "CZK", "HUF", "BRL", "MXN", "KRW", "SGD", "HKD", "TRY", "RUB"),
+)
+"""Codes that may be before a number and a space."""
+
 GROUP_MARKS = "'\u2019 \xa0\u202f"
 """Characters that separate groups of digits, in addition to a comma or a point."""
 
 AMOUNT = re.compile(
-    rf"([-+]?)([{SIGNS}]?) ?([-+]?[.,]?\d[\d.,{GROUP_MARKS}]*)"
+    rf"([-+]?)([{SIGNS}]|(?:{'|'.join(CURRENCIES)}) |) ?([-+]?[.,]?\d[\d.,{GROUP_MARKS}]*)"
     rf"([{SIGNS}]|(?:\xb0|[^\W\d_])(?:[^\W\d_]|/){{0,9}}[23]?)?"
 )
 """Matches a sign, a unit, a number, and a unit after it, such as kg, km/h, m2 or a degree sign."""

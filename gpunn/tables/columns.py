@@ -85,7 +85,7 @@ class Column:
     def unit(self) -> str:
         """The unit of the column's numbers, such as "kg", or ""."""
         before, _, after = parts_of_format(self.format if self.kind == "number" else "")
-        return before + after
+        return before.strip() + after
 
     @property
     def is_category(self) -> bool:

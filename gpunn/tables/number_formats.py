@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from gpunn.rows.cells import is_code
-from gpunn.rows.formats import AMOUNT, SIGNS, without_groups
+from gpunn.rows.formats import AMOUNT, CURRENCIES, SIGNS, without_groups
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -20,6 +20,8 @@ GROUPS_ONLY = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:([,.{BETWEEN}])\d{{3}})(?:\1\d
 
 AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
 """Matches a number whose mark may be a decimal mark or a thousands separator."""
+
+MONEY = {*SIGNS} - {"%"} | {f"{code} " for code in CURRENCIES}
 
 MIN_NUMBERS = 3
 
@@ -56,7 +58,7 @@ def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
     few = is_word and len(set(numbers)) < MIN_NUMBERS
     if (few or any(map(is_code, numbers))) and not chosen:
         return "", ""
-    mark, is_sure = decimal_mark(numbers, bool({before, after} & {*SIGNS} - {"%"}))
+    mark, is_sure = decimal_mark(numbers, bool({before, after} & MONEY))
     if not mark:
         return "", ""
     form = f"{before}0{mark}0{' ' if after not in ('', '%') else ''}{after}"
