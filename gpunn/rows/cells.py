@@ -112,7 +112,7 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
         text = with_number_of_month(text)
     if text[4:5] == "/":
         text = text.replace("/", "-")
-    if len(text) == 7:
+    if len(text) == 7 and "18" <= text[:2] <= "21":  # not a number such as 5551-02
         quarter = text[5] in "Qq" and text[6] in "1234"
         text = f"{text[:5]}{3 * int(text[6]) - 2:02}-01" if quarter else f"{text}-01"
     if text[4:5] != "-" or text[10:11] not in SEPARATORS:

@@ -18,7 +18,7 @@ SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 
 CURRENCIES = (
     *("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "AUD", "CAD", "NZD", "SEK", "NOK", "DKK"),
-    *("PLN", "CZK", "HUF", "BRL", "MXN", "KRW", "SGD", "HKD", "TRY", "RUB"),
+    *("PLN", "CZK", "HUF", "BRL", "MXN", "ZAR", "KRW", "SGD", "HKD", "TRY", "RUB"),
 )
 """Codes that may be before a number and a space."""
 
@@ -81,7 +81,8 @@ def without_groups(number: str, mark: str) -> str | None:
 def with_year_first(cell: str, form: str) -> str:
     """Return a date with the year last, or a time of day, as ISO 8601; other cells unchanged."""
     if form == "hour:minute":
-        return f"1970-01-01 {time}" if (time := with_24_hours(cell)) else cell
+        time = None if "-" in cell else with_24_hours(cell)  # 9:00-17:00 is no offset from UTC
+        return cell if time is None else f"1970-01-01 {time}"
     date = LATE_YEAR.fullmatch(cell)
     if date is None:
         return cell
