@@ -14,7 +14,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.reporting.findings import examine
 
-ROWS, COLUMNS = 20_000, 256
+ROWS, COLUMNS = 10_000, 512
 FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
 
 
@@ -43,7 +43,7 @@ def test_rows_set_aside_stay_in_the_file(tmp_path, mapped):
     described = config(tmp_path, **FRACTIONS)
     splits = load(described).split(described.data, SoftmaxCrossEntropy(), 2)
     found = (splits.training, splits.validation, splits.test)
-    assert [split.rows for split in found] == [12_000, 4_000, 4_000]
+    assert [split.rows for split in found] == [6_000, 2_000, 2_000]
     for split in found:
         assert isinstance(split.source_inputs, np.memmap)
         assert split.source_inputs is splits.training.source_inputs
