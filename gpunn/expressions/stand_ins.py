@@ -375,7 +375,10 @@ class StandIn:
         return self._assign(self**other)
 
     def _unsupported(self, *_: Any) -> NoReturn:
-        self.tracer.refuse("remainders and shifts are not supported")
+        self.tracer.refuse(
+            "remainders and shifts are not supported; use a - b * xp.floor(a / b), "
+            "with a = xp.astype(step, values.dtype) for numbers of updates"
+        )
 
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
