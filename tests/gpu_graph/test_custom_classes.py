@@ -185,12 +185,20 @@ def deviations(xp, x, w):
     return ((x - xp.mean(x, axis=0)) * w,)
 
 
+def positions(xp, x, w):
+    """Return numbers chosen by positions and counts."""
+    first = xp.argmax(x, axis=-1, keepdims=True) + xp.argmin(w * x, axis=-1, keepdims=True)
+    several = xp.count_nonzero(x > 0, axis=-1, keepdims=True) > 2
+    return (xp.where(several | (first == 2) & xp.any(x > 1, axis=-1, keepdims=True), x, w),)
+
+
 COMPUTED = {  # shapes, and how many kernels
     "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
     "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
     "sums": (sums, (40, 3, 5), [(40, 3, 5), (3, 5), (5,)], 2),
     "sums of as many rows as columns": (sums, (5, 5, 5), [(5, 5, 5), (5, 5), (5,)], 2),
     "deviations": (deviations, (9, 4, 5), [(9, 4, 5)], 2),
+    "positions": (positions, (9, 4, 5), [(9, 4, 5)], 1),
 }
 
 
