@@ -85,6 +85,8 @@ class EpochBlocks:
                 indices = session.training.indices
                 seconds = program.measure_epoch(0 if indices is None else int(indices[0]))
         shared.seconds.setdefault(kind, seconds)
+        if seconds >= MAX_SECONDS:  # requests will train the network, with memory of their own
+            shared.forget(kind)
 
     def look_again(self) -> None:
         # A callback may have changed a setting that decides which networks share a program.

@@ -127,6 +127,10 @@ class SharedPrograms:
             while len(self._free) > 1 and sum(p.nbytes for _, p in self._free) > MAX_BYTES:
                 del self._free[0]
 
+    def forget(self, kind: Hashable) -> None:
+        with self._lock:
+            self._free = [pair for pair in self._free if pair[0] != kind]
+
 
 def own_arguments(
     training: Rows, validation: Rows | None, layers: Iterable[Layer], optimizer: Optimizer

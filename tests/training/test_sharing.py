@@ -369,6 +369,14 @@ def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_bl
         assert all(program.nbytes > 5 * 70 * 8 for _, program in free)
 
 
+def test_a_program_with_slow_epochs_is_only_measured(monkeypatch):
+    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 0.0)
+    with sharing_programs():
+        fitted("held_out", 1, "numpy", X)
+        assert sharing.shared_programs().seconds
+        assert not sharing.shared_programs()._free
+
+
 def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
     def fit(rate):
         model = gpunn.Sequential([layers.Dropout(rate), layers.Dense(3)], 4, "numpy", seed=1)
