@@ -225,7 +225,7 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
     if b.is_number() and 1e-30 < abs(factor.data * b.data) < 1e30:  # a float32
         is_exact = is_power_of_2(factor) or is_power_of_2(b)
         return scaled(graph, x, factor.data * b.data, is_exact)
-    if b.op == "multiply" and b.args[1].is_number(1 / factor.data) and is_power_of_2(factor):
+    if is_power_of_2(factor) and b.op == "multiply" and b.args[1].is_number(1 / factor.data):
         return graph.call("multiply", x, b.args[0])
     return None
 

@@ -273,12 +273,12 @@ class Namespace:
         return self._first(a, "min", axis, keepdims)
 
     def _first(self, a: StandIn, name: str, axis: int | None, keepdims: Any) -> StandIn:
-        # The position of a row's first maximum or minimum.
+        # The position of a row's first maximum or minimum, or of its first NaN.
         if axis not in (-1, a.ndim - 1):
             self.tracer.refuse(f"xp.arg{name} is only supported along the last axis")
         extreme = getattr(self, name)(a, axis, keepdims=True)
         positions = self.arange(a.shape[-1], dtype=self.tracer.dtype)
-        found = self.where(a == extreme, positions, float(a.shape[-1]))
+        found = self.where((a == extreme) | (a != a), positions, float(a.shape[-1]))
         return self._integers(self.min(found, axis, keepdims))
 
     def _integers(self, a: StandIn) -> StandIn:

@@ -64,6 +64,14 @@ def test_positions_and_counts_are_integers(function, dtype, xp):
     assert np.array_equal(np.asarray(result), np.asarray(expected))
 
 
+def test_the_first_nan_is_the_largest_and_the_smallest():
+    x = np.array([[1.0, np.nan, 3.0], [np.nan, 3.0, np.nan], [np.nan] * 3, [-np.inf] * 3])
+    first, last = expression_of(
+        lambda xp, x: (xp.argmax(x, axis=1), xp.argmin(x, axis=1)), {"x": (x.shape, "float")}, float
+    )(np, x)
+    assert first.tolist() == last.tolist() == np.argmax(x, axis=1).tolist() == [1, 0, 0, 0]
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_expression_in_a_trace_is_the_same_graph(name):
     expression = expression_of(FUNCTIONS[name], SHAPES, "float64")
@@ -90,6 +98,11 @@ def test_factors_of_products_are_multiplied_first_as_written(x, factor):
     array = np.array([x], np.float32)
     (result,) = expression_of(squared, {"x": ((1,), "float")}, "float32")(np, array)
     assert result == squared(np, array)  # x^2 would overflow or be subnormal
+
+
+def test_a_product_of_multiples_may_have_the_factor_zero():
+    (result,) = expression_of(lambda xp, x: (0.0 * x) * (2.0 * x), SHAPES, "float64")(np, X)
+    assert not result.any()
 
 
 def test_several_results_and_constants():
