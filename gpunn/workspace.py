@@ -168,6 +168,11 @@ class Workspace:
     def nbytes(self) -> int:
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
 
+    def release(self) -> None:
+        """Release the memory now. The buffers' owners refer to this workspace."""
+        self._buffers.clear()
+        self._slices.clear()
+
 
 def ignore(layer: object) -> None: ...
 

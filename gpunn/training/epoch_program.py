@@ -1,5 +1,6 @@
 """Several epochs of training and validation as one program, without Python between the updates."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -200,21 +201,25 @@ class EpochProgram:
         arrays = [*tables, self.order, self.held_order]
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
-    def measure_epoch(self, row: int) -> float:
+    def measure_epoch(self, row: int, enough: float) -> float:
         """Estimate the seconds per epoch from an update, which reads only this row of the data.
 
-        The update changes the program's state, which each fit replaces by its own.
+        An update of `enough` seconds is not repeated. The updates change the program's state, which
+        each fit replaces by its own.
         """
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row
         program = self._ops.sequence([(step.recorded_update(rows), 1)])
         assert program is not None
+        seconds = math.inf
         for _ in range(2):  # the first run also loads memory into the cache
             step.rewind()
             self._ops.fill(step.scheduled.position, 0)
             began = time.perf_counter()
             program(1)
-        seconds = time.perf_counter() - began
+            seconds = min(seconds, time.perf_counter() - began)  # another thread may interrupt
+            if seconds >= enough:
+                break
         self._ops.fill(step.statistics.vector, 0.0)
         return seconds * (self.plan.visited + self.held) / rows
 

@@ -100,6 +100,12 @@ class SharedProgram:
         """Release the session's rows, which may need more memory than the program."""
         self._own = []  # the program runs again only with other rows
 
+    def release(self) -> None:
+        """Release the buffers; the program can't run again."""
+        for each in (self.program.step, self.program.passes):
+            if each is not None:
+                each.workspace.release()
+
 
 class SharedPrograms:
     """For each kind of network: programs that no fit uses now, and seconds per epoch."""
@@ -125,11 +131,13 @@ class SharedPrograms:
         with self._lock:  # after an error, the program is lost
             self._free.append((kind, shared))
             while len(self._free) > 1 and sum(p.nbytes for _, p in self._free) > MAX_BYTES:
-                del self._free[0]
+                self._free.pop(0)[1].release()
 
     def forget(self, kind: Hashable) -> None:
         with self._lock:
-            self._free = [pair for pair in self._free if pair[0] != kind]
+            for pair in [pair for pair in self._free if pair[0] == kind]:
+                self._free.remove(pair)
+                pair[1].release()
 
 
 def own_arguments(

@@ -370,11 +370,24 @@ def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_bl
 
 
 def test_a_program_with_slow_epochs_is_only_measured(monkeypatch):
+    make, made = sharing.SharedProgram.__init__, []
+
+    def init(self, *args):
+        make(self, *args)
+        made.append(weakref.ref(self.program.step))
+
+    monkeypatch.setattr(sharing.SharedProgram, "__init__", init)
     monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 0.0)
-    with sharing_programs():
-        fitted("held_out", 1, "numpy", X)
-        assert sharing.shared_programs().seconds
-        assert not sharing.shared_programs()._free
+    gc.collect()
+    gc.disable()  # the memory must not wait for Python's collection of cycles
+    try:
+        with sharing_programs():
+            fitted("held_out", 1, "numpy", X)
+            assert sharing.shared_programs().seconds
+            assert not sharing.shared_programs()._free
+            assert [reference() for reference in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
