@@ -139,6 +139,8 @@ class Activations(Expressions):
         images, bias_gradient = op.gradient, op.bias_gradient
         if bias_gradient is None or images.ndim == bias_gradient.ndim + 1:
             return self._activation_gradient(op)
+        if bias_gradient.ndim != 1 or not same_kind(images, bias_gradient):
+            return None
         steps = self._activation_gradient(op.replace(bias_gradient=None))
         return None if steps is None else steps + self._sums_of_pixels(images, bias_gradient)
 

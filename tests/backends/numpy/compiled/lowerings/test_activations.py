@@ -47,6 +47,12 @@ def test_the_identity_changes_no_gradient(encode):
     assert encode("activation_gradient", IDENTITY, *arrays(4, 4, 4), None) == []
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 5), "f4"), ((), "f4"), ((5,), "f8")])
+def test_kernels_sum_images_only_over_pixels(encode, shape, dtype):
+    z, out, gradient = arrays((6, 3, 4, 5), (6, 3, 4, 5), (6, 3, 4, 5))
+    assert encode("activation_gradient", RELU, z, out, gradient, np.zeros(shape, dtype)) is None
+
+
 class Doubled(activations.Tanh):
     """Another function, with the attributes of a built-in one."""
 
