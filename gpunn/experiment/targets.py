@@ -15,7 +15,7 @@ from gpunn.tables.encoders.base import check_complete, wrong_cell
 from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.formats import reading_of
-from gpunn.tables.inspection import DATES, MAX_CLASSES, class_names, why_no_classes
+from gpunn.tables.inspection import MAX_CLASSES, class_names, refuse_dates, why_no_classes
 
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
@@ -207,10 +207,10 @@ class TargetColumn:
         if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
             return None
         title = f"{self.table.title}: the target {self.name!r}"
-        if self.kind == "datetime":
-            raise DataError(f"{title} contains {DATES}")
         texts = self.names(self.kind == "boolean")
         names = {text for text in texts if text is not None}
+        if self.kind == "datetime":
+            refuse_dates(self.table, self.name, len(names) if loss is None else 0)
         numbers = [number for text in names if (number := number_of(text)) is not None]
         if loss is None and len(numbers) == len(names):
             integers = all(number % 1 == 0 for number in numbers)

@@ -8,14 +8,23 @@ from gpunn.rows.formats import DATE_FORMATS, LATE_YEAR, in_standard_form, with_2
 
 DATE_LIKE = re.compile(rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{2,4}}|{LATE_YEAR.pattern}", re.ASCII)
 
+YEARS = re.compile(r"\d\d(\d\d)[-/](\d\d)", re.ASCII)
+"""Matches a season such as 2010-11, and also a month."""
+
+
+def are_seasons(texts: Sequence[str]) -> bool:
+    """Return whether all strings are a year and the next, such as 2010-11 and 2011-12."""
+    years = list(map(YEARS.fullmatch, texts))
+    return bool(texts) and all(each and (int(each[1]) + 1) % 100 == int(each[2]) for each in years)
+
 
 def format_of_dates(texts: Sequence[str]) -> str:
     """Return the format of dates or times; "" if it is ambiguous, or if a string is neither."""
     late = late_parts(texts)
     if sum(late) == 1:
         form = DATE_FORMATS[late.index(True)]
-    elif texts and all(map(with_24_hours, texts)):
-        form = "hour:minute"
+    elif all(map(with_24_hours, texts)) and not all(text[:2] == "1:" for text in texts):
+        form = "hour:minute"  # but 1:10 and 1:50 may be dilutions, scales or odds
     else:
         return ""
     return form if all(date_of(in_standard_form(text, form) or "") for text in texts) else ""

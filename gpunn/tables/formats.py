@@ -1,6 +1,7 @@
 """Detecting the format of a column's cells, and reading cells in this format."""
 
 from collections.abc import Iterable
+from datetime import time
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None)
     kind = chosen or kind_of(cells, markers)
     if isinstance(cells, np.ndarray) or cells.categorical:
         return Reading(kind)
+    if kind == "datetime" and any(isinstance(value, time) for value in cells.values):
+        return Reading("datetime", "hour:minute")
     if chosen is None and kind == "category":
         values = [value for value in cells.values if not is_marker(value, markers)]
     elif chosen == "number" or chosen == "datetime":

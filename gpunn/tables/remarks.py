@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.date_formats import remark_on_dates
+from gpunn.tables.date_formats import are_seasons, remark_on_dates
 from gpunn.tables.number_formats import (
     AMBIGUOUS,
     decimal_commas,
@@ -38,6 +38,9 @@ def remarks_on_categories(
 ) -> tuple[list[str], bool]:
     """Return remarks on a text column, and whether most of its values are numbers or dates."""
     named = [position for position, text in enumerate(texts) if text is not None]
+    spelled = [texts[position] or "" for position in named]
+    if are_seasons(spelled):
+        return [], False
     remarks, is_other = [], False
     for nouns, find in (("numbers", numbers_of), ("dates", dates_of)):
         others = find(cells, markers)[1]
@@ -51,7 +54,6 @@ def remarks_on_categories(
             if fitting > len(others):
                 remarks[-1] += f": {ADVICE}"
                 is_other = True
-    spelled = [texts[position] or "" for position in named]
     marked = remark_on_dates(spelled) or remark_on_marks(spelled)
     remarks += filter(None, (marked, remark_on_case(spelled)))
     return remarks, is_other or bool(marked)
@@ -60,7 +62,7 @@ def remarks_on_categories(
 def remark_on_case(texts: Sequence[str]) -> str:
     first: dict[str, str] = {}
     for text in texts:
-        other = first.setdefault(text.casefold(), text)
+        other = first.setdefault(text.lower(), text)
         if other != text:
             return (
                 f"{other!r:.40} and {text!r:.40} differ only in upper and lower case, but are "

@@ -50,6 +50,9 @@ def of(*targets: str) -> TableFile:
         (["7", "007", "8", "7"], SOFTMAX, ["007", "7", "8"]),
         ([*range(21), 0], SOFTMAX, [str(number) for number in range(21)]),
         (["2 kg", "1 kg", "3 kg", "1 kg"], None, ["1 kg", "2 kg", "3 kg"]),
+        (["18:00", "09:00", "18:00"], None, ["09:00", "18:00"]),
+        (["2024-Q2", "2024-Q1", "2024-Q2"], None, ["2024-Q1", "2024-Q2"]),
+        ([f"{k % 21}:30" for k in range(22)], SOFTMAX, sorted(f"{k}:30" for k in range(21))),
     ],
 )
 def test_classes(cells, loss, classes):
@@ -114,6 +117,19 @@ def test_many_classes_that_are_not(spelled, problem):
         with pytest.raises(DataError) as error:
             refuse()
         assert problem in str(error.value)
+
+
+def test_arrays_of_dates_are_no_classes():
+    table = table_of({"y": np.array(["2026-05-31", "2026-06-01"] * 2, "M8[D]")})
+    with pytest.raises(DataError, match="the target 'y' contains dates or times"):
+        TableTargets(table, of("y")).classes(SOFTMAX)
+    with pytest.raises(DataError, match="the target 'y' contains dates or times"):
+        inspect(table, ["y"])
+
+
+def test_few_times_are_classes():
+    table = table_of({"y": ["18:00", "9:00"] * 20, "x": range(40)})
+    assert "2 classes: '18:00' (20 rows), '9:00' (20 rows)" in str(inspect(table, ["y"]))
 
 
 def test_a_dropped_category_of_some_rows_is_no_class():

@@ -86,11 +86,18 @@ def late(text):
         # times
         (["9:30", "21:05:15", "00:00"], "datetime", "hour:minute", ""),
         (["12:30 am", "1:05pm", "9 P.M."], "datetime", "hour:minute", ""),
-        ([dt.time(9, 30), dt.time(21, 5)], "datetime", "", ""),
+        ([dt.time(9, 30), dt.time(21, 5), None], "datetime", "hour:minute", ""),
         (["16:9", "4:3"], "category", "", ""),
+        (["1:10", "1:25", "1:50"], "category", "", ""),
+        (["1:10", "1:25", "2:50"], "datetime", "hour:minute", ""),
         (["59:30", "75:00"], "category", "", ""),
         (["9:00-17:00", "8:00-12:00"], "category", "", ""),
         (["13:00 pm", "1:00 pm"], "category", "", ""),
+        # months and seasons
+        (["2010-11", "2010-12"], "datetime", "", ""),
+        (["2010-11", "2009-10"], "category", "", ""),
+        (["2010/11", "2011/12", "2012/13"], "category", "", ""),
+        (["1999-00", "2000-01", ""], "category", "", ""),
     ],
     ids=str,
 )

@@ -10,11 +10,12 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import dates_of
+from gpunn.tables.date_formats import are_seasons
 from gpunn.tables.encoders.base import CSource, wrong_cell
 from gpunn.tables.encoders.numeric import Numeric, encode_parts
 from gpunn.tables.features import Group
 from gpunn.tables.onnx_nodes import Value, concatenate
-from gpunn.tables.table import Cells, Table
+from gpunn.tables.table import Cells, Coded, Table
 
 MAX_YEARS = 200_000
 """Maximum number of years between a date and 1970. The microseconds between the two then fit into
@@ -119,7 +120,11 @@ class Datetime(Numeric):
     marked = False
 
     def accepts(self, cells: Cells, markers: Markers) -> bool:
-        return not dates_of(cells, markers)[1]
+        if dates_of(cells, markers)[1]:
+            return False
+        values = cells.values if isinstance(cells, Coded) else []
+        texts = (value.strip() for value in values if isinstance(value, str))
+        return not are_seasons([text for text in texts if text not in markers])
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
         """Return parts of dates from seconds since 1970, accurate to the microsecond."""

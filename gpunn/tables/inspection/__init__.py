@@ -2,10 +2,9 @@
 
 from gpunn.tables.inspection.finding import ROWS, Finding
 from gpunn.tables.inspection.report import Inspection, findings, inspect
-from gpunn.tables.inspection.targets import DATES, MAX_CLASSES, class_names, why_no_classes
+from gpunn.tables.inspection.targets import MAX_CLASSES, class_names, refuse_dates, why_no_classes
 
 __all__ = [
-    "DATES",
     "MAX_CLASSES",
     "ROWS",
     "Finding",
@@ -13,5 +12,6 @@ __all__ = [
     "class_names",
     "findings",
     "inspect",
+    "refuse_dates",
     "why_no_classes",
 ]

@@ -26,8 +26,6 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 """Maps the text of a label to its value; labels are several targets that are true or false."""
 
 
-DATES = "dates or times; choose a column of numbers or classes"
-
 ADVICE = "Write plain numbers, such as 1200.5, or choose another column"
 
 
@@ -108,9 +106,8 @@ class Target:
 def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool) -> Target:
     cells = table.column(name)
     kind, form, _ = reading_of(cells, markers)
-    if kind == "datetime":
-        raise DataError(f"{table.title}: the target {name!r} contains {DATES}")
-    kind = "category" if form else kind
+    is_date = kind == "datetime"
+    kind = "category" if form or is_date else kind
     # Codes such as 007 count as numbers if there are too many of them for classes.
     are_codes = kind == "category" and not numbers_of(cells, markers)[1]
     numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
@@ -124,10 +121,21 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
         distinct = len(counts)
     else:
         present, distinct = ~np.isnan(unnamed), len(values.values)
+    if is_date:
+        refuse_dates(table, name, distinct)
     if numbers is None and (expected := why_no_classes({*texts} - {None}, form)):
         raise wrong_cell(table, name, cells, numbers_of(cells, markers)[1], expected, ADVICE)
     is_text, several = kind == "category" and numbers is None, is_one_of_several
     return Target(name, values, texts, numbers, present, counts, distinct, is_text, several)
+
+
+def refuse_dates(table: Table, name: str, distinct: int) -> None:
+    """Raise a DataError for dates or times, unless they may be classes, such as 9:00 and 18:00."""
+    if distinct > MAX_CLASSES or isinstance(table.column(name), np.ndarray):
+        raise DataError(
+            f"{table.title}: the target {name!r} contains dates or times; choose a column of "
+            "numbers or classes"
+        )
 
 
 def why_no_classes(names: Collection[str | None], form: str) -> str:
