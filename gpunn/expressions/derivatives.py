@@ -14,6 +14,7 @@ from typing import TypeAlias
 from gpunn.expressions.algebra import is_zero
 from gpunn.expressions.graph import NUMBER, SLOPE, VIEWS, Graph, Node, in_order
 from gpunn.expressions.shapes import columns_of, expanded, placed, reduced, reshaped
+from gpunn.expressions.stages import base_of
 from gpunn.typing import Shape
 
 
@@ -88,7 +89,7 @@ class Cotangents:
             inner = chosen(inner, mask)
             masks += [mask] if mask not in masks else []
         call = Call(self._graph, self._varying, self._sizes)
-        arguments, rule = power_of(node) or (node.args, RULES.get(node.op))
+        arguments, rule = self._rule(node)
         parts = rule(call, inner, node, *arguments) if rule else []
         for argument, part in zip(arguments, parts, strict=False):
             if part is None or part.is_number(0) or not self.matters(argument):
@@ -99,6 +100,11 @@ class Cotangents:
                 part = call("where", condition, *branches)
             full = argument.shape if node.op in RESHAPING else node.shape
             self.add(argument, summed(self._graph, part, argument.shape, full))
+
+    def _rule(self, node: Node) -> tuple[Sequence[Node], Rule | None]:
+        if id(node) in self._graph.divisors:
+            return self._graph.divisors[id(node)], lambda call, g, y, x, d: [call("divide", g, d)]
+        return power_of(node) or (node.args, RULES.get(node.op))
 
 
 def dependent(nodes: Sequence[Node], inputs: Sequence[Node]) -> set[int]:
@@ -132,6 +138,8 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
         x, y = chosen(a, one), chosen(b, other)
         if one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
             return graph.call("where", one[0], *((x, y) if one[1] else (y, x)))
+    if (total := sum_of_sums(graph, a, b)) is not None:
+        return total
     parts = [*slices_of(a), *slices_of(b)]
     ranges = sorted(each.data for each, _ in parts)
     if not (slices_of(a) and slices_of(b)) or any(x[1] > y[0] for x, y in pairwise(ranges)):
@@ -141,6 +149,30 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
     for inside, part in reversed(parts):
         result = graph.call("where", inside, part, result)
     return result
+
+
+def sum_of_sums(graph: Graph, a: Node, b: Node) -> Node | None:
+    """Return a + b as one sum over an axis if both are sums of arrays of the same shape."""
+    (sign, one), (other_sign, other) = signed(graph, a), signed(graph, b)
+    x, y = base_of(one), base_of(other)
+    alike = x.op == y.op and x.op in ("row_sum", "column_sum") and one.shape == other.shape
+    if not alike or x.args[0].shape != y.args[0].shape:
+        return None
+    terms = (x.args[0], y.args[0]) if sign >= other_sign else (y.args[0], x.args[0])
+    total = graph.call("add", *terms) if sign == other_sign else difference(graph, *terms)
+    total = graph.node(x.op, total, shape=x.shape, kind=x.kind)
+    total = reshaped(graph, total, one.shape)
+    return graph.call("negative", total) if sign == other_sign == -1 else total
+
+
+def difference(graph: Graph, a: Node, b: Node) -> Node:
+    """Return a - b, or (u - v) g if a = u g and b = v g."""
+    common = [each for each in a.args if each in b.args] if a.op == b.op == "multiply" else []
+    for g in common:
+        u, v = (each.args[each.args[0] is g] for each in (a, b))
+        if u.shape == v.shape == a.shape:  # else u - v may need a loop of its own
+            return graph.call("multiply", graph.call("subtract", u, v), g)
+    return graph.call("subtract", a, b)
 
 
 def slices_of(node: Node) -> list[tuple[Node, Node]]:
@@ -310,7 +342,11 @@ RULES: Mapping[str, Rule] = {
     ],
     "add": lambda call, g, y, a, b: [g, g],
     "subtract": lambda call, g, y, a, b: [g, call("negative", g)],
-    "multiply": lambda call, g, y, a, b: [call("multiply", g, b), call("multiply", g, a)],
+    "multiply": lambda call, g, y, a, b: (
+        [call("multiply", call("multiply", g, a), 2.0)]
+        if a is b
+        else [call("multiply", g, b), call("multiply", g, a)]
+    ),
     "divide": lambda call, g, y, a, b: [
         call("divide", g, b),
         call("negative", call("multiply", call("divide", g, b), y)),

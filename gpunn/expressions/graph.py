@@ -136,6 +136,9 @@ class Graph:
         """Whether no rule joins constants, because the result would be rounded differently."""
         self.rounded: set[int] = set()
         """The ids of nodes whose constants are joined."""
+        self.divisors: dict[int, tuple[Node, Node]] = {}
+        """Functions of x with the slope 1 / d, which takes less time than the rules of the nodes
+        between: x and d, by the ids of the functions' nodes."""
         self.needs_exact = False
         """Whether a discontinuous function depends on a node whose constants are joined."""
 
@@ -200,7 +203,7 @@ Rule: TypeAlias = Callable[..., Node | None]
 
 
 def add(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite tanh(u) + 1, tanh(u) / 2 + 1/2 and max(u, 0) + softplus(-|u|)."""
+    """Rewrite tanh(u) + 1, tanh(u) / 2 + 1/2, max(u, 0) + softplus(-|u|) and -u + v."""
     if b.is_number(1) and a.op == "tanh":
         twice = graph.call("multiply", a.args[0], graph.number(2.0))
         return graph.call("multiply", graph.call("sigmoid", twice), graph.number(2.0))
@@ -209,6 +212,8 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
         twice = graph.call("multiply", a.args[0].args[0], graph.number(2.0))
         return graph.call("sigmoid", twice)
     for one, other in ((a, b), (b, a)):
+        if one.op == "negative" and one.kind == "float":
+            return graph.call("subtract", other, one.args[0])
         if one.op == "maximum" and one.args[1].is_number(0) and other.op == "softplus":
             minus_size = graph.call("negative", graph.call("abs", one.args[0]))
             if other.args[0] is minus_size:
@@ -219,6 +224,8 @@ def add(graph: Graph, a: Node, b: Node) -> Node | None:
 def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
     if b.is_number(1):
         return a
+    if b.is_number() and a.op == "negative" and a.kind == "float":
+        return graph.call("multiply", a.args[0], graph.number(-b.data))
     if a.op != "multiply" or not a.args[1].is_number():
         return None
     x, factor = a.args
@@ -231,9 +238,11 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite a - 0 as a, and 1 - e^v, which would lose digits, as -(e^v - 1)."""
+    """Rewrite a - 0 as a, a - -u as a + u, and 1 - e^v, which loses digits, as -(e^v - 1)."""
     if a.is_number(1) and b.op == "exp":
         return graph.call("negative", graph.call("expm1", b.args[0]))
+    if b.op == "negative" and b.kind == "float":
+        return graph.call("add", a, b.args[0])
     return a if b.is_number(0) else None
 
 

@@ -95,20 +95,31 @@ class Namespace:
         return self.where(abs(a) < 1, 0.5 * (m + m / (m + 1)), large)
 
     def tan(self, a: StandIn) -> StandIn:
-        return self.sin(a) / self.cos(a)
+        cosine = self.cos(a)
+        return self._with_slope(self.sin(a) / cosine, a, cosine * cosine)
 
     def asinh(self, a: StandIn) -> StandIn:
         sign = self.where(a >= 0, 1.0, -1.0)
         size = sign * a
         small = self.minimum(size, 1e18)  # the square of a larger number may overflow
-        return sign * self.log1p(size + size * (small / (1 + self.sqrt(small * small + 1))))
+        root = self.sqrt(small * small + 1)
+        result = sign * self.log1p(size + size * (small / (1 + root)))
+        return self._with_slope(result, a, self.maximum(root, size))
 
     def acosh(self, a: StandIn) -> StandIn:
         above = a - 1
-        return self.log1p(above + self.sqrt(above) * self.sqrt(above + 2))
+        root = self.sqrt(above) * self.sqrt(above + 2)
+        return self._with_slope(self.log1p(above + root), a, root)
 
     def atanh(self, a: StandIn) -> StandIn:
-        return 0.5 * (self.log1p(a) - self.log1p(-a))
+        result = 0.5 * (self.log1p(a) - self.log1p(-a))
+        return self._with_slope(result, a, (1 - a) * (1 + a))
+
+    def _with_slope(self, result: StandIn, a: Any, divisor: Any) -> StandIn:
+        """Set the slope of a result with respect to a, which is 1 / divisor."""
+        node_of = self.tracer.node_of
+        self.tracer.graph.divisors[id(result.node)] = node_of(a), node_of(divisor)
+        return result
 
     def ceil(self, a: StandIn) -> StandIn:
         return -self.floor(-a)

@@ -1,8 +1,12 @@
 """Test derivatives of graphs against central differences."""
 
+import math
+
 import numpy as np
 import pytest
 from functions import FUNCTIONS, gradient_of
+
+from gpunn.expressions import expression_of, in_order
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(0, 2, (4, 3))
@@ -93,6 +97,76 @@ def slope(function, x, dtype="float64"):
 )
 def test_slopes_at_zero(function, expected):
     assert slope(function, 0.0) == expected
+
+
+def functions_of(function, *shapes):
+    """Return the functions of the gradients' graph, without constants."""
+    order = in_order(gradient_of(function, shapes).results)
+    return sorted(each.op for each in order if each.op not in ("array", "number"))
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "expected"),
+    [
+        ("asinh", 3e30, 1 / 3e30),  # the square is not finite in float32
+        ("asinh", -2.0, 1 / math.sqrt(5)),
+        ("acosh", 1.0, math.inf),
+        ("acosh", 3e30, 1 / 3e30),
+        ("atanh", -0.9375, 1 / (1 - 0.9375**2)),
+        ("tan", 1.5707963, 1 / math.cos(1.5707963) ** 2),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_slopes_of_functions_that_are_made_of_others(name, point, expected, dtype):
+    x = np.array(point, dtype)
+    if name == "tan":
+        expected = float(1 / np.cos(x) ** 2)
+    found = slope(lambda xp, x: getattr(xp, name)(x), float(x), dtype)
+    assert found == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
+    many = {"asinh": 9, "acosh": 6, "atanh": 4, "tan": 3}[name]
+    assert len(functions_of(lambda xp, x: getattr(xp, name)(x), (4, 3))) <= many
+
+
+def test_sums_of_gradients_are_joined():
+    shapes = (4, 3), (4, 1), (3,), (3,)
+    # dL/dp = sum(b - c), dL/db = sum of p
+    found = functions_of(lambda xp, x, p, b, c: x * (p * b + (1 - p) * c), *shapes)
+    assert (found.count("row_sum"), found.count("column_sum"), found.count("negative")) == (1, 2, 0)
+    a, b = (np.exp(X), np.exp(-X))  # (a - b) x, with one product
+    found = functions_of(lambda xp, p, x, a, b: p * (x * a) - p * (b * x), *[(4, 1), *[(4, 3)] * 3])
+    assert found.count("row_sum") == 1
+    check(lambda xp, p, x, a, b: p * (x * a) - p * (b * x), C.copy(), X.copy(), a, b)
+    check(lambda xp, p, x, a, b: -p * (x * a) - p * (b + x), C.copy(), X.copy(), a, b)
+    # a square's slope is one product, so that an engine can add it to others by one function
+    found = functions_of(lambda xp, x, c: xp.sin(c) * (x * x) + c * x, (4, 3), (4, 3))
+    assert found.count("add") == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda xp, x: -x + xp.exp(x), ["exp", "subtract"]),
+        (lambda xp, x: xp.exp(x) + -x, ["exp", "subtract"]),
+        (lambda xp, x: xp.exp(x) - -x, ["add", "exp"]),
+        (lambda xp, x: -xp.exp(x) * 0.25, ["exp", "multiply"]),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_negatives_are_parts_of_other_functions(function, expected, dtype):
+    expression = expression_of(function, {"x": (X.shape, "float")}, dtype)
+    order = in_order(expression.results)
+    assert sorted(each.op for each in order if each.op not in ("array", "number")) == expected
+    integers = expression_of(
+        lambda xp, x, i: x * xp.astype(-i + i * 2 - -i, x.dtype),
+        {"x": ((2,), "float"), "i": ((2,), "int")},
+        dtype,
+    )
+    sums = [each.kind for each in in_order(integers.results) if each.op in ("add", "subtract")]
+    assert sums == ["int", "int"]
+    x = np.array([0.0, -0.0, np.inf, -np.inf, 1e30, -1e-30, *X.flat[:6]], dtype).reshape(X.shape)
+    with np.errstate(all="ignore"):
+        wanted = function(np, x)
+    assert expression(np, x)[0].tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -177,6 +177,20 @@ def test_extremes_of_rows(name, columns, dtype):
 
 
 @TYPES
+def test_sums_count_comparisons_without_copies(dtype):
+    def definition(backend, x, out, constant):
+        xp = backend.xp
+        out[...] = xp.sum(xp.astype(x > 0, x.dtype), axis=1)
+        constant[...] = xp.sum(xp.astype(xp.astype(xp.ones_like(x), x.dtype) * 1, x.dtype), axis=1)
+
+    results = {"out": np.empty(6, dtype), "constant": np.empty(6, dtype)}
+    steps = compare(definition, Arguments(x=normal((6, 40), dtype), **results), dtype)
+    functions = [FUNCTION_OF.get(number) for number, *_ in steps[0].args[0]]
+    assert (functions.count("greater"), functions.count("row_sum")) == (1, 2)
+    assert functions.count("copy") == 1  # of the number 1
+
+
+@TYPES
 @pytest.mark.parametrize(("columns", "divided"), [(4, {4}), (40, {1})])
 def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
     def definition(backend, x, out):
