@@ -239,6 +239,14 @@ def test_usual_columns_are_no_problem(columns, target):
     assert [each for each in found if "no row has a value" not in each] == []
 
 
+@pytest.mark.parametrize("since", [SINCE, 1900 + GROUPS], ids=["date", "year"])
+def test_classes_of_an_earlier_and_a_later_time_are_no_leak(since):
+    """The sum of a number and a date has the order of the dates."""
+    name = "since" if since is SINCE else "year"
+    columns = {name: since, "few": NOISE / 1e6, "let": np.where(GROUPS > 70, "yes", "no")}
+    assert problems("let", columns, ["rent"], split=f"time={name}") == []
+
+
 def test_the_only_input_is_meant_to_predict_the_target():
     columns = {"size": RENT * (1 + NOISE / 99), "rent": RENT}
     assert inspect(table_of(columns), ["rent"]).problems == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Comparison:
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
         scores = {name: self.score_of(*each) for name, each in positions.items()}
         if not self.is_numbers:
-            yield from self.thresholds(scores)
+            yield from self.thresholds()
         for name, score in scores.items():
             good = GOOD_FOR_NUMBERS if self.is_numbers else GOOD_FOR_CLASSES
             if score < good or name == self.group:
@@ -111,11 +111,13 @@ class Comparison:
                     continue
             yield self.finding(name, score, others)
 
-    def thresholds(self, scores: Mapping[str, float]) -> Iterator[Finding]:
+    def thresholds(self) -> Iterator[Finding]:
         """Yield two columns whose sum, difference, product or ratio decides the class."""
         every = {name: each[self.rows] for name, each in self.sample.measures()}
-        names = [name for name in every if scores[name] < PERFECT]
-        names = [name for name in names if not np.isnan(every[name]).any()]
+        every = {name: each for name, each in every.items() if not np.isnan(each).any()}
+        # Also of times: the sum of a number and a time often has the order of the times.
+        scores = {name: self.score_of(each, True) for name, each in every.items()}
+        names = [name for name in every if scores[name] < PERFECT and name != self.group]
         best = sorted(names, key=lambda name: -scores[name])[:MAX_OTHERS]
         pairs = list(itertools.combinations(sorted(best, key=names.index), 2))
         some = np.linspace(0, len(self.rows) - 1, min(len(self.rows), FIRST_ROWS)).astype(np.int64)
