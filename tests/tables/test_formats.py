@@ -137,7 +137,7 @@ def test_hours_of_times():
         assert schema.encode({"t": times}, "float64")[:, 0].tolist() == [9.5, 21.01, 9.5, 0]
     rows = {"t": ["12:15 am", "12:30 PM", "1 pm", dt.time(23, 45)]}
     assert schema.encode(rows, "float64")[:, 0].tolist() == [0.25, 12.5, 13, 23.75]
-    with pytest.raises(DataError, match=r"expected a date such as .*; got '24:00'"):
+    with pytest.raises(DataError, match=r"a time such as 14:30 if .*; got '24:00'"):
         schema.encode({"t": ["24:00"] * 2})
 
 

@@ -79,7 +79,8 @@ def encode_date(
     """Set the numbers of a date: its parts, and sine and cosine of periodic parts."""
     moment = date_of(cell)
     if cell and moment is None:
-        raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
+        known = "a date such as 2026-05-31, or a time such as 14:30 if the column has times"
+        raise ValueError(f"expected {known}; got {cell!r}")
     numbers = None if moment is None else {part: part_of(moment, part) for part in column["scales"]}
     encode_parts(column, numbers, row, scaled)
 
@@ -104,7 +105,10 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
             raise DataError(f"{table.place(name, row)}: the date {cells[row]} is out of range")
     dates, others = dates_of(cells, markers)
     if others:
-        expected = "expected a date such as 2026-05-31 or 2026-05-31 14:30"
+        expected = (
+            "expected a date such as 2026-05-31 or 2026-05-31 14:30, or a time such as 14:30 if "
+            "the column has times"
+        )
         raise wrong_cell(table, name, cells, others, expected, advice)
     return dates
 
