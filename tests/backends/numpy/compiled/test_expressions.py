@@ -14,7 +14,7 @@ pytest.importorskip("numba")
 from gpunn import activations, losses, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
-from gpunn.backends.numpy.compiled.interface import PUT, STEP_BYTES
+from gpunn.backends.numpy.compiled.interface import COPY, PUT, STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Program, table_of
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
@@ -158,6 +158,35 @@ def test_usual_updates_by_hand_have_few_steps(dtype):
     assert "divide" not in functions
     assert {"clip", "subtract_by_scaled_root"} <= set(functions)
     assert len(functions) == 5
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [1, 2, 10, 40])
+@pytest.mark.parametrize("gate", ["array", "slice", "computed", "stored", "changed", "divisor"])
+def test_gates_are_copied_to_all_columns_once(gate, columns, threads, dtype):
+    def definition(backend, p, x, y, out, kept):
+        xp = backend.xp
+        if gate == "slice":
+            p = p[:, 1:2]
+        elif gate == "computed":
+            p = xp.sum(xp.exp(p), axis=1, keepdims=True)
+        elif gate == "changed":
+            p = 1 - p / xp.sum(x, axis=1, keepdims=True)
+        rest = 1 - p
+        out[...] = (x / rest if gate == "divisor" else rest * x) + p * y
+        kept[...] = rest if gate == "stored" else xp.floor(3 * p)
+
+    p = normal((9, 3 if gate in ("slice", "computed") else 1), dtype, 2)
+    given = {"p": p, "x": positive((9, columns), dtype), "y": normal((9, columns), dtype, 1)}
+    results = {"out": np.empty((9, columns), dtype), "kept": np.empty((9, 1), dtype)}
+    steps = compare(definition, Arguments(**given, **results), dtype, threads)
+    code = [each for step in steps for each in step.args[0].reshape(-1, STEP_BYTES // 8)]
+    copies = [each for each in code if each[0] == COPY and each[1] == columns]
+    divisions = [each[1] for each in code if FUNCTION_OF.get(each[0], "").startswith("divide")]
+    if columns > 2:
+        assert len(copies) == {"stored": 2, "divisor": len(copies)}.get(gate, 1)
+    if columns > 8:
+        assert set(divisions) <= {1}
 
 
 @TYPES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
@@ -37,6 +37,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Sequence[Node]] = {}
+    nodes = with_wide_differences(nodes)
     order = in_order(nodes)
     exact = exact_nodes(order)
     for node in order:
@@ -46,8 +47,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             starts = tuple(start for _, start in parts)
             made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
             continue
-        elementwise = not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
-        if elementwise and not all(fits(each, node.shape) for each in args):
+        if is_elementwise(node) and not all(fits(each, node.shape) for each in args):
             made[id(node)] = rewritten(node, args)
         elif id(node) not in exact and is_by_rows(node, args):
             x = base_of(args[1])
@@ -60,6 +60,58 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
         elif any(each is not before for each, before in zip(args, node.args, strict=True)):
             made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
     return [made.get(id(node), node) for node in nodes]
+
+
+def is_elementwise(node: Node) -> bool:
+    return not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
+
+
+def with_wide_differences(nodes: Sequence[Node]) -> Sequence[Node]:
+    """Compute c - p for all columns of a matrix if the rows of c - p and of p are broadcast to it.
+
+    Then only p is copied to all columns. A copy takes longer than a difference, which may also be
+    joined with the function that reads it, such as in (1 - p) x + p y.
+    """
+    order = in_order(nodes)
+    if not any(map(is_column_of_differences, order)):
+        return nodes
+    users: dict[int, list[Node]] = {}
+    for node in order:
+        for each in node.args:
+            users.setdefault(id(each), []).append(node)
+    kept, made = {id(each) for each in nodes}, dict[int, Node]()
+    for node in order:
+        args = tuple(made.get(id(each), each) for each in node.args)
+        if id(node) not in kept and (wide := wide_difference(node, args, users)) is not None:
+            made[id(node)] = wide
+        elif any(each is not before for each, before in zip(args, node.args, strict=True)):
+            made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
+    return [made.get(id(node), node) for node in nodes]
+
+
+def is_column_of_differences(node: Node) -> bool:
+    is_column = len(node.shape) == 2 and node.shape[0] > node.shape[1] == 1
+    return node.op == "subtract" and is_column and node.args[0].is_number()
+
+
+def wide_difference(
+    node: Node, args: Sequence[Node], users: Mapping[int, Sequence[Node]]
+) -> Node | None:
+    if not is_column_of_differences(node) or args[1] is not node.args[1]:
+        return None
+    p, own = args[1], users[id(node)]
+    shape = own[0].shape
+    alike = all(is_elementwise(each) and each.shape == shape for each in own)
+    if any(each.op == "divide" and each.args[1] is node for each in own):
+        return None  # the rows are multiplied by inverses instead
+    if len(shape) != 2 or shape[1] == 1 or not alike:
+        return None
+    # A slice of columns is copied before it is broadcast.
+    sources = [p, *(each for each in users[id(p)] if each.op == "copy" and each.shape == p.shape)]
+    for source in sources:
+        if any(is_elementwise(each) and each.shape == shape for each in users.get(id(source), ())):
+            return Node("subtract", (node.args[0], source), shape, node.kind)
+    return None
 
 
 def is_wider(node: Node) -> bool:
