@@ -121,10 +121,11 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 
 def are_dates(numbers: np.ndarray) -> bool:
     """Return whether all numbers are dates such as 20260531, from 1900 to 2099."""
-    years, months, days = numbers // 10000, numbers // 100 % 100, numbers % 100
-    return len(numbers) >= FEW and bool(
-        ((years >= 1900) & (years < 2100) & (months >= 1) & (months <= 12)).all()
-        and ((days % 1 == 0) & (days >= 1) & (days <= 31)).all()
+    if len(numbers) < FEW or numbers.min() < 1900_00_00 or numbers.max() >= 2100_00_00:
+        return False
+    months, days = numbers // 100 % 100, numbers % 100
+    return bool(
+        ((months >= 1) & (months <= 12) & (days % 1 == 0) & (days >= 1) & (days <= 31)).all()
     )
 
 

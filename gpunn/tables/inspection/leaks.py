@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -97,7 +97,8 @@ class Comparison:
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
         scores = {name: self.score_of(*each) for name, each in positions.items()}
         if not self.is_numbers:
-            yield from self.thresholds()
+            ordered = {name: score for name, score in scores.items() if positions[name][1]}
+            yield from self.thresholds(ordered)
         for name, score in scores.items():
             good = GOOD_FOR_NUMBERS if self.is_numbers else GOOD_FOR_CLASSES
             if score < good or name == self.group:
@@ -111,12 +112,15 @@ class Comparison:
                     continue
             yield self.finding(name, score, others)
 
-    def thresholds(self) -> Iterator[Finding]:
+    def thresholds(self, known: Mapping[str, float]) -> Iterator[Finding]:
         """Yield two columns whose sum, difference, product or ratio decides the class."""
         every = {name: each[self.rows] for name, each in self.sample.measures()}
         every = {name: each for name, each in every.items() if not np.isnan(each).any()}
         # Also of times: the sum of a number and a time often has the order of the times.
-        scores = {name: self.score_of(each, True) for name, each in every.items()}
+        scores = {
+            name: known[name] if name in known else self.score_of(each, True)
+            for name, each in every.items()
+        }
         names = [name for name in every if scores[name] < PERFECT and name != self.group]
         best = sorted(names, key=lambda name: -scores[name])[:MAX_OTHERS]
         pairs = list(itertools.combinations(sorted(best, key=names.index), 2))
@@ -175,7 +179,8 @@ class Comparison:
         if not column.is_time_of_day and (column.kind == "datetime" or is_named_as_period(name)):
             return (self.sample.codes(name)[self.rows] >= 0).astype(np.float64), False
         if column.kind == "number" or column.is_time_of_day:
-            numbers = dict(self.sample.measures())[name][self.rows]
+            cells = self.sample.dates if column.kind == "datetime" else self.sample.numbers
+            numbers = cells(name)[self.rows]
             return np.where(np.isnan(numbers), -np.inf, numbers), True
         return self.sample.codes(name)[self.rows].astype(np.float64), False
 
