@@ -67,7 +67,7 @@ STEPS = [
     Steps("64-32-16-10, ReLU, SGD", perceptron, optimizers.SGD),
     Steps("64-32-16-10, ReLU, Adam", perceptron),
     Steps("the same with accuracy", perceptron, metrics=["accuracy"]),
-    Steps("the same with clipping", perceptron, lambda: optimizers.Adam(max_norm=1.0)),
+    Steps("the same with clipping", perceptron, lambda: optimizers.Adam(max_norm=1e-3)),
     Steps(
         "the same with sample weights",
         perceptron,

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.backends.cupy.expressions.columns import ColumnKernel
 from gpunn.backends.cupy.expressions.rows import RowKernel
+from gpunn.backends.cupy.expressions.statements import rows_of
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, REDUCTIONS, Node, Untraceable, base_of, in_order, substituted
@@ -30,7 +31,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     nodes = in_order([node for _, node in writes])
     sums = [each for each in nodes if each.op == "column_sum"]
     if not sums:
-        return [RowKernel(name, writes, dtype)]
+        return row_kernels(name, writes, dtype)
     late = dependent_ids(nodes, sums)
     reduced = dependent_ids(nodes, [each for each in nodes if each.op in REDUCTIONS])
     now = [each for each in writes if id(each.node) not in late]
@@ -52,8 +53,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
         joined = [w.array.size == size and id(w.node) not in reduced for w in now]
         kernels.append(ColumnKernel(name, list(compress(now, joined)), group, dtype))
         now = [each for each, is_joined in zip(now, joined, strict=True) if not is_joined]
-    if now:
-        kernels.insert(0, RowKernel(name, now, dtype))
+    kernels = [*row_kernels(name, now, dtype), *kernels]
     done = {id(array) for array in results.values()}
     rest = [each for each in writes if id(each.node) in late and id(each.array) not in done]
     changed = {id(each.array) for each in writes} - {id(each.array) for each in rest}
@@ -64,6 +64,22 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
         again = substituted(Graph(exact=True), [node for _, node in rest], made)
         kernels += kernels_of(name, list(map(Write, [each.array for each in rest], again)), dtype)
     return kernels
+
+
+def row_kernels(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
+    """Return a kernel for each number of rows. Single numbers join a kernel of others."""
+    groups: dict[int, list[Write]] = defaultdict(list)
+    for write in sorted(writes, key=lambda each: each.array.size == 1):
+        rows = rows_of([write.array.shape], in_order([write.node]))
+        if write.array.size == 1 and rows not in groups:
+            rows = next(iter(groups), rows)
+        groups[rows].append(write)
+    changed = set[int]()
+    for group in groups.values():
+        if any(id(each.data) in changed for each in in_order([node for _, node in group])):
+            raise Untraceable("an array changes before the last kernel reads it")
+        changed |= {id(array) for array, _ in group}
+    return [RowKernel(name, group, dtype) for group in groups.values()]
 
 
 def node_of_array(array: Array) -> Node:
