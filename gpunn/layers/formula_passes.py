@@ -100,15 +100,17 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     early: list[tuple[Node, Node | str]] = [
         (node, name) for name, node in last.items() if name != X and node is not None
     ]
-    if (dx := last.get(X)) is not None:
-        last[X], local = divided(graph, dx, unknown_from(planned))
-        early += local
-    groups = groups_of(planned, early)
+    whole, rest, local = last.get(X), None, list[tuple[Node, Node | str]]()
+    if whole is not None:
+        rest, local = divided(graph, whole, unknown_from(planned))
+    groups = groups_of(planned, [*early, *local])
+    if any(array in group.values() for _, array in local for group in groups):
+        last[X] = rest  # else no gradient of a step is computed together with these terms
     read = arrays_of([each for each in last.values() if each is not None])
     steps: list[BackwardStep] = []
-    for each in reversed(planned):
+    for each, group in zip(reversed(planned), reversed(groups), strict=True):
         steps.insert(0, replace(each, spare=each.array not in read))
-        read += arrays_of([] if each.gradient is None else [each.gradient])
+        read += arrays_of([*group, *([] if each.gradient is None else [each.gradient])])
     return Plan(steps, groups, last)
 
 

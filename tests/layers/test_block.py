@@ -531,6 +531,32 @@ def test_equal_arguments_of_a_maximum_share_the_gradient(host_backend, trainable
         np.testing.assert_array_equal(host_backend.to_host(each), np.full(4, 8 * 1.5))
 
 
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda self, xp, x: self.a(x) + xp.tanh(x),  # no gradient of a step is computed
+        lambda self, xp, x: self.b(self.a(x) * xp.tanh(x)) + xp.sin(x),  # b may overwrite dL/dy
+    ],
+)
+def test_slow_terms_of_the_input_gradient(host_backend, formula):
+    made = block(formula, a=Dense(4, "tanh"), b=Dense(4, "sigmoid"))
+    attached(made, (4,), host_backend)
+    workspace = Workspace(host_backend, "float64", 8, training=True)
+
+    def y_of(x):
+        return host_backend.to_host(made.forward(host_backend.from_host(x), workspace)).copy()
+
+    x, step, g = X[:8].astype(float), 1e-6, np.arange(32.0).reshape(8, 4)
+    expected = np.empty_like(x)
+    for column in range(4):
+        h = step * (np.arange(4) == column)
+        expected[:, column] = ((y_of(x + h) - y_of(x - h)) * g).sum(axis=1) / (2 * step)
+    given = host_backend.from_host(x)
+    y = made.forward(given, workspace)
+    dx = made.backward(given, y, host_backend.from_host(g), workspace, True)
+    np.testing.assert_allclose(host_backend.to_host(dx), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_integers_become_numbers():
     class Pixels(Block):
         name = "test_pixels"
