@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.errors import ArgumentError, DataError
+from gpunn.errors import ArgumentError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.rows.formats import DATE_FORMATS
 from gpunn.tables.cells import category_names, coded
@@ -60,19 +60,15 @@ def times_of(table: Table, name: str, markers: Markers, chosen: str = "") -> np.
     # parts.
     reading = reading_of_times(table, name, markers, chosen)
     table, kind = in_format(table, name, reading, markers), reading.kind
-    cells = table.column(name)
-    if kind == "datetime":
-        dates = valid_dates(table, name, markers)
-        times = dates.astype(np.int64) - offsets_of(cells)
-        check_complete(table, name, np.isnat(dates), "time", UNSURE)
-        return times
     if kind == "number":
         numbers = finite_numbers(table, name, markers)
         check_complete(table, name, np.isnan(numbers), "time", UNSURE)
         return numbers
     advice = "To split by time, every row needs a date or a number; correct these cells"
-    valid_dates(table, name, markers, advice)
-    raise DataError(f"{table.title}: column {name!r} has {kind} values, which are not times")
+    dates = valid_dates(table, name, markers, "" if kind == "datetime" else advice)
+    times = dates.astype(np.int64) - offsets_of(table.column(name))
+    check_complete(table, name, np.isnat(dates), "time", UNSURE)
+    return times
 
 
 def reading_of_times(table: Table, name: str, markers: Markers, chosen: str) -> Reading:
