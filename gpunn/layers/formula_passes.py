@@ -15,7 +15,7 @@ from typing import Any
 
 from gpunn.activations import Identity
 from gpunn.errors import ArgumentError
-from gpunn.expressions import ARRAY, Node, gradients, in_order
+from gpunn.expressions import ARRAY, Node, base_of, gradients, in_order
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.layers import views
@@ -98,7 +98,9 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     found = gradients(graph, ends, seeds, [leaves[name] for name in wanted], varying)
     last = dict(zip(wanted, found, strict=True))
     early: list[tuple[Node, Node | str]] = [
-        (node, name) for name, node in last.items() if name != X and node is not None
+        (node, name)
+        for name, node in last.items()
+        if name != X and node is not None and base_of(node).op != ARRAY
     ]
     whole, rest, local = last.get(X), None, list[tuple[Node, Node | str]]()
     if whole is not None:

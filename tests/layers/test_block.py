@@ -383,6 +383,22 @@ def test_batches_with_other_numbers_of_rows_keep_other_arrays(host_backend):
     np.testing.assert_allclose(*outputs, rtol=1e-5)
 
 
+class Projected(Block):
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("W", (4, 4), Ones())]
+
+    def forward(self, xp, x):
+        return (self.a(x) * xp.tanh(x)) @ self.values["W"]
+
+
+def test_gradients_of_products_are_not_copied(host_backend):
+    layer = Projected()
+    layer.a = Dense(4)
+    recorded = operations(layer, (4,), host_backend)
+    shapes = [n.shape for one in recorded if one.name == "compute" for n in one.args[0].results]
+    assert (4, 4) not in shapes
+
+
 def test_only_what_is_needed_is_computed(host_backend):
     def of(layer, **options):
         return trace(layer, (4,), host_backend, **options)
