@@ -23,11 +23,17 @@ def format_of_dates(texts: Sequence[str]) -> str:
     late = late_parts(texts)
     if sum(late) == 1:
         form = DATE_FORMATS[late.index(True)]
-    elif all(map(with_24_hours, texts)) and not all(text[:2] == "1:" for text in texts):
-        form = "hour:minute"  # but 1:10 and 1:50 may be dilutions, scales or odds
+    elif all(map(is_time, texts)) and not all(text[:2] == "1:" for text in texts):
+        return "hour:minute"  # but 1:10 and 1:50 may be dilutions, scales or odds
     else:
         return ""
     return form if all(date_of(in_standard_form(text, form) or "") for text in texts) else ""
+
+
+def is_time(text: str) -> bool:
+    """Return whether a string is a time of day, such as 9:30 and 9 pm."""
+    time = in_standard_form(text, "hour:minute") if with_24_hours(text) else None
+    return time is not None and date_of(time) is not None
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.date_formats import are_seasons, remark_on_dates
+from gpunn.tables.date_formats import are_seasons, is_time, remark_on_dates
 from gpunn.tables.number_formats import (
     AMBIGUOUS,
     decimal_commas,
@@ -36,14 +36,17 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a text column, and whether most of its values are numbers or dates."""
+    """Return remarks on a text column, and whether most are numbers, dates or times."""
     named = [position for position, text in enumerate(texts) if text is not None]
     spelled = [texts[position] or "" for position in named]
     if are_seasons(spelled):
         return [], False
     remarks, is_other = [], False
-    for nouns, find in (("numbers", numbers_of), ("dates", dates_of)):
-        others = find(cells, markers)[1]
+    for nouns, others in (
+        ("numbers", numbers_of(cells, markers)[1]),
+        ("dates", dates_of(cells, markers)[1]),
+        ("times", [position for position in named if not is_time(texts[position] or "")]),
+    ):
         fitting = len(named) - len(others)
         if fitting and others:
             where = row_name(table, cells.first_row(others[0]))

@@ -92,7 +92,12 @@ def late(text):
         (["1:10", "1:25", "2:50"], "datetime", "hour:minute", ""),
         (["59:30", "75:00"], "category", "", ""),
         (["9:00-17:00", "8:00-12:00"], "category", "", ""),
-        (["13:00 pm", "1:00 pm"], "category", "", ""),
+        (
+            ["13:00 pm", "1:00 pm", "2:00 pm"],
+            "category",
+            "",
+            "times and text: 2 of 3 values are times, but not '13:00 pm' (row 0)",
+        ),
         # months and seasons
         (["2010-11", "2010-12"], "datetime", "", ""),
         (["2010-11", "2009-10"], "category", "", ""),

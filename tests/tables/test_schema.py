@@ -363,6 +363,11 @@ MEND = (
             False,
             f"dates and text: 31 of 32 values are dates, but not '2026-01-32' (row 31): {MEND}",
         ),
+        (
+            [*(f"{hour}:30" for hour in range(24)), "24:00"],
+            False,
+            f"times and text: 24 of 25 values are times, but not '24:00' (row 24): {MEND}",
+        ),
         ([*map(str, range(9)), *NAMES[:20]], True, IDENTIFIER),
         (
             [f"user{number % 1001}" for number in range(3003)],
