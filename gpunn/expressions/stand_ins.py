@@ -91,7 +91,7 @@ class Tracer:
             if self.dtype != np.float64:
                 self.refuse(
                     f"{op} of integers is not supported, because the result is float64, not "
-                    f"{self.dtype}"
+                    f"{self.dtype}; convert integers first, as by xp.astype(step, values.dtype)"
                 )
             nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
