@@ -34,6 +34,14 @@ def softmax_of_members(xp, x, w):
     return xp.zeros_like(z) + power / total[:, :, None] + xp.sum(z * w, axis=2)[:, :, None] * w
 
 
+def largest_only(xp, x):
+    """Return sums over the largest share of each row; each column is read alone."""
+    power = xp.exp(x - xp.max(x, axis=1, keepdims=True))
+    shares = power / xp.sum(power, axis=1, keepdims=True)
+    largest = xp.astype(shares == xp.max(shares, axis=1, keepdims=True), x.dtype) * shares
+    return largest[:, :1] + 2 * largest[:, 1:2] + 3 * largest[:, 2:3]
+
+
 SHAPED = {
     "affine": lambda xp, x, w, b, s, m: (x * b + w) * s,
     "of arrays": lambda xp, x, w, b, s, m: x * xp.exp(-b) * xp.sum(m) + xp.log(s * s),
@@ -68,6 +76,8 @@ SHAPED = {
     "joined members": lambda xp, x, w, b, s, m: xp.reshape(
         xp.concat([xp.reshape(x, (-1, 3)), xp.reshape(w, (-1, 3)) ** 2], axis=1), (x.shape[0], 12)
     ),
+    "largest of shares": lambda xp, x, w, b, s, m: largest_only(xp, x) * w,
+    "lists": lambda xp, x, w, b, s, m: x * xp.asarray([0.5, -1.0, 2.0] * 2) + b[2] * b[1:4][1],
     "constants": lambda xp, x, w, b, s, m: xp.where(x > 1e9, math.nan, xp.tanh(0.5) * w),
 }
 """Functions of rows x and w, and of arrays that all rows share."""

@@ -81,15 +81,15 @@ class Language:
     line: Callable[[Node, str, str], str] = lambda _node, name, text: f"{name} = {text}"
 
 
-def statements(root: Node, language: Language) -> tuple[list[str], str]:
+def statements(root: Node, language: Language, prefix: str = "v") -> tuple[list[str], str]:
     # A part that is used several times, or would make a line too long, becomes a variable: v, v2,
     # ... The `data` of an `ARRAY` node is text in the target language.
-    return Statements(root, language).result()
+    return Statements(root, language, prefix).result()
 
 
 class Statements:
-    def __init__(self, root: Node, language: Language) -> None:
-        self._root, self._language = root, language
+    def __init__(self, root: Node, language: Language, prefix: str) -> None:
+        self._root, self._language, self._prefix = root, language, prefix
         self._order = in_order([root])
         self._forms = {id(node): language.form(node) for node in self._order if node.args}
         self._texts: dict[int, tuple[str, int]] = {}
@@ -136,6 +136,6 @@ class Statements:
             return
         self._set_before.add(id(node))
         count = len(self._set_before)
-        name = f"v{count}" if count > 1 else "v"
+        name = f"{self._prefix}{count}" if count > 1 else self._prefix
         self._lines.append(self._language.line(node, name, self._texts[id(node)][0]))
         self._texts[id(node)] = name, ATOM

@@ -74,7 +74,9 @@ def c_function(function: RowFunction, name: str, real: str) -> str:
 
 
 def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
-    lines, text = statements(loop.term, language)
+    # Outside of a loop, several terms declare variables in one scope.
+    prefix = "v" if loop.start is not None else f"{loop.name}_v"
+    lines, text = statements(loop.term, language, prefix)
     if loop.start is None:
         return [*lines, f"const real {loop.name} = {text};"]
     start, head = language.number(loop.start), f"for (int i = 0; i < {size}; i++)"
