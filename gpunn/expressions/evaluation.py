@@ -123,7 +123,17 @@ def interval(node: Node, library: Library) -> Array:
     return xp.logical_and(columns >= start, columns < stop)
 
 
-SOURCES: Mapping[str, Callable[..., Array]] = {"range": numbers, "interval": interval}
+def constants(node: Node, library: Library) -> Array:
+    dtype = library.dtypes[node.kind]
+    elements = library.xp.asarray(node.data, dtype=dtype, device=library.device)
+    return library.xp.reshape(elements, node.shape)
+
+
+SOURCES: Mapping[str, Callable[..., Array]] = {
+    "constants": constants,
+    "range": numbers,
+    "interval": interval,
+}
 
 
 def sigmoid(library: Library, z: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.expressions.graph import ELEMENTARY, Untraceable
 from gpunn.expressions.shapes import expanded, reduced, reshaped
-from gpunn.expressions.stand_ins import StandIn, Tracer, power
+from gpunn.expressions.stand_ins import KINDS, StandIn, Tracer, power
 
 Axes = int | tuple[int, ...] | None
 
@@ -145,7 +145,16 @@ class Namespace:
         if isinstance(value, StandIn):
             dtype = options.get("dtype") or value.dtype
             return self.astype(value, dtype, copy=options.get("copy"))
-        return self.full((), value, **options)
+        if not isinstance(value, list | tuple):
+            return self.full((), value, **options)
+        dtype = options.get("dtype")
+        numbers = np.asarray(value, dtype)
+        if not numbers.size or numbers.dtype.kind not in KINDS:
+            self.tracer.refuse("xp.asarray of a list without numbers is not supported")
+        kind = KINDS[numbers.dtype.kind] if dtype is None else self._kind(dtype)
+        data = tuple(numbers.ravel().tolist())
+        node = self.tracer.graph.node("constants", shape=numbers.shape, kind=kind, data=data)
+        return StandIn(self.tracer, node)
 
     def full(self, shape: Any, value: Any, *, dtype: Any = None, device: Any = None) -> StandIn:
         kind = self._kind(dtype)

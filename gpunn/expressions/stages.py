@@ -68,7 +68,7 @@ def base_of(node: Node) -> Node:
 
 def is_source(node: Node) -> bool:
     """Return whether a node is not computed from other nodes: an array, a number or a range."""
-    return node.op in (ARRAY, NUMBER, "range", "interval")
+    return node.op in (ARRAY, NUMBER, "constants", "range", "interval")
 
 
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:

@@ -216,7 +216,7 @@ class StandIn:
             whole = isinstance(each, slice) and range(size)[each] == range(size)
             if whole:
                 shape.append(size)
-            elif axis and axis == self.ndim - 1 == 1 and isinstance(each, slice | int):
+            elif axis == self.ndim - 1 <= 1 and isinstance(each, slice | int):
                 columns = self._columns(each, size)
                 if isinstance(each, slice):
                     shape.append(columns[1] - columns[0])
@@ -230,6 +230,7 @@ class StandIn:
             return self
         node = self.tracer.node_of(self)
         if columns is not None:
+            node = reshaped(self.tracer.graph, node, (self.size // size, size))
             node = columns_of(self.tracer.graph, node, *columns)
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 

@@ -192,6 +192,12 @@ def positions(xp, x, w):
     return (xp.where(several | (first == 2) & xp.any(x > 1, axis=-1, keepdims=True), x, w),)
 
 
+def lists(xp, x, w):
+    """Return products with lists of numbers and with elements of a vector."""
+    chosen = xp.where(xp.asarray([True, False, True, True, False]), x, w[3])
+    return (chosen * xp.asarray([0.5, -1.0, 2.0, 0.25, 1e-3], dtype=x.dtype) + (w * w)[0],)
+
+
 COMPUTED = {  # shapes, and how many kernels
     "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
     "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
@@ -199,6 +205,7 @@ COMPUTED = {  # shapes, and how many kernels
     "sums of as many rows as columns": (sums, (5, 5, 5), [(5, 5, 5), (5, 5), (5,)], 2),
     "deviations": (deviations, (9, 4, 5), [(9, 4, 5)], 2),
     "positions": (positions, (9, 4, 5), [(9, 4, 5)], 1),
+    "lists": (lists, (9, 4, 5), [(9, 4, 5)], 1),
 }
 
 

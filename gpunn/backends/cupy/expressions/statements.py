@@ -185,6 +185,11 @@ class Statements:
             if written not in (ONCE, place):
                 raise Untraceable("an array changes before other elements are read")
             return f"{self.name(node.data)}[{self.index(place)}]"
+        if node.op == "constants":
+            name, text = self.printer.name(), self.printer.number if node.kind == "float" else int
+            numbers = ", ".join(str(text(each)) for each in node.data)
+            self.once.lines.append(f"const {C_NAMES[node.kind]} {name}[] = {{{numbers}}};")
+            return f"{name}[{self.index(place)}]"
         if node.op == "range":
             first, _, step = node.data
             if node.kind == "int":
@@ -194,7 +199,7 @@ class Statements:
         if node.op == "interval":
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
-        if node.op in SLICES and node.shape[0] != self.rows:
+        if node.op in SLICES and node.shape[0] not in (1, self.rows):
             raise Untraceable("columns of an array with other rows are not supported")
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data

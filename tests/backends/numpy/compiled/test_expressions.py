@@ -450,6 +450,11 @@ ROWS, COLUMNS = 9, 6
         lambda xp, x, row, column, labels: xp.where(xp.argmax(x, axis=1) == labels, column, 0.0),
         lambda xp, x, row, column, labels: xp.where(xp.sum(x > row, axis=1) < 3, column, 0.0),
         lambda xp, x, row, column, labels: xp.where(xp.all(x < 1, axis=1)[:, None], x, row),
+        lambda xp, x, row, column, labels: xp.asarray([0.5, -1.0, 2.0], dtype=x.dtype) * x[:, 3:],
+        lambda xp, x, row, column, labels: xp.where(
+            labels[:, None] == xp.asarray([5, 0, 4, 2, 1, 3]), x, xp.asarray((0.25,) * 6)
+        ),
+        lambda xp, x, row, column, labels: (row / xp.sum(row))[2] * x + xp.exp(row)[-2:][0],
     ],
 )
 def test_shapes(function, dtype):

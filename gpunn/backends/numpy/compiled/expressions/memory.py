@@ -152,4 +152,6 @@ def constant(node: Node, dtype: np.dtype) -> np.ndarray:
         columns = np.zeros(node.shape, dtype)
         columns[slice(*node.data)] = 1
         return columns
+    if node.op == "constants":
+        return np.array(node.data, dtype).reshape(node.shape)
     return np.arange(*node.data).astype(dtype)
