@@ -264,6 +264,8 @@ def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
     """Divide the cotangent of a row's maximum or minimum equally among the elements equal to it."""
+    if y.data == SLOPE:  # a function of one element, which `where` has chosen
+        return row_sum(call, g, y, a)
     if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
         return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))

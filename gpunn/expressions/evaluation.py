@@ -170,6 +170,8 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = {
         )
     },
     "at_least": named("greater_equal"),
+    "quotient": named("floor_divide"),
+    "remainder": named("remainder"),
     "sigmoid": sigmoid,
     "softplus": softplus,
     "tanh_softplus": tanh_softplus,

@@ -32,7 +32,8 @@ DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
 
 SLOPE = "slope"
 """The `data` of a discontinuous function that a derivative needs, such as the sign for |x|. The
-arguments may be rounded, because both slopes are right where the function changes."""
+arguments may be rounded, because both slopes are right where the function changes. For the maximum
+of a row, it means that only one number of the row is more than -infinity, so there are no ties."""
 
 JOINED = "joined"
 """The function that an engine may use for columns side by side: its arguments are arrays of rows,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.expressions.graph import ELEMENTARY, Untraceable
-from gpunn.expressions.shapes import expanded, reduced, reshaped
-from gpunn.expressions.stand_ins import KINDS, StandIn, Tracer, power
+from gpunn.expressions.graph import ELEMENTARY, SLOPE, Untraceable
+from gpunn.expressions.integers import quotient, remainder
+from gpunn.expressions.shapes import axis_of, expanded, reduced, reshaped
+from gpunn.expressions.stand_ins import KINDS, StandIn, Tracer, divided, power
 
 Axes = int | tuple[int, ...] | None
 
@@ -65,6 +66,12 @@ class Namespace:
 
     def pow(self, base: Any, exponent: Any) -> StandIn:
         return power(self.tracer, base, exponent)
+
+    def remainder(self, a: Any, b: Any) -> StandIn:
+        return divided(self.tracer, remainder, a, b)
+
+    def floor_divide(self, a: Any, b: Any) -> StandIn:
+        return divided(self.tracer, quotient, a, b)
 
     def square(self, a: StandIn) -> StandIn:
         return a * a
@@ -301,15 +308,38 @@ class Namespace:
         found = self.where((a == extreme) | (a != a), positions, float(a.shape[-1]))
         return self._integers(self.min(found, axis, keepdims))
 
+    def take(self, a: StandIn, indices: StandIn, axis: int | None = None) -> StandIn:
+        if a.ndim != 1:
+            self.tracer.refuse("xp.take is only supported for arrays with one axis")
+        flat = self.reshape(indices, (-1, 1))
+        rows = self.broadcast_to(a, (flat.shape[0], a.shape[0]))
+        return self.reshape(self.take_along_axis(rows, flat), indices.shape)
+
+    def take_along_axis(self, a: StandIn, indices: StandIn, axis: int = -1) -> StandIn:
+        if axis not in (-1, a.ndim - 1):
+            self.tracer.refuse("xp.take_along_axis is only supported along the last axis")
+        kinds = [self.tracer.node_of(each).kind for each in (a, indices)]
+        if kinds != ["float", "int"]:
+            self.tracer.refuse("xp.take_along_axis needs an array of numbers and integer indices")
+        size = a.shape[-1]
+        index = self.where(indices < 0, indices + size, indices)
+        is_chosen = index[..., None] == self.arange(size)
+        # A maximum, not a sum: infinities, NaN and -0.0 stay what they are.
+        numbers = self.where(is_chosen, a[..., None, :], -math.inf)
+        last = numbers.ndim - 1
+        chosen = reduced(
+            self.tracer.graph, numbers.node, "maximum", (last,), keepdims=False, data=SLOPE
+        )
+        is_inside = (index >= 0) & (index < size)
+        return self.where(is_inside, StandIn(self.tracer, chosen), math.nan)
+
     def _integers(self, a: StandIn) -> StandIn:
         node = self.tracer.graph.node("copy", a.node, shape=a.shape, kind="int")
         return StandIn(self.tracer, node)
 
     def _axes(self, a: StandIn, axis: Axes) -> tuple[int, ...]:
         axes = range(a.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-        if any(not -a.ndim <= each < a.ndim for each in axes):
-            raise IndexError(f"axis {axis} is out of bounds for {a.ndim} axes")
-        return tuple(sorted(each % a.ndim for each in axes))
+        return tuple(sorted(axis_of(a.shape, each) for each in axes))
 
     def _reduced(self, a: StandIn, name: str, axis: Axes, keepdims: Any) -> StandIn:
         node = self.tracer.node_of(a)

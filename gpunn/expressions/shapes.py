@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from gpunn.expressions.graph import SLICES, Graph, Node, Untraceable
 from gpunn.typing import Shape
@@ -17,6 +18,26 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
     if node.shape == shape:
         return node
     return graph.node("reshape", node, shape=shape, kind=node.kind)
+
+
+def part_of(graph: Graph, node: Node, axis: int, start: int, stop: int) -> Node:
+    """Return the part of an array from `start` to `stop - 1` along an axis."""
+    before, n, inner = split(node.shape, axis)
+    matrix = reshaped(graph, node, (before, n * inner))
+    part = columns_of(graph, matrix, start * inner, stop * inner)
+    return reshaped(graph, part, (*node.shape[:axis], stop - start, *node.shape[axis + 1 :]))
+
+
+def axis_of(shape: Shape, axis: int) -> int:
+    """Return an axis as a number that is not negative; raise an `IndexError` if there is none."""
+    if not -len(shape) <= axis < len(shape):
+        raise IndexError(f"axis {axis} is out of bounds for {len(shape)} axes")
+    return axis % len(shape)
+
+
+def split(shape: Shape, axis: int) -> tuple[int, int, int]:
+    """Return the number of elements before, along and after an axis."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
@@ -34,12 +55,15 @@ def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
     return graph.node("placed", copy, shape=shape, kind=node.kind, data=start)
 
 
-def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
-    width, start, result = sum(each.shape[-1] for each in nodes), 0, None
+def joined(graph: Graph, nodes: Sequence[Node], axis: int) -> Node:
+    """Join arrays along an axis, as columns of a matrix."""
+    first, total = nodes[0].shape, sum(each.shape[axis] for each in nodes)
+    before, _, inner = split(first, axis)
+    width, start, result = total * inner, 0, None
     for node in nodes:
-        columns = node.shape[-1]
-        whole = reshaped(graph, node, (math.prod(node.shape[:-1]), columns))
-        if columns > 1:
+        columns = node.shape[axis] * inner
+        whole = reshaped(graph, node, (before, columns))
+        if 1 < columns < width:
             whole = placed(graph, whole, start, width)
         if result is not None:
             data = start, start + columns
@@ -47,7 +71,8 @@ def side_by_side(graph: Graph, nodes: Sequence[Node]) -> Node:
             whole = graph.call("where", inside, whole, result)
         start, result = start + columns, whole
     assert result is not None
-    return expanded(graph, result, (result.shape[0], width))
+    whole = expanded(graph, result, (before, width))
+    return reshaped(graph, whole, (*first[:axis], total, *first[axis + 1 :]))
 
 
 def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
@@ -56,7 +81,9 @@ def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
     return graph.node("copy", graph.broadcastable(node, shape), shape=shape, kind=node.kind)
 
 
-def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool) -> Node:
+def reduced(
+    graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool, data: Any = None
+) -> Node:
     sizes = list(enumerate(node.shape))
     shape = tuple(1 if k in axes else n for k, n in sizes if keepdims or k not in axes)
     if math.prod(node.shape[each] for each in axes) == 1:  # nothing to reduce
@@ -72,7 +99,7 @@ def reduced(graph: Graph, node: Node, name: str, axes: Collection[int], keepdims
         )
     if after > 1:
         rows = reshaped(graph, node, (before * between, after))
-        node = graph.node(f"row_{name}", rows, shape=rows.shape[:1], kind="float")
+        node = graph.node(f"row_{name}", rows, shape=rows.shape[:1], kind="float", data=data)
     if before > 1:
         columns = reshaped(graph, node, (before, between))
         node = graph.node("column_sum", columns, shape=(between,), kind="float")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunn.expressions.graph import ARRAY, NUMBER, Graph, Node, Untraceable
-from gpunn.expressions.shapes import columns_of, reshaped, side_by_side
+from gpunn.expressions.integers import LARGEST, quotient, remainder
+from gpunn.expressions.shapes import axis_of, joined, part_of, reshaped
 from gpunn.typing import Shape
 
 KINDS = {"f": "float", "i": "int", "b": "bool"}
@@ -19,6 +20,10 @@ KINDS = {"f": "float", "i": "int", "b": "bool"}
 
 INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface__")
 """Attributes by which other code recognizes arrays of NumPy and CuPy."""
+
+
+MOST_JOINED = 64
+"""Maximum number of arrays in a concatenation, which is a chain of choices in some engines."""
 
 
 class Tracer:
@@ -74,15 +79,20 @@ class Tracer:
         self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for vectors joined end to end, or for matrices joined side by side."""
+        """Return a stand-in for arrays joined along an axis."""
         nodes = [self.node_of(each) for each in arrays]
-        first, last = nodes[0].shape, len(nodes[0].shape) - 1
-        if last not in (0, 1) or axis not in (-1, last):
-            self.refuse("xp.concat is only supported along the last axis")
-        if {(each.kind, each.shape[:-1]) for each in nodes} != {("float", first[:-1])}:
-            self.refuse("xp.concat of integers, or of different numbers of rows, is not supported")
-        joined = side_by_side(self.graph, nodes)
-        return StandIn(self, reshaped(self.graph, joined, (*first[:-1], joined.shape[-1])))
+        if axis is None:
+            axis, nodes = 0, [reshaped(self.graph, n, (math.prod(n.shape),)) for n in nodes]
+        if {each.kind for each in nodes} != {"float"} or len(nodes) > MOST_JOINED:
+            self.refuse(
+                f"xp.concat of integers or Booleans, or of more than {MOST_JOINED} arrays, is not "
+                "supported"
+            )
+        axis = axis_of(nodes[0].shape, axis)
+        if len({(*each.shape[:axis], *each.shape[axis + 1 :]) for each in nodes}) > 1:
+            shapes = ", ".join(str(each.shape) for each in nodes)
+            raise ValueError(f"cannot join arrays of the shapes {shapes} along axis {axis}")
+        return StandIn(self, joined(self.graph, nodes, axis))
 
     def call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
         nodes = [self.node_of(each) for each in operands]
@@ -202,10 +212,11 @@ class StandIn:
 
     def __getitem__(self, key: Any) -> StandIn:
         keys = list(key) if isinstance(key, tuple) else [key]
-        if keys.count(Ellipsis) == 1:
-            at, given = keys.index(Ellipsis), sum(each is not None for each in keys) - 1
-            keys[at : at + 1] = [slice(None)] * (self.ndim - given)
-        axis, shape, columns = 0, list[int](), None
+        at = [k for k, each in enumerate(keys) if each is Ellipsis]
+        if len(at) == 1:
+            given = sum(each is not None for each in keys) - 1
+            keys[at[0] : at[0] + 1] = [slice(None)] * (self.ndim - given)
+        axis, shape, node = 0, list[int](), self.tracer.node_of(self)
         for each in keys:
             if each is None:
                 shape.append(1)
@@ -213,39 +224,34 @@ class StandIn:
             if axis >= self.ndim:
                 self.tracer.refuse("an index has more axes than the array")
             size = self.shape[axis]
-            whole = isinstance(each, slice) and range(size)[each] == range(size)
-            if whole:
-                shape.append(size)
-            elif axis == self.ndim - 1 <= 1 and isinstance(each, slice | int):
-                columns = self._columns(each, size)
-                if isinstance(each, slice):
-                    shape.append(columns[1] - columns[0])
-            else:
+            if type(each) is not int and not isinstance(each, slice):
                 self.tracer.refuse(
-                    "an index other than a whole axis or a range of columns is not supported"
+                    "an index other than a number or a range is not supported; use xp.take or "
+                    "xp.take_along_axis for an array of positions, and xp.where for a condition"
                 )
+            start, stop = self._range(each, size)
+            if isinstance(each, slice):
+                shape.append(stop - start)
+            if stop - start < size:
+                node = part_of(self.tracer.graph, node, axis, start, stop)
             axis += 1
         shape += self.shape[axis:]
-        if columns is None and tuple(shape) == self.shape:
+        if node is self.node and tuple(shape) == self.shape:
             return self
-        node = self.tracer.node_of(self)
-        if columns is not None:
-            node = reshaped(self.tracer.graph, node, (self.size // size, size))
-            node = columns_of(self.tracer.graph, node, *columns)
         return self.view(reshaped(self.tracer.graph, node, tuple(shape)))
 
     def view(self, node: Node) -> StandIn:
         return StandIn(self.tracer, node, viewed=self if self.viewed is None else self.viewed)
 
-    def _columns(self, key: slice | int, size: int) -> tuple[int, int]:
+    def _range(self, key: slice | int, size: int) -> tuple[int, int]:
         if isinstance(key, int):
             start = key + size if key < 0 else key
             if not 0 <= start < size:
-                raise IndexError(f"index {key} is out of bounds for {size} columns")
+                raise IndexError(f"index {key} is out of bounds for an axis of length {size}")
             return start, start + 1
         start, stop, step = key.indices(size)
         if step != 1 or start >= stop:
-            self.tracer.refuse("a slice that has a step or selects no columns is not supported")
+            self.tracer.refuse("a slice that has a step or selects nothing is not supported")
         return start, stop
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -375,14 +381,35 @@ class StandIn:
     def __ipow__(self, other: Any) -> StandIn:
         return self._assign(self**other)
 
-    def _unsupported(self, *_: Any) -> NoReturn:
-        self.tracer.refuse(
-            "remainders and shifts are not supported; use a - b * xp.floor(a / b), "
-            "with a = xp.astype(step, values.dtype) for numbers of updates"
-        )
+    def __mod__(self, other: Any) -> StandIn:
+        return divided(self.tracer, remainder, self, other)
 
-    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unsupported
+    def __floordiv__(self, other: Any) -> StandIn:
+        return divided(self.tracer, quotient, self, other)
+
+    def __rmod__(self, other: Any) -> StandIn:
+        return divided(self.tracer, remainder, other, self)
+
+    def __rfloordiv__(self, other: Any) -> StandIn:
+        return divided(self.tracer, quotient, other, self)
+
+    def _unsupported(self, *_: Any) -> NoReturn:
+        self.tracer.refuse("shifts and exclusive or are not supported")
+
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
+
+
+def divided(tracer: Tracer, function: Callable[..., Node], a: Any, divisor: Any) -> StandIn:
+    """Return the quotient or remainder of integers."""
+    if tracer.node_of(a).kind != "int" or type(divisor) is not int or not 0 < divisor <= LARGEST:
+        tracer.refuse(
+            f"% and // are only supported for integers, and for a divisor from 1 to {LARGEST:,}; "
+            "use a - b * xp.floor(a / b)"
+        )
+    try:
+        return StandIn(tracer, function(tracer.graph, tracer.node_of(a), divisor))
+    except Untraceable as error:
+        tracer.refuse(str(error))
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:

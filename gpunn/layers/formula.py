@@ -30,6 +30,7 @@ from gpunn.expressions import (
 )
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
+from gpunn.expressions.shapes import axis_of, reshaped
 from gpunn.expressions.stand_ins import StandIn, Tracer
 from gpunn.expressions.tracing import explained, traces_of
 from gpunn.layers.base import Layer
@@ -205,13 +206,18 @@ class FormulaTracer(Tracer):
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
         nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
-        if axis is None or len(first) < 2 or axis not in (-1, len(first) - 1):
-            self.refuse("xp.concat is only supported along the last axis")
-        if any(each.shape[:-1] != first[:-1] for each in nodes):
+        if axis is None or (axis := axis_of(first, axis)) == 0:
+            self.refuse("xp.concat along the first axis combines several rows")
+        others = {(*each.shape[:axis], *each.shape[axis + 1 :]) for each in nodes}
+        if len(others) > 1:
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
             raise ArgumentError(f"concat: rows of different shapes: {shapes}")
-        width = sum(each.shape[-1] for each in nodes)
-        return self._step("concat", Concatenation, nodes, (*first[:-1], width))
+        before, length = first[:axis], sum(each.shape[axis] for each in nodes)
+        inner = math.prod(first[axis + 1 :])
+        flat = [reshaped(self.graph, n, (*before, n.shape[axis] * inner)) for n in nodes]
+        result = self._step("concat", Concatenation, flat, (*before, length * inner))
+        whole = reshaped(self.graph, result.node, (*before, length, *first[axis + 1 :]))
+        return StandIn(self, whole)
 
     def with_rows(self, value: Any, what: str, remedy: str = "") -> Node:
         node = self.node_of(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from array_api_compat import device
@@ -20,7 +21,7 @@ SMALLEST_SCALE = 0.01
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """End of the grid: a score of 10,000."""
 
-LARGEST_PRODUCT = 1 << 22
+LARGEST_ARRAY = 1 << 22
 """Maximum number of elements of a temporary array while scores are counted."""
 
 MIN_SUM = 1e-37
@@ -152,26 +153,16 @@ class AUC(LabelMetric):
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         bins, truth = self.bin_indices(xp, predictions, targets)
-        side, dtype = self.side, predictions.dtype
-        # Bin = side * row + column. With both one-hot, of shape (rows, classes, side), the counts
-        # are their matrix product. xp.matmul can't be recorded on every backend, so `sum` replaces
-        # the product.
-        row = xp.floor(bins / side)
-        indices = xp.arange(side, dtype=dtype, device=device(predictions))
-        columns = xp.astype((bins - side * row)[:, :, None] == indices, dtype)
-        rows = xp.astype(row[:, :, None] == indices, dtype)
-        block = max(1, LARGEST_PRODUCT // max(1, bins.shape[0] * bins.shape[1] * side))
-        # The array-API standard does not define slices beyond the end of an axis.
-        blocks = [slice(at, min(at + block, side)) for at in range(0, side, block)]
+        count, dtype, place = self.side**2, predictions.dtype, device(predictions)
+        block = max(1, LARGEST_ARRAY // max(1, bins.shape[0]))
+        members = [each * weights[:, None] for each in (truth, 1 - truth)]
         counts = []
-        for members in (truth, 1 - truth):
-            weighted = (members * weights[:, None])[:, :, None] * rows
-            parts = [
-                xp.sum(weighted[:, :, block_rows, None] * columns[:, :, None, :], axis=0)
-                for block_rows in blocks
-            ]
-            counts.append(xp.reshape(xp.concat(parts, axis=1), (-1, 1, side * side)))
-        return xp.reshape(xp.concat(counts, axis=1), (-1,))
+        for part, weighted in product(range(bins.shape[1]), members):
+            for start in range(0, count, block):
+                numbers = xp.arange(start, min(start + block, count), dtype=dtype, device=place)
+                is_in_bin = xp.astype(bins[:, part, None] == numbers, dtype)
+                counts.append(xp.sum(is_in_bin * weighted[:, part, None], axis=0))
+        return xp.concat(counts)
 
     def result(self, summary: np.ndarray, weight: float) -> float:
         of_class, of_others, pairs = self._counts(summary)

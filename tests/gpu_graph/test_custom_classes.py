@@ -128,6 +128,19 @@ class Joined(metrics.Metric):
         return xp.concat([*sums, xp.sum(weights, keepdims=True)])
 
 
+class Picked(losses.Loss):
+    name = "picked_of_test_graph"
+
+    def values(self, xp, predictions, targets):
+        own = xp.take_along_axis(predictions, targets[:, None], axis=1)
+        odd = xp.astype(targets[:, None] % 2, predictions.dtype)
+        return xp.sum((1 + odd) * xp.maximum(1 + predictions - own, 0.0), axis=1)
+
+
+class OwnR2(metrics.R2):
+    name = "r2_of_test_graph"
+
+
 def losses_and_metrics():
     """Yield cases, and how many kernels each takes."""
     for rows, columns in ((1, 6), (6, 1), (37, 3), (13, 70), (5, 5)):
@@ -135,6 +148,7 @@ def losses_and_metrics():
         sums = {"weights": (rows,), "normalizer": lambda g: g.random(1), "loss_sum": (1,)}
         for loss, wide, targets in (
             (Entropy(), columns, lambda g, m=matrix: g.integers(0, m[1], m[0])),
+            (Picked(), columns, lambda g, m=matrix: g.integers(0, m[1], m[0])),
             (Gaussian(), 2 * columns, matrix),
             (CLASSES["focal"][1], columns, lambda g, m=matrix: 1.0 * (g.random(m) > 0.5)),
         ):
@@ -143,10 +157,17 @@ def losses_and_metrics():
                 name = f"{loss.name}-{at}-{'loss' if gradient is None else 'gradient'}"
                 yield 1, case(name, "loss", rows * wide, loss=loss, gradient=gradient, **kwargs)
         kwargs = {"predictions": matrix, "targets": matrix, "weights": (rows,)}
-        for metric, size in ((Bias(), columns), (Whole(), 1), (Joined(), 2 * columns + 1)):
+        for metric, size in (
+            (Bias(), columns),
+            (Whole(), 1),
+            (Joined(), 2 * columns + 1),
+            (OwnR2(), 3 * columns + 1),
+        ):
             kernels = 2 if metric.name != Whole.name and min(matrix) > 1 else 1
             if metric.name == Joined.name and columns == 1 < rows:
-                kernels = 0  # the numbers to join are sums over rows: by the definition
+                kernels = 2  # the numbers to join are sums over rows
+            if metric.name == OwnR2.name:  # sums, then others that need them; the last one copies
+                kernels = 5 if min(matrix) > 1 else 4 if rows > 1 else 2
             name = f"{metric.name}-{at}"
             yield (
                 kernels,

@@ -11,11 +11,11 @@ import numpy as np
 
 from gpunn.backends.cupy.expressions.columns import ColumnKernel
 from gpunn.backends.cupy.expressions.rows import RowKernel
-from gpunn.backends.cupy.expressions.statements import rows_of
+from gpunn.backends.cupy.expressions.statements import Overwritten, rows_of
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.tracing import Write
-from gpunn.expressions import ARRAY, REDUCTIONS, Node, Untraceable, base_of, in_order, substituted
-from gpunn.expressions.graph import Graph
+from gpunn.expressions import ARRAY, REDUCTIONS, Node, base_of, in_order, substituted
+from gpunn.expressions.graph import Graph, is_scalar
 from gpunn.typing import Array, Shape
 
 Kernel: TypeAlias = Callable[[Scratch], None]
@@ -24,12 +24,33 @@ Kernel: TypeAlias = Callable[[Scratch], None]
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return the kernels that compute traced results, in order.
 
+    If a kernel would overwrite what it or a later kernel reads, the last kernels copy the results.
+    Raises an `Untraceable` with the reason if the graph needs other kernels.
+    """
+    try:
+        return kernels_in_place(name, writes, dtype)
+    except Overwritten:
+        apart = [Write(cupy.empty(array.shape, dtype), node) for array, node in writes]
+        copies = [
+            Write(to, node_of_array(each.array))
+            for (to, _), each in zip(writes, apart, strict=True)
+        ]
+        return [*kernels_in_place(name, apart, dtype), *row_kernels(name, copies, dtype)]
+
+
+def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
+    """Return kernels that write each result directly to its array.
+
     The first kernel computes everything that needs no sum over rows. The next kernels compute sums
-    over the rows of matrices of one shape, and the last kernels use these sums. Raises an
-    `Untraceable` with the reason if the graph needs other kernels.
+    over the rows of matrices of one shape, and the last kernels use these sums.
     """
     nodes = in_order([node for _, node in writes])
+    rows = rows_of([array.shape for array, _ in writes], nodes)
     sums = [each for each in nodes if each.op == "column_sum"]
+    # The kernel of vectors, such as column sums, can compute totals.
+    sums += totals_for(
+        nodes, rows, lambda each: each.shape[:1] == (rows,) if sums else not is_scalar(each)
+    )
     if not sums:
         return row_kernels(name, writes, dtype)
     late = dependent_ids(nodes, sums)
@@ -40,6 +61,10 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     for each in sums:
         (summed,) = each.args
         if id(summed) in late:
+            continue
+        if each.op == "row_sum":
+            now.append(Write(cupy.empty(each.shape, dtype), each))
+            results[id(each)] = now[-1].array
             continue
         outs = [array for array, node in writes if base_of(node) is each]
         results[id(each)] = out = outs[0] if outs else cupy.empty(each.shape, dtype)
@@ -58,12 +83,22 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     rest = [each for each in writes if id(each.node) in late and id(each.array) not in done]
     changed = {id(each.array) for each in writes} - {id(each.array) for each in rest}
     if any(each.op == ARRAY and id(each.data) in changed for each in nodes):
-        raise Untraceable("an array changes before the last kernel reads it")
+        raise Overwritten("an array changes before the last kernel reads it")
     if rest:
         made = {id(each): node_of_array(results[id(each)]) for each in sums if id(each) in results}
         again = substituted(Graph(exact=True), [node for _, node in rest], made)
-        kernels += kernels_of(name, list(map(Write, [each.array for each in rest], again)), dtype)
+        kernels += kernels_in_place(
+            name, list(map(Write, [each.array for each in rest], again)), dtype
+        )
     return kernels
+
+
+def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
+    """Return the sums over all rows that some nodes need, directly or indirectly."""
+    totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
+    used = dependent_ids(nodes, totals)
+    needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))
+    return [each for each in totals if id(each) in needed]
 
 
 def row_kernels(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
@@ -77,7 +112,7 @@ def row_kernels(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Ker
     changed = set[int]()
     for group in groups.values():
         if any(id(each.data) in changed for each in in_order([node for _, node in group])):
-            raise Untraceable("an array changes before the last kernel reads it")
+            raise Overwritten("an array changes before the last kernel reads it")
         changed |= {id(array) for array, _ in group}
     return [RowKernel(name, group, dtype) for group in groups.values()]
 

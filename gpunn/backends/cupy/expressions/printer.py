@@ -21,6 +21,8 @@ TEXTS = {
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "{0} / {1}",
+    "quotient": "({0} - ({0} % {1} + {1}) % {1}) / {1}",
+    "remainder": "({0} % {1} + {1}) % {1}",
     "maximum": "maximum<{kind}>({0}, {1})",
     "minimum": "minimum<{kind}>({0}, {1})",
     "greater": "{0} > {1}",

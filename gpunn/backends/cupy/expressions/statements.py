@@ -14,6 +14,10 @@ from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, SLICES, Node, Untraceab
 from gpunn.typing import Array, Shape
 
 
+class Overwritten(Untraceable):
+    """Kernels that need another array for a result, because they read what they overwrite."""
+
+
 class Place(NamedTuple):
     """The element of an array that a statement uses: its column, and whether it depends on the row.
 
@@ -183,7 +187,7 @@ class Statements:
         if node.op == ARRAY:
             written = self.places.get(id(node.data), ONCE)
             if written not in (ONCE, place):
-                raise Untraceable("an array changes before other elements are read")
+                raise Overwritten("an array changes before other elements are read")
             return f"{self.name(node.data)}[{self.index(place)}]"
         if node.op == "constants":
             name, text = self.printer.name(), self.printer.number if node.kind == "float" else int
@@ -270,7 +274,7 @@ def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
     for node in nodes:
         if node.op in (*REDUCTIONS, *SLICES) and node.args[0].shape[0] > 1:
             return node.args[0].shape[0]
-    shapes = [*results, *(each.shape for each in nodes)]
+    shapes = [*results, *(each.shape for each in nodes if each.op != ARRAY)]
     matrices = [each for each in shapes if len(each) > 1 and each[0] > 1]
     largest = max(matrices or shapes, key=lambda shape: (math.prod(shape), len(shape)))
     return largest[0] if largest else 1

@@ -89,11 +89,14 @@ integers:
 
 * A step: function, columns, and places of the result and of OPERANDS operands. The function COPY
   has one operand. Then follow the bytes from a row to the next and from a column to the next, the
-  offset of the first element, and whether the elements are integers. The function PUT has one
+  offset of the first element, and `integer`. The function PUT has one
   operand, then the bytes of a row of the result, and the offset of its first column.
-* An input: whether it is an array by rows, its address, bytes from a row to the next, whether it
-  has integers, its place, and the offset of the place's memory.
+* An input: whether it is an array by rows, its address, bytes from a row to the next, `integer`,
+  its place, and the offset of the place's memory.
 * A place: address, and whether there is a number for each element.
+
+`integer` is 0 for floating-point numbers, and 1 for integers. For the remainders of integers by k,
+it is k > 1; for their quotients, it is -k.
 """
 
 COPY_ROWS, CLEAR, PRODUCT, FOLD = range(1, 5)

@@ -11,7 +11,7 @@ from functions import FUNCTIONS, gradient_of
 
 pytest.importorskip("numba")
 
-from gpunn import activations, losses, optimizers
+from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
 from gpunn.backends.numpy.compiled.interface import COPY, PUT, STEP_BYTES
@@ -20,6 +20,7 @@ from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
 from gpunn.expressions import Untraceable, expression_of
+from gpunn.metrics.labels import OF_CLASSES
 
 FUNCTION_OF = {number: function for function, number in NUMBERS.items()}
 
@@ -84,6 +85,112 @@ def test_activations(kind, shape):
     gradient, sums = normal(shape, dtype, 1), np.zeros(shape[1], dtype)
     arguments = Arguments(activation=f, z=z, output=out, gradient=gradient, bias_gradient=sums)
     compare(Operations.activation_gradient.definition, arguments, dtype)
+
+
+def targets_for(name, columns, seed=0):
+    """Return targets of 33 rows."""
+    generator, shape = np.random.default_rng(seed), (33, columns)
+    if name in ("softmax_cross_entropy", "softmax_focal"):
+        return generator.integers(0, columns, shape[0])
+    if name == "kl_divergence":
+        return generator.dirichlet(np.ones(columns), shape[0])
+    if name.startswith("binary") or name in ("hinge", "auc"):
+        return 1.0 * (generator.random(shape) > 0.5)
+    if name == "gaussian_nll":
+        return generator.normal(size=(33, columns // 2))
+    return generator.lognormal(size=(33, 1) if name == "quantiles" else shape)
+
+
+@pytest.mark.parametrize("kind", built_in(losses, losses.Loss))
+def test_losses(kind):
+    loss, columns = kind(), 6
+    columns = len(loss.quantiles) if kind is losses.Quantiles else columns
+    arguments = Arguments(
+        loss=loss,
+        predictions=normal((33, columns), "float64"),
+        targets=loss.check_targets(targets_for(kind.name, columns), columns),
+        weights=positive(33, "float64"),
+        normalizer=positive(1, "float64", 1),
+        gradient=normal((33, columns), "float64", 2),
+        loss_sum=positive(1, "float64", 3),
+    )
+    compare(Operations.loss.definition, arguments, "float64")
+
+
+METRICS = [
+    *((kind(), columns) for kind in built_in(metrics, metrics.Metric) for columns in (1, 2, 6)),
+    *((kind(), columns) for kind in OF_CLASSES for columns in (2, 3)),
+    (metrics.AUC(100), 3),
+    (metrics.F1("macro", 0.5), 2),
+    (metrics.TopKAccuracy(1), 4),
+]
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize(
+    ("metric", "columns"), METRICS, ids=lambda each: getattr(each, "name", str(each))
+)
+def test_metrics(metric, columns, threads, dtype):
+    """They have their own kernels, but copies of their definitions are custom classes."""
+    kinds = [normal((33, columns), dtype), targets_for("auc", columns).astype(dtype)]
+    if columns > 1 and not isinstance(metric, (metrics.ValueMetric, *OF_CLASSES)):
+        kinds = [targets_for("softmax_cross_entropy", columns)]
+        kinds.append(targets_for("kl_divergence", columns).astype(dtype))
+    for targets in kinds:
+        arguments = Arguments(
+            metric=metric,
+            predictions=np.round(normal((33, columns), dtype, 1), 1),  # with ties
+            targets=targets,
+            weights=positive(33, dtype),
+            summary=positive(metric.size(columns), dtype, 3),
+        )
+        compare(Operations.metric.definition, arguments, dtype, threads)
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [1, 3, 20, 300])
+def test_numbers_at_positions(columns, threads, dtype):
+    """Infinities, NaN and -0.0 stay what they are; positions outside of the row give NaN."""
+
+    def chosen(backend, x, table, positions, out, other):
+        xp = backend.xp
+        out[...] = xp.take_along_axis(x, positions[:, None], axis=1)[:, 0]
+        other[...] = xp.take(table, positions)
+
+    x = np.array([-np.inf, np.nan, np.inf, -0.0], dtype)[np.arange(12 * columns) % 4]
+    x = x.reshape(12, columns)
+    positions = np.random.default_rng(0).integers(-columns, columns, 12)
+    out, other = np.empty((2, 12), dtype)
+    arguments = Arguments(x=x, table=x[0].copy(), positions=positions, out=out, other=other)
+    compare(chosen, arguments, dtype, threads)
+    expected = x[range(12), positions], x[0, positions]
+    for array, wanted in zip((out, other), expected, strict=True):
+        assert np.array_equal(np.signbit(array), np.signbit(wanted))
+    positions[:2] = columns, -columns - 1
+    writes = trace_operation(chosen, arguments, np.dtype(dtype))
+    Program(instructions_of(writes, np.dtype(dtype), threads), threads)(1)
+    assert np.isnan(out[:2]).all()
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("start", [0, 2**24 - 5, 2**50])
+def test_remainders_and_quotients_of_integers_are_exact(start, threads, dtype):
+    """The float32 of an integer above 2^24 is another integer."""
+
+    def code(backend, step, labels, x, y):
+        xp = backend.xp
+        once = xp.where(step % 3 == 0, 0.5, 2.0) + xp.astype((step - 1) // 5 % 7, x.dtype)
+        x[...] = once * xp.astype(labels[:, None] % 5, x.dtype)
+        y[...] = xp.astype((3 + labels) // 2 % 1000 - (labels // 4 + labels) % 9, x.dtype)
+
+    for step in range(start, start + 5):
+        arguments = Arguments(
+            step=np.array([step]),
+            labels=np.arange(start - 3, start + 4),
+            x=np.empty((7, 9), dtype),
+            y=np.empty(7, dtype),
+        )
+        compare(code, arguments, dtype, threads)
 
 
 @THREADS_AND_TYPES

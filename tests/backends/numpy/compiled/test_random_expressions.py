@@ -31,7 +31,8 @@ def arrays(seed):
     named = {
         name: generator.normal(size=shape) for name, shape in zip(WRITTEN, shapes, strict=True)
     }
-    return named | {"labels": generator.integers(0, columns, rows)}
+    labels = generator.integers(-columns, columns, rows)  # negative ones count from the end
+    return named | {"labels": labels, "step": generator.integers(0, 2**40, 1)}
 
 
 def unary(xp, name, a):
@@ -49,11 +50,28 @@ def binary(xp, name, a, b, rows):
     return getattr(xp, name)(a, 1.5 + xp.abs(b) if name == "divide" else b)
 
 
+def parts(xp, a, row, choice):
+    """Return arrays that have parts of the rows or columns of a matrix."""
+    if choice == 0:
+        return [a[row, :], a[-1]]
+    if choice == 1:
+        return [xp.concat([a[row:], a[:row]] if row else [a], axis=0)]
+    if choice == 2:
+        return [xp.stack([a[:, -1], a[:, 0]], axis=0)[1, :]]
+    return [xp.concat([a[:, 1:], a[:, :1]] if a.shape[1] > 1 else [a, a], axis=1)[:, : a.shape[1]]]
+
+
+def whole(integers, choices):
+    """Return small integers with remainders and quotients."""
+    first, second, _ = (1 + int(9 * each) for each in choices)
+    return ((integers - first) // second + 3) % first - (integers // 2 % second)
+
+
 def code(seed):
     choices = random.Random(seed)
     steps = [[choices.random() for _ in range(4)] for _ in range(choices.randint(3, 25))]
 
-    def definition(backend, x, y, row, column, number, labels):
+    def definition(backend, x, y, row, column, number, labels, step):
         xp, values = backend.xp, [x, y, row, column, number]
         written = list(values)
         for kind, *rest in steps:
@@ -61,17 +79,24 @@ def code(seed):
             a, b = (values[int(each * len(values))] for each in (first, second))
             if kind < 0.25:
                 values.append(unary(xp, UNARY[int(third * len(UNARY))], a))
-            elif kind < 0.65:
+            elif kind < 0.6:
                 values.append(binary(xp, BINARY[int(third * len(BINARY))], a, b, x.shape[0]))
-            elif kind < 0.75 and a.ndim == 2:
+            elif kind < 0.68 and a.ndim == 2:
                 values.append((xp.sum, xp.max, xp.min, xp.mean)[int(4 * third)](a, axis=1))
-            elif kind < 0.8 and a.ndim == 2:
+            elif kind < 0.72 and a.ndim == 2:
                 values.append(xp.sum(a, axis=0))
-            elif kind < 0.85:
+            elif kind < 0.76:
                 values.append(xp.reshape((xp.sum, xp.max)[int(2 * third)](a), (1,)))
-            elif kind < 0.9 and a.ndim == 2 and a.shape[1] > 2:
+            elif kind < 0.8 and a.ndim == 2 and a.shape[1] > 2:
                 start = int(second * (a.shape[1] - 1))
                 values.append(a[:, start] if third < 0.5 else a[:, start : start + 1])
+            elif kind < 0.84 and a.ndim == 2:
+                values += parts(xp, a, int(second * a.shape[0]), int(third * 4))
+            elif kind < 0.87 and a.shape == x.shape:
+                values.append(xp.take_along_axis(a, labels[:, None], axis=1)[:, 0])
+            elif kind < 0.9:
+                b = xp.astype(whole(step if third < 0.5 else labels, rest), x.dtype)
+                values.append(binary(xp, "multiply", a, b, x.shape[0]))
             elif kind < 0.93:
                 values.append(xp.where(labels[:, None] == xp.arange(x.shape[1]), x, y))
             elif kind >= 0.93:

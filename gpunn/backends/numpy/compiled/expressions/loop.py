@@ -16,6 +16,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
 from gpunn.expressions.graph import JOINED
+from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
 
@@ -25,6 +26,10 @@ TILE = 1024
 FAR = 1 << 20
 """Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Tiles of
 such vectors are smaller, so that the processor can read the next step's tile during a step."""
+
+
+COPIES = ("copy", *BY_INTEGERS)
+"""Functions that copy numbers. Quotients and remainders are computed when integers are read."""
 
 
 class Loop:
@@ -73,8 +78,11 @@ class Loop:
         last_use = {id(used(each)): k for k, step in enumerate(steps) for each in step.args}
         registers: dict[int, int] = {}  # the columns of nodes in registers
         for k, step in enumerate(steps):
-            copied = self._copy_of(step.node, step.args[0]) if step.function == "copy" else None
-            operands = copied or [self._operand(step.node, each) for each in step.args]
+            is_copy = step.function in COPIES
+            copied = self._copy_of(step.node, step.args[0]) if is_copy else None
+            operands = copied or [
+                self._operand(step.node, each) for each in step.args[: 1 if is_copy else None]
+            ]
             for key in {id(used(each)) for each in step.args} & registers.keys():
                 if last_use[key] == k:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
@@ -113,7 +121,7 @@ class Loop:
         domain = domain_of(node, argument)
         columns, copied = columns_of(domain), self._copy_of(node, argument)
         if copied is None:
-            return self._input(argument, kind_of_input(argument.shape, domain), columns)
+            return self._input(node, argument, kind_of_input(argument.shape, domain), columns)
         key = id(base_of(argument)), copied[1], columns
         if key not in self._copies:
             self._copies[key] = self._places.register(self._tile_rows * columns * self._itemsize)
@@ -128,7 +136,8 @@ class Loop:
         kind = kind_of_input(argument.shape, domain)
         source = used(argument)
         is_slice = base is not source
-        is_integer = source.op == ARRAY and self._memory.of(source).dtype.kind == "i"
+        integer = self._integer(node, source)
+        is_integer = integer != 0
         if kind == interface.SCALAR or (kind == interface.MATRIX and not is_slice | is_integer):
             return None
         if is_slice and (is_integer or kind == interface.COLUMN_VECTOR):
@@ -139,14 +148,23 @@ class Loop:
         elif kind == interface.MATRIX:
             columns = columns_of(domain)
         return [
-            self._input(argument, kind, columns),
+            self._input(node, argument, kind, columns),
             0 if kind == interface.COLUMN_VECTOR else columns * itemsize,
             0 if kind == interface.ROW_VECTOR else itemsize,
             first_of(base) * itemsize,
-            int(is_integer),
+            integer,
         ]
 
-    def _input(self, argument: Node, kind: int, columns: int) -> int:
+    def _integer(self, node: Node, source: Node) -> int:
+        """Return how a node reads a source: 0 for numbers; for integers see `Input.integer`."""
+        if source.op != ARRAY or self._memory.of(source).dtype.kind != "i":
+            return 0
+        if node.op not in BY_INTEGERS:
+            return 1
+        divisor = int(node.args[1].data)
+        return divisor if node.op == "remainder" else -divisor
+
+    def _input(self, node: Node, argument: Node, kind: int, columns: int) -> int:
         """Return the place of an argument that this loop or an earlier one has computed."""
         source = used(argument)
         if id(source) in self._current:
@@ -163,7 +181,7 @@ class Loop:
         if kind == interface.SCALAR:
             self._whole.add(number)
             start = first_of(base_of(argument)) * array.itemsize
-            given = Input(False, number, start, 0, array.dtype.kind == "i")
+            given = Input(False, number, start, 0, self._integer(node, source))
         else:
             self._divide(number)
             given = Input(True, number, 0, columns * array.itemsize)

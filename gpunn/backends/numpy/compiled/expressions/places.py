@@ -30,7 +30,8 @@ class Input(NamedTuple):
     array: int
     offset: int = 0
     row_bytes: int = 0
-    is_integer: bool = False
+    integer: int = 0
+    """1 if the array has integers; k > 1 for their remainders by k, -k for quotients; else 0."""
 
 
 class Places:
@@ -98,7 +99,7 @@ class Layout:
             at = (self.begin_of_inputs + k * INPUT_BYTES) // 8
             own_offset = 2 * size + places[place // PLACE_BYTES].offset
             words.append((at + 1, given.array, given.offset))
-            rest = (0, given.by_rows), (2, given.row_bytes), (3, given.is_integer)
+            rest = (0, given.by_rows), (2, given.row_bytes), (3, given.integer)
             for position, value in (*rest, (4, place), (5, own_offset)):
                 words.append((at + position, NONE, value))
         self._at, self._addresses, self._added = np.array(words, np.int64).reshape(-1, 3).T

@@ -23,6 +23,7 @@ from gpunn.expressions import (
     used,
 )
 from gpunn.expressions.graph import is_scalar
+from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of
 from gpunn.typing import Shape
 
@@ -96,7 +97,7 @@ class Step:
 
     @property
     def number(self) -> int:
-        return NUMBERS[self.function]
+        return NUMBERS["copy" if self.function in BY_INTEGERS else self.function]
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:

@@ -211,8 +211,15 @@ def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
 
 
 @compiled
-def number_at(dtype: Any, args: Any, address: int, is_integer: int) -> float:
-    return float(scalar(args, address)) if is_integer != 0 else float(scalar(dtype, address))
+def number_at(dtype: Any, args: Any, address: int, integer: int) -> float:
+    if integer == 0:
+        return float(scalar(dtype, address))
+    number = scalar(args, address)
+    if integer > 1:
+        number = number % integer
+    if integer < 0:
+        number = number // -integer
+    return float(number)
 
 
 @compiled
@@ -224,26 +231,26 @@ def copy_rows(
     A row of the target has `width` numbers.
     """
     apart()
-    row_bytes, column_bytes, offset, is_integer = integers(pointer(args, step), 4, 4)
+    row_bytes, column_bytes, offset, integer = integers(pointer(args, step), 4, 4)
     lanes = block_size(dtype)
     if width > columns:  # the function PUT
         target += column_bytes
-        column_bytes, is_integer = BLOCK_BYTES // lanes, 0
+        column_bytes, integer = BLOCK_BYTES // lanes, 0
         row_bytes = columns * column_bytes
     else:
         source += offset
-    if columns < NARROW or is_integer * column_bytes != 0:
+    if columns < NARROW or integer * column_bytes != 0:
         numbers = vector(dtype, target, rows * width)
         for j in range(columns):
             for row in range(rows):
                 address = source + row * row_bytes + j * column_bytes
-                numbers[row * width + j] = number_at(dtype, args, address, is_integer)
+                numbers[row * width + j] = number_at(dtype, args, address, integer)
         return
     for j in range(0, columns, lanes):
         for row in range(rows):
             address = source + row * row_bytes
             if column_bytes == 0:
-                some = block_of(dtype, number_at(dtype, args, address, is_integer))
+                some = block_of(dtype, number_at(dtype, args, address, integer))
             else:
                 some = load(dtype, address, j, columns - j)
             store(some, target, row * width + j, columns - j)
@@ -307,7 +314,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
         many = min(tile, end - top)
         for k in range(0 if top == begin else numbers, inputs):
             one = integers(pointer(args, given + k * INPUT_BYTES), 0, 6)
-            by_rows, address, row_bytes, is_integer, place, own = one
+            by_rows, address, row_bytes, integer, place, own = one
             if by_rows != 0:
                 address += top * row_bytes
                 whole = many * row_bytes // BLOCK_BYTES * BLOCK_BYTES
@@ -318,7 +325,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                     rest = (many * row_bytes - whole) // (BLOCK_BYTES // lanes)
                     store(load(dtype, address + whole, 0, rest), at_end + whole, 0, lanes)
             else:
-                number = number_at(dtype, args, address, is_integer)
+                number = number_at(dtype, args, address, integer)
                 store(block_of(dtype, number), places + own, 0, lanes)
         for k in range(0 if top == begin else once, steps):
             step = code + k * STEP_BYTES
