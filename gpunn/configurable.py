@@ -20,6 +20,7 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
+from gpunn.hints import NAMES as NAMES_ELSEWHERE
 from gpunn.hints import advice
 
 
@@ -376,9 +377,11 @@ def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
         return make(lookup(base, value["name"], argument), parameters, argument)
     kind = base.__name__
     article = "an" if kind[0] in "AEIOU" else "a"
+    none = NAMES_ELSEWHERE.get(kind, {}).get("none") if value is None else None
+    instead = f"; for none, use {none!r}" if none else ""
     raise ArgumentTypeError(
         f"{argument}: expected a name, a table with the key 'name', or {article} {kind}; "
-        f"got {value!r}"
+        f"got {value!r}{instead}"
     )
 
 

@@ -21,6 +21,7 @@ from gpunn.configurable import (
     number,
     resolve,
 )
+from gpunn.errors import ArgumentError
 from gpunn.typing import Shape
 
 __all__ = [
@@ -151,6 +152,9 @@ class UnitVariance(FromData):
     def from_data(
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
+        if z.shape[1:] == values.shape:
+            problem = "bias_initializer: 'unit_variance' computes weights; use it as initializer"
+            raise ArgumentError(problem)
         std = z.std(axis=0)
         varies = std > ROUNDING * np.abs(z).max(axis=0)
         scaled: np.ndarray = values / np.where(varies, std, 1.0)[..., None, :]
@@ -192,6 +196,8 @@ class Hull(FromData):
     def from_data(
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
+        if z.shape[1:] != values.shape:
+            raise ArgumentError("initializer: 'hull' computes biases; use it as bias_initializer")
         shape = (self.points, *values.shape)
         rows = generator.integers(len(z), size=shape)
         shares = generator.exponential(size=shape)

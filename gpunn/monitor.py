@@ -46,6 +46,14 @@ def check_mode(mode: str) -> None:
         raise ArgumentError(f"mode: expected 'auto', 'min' or 'max'; got {mode!r}")
 
 
+def check_monitor(monitor: str, mode: str) -> None:
+    if not isinstance(monitor, str):
+        raise ArgumentTypeError(
+            f"monitor: expected the name of a logged value, such as 'val_loss'; got {monitor!r}"
+        )
+    check_mode(mode)
+
+
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
     # "auto" needs a metric whose better direction is known.
     check_mode(mode)

@@ -22,7 +22,7 @@ import numpy as np
 
 from gpunn.configurable import Configurable, check_number, integer, missing_class, number, resolve
 from gpunn.errors import ArgumentError
-from gpunn.monitor import Best, BestSoFar, check_mode, direction, directions, monitored
+from gpunn.monitor import Best, BestSoFar, check_monitor, direction, directions, monitored
 
 __all__ = [
     "Constant",
@@ -616,7 +616,7 @@ class ReduceOnPlateau(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._current = self.rate
-        check_mode(self.mode)
+        check_monitor(self.monitor, self.mode)
         self._direction: str | None = None
         self._best = BestSoFar()
 

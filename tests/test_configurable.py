@@ -134,6 +134,12 @@ def test_the_article_fits_the_kind():
         resolve(Activation, 3, "activation")
 
 
+def test_no_activation_has_a_name():
+    """Keras' default is None."""
+    with pytest.raises(ArgumentTypeError, match="got None; for none, use 'identity'"):
+        resolve(Activation, None, "activation")
+
+
 def test_config_is_plain_and_rebuilds():
     group = Group((Circle(np.float64(2)), Ring(1, filled=np.True_, sides=np.int64(5))))
     described = group.config()

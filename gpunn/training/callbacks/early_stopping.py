@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from gpunn.configurable import check_choice, check_integer, check_number
-from gpunn.monitor import Best, BestSoFar, check_mode, monitored
+from gpunn.monitor import Best, BestSoFar, check_monitor, monitored
 from gpunn.training.callbacks.base import Callback, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
 
@@ -90,7 +90,7 @@ class EarlyStopping(Callback):
         check_number("min_delta", self.min_delta, at_least=0)
         self.require_flag("restore_best")
         check_choice("ties", self.ties, ("first", "last"))
-        check_mode(self.mode)
+        check_monitor(self.monitor, self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._search, self._cycle_value = BestSoFar(), math.nan
         self._snapshot: Any = None

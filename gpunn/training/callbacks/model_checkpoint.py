@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gpunn.errors import ArgumentError
-from gpunn.monitor import Best, BestSoFar, check_mode, monitored
+from gpunn.monitor import Best, BestSoFar, check_monitor, monitored
 from gpunn.storage.files import make_folder, remove, remove_leftovers
 from gpunn.training.callbacks.base import Callback, check_path, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
@@ -88,7 +88,7 @@ class ModelCheckpoint(Callback):
                 "every_updates and every_seconds: require resumable=True and no monitor, since a "
                 "file written within an epoch is only for resuming"
             )
-        check_mode(self.mode)
+        check_monitor("loss" if self.monitor is None else self.monitor, self.mode)
         self._written_at, self._due = 0.0, False
         self.check_place: Callable[[Path], None] = lambda path: None
         """A check that raises an error if the file must not be written."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
-from gpunn.monitor import check_mode, direction, monitored
+from gpunn.monitor import check_monitor, direction, monitored
 from gpunn.training.fit import Fit
 from gpunn.training.together.fit_result import FitResult, StopRule
 
@@ -72,7 +72,7 @@ class Halving(StopRule):
     def __post_init__(self) -> None:
         check_integer("factor", self.factor, at_least=2)
         check_integer("min_epochs", self.min_epochs)
-        check_mode(self.mode)
+        check_monitor(self.monitor, self.mode)
 
     def begin(self, fits: Sequence[Fit]) -> None:
         if self.groups is not None and len(self.groups) != len(fits):

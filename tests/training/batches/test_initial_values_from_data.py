@@ -61,6 +61,18 @@ def test_biases_are_those_of_points_in_the_hull():
             assert 0.2 < scatter < 0.9
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("initializer", "hull", "initializer: 'hull' computes biases; use it as bias_initializer"),
+        ("bias_initializer", "unit_variance", "'unit_variance' computes weights; use it as init"),
+    ],
+)
+def test_an_initializer_of_the_other_parameter(option, name, message):
+    with pytest.raises(ArgumentError, match=message):
+        begun(network(Dense(1, **{option: name})))
+
+
 def test_the_formulas():
     g = np.random.default_rng(1)
     z, W = g.normal(2, 3, (50, 4)), g.normal(size=(6, 4))

@@ -55,6 +55,8 @@ def test_known_callbacks():
         (lambda: EarlyStopping(min_delta=-1), ArgumentError, "min_delta: expected a number >= 0"),
         (lambda: EarlyStopping(ties="best"), ArgumentError, "ties: there is no ties 'best'"),
         (lambda: EarlyStopping(mode="up"), ArgumentError, "mode: expected 'auto', .* got 'up'"),
+        (lambda: EarlyStopping(None), ArgumentTypeError, "monitor: expected the name of .* None"),
+        (lambda: ModelCheckpoint("a", 1), ArgumentTypeError, "monitor: expected .*; got 1"),
         (lambda: EarlyStopping(restore_best="no"), ArgumentTypeError, "restore_best: expected"),
         (lambda: ModelCheckpoint(None), ArgumentTypeError, "path: expected the name of a f.* None"),
         (
