@@ -110,11 +110,23 @@ def opened(path: Path) -> Iterator[Any]:
             raise DataFileError(f"{path}: the image is damaged ({error})") from error
 
 
+def convert_transparent_color(image: Any) -> None:
+    """Convert the transparent color of a PNG file to 8 bits, as Pillow converts only the pixels."""
+    color = image.info.get("transparency")
+    if image.format == "PNG" and color is not None:
+        raw = image.tile[0].args
+        if raw in ("L;2", "L;4"):
+            image.info["transparency"] = color * (85 if raw == "L;2" else 17)
+        elif raw == "RGB;16B":
+            image.info["transparency"] = tuple(value >> 8 for value in color)
+
+
 def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarray:
     pillow, ops = require("PIL.Image", "", ""), require("PIL.ImageOps", "", "")
     height, width = size
     if image.mode in ("I", "F") and image.format not in ("PNG", "PPM"):
         raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16")
+    convert_transparent_color(image)
     image.draft(None, (2 * max(size), 2 * max(size)))  # a JPEG may be read at a smaller scale
     image = ops.exif_transpose(image)
     if color == "color" and is_gray(image):
@@ -123,7 +135,10 @@ def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarra
             "the image in color"
         )
     if image.mode.startswith("I"):  # such images have 16 bits
-        image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        values, transparent = np.asarray(image), image.info.get("transparency")
+        image = pillow.fromarray((values >> 8).astype(np.uint8))
+        if transparent is not None:
+            image.putalpha(pillow.fromarray(np.where(values == transparent, 0, 255).astype("u1")))
     if image.has_transparency_data:
         white = pillow.new("RGBA", image.size, "white")
         image = pillow.alpha_composite(white, image.convert("RGBA"))

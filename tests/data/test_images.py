@@ -207,17 +207,38 @@ def test_every_damaged_file_is_listed(photos, save):
             read_images([photos / "b" / f"{name}.png"])
 
 
-def bomb(width, height):
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+def png(width, height, bits=1, kind=0, chunks=()):
+    """Return a PNG file of a kind (0 is gray, 2 is RGB), with chunks after its header."""
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
     )
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "pixels", "transparent", "expected"),
+    [
+        (1, 0, [0b10000000], [1], [255, 0]),
+        (2, 0, [0b10010000], [2], [255, 85]),
+        (4, 0, [0x57], [5], [255, 7 * 17]),
+        (8, 0, [5, 7], [5], [255, 7]),
+        (16, 0, [2, 7, 2, 8], [0x207], [255, 2]),
+        (16, 2, [2, 7] * 3 + [3, 7] * 3, [0x207] * 3, [255, 3]),
+    ],
+)
+def test_a_transparent_color_of_any_size(tmp_path, bits, kind, pixels, transparent, expected):
+    color = struct.pack(f">{len(transparent)}H", *transparent)
+    chunks = [(b"tRNS", color), (b"IDAT", zlib.compress(bytes([0, *pixels]))), (b"IEND", b"")]
+    (tmp_path / "1.png").write_bytes(png(2, 1, bits, kind, chunks))
+    X, _ = read_images([tmp_path / "1.png"], (1, 2), "gray")
+    assert X.ravel().tolist() == expected
 
 
 @pytest.mark.parametrize("sides", [(10_001, 10_000), (2**31 - 1, 2**31 - 1)])
 def test_huge_images_are_refused(tmp_path, sides):
-    (tmp_path / "bomb.png").write_bytes(bomb(*sides) + struct.pack(">I4sI", 0, b"IDAT", 0))
+    (tmp_path / "bomb.png").write_bytes(png(*sides) + struct.pack(">I4sI", 0, b"IDAT", 0))
     with pytest.raises(DataFileError, match=r"bomb\.png: has more than 100,000,000 pixels; make"):
         read_images([tmp_path / "bomb.png"])
 
