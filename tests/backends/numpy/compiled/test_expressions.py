@@ -233,14 +233,16 @@ def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypat
     arrays = [normal(n, dtype), normal(n, dtype, 1), normal(n, dtype, 2)]
     names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
     more = {"square": positive(n, dtype, 3), "largest": positive(n, dtype, 4)}
-    tiles = []
-    for far in (loop.FAR, 1):
+    lanes = 128 // np.dtype(dtype).itemsize
+    for far, most in ((loop.FAR, loop.TILE), (1, loop.TILE // 2)):
         monkeypatch.setattr(loop, "FAR", far)
         (step,) = compare(averaged, Arguments(**names, **more), dtype)
         *_, steps, once, _, _, _, tile, _ = step.args
         assert steps - once == 4  # one for each line
-        tiles.append(tile)
-    assert tiles == [loop.TILE, loop.TILE // 2]
+        rows = -(-n // 2)  # of a thread
+        count = -(-rows // most)
+        assert tile <= most
+        assert rows <= count * tile < rows + count * lanes  # no tile is much smaller
 
 
 @TYPES

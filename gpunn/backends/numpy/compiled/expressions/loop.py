@@ -55,7 +55,9 @@ class Loop:
         unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
         least = unit if unit * columns <= 4 * TILE else 1
-        self._tile = numbers // columns // unit * unit or least
+        own_rows = max(1, -(-rows // threads))
+        tiles = -(-own_rows // (numbers // columns // unit * unit or least))
+        self._tile = -(-own_rows // (tiles * least)) * least  # all tiles are about equal
         self._tile_rows = min(self._tile, rows)
         self._places = Places()
         self._shared: dict[Input, int] = {}  # places of arrays that are only read
