@@ -70,8 +70,9 @@ EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum", "clip"), 3),
     "add_to_root": 2,
     **dict.fromkeys(("add_products", "add_rounded_products", "add_scaled_difference"), 4),
-    **dict.fromkeys(("add_triple_product", "divide_by_scaled_root"), 5),
-    "subtract_by_scaled_root": 6,
+    "add_triple_product": 5,
+    "divide_by_scaled_root": 6,
+    "subtract_by_scaled_root": 7,
 }
 """Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
 identifies a function by its index in this dictionary."""
@@ -80,14 +81,25 @@ ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY, PUT = range(100, 106)
 """Codes of the reductions in the kernel `expression`, of a function that copies or repeats
 elements, and of one that copies rows into some columns of longer rows."""
 
+ATTACHING, MEANS = (
+    ("divide_by_scaled_root", "subtract_by_scaled_root"),
+    ("add_products", "add_triple_product"),
+)
+"""Functions that also compute other steps, and the functions of these steps: y c + x b, and
+y c y + x b, for numbers b and c."""
+
+ATTACHED = 99
+"""Code of a step that an earlier step has computed."""
+
 OPERANDS = max(EXPRESSION_FUNCTIONS.values())
 """Maximum number of operands of a step of the kernel `expression`."""
 
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (3 + OPERANDS), 8 * 6, 8 * 2
+STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (4 + OPERANDS), 8 * 6, 8 * 2
 """Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
 integers:
 
-* A step: function, columns, and places of the result and of OPERANDS operands. The function COPY
+* A step: function, columns, places of the result and of OPERANDS operands, and which of MEANS
+  are attached, as bits; their records follow. The function COPY
   has one operand. Then follow the bytes from a row to the next and from a column to the next, the
   offset of the first element, and `integer`. The function PUT has one
   operand, then the bytes of a row of the result, and the offset of its first column.

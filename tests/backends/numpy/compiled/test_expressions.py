@@ -14,7 +14,7 @@ pytest.importorskip("numba")
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
-from gpunn.backends.numpy.compiled.interface import COPY, PUT, STEP_BYTES
+from gpunn.backends.numpy.compiled.interface import ATTACHED, COPY, PUT, STEP_BYTES
 from gpunn.backends.numpy.compiled.program import Program, table_of
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
@@ -22,7 +22,7 @@ from gpunn.backends.tracing import trace_operation
 from gpunn.expressions import Untraceable, expression_of
 from gpunn.metrics.labels import OF_CLASSES
 
-FUNCTION_OF = {number: function for function, number in NUMBERS.items()}
+FUNCTION_OF = {number: function for function, number in NUMBERS.items()} | {ATTACHED: "attached"}
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""
@@ -265,8 +265,50 @@ def test_usual_updates_by_hand_have_few_steps(dtype):
     code = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
     functions = [FUNCTION_OF[each[0]] for each in code]
     assert "divide" not in functions
-    assert {"clip", "subtract_by_scaled_root"} <= set(functions)
-    assert len(functions) == 5
+    names = "clip", "add_triple_product", "subtract_by_scaled_root", "attached"
+    assert sorted(functions) == sorted(names)
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("n", [1, 5, 2416])
+@pytest.mark.parametrize(
+    ("case", "attached"),
+    {
+        "independent": 2,
+        "mean used between": 1,
+        "square of the new mean": 1,
+        "square of the old mean": 2,
+        "old mean used later": 2,
+        "gradient changes": 2,
+        "factors are arrays": 0,
+        "two roots": 2,
+        "copy between": 2,
+    }.items(),
+)
+def test_roots_compute_means_before_them(case, attached, n, threads, dtype):
+    def definition(backend, x, g, mean, square, other, rate):
+        xp = backend.xp
+        old, factors = mean + 0.0, (other, other) if case == "factors are arrays" else (0.3, 0.2)
+        if case == "old mean used later":
+            other[...] = mean
+        mean[...] = 0.7 * mean + factors[0] * g
+        direction = xp.abs(mean) if case == "mean used between" else mean
+        if case == "gradient changes":
+            g[...] = g - rate
+        squared = {"square of the new mean": mean, "square of the old mean": old}.get(case, g)
+        square[...] = 0.9 * square + factors[1] * squared * squared
+        if case == "copy between":
+            other[...] = g
+        x -= rate * direction / (xp.sqrt(square) + 0.5)
+        if case == "two roots":
+            other[...] = x / (xp.sqrt(square + 2) + 0.5) * other
+
+    arrays = {"x": normal(n, dtype), "g": normal(n, dtype, 1), "mean": normal(n, dtype, 2)}
+    more = {"square": positive(n, dtype, 3), "other": positive(n, dtype, 4)}
+    arguments = Arguments(**arrays, **more, rate=np.array([0.5], dtype))
+    steps = compare(definition, arguments, dtype, threads)
+    code = [each[0] for step in steps for each in step.args[0].reshape(-1, STEP_BYTES // 8)]
+    assert code.count(ATTACHED) == (attached if n > 1 else 0)
 
 
 @THREADS_AND_TYPES

@@ -71,6 +71,7 @@ class Loop:
         self._sums: list[tuple[int, int]] = []  # numbers of the threads' parts, and of their sum
         self._before: list[list[int]] = []  # the code that runs once
         self._code: list[list[int]] = []
+        self._computed: list[Node | None] = []  # the node of each record in `_code`
         self._add(steps)
         self._all_code = np.array(self._before + self._code, np.int64)
         self._layout = self._places.layout(threads)
@@ -100,6 +101,17 @@ class Loop:
             else:
                 function = interface.COPY if copied else step.number
                 code.append(record(function, columns, result, *operands))
+            if not step.once:
+                self._computed += [None] * (len(code) - 1 - len(self._computed)) + [step.node]
+                self._attach(step)
+
+    def _attach(self, step: Step) -> None:
+        """Let a step also compute the steps before it, unless a copied argument is between them."""
+        first = len(self._code) - 1 - len(step.attached)
+        if step.attached and self._computed[first:-1] == [each.node for each in step.attached]:
+            *others, own = self._code[first:]
+            own[-1] = sum(1 << interface.MEANS.index(each.function) for each in step.attached)
+            self._code[first:] = [own, *([interface.ATTACHED, *each[1:]] for each in others)]
 
     def instructions(
         self, arrays: Sequence[np.ndarray], addresses: Sequence[int]

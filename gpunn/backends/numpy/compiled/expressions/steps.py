@@ -43,7 +43,14 @@ BY_ROOTS: Mapping[Pair, str] = {
     ("add_to_root", "divide", 1): "divide_by_root",
     ("multiply", "divide_by_root", 2): "divide_product_by_root",
     ("divide_product_by_root", "subtract", 1): "subtract_by_root",
-    ("multiply", "divide_product_by_root", 2): "divide_by_scaled_root",
+    **{
+        ("multiply", "divide_product_by_root", position): "divide_products_by_root"
+        for position in (0, 1)
+    },
+    ("multiply", "divide_product_by_root", 2): "divide_product_by_scaled_root",
+    ("multiply", "divide_products_by_root", 3): "divide_by_scaled_root",
+    ("divide_products_by_root", "subtract", 1): "subtract_products_by_root",
+    ("divide_product_by_scaled_root", "subtract", 1): "subtract_product_by_scaled_root",
     ("divide_by_scaled_root", "subtract", 1): "subtract_by_scaled_root",
 }
 """Functions that compute two functions together."""
@@ -73,9 +80,13 @@ ONE = Node(NUMBER, (), (), "float", 1.0)
 
 WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
     "add_rounded_product": ("add_rounded_products", (2, None, 0, 1)),
-    "divide_by_root": ("divide_by_scaled_root", (0, None, 2, None, 1)),
-    "divide_product_by_root": ("divide_by_scaled_root", (2, None, 0, 1, 3)),
-    "subtract_by_root": ("subtract_by_scaled_root", (2, None, 0, 1, 3, 4)),
+    "divide_by_root": ("divide_by_scaled_root", (0, None, 2, None, None, 1)),
+    "divide_product_by_root": ("divide_by_scaled_root", (2, None, 0, 1, None, 3)),
+    "divide_products_by_root": ("divide_by_scaled_root", (3, None, 0, 1, 2, 4)),
+    "divide_product_by_scaled_root": ("divide_by_scaled_root", (0, 1, 2, 3, None, 4)),
+    "subtract_by_root": ("subtract_by_scaled_root", (2, None, 0, 1, None, 3, 4)),
+    "subtract_products_by_root": ("subtract_by_scaled_root", (3, None, 0, 1, 2, 4, 5)),
+    "subtract_product_by_scaled_root": ("subtract_by_scaled_root", (0, 1, 2, 3, None, 4, 5)),
 }
 """Functions that the kernel computes by functions of more arguments: the positions of the
 arguments, and None for the number 1."""
@@ -94,6 +105,8 @@ class Step:
     args: tuple[Node, ...]
     once: bool
     """Whether the step runs once, before the loop over the elements: its result is one number."""
+    attached: tuple[Step, ...] = ()
+    """The steps just before, which the kernel computes while it waits for roots and quotients."""
 
     @property
     def number(self) -> int:
@@ -124,7 +137,7 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     steps = with_inverses(without_copies(steps, stored), exact)
     for rules in (BY_ROOTS, JOINED):
         steps = joined(steps, stored, exact, rules)
-    return [with_one(step) for step in steps]
+    return with_attached([with_one(step) for step in steps])
 
 
 def with_one(step: Step) -> Step:
@@ -133,6 +146,43 @@ def with_one(step: Step) -> Step:
     function, positions = WITH_ONE[step.function]
     args = tuple(ONE if k is None else step.args[k] for k in positions)
     return replace(step, function=function, args=args)
+
+
+def with_attached(steps: Sequence[Step]) -> list[Step]:
+    """Attach an earlier mean, and an earlier mean of squares, to each step with a root.
+
+    Only one of the processor's units computes roots and quotients; meanwhile, others can compute
+    the means.
+    """
+    result, attached = list[Step](), set[int]()
+    for step in steps:
+        means, needed = dict[str, Step](), set[int]()  # needed by steps between
+        is_attaching = step.function in interface.ATTACHING and not step.once
+        for one in reversed(result if is_attaching else []):
+            is_free = one.node.shape == step.node.shape and id(one.node) not in needed | attached
+            if is_free and (mean := as_mean(one)) is not None:
+                means.setdefault(one.function, mean)
+            needed |= {id(used(each)) for each in one.args}
+        own = [means[function] for function in interface.MEANS if function in means]
+        attached |= {id(one.node) for one in own}
+        result = [one for one in result if all(one.node is not each.node for each in own)]
+        result += [*own, replace(step, attached=tuple(own))]
+    return result
+
+
+def as_mean(step: Step) -> Step | None:
+    """Return x b + y c as a step of (x, b, y, c), or x b + c y y as one of (y, c, y, x, b).
+
+    Only b and c are numbers. Return None for other steps.
+    """
+    if step.once or step.function not in interface.MEANS:
+        return None
+    *first, x, b = step.args
+    arrays, numbers = ([y for y in first if is_scalar(y) is kind] for kind in (False, True))
+    if is_scalar(x) or not is_scalar(b) or len(numbers) != 1 or arrays[1:] not in ([], arrays[:1]):
+        return None
+    y, c = arrays[0], numbers[0]
+    return replace(step, args=(y, c, *arrays[1:], x, b))
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:

@@ -8,7 +8,8 @@ time of reading and writing its numbers in this cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -17,11 +18,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.interface import (
+    ATTACHED,
+    ATTACHING,
     BLOCK_BYTES,
     COLUMN_SUM,
     COPY,
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
+    MEANS,
     OPERANDS,
     PUT,
     ROW_MAXIMUM,
@@ -54,7 +58,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
     set_float_flags,
 )
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
-from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, VECTOR_BYTES
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
@@ -88,9 +92,11 @@ def tanh_softplus(a: Number) -> Number:
     return n / d
 
 
-def divide_by_scaled_root(a: Number, b: Number, c: Number, d: Number, e: Number) -> Number:
-    """Return c d / (sqrt(a b) + e), as in the updates of many optimizers."""
-    return mathematics.divided(c * d, mathematics.root(a * b) + e)
+def divide_by_scaled_root(
+    a: Number, b: Number, c: Number, d: Number, e: Number, f: Number
+) -> Number:
+    """Return c d e / (sqrt(a b) + f), as in the updates of many optimizers."""
+    return mathematics.divided(c * d * e, mathematics.root(a * b) + f)
 
 
 FORMULAS: Mapping[str, Callable[..., Number]] = {
@@ -135,7 +141,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "add_scaled_difference": lambda a, b, c, d: fma(a - b, c, d),
     "add_triple_product": lambda a, b, c, d, e: fma(d, e, a * b * c),
     "divide_by_scaled_root": divide_by_scaled_root,
-    "subtract_by_scaled_root": lambda *args: args[5] - divide_by_scaled_root(*args[:5]),
+    "subtract_by_scaled_root": lambda *args: args[6] - divide_by_scaled_root(*args[:6]),
 }
 
 INVERSE = [*EXPRESSION_FUNCTIONS].index("inverse")
@@ -172,29 +178,69 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
             location = builder.inttoptr(address, I64.as_pointer())
             return builder.load(builder.gep(location, [I64(index)]))
 
-        used = [builder.add(places, number(step, k)) for k in range(2, 3 + OPERANDS)]
-        moves = [I64(1), *(number(place, 1) for place in used[1:])]
         offset, blocks = builder.mul(begin, I64(BLOCK_BYTES)), builder.sub(end, begin)
-        starts = [
-            builder.add(number(place, 0), builder.mul(offset, moving))
-            for place, moving in zip(used, moves, strict=True)
-        ]
         done = builder.append_basic_block("done")
         cases = builder.switch(number(step, 0), done)
+
+        def means() -> Iterator[tuple[Any, Callable[[Any], None]]]:
+            """Yield whether a mean is attached, and a function that generates it for a block."""
+            bits, record = number(step, 3 + OPERANDS), step
+            for k, name in enumerate(MEANS):
+                has = builder.and_(builder.lshr(bits, I64(k)), I64(1))
+                # Without a mean, the step's own record is read, but not used.
+                record = builder.add(record, builder.mul(has, I64(STEP_BYTES)))
+                last = EXPRESSION_FUNCTIONS[name] + 2
+                y, c, x, b = (address(record, word) for word in (3, 4, last - 1, last))
+                arrays = [builder.add(each, offset) for each in (address(record, 2), y, x)]
+                yield builder.trunc(has, I1), partial(mean, name, arrays, [filled(c), filled(b)])
+
+        def address(record: Any, word: int) -> Any:
+            return number(builder.add(places, number(record, word)), 0)
+
+        def filled(address: Any) -> Any:
+            """Return a block of one number, from the first vector of such a block."""
+            lanes = VECTOR_BYTES // block.size
+            kind = ir.VectorType(block.element, lanes)
+            vector = builder.load(builder.inttoptr(address, kind.as_pointer()), align=block.size)
+            repeated = ir.VectorType(I32, block.lanes)([I32(k % lanes) for k in range(block.lanes)])
+            return builder.shuffle_vector(vector, vector, repeated)
+
+        def mean(name: str, arrays: Sequence[Any], factors: Sequence[Any], index: Any) -> None:
+            position = builder.mul(index, I64(BLOCK_BYTES))
+            out, *pointers = (
+                builder.inttoptr(builder.add(start, position), block.vector.as_pointer())
+                for start in arrays
+            )
+            y, x = (builder.load(each, align=block.size) for each in pointers)
+            c, b = factors
+            values = (y, c, x, b) if name == MEANS[0] else (y, c, y, x, b)
+            result = FORMULAS[name](*(Number(builder, value) for value in values))
+            builder.store(result.value, out, align=block.size)
+
         for index, (name, operands) in enumerate(EXPRESSION_FUNCTIONS.items()):
             case = builder.append_basic_block(name)
             cases.add_case(I64(index), case)
             builder.position_at_end(case)
+            used = [builder.add(places, number(step, k)) for k in range(2, 3 + operands)]
+            moves = [I64(1), *(number(place, 1) for place in used[1:])]
+            starts = [
+                builder.add(number(place, 0), builder.mul(offset, moving))
+                for place, moving in zip(used, moves, strict=True)
+            ]
             width = VECTOR_BYTES if name in BY_VECTOR else BLOCK_BYTES
             kind = ir.VectorType(block.element, width // block.size).as_pointer()
             strides = [builder.mul(moving, I64(width)) for moving in moves]
             count = builder.mul(blocks, I64(BLOCK_BYTES // width))
+            attached = list(means()) if name in ATTACHING else []
             with cgutils.for_range(builder, count) as loop:
+                for has, generated in attached:
+                    with builder.if_then(has):
+                        generated(loop.index)
                 out, *pointers = (
                     builder.inttoptr(builder.add(start, builder.mul(loop.index, stride)), kind)
                     for start, stride in zip(starts, strides, strict=True)
                 )
-                values = [builder.load(each, align=block.size) for each in pointers[:operands]]
+                values = [builder.load(each, align=block.size) for each in pointers]
                 result = FORMULAS[name](*(Number(builder, value) for value in values))
                 builder.store(result.value, out, align=block.size)
             builder.branch(done)
@@ -341,7 +387,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         set_float_flags(flush_subnormals() & ~FLUSHING)
                         keeps_subnormals = True
                 table, first, stop = places, 0, max(blocks, int(columns == 0))
-                for _ in range(1 if left == 0 else 2):
+                for _ in range(0 if function == ATTACHED else 1 if left == 0 else 2):
                     run(dtype, step, table, first, stop)
                     table, first, stop = places + ends, blocks, blocks + 1
                 if at_end != result and left != 0:
