@@ -53,6 +53,7 @@ FUNCTIONS = {
     "shares": lambda xp, x: x / xp.sum(xp.abs(x) + 1, axis=-1)[:, None],
     "joined": lambda xp, x: xp.concat([x[:, 1:] ** 2, xp.sum(x, axis=1)[:, None]], axis=1) * x,
     "lists": lambda xp, x: xp.sum(x**2 * xp.asarray([0.5] * x.shape[1]), axis=1)[:, None] * x,
+    "pairs": lambda xp, x: xp.sum(xp.tanh(x)[:, None, :] * x[:, :, None], axis=1),
     "stacked": lambda xp, x: xp.stack([x, x**2], axis=1)[:, 1, :] * x,
     "chosen": lambda xp, x: (
         x * xp.take_along_axis(x, xp.argmin(x, axis=1)[:, None] // 2 - 1, axis=1)

@@ -39,6 +39,9 @@ JOINED = "joined"
 """The function that an engine may use for columns side by side: its arguments are arrays of rows,
 and its `data` has the first column of each. Derivatives have no rule for this function."""
 
+MOST_JOINED = 64
+"""Maximum number of arrays side by side, which are a chain of choices in some engines."""
+
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
 

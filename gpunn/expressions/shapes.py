@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from gpunn.expressions.graph import SLICES, Graph, Node, Untraceable
+from gpunn.expressions.graph import MOST_JOINED, SLICES, Graph, Node, Untraceable
 from gpunn.typing import Shape
 
 
@@ -81,6 +82,10 @@ def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
     return graph.node("copy", graph.broadcastable(node, shape), shape=shape, kind=node.kind)
 
 
+FOLDS = {"sum": "add", "maximum": "maximum", "minimum": "minimum"}
+"""Functions of two arrays that reductions repeat."""
+
+
 def reduced(
     graph: Graph, node: Node, name: str, axes: Collection[int], keepdims: bool, data: Any = None
 ) -> Node:
@@ -92,7 +97,12 @@ def reduced(
     first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)
-    if any(k in axes and n > 1 for k, n in sizes[first:end]) or (before > 1 and name != "sum"):
+    inner = [k for k in axes if first < k < end and node.shape[k] > 1]
+    if inner and node.shape[inner[0]] <= MOST_JOINED:
+        terms = [part_of(graph, node, inner[0], k, k + 1) for k in range(node.shape[inner[0]])]
+        node = functools.reduce(lambda a, b: graph.call(FOLDS[name], a, b), terms)
+        return reduced(graph, node, name, axes, keepdims, data)
+    if inner or (before > 1 and name != "sum"):
         raise Untraceable(
             f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes "
             "is not supported"

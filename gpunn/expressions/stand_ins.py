@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunn.expressions.graph import ARRAY, NUMBER, Graph, Node, Untraceable
+from gpunn.expressions.graph import ARRAY, MOST_JOINED, NUMBER, Graph, Node, Untraceable
 from gpunn.expressions.integers import LARGEST, quotient, remainder
 from gpunn.expressions.shapes import axis_of, joined, part_of, reshaped
 from gpunn.typing import Shape
@@ -20,10 +20,6 @@ KINDS = {"f": "float", "i": "int", "b": "bool"}
 
 INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface__")
 """Attributes by which other code recognizes arrays of NumPy and CuPy."""
-
-
-MOST_JOINED = 64
-"""Maximum number of arrays in a concatenation, which is a chain of choices in some engines."""
 
 
 class Tracer:

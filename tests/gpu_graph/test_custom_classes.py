@@ -219,12 +219,18 @@ def lists(xp, x, w):
     return (chosen * xp.asarray([0.5, -1.0, 2.0, 0.25, 1e-3], dtype=x.dtype) + (w * w)[0],)
 
 
+def middle(xp, x, w):
+    """Return numbers that reductions over the middle axis are multiplied by."""
+    return (x * (w * xp.sum(x, axis=1) + xp.max(x[:, 1:, :], axis=1))[:, None, :],)
+
+
 COMPUTED = {  # shapes, and how many kernels
     "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
     "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
     "sums": (sums, (40, 3, 5), [(40, 3, 5), (3, 5), (5,)], 2),
     "sums of as many rows as columns": (sums, (5, 5, 5), [(5, 5, 5), (5, 5), (5,)], 2),
     "deviations": (deviations, (9, 4, 5), [(9, 4, 5)], 2),
+    "middle": (middle, (9, 4, 5), [(9, 4, 5)], 1),
     "positions": (positions, (9, 4, 5), [(9, 4, 5)], 1),
     "lists": (lists, (9, 4, 5), [(9, 4, 5)], 1),
 }

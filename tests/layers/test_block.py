@@ -159,13 +159,25 @@ class Excited(Block):
         return x * self.mean(x)[:, None, None, :]
 
 
+def excited(shape, backend="numpy"):
+    X = np.random.default_rng(0).normal(size=(9, *shape, 1))
+    own = [layers.Conv2D(3, 1), Excited(), layers.GlobalAveragePool2D()]
+    model = gpunn.Sequential(own, X.shape[1:], backend, dtype="float64")
+    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(1.0))
+    trainer.fit(X, X[:, 0, 0] + [0, 1, 2], epochs=2, batch_size=9, progress=False)
+    return model.parameters.values
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 5), (13, 9)])
+def test_channels_of_images_are_multiplied(shape):
+    np.testing.assert_allclose(excited(shape), excited(shape, Backend(np)), rtol=1e-9, atol=1e-9)
+
+
 def test_derivatives_that_cannot_be_traced():
-    model = gpunn.Sequential([layers.Conv2D(2, 1), Excited(), layers.Flatten()], (2, 2, 1), "numpy")
-    trainer = gpunn.Trainer(model, "mean_squared_error")
     with pytest.raises(
         ArgumentError, match=r"Excited: forward can't be traced: in the deriv.*axes"
     ):
-        trainer.fit(np.ones((2, 2, 2, 1)), np.ones((2, 8)), progress=False)
+        excited((65, 2))
 
 
 class Own(Block):

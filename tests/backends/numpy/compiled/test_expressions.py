@@ -708,7 +708,9 @@ def test_threads_wait_for_numbers_of_rows_that_are_numbers_of_columns_too():
 
 @THREADS_AND_TYPES
 @pytest.mark.parametrize(
-    "shape", [(4,), (3, 1), (3, 4), (1, 1, 4), (1, 1), (9, 1, 1), (9, 3, 1), (9, 3, 4)], ids=str
+    "shape",
+    [(4,), (3, 1), (3, 4), (1, 1, 4), (1, 1), (9, 1, 1), (9, 3, 1), (9, 1, 4), (9, 3, 4)],
+    ids=str,
 )
 def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
     def definition(backend, x, y, out, changed):
@@ -725,12 +727,26 @@ def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
         compare(definition, arguments, dtype, threads)
 
 
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("shape", [(7, 3), (5, 8), (9, 1), (2, 4), (3, 2, 4)])
+def test_products_of_pairs_and_reductions_over_middle_axes(shape, threads, dtype):
+    def definition(backend, x, pairs, total, largest):
+        xp = backend.xp
+        pairs[...] = x[..., None, :] * xp.exp(x)[..., :, None]
+        total[...] = xp.sum(pairs, axis=-2) + xp.mean(pairs, axis=-1)
+        largest[...] = xp.max(pairs, axis=-2) - xp.min(xp.stack([x, 2 * x], axis=1), axis=1)
+
+    x, pairs = normal(shape, dtype), np.empty((*shape, shape[-1]), dtype)
+    total, largest = np.empty((2, *shape), dtype)
+    compare(definition, Arguments(x=x, pairs=pairs, total=total, largest=largest), dtype, threads)
+
+
 def test_an_unsupported_shape_is_refused():
     def definition(backend, x, out):
-        out[...] = x[:, None, :] * x[:, :, None]
+        out[...] = x[:, None, :] * backend.xp.arange(65, dtype=x.dtype)[:, None]
 
     x = normal((4, 3), "float32")
-    arguments = Arguments(x=x, out=np.empty((4, 3, 3), np.float32))
+    arguments = Arguments(x=x, out=np.empty((4, 65, 3), np.float32))
     writes = trace_operation(definition, arguments, x.dtype)
     with pytest.raises(Untraceable, match="broadcasting"):
         instructions_of(writes, x.dtype, 1)

@@ -17,7 +17,7 @@ from gpunn.expressions import (
     in_order,
     is_source,
 )
-from gpunn.expressions.graph import JOINED, VIEWS
+from gpunn.expressions.graph import JOINED, MOST_JOINED, VIEWS
 from gpunn.typing import Shape
 
 MANY = 8
@@ -193,6 +193,7 @@ def reshaped(node: Node, shape: Shape) -> Node:
 
 def rewritten(node: Node, args: Sequence[Node]) -> Node:
     shape, last = node.shape, node.shape[-1]
+    args = [each if fits(each, shape) else repeated(each, shape) or each for each in args]
     if all(fits(each, shape) or padded_shape(each, shape)[0] == 1 for each in args):
         args = [each if fits(each, shape) else broadcast_copy(each, shape[1:]) for each in args]
         return Node(node.op, tuple(args), shape, node.kind, node.data)
@@ -207,7 +208,26 @@ def rewritten(node: Node, args: Sequence[Node]) -> Node:
     return reshaped(Node(node.op, tuple(given), flat, node.kind, node.data), shape)
 
 
+def repeated(argument: Node, shape: Shape) -> Node | None:
+    """Return an array of shape (rows, 1, columns) with each row's columns repeated, else None."""
+    whole = padded_shape(argument, shape)
+    axis = next(k for k, n in enumerate(shape) if whole[k] != n)
+    end = next((k for k in range(axis, len(shape)) if whole[k] != 1), len(shape))
+    counts, columns = shape[axis:end], math.prod(shape[end:])
+    rows, is_tail = math.prod(shape[:axis]), whole[end:] == shape[end:]
+    if rows == 1 or columns == 1 or not is_tail or max(counts) > MOST_JOINED:
+        return None
+    result = reshaped(argument, (rows, columns))
+    for count in reversed(counts):
+        starts = tuple(range(0, count * columns, columns))
+        columns *= count
+        result = Node(JOINED, (result,) * count, (rows, columns), argument.kind, starts)
+    return reshaped(result, shape)
+
+
 def broadcast_copy(argument: Node, shape: Shape) -> Node:
+    if not fits(argument, shape) and (copy := repeated(argument, shape)) is not None:
+        return copy
     whole = padded_shape(argument, shape)
     argument = reshaped(argument, whole[len(whole) - len(shape) :])
     copy = Node("copy", (argument,), shape, argument.kind)
