@@ -48,15 +48,21 @@ def any_of(formulas: Iterable[str]) -> re.Pattern[str]:
 
 
 def of_each_kind(
-    sources: Iterable[dict[str, Any]], formulas: Iterable[str]
+    sources: Iterable[dict[str, Any]], tables: dict[str, list[str]]
 ) -> Iterator[dict[str, Any]]:
-    activation = any_of(formulas)
+    """Yield the largest source of each kernel, of those that training uses if there are any.
+
+    Kernels of a kind differ only in a formula or rule that another kernel has alone.
+    """
+    activation, rule = any_of(tables["FORMULAS"]), any_of(tables["RULES"])
     alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")
+    variant = re.compile(rf"({rule.pattern})(?=_if_finite|_clipped)")
     chosen = {}
-    for source in sorted(sources, key=lambda source: source["trained"]):
+    for source in sorted(sources, key=lambda source: (source["trained"], len(source["text"]))):
         kernels = [*filter(is_of_project, source["kernels"])]
-        name = " ".join(kernels)
-        fused = activation.search(name) and not any(map(alone.fullmatch, kernels))
+        name = variant.sub("", " ".join(kernels))
+        if not any(map(alone.fullmatch, kernels)):
+            name = activation.sub("", name)
         if kernels:
-            chosen[activation.sub("", name) if fused else source["text"]] = source
+            chosen[name] = source
     yield from chosen.values()

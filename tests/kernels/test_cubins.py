@@ -75,7 +75,7 @@ def test_training_builds(recording_of, proved, architecture, kind, everything):
     recording = recording_of(DTYPES[kind])
     sources = of_type(kind, trained(recording))
     if not everything:
-        sources = list(of_each_kind(sources, recording.tables["FORMULAS"]))
+        sources = list(of_each_kind(sources, recording.tables))
     threads = largest_blocks(recording)
     built = build_sources(sources, architecture)
     assert_built(sources, built)

@@ -96,10 +96,11 @@ def lines_of(sources):
 def recorded(request, recording):
     """Return the lines of one of the sources that differ only in layouts, a built one if any.
 
-    Without the parameter, return one of the sources that differ only in layouts or an activation.
+    Without the parameter, return one of each kind, and the fused kernels below.
     """
     if not request.param:
-        return lines_of(of_each_kind(recording.sources, recording.tables["FORMULAS"]))
+        fused = [each for each in recording.sources if SEPARATE.keys() & {*each["kernels"]}]
+        return lines_of([*of_each_kind(recording.sources, recording.tables), *fused])
     sources = [each for each in recording.sources if any(map(is_of_project, each["kernels"]))]
     sources.sort(key=lambda source: source["trained"])
     return lines_of({LAYOUT.sub("", each["text"]): each for each in sources}.values())
