@@ -1,11 +1,13 @@
 """Tier 4: each kernel of the project, from CuPy's source, as C++ against the reference."""
 
+import functools
 import itertools
 import math
 import re
 from collections import Counter
 
 import pytest
+from emulated_cuda.toolchain import CompilationError
 from kernels import declared
 from kernels.cases import small_cases
 from kernels.declared import is_of_project
@@ -115,16 +117,37 @@ def chosen(recording, sanitizer, operation, dtype, everything):
     return together + one_for_each_kernel(alone)
 
 
+@functools.cache
+def replayed(recording, sanitizer):
+    """Return what the default run replays of each operation, and the results, from one build.
+
+    The result is empty after a fault, so that each operation runs alone, and only some have faults.
+    """
+    names = OPERATIONS if sanitizer == "address" else COOPERATIVE
+    records = {name: chosen(recording, sanitizer, name, "float32", False) for name in names}
+    try:
+        after = iter(recording.replay([*itertools.chain(*records.values())], sanitizer))
+    except (FaultError, CompilationError):
+        return {}
+    return {
+        name: (each, list(itertools.islice(after, len(each)))) for name, each in records.items()
+    }
+
+
 @pytest.mark.parametrize(("sanitizer", "operation", "dtype", "everything"), list(selections()))
 def test_gives_the_results_of_the_oracle(
     recording_of, proved, sanitizer, operation, dtype, everything
 ):
     recording = recording_of(dtype, every_layout=everything)
-    records = chosen(recording, sanitizer, operation, dtype, everything)
+    if everything or not replayed(recording, sanitizer):
+        records = chosen(recording, sanitizer, operation, dtype, everything)
+        results = recording.replay(records, sanitizer)
+    else:
+        records, results = replayed(recording, sanitizer)[operation]
     assert records
     kinds = Counter(
         check(record, CASES[record["case"]], after)
-        for record, after in zip(records, recording.replay(records, sanitizer), strict=True)
+        for record, after in zip(records, results, strict=True)
     )
     sources = {
         (launch["source"], launch["kernel"])
