@@ -16,7 +16,6 @@ import numpy as np
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import is_built_in
 from gpunn.expressions.objects import same
-from gpunn.monitor import TIMINGS
 from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram, state_arrays
@@ -32,7 +31,7 @@ MAX_SECONDS = 0.05
 """If an epoch takes more seconds, requests train the network. Between requests, Ctrl-C has an
 effect."""
 
-MAX_BYTES = 2 << 20
+MAX_BYTES = 4 << 20
 """Maximum memory of the row orders and states of a block's epochs, so that both stay in the
 cache."""
 
@@ -203,7 +202,7 @@ class EpochBlocks:
         if shared:
             restore(program.state, state)
         before = state if shared else [np.array(array) for array in state]
-        settings = self._load(program, epochs)
+        settings, rates = self._load(program, epochs)
         epochs, changing = len(settings), self._changing
         began = time.perf_counter()
         program.run(epochs)
@@ -222,7 +221,7 @@ class EpochBlocks:
                 end = first + len(rows)
                 if (observed and epochs > 1) or (shared and end == epochs):
                     restore(state, program.state_after(end - 1))
-                end_epochs(self._completed(program, first, rows, settings))
+                end_epochs(self._completed(program, first, rows, rates))
                 if progress.stop_reason or self._done == epochs:
                     break
                 if changing and not np.array_equal(session.next_settings(), settings[self._done]):
@@ -236,7 +235,8 @@ class EpochBlocks:
                 self.trainer.policy.undo_orders(epochs - done)
         self._limit = self._limit * 2 if done == epochs else max(1, self._limit // 2)
 
-    def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
+    def _load(self, program: EpochProgram, epochs: int) -> tuple[list[np.ndarray], list[float]]:
+        """Return the settings of each epoch, and the learning rate of each epoch's last update."""
         session, training = self.session, self.session.training
         assert isinstance(training, Subset)
         settings = self._next_settings(epochs)
@@ -247,8 +247,10 @@ class EpochBlocks:
         orders = orders[:, : visited * session.plan.members]
         if training.indices is not None:
             orders = training.indices[orders]
-        program.load(orders, np.concatenate(settings), self._held)
-        return settings
+        updates = np.concatenate(settings)
+        program.load(orders, updates, self._held)
+        last = session.plan.updates - 1
+        return settings, updates[last :: last + 1, 0].tolist()
 
     def _next_settings(self, epochs: int) -> list[np.ndarray]:
         session, progress = self.session, self.trainer.progress
@@ -278,20 +280,22 @@ class EpochBlocks:
         program: EpochProgram,
         first: int,
         results: Sequence[dict[str, float]],
-        settings: Sequence[np.ndarray],
+        rates: Sequence[float],
     ) -> Iterator[dict[str, float]]:
         """Yield the logs of each epoch, from the epoch `first` of the block."""
-        policy, seconds, plan = self.trainer.policy, self._seconds, self.session.plan
+        policy, progress, plan = self.trainer.policy, self.trainer.progress, self.session.plan
         scored = self._held.size and policy.validation_metrics
+        updates, seconds, speed = plan.updates, self._seconds, plan.visited / self._seconds
         for self._done, logs in enumerate(results, first + 1):
-            self.trainer.progress.updates += plan.updates
+            progress.updates += updates
             if scored:
                 scores = policy.score(program.outputs(self._done - 1))
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             if self.session.options.progress:
                 self._show(logs)
-            timings = float(settings[self._done - 1][-1, 0]), seconds, plan.visited / seconds
-            yield {**logs, **dict(zip(TIMINGS, timings, strict=True))}
+            logs["learning_rate"] = rates[self._done - 1]
+            logs["seconds"], logs["samples_per_second"] = seconds, speed
+            yield logs
 
     def _show(self, logs: dict[str, float]) -> None:
         with closing(self.session.progress_bar()) as bar:

@@ -237,8 +237,8 @@ class EpochProgram:
         """
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
-        *tables, sums = (table[:epochs] for table in self._states.rows)
-        if not np.isfinite(sums).all():
+        if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):
+            tables = [table[:epochs] for table in self._states.rows[:-1]]
             sound &= np.isfinite(np.add.reduce(tables[0], axis=1))
             # Unlike parameters, buffers may contain the largest numbers, whose sum is infinite.
             for table in tables[1:]:
@@ -251,7 +251,8 @@ class EpochProgram:
             dict(zip(columns, values, strict=True))
             for values in zip(*columns.values(), strict=True)
         ]
-        return rows if sound.all() else rows[: int(sound.argmin())]
+        first = int(sound.argmin())
+        return rows if sound[first] else rows[:first]
 
     def outputs(self, epoch: int) -> np.ndarray:
         assert self._outputs is not None

@@ -139,16 +139,22 @@ class Fit:
 
     def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
         """Pass on the logs of epochs, one by one, until an epoch ends training."""
-        trainer, progress = self.trainer, self.trainer.progress
+        # With callbacks, which may replace the schedule, each call has a single epoch.
+        trainer, progress, schedule = (
+            self.trainer,
+            self.trainer.progress,
+            self.trainer.optimizer.schedule,
+        )
+        policy, history, call = trainer.policy, trainer.history, self.session.call
         for measured in logs:
             progress.epoch += 1
             progress.cursor = None
             row = {"epoch": progress.epoch, **measured}
-            trainer.history.append(row)
-            trainer.optimizer.schedule.observe(row)
-            reason = trainer.policy.observe(trainer, row)
-            progress.stop_reason = reason or progress.stop_reason
-            self.session.call(lambda each: each.on_epoch_end(trainer, trainer.history.rows[-1]))
+            history.append(row)
+            schedule.observe(row)
+            if reason := policy.observe(trainer, row):
+                progress.stop_reason = reason
+            call(lambda each: each.on_epoch_end(trainer, history.rows[-1]))
             if progress.stop_reason:
                 return
 

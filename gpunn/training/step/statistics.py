@@ -140,10 +140,11 @@ class Statistics:
         totals = np.zeros((len(rows), self._length))
         for step in range(rows.shape[1]):  # in the order of `collect`
             totals += rows[:, step]
-        finite = rows[:, :, 2].sum(axis=1)
-        if not totals[:, 1].all():
+        finite = totals[:, 2]
+        if np.count_nonzero(totals[:, 1]) < len(rows):
             empty = totals[:, 1] == 0
-            totals[empty], finite[empty] = 1.0, 0.0
+            totals[empty] = 1.0
+            finite[empty] = 0.0
         weights = totals[:, -1 if self._separate_weights else 1]
         columns = {"loss": (totals[:, 0] / totals[:, 1]).tolist()}
         for metric, (start, stop) in zip(self._metrics, pairwise(self._bounds), strict=True):
