@@ -7,7 +7,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
@@ -27,7 +26,7 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 from gpunn.sklearn.convergence import Convergence
-from gpunn.sklearn.engine import Engine, reused_orders, seeded
+from gpunn.sklearn.engine import Draws, Engine, draws_of
 from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.inputs import (
     check_same_library,
@@ -35,12 +34,12 @@ from gpunn.sklearn.inputs import (
     dataset_of,
     is_checked,
     library_of,
+    name_of,
     to_host,
     to_library_of,
 )
 from gpunn.sklearn.layout import (
     initial_normalization,
-    initial_values,
     layer_units,
     set_fitted_arrays,
 )
@@ -221,6 +220,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return dense or sparse inputs, and targets; the shape of a single target is (rows,)."""
         for array in (X, y):
             check_whole(array)
+        checked = is_checked(X, y)
+        if checked and first and y is not None:
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+            return X, y
         X, y = validate_data(
             self,
             X,
@@ -229,7 +233,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             multi_output=True,
             dtype=(np.float64, np.float32),
             reset=first,
-            skip_check_array=is_checked(X, y),
+            skip_check_array=checked,
             **more,
         )
         if hasattr(y, "toarray"):
@@ -262,15 +266,20 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 "False and call fit, or restore the sizes"
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
-        weights = checked_weights(sample_weight, X.shape[0], dtype.name)
-        random = seeded(self.random_state)
+        weights = checked_weights(sample_weight, X.shape[0], name_of(dtype))
         if first:
-            self._begin(units, random, dtype)
+            shared = not self.early_stopping or (split_by is None and validation[0] is None)
+            draws = draws_of(self, units, y, shared)
+            self._begin(units, draws, dtype)
+        else:
+            draws = Draws(check_random_state(self.random_state))
         data = Data(X, y, self._encoded(y), weights)
         if self.solver == "lbfgs":
             network = self._fit_lbfgs(data, self.dtype or "float64")
         else:
-            network = self._fit_epochs(data, validation, split_by, random, dtype.name, incremental)
+            network = self._fit_epochs(
+                data, validation, split_by, draws, name_of(dtype), incremental
+            )
         set_fitted_arrays(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
@@ -307,20 +316,17 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
-    def _begin(
-        self, units: tuple[int, ...], random: np.random.RandomState, dtype: np.dtype
-    ) -> None:
+    def _begin(self, units: tuple[int, ...], draws: Draws, dtype: np.dtype) -> None:
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self.n_layers_, self.n_outputs_ = len(units), units[-1]
         self.out_activation_ = self._output_activation()
         self.history_ = History()
-        coefs, intercepts = initial_values(self, units, random)
-        self.coefs_ = [coef.astype(dtype, copy=False) for coef in coefs]
-        self.intercepts_ = [intercept.astype(dtype, copy=False) for intercept in intercepts]
+        self.coefs_ = [coef.astype(dtype) for coef in draws.coefs]
+        self.intercepts_ = [intercept.astype(dtype) for intercept in draws.intercepts]
         self.normalization_ = initial_normalization(self, units)
-        self._engine = Engine(int(random.randint(2**31)) if self.dropout else 0)
+        self._engine = Engine(draws.seed)
 
     def _fit_lbfgs(self, data: Data, dtype: str) -> Sequential:
         network = self._runtime().network(self, dtype)
@@ -346,19 +352,17 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         data: Data,
         validation: tuple[Any, Any, Any],
         split_by: SplitBy,
-        random: np.random.RandomState,
+        draws: Draws,
         dtype: str,
         incremental: bool,
     ) -> Sequential:
         engine = self._runtime()
         network = engine.network(self, dtype)
-        training, held, score = self._split(data, validation, split_by, random, network)
+        training, held, score = self._split(data, validation, split_by, draws, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
-        orders = None
-        if isinstance(self.random_state, Integral):  # otherwise others use the generator, too
-            random, orders = reused_orders(random, training.rows, int(self.max_iter))
-        policy.use(convergence, random, score, training.dataset.weights is not None, orders)
+        weighted = training.dataset.weights is not None
+        policy.use(convergence, draws.random, score, weighted, draws.orders)
         trainer.cursor = None  # no resumed epoch: estimators don't store orders between fits
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         options = FitOptions(
@@ -435,22 +439,24 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         data: Data,
         validation: tuple[Any, Any, Any],
         split_by: SplitBy,
-        random: np.random.RandomState,
+        draws: Draws,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
         kept = held = None
         if self.early_stopping and validation[0] is None:
             if split_by is None:
-                with config_context(skip_parameter_validation=True):  # `fit` has checked them
-                    kept, held = train_test_split(
-                        np.arange(data.X.shape[0]),
-                        random_state=random,
-                        test_size=self.validation_fraction,
-                        stratify=self._strata(data.y),
-                    )
+                if draws.split is None:
+                    with config_context(skip_parameter_validation=True):  # `fit` has checked them
+                        draws.split = train_test_split(
+                            np.arange(data.X.shape[0]),
+                            random_state=draws.random,
+                            test_size=self.validation_fraction,
+                            stratify=self._strata(data.y),
+                        )
+                kept, held = draws.split
             else:
                 labels = data.y if is_classifier(self) and data.y.ndim == 1 else None
-                seed = int(random.randint(2**31))
+                seed = int(draws.random.randint(2**31))
                 kept, held = split_rows_by(
                     split_by, data.X.shape[0], self.validation_fraction, seed, labels, None
                 )
@@ -496,7 +502,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         columns = getattr(self, "n_features_in_", None)  # missing if users set fitted attributes
         if named or not is_checked(X) or X.shape[1] != columns:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
+        return self._runtime().outputs(self, X, name_of(self.coefs_[0].dtype))
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
         return to_library_of(X)(result)

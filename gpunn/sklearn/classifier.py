@@ -269,13 +269,15 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         if self.out_activation_ == "softmax":
-            targets: np.ndarray = np.searchsorted(self.classes_, y)
+            targets: np.ndarray = np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
         else:
             one = self.n_outputs_ == 1
             labels = self._positive(y) if one else self._label_binarizer.transform(y)
             targets = labels.astype(np.float64)
             if smoothing := self.label_smoothing:
                 targets = (1 - smoothing) * targets + smoothing / 2
+        if self.loss == "log_loss":  # which accepts these targets
+            return targets
         return self._loss_object().check_targets(targets, self.n_outputs_)
 
     def _loss_object(self) -> Loss:

@@ -1,8 +1,9 @@
 """Build an estimator's network and trainer from its fitted attributes when needed."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -13,7 +14,7 @@ from gpunn.backends.thread_count import is_alone
 from gpunn.forks import ForkableLock
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
-from gpunn.sklearn.layout import layer_units, layers_of, named_values
+from gpunn.sklearn.layout import LOGISTIC, initial_values, layer_units, layers_of, named_values
 from gpunn.sklearn.policy import Orders
 from gpunn.training.trainer import Trainer
 
@@ -25,14 +26,12 @@ MAX_UNUSED = 16
 
 
 class Unused(threading.local):
-    """Objects that later fits of this thread can use.
+    """Networks and random draws that later fits of this thread can use, by their settings.
 
-    `networks` maps settings to networks, and states of generators to row orders. Outside of
-    `reused_networks`, it is None.
+    Outside of `reused_networks`, `networks` is None.
     """
 
     networks: dict[tuple[Any, ...], Any] | None = None
-    generator: np.random.RandomState | None = None
 
 
 UNUSED = Unused()
@@ -48,34 +47,48 @@ def reused_networks() -> Iterator[None]:
         UNUSED.networks = outer
 
 
-def seeded(random_state: Any) -> np.random.RandomState:
-    """Seed and return scikit-learn's generator, if possible an unused one (100 times as fast)."""
-    random: np.random.RandomState | None = None
-    if isinstance(random_state, Integral):
-        random, UNUSED.generator = UNUSED.generator, None
-    if random is None:
-        random = check_random_state(random_state)
-    else:
-        random.seed(int(random_state))
-    return random
+@dataclass
+class Draws:
+    """What an estimator draws from its generator, in this order.
+
+    First come initial values and the seed of dropout masks. For early stopping, `split` divides the
+    rows. `orders` are the orders of the training rows; if they are None, `random` draws them later.
+    """
+
+    random: np.random.RandomState
+    coefs: Sequence[np.ndarray] = ()
+    intercepts: Sequence[np.ndarray] = ()
+    seed: int = 0
+    split: Sequence[np.ndarray] | None = None
+    orders: Orders | None = None
 
 
-def reused_orders(
-    random: np.random.RandomState, rows: int, epochs: int
-) -> tuple[np.random.RandomState, Orders | None]:
-    # Outside of `reused_networks`, or if the orders need more than 4 MiB, the result has None.
-    if UNUSED.networks is None or rows * epochs > 1 << 19:
-        return random, None
-    if len(UNUSED.networks) >= MAX_UNUSED:
-        UNUSED.networks.clear()
-    state = random.get_state(legacy=False)["state"]
-    key = state["key"].tobytes(), state["pos"], rows, epochs
-    if key in UNUSED.networks:
-        UNUSED.generator = random
-    else:
-        UNUSED.networks[key] = random, Orders(np.empty((epochs, rows), np.int64))
-    found: tuple[np.random.RandomState, Orders] = UNUSED.networks[key]
+def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
+    """Draw initial values, or return what an equal estimator has drawn in `reused_networks`.
+
+    Estimators do not share draws if `shared` is False, or if the orders need more than 4 MiB.
+    """
+    reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
+    shared = shared and isinstance(seed, Integral) and len(y) * epochs <= 1 << 19
+    if reused is None or not shared:
+        return drawn(estimator, units)
+    logistic, dropout = estimator.activation in LOGISTIC, bool(estimator.dropout)
+    key: tuple[Any, ...] = int(seed), units, logistic, dropout, len(y), epochs
+    if estimator.early_stopping:
+        key = *key, type(estimator), estimator.validation_fraction, y.dtype, y.tobytes()
+    if key not in reused:
+        if len(reused) >= MAX_UNUSED:
+            reused.clear()
+        reused[key] = draws = drawn(estimator, units)
+        draws.orders = Orders()
+    found: Draws = reused[key]
     return found
+
+
+def drawn(estimator: Any, units: tuple[int, ...]) -> Draws:
+    random = check_random_state(estimator.random_state)
+    coefs, intercepts = initial_values(estimator, units, random)
+    return Draws(random, coefs, intercepts, random.randint(2**31) if estimator.dropout else 0)
 
 
 class Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from numbers import Number
 from types import FunctionType
@@ -17,7 +18,7 @@ from gpunn.data.batches import STREAM_BYTES, Dataset
 from gpunn.data.checks import check_finite, check_weights
 from gpunn.errors import ArgumentTypeError
 
-FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+FLOATS = {np.dtype(name): name for name in ("float32", "float64")}
 
 
 def is_foreign(array: Any) -> bool:
@@ -50,7 +51,11 @@ def is_checked(X: Any, y: np.ndarray | None = None) -> bool:
             return False
         arrays.append(y)
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(np.isfinite(array.sum()) for array in arrays)
+        return all(math.isfinite(np.add.reduce(array, axis=None)) for array in arrays)
+
+
+def name_of(dtype: np.dtype) -> str:
+    return FLOATS.get(dtype) or dtype.name  # NumPy's own look-up takes long
 
 
 def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:

@@ -15,6 +15,8 @@ from gpunn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 NORMALIZATION = ("batch_norm_", "layer_norm_")
 """Prefixes of the names of normalization layers' arrays."""
 
+LOGISTIC = "logistic", "sigmoid"
+
 
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
     # Batch normalization would cancel the bias of the dense layer before it. The bias's gradient
@@ -45,7 +47,7 @@ def initial_values(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     # The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
     # sqrt(2 / (fan_in + fan_out)) with the logistic activation.
-    factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
+    factor = 2.0 if estimator.activation in LOGISTIC else 6.0
     coefs, intercepts = [], []
     for fan_in, fan_out in itertools.pairwise(units):
         bound = math.sqrt(factor / (fan_in + fan_out))

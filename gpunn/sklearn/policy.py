@@ -1,7 +1,7 @@
 """scikit-learn's rules for the order of rows, learning rates, stopping and divergence."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ Score = Callable[[np.ndarray], float]
 class Orders:
     """The orders drawn so far from a generator: the first `drawn` rows of `table`."""
 
-    table: np.ndarray
+    table: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64))
     drawn: int = 0
 
 
@@ -61,6 +61,8 @@ class EstimatorPolicy(TrainingPolicy):
         first, self._drawn, kept = self._drawn, self._drawn + epochs, self._orders
         if kept is None:
             return np.stack([self._shuffle(rows) for _ in range(epochs)])
+        if not kept.drawn:
+            kept.table = np.empty((self.duration, rows), np.int64)
         for number in range(kept.drawn, self._drawn):
             self._order_so_far = kept.table[number - 1] if number else None
             kept.table[number] = self._shuffle(rows)

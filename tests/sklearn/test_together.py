@@ -209,11 +209,26 @@ def test_ctrl_c_ends_all_threads():
         thread.join()  # soon, since training stops between two steps
 
 
-def test_a_seeded_generator_draws_as_a_new_one():
-    with engine.reused_networks():
-        for seed in (3, 4, np.int64(5), 3, 3):
-            generator = engine.seeded(seed)
-            expected = np.random.RandomState(seed).uniform(size=9)
-            np.testing.assert_array_equal(generator.uniform(size=9), expected)
-            kept, _ = engine.reused_orders(generator, 8, 2)
-        assert engine.UNUSED.generator is generator is not kept
+@pytest.mark.parametrize("rule", [{}, {"early_stopping": True}, {"dropout": 0.5}])
+def test_estimators_that_share_random_draws_equal_estimators_alone(rule):
+    binary = y % 2
+    others = [
+        lambda: mlp(**rule, alpha=0.5).fit(X, binary),
+        lambda: mlp(**rule, random_state=1).fit(X, binary),
+        lambda: mlp(**rule, max_iter=3).fit(X, binary),
+        lambda: mlp(**rule, validation_fraction=0.3).fit(X, binary),
+        lambda: mlp(**rule, activation="logistic").fit(X, binary),
+        lambda: mlp(**{"dropout": 0.2} | rule).fit(X, binary),
+        lambda: mlp(MLPRegressor, **rule).fit(X, binary),
+        lambda: mlp(**rule).fit(X[:90], binary[:90]),
+        lambda: mlp(**rule).fit(X, np.roll(binary, 7)),
+        lambda: mlp(**rule).fit(X, binary, groups=np.arange(150) // 2),
+        lambda: mlp(**rule).fit(X, binary, X_val=X[::9], y_val=binary[::9]),
+    ]
+    expected = learned(mlp(**rule).fit(X, binary))
+    for other in others:
+        alone = learned(other())
+        with engine.reused_networks():
+            for _ in range(2):
+                assert learned(mlp(**rule).fit(X, binary)) == expected
+                assert learned(other()) == alone
