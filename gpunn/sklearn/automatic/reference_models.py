@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import OneHotEncoder
+from threadpoolctl import threadpool_limits
 
 from gpunn.errors import ArgumentError, suggest
 from gpunn.optional import require
 from gpunn.randomness import generator
 from gpunn.tables import Schema
+from gpunn.tables.scaling import SCALINGS
 
 LINEAR_ROWS = 10_000
 """Maximum number of training rows of linear models, so that they take little time."""
+
+SCALED, PENALTIES = ("standard", "quantile"), (0.1, 1.0, 10.0, 100.0)
 
 TREES, PATIENCE = 4000, 50
 
@@ -28,6 +32,8 @@ BINS = 255
 
 @dataclass(frozen=True)
 class EncodedRows:
+    """Rows of a schema without scaling, in float64."""
+
     X: np.ndarray
     y: np.ndarray
     weights: np.ndarray
@@ -63,21 +69,30 @@ def constant(
 def linear(
     training: EncodedRows, held: EncodedRows, schema: Schema, classes: bool, seed: int
 ) -> np.ndarray:
-    """Fit logistic or ridge regression on numbers and one-hot encoded categories."""
-    start = len(schema.numbers)
+    """Fit logistic or ridge regression.
+
+    A number has two inputs: standardized, and as its quantile of the normal distribution, which
+    suits skewed columns. Categories are one-hot encoded. Predicted numbers are clipped to the range
+    of the training targets.
+    """
+    rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
+    start, drawn = len(schema.numbers), training.X[rows]
+    scalings = [SCALINGS[name].fit(drawn[:, :start].T, len(rows)) for name in SCALED]
     categories = [np.arange(column.size) for column in schema.categories]
     encoder = OneHotEncoder(categories=categories)
 
     def matrix(X: np.ndarray) -> Any:
-        numbers = scipy.sparse.csr_array(X[:, :start].astype(np.float64))
-        codes = encoder.fit_transform(X[:, start:]) if categories else numbers[:, :0]
-        return scipy.sparse.hstack([numbers, codes]).tocsr()
+        every, numbers = slice(None), X[:, :start]
+        parts = [scaling.transform(numbers, every) for scaling in scalings if start]
+        codes = [encoder.fit_transform(X[:, start:])] if categories else []
+        return scipy.sparse.hstack([*map(scipy.sparse.csr_array, parts), *codes]).tocsr()
 
-    model = LogisticRegression(max_iter=200) if classes else Ridge(random_state=0)
-    rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
-    model.fit(matrix(training.X[rows]), training.y[rows], training.weights[rows])
+    y = training.y[rows]
+    model = LogisticRegression(max_iter=200) if classes else RidgeCV(PENALTIES)
+    with threadpool_limits(1, "blas"):  # for such small arrays, threads only take time
+        model.fit(matrix(drawn), y, training.weights[rows])
     if not classes:
-        return np.asarray(model.predict(matrix(held.X)))
+        return np.clip(model.predict(matrix(held.X)), y.min(), y.max())
     probabilities = np.zeros((len(held.X), training.y.max() + 1))
     probabilities[:, model.classes_] = model.predict_proba(matrix(held.X))
     return probabilities

@@ -63,6 +63,7 @@ from gpunn.sklearn.tabular import TabularEstimator
 from gpunn.sklearn.tabular_files import plain_parameters
 from gpunn.sklearn.tabular_fits import Fold, Rows
 from gpunn.tables import Schema
+from gpunn.tables.scaling import NoScaling
 from gpunn.tabular import Recipe, combined, greedy_selection
 from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.interruption import Interruption
@@ -399,10 +400,12 @@ class TabularSearch(TabularEstimator):
             yield row
 
     def _parts(self, plan: Plan) -> list[tuple[EncodedRows, EncodedRows, Schema]]:
-        schema = plan.schemas[FAMILIES[0]]
+        learned = plan.schemas[FAMILIES[0]]
+        unscaled = NoScaling(learned.scaling.median)
+        schema = Schema(learned.columns, unscaled, learned.missing_values, learned.named)
 
         def encoded(rows: Rows, training: Rows) -> EncodedRows:
-            X, _ = schema.encode_with_unseen(rows.table)
+            X, _ = schema.encode_with_unseen(rows.table, "float64")
             weights = self._validation_weights(training, rows)
             return EncodedRows(X, rows.targets, np.ones(len(X)) if weights is None else weights)
 

@@ -19,8 +19,8 @@ ROWS = 80
 SIZE = RANDOM.normal(size=ROWS)
 CITY = RANDOM.choice(["Bern", "Oslo", "Rome"], ROWS)
 TABLE = {"size": SIZE, "city": CITY}
-SCHEMA = Schema.fit(TABLE)
-X = SCHEMA.encode(TABLE)
+SCHEMA = Schema.fit(TABLE, scaling="none")
+X = SCHEMA.encode(TABLE, "float64")
 NUMBER = np.exp(0.5 * SIZE + (CITY == "Rome"))
 CLASS = (SIZE > 0) * 1 + (CITY == "Rome")
 TARGETS = {
@@ -82,3 +82,18 @@ def test_logarithms_and_quantiles(name):
 def test_no_libraries_for_quantiles():
     with pytest.raises(ValueError, match="compare: cannot be combined with quantiles"):
         check_libraries(["sklearn"], (0.1, 0.5, 0.9))
+
+
+@pytest.mark.parametrize("function", [np.asarray, np.log])
+def test_the_linear_model_gets_numbers_and_their_quantiles(function):
+    x = np.exp(RANDOM.normal(size=1000))[:, None]
+    y = 5 + 3 * function(x[:, 0])
+    training, held = (
+        EncodedRows(x[rows], y[rows], np.ones(500)) for rows in (slice(500), slice(500, None))
+    )
+    schema = Schema.fit(x, scaling="none")
+    predictions = predicted(
+        BASELINES["linear model"], training, held, schema, task_of("regression", 1)
+    )
+    assert np.abs(predictions[:, 0] - y[500:]).mean() < 0.1 * y.std()
+    assert predictions.max() <= y[:500].max()
