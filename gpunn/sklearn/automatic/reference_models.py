@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
 from threadpoolctl import threadpool_limits
 
@@ -72,8 +72,8 @@ def linear(
     """Fit logistic or ridge regression.
 
     A number has two inputs: standardized, and as its quantile of the normal distribution, which
-    suits skewed columns. Categories are one-hot encoded. Predicted numbers are clipped to the range
-    of the training targets.
+    suits skewed columns. Categories are one-hot encoded. In regression, held-out rows select the
+    penalty, and predictions are clipped to the range of the training targets.
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]
@@ -87,15 +87,18 @@ def linear(
         codes = [encoder.fit_transform(X[:, start:])] if categories else []
         return scipy.sparse.hstack([*map(scipy.sparse.csr_array, parts), *codes]).tocsr()
 
-    y = training.y[rows]
-    model = LogisticRegression(max_iter=200) if classes else RidgeCV(PENALTIES)
+    inputs, held_inputs, y = matrix(drawn), matrix(held.X), training.y[rows]
+    weights, predictions = training.weights[rows], list[np.ndarray]()
     with threadpool_limits(1, "blas"):  # for such small arrays, threads only take time
-        model.fit(matrix(drawn), y, training.weights[rows])
-    if not classes:
-        return np.clip(model.predict(matrix(held.X)), y.min(), y.max())
-    probabilities = np.zeros((len(held.X), training.y.max() + 1))
-    probabilities[:, model.classes_] = model.predict_proba(matrix(held.X))
-    return probabilities
+        if classes:
+            model = LogisticRegression(max_iter=200).fit(inputs, y, weights)
+            probabilities = np.zeros((len(held.X), training.y.max() + 1))
+            probabilities[:, model.classes_] = model.predict_proba(held_inputs)
+            return probabilities
+        for penalty in PENALTIES:
+            ridge = Ridge(penalty, random_state=0).fit(inputs, y, weights)
+            predictions.append(np.clip(ridge.predict(held_inputs), y.min(), y.max()))
+    return min(predictions, key=lambda each: held.weights @ (each - held.y) ** 2)
 
 
 def boosted_trees(
