@@ -77,7 +77,7 @@ def linear(
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]
-    scalings = [SCALINGS[name].fit(drawn[:, :start].T, len(rows)) for name in SCALED]
+    scalings = [SCALINGS[name].fit([*drawn[:, :start].T], len(rows)) for name in SCALED]
     categories = [np.arange(column.size) for column in schema.categories]
     encoder = OneHotEncoder(categories=categories)
 
