@@ -246,7 +246,7 @@ class StandIn:
                 raise IndexError(f"index {key} is out of bounds for an axis of length {size}")
             return start, start + 1
         start, stop, step = key.indices(size)
-        if step != 1 or start >= stop:
+        if step != 1 or (size and start >= stop):
             self.tracer.refuse("a slice that has a step or selects nothing is not supported")
         return start, stop
 
