@@ -97,16 +97,18 @@ def reduced(
     first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)
-    inner = [k for k in axes if first < k < end and node.shape[k] > 1]
-    if inner and node.shape[inner[0]] <= MOST_JOINED:
-        terms = [part_of(graph, node, inner[0], k, k + 1) for k in range(node.shape[inner[0]])]
+    # Other axes have loops: the last axes, and for sums the first ones.
+    others = [k for k in axes if node.shape[k] > 1 and k < end and (k > first or name != "sum")]
+    if others:
+        count = node.shape[others[0]]
+        if count > MOST_JOINED:
+            raise Untraceable(
+                f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes "
+                f"is not supported for more than {MOST_JOINED} terms"
+            )
+        terms = [part_of(graph, node, others[0], k, k + 1) for k in range(count)]
         node = functools.reduce(lambda a, b: graph.call(FOLDS[name], a, b), terms)
         return reduced(graph, node, name, axes, keepdims, data)
-    if inner or (before > 1 and name != "sum"):
-        raise Untraceable(
-            f"the {name} over axes {tuple(axes)} of an array with {len(node.shape)} axes "
-            "is not supported"
-        )
     if after > 1:
         rows = reshaped(graph, node, (before * between, after))
         node = graph.node(f"row_{name}", rows, shape=rows.shape[:1], kind="float", data=data)
