@@ -14,6 +14,7 @@ from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.kernels.activations import compiled
 from gpunn.configurable import resolve
 from gpunn.expressions import expression_of
+from gpunn.metrics.labels import LabelsAUC
 
 TOGETHER = [
     ("SiLU", "log cosh", "absolute error", "Adagrad"),
@@ -187,6 +188,40 @@ def test_losses_and_metrics_give_the_results_of_the_definitions(name, emulator):
                 check(CupyBackend(0), "float32", one, ("contiguous",))
             own = [n for n in counts.kernels.elements() if n.startswith("gpunn_")]
             assert len(own) == kernels, (one.name, own)
+
+
+class OwnAUC(metrics.AUC):
+    name = "auc_of_test_graph"
+
+
+class OwnTopK(metrics.TopKAccuracy):
+    name = "top_k_of_test_graph"
+
+
+@pytest.mark.parametrize("columns", [3, 6])
+@pytest.mark.parametrize(
+    ("metric", "kernels"),
+    [(LabelsAUC(16), 2), (OwnAUC(16), 3), (OwnTopK(2), 1)],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_metrics_without_kernels_of_their_own(metric, kernels, columns, emulator):
+    one = case(
+        metric.name,
+        "metric",
+        7 * columns,
+        metric=metric,
+        predictions=(7, columns),
+        targets=lambda g: (
+            1.0 * (g.random((7, columns)) > 0.5)
+            if isinstance(metric, LabelsAUC)
+            else g.integers(0, columns, 7)
+        ),
+        weights=(7,),
+        summary=(metric.size(columns),),
+    )
+    with emulator.counters() as counts:
+        check(CupyBackend(0), "float32", one, ("contiguous",))
+    assert len([n for n in counts.kernels.elements() if n.startswith("gpunn_")]) == kernels
 
 
 def attention(xp, x, w):
