@@ -133,12 +133,15 @@ def toolkit() -> str:
     return " ".join(f"{name} {metadata.version(name)}" for name in packages)
 
 
-def build_sources(sources: Iterable[dict[str, Any]], architecture: str) -> list[Built | str]:
+def build_sources(
+    sources: Iterable[dict[str, Any]], architecture: str, also: Iterable[Job] = ()
+) -> list[Built | str]:
+    """Build sources, and in the same processes other jobs, which are then in the cache."""
     jobs = [
         Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
         for source in sources
     ]
-    built = compile_jobs(jobs)
+    built = compile_jobs([*jobs, *also])
     return [built[job] for job in jobs]
 
 
@@ -150,7 +153,8 @@ def compile_jobs(jobs: list[Job]) -> dict[Job, Built | str]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job: folder / f"{job.key()}.json" for job in jobs}
     missing = [job for job, path in paths.items() if not path.exists()]
-    workers = min(WORKERS, -(-len(missing) // 20))  # importing CuPy takes as long as 20 kernels
+    # Importing CuPy takes as long as 20 kernels, and other tests use the other cores meanwhile.
+    workers = min(WORKERS, -(-len(missing) // 200))
     parts = [missing[k::workers] for k in range(workers)]
     with tempfile.TemporaryDirectory() as scratch:
         processes = []

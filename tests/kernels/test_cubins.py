@@ -77,7 +77,7 @@ def test_training_builds(recording_of, proved, architecture, kind, everything):
     if not everything:
         sources = list(of_each_kind(sources, recording.tables))
     threads = largest_blocks(recording)
-    built = build_sources(sources, architecture)
+    built = build_sources(sources, architecture, planted())
     assert_built(sources, built)
     of_project = [
         (kernel, resources)
@@ -179,12 +179,16 @@ extern "C" __global__ void k(__half* x) { x[0] = max(x[0], 0.5f); }""",
 }
 
 
-@functools.cache
-def built_at_once():
-    """Build all these sources together, since each process of the compiler imports CuPy."""
+def planted():
+    """Return the jobs of all sources below, which are built together."""
     of_each = [(INDEXED, ()), (MANY, ()), (MANY, ("--maxrregcount=32",))]
     jobs = [Job(*one, (), number) for one, number in itertools.product(of_each, ("75", "120"))]
-    return compile_jobs(jobs + [Job(text, (), (), "90") for text in (*ERRORS.values(), SHARED)])
+    return jobs + [Job(text, (), (), "90") for text in (*ERRORS.values(), SHARED)]
+
+
+@functools.cache
+def built_at_once():
+    return compile_jobs(planted())
 
 
 def build_one(text, *options, architecture="90"):

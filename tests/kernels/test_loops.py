@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from kernels.cubins import build_sources
+from kernels.cubins import Job, build_sources
 from kernels.declared import is_of_project, of_each_kind
 
 pytestmark = pytest.mark.tier(3)
@@ -83,10 +83,10 @@ def multiplies_and_adds(lines: list[str]) -> int:
     return sum(bool(re.match(r"(?:@!?%\w+\s+)?fma\.", line)) for line in lines)
 
 
-def lines_of(sources):
+def lines_of(sources, also=()):
     return [
         (name, [line.strip() for line in ptx.splitlines()])
-        for built in build_sources(sources, ARCHITECTURE)
+        for built in build_sources(sources, ARCHITECTURE, also)
         for name, ptx in built.ptx.items()
         if is_of_project(name)
     ]
@@ -100,7 +100,8 @@ def recorded(request, recording):
     """
     if not request.param:
         fused = [each for each in recording.sources if SEPARATE.keys() & {*each["kernels"]}]
-        return lines_of([*of_each_kind(recording.sources, recording.tables), *fused])
+        kinds = of_each_kind(recording.sources, recording.tables)
+        return lines_of([*kinds, *fused], [Job(text, (), (), ARCHITECTURE) for text in PLANTED])
     sources = [each for each in recording.sources if any(map(is_of_project, each["kernels"]))]
     sources.sort(key=lambda source: source["trained"])
     return lines_of({LAYOUT.sub("", each["text"]): each for each in sources}.values())
@@ -152,12 +153,13 @@ COUNTS = """extern "C" __global__ void gpunn_k(float* x, float* y) {
 DISTINCT = re.sub(r"float\* ([xy])", r"float* __restrict__ \1", COPIES)
 
 
+PLANTED = ADDS, COPIES, COUNTS, DISTINCT
+
+
 @functools.cache
 def planted():
-    """Build all these sources together, since each process of the compiler imports CuPy."""
-    texts = ADDS, COPIES, COUNTS, DISTINCT
-    built = lines_of({"text": text, "options": (), "names": ()} for text in texts)
-    return {text: lines for text, (_, lines) in zip(texts, built, strict=True)}
+    built = lines_of({"text": text, "options": (), "names": ()} for text in PLANTED)
+    return {text: lines for text, (_, lines) in zip(PLANTED, built, strict=True)}
 
 
 def test_a_sum_in_memory_is_seen():
