@@ -198,6 +198,8 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     count = math.prod(full[k] for k in added if given[k] == 1)
     if axes:
         sign, part = signed(graph, part)
+        if before[0] == 1:  # the only row of a batch: else a sum over rows
+            axes = sorted({0, *axes})
         part = reduced(graph, reshaped(graph, part, given), "sum", axes, keepdims=True)
         part = graph.call("negative", part) if sign < 0 else part
     if len(part.shape) > len(shape):

@@ -97,8 +97,10 @@ def reduced(
     first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)
-    # Other axes have loops: the last axes, and for sums the first ones.
-    others = [k for k in axes if node.shape[k] > 1 and k < end and (k > first or name != "sum")]
+    # Loops compute reductions over the last axes, and sums over the first axes. Even if there is
+    # only one row, a sum of a row's parts must not become a sum over rows.
+    of_parts = name != "sum" or 0 not in axes
+    others = [k for k in axes if node.shape[k] > 1 and k < end and (k > first or of_parts)]
     if others:
         count = node.shape[others[0]]
         if count > MOST_JOINED:

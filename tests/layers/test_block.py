@@ -111,9 +111,15 @@ def test_one_row():
         mean = xp.mean(x, axis=1, keepdims=True)
         return mean * 2.0 + xp.min(x, axis=1, keepdims=True) * xp.arange(4, dtype=x.dtype)
 
-    model, twin = network(block(forward)), network(block(forward), backend=Backend(np))
-    assert np.allclose(model.predict(X[:1]), twin.predict(X[:1]), rtol=1e-5)
-    trained(model, batch_size=len(X) - 1)
+    def of_parts(self, xp, x):
+        parts = xp.reshape(x, (x.shape[0], 2, 2)) * xp.asarray([[1.0, 2.0]], dtype=x.dtype)
+        joined = xp.concat([parts, xp.tanh(parts[:, 1:, :])], axis=1)
+        return xp.concat([xp.sum(joined, axis=1), xp.max(joined, axis=1)], axis=1)
+
+    for each in (forward, of_parts):
+        model, twin = network(block(each)), network(block(each), backend=Backend(np))
+        assert np.allclose(model.predict(X[:1]), twin.predict(X[:1]), rtol=1e-5)
+        trained(model, batch_size=len(X) - 1)
 
 
 def test_derivatives_of_the_largest_quotient():
