@@ -33,35 +33,33 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     begin, end = partition(rows, 1, thread, threads)
-    count, out_ptr = end - begin, out_ptr + begin * row_bytes
-    order = vector(args, order_ptr + 8 * (scalar(args, start_ptr) + begin), count)
+    out, order = out_ptr + begin * row_bytes, order_ptr + 8 * (scalar(args, start_ptr) + begin)
+    last = order + 8 * (end - begin - 1)
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes
-    if row_bytes == size:  # such as targets
-        for row in range(count):
-            move(dtype, source_ptr + order[row] * size, out_ptr + row * size)
-        return
-    if row_bytes == 8:  # such as labels
-        for row in range(count):
-            move(args, source_ptr + order[row] * 8, out_ptr + row * 8)
-        return
     # Vectors take less time than a call of memcpy. They copy the bits of any type.
     numbers = quotient(row_bytes, size)
     whole = quotient(numbers, lanes) * lanes
     left = numbers - whole
-    for row in range(count):
-        if row + AHEAD < count:
-            coming = source_ptr + order[row + AHEAD] * row_bytes
-            for line in range(0, row_bytes, LINE):
-                prefetch(coming + line)
-        source, out = source_ptr + order[row] * row_bytes, out_ptr + row * row_bytes
-        if numbers * size != row_bytes:
+    for place in range(order, last + 8, 8):
+        source = source_ptr + scalar(args, place) * row_bytes
+        if row_bytes == size:  # such as targets
+            move(dtype, source, out)
+        elif row_bytes == 8:  # such as labels
+            move(args, source, out)
+        elif numbers * size != row_bytes:
             copy_bytes(out, source, row_bytes)
-            continue
-        for i in range(0, whole, lanes):
-            store(load(dtype, source, i, lanes), out, i, lanes)
-        if left > 0:
-            store(load(dtype, source, whole, left), out, whole, left)
+        else:
+            coming = source_ptr + scalar(args, min(place + 8 * AHEAD, last)) * row_bytes
+            for i in range(0, whole, lanes):
+                prefetch(coming + i * size)
+                prefetch(coming + i * size + LINE)
+                store(load(dtype, source, i, lanes), out, i, lanes)
+            if left > 0:
+                prefetch(coming + whole * size)
+                prefetch(coming + row_bytes - 1)
+                store(load(dtype, source, whole, left), out, whole, left)
+        out += row_bytes
 
 
 @kernel

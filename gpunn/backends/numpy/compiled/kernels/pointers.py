@@ -180,10 +180,10 @@ def copy_bytes(context: Any, target_address: Any, source: Any, size: Any) -> Any
 
 @intrinsic
 def prefetch(context: Any, address: Any) -> Any:
-    """Prefetch the cache line at `address`, which may be invalid."""
+    """Prefetch the cache line at `address`, which may be invalid, into the L1 cache."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        fetch_line(builder, builder.inttoptr(arguments[0], I8_POINTER))
+        fetch_line(builder, builder.inttoptr(arguments[0], I8_POINTER), cache=1)
         return target.get_dummy_value()
 
     return types.void(types.int64), generate

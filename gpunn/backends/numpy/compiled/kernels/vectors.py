@@ -76,10 +76,11 @@ def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.T
     return cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
 
 
-def fetch_line(builder: ir.IRBuilder, pointer: Any) -> None:
+def fetch_line(builder: ir.IRBuilder, pointer: Any, cache: int = 2) -> None:
+    """Prefetch a cache line into the L1 or L2 cache."""
     parameters = [I8_POINTER, I32, I32, I32]
     function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
-    builder.call(function, [pointer, I32(0), I32(2), I32(1)])  # to read, into L2, data
+    builder.call(function, [pointer, I32(0), I32(4 - cache), I32(1)])  # to read, data
 
 
 def spread(builder: ir.IRBuilder, value: Any, lanes: int) -> Any:
