@@ -36,7 +36,13 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.kernel import (
+    compiled,
+    kernel,
+    partition,
+    quotient,
+    vector,
+)
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
 from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats
 from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
@@ -72,19 +78,19 @@ def multiply_tiles(
 
     Strides are in bytes. The terms come in runs, as in `tile`.
     """
-    lanes = VECTOR_BYTES // size
-    panel = PANEL // size
+    lanes, panel = quotient(VECTOR_BYTES, size), quotient(PANEL, size)
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
-    heights = (rows + TILE_ROWS - 1) // TILE_ROWS
+    # Blocks of nearly equal height, instead of a last block of one or two rows.
+    heights = quotient(rows + TILE_ROWS - 1, TILE_ROWS)
+    height = quotient(rows, max(heights, 1))
+    higher = rows - height * heights
     column = left
     while column < right:
         columns = min(width, right - column)
-        vectors = (columns + lanes - 1) // lanes
-        at = column * size
+        vectors = quotient(columns + lanes - 1, lanes)
+        at, start = column * size, 0
         for block in range(heights):
-            # Blocks of nearly equal height, instead of a last block of one or two rows.
-            start = rows * block // heights
-            stop = rows * (block + 1) // heights
+            stop = start + height + int(block < higher)
             tile(
                 dtype,
                 stop - start,
@@ -92,7 +98,7 @@ def multiply_tiles(
                 a + start * a_row,
                 a_row,
                 a_column,
-                b + column // panel * b_panel,
+                b + quotient(column, panel) * b_panel,
                 b_row,
                 b_panel if block == 0 else 0,
                 initial + start * initial_row + at,
@@ -106,6 +112,7 @@ def multiply_tiles(
                 a_gap,
                 b_gap,
             )
+            start = stop
         column += width
 
 
