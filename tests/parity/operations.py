@@ -451,7 +451,11 @@ def dense_layers() -> Iterator[Case]:
         activations.GELU(),
     ]
     sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10), (33, 16, 48))
-    sizes += ((32, 256, 300), (70, 3, 1000))  # several methods of products, and several chunks
+    sizes += (
+        (21, 40, 1),
+        (32, 256, 300),
+        (70, 3, 1000),
+    )  # several methods of products, and several chunks
     for f, (rows, inputs, units), bias in itertools.product(functions, sizes, (True, False)):
         yield from passes("dense", f, (rows, inputs), (inputs, units), bias)
 

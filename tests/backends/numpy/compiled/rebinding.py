@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 from kernels.cases import small_cases
-from parity.operations import PRODUCTS, case, flatten, inputs, resolved, to_backend
+from parity.operations import PRODUCTS, case, flatten, inputs, passes, resolved, to_backend
 
 from gpunn import activations, optimizers
 from gpunn.backends.numpy.compiled import CompiledBackend
@@ -43,6 +43,7 @@ def cases():
     """Yield a case for each two first parts of a name, and cases that other tests don't need."""
     every = chain(small_cases(), *(make() for make in PRODUCTS))
     yield from {"-".join(each.name.split("-")[:2]): each for each in every}.values()
+    yield from passes("dense", activations.Identity(), (6, 5), (5, 1), bias=True)
     yield case(
         "auc-of-labels",
         "metric",

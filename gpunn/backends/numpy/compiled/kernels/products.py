@@ -33,6 +33,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     load,
     multiply_add,
+    store,
     sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
@@ -44,7 +45,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     vector,
 )
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
-from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats
+from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats, integers
 from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
 from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
@@ -252,6 +253,32 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
             c[second * n + j] = not_below(initial[j] + sum_of(sum_2), floor)
             c[third * n + j] = not_below(initial[j] + sum_of(sum_3), floor)
             c[fourth * n + j] = not_below(initial[j] + sum_of(sum_4), floor)
+
+
+@kernel
+def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """In thread 0, set the gradients of a dense layer with one output, reading each row once.
+
+    Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,), then the
+    gradients of the weights (columns,), of the bias (1,) and of x (rows, columns), rows, columns.
+    """
+    if thread == 0:
+        x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)
+        input_gradient, rows, columns = integers(args, 5, 3)
+        gradient, zero = vector(dtype, gradient_ptr, rows), block_of(dtype, 0)
+        lanes = block_size(dtype)
+        for column in range(0, columns, lanes):
+            left = columns - column
+            weight, total = load(dtype, weights, column, left), zero
+            total_of_bias = gradient.dtype.type(0)
+            for row in range(rows):
+                at, slope = row * columns + column, block_of(dtype, gradient[row])
+                total_of_bias += gradient[row]
+                total = multiply_add(load(dtype, x, at, left), slope, total)
+                # As in a tile, -0.0 becomes 0.0.
+                store(multiply_add(slope, weight, zero), input_gradient, at, left)
+            store(total, weight_gradient, column, left)
+            vector(dtype, bias_gradient, 1)[0] = total_of_bias
 
 
 @compiled

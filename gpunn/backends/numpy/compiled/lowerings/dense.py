@@ -4,10 +4,14 @@ import math
 from collections.abc import Callable
 
 from gpunn import activations
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.activations import Activations
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
+
+ONE_OUTPUT = 2 * BLOCK_BYTES
+"""Maximum bytes of a layer's input row for computing all gradients of one output together."""
 
 
 class Dense(Activations):
@@ -34,6 +38,17 @@ class Dense(Activations):
         gradients = present(op.weight_gradient, op.bias_gradient, op.input_gradient)
         if not same_kind(x, op.weights, op.output, gradient, *gradients) or not x.size:
             return None
+        if (
+            self.threads == 1
+            and gradient.shape[1] == 1
+            and len(gradients) == 3
+            and op.input_gradient.strides[0] <= ONE_OUTPUT
+            and type(op.activation) is activations.Identity
+        ):
+            self.products.divide(op.input_gradient, by_columns=False)
+            args = [x, gradient, op.weights, *gradients, *x.shape]
+            read = [x, gradient, op.weights]
+            return [Instruction("one_output_gradient", args, read, gradients)]
         steps = self.activation_gradient(op)
         if steps is None:
             return None

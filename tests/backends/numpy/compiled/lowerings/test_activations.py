@@ -43,6 +43,25 @@ def test_a_dense_layer_is_its_products_and_its_activation(encode, f):
     assert names == [*first, "product", "product"]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("inputs", [1, 5, 31, 32, 64, 65])
+def test_gradients_of_one_output_are_bitwise_those_of_products(inputs, dtype):
+    random, backend = np.random.default_rng(inputs), gpunn.get_backend("numpy", threads=1)
+    x, weights = random.normal(size=(77, inputs)).astype(dtype), np.zeros((inputs, 2), dtype)
+    weights[:, :1] = random.normal(size=(inputs, 1))
+    gradient = np.zeros((77, 2), dtype)
+    gradient[:, 0], gradient[3, 0] = random.normal(size=77), -0.0
+    found = []
+    for outputs in (1, 2):
+        w, g = weights[:, :outputs].copy(), gradient[:, :outputs].copy()
+        results = np.empty_like(w), np.empty_like(w[0]), np.empty_like(x)
+        backend.recorded(
+            lambda w=w, g=g, of=results: backend.dense_gradient(x, w, IDENTITY, g, g, g, *of)
+        )(1)
+        found.append([results[0][:, 0].tobytes(), results[1][:1].tobytes(), results[2].tobytes()])
+    assert found[0] == found[1]
+
+
 def test_the_identity_changes_no_gradient(encode):
     assert encode("activation_gradient", IDENTITY, *arrays(4, 4, 4), None) == []
 
