@@ -63,6 +63,10 @@ MIN_ROWS = 28
 MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gradients of biases, so
 it is the same for all processors."""
 
+LATENCY, TRANSPOSE = 8, 128
+"""Numbers of vectors that a tile adds while one addition takes place, and while a processor
+transposes a square with the length of a vector."""
+
 MAX_TILES = 8
 """Maximum number of tiles whose rows are processed together. The rows of A in more tiles would not
 stay in the cache."""
@@ -120,7 +124,7 @@ class ProductPlans:
         by_columns = not transpose_a and self._divides_columns(m, n, k, size)
         by_terms = transpose_a and self._divides_terms(a, b, out)
         self.divide(out, by_columns)
-        if transpose_a:
+        if transpose_a and method != TRANSPOSED_PRODUCT:
             self.gradients.append(out)
         # Tiles add to initial values: the bias, or zeros, at least as many as a tile's columns.
         initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
@@ -137,11 +141,14 @@ class ProductPlans:
         elif method == DOTS and n > 1:
             numbers = n * k
         elif method == TRANSPOSED_PRODUCT:
-            rows = self._rows_within(2 * CACHED, k * size)
+            rows = n if transpose_a else self._rows_within(2 * CACHED, k * size)
             numbers = m * rows
-            instructions.append(self._packed(a, left.transposed, m, k))
-            left = Operand(instructions[0].writes[0], panel_bytes, size, panel_bytes)
-            read = [*instructions[0].writes, b, initial]
+            left = left.transposed
+            if not transpose_a:
+                instructions.append(self._packed(a, left, m, k))
+                left = Operand(instructions[0].writes[0], panel_bytes, size, panel_bytes)
+                right = right._replace(panel=k * panel_bytes)
+                read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
             rows = self._rows_within(CACHED, max(k, n) * size)
             numbers = k * rows
@@ -295,6 +302,8 @@ class ProductPlans:
         if n <= FEW_COLUMNS and not transpose_a and not transpose_b:
             return DOTS
         if transpose_a:
+            if self.threads == 1 and m * n <= SMALL_RESULT and self._is_narrow(m, n, k, size):
+                return TRANSPOSED_PRODUCT
             few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
             return TILES if few or m * n <= SMALL_RESULT else PACKED
         if transpose_b and k > 1:
@@ -306,6 +315,13 @@ class ProductPlans:
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
         return PACKED
+
+    def _is_narrow(self, m: int, n: int, k: int, size: int) -> bool:
+        """Return whether the tiles of C.T save more time than the transpose of C.T takes."""
+        lanes = self.vectors.size // size
+        high, wide = -(-m // lanes), -(-n // lanes)
+        saved = k * (m * wide - max(LATENCY, n * high))  # vectors
+        return n > 1 and saved > TRANSPOSE * high * wide
 
     def _operand(self, array: Array, transposed: bool) -> Operand:
         size = array.itemsize

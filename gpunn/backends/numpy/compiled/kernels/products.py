@@ -205,15 +205,15 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T, reading B.T from memory, and A.T from panels."""
+    """Compute C.T = B.T A.T, reading B.T from memory, and A.T from panels or memory."""
     w = carray(args, MAX_ARGS)
     size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
     left, right = partition(w[P.n], PANEL // size, thread, threads)
     while left < right:
         rows = min(w[P.rows], right - left)
         multiply_terms(
-            dtype, args, w[P.b] + left * w[P.b_column], w[P.b_column], w[P.b_row], w[P.a], PANEL,
-            w[P.k] * PANEL, w[P.initial], buffer, m * size, w[P.k], rows, 0, m,
+            dtype, args, w[P.b] + left * w[P.b_column], w[P.b_column], w[P.b_row], w[P.a],
+            w[P.a_row], w[P.b_panel], w[P.initial], buffer, m * size, w[P.k], rows, 0, m,
         )  # fmt: skip
         transpose_matrix(dtype, size, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
         left += rows
