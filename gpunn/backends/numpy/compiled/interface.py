@@ -163,7 +163,7 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
   time.
 * TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
 * TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; C.T = B.T A.T is computed with panels
-  of A.T.
+  of A.T. Or C is a gradient of weights to few outputs, and A.T is in memory.
 * DOTS: C has few columns; compute each number of C as a scalar product.
 """
 

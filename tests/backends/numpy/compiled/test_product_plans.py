@@ -90,6 +90,17 @@ def test_sizes_decide_on_the_method(method, form, m, n, k):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n", "k"), [(32, 3, 600), (33, 3, 600), (64, 9, 700)])
+def test_transposed_gradients_of_weights_are_bitwise_those_of_tiles(m, n, k, dtype):
+    a, b, expected = operands("tn", m, n, k, dtype)
+    (product,) = plans(1).encode(a, b, out := np.empty_like(expected), transpose_a=True)
+    assert product.args.method == interface.TRANSPOSED_PRODUCT
+    run([product], threads=1)
+    run(forced("TILES", 1).encode(a, b, expected, transpose_a=True), threads=1)
+    np.testing.assert_array_equal(out, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n", "k"), [(40, 21, 500), (50, 1, 300), (50, 3, 301), (1, 1, 40)])
 def test_gradients_of_long_batches_are_summed_over_the_threads(m, n, k, dtype):
     for threads in (2, 3):
