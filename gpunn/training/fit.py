@@ -140,12 +140,9 @@ class Fit:
     def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
         """Pass on the logs of epochs, one by one, until an epoch ends training."""
         # With callbacks, which may replace the schedule, each call has a single epoch.
-        trainer, progress, schedule = (
-            self.trainer,
-            self.trainer.progress,
-            self.trainer.optimizer.schedule,
-        )
-        policy, history, call = trainer.policy, trainer.history, self.session.call
+        trainer, session, progress = self.trainer, self.session, self.trainer.progress
+        history, policy, schedule = trainer.history, trainer.policy, trainer.optimizer.schedule
+        calls = session.callbacks or not session.ranks.alone
         for measured in logs:
             progress.epoch += 1
             progress.cursor = None
@@ -154,7 +151,8 @@ class Fit:
             schedule.observe(row)
             if reason := policy.observe(trainer, row):
                 progress.stop_reason = reason
-            call(lambda each: each.on_epoch_end(trainer, history.rows[-1]))
+            if calls:
+                session.call(lambda each: each.on_epoch_end(trainer, trainer.history.rows[-1]))
             if progress.stop_reason:
                 return
 
