@@ -6,6 +6,7 @@ Unless a docstring says otherwise, a cell may have spaces around it.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable
 from typing import Self
 
@@ -27,6 +28,12 @@ MONTHS = (
 )
 
 ENDINGS = ("st", "nd", "rd", "th")
+
+YEAR_OF_QUARTER = r"((?:1[89]|2[01])\d\d)"
+QUARTER = re.compile(
+    rf"{YEAR_OF_QUARTER}[ /-]?Q([1-4])|Q([1-4])[ /-]?{YEAR_OF_QUARTER}", re.ASCII | re.IGNORECASE
+)
+"""Matches a quarter of a year, such as 2013-Q4, 2013Q4 and Q4 2013."""
 
 
 class Markers:
@@ -103,18 +110,20 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     """Return the date and time in a cell; None if the cell is not a date.
 
     The date may be in ISO 8601, have slashes and the year first, or have the month's English name,
-    such as December 26th, 2013, or 26 Dec 2013 14:30. A month or quarter, such as 2013-12, Dec 2013
-    or 2013-Q4, means its first day. The result has the local hour: an offset from UTC is dropped
-    unless `keep_offset` is True.
+    such as December 26th, 2013, or 26 Dec 2013 14:30. A month or quarter, such as 2013-12, Dec
+    2013, 2013-Q4 or Q4 2013, means its first day. The result has the local hour: an offset from UTC
+    is dropped unless `keep_offset` is True.
     """
     text = cell.strip()
+    if quarter := QUARTER.fullmatch(text):
+        year, number = quarter[1] or quarter[4], quarter[2] or quarter[3]
+        text = f"{year}-{3 * int(number) - 2:02}-01"
     if text[4:5] not in ("-", "/") and text[-1:].isdecimal():
         text = with_number_of_month(text)
     if text[4:5] == "/":
         text = text.replace("/", "-")
     if len(text) == 7 and "18" <= text[:2] <= "21":  # not a number such as 5551-02
-        quarter = text[5] in "Qq" and text[6] in "1234"
-        text = f"{text[:5]}{3 * int(text[6]) - 2:02}-01" if quarter else f"{text}-01"
+        text = f"{text}-01"
     if text[4:5] != "-" or text[10:11] not in SEPARATORS:
         return None
     try:
