@@ -29,6 +29,7 @@ from gpunn.backends.numpy.compiled.interface import (
     OPERANDS,
     PUT,
     ROW_MAXIMUM,
+    ROW_MINIMUM,
     ROW_SUM,
     STEP_BYTES,
 )
@@ -303,22 +304,16 @@ def copy_rows(
 
 
 @compiled
-def extreme_of_row(dtype: Any, address: int, first: int, size: int, is_maximum: bool) -> Any:
-    """Return the largest or smallest number of a row, or NaN if one is NaN."""
-    sign = block_of(dtype, 1 if is_maximum else -1)
-    one = block_of(dtype, vector(dtype, address, first + 1)[first])
-    best = sign * load_else(dtype, address, first, size, one)
-    lanes = block_size(dtype)
-    for i in range(lanes, size, lanes):
-        best = maximum(best, sign * load_else(dtype, address, first + i, size - i, one))
-    return largest_of(best) * (1 if is_maximum else -1)
-
-
-@compiled
 def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, function: int) -> None:
+    """Set the results to each row's sum, or to its largest or smallest number, or NaN."""
     apart()
-    results, is_maximum = vector(dtype, result, rows), function == ROW_MAXIMUM
-    is_narrow = columns <= block_size(dtype) // 2
+    results, lanes = vector(dtype, result, rows), block_size(dtype)
+    sign = block_of(dtype, 1 if function == ROW_MAXIMUM else -1)
+    lowest = block_of(dtype, -math.inf)
+    half = load_half(dtype, x, 0, 1)
+    half_sign = filled_like(half, 1 if function == ROW_MAXIMUM else -1)
+    half_lowest = filled_like(half, -math.inf) * half_sign
+    is_narrow = columns <= lanes // 2
     for r in range(rows):
         first = r * columns
         if function == ROW_SUM:
@@ -327,12 +322,17 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
             else:
                 results[r] = sum_of_row(dtype, x, first, columns)
         elif is_narrow:
-            one = filled_like(load_half(dtype, x, first, 1), vector(dtype, x, first + 1)[first])
-            sign = filled_like(one, 1 if is_maximum else -1)
-            best = sign * load_half_else(dtype, x, first, columns, one)
-            results[r] = largest_of(best) * (1 if is_maximum else -1)
+            part = load_half_else(dtype, x, first, columns, half_lowest)
+            results[r] = largest_of(half_sign * part)
         else:
-            results[r] = extreme_of_row(dtype, x, first, columns, is_maximum)
+            best = lowest
+            for i in range(0, columns, lanes):
+                part = load_else(dtype, x, first + i, columns - i, sign * lowest)
+                best = maximum(best, sign * part)
+            results[r] = largest_of(best)
+    if function == ROW_MINIMUM:
+        for r in range(0, rows, lanes):
+            store(sign * load(dtype, result, r, rows - r), result, r, rows - r)
 
 
 @kernel
