@@ -286,6 +286,12 @@ def copy_rows(
         row_bytes = columns * column_bytes
     else:
         source += offset
+    half = load_half(dtype, target, 0, 0)
+    if column_bytes == 0 and columns <= NARROW:
+        for row in range(rows):
+            number = number_at(dtype, args, source + row * row_bytes, integer)
+            store(filled_like(half, number), target, row * width, columns)
+        return
     if columns < NARROW or integer * column_bytes != 0:
         numbers = vector(dtype, target, rows * width)
         for j in range(columns):
