@@ -52,7 +52,8 @@ def is_expanded(node: Node) -> bool:
     """Return whether to expand a function: never if it broadcasts a vector to a matrix's rows."""
     if node.op == "reshape":
         return is_row_vector(node) and is_row_vector(node.args[0])
-    if any(len(each.shape) == 1 < min(each.shape[0], len(node.shape)) for each in node.args):
+    args = (each for each in node.args if each.op != "interval")
+    if any(len(each.shape) == 1 < min(each.shape[0], len(node.shape)) for each in args):
         return False
     return node.op in EXPANDED and (node.op != "copy" or is_row_vector(node.args[0]))
 
@@ -107,35 +108,51 @@ def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
     return total(result)
 
 
-def summed(node: Node, a: Sum) -> Sum:
-    columns = math.prod(node.args[0].shape[1:])
+def summed(a: Sum, columns: int) -> Sum:
+    """Return a sum over rows of some columns."""
     terms = []
     for factors, coefficient in a.items():
         outer = frozenset((factor, power) for factor, power in factors if factor[1])
         inner = factors - outer
-        if inner:
+        ranges = [key for (key, _), _ in inner if isinstance(key, range)]
+        if len(inner) > len(ranges[:1]):
             terms.append((times(outer, frozenset([((inner, True), 1)])), coefficient))
-        else:
-            terms.append((outer, coefficient * columns))
+        else:  # all elements of a row, or of a range of columns, are equal
+            terms.append((outer, coefficient * (len(ranges[0]) if ranges else columns)))
     return total(terms)
+
+
+def within(a: Sum, data: tuple[int, int]) -> Sum:
+    """Multiply a sum by a factor that is 1 in a range of columns, and 0 in other columns."""
+    return multiplied(a, {frozenset([((range(*data), False), 1)]): 1.0})
+
+
+def subtracted(a: Sum, b: Sum) -> Sum:
+    return total([*a.items(), *((x, -y) for x, y in b.items())])
 
 
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
     """Return where(condition, x, 0) as x times a factor that is 1 or 0."""
+    where = node.args[0]
+    if where.op == "interval":
+        return total(
+            [*within(a, where.data).items(), *subtracted(b, within(b, where.data)).items()]
+        )
     if a and b:
         return None
-    mask = (frozenset(condition.items()), bool(a)), is_row_vector(node.args[0])
+    mask = (frozenset(condition.items()), bool(a)), is_row_vector(where)
     return multiplied(a or b, {frozenset([(mask, 1)]): 1.0})
 
 
 EXPANDED: Mapping[str, Callable[..., Sum | None]] = {
     "reshape": lambda node, a: a,
     "copy": lambda node, a: a,
-    "negative": lambda node, a: {factors: -each for factors, each in a.items()},
+    "negative": lambda node, a: subtracted({}, a),
     "add": lambda node, a, b: total([*a.items(), *b.items()]),
-    "subtract": lambda node, a, b: total([*a.items(), *((x, -y) for x, y in b.items())]),
+    "subtract": lambda node, a, b: subtracted(a, b),
     "multiply": lambda node, a, b: multiplied(a, b),
     "divide": divided,
     "where": chosen,
-    "row_sum": summed,
+    "row_sum": lambda node, a: summed(a, math.prod(node.args[0].shape[1:])),
+    "columns": lambda node, a: summed(within(a, node.data), 1) if is_row_vector(node) else None,
 }

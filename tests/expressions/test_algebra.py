@@ -14,6 +14,14 @@ def line(xp):
     return xp.arange(3, dtype=xp.float64)
 
 
+def first(xp, r):
+    """Return rows that begin with the number r; all other numbers are 0."""
+    node, graph = xp.tracer.node_of(r[:, None]), xp.tracer.graph
+    inside = graph.node("interval", shape=(3,), kind="bool", data=(0, 1))
+    zero = graph.number(0.0)
+    return r.view(graph.node("where", inside, node, zero, shape=(4, 3), kind="float"))
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -68,6 +76,10 @@ def line(xp):
             lambda xp, x, r: total(xp, xp.where(~(x > 0), x, 0.0) - xp.where(~(x > 1), x, 0.0)),
             False,
         ),
+        (lambda xp, x, r: total(xp, first(xp, r) * x) - r * x[:, 0], True),
+        (lambda xp, x, r: total(xp, first(xp, r) * x) - r * x[:, 1], False),
+        (lambda xp, x, r: total(xp, first(xp, r)) - r, True),
+        (lambda xp, x, r: total(xp, first(xp, r)) - 3 * r, False),
         (lambda xp, x, r: 1 - total(xp, x), False),
         (lambda xp, x, r: total(xp, x * x) - total(xp, x) ** 2, False),
         (lambda xp, x, r: total(xp, x * xp.sin(x)) - total(xp, xp.sin(x)), False),
