@@ -109,7 +109,10 @@ class Formula:
             sums = [each for each in in_order(results if keeps else ()) if self.is_kept(each)]
             nodes = substituted(self.graph, [*results, *sums], replaced)
             roots, arrays = nodes[: len(results)], list[Node]()
-            needed, known = in_order(roots), [*map(base_of, roots), *kept]
+            # Later layers may overwrite a result, so sums of rows that are results are copied.
+            own = [base_of(each) for each in roots]
+            known = [*kept, *(each for each in own if each.op not in REDUCTIONS)]
+            needed = in_order(roots)
             for node, each in zip(sums, nodes[len(results) :], strict=True):
                 if each in needed and each not in known:
                     roots.append(each)
@@ -125,7 +128,7 @@ class Formula:
     def is_kept(self, node: Node) -> bool:
         """Return whether passes keep a node: sums of rows, and slow functions of small arrays."""
         if node.op in REDUCTIONS:
-            return node.shape == self.x.shape[:1]
+            return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)
         return node.op in SLOW and math.prod(node.shape) <= limit
 
