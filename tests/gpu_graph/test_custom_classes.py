@@ -224,6 +224,30 @@ def test_metrics_without_kernels_of_their_own(metric, kernels, columns, emulator
     assert len([n for n in counts.kernels.elements() if n.startswith("gpunn_")]) == kernels
 
 
+class Restarted(optimizers.Optimizer):
+    name = "restarted_of_test_graph"
+    slots = ("velocity",)
+
+    def update(self, xp, values, gradient, slots, learning_rate, step):
+        velocity, cycle = slots["velocity"], xp.astype((step - 1) // 4 % 3, values.dtype)
+        velocity *= xp.where(step % 4 == 0, 0.0, 0.9)
+        velocity += gradient
+        values -= learning_rate * (1 + cycle) * velocity
+
+
+def test_updates_read_quotients_and_remainders_of_their_number(emulator, caplog):
+    results = []
+    for backend, dtype in ((CupyBackend(0), "float32"), (ORACLE, "float64")):
+        model = gpunn.Sequential([layers.Dense(4)], 6, backend, seed=0, dtype=dtype)
+        trainer = gpunn.Trainer(model, "mean_squared_error", Restarted())
+        X = np.random.default_rng(0).standard_normal((40, 6))
+        trainer.fit(X, X[:, :4], epochs=3, batch_size=8, progress=False)
+        (weights, _) = model.parameters.to_host().values()
+        results.append(weights)
+    np.testing.assert_allclose(*results, rtol=0, atol=1e-5)
+    assert not caplog.messages
+
+
 def attention(xp, x, w):
     """Return products with a softmax over the last axis, and their sums over the first."""
     power = xp.exp(x - xp.max(x, axis=-1, keepdims=True))

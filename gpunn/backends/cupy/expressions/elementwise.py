@@ -76,7 +76,7 @@ def rule_of_vectors(
     changed = {"value": values} | {f"s{n}": state for n, state in enumerate(states)}
     results = results_of(trace_operation(definition, given, dtype), changed)
     arrays = {id(each): name for name, each in changed.items()}
-    arrays |= {id(g): "g", id(rate): "rate", id(t): "t"}
+    arrays |= {id(g): "g", id(rate): "rate", id(t): "number"}
     printer = Printer()
     variables, names = printed(printer, list(results.values()), arrays, size)
     once = [each for each in variables if math.prod(each.node.shape) == 1]

@@ -38,8 +38,8 @@ class Rule:
     `statements` update `value` and the slots of one parameter. Inputs are the parameter's gradient
     `g`, the learning rate `rate`, the constants, and the numbers in `once`, which are the same for
     all parameters. Each number in `once` has a name, and an expression of the constants, `rate`,
-    the number `t` of the update (from 1), and earlier numbers in `once`. `slots` are names in C++,
-    in the order of the optimizer's slots.
+    the number `t` of the update (from 1; `number` is the same as an integer), and earlier numbers
+    in `once`. `slots` are names in C++, in the order of the optimizer's slots.
     """
 
     name: str
@@ -301,7 +301,8 @@ extern "C" __global__ void {name}(
   }}
   {variant.loaded}
   if (threadIdx.x == 0) {{
-    const T rate = factor * {variant.rate}, t = (T)({variant.t});
+    const long long number = {variant.t};
+    const T rate = factor * {variant.rate}, t = number;
     once[0] = rate;{shared}
   }}
   __syncthreads();
