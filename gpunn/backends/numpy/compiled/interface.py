@@ -70,6 +70,7 @@ EXPRESSION_FUNCTIONS = {
     **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum", "clip"), 3),
     "add_to_root": 2,
     **dict.fromkeys(("add_products", "add_rounded_products", "add_scaled_difference"), 4),
+    **dict.fromkeys(("where_greater", "where_at_least"), 4),
     "add_triple_product": 5,
     "divide_by_scaled_root": 6,
     "subtract_by_scaled_root": 7,

@@ -311,6 +311,23 @@ def test_roots_compute_means_before_them(case, attached, n, threads, dtype):
     assert code.count(ATTACHED) == (attached if n > 1 else 0)
 
 
+@TYPES
+@pytest.mark.parametrize(
+    "text", ["where(a > b, c, d)", "where(a <= b, c, d)", "d - 2 * c / sqrt(b)"]
+)
+def test_choices_and_quotients_by_roots_take_one_step(text, dtype):
+    def definition(backend, a, b, c, d, out):
+        xp = backend.xp
+        names = {"where": xp.where, "sqrt": xp.sqrt, "a": a, "b": b, "c": c, "d": d}
+        out[...] = eval(text, names)
+
+    a, b, c, d = (normal(99, dtype, seed) for seed in range(4))
+    a[:6], b[:6] = [np.nan, 1, np.inf, 0.5, 0, -0.0], [1, np.nan, 2, 0.5, -0.0, 0]
+    arguments = Arguments(a=a, b=b, c=c, d=d, out=np.empty_like(a))
+    (step,) = compare(definition, arguments, dtype)
+    assert len(step.args[0].reshape(-1, STEP_BYTES // 8)) == 1
+
+
 @THREADS_AND_TYPES
 @pytest.mark.parametrize("columns", [1, 2, 10, 40])
 @pytest.mark.parametrize("gate", ["array", "slice", "computed", "stored", "changed", "divisor"])

@@ -41,6 +41,7 @@ Pair: TypeAlias = tuple[str, str, int]
 BY_ROOTS: Mapping[Pair, str] = {
     ("sqrt", "add", 0): "add_to_root",
     ("add_to_root", "divide", 1): "divide_by_root",
+    ("divide_by_root", "subtract", 1): "subtract_quotient_by_root",
     ("multiply", "divide_by_root", 2): "divide_product_by_root",
     ("divide_product_by_root", "subtract", 1): "subtract_by_root",
     **{
@@ -70,13 +71,15 @@ JOINED: Mapping[Pair, str] = {
     **{("subtract", "multiply", position): "multiply_difference" for position in (0, 1)},
     ("add", "divide", 1): "divide_by_sum",
     ("maximum", "minimum", 0): "clip",
+    ("greater", "where", 0): "where_greater",
+    ("at_least", "where", 0): "where_at_least",
     **{("multiply_difference", "add", position): "add_scaled_difference" for position in (0, 1)},
     ("multiply", "multiply_add", 2): "add_products",
     ("multiply_product", "multiply_add", 2): "add_triple_product",
 }
 """All such functions. Steps by a root are joined first, since `joined` takes the first match."""
 
-ONE = Node(NUMBER, (), (), "float", 1.0)
+ONE, MINUS_ZERO = (Node(NUMBER, (), (), "float", number) for number in (1.0, -0.0))
 
 WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
     "add_rounded_product": ("add_rounded_products", (2, None, 0, 1)),
@@ -84,6 +87,7 @@ WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
     "divide_product_by_root": ("divide_by_scaled_root", (2, None, 0, 1, None, 3)),
     "divide_products_by_root": ("divide_by_scaled_root", (3, None, 0, 1, 2, 4)),
     "divide_product_by_scaled_root": ("divide_by_scaled_root", (0, 1, 2, 3, None, 4)),
+    "subtract_quotient_by_root": ("subtract_by_scaled_root", (0, None, 2, None, None, 1, 3)),
     "subtract_by_root": ("subtract_by_scaled_root", (2, None, 0, 1, None, 3, 4)),
     "subtract_products_by_root": ("subtract_by_scaled_root", (3, None, 0, 1, 2, 4, 5)),
     "subtract_product_by_scaled_root": ("subtract_by_scaled_root", (0, 1, 2, 3, None, 4, 5)),
@@ -135,6 +139,7 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
     steps = with_inverses(without_copies(steps, stored), exact)
+    steps = with_sums_of_roots(steps, stored)
     for rules in (BY_ROOTS, JOINED):
         steps = joined(steps, stored, exact, rules)
     return with_attached([with_one(step) for step in steps])
@@ -238,6 +243,21 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
         *numbers,
         *(Step(each, each.op, each.args, True) for each in inverses.values()),
         *others,
+    ]
+
+
+def with_sums_of_roots(steps: Sequence[Step], stored: set[int]) -> list[Step]:
+    """Let roots that only divide, such as in a / sqrt(x), be sums sqrt(x) + -0, to join them."""
+    uses = Counter(id(used(each)) for step in steps for each in step.args)
+    divisors = {id(step.args[1]) for step in steps if step.function == "divide"}
+    return [
+        replace(step, function="add_to_root", args=(*step.args, MINUS_ZERO))
+        if step.function == "sqrt"
+        and not step.once
+        and id(step.node) in divisors - stored
+        and uses[id(step.node)] == 1
+        else step
+        for step in steps
     ]
 
 

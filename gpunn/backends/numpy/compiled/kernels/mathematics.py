@@ -225,32 +225,53 @@ def divided(n: Number, d: Number) -> Number:
     """Return n / d, rounded as IEEE 754 requires, for blocks in code that also takes square roots.
 
     With AVX-512, a division of eight float64 takes 16 cycles, and a square root 24, in the same
-    unit. So this function divides by multiplications: Newton's steps for y = 1 / d, then
-    corrections q + (n - d q) y. If y is off by less than an ulp, the last step for y rounds 1 / d
-    correctly, unless the fraction of d is all ones. If y is 1 / d rounded, and q is off by less
-    than an ulp, the last correction rounds n / d correctly (P. Markstein 1990, "Computation of
-    elementary functions on the IBM RISC System/6000 processor"; Muller et al. 2018, "Handbook of
-    Floating-Point Arithmetic", section 4.7). The processor divides a block in which a fraction of d
-    is all ones, a remainder n - d q may underflow, or a quotient is tiny, infinite or NaN. It also
-    divides float32, because multiplications would save no time.
+    unit. So this function multiplies instead. The processor divides float32, because then `root`
+    multiplies.
     """
-    builder = n.builder
-    if TARGET.name != "x86-64-v4" or n.single:
+    return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
+
+
+def divided_alone(n: Number, d: Number) -> Number:
+    """Return n / d, rounded as IEEE 754 requires, for blocks in code without square roots.
+
+    With AVX-512, a division of 16 float32 takes 10 cycles, while other units wait. So the processor
+    divides only half of a block, and this function multiplies for the other half.
+    """
+    if TARGET.name != "x86-64-v4" or not n.single:
         return n / d
-    y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
-    for _ in range(2):
+    (n1, n2), (d1, d2) = halves(n), halves(d)
+    return joined(divided_by_products(n1, d1), n2 / d2)
+
+
+def divided_by_products(n: Number, d: Number) -> Number:
+    """Return n / d by Newton's steps for y = 1 / d, then corrections q + (n - d q) y.
+
+    If y is off by less than an ulp, the last step for y rounds 1 / d correctly, unless the fraction
+    of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
+    rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
+    System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
+    4.7). The processor divides a block in which a fraction of d is all ones, a remainder n - d q
+    may underflow, or a quotient is tiny, infinite or NaN; but n may be 0.
+    """
+    builder, name = n.builder, "rcp14.ps" if n.single else "rcp14.pd"
+    y = estimated(name, d) if n.single else joined(*(estimated(name, half) for half in halves(d)))
+    for _ in range(1 if n.single else 2):
         y = fma(fma(-d, y, 1), y, y)
     q = n * y
     y = fma(fma(-d, y, 1), y, y)
     for _ in range(2):
         q = fma(fma(-d, q, n), y, q)
     # The next larger number has a fraction of zeros if the fraction of d is all ones.
-    integers = ir.VectorType(ir.IntType(64), d.kind.count)
+    integers = ir.VectorType(ir.IntType(n.bits), d.kind.count)
     after = builder.add(builder.bitcast(d.value, integers), constant(integers, 1))
     fraction = builder.and_(after, constant(integers, (1 << d.fraction_bits) - 1))
     has_zero = builder.icmp_unsigned("!=", fraction, constant(integers, 0))
-    large = builder.and_(abs(n) >= 2.0**-900, abs(q) >= 2.0**-900)
-    return if_safe(builder.and_(has_zero, large), q, lambda: n / d)
+    least = 2.0**-75 if n.single else 2.0**-900
+    large = builder.and_(abs(n) >= least, abs(q) >= least)
+    # For n = -0, the sum in a correction is +0.
+    is_zero = builder.icmp_unsigned("==", builder.bitcast(n.value, integers), constant(integers, 0))
+    safe = builder.or_(builder.and_(has_zero, large), builder.and_(is_zero, q.equals(0)))
+    return if_safe(safe, q, lambda: n / d)
 
 
 def root(x: Number) -> Number:

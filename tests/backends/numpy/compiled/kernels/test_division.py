@@ -64,6 +64,60 @@ def test_quotients_that_overflow_or_are_tiny(d):
         np.testing.assert_array_equal(quotients(each, d), expected(each, d))
 
 
+def check_quotients(n, d):
+    graph, quotient, by_sum = Graph(), np.empty_like(n), np.empty_like(n)
+    a, b = graph.array(n, "float"), graph.array(d, "float")
+    node = graph.call("divide", a, b)
+    other = graph.call("divide", a, graph.call("add", b, a))
+    for each in (Write(quotient, node), Write(by_sum, other)):
+        Program(instructions_of([each], n.dtype, 1), 1)(1)
+    with FLUSHED, np.errstate(all="ignore"):
+        for actual, expected in ((quotient, n / d), (by_sum, n / (d + n))):
+            np.testing.assert_array_equal(actual, expected)
+            signs = np.where(np.isnan(expected), False, np.signbit([actual, expected]))
+            np.testing.assert_array_equal(*signs)
+
+
+def test_inverses_of_all_fractions():
+    d = np.arange(0x3F800000, 0x40000000, dtype=np.uint32).view(np.float32)
+    check_quotients(np.ones_like(d), d)
+    check_quotients(np.roll(d, 5), np.roll(d, 16))  # half of a block is divided in another way
+
+
+def test_quotients_of_float32_between_two_numbers():
+    """With 2^25 n = d m - s for an odd m and a small s, n / d is nearly between two numbers."""
+    random, n, d = np.random.default_rng(3), [], []
+    ones = [(1 << 24) - 1 - 2 * k for k in range(3)]
+    for integer in [*ones, *(int(random.integers(1 << 23, 1 << 24)) | 1 for _ in range(2000))]:
+        inverse = pow(integer, -1, 1 << 25)
+        for s in (1, -1, 3, -3, 5, -5, 7, -7):
+            n.append(integer * (s * inverse % (1 << 25)) - s >> 25)
+            d.append(integer)
+    exponents = random.integers(-60, 5, len(n))
+    n = np.ldexp(np.array(n, np.float32), exponents)
+    d = np.ldexp(np.array(d, np.float32), random.integers(-40, 40, len(n)))
+    for shift in (0, 16):
+        check_quotients(np.roll(n, shift), np.roll(d, shift))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_quotients_of_special_numbers(dtype):
+    random, info = np.random.default_rng(4), np.finfo(dtype)
+    special = [0.0, -0.0, info.smallest_subnormal, info.tiny, -info.tiny, info.max, -info.max, 1.0]
+    special = np.array([*special, 2.0**-75, 2.0**126, np.inf, -np.inf, np.nan], dtype)
+    largest = int(np.log2(info.max)) - 1
+    exponents = random.integers(-largest, largest, (2, 8192))
+    n, d = np.ldexp(random.normal(size=(2, 8192)), exponents).astype(dtype)
+    check_quotients(n, d)
+    for one in special:
+        check_quotients(np.full_like(n, one), d)  # such as gradients of 0
+        check_quotients(n, np.full_like(n, one))
+        n[::97] = one
+        check_quotients(n, np.sqrt(np.sqrt(abs(d))))
+        for other in special:
+            check_quotients(np.full(40, one), np.full(40, other))
+
+
 def check_roots(x):
     graph, root, by_root = Graph(), np.empty_like(x), np.empty_like(x)
     a = graph.array(x, "float")
